@@ -1,0 +1,50 @@
+"""``weather-hpc <verb>`` and ``python -m weather_hpc <verb>``: find the verb and hand over."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from weather_hpc import __version__, cli
+from weather_hpc.errors import nearest
+
+VERBS = {
+    "sweep": ("weather_hpc.sweep", "plan a study, run it, collect it: the main verb"),
+    "data": ("weather_hpc.dataset.__main__", "make, check and describe image folders and stores"),
+    "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
+    "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
+    "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
+}
+
+
+def usage() -> str:
+    """The list of verbs, one line each."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: weather-hpc VERB [options]   (weather-hpc VERB --help tells the options)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to a verb. Exit code: the verb's; 2 for an unknown verb."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return cli.EXIT_OK
+    verb, *rest = arguments
+    if verb in ("-V", "--version"):
+        print(f"weather_hpc {__version__}")
+        return cli.EXIT_OK
+    if verb not in VERBS:
+        print(f"weather-hpc: no verb {verb!r}{nearest(verb, list(VERBS))}", file=sys.stderr)
+        return cli.EXIT_USAGE
+    module = importlib.import_module(VERBS[verb][0])
+    return cli.guarded(verb, module.main, rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""What every verb shares: exit codes, one-line errors, the final JSON line, progress bars.
+
+Kept free of heavy imports, so that ``--help`` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+
+from weather_hpc.errors import FailedError, UserError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line and whose help shows the defaults."""
+
+    def __init__(self, verb: str, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(prog=f"python -m weather_hpc.{verb}", **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print ``message`` on one line and exit with 2."""
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+    def add_json(self) -> None:
+        """Add the ``--json`` flag that every verb has."""
+        self.add_argument(
+            "--json", action="store_true", help="print one JSON object as the last line"
+        )
+
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb's ``main`` and exit with its code; a mendable error becomes one line."""
+    raise SystemExit(guarded(verb, main, argv))
+
+
+def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
+    """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError, 130 on Ctrl-C."""
+    try:
+        code = main(argv)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"{verb}: {one_line(error)}", file=sys.stderr)
+        return EXIT_USAGE
+    except FailedError as error:
+        print(f"{verb}: {one_line(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"{verb}: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): not an error, and nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text with its line breaks folded into spaces."""
+    return " ".join(str(error).split())
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print ``value`` as the one JSON line that ``--json`` promises."""
+    print(json.dumps(value, allow_nan=False), flush=True)
+
+
+class Advance(Protocol):
+    """Call it to move a progress bar on."""
+
+    def __call__(self, count: int = 1, text: str | None = None) -> None:
+        """Count ``count`` more items done; ``text`` replaces the bar's description."""
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Advance]:
+    """A progress bar on stderr; silent when stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda count=1, text=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+
+        def advance(count: int = 1, text: str | None = None) -> None:
+            bar.update(task, advance=count, description=text)
+
+        yield advance

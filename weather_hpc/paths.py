@@ -1,0 +1,126 @@
+"""Every file and folder name that a study uses, spelled in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """What one run leaves in its folder, ``results/<study>/runs/<run_id>/``."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """What was asked: a RunSpec as JSON, written before the run starts."""
+        return self.root / "spec.json"
+
+    @property
+    def record(self) -> Path:
+        """What came back: a RunRecord as JSON."""
+        return self.root / "record.json"
+
+    @property
+    def events(self) -> Path:
+        """One JSON line per event: epochs, checkpoints, warnings."""
+        return self.root / "events.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        """What the run printed."""
+        return self.root / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        """What the run printed as errors."""
+        return self.root / "stderr.log"
+
+    @property
+    def exit(self) -> Path:
+        """The exit code of the run's command and when it ended, written by its script."""
+        return self.root / "exit.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint of a training run."""
+        return self.root / "checkpoint.pt"
+
+    @property
+    def store(self) -> Path:
+        """The store of a preprocessing run; removed once it is measured."""
+        return self.root / "store"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """What one study leaves, ``results/<study>/``."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        """Every planned run, as JSON."""
+        return self.root / "plan.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a sweep changes this folder."""
+        return self.root / ".lock"
+
+    @property
+    def data(self) -> Path:
+        """The synthetic images, where no folder was given."""
+        return self.root / "data"
+
+    @property
+    def store(self) -> Path:
+        """The packed store that every training run reads."""
+        return self.root / "store"
+
+    @property
+    def jobs(self) -> Path:
+        """The job scripts."""
+        return self.root / "jobs"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run."""
+        return self.root / "runs"
+
+    def run(self, run_id: str) -> RunPaths:
+        """The folder of one run."""
+        return RunPaths(self.runs / run_id)
+
+    def script(self, run_id: str) -> Path:
+        """The job script of one run."""
+        return self.jobs / f"{run_id}.sh"
+
+    @property
+    def rows(self) -> Path:
+        """One row per run."""
+        return self.root / "rows.csv"
+
+    @property
+    def rejects(self) -> Path:
+        """Runs that are in no table, with the reason."""
+        return self.root / "rejects.csv"
+
+    @property
+    def audit(self) -> Path:
+        """What looks wrong, with the evidence."""
+        return self.root / "audit.csv"
+
+    @property
+    def tables(self) -> Path:
+        """The scaling tables."""
+        return self.root / "tables"
+
+    @property
+    def plots(self) -> Path:
+        """The figures."""
+        return self.root / "plots"
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.root / "report.html"

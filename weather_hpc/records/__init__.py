@@ -1,0 +1,1 @@
+"""What a run says of itself: the RunRecord schema, its writer, clocks and provenance."""

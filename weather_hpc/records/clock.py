@@ -1,0 +1,93 @@
+"""Stopwatches for phases: monotonic, additive, and synchronised with the device at both ends."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+
+Synchronise = Callable[[], None]
+
+
+class Clock:
+    """Adds up wall-clock seconds per phase.
+
+    ``synchronise`` is called at both ends of each phase: pass the device's own (a GPU works on
+    after its launch returns); on the CPU there is nothing to wait for.
+    """
+
+    def __init__(self, synchronise: Synchronise | None = None) -> None:
+        self.synchronise = synchronise
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's wall-clock seconds to phase ``name``."""
+        start = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - start
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock, after the device has finished what it was given."""
+        if self.synchronise is not None:
+            self.synchronise()
+        return time.perf_counter()
+
+
+def since_process_start() -> float:
+    """Wall-clock seconds since this process was created, interpreter start included."""
+    return max(0.0, time.time() - psutil.Process().create_time())
+
+
+class ForeignLoad:
+    """CPU use by processes outside this run while it is watched, in % of one core.
+
+    The whole machine's busy time (from /proc/stat, by psutil) less that of the processes in
+    our session's tree: ``own`` lists their root pids; the default is this process.
+    """
+
+    def __init__(self, own: list[int] | None = None) -> None:
+        self.own = own or [os.getpid()]
+        self.start()
+
+    def start(self) -> None:
+        """Begin to watch, or begin anew."""
+        self._wall = time.perf_counter()
+        self._busy = self._machine_busy()
+        self._mine = self._own_busy()
+
+    def percent(self) -> float:
+        """CPU use by others since the start, in % of one core; never below 0."""
+        wall = time.perf_counter() - self._wall
+        busy = self._machine_busy() - self._busy
+        mine = self._own_busy() - self._mine
+        return max(0.0, 100.0 * (busy - mine) / wall) if wall > 0 else 0.0
+
+    @staticmethod
+    def _machine_busy() -> float:
+        times = psutil.cpu_times()
+        waiting = times.idle + getattr(times, "iowait", 0.0)
+        # guest time is contained in user and nice: it must not be counted twice
+        guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        return float(sum(times) - waiting - guests)
+
+    def _own_busy(self) -> float:
+        total = 0.0
+        for pid in self.own:
+            try:
+                root = psutil.Process(pid)
+                family = [root, *root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                continue
+            for process in family:
+                try:
+                    times = process.cpu_times()
+                except psutil.NoSuchProcess:
+                    continue
+                total += times.user + times.system
+                if process is root:
+                    total += times.children_user + times.children_system
+        return total

@@ -1,0 +1,165 @@
+"""RunSpec: one planned run, all that a node needs to carry it out. Crosses from plan to launch."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from weather_hpc.files import short_hash
+
+
+class Stage(StrEnum):
+    """What a run does. ``prepare`` packs the store that every training run reads; unmeasured."""
+
+    PREPARE = "prepare"
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+
+
+class Backend(StrEnum):
+    """How images are preprocessed."""
+
+    SEQUENTIAL = "sequential"
+    MULTIPROCESSING = "multiprocessing"
+    DASK = "dask"
+    DASK_JOBQUEUE = "dask-jobqueue"
+
+
+class Strategy(StrEnum):
+    """How training is spread over devices."""
+
+    SINGLE = "single"
+    DP = "dp"
+    DDP = "ddp"
+    MODEL = "model"
+
+
+class Device(StrEnum):
+    """What training computes on; ``auto`` is the GPU where there is one, else the CPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class BatchMode(StrEnum):
+    """What ``batch_size`` counts: the images of one device's step, or of all devices' together."""
+
+    PER_DEVICE = "per-device"
+    GLOBAL = "global"
+
+
+class Scaling(StrEnum):
+    """``strong``: the same images whatever the workers. ``weak``: the same images per worker."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+
+
+class Part(BaseModel):
+    """Base of all parts of a spec: immutable, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(Part):
+    """What a run asks the scheduler for."""
+
+    nodes: int = Field(1, ge=1, description="number of nodes")
+    cpus_per_node: int = Field(1, ge=1, description="CPU cores on each node")
+    gpus_per_node: int = Field(0, ge=0, description="GPUs on each node")
+    time_limit_min: int = Field(60, ge=1, description="wall-clock limit, minutes")
+
+
+class PreprocessTask(Part):
+    """Images -> packed store."""
+
+    kind: Literal["preprocess"] = "preprocess"
+    backend: Backend = Field(description="how the work is spread")
+    workers: int = Field(ge=1, description="worker processes")
+    image_size: int = Field(256, ge=8, le=4096, description="height and width stored, pixels")
+    images: int | None = Field(None, ge=1, description="use this many images; null: all")
+
+
+class TrainTask(Part):
+    """Packed store -> trained network."""
+
+    kind: Literal["train"] = "train"
+    strategy: Strategy = Field(description="how the work is spread")
+    device: Device = Field(description="what it computes on")
+    world_size: int = Field(ge=1, description="devices (ranks) in all, over all nodes")
+    threads_per_rank: int = Field(1, ge=1, description="CPU threads of each rank")
+    batch_size: int = Field(ge=1, description="images per step, as batch_mode counts them")
+    batch_mode: BatchMode = Field(BatchMode.PER_DEVICE, description="what batch_size counts")
+    epochs: int = Field(ge=1, description="measured epochs")
+    warmup_steps: int = Field(2, ge=0, description="unmeasured steps first, then undone")
+    model: str = Field("paper_cnn", description="the network's name")
+    learning_rate: float = Field(1e-3, gt=0, description="the optimizer's step size")
+    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    images: int | None = Field(None, ge=1, description="train on this many images; null: all")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.strategy is Strategy.SINGLE and self.world_size != 1:
+            raise ValueError("strategy single has world_size 1")
+        if self.batch_mode is BatchMode.GLOBAL and self.batch_size % self.world_size:
+            raise ValueError(
+                f"a global batch_size of {self.batch_size} does not divide "
+                f"by a world_size of {self.world_size}"
+            )
+        return self
+
+    @property
+    def batch_size_per_device(self) -> int:
+        """Images in one device's step. Under ``model`` every device sees the whole batch."""
+        if self.batch_mode is BatchMode.PER_DEVICE or self.strategy is Strategy.MODEL:
+            return self.batch_size
+        return self.batch_size // self.world_size
+
+    @property
+    def batch_size_global(self) -> int:
+        """Images in one optimizer step."""
+        if self.strategy is Strategy.MODEL:
+            return self.batch_size
+        return self.batch_size_per_device * self.world_size
+
+
+Task = Annotated[PreprocessTask | TrainTask, Field(discriminator="kind")]
+
+
+class RunSpec(Part):
+    """One run of a plan. ``run_id`` joins it to the RunRecord that comes back."""
+
+    study: str = Field(description="the study's name")
+    stage: Stage = Field(description="what the run does")
+    task: Task = Field(description="with what settings")
+    resources: Resources = Field(default=Resources(), description="on what")
+    scaling: Scaling = Field(Scaling.STRONG, description="how images grow with workers")
+    repeat: int = Field(0, ge=0, description="which repetition of the same configuration")
+    data: str = Field(description="absolute path of the image folder, or of the store read")
+
+    @property
+    def run_id(self) -> str:
+        """A readable name, unique to what was asked: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``."""
+        return "-".join([self.label, f"r{self.repeat}", short_hash(self.model_dump(mode="json"))])
+
+    @property
+    def label(self) -> str:
+        """The configuration in words: its repeats share it."""
+        task = self.task
+        if isinstance(task, PreprocessTask):
+            return f"{self.stage}-{task.backend}-w{task.workers}"
+        nodes = f"-n{self.resources.nodes}" if self.resources.nodes > 1 else ""
+        return (
+            f"{self.stage}-{task.strategy}-{task.device}{nodes}"
+            f"-w{task.world_size}-b{task.batch_size}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, ``run_id`` included for the reader's sake."""
+        return {"run_id": self.run_id, **self.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "RunSpec":
+        """The spec that :meth:`as_dict` wrote. Raises ValueError where it does not fit."""
+        return cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
