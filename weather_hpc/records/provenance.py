@@ -13,9 +13,37 @@ import psutil
 
 from weather_hpc.records.record import Provenance
 
-PACKAGES = ["weather_hpc", "numpy", "pillow", "simplejpeg", "torch", "torchvision", "dask", "distributed", "dask-jobqueue", "submitit"]
-SETTINGS = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "LD_PRELOAD"]
-SLURM = ["SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME", "SLURM_RESTART_COUNT"]
+PACKAGES = [
+    "weather_hpc",
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "torch",
+    "torchvision",
+    "dask",
+    "distributed",
+    "dask-jobqueue",
+    "submitit",
+]
+SETTINGS = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "LD_PRELOAD",
+]
+SLURM = [
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_RESTART_COUNT",
+]
 
 
 def utc_now() -> str:
