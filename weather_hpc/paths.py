@@ -72,10 +72,14 @@ class StudyPaths:
         """The synthetic images, where no folder was given."""
         return self.root / "data"
 
+    def store(self, prepare_id: str) -> Path:
+        """The packed store that training runs read, named after the run that packs it."""
+        return self.stores / prepare_id
+
     @property
-    def store(self) -> Path:
-        """The packed store that every training run reads."""
-        return self.root / "store"
+    def stores(self) -> Path:
+        """The folder of packed stores."""
+        return self.root / "stores"
 
     @property
     def jobs(self) -> Path:

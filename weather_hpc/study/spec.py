@@ -94,6 +94,7 @@ class TrainTask(Part):
     epochs: int = Field(ge=1, description="measured epochs")
     warmup_steps: int = Field(2, ge=0, description="unmeasured steps first, then undone")
     model: str = Field("paper_cnn", description="the network's name")
+    image_size: int = Field(256, ge=8, le=4096, description="the store's image side, pixels")
     learning_rate: float = Field(1e-3, gt=0, description="the optimizer's step size")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     images: int | None = Field(None, ge=1, description="train on this many images; null: all")

@@ -1,0 +1,1 @@
+"""RunSpec -> command -> job script -> executor. Nothing here imports torch, Dask or submitit."""

@@ -1,0 +1,29 @@
+"""The variables that every run gets, whatever starts it: threads, allocator, network interface."""
+
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import PreprocessTask, RunSpec
+
+# Large thresholds keep freed batch buffers in the process instead of giving their pages back and
+# faulting them in anew at every step. glibc reads them before Python starts, hence from outside;
+# baselines get them too, or a parallel run would look faster than it is.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def run_environment(spec: RunSpec, site: SiteProfile) -> dict[str, str]:
+    """The variables of ``spec`` on ``site``; the site's own come last and win.
+
+    Threads are always set: torchrun sets them only for more than one process, which would give
+    a single process all cores and make it an unfair baseline.
+    """
+    task = spec.task
+    threads = str(1 if isinstance(task, PreprocessTask) else task.threads_per_rank)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    variables = dict.fromkeys(names, threads) | ALLOCATOR
+    if not isinstance(task, PreprocessTask) and spec.resources.nodes == 1:
+        # ranks of one node meet on loopback, also where the host's own name does not resolve
+        variables["GLOO_SOCKET_IFNAME"] = "lo"
+    return variables | site.environment

@@ -1,0 +1,122 @@
+"""The local executor: the same job scripts, run here, one after the other."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from weather_hpc import cli
+from weather_hpc.files import write_json, write_text
+from weather_hpc.launch.machine import Machine, skip_reason, this_machine
+from weather_hpc.launch.script import run_script
+from weather_hpc.launch.state import State, run_state
+from weather_hpc.paths import RunPaths, StudyPaths
+from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.study.plan import Plan
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import RunSpec, Stage
+
+GRACE_S = 10.0
+"""Seconds between asking a run to end and ending it."""
+
+
+class LocalExecutor:
+    """Runs a plan on this machine. Runs never overlap: they would time each other."""
+
+    def __init__(self, plan: Plan, paths: StudyPaths, site: SiteProfile) -> None:
+        self.plan = plan
+        self.paths = paths
+        self.site = site
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Run ``specs`` in their order and go on after failures. The state of each at its end."""
+        machine = this_machine(specs, self.site.python)
+        ended: dict[str, State] = {}
+        blocked: str | None = None
+        with cli.progress("starting", total=len(specs)) as advance:
+            for number, spec in enumerate(specs, start=1):
+                advance(0, text=spec.label)
+                start = time.monotonic()
+                reason = skip_reason(spec, machine, self.site.oversubscribe)
+                if spec.stage is Stage.TRAIN and reason is None:
+                    reason = blocked
+                if reason is not None:
+                    self._record(spec, Status.SKIPPED, reason)
+                else:
+                    self._run(spec, machine)
+                state = run_state(self.paths.run(spec.run_id))
+                ended[spec.run_id] = state
+                if spec.stage is Stage.PREPARE and state is not State.DONE:
+                    blocked = (
+                        f"the store could not be packed: see {self.paths.run(spec.run_id).stderr}"
+                    )
+                note = f" ({reason})" if reason else ""
+                seconds = time.monotonic() - start
+                print(
+                    f"[{number}/{len(specs)}] {spec.run_id}: {state}{note} {seconds:.1f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                if state is State.FAILED:
+                    print(f"    see {self.paths.run(spec.run_id).stderr}", file=sys.stderr)
+                advance()
+        return ended
+
+    def _record(self, spec: RunSpec, status: Status, reason: str) -> None:
+        RunRecord.of(spec, status=status, reason=reason).write(self.paths.run(spec.run_id).record)
+
+    def _run(self, spec: RunSpec, machine: Machine) -> None:
+        run = self.paths.run(spec.run_id)
+        script = self.paths.script(spec.run_id)
+        _forget(run)
+        write_json(run.spec, spec.as_dict())
+        write_text(script, run_script(self.plan, spec, self.paths, self.site))
+        cpus = machine.cpus[: spec.resources.cpus_per_node]
+        with _affinity(cpus):
+            child = subprocess.Popen(["bash", str(script)], start_new_session=True)
+        try:
+            child.wait(timeout=60.0 * spec.resources.time_limit_min)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            limit = spec.resources.time_limit_min
+            self._record(spec, Status.TIMEOUT, f"ran past its time limit of {limit} min")
+        except BaseException:
+            _end(child)
+            self._record(spec, Status.CANCELLED, "the sweep was interrupted")
+            raise
+
+
+def _forget(run: RunPaths) -> None:
+    """Remove what an earlier try left, but its checkpoint: a training run resumes from that."""
+    for path in (run.record, run.exit, run.stdout, run.stderr):
+        path.unlink(missing_ok=True)
+    if not run.checkpoint.exists():
+        run.events.unlink(missing_ok=True)
+
+
+@contextmanager
+def _affinity(cpus: Sequence[int]) -> Iterator[None]:
+    """Let a child started in the block inherit exactly ``cpus``, as a scheduler would give it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the run's whole process group: first asked, then told."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            continue
+    child.wait()

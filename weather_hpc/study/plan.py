@@ -1,0 +1,149 @@
+"""Study -> Plan: every run that is to be made, in the order in which it is best made."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from weather_hpc.errors import UserError
+from weather_hpc.study.config import PreprocessGrid, StudyConfig, TrainGrid
+from weather_hpc.study.spec import (
+    Backend,
+    Device,
+    PreprocessTask,
+    Resources,
+    RunSpec,
+    Scaling,
+    Stage,
+    Strategy,
+    Task,
+    TrainTask,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a study. ``prepare`` packs the store that training reads; it is not measured."""
+
+    study: str
+    data: str
+    prepare: RunSpec | None
+    runs: tuple[RunSpec, ...]
+
+    @property
+    def all(self) -> tuple[RunSpec, ...]:
+        """Every run, the preparing one first."""
+        return ((self.prepare,) if self.prepare else ()) + self.runs
+
+
+def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
+    """The plan of ``study`` on the images in the folder ``data`` (absolute path).
+
+    Repeats are the outermost loop: what drifts on the machine while a study goes on then
+    touches every configuration alike, instead of making one look slow.
+    ``prepare_workers`` CPUs pack the training store. Raises UserError where an entry of the
+    study cannot be meant.
+    """
+    preprocess = [
+        (Stage.PREPROCESS, task, Resources(cpus_per_node=task.workers))
+        for grid in study.preprocess
+        for task in _preprocess(study, grid)
+    ]
+    train = [
+        (Stage.TRAIN, task, _train_resources(task, nodes))
+        for index, grid in enumerate(study.train)
+        for task, nodes in _train(study, grid, index)
+    ]
+    runs = [
+        _spec(study, stage, task, resources, repeat, data)
+        for group in (preprocess, train)
+        for repeat in range(study.repeats)
+        for stage, task, resources in group
+    ]
+    unique = {spec.run_id: spec for spec in runs}
+    prepare = None
+    if train:
+        task = PreprocessTask(
+            backend=Backend.MULTIPROCESSING if prepare_workers > 1 else Backend.SEQUENTIAL,
+            workers=prepare_workers,
+            image_size=study.image_size,
+        )
+        resources = Resources(cpus_per_node=prepare_workers)
+        prepare = _spec(study, Stage.PREPARE, task, resources, 0, data)
+    return Plan(study.name, data, prepare, tuple(unique.values()))
+
+
+def _spec(
+    study: StudyConfig, stage: Stage, task: Task, resources: Resources, repeat: int, data: str
+) -> RunSpec:
+    resources = resources.model_copy(update={"time_limit_min": study.time_limit_min})
+    return RunSpec(
+        study=study.name,
+        stage=stage,
+        task=task,
+        resources=resources,
+        scaling=study.scaling,
+        repeat=repeat,
+        data=data,
+    )
+
+
+def _images(study: StudyConfig, workers: int) -> int | None:
+    """Images of a run: null (all) for strong scaling, so many per worker for weak."""
+    if study.scaling is Scaling.STRONG or study.images_per_worker is None:
+        return None
+    return study.images_per_worker * workers
+
+
+def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[PreprocessTask]:
+    for backend, workers in itertools.product(grid.backend, grid.workers):
+        yield PreprocessTask(
+            backend=backend,
+            workers=workers,
+            image_size=study.image_size,
+            images=_images(study, workers),
+        )
+
+
+def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[TrainTask, int]]:
+    where = f"study {study.name}: train[{index}]"
+    for strategy, device, model, nodes, world, threads, batch in itertools.product(
+        grid.strategy, grid.device, grid.model, grid.nodes,
+        grid.world_size, grid.threads_per_rank, grid.batch_size,
+    ):  # fmt: skip
+        if world % nodes:
+            raise UserError(f"{where}: a world_size of {world} does not divide by {nodes} nodes")
+        if nodes > 1 and strategy in (Strategy.SINGLE, Strategy.DP):
+            raise UserError(f"{where}: strategy {strategy} runs on one node, not on {nodes}")
+        if strategy is Strategy.DP and device is Device.CPU:
+            raise UserError(f"{where}: strategy dp needs device cuda: on a CPU it does nothing")
+        try:
+            task = TrainTask(
+                strategy=strategy,
+                device=device,
+                world_size=world,
+                threads_per_rank=threads,
+                batch_size=batch,
+                batch_mode=grid.batch_mode,
+                epochs=grid.epochs,
+                warmup_steps=grid.warmup_steps,
+                model=model,
+                image_size=study.image_size,
+                learning_rate=grid.learning_rate,
+                seed=grid.seed,
+                images=_images(study, world),
+            )
+        except ValueError as error:
+            reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
+            raise UserError(f"{where}: {reason.strip()}") from None
+        yield task, nodes
+
+
+def _train_resources(task: TrainTask, nodes: int) -> Resources:
+    """DP is one process that drives all GPUs; the others are one process per device."""
+    devices = task.world_size // nodes
+    processes = 1 if task.strategy is Strategy.DP else devices
+    return Resources(
+        nodes=nodes,
+        cpus_per_node=processes * task.threads_per_rank,
+        gpus_per_node=0 if task.device is Device.CPU else devices,
+    )

@@ -1,0 +1,148 @@
+"""YAML files checked against a model; errors name file, line, key and the nearest spelling."""
+
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from weather_hpc.errors import UserError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""A whole number from 1 up; ``true`` and ``"4"`` are not numbers."""
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+OneOrMany = Annotated[list[T], BeforeValidator(_as_list), Field(min_length=1)]
+"""A value or a list of values: what a grid is spanned over."""
+
+
+class Section(BaseModel):
+    """Base of all parts of a YAML file: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key written twice (YAML would drop the first)."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise yaml.MarkedYAMLError(
+                problem=f"key {key.value!r} is written twice", problem_mark=key.start_mark
+            )
+        seen.add(key.value)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load(path: Path, model: type[Model]) -> Model:
+    """The content of the YAML file ``path`` as ``model``.
+
+    Raises :class:`UserError` with file, line, key, and what would be right.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"{path}: {reason}") from None
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise UserError(f"{where}: not valid YAML: {problem}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: keys such as {_names(model)} expected at the top level")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UserError(_explain(path, model, node, error)) from None
+
+
+def _names(model: type[BaseModel]) -> str:
+    return ", ".join(list(model.model_fields)[:4])
+
+
+def _explain(
+    path: Path, model: type[BaseModel], node: yaml.Node | None, error: ValidationError
+) -> str:
+    """One line for the first thing wrong, and how many more there are."""
+    errors = error.errors()
+    first = errors[0]
+    loc, kind = first["loc"], first["type"]
+    where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
+    key = _spell(loc)
+    if kind == "extra_forbidden":
+        message = f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
+        key = _spell(loc[:-1])
+    elif kind in ("enum", "literal_error"):
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        message = f"{first['input']!r} is no choice{nearest(str(first['input']), choices)}"
+    elif kind == "missing":
+        message = "is missing"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        if isinstance(first["input"], str | int | float | bool):
+            message += f", not {first['input']!r}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{where}: {key + ': ' if key else ''}{message}{more}"
+
+
+def _spell(loc: tuple[int | str, ...]) -> str:
+    """``('train', 0, 'workers')`` as ``train[0].workers``."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
+    return "".join(parts).removeprefix(".")
+
+
+def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
+    """The 1-based line of the deepest node that ``loc`` leads to."""
+    line = node.start_mark.line
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (key, value) for key, value in node.value}
+            if str(part) not in pairs:
+                break
+            key, node = pairs[str(part)]
+            line = key.start_mark.line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line
+    return line + 1
+
+
+def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed in the section that ``loc`` leads to."""
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            inner = _model_in(model.model_fields[part].annotation)
+            model = inner or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation such as ``list[X] | None`` holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, dict, Union, types.UnionType, typing.Annotated):
+        for inner in get_args(annotation):
+            if (found := _model_in(inner)) is not None:
+                return found
+    return None
