@@ -72,9 +72,9 @@ class StudyPaths:
         """The synthetic images, where no folder was given."""
         return self.root / "data"
 
-    def store(self, prepare_id: str) -> Path:
-        """The packed store that training runs read, named after the run that packs it."""
-        return self.stores / prepare_id
+    def store(self, name: str) -> Path:
+        """A packed store that training runs read."""
+        return self.stores / name
 
     @property
     def stores(self) -> Path:

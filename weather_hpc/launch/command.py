@@ -15,13 +15,11 @@ def stage_command(plan: Plan, spec: RunSpec, paths: StudyPaths, python: str) -> 
     if isinstance(spec.task, PreprocessTask):
         flags = _preprocess_flags(spec, spec.task)
         if spec.stage is Stage.PREPARE:
-            flags["--out"] = str(paths.store(spec.run_id))
+            flags["--out"] = str(paths.store(plan.store_name))
         argv = [python, "-m", "weather_hpc.preprocess"]
     else:
-        if plan.prepare is None:
-            raise ValueError(f"{spec.run_id}: a training run needs a plan that packs a store")
         flags = _train_flags(spec.task)
-        flags["--store"] = str(paths.store(plan.prepare.run_id))
+        flags["--store"] = str(paths.store(plan.store_name))
         argv = [python]
         if spec.task.strategy in (Strategy.DDP, Strategy.MODEL):
             ranks = spec.task.world_size // spec.resources.nodes

@@ -41,10 +41,11 @@ class LocalExecutor:
                 advance(0, text=spec.label)
                 start = time.monotonic()
                 reason = skip_reason(spec, machine, self.site.oversubscribe)
-                if spec.stage is Stage.TRAIN and reason is None:
-                    reason = blocked
                 if reason is not None:
                     self._record(spec, Status.SKIPPED, reason)
+                elif spec.stage is Stage.TRAIN and blocked is not None:
+                    reason = blocked
+                    self._record(spec, Status.FAILED, reason)
                 else:
                     self._run(spec, machine)
                 state = run_state(self.paths.run(spec.run_id))

@@ -35,6 +35,9 @@ def run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) 
     run = paths.run(spec.run_id)
     argv = stage_command(plan, spec, paths, site.python)
     exports = [f"export {k}={quote(v)}" for k, v in run_environment(spec, site).items()]
+    # the exit code speaks for a run that died before it could write its record
+    left = f'"$run/{run.exit.name}"'
+    leave = 'printf \'{"code": %d, "ended_at": "%s"}\\n\' "$code" "$(date -u +%FT%TZ)"'
     parts = [
         "#!/usr/bin/env bash",
         f"# {spec.run_id} of study {spec.study}, written by weather_hpc; runs by hand as well",
@@ -49,9 +52,7 @@ def run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) 
         command_lines(argv) + f' \\\n    >"$run/{run.stdout.name}" 2>"$run/{run.stderr.name}"',
         "code=$?",
         "",
-        "# the exit code, for a run that died before it could write its record",
-        'printf \'{"code": %d, "ended_at": "%s"}\\n\' "$code" "$(date -u +%FT%TZ)" '
-        f'>"$run/{run.exit.name}.part" && mv "$run/{run.exit.name}.part" "$run/{run.exit.name}"',
+        f"{leave} >{left}.part && mv {left}.part {left}",
         'exit "$code"',
         "",
     ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from weather_hpc.errors import UserError
+from weather_hpc.files import short_hash
 from weather_hpc.study.config import PreprocessGrid, StudyConfig, TrainGrid
 from weather_hpc.study.spec import (
     Backend,
@@ -30,6 +31,14 @@ class Plan:
     runs: tuple[RunSpec, ...]
 
     @property
+    def store_name(self) -> str:
+        """The name of the store that training reads: the same images and size, the same store."""
+        if self.prepare is None or not isinstance(self.prepare.task, PreprocessTask):
+            raise ValueError(f"study {self.study} has no training, so no store")
+        size = self.prepare.task.image_size
+        return f"{size}px-{short_hash([self.data, size])}"
+
+    @property
     def all(self) -> tuple[RunSpec, ...]:
         """Every run, the preparing one first."""
         return ((self.prepare,) if self.prepare else ()) + self.runs
@@ -43,6 +52,7 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
     ``prepare_workers`` CPUs pack the training store. Raises UserError where an entry of the
     study cannot be meant.
     """
+    prepare = _prepare(study, data, prepare_workers) if study.train else None
     preprocess = [
         (Stage.PREPROCESS, task, Resources(cpus_per_node=task.workers))
         for grid in study.preprocess
@@ -60,16 +70,16 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
         for stage, task, resources in group
     ]
     unique = {spec.run_id: spec for spec in runs}
-    prepare = None
-    if train:
-        task = PreprocessTask(
-            backend=Backend.MULTIPROCESSING if prepare_workers > 1 else Backend.SEQUENTIAL,
-            workers=prepare_workers,
-            image_size=study.image_size,
-        )
-        resources = Resources(cpus_per_node=prepare_workers)
-        prepare = _spec(study, Stage.PREPARE, task, resources, 0, data)
     return Plan(study.name, data, prepare, tuple(unique.values()))
+
+
+def _prepare(study: StudyConfig, data: str, workers: int) -> RunSpec:
+    task = PreprocessTask(
+        backend=Backend.MULTIPROCESSING if workers > 1 else Backend.SEQUENTIAL,
+        workers=workers,
+        image_size=study.image_size,
+    )
+    return _spec(study, Stage.PREPARE, task, Resources(cpus_per_node=workers), 0, data)
 
 
 def _spec(
