@@ -1,0 +1,65 @@
+"""What cannot be measured here is skipped with the reason."""
+
+import pytest
+
+from weather_hpc.launch.machine import Machine, skip_reason, this_machine
+from weather_hpc.study.config import StudyConfig
+from weather_hpc.study.plan import make_plan
+from weather_hpc.study.spec import RunSpec
+
+LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed"}))
+BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
+
+
+def preprocess(backend: str, workers: int) -> RunSpec:
+    return one({"preprocess": [{"backend": backend, "workers": workers}]})
+
+
+def train(**entry: object) -> RunSpec:
+    return one({"train": [entry]})
+
+
+def one(study: dict[str, object]) -> RunSpec:
+    config = StudyConfig.model_validate({"name": "s", "repeats": 1, **study})
+    (spec,) = make_plan(config, "/images").runs
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "machine", "reason"),
+    [
+        (preprocess("multiprocessing", 2), LAPTOP, None),
+        (preprocess("multiprocessing", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
+        (preprocess("dask", 2), BARE, "dask is not installed"),
+        (preprocess("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (train(strategy="single", device="cpu"), LAPTOP, None),
+        (train(strategy="single", device="auto"), LAPTOP, None),
+        (train(strategy="single", device="cpu"), BARE, "torch is not installed"),
+        (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPUs"),
+        (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
+        (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),
+        (train(strategy="ddp", device="cpu", world_size=2, nodes=2), LAPTOP, "asks for 2 nodes"),
+        (
+            train(strategy="dp", device="cuda", world_size=2),
+            Machine((0, 1), 2, LAPTOP.packages),
+            None,
+        ),
+    ],
+)
+def test_skip_reason(spec: RunSpec, machine: Machine, reason: str | None) -> None:
+    said = skip_reason(spec, machine)
+    if reason is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert reason in said
+
+
+def test_oversubscribing_is_a_choice() -> None:
+    assert skip_reason(preprocess("multiprocessing", 4), LAPTOP, oversubscribe=True) is None
+
+
+def test_this_machine_is_asked_for_gpus_by_the_runs_own_interpreter(tmp_path: object) -> None:
+    spec = train(strategy="single", device="cuda")
+    assert this_machine([spec], "/bin/false").gpus == 0
+    assert this_machine([spec], "/bin/false").cpus
