@@ -1,0 +1,1 @@
+"""Image folders and packed stores: catalogue, split, synthetic images, the store itself."""

@@ -1,0 +1,257 @@
+"""A folder of class folders -> Catalogue: every usable image, and why the rest is not.
+
+Rules, all of them independent of the order in which the file system lists its entries:
+
+* a class is a folder in the root that holds at least one usable image, at any depth;
+* hidden files and folders (``.name``) are skipped without a word;
+* a file that cannot be used is quarantined with the reason, never an error;
+* files of equal content are duplicates of the first one in path order. In one class all are
+  kept; of equal files in different classes the first is kept and the rest quarantined.
+"""
+
+import hashlib
+import heapq
+import os
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from weather_hpc import cli
+from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.probe import ImageError, probe
+from weather_hpc.errors import UserError
+
+HASHING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Item:
+    """One usable image. ``path`` is relative to the root, ``size`` in bytes."""
+
+    path: str
+    label: int
+    size: int
+    sha256: str
+    format: str
+    width: int
+    height: int
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """One file or folder that is left out; ``path`` is relative to the root."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a folder of class folders holds; ``label`` of an item is an index into ``classes``."""
+
+    root: Path
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    quarantine: tuple[Quarantined, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A sha256 that is equal for equal classes, paths and contents, wherever the root is."""
+        digest = hashlib.sha256()
+        for name in self.classes:
+            digest.update(os.fsencode(name) + b"\0")
+        for item in self.items:
+            digest.update(os.fsencode(item.path) + b"\0" + f"{item.label} {item.sha256}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def duplicates(self) -> int:
+        """How many items repeat the content of another."""
+        return sum(item.duplicate_of is not None for item in self.items)
+
+    def class_counts(self) -> dict[str, int]:
+        """Images per class."""
+        counts = Counter(item.label for item in self.items)
+        return {name: counts[label] for label, name in enumerate(self.classes)}
+
+    def subset(self, images: int, seed: int = 0) -> "Catalogue":
+        """``images`` of the items: seeded, and each class in its proportion.
+
+        A larger subset holds, class by class, the smaller one of the same seed. Raises
+        UserError where there are not so many images.
+        """
+        if images > len(self.items):
+            raise UserError(
+                f"{self.root}: {images} images asked for, {len(self.items)} usable ones found"
+            )
+        counts = list(self.class_counts().values())
+        chosen: list[Item] = []
+        for label, share in enumerate(proportional(images, counts)):
+            members = [item for item in self.items if item.label == label]
+            chosen += heapq.nsmallest(share, members, key=lambda item: draw(seed, "subset", item))
+        chosen.sort(key=lambda item: item.path)
+        return replace(self, items=tuple(_mark_duplicates(chosen)))
+
+
+def draw(seed: int, purpose: str, item: Item) -> str:
+    """A random-looking sort key of ``item``: equal on every machine and version, unlike a
+    generator's stream, and untouched by which other items there are."""
+    return hashlib.sha256(
+        f"{seed} {purpose} {item.sha256} {printable(item.path)}".encode()
+    ).hexdigest()
+
+
+def proportional(total: int, weights: list[int]) -> list[int]:
+    """``total`` shared out in proportion to ``weights``: whole numbers by largest remainder."""
+    whole = sum(weights)
+    shares = [total * weight // whole for weight in weights]
+    remainders = [-(total * weight % whole) for weight in weights]
+    order = sorted(range(len(weights)), key=remainders.__getitem__)
+    for index in order[: total - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def scan(root: Path) -> Catalogue:
+    """The catalogue of ``root``: every file read once, hashed by a few threads.
+
+    Raises UserError where the folder is missing or holds no class folder with an image in it.
+    """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "no such folder"
+        raise UserError(f"{root}: {what}; wanted: a folder of class folders with images")
+    files, quarantine = _walk(root)
+    found: list[tuple[str, Item]] = []
+    with (
+        cli.progress("reading images", total=len(files)) as advance,
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(HASHING_THREADS) as threads,
+    ):
+        # Pillow warns about odd metadata in usable images; what is not usable raises.
+        warnings.simplefilter("ignore")
+        inspected = threads.map(lambda path: _inspect(root, path), files)
+        for path, result in zip(files, inspected, strict=True):
+            if isinstance(result, Item):
+                found.append((path.partition("/")[0], result))
+            else:
+                quarantine.append(result)
+            advance()
+    return _assemble(root, found, quarantine)
+
+
+def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
+    """Paths of the regular files in class folders, sorted, and what lies there besides.
+
+    Symbolic links are followed; a folder that was entered before is not entered again, so links
+    can neither loop nor multiply the images.
+    """
+    files: list[str] = []
+    quarantine: list[Quarantined] = []
+    entered: dict[tuple[int, int], str] = {}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = (root / folder).stat()
+            names = sorted(entry.name for entry in (root / folder).iterdir())
+        except OSError as error:
+            quarantine.append(Quarantined(folder, f"folder cannot be read: {error.strerror}"))
+            continue
+        before = entered.setdefault((status.st_dev, status.st_ino), folder)
+        if before != folder:
+            where = printable(before) or "the root"
+            quarantine.append(Quarantined(folder, f"link to a folder already read: {where}"))
+            continue
+        folders = []
+        names = [name for name in names if not name.startswith(".")]
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            try:
+                mode = (root / path).stat().st_mode
+            except OSError as error:
+                quarantine.append(Quarantined(path, f"cannot be read: {error.strerror}"))
+                continue
+            if stat.S_ISDIR(mode):
+                folders.append(path)
+            elif not folder:
+                quarantine.append(Quarantined(path, "lies outside the class folders"))
+            elif stat.S_ISREG(mode):
+                files.append(path)
+            else:
+                quarantine.append(Quarantined(path, "is no regular file"))
+        waiting += reversed(folders)
+        if folder and "/" not in folder and not folders and not names:
+            quarantine.append(Quarantined(folder, "class folder is empty"))
+    return sorted(files), quarantine
+
+
+def _inspect(root: Path, path: str) -> Item | Quarantined:
+    """Read one file: an item (label not known yet), or why it is none."""
+    try:
+        with (root / path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                return Quarantined(path, "empty file")
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            image = probe(file)
+    except OSError as error:
+        return Quarantined(path, f"cannot be read: {error.strerror or error}")
+    except ImageError as error:
+        return Quarantined(path, str(error))
+    return Item(path, -1, size, sha256, image.format, image.width, image.height)
+
+
+def _assemble(
+    root: Path, found: list[tuple[str, Item]], quarantine: list[Quarantined]
+) -> Catalogue:
+    """Give each item its label, and settle duplicates."""
+    if not found:
+        raise UserError(_why_nothing(root, quarantine))
+    class_of: dict[str, str] = {}
+    first: dict[str, Item] = {}
+    kept: list[tuple[str, Item]] = []
+    for name, item in found:
+        original = first.setdefault(item.sha256, item)
+        class_of.setdefault(item.sha256, name)
+        if class_of[item.sha256] == name:
+            kept.append((name, item))
+        else:
+            text = f"same content as {printable(original.path)}, under another class"
+            quarantine.append(Quarantined(item.path, text))
+    classes = sorted({name for name, _ in kept})
+    label = {name: index for index, name in enumerate(classes)}
+    items = _mark_duplicates(replace(item, label=label[name]) for name, item in kept)
+    return Catalogue(
+        root, tuple(classes), tuple(items), tuple(sorted(quarantine, key=lambda entry: entry.path))
+    )
+
+
+def _why_nothing(root: Path, quarantine: list[Quarantined]) -> str:
+    wanted = "wanted: DIR/<class>/<image>"
+    loose = [
+        entry for entry in quarantine if "/" not in entry.path and (root / entry.path).is_file()
+    ]
+    if not quarantine:
+        return f"{root}: the folder is empty; {wanted}"
+    if len(loose) == len(quarantine):
+        return f"{root}: files but no class folders; {wanted}"
+    example = next(entry for entry in quarantine if entry not in loose)
+    return (
+        f"{root}: no usable image in any class folder (such as "
+        f"{printable(example.path)}: {example.reason}); {wanted}"
+    )
+
+
+def _mark_duplicates(items: Iterable[Item]) -> Iterator[Item]:
+    """The items in their order, each saying which earlier one has the same content."""
+    first: dict[str, str] = {}
+    for item in items:
+        path = first.setdefault(item.sha256, item.path)
+        yield replace(item, duplicate_of=None if path == item.path else path)

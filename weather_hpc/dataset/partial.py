@@ -1,0 +1,281 @@
+"""A store in the making: ``<out>.partial``, which a killed run leaves and the next one finishes.
+
+Chunks arrive in any order. Each finished one is a line of ``progress.jsonl`` with its checksum;
+on opening, a line counts only if the pixels still fit it. Nothing is at ``<out>`` until all is.
+"""
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from weather_hpc.dataset.catalogue import Catalogue
+from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.split import Split
+from weather_hpc.dataset.store import (
+    CHUNK_ROWS,
+    FORMAT,
+    HEADER,
+    IMAGES,
+    ITEM_COLUMNS,
+    ITEMS,
+    QUARANTINE,
+    VERSION,
+    Store,
+    is_store,
+    overall_checksum,
+)
+from weather_hpc.errors import UserError
+from weather_hpc.files import write_json, write_text
+
+PLAN, PROGRESS, LOCK = "plan.json", "progress.jsonl", "lock"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store is to hold; ``split`` has one entry per item of the catalogue."""
+
+    catalogue: Catalogue
+    split: Sequence[Split]
+    size: int
+    resize: str
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(images, side, side, 3)."""
+        return len(self.catalogue.items), self.size, self.size, 3
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two stores to be the same."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "catalogue": self.catalogue.fingerprint,
+            "split": hashlib.sha256(" ".join(self.split).encode()).hexdigest(),
+            "shape": list(self.shape),
+            "dtype": "uint8",
+            "resize": self.resize,
+            "chunk_rows": CHUNK_ROWS,
+        }
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One finished chunk: its number, its pixels' sha256, and the rows that failed, with why."""
+
+    index: int
+    sha256: str
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+class PartialStore:
+    """The one writer of ``<out>.partial``. Use as a context manager: it holds a lock."""
+
+    def __init__(self, out: Path, contents: Contents, *, fresh: bool = False) -> None:
+        """Take up what an earlier run left of the same ``contents``, or begin anew.
+
+        ``fresh`` always begins anew. Raises UserError where ``out`` is taken, another process
+        packs it, the file system is too full, or the partial folder is not one of ours.
+        """
+        if out.exists():
+            raise UserError(f"{out}: already exists; remove it or choose another --out")
+        self.out = out
+        self.contents = contents
+        self.folder = out.with_name(out.name + ".partial")
+        self._lock = self._take_lock()
+        try:
+            if fresh or not self._is_same():
+                self._begin()
+            self.finished = {chunk.index: chunk for chunk in self._read_progress()}
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "PartialStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    @property
+    def images(self) -> Path:
+        """The file of pixels, for workers to write into."""
+        return self.folder / IMAGES
+
+    @property
+    def data_offset(self) -> int:
+        """Where the pixels begin in that file, bytes."""
+        return self.images.stat().st_size - _bytes(self.contents.shape)
+
+    def missing(self) -> list[int]:
+        """The chunks that are still to be made."""
+        return [index for index in range(self._chunks) if index not in self.finished]
+
+    def finish(self, chunk: Finished) -> None:
+        """Take note of a chunk whose pixels are written."""
+        with (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(chunk)) + "\n")
+        self.finished[chunk.index] = chunk
+
+    def commit(self) -> Store:
+        """Write the tables and the header, flush all to disk, and rename to ``out``."""
+        if missing := self.missing():
+            raise ValueError(f"{self.folder}: {len(missing)} chunks are still missing")
+        chunks = [self.finished[index] for index in range(self._chunks)]
+        failed = {row: why for chunk in chunks for row, why in chunk.failed.items()}
+        tables = {
+            ITEMS: _items_csv(self.contents, failed),
+            QUARANTINE: _quarantine_csv(self.contents.catalogue, failed),
+        }
+        for name, text in tables.items():
+            write_text(self.folder / name, text)
+        digests = [chunk.sha256 for chunk in chunks]
+        write_json(
+            self.folder / HEADER,
+            {
+                **self.contents.identity(),
+                "classes": self.contents.catalogue.classes,
+                "tables": {
+                    name: hashlib.sha256(t.encode()).hexdigest() for name, t in tables.items()
+                },
+                "checksum": overall_checksum(digests),
+                "chunk_sha256": digests,
+            },
+        )
+        with self.images.open("rb") as file:
+            os.fsync(file.fileno())
+        self.folder.rename(self.out)
+        for name in (PLAN, PROGRESS, LOCK):
+            (self.out / name).unlink(missing_ok=True)
+        return Store.open(self.out)
+
+    @property
+    def _chunks(self) -> int:
+        return -(-self.contents.shape[0] // CHUNK_ROWS)
+
+    def _take_lock(self) -> BinaryIO:
+        if (
+            self.folder.exists()
+            and not (self.folder / LOCK).exists()
+            and any(self.folder.iterdir())
+        ):
+            raise UserError(f"{self.folder}: is in the way and not ours; choose another --out")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / LOCK).open("ab")
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UserError(f"{self.out}: another process is packing this store now") from None
+        except OSError:
+            pass  # some network file systems have no locks; then the user must keep runs apart
+        return lock
+
+    def _is_same(self) -> bool:
+        try:
+            plan = json.loads((self.folder / PLAN).read_bytes())
+            return bool(plan == self.contents.identity()) and self.images.is_file()
+        except (OSError, ValueError):
+            return False
+
+    def _begin(self) -> None:
+        import numpy as np
+
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        needed, free = _bytes(self.contents.shape), shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(
+                f"{self.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+            )
+        array = np.lib.format.open_memmap(
+            self.images, mode="w+", dtype=np.uint8, shape=self.contents.shape
+        )
+        del array
+        write_json(self.folder / PLAN, self.contents.identity())
+
+    def _read_progress(self) -> Iterable[Finished]:
+        """The chunks that an earlier run finished and whose pixels still fit their checksums."""
+        import numpy as np
+
+        path = self.folder / PROGRESS
+        if not path.exists():
+            return
+        images = np.load(self.images, mmap_mode="r")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue  # the line that was being written when the run was killed
+            first = value["index"] * CHUNK_ROWS
+            if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
+                failed = {int(row): why for row, why in value["failed"].items()}
+                yield Finished(value["index"], value["sha256"], failed)
+
+
+def reusable(out: Path, contents: Contents) -> Store | None:
+    """The complete store at ``out`` if it holds ``contents``; None where nothing is there.
+
+    Raises UserError where something else is.
+    """
+    if not out.exists():
+        return None
+    if not is_store(out):
+        raise UserError(f"{out}: exists and is no store; choose another --out")
+    store = Store.open(out)
+    wanted = contents.identity()
+    for key, value in wanted.items():
+        if store.header.get(key) != value:
+            raise UserError(
+                f"{out}: holds another store ({key} differs); remove it or choose another --out"
+            )
+    return store
+
+
+def _bytes(shape: tuple[int, ...]) -> int:
+    total = 1
+    for length in shape:
+        total *= length
+    return total
+
+
+def _items_csv(contents: Contents, failed: dict[int, str]) -> str:
+    catalogue = contents.catalogue
+    rows = [
+        [
+            row,
+            printable(item.path),
+            printable(catalogue.classes[item.label]),
+            contents.split[row],
+            item.sha256,
+            printable(item.duplicate_of or ""),
+            int(row not in failed),
+        ]
+        for row, item in enumerate(catalogue.items)
+    ]
+    return _csv(ITEM_COLUMNS, rows)
+
+
+def _quarantine_csv(catalogue: Catalogue, failed: dict[int, str]) -> str:
+    left_out = [(entry.path, entry.reason) for entry in catalogue.quarantine]
+    left_out += [(catalogue.items[row].path, why) for row, why in failed.items()]
+    return _csv(["path", "reason"], [[printable(path), why] for path, why in sorted(left_out)])
+
+
+def _csv(columns: list[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,183 @@
+"""The packed store: a folder of images as one array of bytes, checked and memory-mapped.
+
+======================  =====================================================================
+``header.json``         format and version, shape, classes, how it was made, all checksums
+``images.npy``          uint8, (images, side, side, 3), RGB; ``numpy.load`` reads it as well
+``items.csv``           row, path, class, split, sha256, duplicate_of, valid (0: row is black)
+``quarantine.csv``      path, reason: what was left out or could not be decoded
+======================  =====================================================================
+
+A store appears under its name whole, by one rename; see :mod:`weather_hpc.dataset.partial`.
+"""
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weather_hpc.dataset.names import original
+from weather_hpc.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+FORMAT, VERSION = "weather_hpc store", 1
+CHUNK_ROWS = 32
+"""Rows that are written, checked and redone together."""
+
+HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "quarantine.csv"
+ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
+
+
+def is_store(path: Path) -> bool:
+    """Whether ``path`` is a folder with a store's header."""
+    return (path / HEADER).is_file()
+
+
+def overall_checksum(chunk_sha256: list[str]) -> str:
+    """The checksum of all pixels: sha256 over the chunks' digests, in order."""
+    return hashlib.sha256(b"".join(map(bytes.fromhex, chunk_sha256))).hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A committed store. Open it with :meth:`open`."""
+
+    path: Path
+    header: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """The store at ``path``; its pixels are mapped, not read.
+
+        Raises UserError where there is none, where it has another version, or where a part is
+        missing or has the wrong size. Pixels are compared with their checksums by
+        :meth:`verify` only.
+        """
+        if not is_store(path):
+            what = "no such store" if not path.exists() else f"is no store: it has no {HEADER}"
+            raise UserError(f"{path}: {what}; python -m weather_hpc.preprocess makes one")
+        try:
+            header = json.loads((path / HEADER).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path / HEADER}: {error}") from None
+        found = (header.get("format"), header.get("version")) if isinstance(header, dict) else None
+        if found != (FORMAT, VERSION):
+            raise UserError(
+                f"{path / HEADER}: {found} found, {(FORMAT, VERSION)} wanted: pack the images anew"
+            )
+        store = cls(path, header)
+        store._check_parts()
+        return store
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(images, side, side, 3)."""
+        images, height, width, channels = self.header["shape"]
+        return images, height, width, channels
+
+    @property
+    def size(self) -> int:
+        """Height and width of every image, pixels."""
+        return self.shape[1]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names; a label is an index into them."""
+        return list(self.header["classes"])
+
+    @property
+    def checksum(self) -> str:
+        """sha256 over the digests of all chunks of pixels, as the header has it."""
+        return str(self.header["checksum"])
+
+    @cached_property
+    def images(self) -> "np.memmap[Any, np.dtype[np.uint8]]":
+        """All pixels, uint8 of shape (images, side, side, 3), mapped read-only."""
+        import numpy as np
+
+        return np.lib.format.open_memmap(self.path / IMAGES, mode="r")
+
+    @cached_property
+    def items(self) -> list[dict[str, str]]:
+        """The rows of items.csv, with names as the file system has them."""
+        rows = _read_csv(self.path / ITEMS)
+        for row in rows:
+            for column in ("path", "class", "duplicate_of"):
+                row[column] = original(row[column])
+        return rows
+
+    @cached_property
+    def labels(self) -> "npt.NDArray[np.int64]":
+        """The label of every row, int64 of shape (images,), invalid rows included."""
+        import numpy as np
+
+        index = {name: label for label, name in enumerate(self.classes)}
+        return np.array([index[row["class"]] for row in self.items], dtype=np.int64)
+
+    def rows(self, split: str | None = None) -> "npt.NDArray[np.int64]":
+        """Indices of the valid rows of a split (``train``, ``validation``, ``test``) or of all."""
+        import numpy as np
+
+        return np.array(
+            [
+                int(row["row"])
+                for row in self.items
+                if row["valid"] == "1" and split in (None, row["split"])
+            ],
+            dtype=np.int64,
+        )
+
+    def quarantine(self) -> list[dict[str, str]]:
+        """What was left out: ``path`` (as the file system has it) and ``reason``."""
+        rows = _read_csv(self.path / QUARANTINE)
+        return [{"path": original(row["path"]), "reason": row["reason"]} for row in rows]
+
+    def verify(self) -> list[str]:
+        """Read everything and compare it with its checksums: what is damaged, one line each."""
+        damaged = []
+        for name, wanted in self.header["tables"].items():
+            with (self.path / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                    damaged.append(f"{name}: content differs from its checksum")
+        chunk_rows = int(self.header["chunk_rows"])
+        digests = []
+        for index, wanted in enumerate(self.header["chunk_sha256"]):
+            first = index * chunk_rows
+            rows = self.images[first : first + chunk_rows]
+            digests.append(hashlib.sha256(rows.data).hexdigest())
+            if digests[-1] != wanted:
+                last = first + len(rows) - 1
+                damaged.append(f"{IMAGES}: chunk {index} (rows {first} to {last}) is damaged")
+        if not damaged and overall_checksum(digests) != self.checksum:
+            damaged.append(f"{HEADER}: its overall checksum does not fit its chunks' checksums")
+        return damaged
+
+    def _check_parts(self) -> None:
+        import numpy as np
+
+        for name in (IMAGES, ITEMS, QUARANTINE):
+            if not (self.path / name).is_file():
+                raise UserError(f"{self.path}: {name} is missing: pack the images anew")
+        try:
+            found = self.images.shape, self.images.dtype
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / IMAGES}: cannot be mapped: {error}") from None
+        if found != (self.shape, np.dtype(np.uint8)):
+            raise UserError(
+                f"{self.path / IMAGES}: shape {found[0]} of {found[1]} found, "
+                f"{self.shape} of uint8 wanted"
+            )
+        if len(self.items) != self.shape[0]:
+            raise UserError(
+                f"{self.path / ITEMS}: {len(self.items)} rows found, {self.shape[0]} wanted"
+            )
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
