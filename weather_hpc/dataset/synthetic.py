@@ -1,0 +1,101 @@
+"""Synthetic weather images, for anyone without data: all 11 classes of WEAPD, seeded."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weather_hpc import cli
+from weather_hpc.errors import UserError
+from weather_hpc.files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WEAPD_COUNTS = {
+    "dew": 698, "fogsmog": 851, "frost": 475, "glaze": 639, "hail": 591, "lightning": 377,
+    "rain": 526, "rainbow": 232, "rime": 1160, "sandstorm": 692, "snow": 621,
+}  # fmt: skip
+"""Images per class in the public copy of WEAPD."""
+
+MARKER = ".synthetic.json"
+VERSION = 1
+"""Raise it when equal parameters give other images."""
+
+SHORT_SIDE, LONG_SIDE = 240, 1600
+
+
+def make_synthetic(
+    folder: Path, images_per_class: int, seed: int = 0, *, like_weapd: bool = False
+) -> int:
+    """Make ``images_per_class`` JPEGs of each class in ``folder``/<class>/; how many there are.
+
+    ``like_weapd`` keeps the total but shares it out as WEAPD does. Image ``i`` of a class is the
+    same whatever the number of images. What an earlier call with the same parameters made is
+    left as it is; a killed one is finished. Raises UserError where the folder holds other things.
+    """
+    from weather_hpc.dataset.catalogue import proportional
+
+    if images_per_class < 1:
+        raise UserError(f"images per class: {images_per_class} given, at least 1 wanted")
+    counts = dict.fromkeys(WEAPD_COUNTS, images_per_class)
+    if like_weapd:
+        shares = proportional(images_per_class * len(counts), list(WEAPD_COUNTS.values()))
+        counts = dict(zip(WEAPD_COUNTS, shares, strict=True))
+    parameters = {"version": VERSION, "seed": seed, "counts": counts}
+    total = sum(counts.values())
+    if _is_complete(folder, parameters):
+        return total
+    write_json(folder / MARKER, {"parameters": parameters, "complete": False})
+    with cli.progress("making images", total=total) as advance:
+        for label, (name, count) in enumerate(counts.items()):
+            (folder / name).mkdir(exist_ok=True)
+            for number in range(count):
+                _make_one(folder / name / f"{number:05}.jpg", name, [seed, label, number])
+                advance()
+    write_json(folder / MARKER, {"parameters": parameters, "complete": True})
+    return total
+
+
+def _is_complete(folder: Path, parameters: dict[str, object]) -> bool:
+    """Whether all is there already; raises UserError where something else is."""
+    marker = folder / MARKER
+    if not marker.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: exists and holds other things; choose an empty folder")
+        return False
+    try:
+        found = json.loads(marker.read_bytes())
+        same, complete = found["parameters"] == parameters, bool(found["complete"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{marker}: damaged; remove {folder} to make the images anew") from None
+    if not same:
+        raise UserError(
+            f"{folder}: holds synthetic images made with other settings; "
+            "remove it or choose another folder"
+        )
+    return complete
+
+
+def _make_one(path: Path, name: str, entropy: list[int]) -> None:
+    if path.exists():
+        return
+    import numpy as np
+
+    from weather_hpc.dataset.scenes import paint
+
+    rng = np.random.default_rng(entropy)
+    picture = paint(name, rng, _size(rng))
+    # Renamed into place, so that a file which is there is whole; not flushed to disk one by one.
+    temporary = path.with_name(f".{path.name}")
+    picture.save(temporary, "JPEG", quality=int(rng.integers(75, 93)))
+    temporary.replace(path)
+
+
+def _size(rng: "np.random.Generator") -> tuple[int, int]:
+    """Width and height as on the web: mostly some 600 pixels, some far larger, some upright."""
+    import numpy as np
+
+    side = float(np.clip(rng.lognormal(np.log(620), 0.4), SHORT_SIDE * 1.4, LONG_SIDE))
+    short = max(SHORT_SIDE, round(side / rng.uniform(1.0, 1.8)))
+    size = round(side), short
+    return size if rng.random() < 0.8 else (size[1], size[0])
