@@ -9,7 +9,7 @@ from weather_hpc.errors import nearest
 
 VERBS = {
     "sweep": ("weather_hpc.sweep", "plan a study, run it, collect it: the main verb"),
-    "data": ("weather_hpc.dataset.__main__", "make, check and describe image folders and stores"),
+    "data": ("weather_hpc.data", "make, check and describe image folders and stores"),
     "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),

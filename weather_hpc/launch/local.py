@@ -19,6 +19,7 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
 
+SECONDS_PER_MINUTE = 60.0
 GRACE_S = 10.0
 """Seconds between asking a run to end and ending it."""
 
@@ -79,7 +80,7 @@ class LocalExecutor:
         with _affinity(cpus):
             child = subprocess.Popen(["bash", str(script)], start_new_session=True)
         try:
-            child.wait(timeout=60.0 * spec.resources.time_limit_min)
+            child.wait(timeout=SECONDS_PER_MINUTE * spec.resources.time_limit_min)
         except subprocess.TimeoutExpired:
             _end(child)
             limit = spec.resources.time_limit_min
