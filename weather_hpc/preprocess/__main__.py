@@ -1,0 +1,124 @@
+"""``python -m weather_hpc.preprocess``: turn an image folder into a packed store.
+
+python -m weather_hpc.preprocess --data photos --out photos.store --backend dask --workers 4
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weather_hpc import cli
+from weather_hpc.errors import UserError
+
+if TYPE_CHECKING:
+    from weather_hpc.records.record import RunRecord
+    from weather_hpc.study.spec import PreprocessTask, RunSpec
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pack a store, or time how long that takes. Exit code: 0; 1 where it failed."""
+    args = _parser().parse_args(argv)
+    from weather_hpc.preprocess.chunk import ONE_THREAD
+
+    os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
+    from weather_hpc.paths import RunPaths
+    from weather_hpc.preprocess.stage import preprocess
+    from weather_hpc.records.writer import RunWriter
+
+    if args.out is None and args.run_dir is None:
+        raise UserError("--out is missing: where is the store to go?")
+    task = _task(args)
+    with RunWriter(_spec(args, task), args.run_dir) as writer:
+        out = args.out or RunPaths(args.run_dir).store
+        record = preprocess(task, args.data, out, writer, seed=args.seed, discard=args.discard)
+    if args.json:
+        cli.print_json(_summary(record, None if args.discard else out))
+    else:
+        print(_sentence(record, "measured, store discarded" if args.discard else str(out)))
+    return cli.EXIT_OK
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser("preprocess", description="Turn an image folder into a packed store.")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
+    add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
+    add("--backend", default="sequential", metavar="NAME",
+        help="sequential, multiprocessing or dask")  # fmt: skip
+    add("--workers", type=int, default=1, metavar="N", help="worker processes")
+    add("--size", type=int, default=256, metavar="PIXELS", help="height and width stored")
+    add(
+        "--images", type=int, metavar="N", help="use N images, classes in proportion (default: all)"
+    )
+    add("--seed", type=int, default=0, help="of that choice and of the train/test split")
+    add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
+    add("--discard", action="store_true", help="only measure: begin anew, remove the store after")
+    parser.add_json()
+    return parser
+
+
+def _task(args: argparse.Namespace) -> "PreprocessTask":
+    """What the flags ask for. Raises UserError naming the flag that is out of range."""
+    from pydantic import ValidationError
+
+    from weather_hpc.errors import nearest
+    from weather_hpc.study.spec import Backend, PreprocessTask
+
+    names = [str(name) for name in Backend]
+    if args.backend not in names:
+        raise UserError(f"--backend {args.backend}: no such backend{nearest(args.backend, names)}")
+    try:
+        return PreprocessTask(
+            backend=args.backend, workers=args.workers, image_size=args.size, images=args.images
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = {"image_size": "size"}.get(str(first["loc"][0]), first["loc"][0])
+        raise UserError(f"--{flag} {first['input']}: {first['msg']}") from None
+
+
+def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
+    """The launcher's spec where it left one in the run folder, else one made from the flags."""
+    from weather_hpc.dataset.names import printable
+    from weather_hpc.records.writer import read_spec
+    from weather_hpc.study.spec import Resources, RunSpec, Stage
+
+    spec = read_spec(args.run_dir)
+    if spec is None:
+        return RunSpec(
+            study="adhoc",
+            stage=Stage.PREPROCESS,
+            task=task,
+            resources=Resources(cpus_per_node=task.workers),
+            data=printable(str(args.data.absolute())),
+        )
+    if spec.task != task:
+        raise UserError(f"{args.run_dir}: its spec.json asks for other settings than these flags")
+    return spec
+
+
+def _summary(record: "RunRecord", out: Path | None) -> dict[str, object]:
+    return {
+        "run_id": record.run_id,
+        "status": record.status.value,
+        "store": None if out is None else str(out),
+        "checksum": record.quality.store_checksum,
+        "time_s": record.time_s,
+        "images_per_s": record.images_per_s,
+        **record.counts.model_dump(include={"images", "quarantined", "duplicates"}),
+    }
+
+
+def _sentence(record: "RunRecord", where: str) -> str:
+    counts = record.counts
+    text = f"{where}: {counts.images} images, {counts.quarantined} quarantined"
+    if record.time_s is None or record.images_per_s is None:
+        return text + "; taken from an earlier run in whole or in part, so not timed"
+    return text + f"; {record.time_s:.2f} s, {record.images_per_s:.1f} images/s"
+
+
+if __name__ == "__main__":
+    cli.run("preprocess", main, sys.argv[1:])

@@ -1,0 +1,44 @@
+"""What the stage that times them asks of every backend."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from weather_hpc.errors import FailedError
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
+from weather_hpc.records.record import RankInfo
+
+START_TIMEOUT_S = 120.0
+"""How long all workers together may take to stand."""
+
+
+class Backend(Protocol):
+    """A pool of workers: started, used once, closed."""
+
+    def start(self, workers: int) -> list[RankInfo]:
+        """Bring up ``workers`` workers, each with its imports done; who they are.
+
+        Raises FailedError where not all of them stand after :data:`START_TIMEOUT_S`.
+        """
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Pack ``chunks`` in any order, yielding each as it is finished.
+
+        Raises FailedError where a worker is lost; never waits for one that is gone.
+        """
+
+    def close(self) -> None:
+        """End all workers, also after an error; may be called at any time."""
+
+
+def worker_lost(cause: str) -> FailedError:
+    """The one message for a worker that went away in the middle of its work."""
+    return FailedError(
+        f"a worker process was lost ({cause}); finished chunks are kept: "
+        "run the same command again to make only the missing ones"
+    )
+
+
+def not_all_came(came: int | None, workers: int) -> FailedError:
+    """The one message for workers that did not come up."""
+    counted = "not all" if came is None else f"{came}"
+    return FailedError(f"{counted} of {workers} workers came up within {START_TIMEOUT_S:.0f} s")

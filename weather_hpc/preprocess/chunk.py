@@ -1,0 +1,112 @@
+"""What a worker does: decode one chunk of images and write it into the store's file of pixels."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weather_hpc.dataset.partial import Finished
+from weather_hpc.dataset.probe import ImageError
+from weather_hpc.records.record import RankInfo
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""The environment of every worker: one process, one thread."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where images come from and rows go to: the same for all chunks of a run."""
+
+    root: Path
+    pixels: Path
+    offset: int
+    size: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of the store."""
+        return self.size * self.size * 3
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of rows: its number, its first row, and the images' paths under the root."""
+
+    index: int
+    first_row: int
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """A finished chunk and the process that made it. Pixels never travel between processes."""
+
+    finished: Finished
+    images: int
+    pid: int
+    host: str
+    memory_peak_mb: float | None
+
+
+def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
+    """Decode ``chunk`` and write its rows; an image that cannot be decoded leaves a black row.
+
+    Written by position into the file, not through a shared map: the same bytes, a full disk is
+    an error instead of a dead worker, and it holds on network file systems as well.
+    """
+    import numpy as np
+
+    from weather_hpc.preprocess.decode import decode
+
+    rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
+    failed = {}
+    for row, path in enumerate(chunk.paths):
+        try:
+            rows[row] = decode(target.root / path, target.size)
+        except ImageError as error:
+            failed[chunk.first_row + row] = str(error)
+    with target.pixels.open("r+b", buffering=0) as file:
+        file.seek(target.offset + chunk.first_row * target.row_bytes)
+        left = rows.data.cast("B")
+        while left:
+            left = left[file.write(left) :]
+    finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
+    return ChunkResult(
+        finished, len(chunk.paths), os.getpid(), socket.gethostname(), memory_peak_mb()
+    )
+
+
+def introduce(rank: int = 0) -> RankInfo:
+    """This process as a worker, with everything imported that a chunk needs."""
+    import numpy as np  # noqa: F401
+    from PIL import Image
+
+    from weather_hpc.preprocess import decode  # noqa: F401
+
+    Image.init()  # else the first image of each worker pays for loading Pillow's formats
+    return RankInfo(
+        rank=rank,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        device="cpu",
+        cpus=sorted(os.sched_getaffinity(0)),
+        threads=1,
+    )
+
+
+def memory_peak_mb() -> float | None:
+    """This process's peak resident memory in MB; null where the kernel does not tell.
+
+    Not from getrusage: what that says of a spawned process begins at its parent's size.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,167 @@
+"""The one stage that packs images and times every backend alike.
+
+Everything is read once while the catalogue hashes it, so every backend finds the files in the
+page cache. The clock runs from the first chunk dispatched, with all workers up and their imports
+done, until the store is on disk under its name.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from weather_hpc import cli
+from weather_hpc.dataset.catalogue import Catalogue, scan
+from weather_hpc.dataset.partial import Contents, PartialStore, reusable
+from weather_hpc.dataset.split import make_split
+from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
+from weather_hpc.errors import FailedError
+from weather_hpc.preprocess.backends import make_backend
+from weather_hpc.preprocess.backends.base import Backend
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, memory_peak_mb
+from weather_hpc.preprocess.decode import METHOD
+from weather_hpc.records.clock import ForeignLoad, since_process_start
+from weather_hpc.records.record import Actual, RankInfo, RunRecord
+from weather_hpc.records.writer import RunWriter
+from weather_hpc.study.spec import PreprocessTask
+
+
+def preprocess(
+    task: PreprocessTask,
+    data: Path,
+    out: Path,
+    writer: RunWriter,
+    *,
+    seed: int = 0,
+    discard: bool = False,
+) -> RunRecord:
+    """Pack the images under ``data`` into a store at ``out``; the record of how it went.
+
+    A complete store of the same contents is used as it is, and what a killed run left is
+    finished; neither is timed. ``discard`` is for measuring: it always begins anew and removes
+    the store at the end. ``seed`` chooses the subset and the split. Raises UserError for bad
+    input and FailedError where a worker is lost.
+    """
+    backend = make_backend(task.backend)
+    catalogue = scan(data)
+    if task.images is not None:
+        catalogue = catalogue.subset(task.images, seed)
+    writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
+    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHOD)
+    if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
+        shutil.rmtree(out)  # a measured run that was killed just before this
+    store = None if discard else reusable(out, contents)
+    if store is None:
+        with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
+            store = _pack(task, partial, backend, writer)
+    _describe(writer.record, store, catalogue)
+    if discard:
+        shutil.rmtree(out)
+    return writer.finish()
+
+
+def _pack(
+    task: PreprocessTask, partial: PartialStore, backend: Backend, writer: RunWriter
+) -> Store:
+    """Make the missing chunks and commit; fills in times, workers and usage."""
+    record = writer.record
+    _warn_of_few_cpus(task.workers)
+    already = len(partial.finished)
+    chunks = _plan(partial)
+    ranks = backend.start(task.workers)
+    record.phases.startup = since_process_start()
+    writer.event("workers_up", workers=len(ranks), process_s=record.phases.startup)
+    others = ForeignLoad()
+    results = []
+    images = sum(len(chunk.paths) for chunk in chunks)
+    with cli.progress(f"packing ({task.backend})", total=images) as advance:
+        start = time.perf_counter()
+        for result in backend.run(_target(partial), chunks):
+            partial.finish(result.finished)
+            results.append(result)
+            advance(result.images)
+        computed = time.perf_counter()
+        store = partial.commit()
+        committed = time.perf_counter()
+    record.usage.foreign_cpu_percent = others.percent()
+    record.actual = _actual(ranks, results)
+    peaks = [rank.memory_peak_mb for rank in record.actual.ranks] + [memory_peak_mb()]
+    record.usage.host_memory_peak_mb = max((peak for peak in peaks if peak), default=None)
+    if already:
+        writer.event("resumed", chunks_found=already, chunks_made=len(chunks))
+    else:
+        record.phases.compute = computed - start
+        record.time_s = committed - start
+        record.images_per_s = images / record.time_s
+    return store
+
+
+def _plan(partial: PartialStore) -> list[Chunk]:
+    """The chunks that are still to be made."""
+    paths = [item.path for item in partial.contents.catalogue.items]
+    return [
+        Chunk(index, first, paths[first : first + CHUNK_ROWS])
+        for index in partial.missing()
+        for first in [index * CHUNK_ROWS]
+    ]
+
+
+def _target(partial: PartialStore) -> Target:
+    """Absolute, because a worker's working folder need not be ours."""
+    contents = partial.contents
+    return Target(
+        contents.catalogue.root.resolve(),
+        partial.images.resolve(),
+        partial.data_offset,
+        contents.size,
+    )
+
+
+def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual:
+    """The workers as they introduced themselves, with what each did."""
+    images: Counter[tuple[str, int]] = Counter()
+    peak: dict[tuple[str, int], float | None] = {}
+    for result in results:
+        worker = (result.host, result.pid)
+        images[worker] += result.images
+        peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
+    ranks = [
+        rank.model_copy(
+            update={
+                "images": images[rank.host, rank.pid],
+                "memory_peak_mb": peak.get((rank.host, rank.pid)),
+            }
+        )
+        for rank in ranks
+    ]
+    return Actual(
+        nodes=len({rank.host for rank in ranks}),
+        world_size=len(ranks),
+        device="cpu",
+        ranks=ranks,
+    )
+
+
+def _describe(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
+    """Fill in what the store holds."""
+    record.counts.images = len(store.rows())
+    record.counts.quarantined = len(store.quarantine())
+    record.counts.duplicates = catalogue.duplicates
+    record.quality.store_checksum = store.checksum
+    record.phases.total = since_process_start()
+    if not record.counts.images:
+        raise FailedError(f"{store.path}: not one image could be decoded; see quarantine.csv there")
+
+
+def _warn_of_few_cpus(workers: int) -> None:
+    cpus = len(os.sched_getaffinity(0))
+    if workers > cpus:
+        print(
+            f"preprocess: warning: {workers} workers share {cpus} CPUs; "
+            "their times say nothing about scaling",
+            file=sys.stderr,
+        )
