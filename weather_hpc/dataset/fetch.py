@@ -1,0 +1,152 @@
+"""An archive of class folders, local or from the web -> an image folder, checked and unpacked."""
+
+import hashlib
+import shutil
+import stat
+import tarfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+
+from weather_hpc import cli
+from weather_hpc.errors import FailedError, UserError
+
+BLOCK = 1 << 20
+TIMEOUT_S = 60.0
+
+
+def fetch(source: str, out: Path, sha256: str | None = None) -> None:
+    """Unpack the zip or tar archive ``source``, a file or an http(s) or file URL, into ``out``.
+
+    A download goes to ``<out>.download`` and is taken up where it was cut off; ``sha256`` is
+    compared before anything is unpacked. Folders around the class folders are left away. ``out``
+    appears whole or not at all. Raises UserError where ``out`` is taken, the archive is of no
+    known kind or would write outside ``out``, and FailedError where the download fails or its
+    checksum differs.
+    """
+    if out.exists():
+        raise UserError(f"{out}: already exists; choose a new folder")
+    local = _local_file(source)
+    archive = local or out.with_name(out.name + ".download")
+    if local is None:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        _download(source, archive)
+    if sha256 is not None:
+        _check(archive, sha256.lower(), ours=local is None)
+    unpacked = out.with_name(out.name + ".unpacking")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        _unpack(archive, unpacked)
+        _innermost(unpacked).rename(out)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    if local is None:
+        archive.unlink()
+
+
+def _local_file(source: str) -> Path | None:
+    """The file that ``source`` names; None where it is to be downloaded."""
+    url = urllib.parse.urlsplit(source)
+    if url.scheme in ("http", "https"):
+        return None
+    path = Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else Path(source)
+    if not path.is_file():
+        raise UserError(f"{source}: no such file; wanted: a zip or tar archive, or its URL")
+    return path
+
+
+def _download(url: str, target: Path) -> None:
+    """Download ``url`` to ``target``, going on after the bytes that are there."""
+    have = target.stat().st_size if target.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            resumed = answer.status == 206
+            length = answer.headers.get("Content-Length")
+            got = 0
+            with (
+                target.open("ab" if resumed else "wb") as file,
+                cli.progress(f"downloading {target.stem}", total=int(length or 0)) as advance,
+            ):
+                while block := answer.read(BLOCK):
+                    file.write(block)
+                    got += len(block)
+                    advance(len(block))
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # nothing lies after what we have: it was complete
+            return
+        raise FailedError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except (OSError, HTTPException) as error:
+        raise FailedError(f"{url}: {error}; run the same command again to go on") from None
+    if length is not None and got < int(length):
+        raise FailedError(
+            f"{url}: cut off after {got} of {length} bytes; run the same command again to go on"
+        )
+
+
+def _check(archive: Path, wanted: str, *, ours: bool) -> None:
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        if ours:
+            archive.unlink()  # or the next try would go on after damaged bytes
+        raise FailedError(f"{archive}: sha256 {found} found, {wanted} wanted; nothing was unpacked")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            _unpack_zip(archive, folder)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                members = tar.getmembers()
+                _check_room(archive, sum(member.size for member in members), folder)
+                tar.extractall(folder, filter="data")
+        else:
+            raise UserError(f"{archive}: is neither a zip nor a tar archive")
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive}: refused, it holds an unsafe entry: {error}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise FailedError(f"{archive}: cannot be unpacked: {error}") from None
+
+
+def _unpack_zip(archive: Path, folder: Path) -> None:
+    """Unlike tarfile, zipfile mends unsafe names in silence; here they are refused."""
+    with zipfile.ZipFile(archive) as file:
+        entries = file.infolist()
+        for entry in entries:
+            path = PurePosixPath(entry.filename.replace("\\", "/"))
+            is_link = stat.S_ISLNK(entry.external_attr >> 16)
+            if path.is_absolute() or ".." in path.parts or is_link:
+                raise UserError(f"{archive}: refused, it holds an unsafe entry: {entry.filename!r}")
+        _check_room(archive, sum(entry.file_size for entry in entries), folder)
+        with cli.progress("unpacking", total=len(entries)) as advance:
+            for entry in entries:
+                file.extract(entry, folder)
+                advance()
+
+
+def _check_room(archive: Path, needed: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{archive}: unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        )
+
+
+def _innermost(folder: Path) -> Path:
+    """The folder that holds the class folders: not one that holds a single folder of folders."""
+    entries = [entry for entry in folder.iterdir() if not _is_litter(entry)]
+    if len(entries) != 1 or not entries[0].is_dir():
+        return folder
+    only = entries[0]
+    return _innermost(only) if any(inner.is_dir() for inner in only.iterdir()) else folder
+
+
+def _is_litter(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name == "__MACOSX"
