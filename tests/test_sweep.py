@@ -62,7 +62,7 @@ def median_time(found: list[dict[str, Any]], **task: object) -> float:
         and record["spec"]["stage"] != "prepare"
         and all(record["spec"]["task"].get(key) == value for key, value in task.items())
     ]
-    return statistics.median(times)
+    return float(statistics.median(times))
 
 
 @pytest.mark.images
