@@ -35,6 +35,8 @@ PATH = os.pathsep.join([os.environ.get("PATH", "/usr/bin:/bin"), "/usr/sbin", "/
 SQL_FOLDERS = (Path("/usr/share/mysql"), Path("/usr/share/mariadb"))
 SOCKET_PATH_MAX = 107  # what Linux allows for a socket's path
 MEMORY_PER_CPU = 2000  # MB, claimed and given by default
+TRIAL = "testbed-trial"  # the name of the job that `up` runs
+MARK = "WEATHER_HPC_TESTBED_DAEMON"  # in the environment of each of our daemons
 DONE_OK, DONE_FAILED, DONE_WRONG_INPUT = 0, 1, 2
 
 
@@ -77,6 +79,14 @@ def with_children(pids: set[int], processes: Mapping[int, tuple[str, int, int]])
     while more := {pid for pid, stat in processes.items() if stat[1] in found} - found:
         found |= more
     return found
+
+
+def is_step_daemon(pid: int) -> bool:
+    """Tell whether a process is one of those that slurmd starts for a job."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "slurmstepd"
+    except OSError:
+        return False
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -178,13 +188,16 @@ class Testbed:
             return Settings()
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, create: bool) -> Iterator[None]:
         """Let one verb at a time change this testbed."""
         try:
-            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if create:
+                self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle = (self.state / "lock").open("w")
         except OSError as error:
-            raise TestbedError(f"state directory: {error}", DONE_WRONG_INPUT) from None
+            if not create and not self.state.exists():
+                raise TestbedError(f"no testbed in {self.state}; run `up` first") from None
+            raise TestbedError(f"state directory {self.state}: {error}", DONE_WRONG_INPUT) from None
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -197,7 +210,8 @@ class Testbed:
 
     def output_of(self, daemon: str) -> Path:
         """Return the file with what a daemon said besides, before it had its log for example."""
-        return self.state / "log" / f"{daemon}.out"
+        suffix = "log" if daemon == "munged" else "out"  # munged in the foreground has no other
+        return self.state / "log" / f"{daemon}.{suffix}"
 
     def processes_of(self, *daemons: str) -> dict[int, int]:
         """Return pid and start time of those of the daemons that run."""
@@ -229,7 +243,6 @@ class Testbed:
                 "key-file": key,
                 "seed-file": self.state / "munge.seed",
                 "pid-file": run / "munged.pid",
-                "log-file": self.log_of(daemon),
             }
             # --force: a folder of the user's own is safe enough here.
             given = [f"--{name}={value}" for name, value in options.items()]
@@ -246,10 +259,13 @@ class Testbed:
         """Start a daemon and write down which process it is."""
         for name in {"munged": ["munge.socket"], "mariadbd": ["mariadb.socket"]}.get(daemon, []):
             (self.run / name).unlink(missing_ok=True)
+        for pid, started in self.strays().items():  # of an `up` that was killed
+            if environment_of(pid).get(MARK) == daemon and not is_step_daemon(pid):
+                kill({pid: started}, signal.SIGKILL, 5)
         with self.output_of(daemon).open("wb") as output:
             process = subprocess.Popen(
                 self.command_of(daemon),
-                env=self.daemon_env,
+                env={**self.daemon_env, MARK: daemon},
                 cwd=self.state,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -271,34 +287,30 @@ class Testbed:
         kill(helpers, signal.SIGKILL, 5)
         (self.run / f"{daemon}.json").unlink(missing_ok=True)
 
-    def job_processes(self, node: str | None = None) -> dict[int, int]:
-        """Return pid and start time of all that jobs run, on one node or on all.
+    def strays(self, node: str | None = None) -> dict[int, int]:
+        """Return pid and start time of all of ours but the daemons, on one node or on all.
 
-        Those are slurmd's step daemons, which hold a socket in the node's spool
-        folder, what they started, and whatever carries the marks of a job of ours.
+        Those are Slurm's step daemons, what jobs run, and a daemon that was started
+        just before `up` was killed. They are told by what their environment says.
         """
         processes = every_process()
-        spool = f"{self.state / 'spool' / (node or 'node')}" + ("/" if node else "")
-        inodes = set()
-        for line in Path("/proc/net/unix").read_text().splitlines():
-            columns = line.split(maxsplit=7)
-            if len(columns) == 8 and columns[7].startswith(spool):
-                inodes.add(f"socket:[{columns[6]}]")
-        daemons = self.processes_of(*self.all_known())
-        ours = {pid for pid in processes if pid not in daemons and holds(pid, inodes)}
+        daemons = with_children(set(self.processes_of(*self.all_known())), processes)
+        ours = set()
         for pid in processes:
             env = environment_of(pid)
             if env.get("SLURM_CONF") == str(self.conf) and (
-                env.get("SLURMD_NODENAME") == node if node else "SLURMD_NODENAME" in env
+                (MARK in env or "SLURMD_NODENAME" in env)
+                if node is None
+                else (env.get(MARK) == slurmd_of(node) or env.get("SLURMD_NODENAME") == node)
             ):
                 ours.add(pid)
-        ours = with_children(ours, processes) - {os.getpid(), *daemons}
+        ours = with_children(ours - daemons, processes) - daemons - {os.getpid()}
         return {pid: processes[pid][2] for pid in ours}
 
-    def end_jobs(self, node: str | None = None) -> None:
-        """End at once all that jobs run, on one node or on all."""
+    def end_strays(self, node: str | None = None) -> None:
+        """End at once all of ours but the daemons, on one node or on all."""
         for _ in range(3):  # something may be starting just now
-            processes = self.job_processes(node)
+            processes = self.strays(node)
             if not processes:
                 return
             kill(processes, signal.SIGKILL, 5)
@@ -516,7 +528,7 @@ class Testbed:
             return True
         return self.slurm("sacctmgr", "-i", "add", "cluster", "testbed").returncode == 0
 
-    def try_out(self, deadline: float) -> None:
+    def try_out(self, fresh: bool, deadline: float) -> None:
         """Wait for the nodes, run one small job across all of them, ask accounting."""
         first, last = (slurmd_of(self.settings.node_names()[place]) for place in (0, -1))
 
@@ -528,9 +540,10 @@ class Testbed:
             return all(serves(states.get(n, "")) for n in self.settings.node_names())
 
         self.wait(nodes_serve, "every node is ready", first, deadline)
-        if not self.slurm("squeue", "-h").stdout.strip():  # jobs that came back go first
+        self.slurm("scancel", f"--name={TRIAL}")  # a controller that died may still know the last
+        if fresh or not self.slurm("squeue", "-h").stdout.strip():  # jobs at work go first
             nodes = str(self.settings.nodes)
-            trial = ["srun", "-J", "testbed-trial", "-N", nodes, "-n", nodes, "--mem=1", "-t", "1"]
+            trial = ["srun", "-J", TRIAL, "-N", nodes, "-n", nodes, "--mem=1", "-t", "1"]
             left = max(deadline - time.monotonic(), 5)
             done = self.slurm(*trial, "hostname", timeout_s=left)
             if done.returncode or len(done.stdout.split()) != self.settings.nodes:
@@ -575,13 +588,14 @@ class Testbed:
         begin = time.monotonic() if begin + 5 < time.monotonic() else begin
         deadline = begin + timeout_s
         self.choose(wanted)
-        if not self.processes_of(*self.all_known()):
-            self.end_jobs()
+        fresh = not self.processes_of("slurmctld", *map(slurmd_of, self.settings.node_names()))
         try:
             self.write_files()
             write(self.settings_file, json.dumps(asdict(self.settings), indent=1))
             self.start_missing(self.settings.daemon_names(), deadline)
-            self.try_out(deadline)
+            if fresh:  # jobs from before a crash have lost their processes
+                self.cancel_all()
+            self.try_out(fresh, deadline)
         except BaseException:
             self.stop_all()
             self.settings_file.unlink(missing_ok=True)
@@ -590,20 +604,24 @@ class Testbed:
 
     # --- Going down ---
 
-    def stop_all(self) -> None:
-        """End jobs and daemons; leave no process behind."""
-        if self.processes_of("slurmctld", "munged") and self.conf.exists():
+    def cancel_all(self) -> None:
+        """Cancel every job, and give them a few seconds to go."""
+        deadline = time.monotonic() + 4
+        while self.slurm("squeue", "-h", timeout_s=5).stdout.strip():
             for state in ("PENDING", "RUNNING", "SUSPENDED"):
                 self.slurm("scancel", "--quiet", f"--state={state}", timeout_s=5)
-            deadline = time.monotonic() + 4
-            while self.slurm("squeue", "-h", timeout_s=5).stdout.strip():
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.1)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+
+    def stop_all(self) -> None:
+        """End jobs and daemons; leave no process behind."""
+        if len(self.processes_of("slurmctld", "munged")) == 2 and self.conf.exists():
+            self.cancel_all()
         for name in self.all_known():
             if name.startswith("slurmd-"):
                 self.stop(name)
-        self.end_jobs()
+        self.end_strays()
         for name in self.all_known():
             self.stop(name)
 
@@ -619,21 +637,6 @@ class Testbed:
 
 
 # --- Small helpers ---
-
-
-def holds(pid: int, links: set[str]) -> bool:
-    """Tell whether a process has one of these (as /proc's links name them) open."""
-    if not links:
-        return False
-    try:
-        opened = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
-    for entry in opened:
-        with contextlib.suppress(OSError):
-            if str(entry.readlink()) in links:
-                return True
-    return False
 
 
 def serves(state: str) -> bool:
@@ -835,7 +838,7 @@ def change(testbed: Testbed, options: argparse.Namespace) -> str:
         daemon = slurmd_of(options.node)
         if verb == "kill-node":
             testbed.stop(daemon, hard=True)
-            testbed.end_jobs(options.node)
+            testbed.end_strays(options.node)
             return f"{options.node} is dead; the controller notices within 30 s or so"
 
         def node_serves() -> bool:
@@ -860,6 +863,7 @@ def change(testbed: Testbed, options: argparse.Namespace) -> str:
 def run_verb(options: argparse.Namespace) -> int:
     """Do what was asked; return the exit status."""
     testbed = Testbed(state_directory(options.state))
+    wanted = wanted_settings(options) if options.verb == "up" else {}
     status = DONE_OK
     said: list[str]
     if options.verb == "status":
@@ -868,9 +872,9 @@ def run_verb(options: argparse.Namespace) -> int:
     elif options.verb == "down" and not testbed.state.exists():
         said = [f"was not up; there is no {testbed.state}"]
     else:
-        with testbed.locked():
+        with testbed.locked(create=options.verb == "up"):
             if options.verb == "up":
-                said = [testbed.up(wanted_settings(options), options.timeout)]
+                said = [testbed.up(wanted, options.timeout)]
                 said.append(f"export SLURM_CONF={testbed.conf}")
             elif options.verb == "down":
                 said = [testbed.down(options.purge)]
@@ -886,6 +890,7 @@ def run_verb(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the command line."""
     options = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `up` cleans up first
     try:
         return run_verb(options)
     except TestbedError as error:
