@@ -58,9 +58,11 @@ def preprocess(
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
             store = _pack(task, partial, backend, writer)
-    _describe(writer.record, store, catalogue)
-    if discard:
-        shutil.rmtree(out)
+    try:
+        _describe(writer.record, store, catalogue)
+    finally:
+        if discard:
+            shutil.rmtree(out)
     return writer.finish()
 
 

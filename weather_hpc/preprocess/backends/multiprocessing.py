@@ -38,8 +38,8 @@ class MultiprocessingBackend:
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each by the first worker that is free."""
-        futures = [self._pool.submit(pack_chunk, target, chunk) for chunk in chunks]
         try:
+            futures = [self._pool.submit(pack_chunk, target, chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:

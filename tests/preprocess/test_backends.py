@@ -1,0 +1,175 @@
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.dataset.nasty import plain_folder
+from weather_hpc.errors import FailedError, UserError
+from weather_hpc.preprocess.backends import BACKENDS, make_backend
+from weather_hpc.preprocess.chunk import Chunk, Target
+from weather_hpc.study.spec import Backend
+
+SIZE, PER_CHUNK = 16, 4
+PARALLEL = [Backend.MULTIPROCESSING, Backend.DASK]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    root = plain_folder(tmp_path / "images", per_class=8)
+    pixels = tmp_path / "pixels"
+    pixels.write_bytes(bytes(24 * SIZE * SIZE * 3))
+    return Target(root, pixels, 0, SIZE)
+
+
+@pytest.fixture
+def chunks(target: Target) -> list[Chunk]:
+    paths = sorted(str(path.relative_to(target.root)) for path in target.root.rglob("*.jpg"))
+    return [
+        Chunk(index, first, paths[first : first + PER_CHUNK])
+        for index, first in enumerate(range(0, len(paths), PER_CHUNK))
+    ]
+
+
+@pytest.fixture
+def no_process_is_left() -> Iterator[None]:
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    # multiprocessing's own resource tracker lives as long as this process does
+    left = {child for child in left if "resource_tracker" not in " ".join(child.cmdline())}
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_every_worker_stands_before_the_work(
+    name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
+) -> None:
+    with closing(make_backend(name)) as backend:
+        ranks = backend.start(2)
+        assert [rank.rank for rank in ranks] == [0, 1]
+        pids = {rank.pid for rank in ranks}
+        assert len(pids) == 2
+        assert os.getpid() not in pids
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        assert all(rank.cpus == sorted(os.sched_getaffinity(0)) for rank in ranks)
+        results = list(backend.run(target, chunks))
+    assert sorted(result.finished.index for result in results) == list(range(6))
+    assert {result.pid for result in results} <= pids
+    assert all(result.images == PER_CHUNK for result in results)
+    assert target.pixels.read_bytes().count(0) < 24 * SIZE * SIZE
+
+
+def test_dask_workers_have_one_thread_and_our_allocator_settings(
+    monkeypatch: pytest.MonkeyPatch, no_process_is_left: None
+) -> None:
+    """What a worker was started with, read from outside it."""
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "4294967296")
+    with closing(make_backend(Backend.DASK)) as backend:
+        (worker,) = backend.start(1)
+        environment = psutil.Process(worker.pid).environ()
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "4294967296"
+    assert environment["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_a_killed_worker_is_one_clear_error(
+    name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
+) -> None:
+    # One chunk waits for data that never comes, so that the worker dies in the middle of it.
+    os.mkfifo(target.root / "a" / "never.jpg")
+    stuck = [*chunks[:2], Chunk(2, 8, ["a/never.jpg"])]
+    finished = []
+    with closing(make_backend(name)) as backend:
+        (worker,) = backend.start(1)
+        with pytest.raises(FailedError, match="a worker process was lost"):
+            for result in backend.run(target, stuck):
+                finished.append(result.finished.index)
+                if len(finished) == 2:
+                    os.kill(worker.pid, signal.SIGKILL)
+    assert finished == [0, 1]
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from weather_hpc.preprocess.backends import make_backend\n"
+        "if __name__ == '__main__':\n"
+        "    ranks = make_backend('multiprocessing').start(2)\n"
+        "    print(*[rank.pid for rank in ranks], flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    repository = Path(__file__).resolve().parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+    )
+    with parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+
+
+def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> None:
+    """Killed as soon as it is seen: the others must not wait for it."""
+    before = set(psutil.Process().children(recursive=True))
+
+    def kill_one() -> None:
+        for _ in range(3000):
+            for child in set(psutil.Process().children(recursive=True)) - before:
+                try:
+                    command = " ".join(child.cmdline())
+                except psutil.Error:
+                    continue
+                if "spawn_main" in command:
+                    child.kill()
+                    return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with (
+        closing(make_backend(Backend.MULTIPROCESSING)) as backend,
+        pytest.raises(FailedError, match="not all of 2 workers came up"),
+    ):
+        backend.start(2)
+    killer.join()
+
+
+def test_sequential_has_one_worker() -> None:
+    backend = make_backend(Backend.SEQUENTIAL)
+    assert [rank.pid for rank in backend.start(1)] == [os.getpid()]
+    with pytest.raises(UserError, match="1 worker, not 2"):
+        backend.start(2)
+
+
+def test_a_backend_that_is_not_there_yet_is_refused() -> None:
+    with pytest.raises(UserError, match="dask-jobqueue is not available yet; available: seq"):
+        make_backend(Backend.DASK_JOBQUEUE)
+    assert Backend.DASK_JOBQUEUE not in BACKENDS
+
+
+def test_a_backend_whose_package_is_missing_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "weather_hpc.preprocess.backends.dask", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r"pip install 'weather_hpc\[dask\]'"):
+        make_backend(Backend.DASK)

@@ -1,0 +1,252 @@
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dataset.nasty import nasty_folder, plain_folder
+from weather_hpc.dataset.catalogue import scan
+from weather_hpc.dataset.store import Store
+from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.errors import FailedError, UserError
+from weather_hpc.preprocess.backends.sequential import SequentialBackend
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
+from weather_hpc.preprocess.decode import decode
+from weather_hpc.preprocess.stage import preprocess
+from weather_hpc.records.record import RunRecord, read_record
+from weather_hpc.records.writer import RunWriter
+from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+
+CONFIGURATIONS = [
+    (Backend.SEQUENTIAL, 1),
+    (Backend.MULTIPROCESSING, 1),
+    (Backend.MULTIPROCESSING, 2),
+    (Backend.DASK, 1),
+    (Backend.DASK, 2),
+]
+
+
+def run(
+    data: Path,
+    run_dir: Path,
+    backend: Backend = Backend.SEQUENTIAL,
+    workers: int = 1,
+    *,
+    size: int = 16,
+    images: int | None = None,
+    **options: bool | int,
+) -> RunRecord:
+    task = PreprocessTask(backend=backend, workers=workers, image_size=size, images=images)
+    spec = RunSpec(study="test", stage=Stage.PREPROCESS, task=task, data=str(data))
+    with RunWriter(spec, run_dir) as writer:
+        return preprocess(task, data, run_dir / "store", writer, **options)  # type: ignore[arg-type]
+
+
+def events(run_dir: Path) -> list[str]:
+    lines = (run_dir / "events.jsonl").read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines]
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "photographs"])
+def test_all_backends_make_the_same_bits(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "photographs":
+        data = request.getfixturevalue("shared_images") / "weapd-sample"
+    else:
+        make_synthetic(tmp_path / "images", 6)
+        data = tmp_path / "images"
+    stores = {}
+    for backend, workers in CONFIGURATIONS:
+        run_dir = tmp_path / f"{backend}-{workers}"
+        record = run(data, run_dir, backend, workers, size=64)
+        stores[backend, workers] = Store.open(run_dir / "store")
+        assert record.quality.store_checksum == stores[backend, workers].checksum
+        assert record.counts.images == len(scan(data).items)
+        assert record.counts.quarantined == 0
+
+    first = stores[Backend.SEQUENTIAL, 1]
+    for store in stores.values():
+        assert store.verify() == []
+        assert store.header == first.header
+        for name in ("images.npy", "items.csv", "quarantine.csv"):
+            assert (store.path / name).read_bytes() == (first.path / name).read_bytes()
+    for row in (0, 31, 32, len(first.items) - 1):
+        path = data / first.items[row]["path"]
+        np.testing.assert_array_equal(first.images[row], decode(path, 64))
+
+
+def test_the_record_says_what_happened(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images", per_class=30)
+    run(data, tmp_path / "run", Backend.MULTIPROCESSING, 2)
+    record = read_record(tmp_path / "run" / "record.json")
+
+    assert record.status == "ok"
+    assert record.actual.world_size == len(record.actual.ranks) == 2
+    assert record.actual.nodes == 1
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 90
+    assert all(rank.cpus == sorted(os.sched_getaffinity(0)) for rank in record.actual.ranks)
+    assert all(rank.threads == 1 for rank in record.actual.ranks)
+    assert record.time_s is not None
+    assert record.images_per_s == pytest.approx(90 / record.time_s)
+    phases = record.phases
+    assert phases.startup is not None
+    assert phases.compute is not None
+    assert phases.total is not None
+    assert 0 < phases.compute <= record.time_s
+    assert phases.startup + record.time_s <= phases.total
+    assert record.usage.host_memory_peak_mb is not None
+    assert record.usage.host_memory_peak_mb > 10
+    assert record.usage.foreign_cpu_percent is not None
+    assert record.counts.duplicates == 0
+    assert events(tmp_path / "run") == ["catalogue", "workers_up"]
+
+
+@pytest.mark.parametrize("backend", [Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK])
+def test_what_cannot_be_decoded_is_quarantined_and_the_run_goes_on(
+    tmp_path: Path, backend: Backend
+) -> None:
+    data = nasty_folder(tmp_path / "images")
+    record = run(data, tmp_path / "run", backend)
+    store = Store.open(tmp_path / "run" / "store")
+
+    invalid = [row for row in store.items if row["valid"] == "0"]
+    assert [row["path"] for row in invalid] == ["rain/truncated.jpg"]
+    assert not store.images[int(invalid[0]["row"])].any()
+    assert record.counts.images == len(store.rows()) == len(store.items) - 1
+    assert record.counts.quarantined == len(scan(data).quarantine) + 1
+    assert record.counts.duplicates == 1
+    reasons = {entry["path"]: entry["reason"] for entry in store.quarantine()}
+    assert "truncated" in reasons["rain/truncated.jpg"]
+
+
+def test_a_measured_run_leaves_its_record_and_no_store(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images")
+    kept = run(data, tmp_path / "kept")
+    record = run(data, tmp_path / "run", discard=True)
+    assert record.quality.store_checksum == kept.quality.store_checksum
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"record.json", "events.jsonl"}
+
+
+class DiesAfterTwo(SequentialBackend):
+    """Loses its worker after two chunks."""
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        results = super().run(target, chunks)
+        yield next(results)
+        yield next(results)
+        raise FailedError("a worker process was lost")
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder whose run was stopped after two of its three chunks."""
+    data = plain_folder(tmp_path / "images", per_class=30)
+    with monkeypatch.context() as patch:
+        patch.setattr("weather_hpc.preprocess.stage.make_backend", lambda name: DiesAfterTwo())
+        with pytest.raises(FailedError, match="was lost"):
+            run(data, tmp_path / "run")
+    record = read_record(tmp_path / "run" / "record.json")
+    assert record.status == "failed"
+    assert "a worker process was lost" in (record.reason or "")
+    assert not (tmp_path / "run" / "store").exists()
+    return tmp_path / "run"
+
+
+def test_resuming_makes_only_the_missing_chunks_and_is_not_timed(
+    tmp_path: Path, interrupted: Path
+) -> None:
+    record = run(tmp_path / "images", interrupted)
+    assert record.status == "ok"
+    assert record.time_s is None
+    assert record.images_per_s is None
+    assert record.counts.images == 90
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 90 - 64
+    assert events(interrupted)[-1] == "resumed"
+    whole = run(tmp_path / "images", tmp_path / "whole")
+    assert record.quality.store_checksum == whole.quality.store_checksum
+
+
+def test_a_measured_run_never_goes_on_where_another_stopped(
+    tmp_path: Path, interrupted: Path
+) -> None:
+    record = run(tmp_path / "images", interrupted, discard=True)
+    assert record.time_s is not None
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 90
+    assert not (interrupted / "store.partial").exists()
+
+
+def test_a_complete_store_is_used_as_it_is(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images")
+    first = run(data, tmp_path / "run")
+    before = (tmp_path / "run" / "store" / "images.npy").stat()
+    again = run(data, tmp_path / "run")
+    assert (tmp_path / "run" / "store" / "images.npy").stat() == before
+    assert again.quality == first.quality
+    assert again.time_s is None
+    with pytest.raises(UserError, match="holds another store"):
+        run(data, tmp_path / "run", size=24)
+    # a measured run may have been killed just before it removed its own store
+    assert run(data, tmp_path / "run", discard=True).time_s is not None
+
+
+def test_a_subset_is_packed_by_its_seed(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images", per_class=10)
+    record = run(data, tmp_path / "run", images=9, seed=4)
+    assert record.counts.images == 9
+    paths = [row["path"] for row in Store.open(tmp_path / "run" / "store").items]
+    assert paths == [item.path for item in scan(data).subset(9, seed=4).items]
+
+
+def test_nothing_decodable_is_a_failure(tmp_path: Path) -> None:
+    root = tmp_path / "images" / "a"
+    whole = plain_folder(tmp_path / "sound", classes="a") / "a" / "000.jpg"
+    root.mkdir(parents=True)
+    (root / "x.jpg").write_bytes(whole.read_bytes()[:-60])
+    with pytest.raises(FailedError, match="not one image could be decoded"):
+        run(tmp_path / "images", tmp_path / "run", discard=True)
+    assert read_record(tmp_path / "run" / "record.json").status == "failed"
+    assert not (tmp_path / "run" / "store").exists()
+
+
+def test_a_killed_pool_worker_leaves_a_store_that_is_finished_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = plain_folder(tmp_path / "images", per_class=40)
+    finished: list[int] = []
+
+    def kill_after_first(self: RunWriter, name: str, **fields: object) -> None:
+        if name == "workers_up":
+            import psutil
+
+            workers = [
+                child
+                for child in psutil.Process().children()
+                if "spawn_main" in " ".join(child.cmdline())
+            ]
+            os.kill(workers[-1].pid, signal.SIGKILL)
+            finished.append(workers[-1].pid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "event", kill_after_first)
+        with pytest.raises(FailedError, match="a worker process was lost"):
+            run(data, tmp_path / "run", Backend.MULTIPROCESSING, 1)
+    assert finished
+    record = run(data, tmp_path / "run", Backend.MULTIPROCESSING, 2)
+    assert record.counts.images == 120
+    assert Store.open(tmp_path / "run" / "store").verify() == []
+
+
+def test_more_workers_than_cpus_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = plain_folder(tmp_path / "images", per_class=1)
+    run(data, tmp_path / "quiet")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
+    run(data, tmp_path / "run", Backend.MULTIPROCESSING, 2)
+    assert "2 workers share 1 CPUs" in capsys.readouterr().err
