@@ -1,0 +1,1 @@
+"""Rows -> scaling tables: repeats together, medians with intervals, speedup, its baseline."""

@@ -1,0 +1,69 @@
+"""Table: figures by configuration, ready to be written in any format."""
+
+from dataclasses import dataclass
+from typing import Any
+
+PREPROCESS_COLUMNS = [
+    "backend", "workers", "runs", "time_s", "time_s_low", "time_s_high", "startup_s",
+    "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
+    "study", "scaling", "image_size_px", "images", "note",
+]  # fmt: skip
+
+TRAINING_COLUMNS = [
+    "strategy", "device", "nodes", "world_size", "batch_size_per_device", "batch_size_global",
+    "runs", "time_s", "time_s_low", "time_s_high", "startup_s", "images_per_s", "speedup",
+    "speedup_low", "speedup_high", "efficiency", "test_accuracy", "node_hours", "baseline",
+    "study", "scaling", "model", "epochs", "threads_per_rank", "images", "note",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one stage, in reading order. A missing value is None."""
+
+    name: str
+    """Of its files: ``preprocess`` or ``training``."""
+    title: str
+    caption: str
+    """What the columns mean, with the baseline."""
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    workers_column: str
+    """The column that speedup is ideally equal to."""
+    key: list[str]
+    """The columns that tell one configuration from another."""
+
+    def workers(self, row: dict[str, Any]) -> int:
+        """How many workers or ranks ``row`` had."""
+        return int(row[self.workers_column])
+
+    @property
+    def measured(self) -> list[dict[str, Any]]:
+        """The rows that have a time."""
+        return [row for row in self.rows if row["time_s"] is not None]
+
+    def varying(self, columns: list[str]) -> list[str]:
+        """Those of ``columns`` in which rows differ."""
+        return [c for c in columns if len({str(row[c]) for row in self.rows}) > 1]
+
+    def label(self, row: dict[str, Any]) -> str:
+        """``row``'s configuration in words, such as ``ddp on cpu, 2 ranks, batch 32``."""
+        if self.name == "preprocess":
+            words = [str(row["backend"]), counted(row["workers"], "worker")]
+        else:
+            where = f" on {row['device']}" if row["device"] else ""
+            words = [
+                f"{row['strategy']}{where}",
+                counted(row["world_size"], "rank"),
+                f"batch {row['batch_size_per_device']}",
+            ]
+            if row["nodes"] and row["nodes"] > 1:
+                words.insert(1, f"{row['nodes']} nodes")
+        extra = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px"]
+        varying = self.varying([c for c in extra if c in self.columns])
+        return ", ".join([*words, *(f"{c} {row[c]}" for c in varying)])
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 worker``, ``2 workers``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,126 @@
+"""The audit: what looks wrong in the runs and between them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from weather_hpc.analysis.table import Table
+from weather_hpc.collect.audit_runs import audit_run
+from weather_hpc.collect.duplicates import content_key
+from weather_hpc.collect.finding import Code, Finding, Severity
+from weather_hpc.collect.row import Row, clean
+from weather_hpc.collect.run import Run
+
+SUPERLINEAR_TOLERANCE = 0.05
+"""A speedup without an interval may exceed the number of workers by so much."""
+
+_ORDER = list(Severity)
+
+
+def audit(runs: Sequence[Run], rows: Sequence[Row], tables: Iterable[Table]) -> list[Finding]:
+    """Every finding, errors first. ``rows`` are those of ``runs``."""
+    found = [finding for run in runs for finding in audit_run(run)]
+    found += _duplicates(runs)
+    for table in tables:
+        compared = [row for row in rows if row.table == table.name]
+        found += _superlinear(table)
+        found += _hardware(table.name, compared)
+        found += _batches(table.name, compared)
+    found += _stores(rows)
+    found = [Finding(clean(f.source), f.severity, f.code, clean(f.message)) for f in found]
+    return sorted(found, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
+
+
+def _duplicates(runs: Iterable[Run]) -> Iterator[Finding]:
+    first: dict[object, Run] = {}
+    for run in runs:
+        key = content_key(run)
+        original = run if key is None else first.setdefault(key, run)
+        if original is run or run.record is None:
+            continue
+        pids = [rank.pid for rank in run.record.actual.ranks]
+        yield Finding(
+            run.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
+            f"same start ({run.record.provenance.started_at}), pids {pids} and "
+            f"time_s ({run.record.time_s}) as {original.run_id} in {original.folder}",
+        )  # fmt: skip
+
+
+def _superlinear(table: Table) -> Iterator[Finding]:
+    for row in table.rows:
+        workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
+        if speedup is None:
+            continue
+        if low is None:
+            beyond, interval = speedup > workers * (1 + SUPERLINEAR_TOLERANCE), "no interval"
+        else:
+            beyond, interval = low > workers, f"95 % interval from {low:.2f}"
+        if beyond:
+            yield Finding(
+                f"tables/{table.name}.csv", Severity.WARNING, Code.SUPERLINEAR,
+                f"{table.label(row)}: speedup {speedup:.2f} on {workers} workers ({interval}) "
+                f"against {row['baseline']}: is the baseline slower than it need be?",
+            )  # fmt: skip
+
+
+def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
+    """Rows of one study and device that were measured on different hardware."""
+    seen: dict[tuple[str | None, str | None], dict[str, int]] = defaultdict(
+        lambda: defaultdict(int)
+    )
+    for row in rows:
+        if row.cpu_model or row.device_name:
+            model = " + ".join(filter(None, (row.device_name, row.cpu_model)))
+            count = f" ({row.cpu_count} CPUs)" if row.cpu_count else ""
+            seen[row.study, row.device][model + count] += 1
+    for (study, device), models in seen.items():
+        if len(models) > 1:
+            text = ", ".join(f"{n} on {model}" for model, n in sorted(models.items()))
+            where = f"study {study}" + (f", device {device}" if device else "")
+            yield Finding(
+                f"tables/{name}.csv", Severity.WARNING, Code.HARDWARE_MISMATCH,
+                f"{where}: compared runs differ in hardware: {text}",
+            )  # fmt: skip
+
+
+def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
+    studies: dict[str | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.batch_mode is not None and row.workers is not None:
+            studies[row.study].append(row)
+    for study, members in studies.items():
+        modes = {row.batch_mode for row in members if (row.workers or 0) > 1}
+        if len(modes) > 1:
+            yield Finding(
+                f"tables/{name}.csv", Severity.INFO, Code.BATCH_SEMANTICS,
+                f"study {study}: batch sizes count one device's images in some rows and all "
+                "devices' in others; compare by batch_size_per_device and batch_size_global",
+            )  # fmt: skip
+        growing = {r.batch_size_global for r in members if _global_batch_grows(r)}
+        if growing:
+            yield Finding(
+                f"tables/{name}.csv", Severity.INFO, Code.BATCH_SEMANTICS,
+                f"study {study}: strong scaling at a fixed batch per device, so the global batch "
+                f"grows with the ranks (up to {max(filter(None, growing))}): fewer optimizer "
+                "steps an epoch than the baseline takes",
+            )  # fmt: skip
+
+
+def _global_batch_grows(row: Row) -> bool:
+    wider = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
+    return row.scaling == "strong" and wider
+
+
+def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
+    """Backends must pack the same bytes from the same images."""
+    seen: dict[tuple[object, ...], dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        if row.table == "preprocess" and row.store_checksum is not None:
+            same_input = (row.study, row.data, row.images_asked, row.image_size_px)
+            seen[same_input].setdefault(row.store_checksum, row.run_id)
+    for (study, *_), checksums in seen.items():
+        if len(checksums) > 1:
+            text = ", ".join(f"{run_id}: {value[:12]}" for value, run_id in checksums.items())
+            yield Finding(
+                "tables/preprocess.csv", Severity.ERROR, Code.REFERENCE_MISMATCH,
+                f"study {study}: the same images were packed into different stores ({text})",
+            )  # fmt: skip

@@ -1,0 +1,100 @@
+"""The files of a run folder, read without trust: any of them may be garbage."""
+
+import json
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.errors import UserError
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
+
+
+def check_size(path: Path) -> None:
+    """Raise UserError where ``path`` is no plain file or too large to be what it is named."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not path.is_file():
+        raise UserError(f"{path}: is not a file")
+    if size > LARGEST_FILE:
+        raise UserError(f"{path}: {size} bytes are too many for such a file")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in ``path``. Raises UserError where it cannot be read as such."""
+    check_size(path)
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {error}") from None
+
+
+def read_events(path: Path) -> tuple[int | None, str | None]:
+    """How many different epochs ended, and the first loss that is no number; by the line."""
+    epochs: set[int] = set()
+    wrong: str | None = None
+    if not path.is_file():
+        return None, None
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LARGEST_FILE):
+                try:
+                    event = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # a run that was killed leaves half a line
+                if not isinstance(event, dict) or event.get("event") != "epoch":
+                    continue
+                epoch = event.get("epoch")
+                if type(epoch) is int:
+                    epochs.add(epoch)
+                lost = _nan_losses(event)
+                if lost and wrong is None:
+                    wrong = f"{path.name}: epoch {epoch}: {lost[0]} is {event[lost[0]]}"
+    except OSError:
+        return None, None
+    return len(epochs), wrong
+
+
+def nan_in_record(path: Path) -> str | None:
+    """The first loss of a record that is no number; read_record refuses such a record."""
+    try:
+        quality = read_json(path)["quality"]
+        lost = _nan_losses(quality)
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None
+    return f"{path.name}: {lost[0]} is {quality[lost[0]]}" if lost else None
+
+
+def _nan_losses(values: dict[str, Any]) -> list[str]:
+    return [
+        name
+        for name, value in values.items()
+        if "loss" in name and isinstance(value, float) and not math.isfinite(value)
+    ]
+
+
+def exit_code(path: Path) -> int | None:
+    """The code in an exit.json; None where there is none that a process can have."""
+    try:
+        code = read_json(path)["code"]
+    except (UserError, KeyError, TypeError):
+        return None
+    return code if type(code) is int and 0 <= code < 256 else None
+
+
+def exit_text(code: int) -> str:
+    """An exit code in words; above 128 a shell means a signal by it."""
+    if code > 128:
+        try:
+            name = signal.Signals(code - 128).name
+        except ValueError:
+            return f"exit code {code}"
+        hint = ", perhaps out of memory" if name == "SIGKILL" else ""
+        return f"killed by {name} (exit code {code}{hint})"
+    return f"exit code {code}"

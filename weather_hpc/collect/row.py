@@ -1,0 +1,109 @@
+"""Row: one run, flat. All that analysis and report know of a run, wherever it was read from."""
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run as a line of rows.csv; the fields are its columns, in this order.
+
+    Seconds end in ``_s``, megabytes (1e6 bytes) in ``_mb``, pixels in ``_px``. None means that
+    a value does not apply or was not had; it is written as an empty cell, never as 0.
+    """
+
+    run_id: str
+    """Of the record, or the name of its folder where there is none to read."""
+    source: str
+    """The folder that the run was read from."""
+    status: str
+    """How the run ended, in the words of RunRecord."""
+    table: str | None = None
+    """The table that holds the run's figures; None: it is in rejects.csv."""
+    reason: str | None = None
+    """Why the run is in no table, or what its record says."""
+
+    study: str | None = None
+    stage: str | None = None
+    configuration: str | None = None
+    """What was asked, repeat apart, as a name and a hash: repeats share it."""
+    repeat: int | None = None
+    scaling: str | None = None
+    data: str | None = None
+
+    backend: str | None = None
+    workers: int | None = None
+    """Workers or ranks that were asked for."""
+    image_size_px: int | None = None
+    images_asked: int | None = None
+    """Images the run was limited to; None: all."""
+
+    strategy: str | None = None
+    device: str | None = None
+    """The device that was used; the one asked for where the run never came so far."""
+    nodes: int | None = None
+    threads_per_rank: int | None = None
+    batch_size_per_device: int | None = None
+    batch_size_global: int | None = None
+    batch_mode: str | None = None
+    epochs: int | None = None
+    model: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    warmup_steps: int | None = None
+
+    time_s: float | None = None
+    images_per_s: float | None = None
+    queue_s: float | None = None
+    startup_s: float | None = None
+    warmup_s: float | None = None
+    data_wait_s: float | None = None
+    compute_s: float | None = None
+    communication_s: float | None = None
+    checkpoint_s: float | None = None
+    evaluation_s: float | None = None
+    total_s: float | None = None
+
+    images: int | None = None
+    quarantined: int | None = None
+    duplicates: int | None = None
+    epochs_done: int | None = None
+    steps: int | None = None
+    test_images: int | None = None
+
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    parameters: int | None = None
+    store_checksum: str | None = None
+
+    host_memory_peak_mb: float | None = None
+    device_memory_peak_mb: float | None = None
+    device_use_percent: float | None = None
+    energy_j: float | None = None
+    foreign_cpu_percent: float | None = None
+    """CPU use by others in measured time, % of one core."""
+    restarts: int | None = None
+
+    world_size_actual: int | None = None
+    started_at: str | None = None
+    host: str | None = None
+    cpu_model: str | None = None
+    cpu_count: int | None = None
+    device_name: str | None = None
+    driver: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    packages: str | None = None
+    """Versions as ``name version`` joined by ``; ``."""
+    slurm_job_id: str | None = None
+
+
+ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
+
+
+def clean(text: str) -> str:
+    """``text`` on one line and writable as UTF-8: what is not printable is shown as an escape."""
+    one_line = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)

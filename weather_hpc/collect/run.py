@@ -1,0 +1,120 @@
+"""Run: what one run folder holds, and the row that is made of it."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.collect.row import Row, clean
+from weather_hpc.files import short_hash
+from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
+
+TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, read. ``reject`` tells why it is in no table; None: it is in one."""
+
+    run_id: str
+    folder: Path
+    status: Status
+    reject: str | None
+    spec: RunSpec | None = None
+    record: RunRecord | None = None
+    epochs_seen: int | None = None
+    """Different epochs in events.jsonl; None where there is no such file."""
+    not_a_number: str | None = None
+    """Where a loss was NaN or infinite."""
+
+    @property
+    def row(self) -> Row:
+        """The run as one line of rows.csv."""
+        spec, record = self.spec, self.record
+        values: dict[str, Any] = {
+            "run_id": self.run_id,
+            "source": str(self.folder),
+            "status": str(self.status),
+            "table": TABLES[spec.stage] if spec and self.reject is None else None,
+            "reason": self.reject or (record.reason if record else None),
+        }
+        if spec is not None:
+            values |= _asked(spec)
+        if record is not None:
+            values |= _measured(record, values.get("device"))
+        values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
+        return Row(**values)
+
+
+def configuration(spec: RunSpec) -> str:
+    """What was asked, repeat and time limit apart, as a name that its repeats share."""
+    asked = spec.model_dump(mode="json", exclude={"repeat": True, "resources": {"time_limit_min"}})
+    return f"{spec.label}-{short_hash(asked)}"
+
+
+def _asked(spec: RunSpec) -> dict[str, Any]:
+    task = spec.task
+    values = {
+        "study": spec.study,
+        "stage": str(spec.stage),
+        "configuration": configuration(spec),
+        "repeat": spec.repeat,
+        "scaling": str(spec.scaling),
+        "data": spec.data,
+        "nodes": spec.resources.nodes,
+        "image_size_px": task.image_size,
+        "images_asked": task.images,
+    }
+    if isinstance(task, PreprocessTask):
+        return values | {"backend": str(task.backend), "workers": task.workers}
+    return values | {
+        "workers": task.world_size,
+        "strategy": str(task.strategy),
+        "device": None if task.device is Device.AUTO else str(task.device),
+        "threads_per_rank": task.threads_per_rank,
+        "batch_size_per_device": task.batch_size_per_device,
+        "batch_size_global": task.batch_size_global,
+        "batch_mode": str(task.batch_mode),
+        "epochs": task.epochs,
+        "model": task.model,
+        "learning_rate": task.learning_rate,
+        "seed": task.seed,
+        "warmup_steps": task.warmup_steps,
+    }
+
+
+def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
+    counts, quality, origin = record.counts, record.quality, record.provenance
+    device_names = {rank.device_name for rank in record.actual.ranks if rank.device_name}
+    return {
+        "device": record.actual.device or device_asked,
+        "time_s": record.time_s,
+        "images_per_s": record.images_per_s,
+        **{f"{name}_s": seconds for name, seconds in record.phases},
+        "images": counts.images,
+        "quarantined": counts.quarantined,
+        "duplicates": counts.duplicates,
+        "epochs_done": counts.epochs,
+        "steps": counts.steps,
+        "test_images": counts.test_images,
+        **dict(quality),
+        **dict(record.usage),
+        "restarts": origin.restarts,
+        "world_size_actual": record.actual.world_size,
+        "started_at": origin.started_at,
+        "host": origin.host,
+        "cpu_model": origin.cpu_model,
+        "cpu_count": origin.cpu_count,
+        "device_name": " + ".join(sorted(device_names)) or None,
+        "driver": origin.driver,
+        "commit": origin.commit,
+        "dirty": origin.dirty,
+        "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
+        "slurm_job_id": origin.slurm.get("SLURM_JOB_ID"),
+    }
+
+
+def rejected(run: Run, reason: str) -> Run:
+    """``run`` taken out of its table for ``reason``."""
+    return dataclasses.replace(run, reject=reason)

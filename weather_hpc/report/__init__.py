@@ -1,0 +1,1 @@
+"""Tables in four formats, plots, and one self-contained HTML page."""

@@ -1,0 +1,68 @@
+"""The key findings in words, every number computed from the tables."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from weather_hpc.analysis.table import Table
+from weather_hpc.collect.finding import Finding, Severity
+from weather_hpc.report.text import significant
+
+
+def key_findings(tables: Sequence[Table], findings: Sequence[Finding]) -> list[str]:
+    """What to take home: the fastest and the best scaling configurations, and what to doubt."""
+    sentences = [sentence for table in tables for sentence in _of_table(table)]
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    warnings = sum(finding.severity is Severity.WARNING for finding in findings)
+    if errors or warnings:
+        counts = f"{errors} errors and {warnings} warnings"
+        sentences.append(f"The audit holds {counts}: read it before trusting a figure.")
+    return sentences
+
+
+def _of_table(table: Table) -> Iterator[str]:
+    """For each amount of work that is comparable: same study, network, image size, epochs."""
+    work = [
+        c for c in ("study", "scaling", "model", "image_size_px", "epochs") if c in table.columns
+    ]
+    comparable: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in table.measured:
+        comparable[tuple(row[column] for column in work)].append(row)
+    if table.rows and not comparable:
+        yield f"{table.title}: no run was measured."
+    for rows in comparable.values():
+        with_rate = [row for row in rows if row["images_per_s"] is not None]
+        if with_rate:
+            yield _fastest(table, max(with_rate, key=lambda row: row["images_per_s"]), len(rows))
+        parallel = [r for r in rows if r["speedup"] is not None and table.workers(r) > 1]
+        if parallel:
+            yield _best(table, max(parallel, key=lambda row: row["speedup"]))
+
+
+def _fastest(table: Table, row: dict[str, Any], among: int) -> str:
+    return (
+        f"{table.title} was fastest with {table.label(row)}: "
+        f"{significant(row['images_per_s'])} images/s, {_time(row)} "
+        f"(of {among} configurations, median of {_repeats(row)})."
+    )
+
+
+def _best(table: Table, row: dict[str, Any]) -> str:
+    interval = ""
+    if row["speedup_low"] is not None:
+        interval = f" (95 % interval {row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
+    return (
+        f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
+        f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %."
+    )
+
+
+def _time(row: dict[str, Any]) -> str:
+    text = f"{significant(row['time_s'])} s"
+    if row["time_s_low"] is None:
+        return text
+    return f"{text} ({significant(row['time_s_low'])} to {significant(row['time_s_high'])})"
+
+
+def _repeats(row: dict[str, Any]) -> str:
+    return "1 run" if row["runs"] == 1 else f"{row['runs']} runs"
