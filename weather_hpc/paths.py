@@ -41,6 +41,16 @@ class RunPaths:
         return self.root / "exit.json"
 
     @property
+    def stop(self) -> Path:
+        """Asks a running training to checkpoint at its next step and end with exit code 75."""
+        return self.root / "stop"
+
+    @property
+    def slurm(self) -> Path:
+        """What Slurm says of the run's job: state, times, nodes, memory."""
+        return self.root / "slurm.json"
+
+    @property
     def checkpoint(self) -> Path:
         """The newest checkpoint of a training run."""
         return self.root / "checkpoint.pt"
@@ -98,6 +108,20 @@ class StudyPaths:
     def script(self, run_id: str) -> Path:
         """The job script of one run."""
         return self.jobs / f"{run_id}.sh"
+
+    def array_script(self, token: str) -> Path:
+        """The sbatch script of one submission."""
+        return self.jobs / f"{token}.sbatch"
+
+    @property
+    def job_logs(self) -> Path:
+        """What jobs print beside their runs: Slurm's own messages, as a rule."""
+        return self.jobs / "logs"
+
+    @property
+    def submissions(self) -> Path:
+        """The ledger: one JSON file per submission to a scheduler."""
+        return self.root / "submissions"
 
     @property
     def rows(self) -> Path:

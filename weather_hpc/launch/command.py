@@ -2,14 +2,22 @@
 
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage, Strategy, TrainTask
+from weather_hpc.study.slurm_site import WithoutCuda
+from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage, Strategy, TrainTask
 
 
-def stage_command(plan: Plan, spec: RunSpec, paths: StudyPaths, python: str) -> list[str]:
-    """The argument list that runs ``spec`` on one node, reading and writing under ``paths``.
+def stage_command(
+    plan: Plan,
+    spec: RunSpec,
+    paths: StudyPaths,
+    python: str,
+    without_cuda: WithoutCuda = WithoutCuda.SKIP,
+) -> list[str]:
+    """The argument list that runs ``spec``, on each of its nodes, with files under ``paths``.
 
     DDP and model parallelism are started by torchrun, also with one rank, so that every world
-    size carries the same cost of being launched.
+    size carries the same cost of being launched. ``without_cuda``: what a run that asks for
+    CUDA does where torch finds none.
     """
     run_dir = str(paths.run(spec.run_id).root)
     if isinstance(spec.task, PreprocessTask):
@@ -19,11 +27,12 @@ def stage_command(plan: Plan, spec: RunSpec, paths: StudyPaths, python: str) -> 
         argv = [python, "-m", "weather_hpc.preprocess"]
     else:
         flags = _train_flags(spec.task)
+        if needs_cuda(spec.task) and without_cuda is not WithoutCuda.SKIP:
+            flags["--without-cuda"] = without_cuda.value
         flags["--store"] = str(paths.store(plan.store_name))
         argv = [python]
         if spec.task.strategy in (Strategy.DDP, Strategy.MODEL):
-            ranks = spec.task.world_size // spec.resources.nodes
-            argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+            argv += ["-m", "torch.distributed.run", *_torchrun_flags(spec, spec.task)]
         argv += ["-m", "weather_hpc.train"]
     argv += [part for flag, value in flags.items() for part in (flag, value)]
     argv += ["--run-dir", run_dir]
@@ -32,6 +41,21 @@ def stage_command(plan: Plan, spec: RunSpec, paths: StudyPaths, python: str) -> 
     if spec.stage is Stage.TRAIN:
         argv.append("--resume")
     return argv
+
+
+def needs_cuda(task: TrainTask) -> bool:
+    """Whether the task is one for GPUs only."""
+    return task.device is Device.CUDA or task.strategy is Strategy.DP
+
+
+def _torchrun_flags(spec: RunSpec, task: TrainTask) -> list[str]:
+    """One node finds a free port by itself; more of them are told rank, address and port.
+
+    The script passes those three in torchrun's own variables, ``PET_<OPTION>``.
+    """
+    nodes = spec.resources.nodes
+    meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
+    return [*meet, f"--nproc-per-node={task.world_size // nodes}"]
 
 
 def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:

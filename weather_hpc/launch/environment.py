@@ -23,7 +23,11 @@ def run_environment(spec: RunSpec, site: SiteProfile) -> dict[str, str]:
     threads = str(1 if isinstance(task, PreprocessTask) else task.threads_per_rank)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     variables = dict.fromkeys(names, threads) | ALLOCATOR
-    if not isinstance(task, PreprocessTask) and spec.resources.nodes == 1:
+    if not isinstance(task, PreprocessTask):
         # ranks of one node meet on loopback, also where the host's own name does not resolve
-        variables["GLOO_SOCKET_IFNAME"] = "lo"
+        interface = "lo" if spec.resources.nodes == 1 else site.slurm.interface
+        if interface is not None:
+            variables["GLOO_SOCKET_IFNAME"] = interface
+        if spec.resources.nodes > 1 and interface is not None:
+            variables["NCCL_SOCKET_IFNAME"] = interface
     return variables | site.environment

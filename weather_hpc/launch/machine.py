@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weather_hpc.study.spec import Backend, Device, PreprocessTask, RunSpec, Strategy
+from weather_hpc.launch.command import needs_cuda
+from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
 
 _COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
@@ -33,10 +34,7 @@ def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
 
 
 def _wants_gpu(spec: RunSpec) -> bool:
-    task = spec.task
-    if isinstance(task, PreprocessTask):
-        return False
-    return task.device is Device.CUDA or task.strategy is Strategy.DP
+    return not isinstance(spec.task, PreprocessTask) and needs_cuda(spec.task)
 
 
 def _gpus(python: str) -> int:

@@ -9,7 +9,50 @@ from weather_hpc.launch.environment import run_environment
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
+from weather_hpc.study.spec import Backend, PreprocessTask, Resources, RunSpec
+
+EXIT_STOPPED = 75
+"""A command that was asked to stop, wrote its checkpoint and would go on (EX_TEMPFAIL)."""
+
+FIRST_PORT, PORTS = 10000, 20000
+"""Where ranks of several nodes meet: below the ports that Linux hands to clients."""
+
+# Bash runs a trap only once the command in the foreground ends: hence `&` and `wait`, and
+# `wait` again where a signal has ended it early.
+_SUPERVISE = """\
+child=$!
+ask_to_stop() { echo "$1" >"$run/stop"; signalled=1; }
+trap 'ask_to_stop time-limit' USR1
+trap 'ask_to_stop terminated' TERM
+while :; do
+    signalled=
+    wait "$child"
+    code=$?
+    [ -n "$signalled" ] || break
+done
+"""
+
+# Only the warning before the time limit leads back to the queue from here: after a TERM it is
+# Slurm (preemption) or the user (scancel) who knows whether the job is to come again.
+_REQUEUE = """\
+if [ "$code" -eq {stopped} ] && [ "$(cat "$run/stop" 2>/dev/null)" = time-limit ] &&
+    [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ]; then
+    for pause in 0 1 2 4 8; do
+        sleep "$pause"
+        scontrol requeue "${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}\
+${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}" && exit "$code"
+    done
+fi
+"""
+
+_MEET = """\
+# where the ranks meet: the first node, by its address where its name does not resolve
+master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
+getent hosts "$master" >/dev/null ||
+    master=$(scontrol show node -o "$master" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
+export PET_MASTER_ADDR=$master PET_MASTER_PORT=$((%d + SLURM_JOB_ID %% %d))
+"""
 
 
 def quote(text: str) -> str:
@@ -32,28 +75,101 @@ def command_lines(argv: Sequence[str]) -> str:
 
 def run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) -> str:
     """The whole script of one run: environment, command, and the exit code it leaves behind."""
-    run = paths.run(spec.run_id)
     argv = stage_command(plan, spec, paths, site.python)
+    return "\n".join(
+        [
+            _head(spec, paths, site, "runs by hand as well"),
+            command_lines(argv) + f" \\\n    {_into_logs(spec, paths)}",
+            "code=$?",
+            "",
+            _leave(spec, paths),
+        ]
+    )
+
+
+def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) -> str:
+    """The script of one run inside its Slurm job, whose directives stand in the array's script.
+
+    It passes the warning before the time limit on as a file that training looks for, and goes
+    back to the queue when training has stopped for that.
+    """
+    argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda)
+    several = spec.resources.nodes > 1
+    parts = [_head(spec, paths, site, "runs inside a Slurm job")]
+    if several:
+        parts.append(_MEET % (FIRST_PORT, PORTS))
+    parts += [
+        f'rm -f "$run/{paths.run(spec.run_id).stop.name}"',
+        command_lines([*_srun(spec, site.slurm), *argv]) + f" \\\n    {_into_logs(spec, paths)} &",
+        _SUPERVISE,
+    ]
+    if site.slurm.requeue:
+        parts.append(_REQUEUE.format(stopped=EXIT_STOPPED, times=site.slurm.max_requeues))
+    return "\n".join([*parts, _leave(spec, paths)])
+
+
+def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, how: str) -> str:
     exports = [f"export {k}={quote(v)}" for k, v in run_environment(spec, site).items()]
-    # the exit code speaks for a run that died before it could write its record
-    left = f'"$run/{run.exit.name}"'
-    leave = 'printf \'{"code": %d, "ended_at": "%s"}\\n\' "$code" "$(date -u +%FT%TZ)"'
     parts = [
         "#!/usr/bin/env bash",
-        f"# {spec.run_id} of study {spec.study}, written by weather_hpc; runs by hand as well",
+        f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {how}",
         "set -uo pipefail",
         *(f"module load {quote(module)}" for module in site.modules),
         *site.setup,
         *exports,
         "",
-        f"run={quote(str(run.root))}",
+        f"run={quote(str(paths.run(spec.run_id).root))}",
         'mkdir -p "$run"',
-        "",
-        command_lines(argv) + f' \\\n    >"$run/{run.stdout.name}" 2>"$run/{run.stderr.name}"',
-        "code=$?",
-        "",
-        f"{leave} >{left}.part && mv {left}.part {left}",
-        'exit "$code"',
         "",
     ]
     return "\n".join(parts)
+
+
+def _into_logs(spec: RunSpec, paths: StudyPaths) -> str:
+    run = paths.run(spec.run_id)
+    return f'>"$run/{run.stdout.name}" 2>"$run/{run.stderr.name}"'
+
+
+def _leave(spec: RunSpec, paths: StudyPaths) -> str:
+    """The exit code speaks for a run that died before it could write its record."""
+    left = f'"$run/{paths.run(spec.run_id).exit.name}"'
+    write = 'printf \'{"code": %d, "ended_at": "%s"}\\n\' "$code" "$(date -u +%FT%TZ)"'
+    return f'{write} >{left}.part && mv {left}.part {left}\nexit "$code"\n'
+
+
+def _srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
+    """One task on each node. Options repeat the job's, for srun inherits not all of them.
+
+    A run that submits its own workers stays outside: what it starts is no step of this job.
+    """
+    if isinstance(spec.task, PreprocessTask) and spec.task.backend is Backend.DASK_JOBQUEUE:
+        return []
+    asked = spec.resources
+    argv = [
+        "srun",
+        f"--nodes={asked.nodes}",
+        f"--ntasks={asked.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={asked.cpus_per_node}",
+        *gpu_options(asked, slurm),
+    ]
+    if slurm.cpu_bind is not None:
+        argv.append(f"--cpu-bind={slurm.cpu_bind}")
+    argv += slurm.srun_options
+    if asked.nodes > 1:
+        # torchrun reads its options from PET_* too; the node's rank is known only on the node
+        argv += ["bash", "-c", 'PET_NODE_RANK=$SLURM_NODEID exec "$0" "$@"']
+    return argv
+
+
+def gpu_options(asked: Resources, slurm: SlurmSite) -> list[str]:
+    """The option that asks for a run's GPUs, for sbatch and srun alike.
+
+    srun needs it where jobs have whole nodes: they get every GPU, the step what it asks for.
+    """
+    if not asked.gpus_per_node:
+        return []
+    model = f"{slurm.gpu_type}:" if slurm.gpu_type else ""
+    if slurm.gpu_request is GpuRequest.GRES:
+        return [f"--gres=gpu:{model}{asked.gpus_per_node}"]
+    return [f"--gpus-per-node={model}{asked.gpus_per_node}"]

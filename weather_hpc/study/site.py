@@ -1,23 +1,13 @@
 """SiteProfile: where runs happen, as ``hpc/sites/*.yaml`` says it."""
 
-import re
 import sys
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from weather_hpc.study.shipped import shipped
+from weather_hpc.study.slurm_site import Line, SlurmSite
 from weather_hpc.study.yaml_file import Section, load
-
-
-def _one_line(value: str) -> str:
-    if re.search(r"[\r\n\0]", value):
-        raise ValueError("must be one line")
-    return value
-
-
-Line = Annotated[str, AfterValidator(_one_line)]
-"""A string without line breaks: it becomes part of a job script."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """The name of an environment variable."""
@@ -40,6 +30,21 @@ class SiteProfile(Section):
     oversubscribe: bool = Field(
         False, description="local executor: run what asks for more CPUs than there are"
     )
+    slurm: SlurmSite = Field(
+        SlurmSite(), description="how jobs are asked for, where there is Slurm"
+    )
+
+    def on(self, partition: str | None, cpu_partition: str | None) -> "SiteProfile":
+        """This site with runs sent to ``partition``, those without GPUs to ``cpu_partition``.
+
+        None leaves what the profile says; ``partition`` alone is for all runs.
+        """
+        chosen = {}
+        if partition is not None:
+            chosen = {"gpu_partition": partition, "cpu_partition": partition}
+        if cpu_partition is not None:
+            chosen["cpu_partition"] = cpu_partition
+        return self.model_copy(update={"slurm": self.slurm.model_copy(update=chosen)})
 
 
 def load_site(name: str | None) -> SiteProfile:
