@@ -13,7 +13,7 @@ from weather_hpc.collect.finding import Finding
 from weather_hpc.collect.row import Row
 from weather_hpc.files import write_text
 from weather_hpc.report.findings import key_findings
-from weather_hpc.report.phases import COLOURS, PHASES, phase_splits
+from weather_hpc.report.phases import COLOURS, phase_splits, recorded
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.style import INK
 from weather_hpc.report.tables import constants, readable_columns
@@ -45,6 +45,7 @@ def write_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    splits = phase_splits(rows)
     template = files("weather_hpc.report") / "templates" / "report.html.j2"
     page = environment.from_string(template.read_text("utf-8")).render(
         studies=_distinct(row.study for row in rows),
@@ -54,9 +55,9 @@ def write_page(
         # an SVG is our own drawing, in which matplotlib has escaped every label
         plots=[(plot, Markup(_inline(plot))) for plot in plots if plot.svg],  # noqa: S704
         missing_plots=[plot for plot in plots if not plot.svg],
-        phases=PHASES,
+        phases=recorded(splits),
         colours=COLOURS,
-        splits=phase_splits(rows),
+        splits=splits,
         findings=findings,
         rejects=[row for row in rows if row.table is None],
         provenance=_provenance(rows),

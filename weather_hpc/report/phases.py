@@ -1,5 +1,6 @@
 """Where the time went: the phases of each configuration, median over its runs."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,11 +32,23 @@ class Split:
 
 
 def phase_splits(rows: Iterable[Row]) -> list[Split]:
-    """One Split per measured configuration that recorded any phase, in the order of the rows."""
+    """One Split per measured configuration that recorded any phase, by label."""
     splits = []
     for group in group_rows(rows):
         seconds = {name: group.median(name) for name in PHASES}
         if any(value for value in seconds.values()):
             label = group.asked.configuration or group.asked.run_id
             splits.append(Split(label, seconds, group.median("total_s")))
-    return splits
+    return sorted(splits, key=lambda split: _natural(split.label))
+
+
+def recorded(splits: Iterable[Split]) -> list[str]:
+    """The phases that any of ``splits`` has."""
+    found = {name for split in splits for name, value in split.seconds.items() if value is not None}
+    return [name for name in PHASES if name in found]
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts w2 before w16."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]

@@ -1,6 +1,7 @@
 """Plots of the tables, as SVG for the page and PNG for slides."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from weather_hpc import cli
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.series import Series, by_batch, by_workers
-from weather_hpc.report.style import FAINT, MOST_SERIES, RC, series_style
+from weather_hpc.report.style import FAINT, LONGEST_LABEL, MOST_SERIES, RC, series_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,9 @@ def _draw(figure: _Figure, series: Sequence[Series]) -> tuple[str, bytes]:
     from matplotlib.figure import Figure
 
     # the salt makes the same figure the same file, and its ids unlike other figures'
-    with mpl.rc_context(RC | {"svg.hashsalt": figure.name}):
+    with mpl.rc_context(RC | {"svg.hashsalt": figure.name}), warnings.catch_warnings():
+        # a character that no font has is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         canvas = FigureCanvasAgg(Figure())
         axes = canvas.figure.add_subplot()
         for index, line in enumerate(series):
@@ -173,8 +176,9 @@ def _draw_axes(axes: "Axes", figure: _Figure, series: Sequence[Series]) -> None:
 
 
 def _plain(label: str) -> str:
-    """Without what matplotlib takes as mathematics, or as a wish for no legend."""
-    return label.replace("$", r"\$").lstrip("_")
+    """Short enough to leave room for the plot; nothing in it is mathematics or hides it."""
+    short = label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    return short.replace("$", r"\$").lstrip("_")
 
 
 def _describe(figure: _Figure, series: Sequence[Series]) -> str:

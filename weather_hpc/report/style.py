@@ -16,6 +16,9 @@ FAINT = "#8a8a85"
 MOST_SERIES = 12
 """More lines than this cannot be told apart in one plot."""
 
+LONGEST_LABEL = 48
+"""Characters of a series' name in a legend; longer names would squeeze the plot."""
+
 
 def series_style(index: int) -> dict[str, Any]:
     """Colour and marker of the series with this number."""

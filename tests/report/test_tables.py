@@ -1,0 +1,96 @@
+"""The four formats: machine-readable ones exact and empty where nothing is, all escaped."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, Table
+from weather_hpc.report.tables import write_table
+from weather_hpc.report.text import latex, markdown, significant
+
+HOSTILE = "a|b_c & 50% <b>$x$</b> #{~^\\}"
+
+
+def table_of(*rows: dict[str, Any]) -> Table:
+    blank = dict.fromkeys(PREPROCESS_COLUMNS)
+    return Table(
+        "preprocess", "Preprocessing", "What it means.", PREPROCESS_COLUMNS,
+        [blank | row for row in rows], "workers", ["backend"],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    rows = [
+        {"backend": "sequential", "workers": 1, "runs": 3, "time_s": 1 / 3, "speedup": 1.0},
+        {"backend": "dask", "workers": 2, "runs": 0, "note": HOSTILE},
+    ]
+    write_table(tmp_path, table_of(*rows))
+    return tmp_path
+
+
+def test_csv_and_json_hold_the_same(written: Path) -> None:
+    with (written / "preprocess.csv").open(newline="") as file:
+        as_csv = list(csv.DictReader(file))
+    as_json = json.loads((written / "preprocess.json").read_text())
+    assert list(as_csv[0]) == list(as_json[0]) == PREPROCESS_COLUMNS
+    assert as_csv[0]["time_s"] == "0.333333"
+    assert as_json[0]["time_s"] == 0.333333
+    assert (as_csv[1]["time_s"], as_json[1]["time_s"]) == ("", None)
+    assert (as_csv[1]["runs"], as_json[1]["runs"]) == ("0", 0)
+    assert as_csv[1]["note"] == as_json[1]["note"] == HOSTILE
+
+
+def test_markdown_rows_have_as_many_cells_as_the_head(written: Path) -> None:
+    lines = [
+        line
+        for line in (written / "preprocess.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert len(lines) == 4
+    assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
+    assert "<b>" not in "".join(lines).replace(r"\<b\>", "")
+
+
+def test_latex_rows_have_as_many_cells_as_the_head(written: Path) -> None:
+    text = (written / "preprocess.tex").read_text()
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 3
+    assert len({line.replace(r"\&", "").count("&") for line in rows}) == 1
+    (form,) = [line for line in text.splitlines() if line.startswith(r"\begin{tabular}")]
+    assert len(form.removeprefix(r"\begin{tabular}{").rstrip("}")) == rows[0].count("&") + 1
+
+
+def test_settings_that_never_vary_move_into_the_caption(tmp_path: Path) -> None:
+    rows = [{"backend": "dask", "workers": n, "study": "s", "image_size_px": 256} for n in (1, 2)]
+    write_table(tmp_path, table_of(*rows))
+    text = (tmp_path / "preprocess.md").read_text()
+    assert "In all rows: study s; image_size_px 256." in text
+    assert "| study |" not in text
+    assert "study" in (tmp_path / "preprocess.csv").read_text().splitlines()[0].split(",")
+
+
+def test_no_runs_is_said(tmp_path: Path) -> None:
+    write_table(tmp_path, table_of())
+    assert "No runs." in (tmp_path / "preprocess.md").read_text()
+    assert json.loads((tmp_path / "preprocess.json").read_text()) == []
+    assert len((tmp_path / "preprocess.csv").read_text().splitlines()) == 1
+
+
+def test_escapes() -> None:
+    assert latex("50% of a_b & {x}") == r"50\% of a\_b \& \{x\}"
+    assert latex("\\") == r"\textbackslash{}"
+    assert markdown("time_s |_x_| <b>") == r"time_s \|\_x\_\| \<b\>"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.00"), (12.345, "12.3"), (1234.5, "1234"), (0.012345, "0.0123"), (100.0, "100"),
+     (3.0, "3.00"), (2.5e8, "2.50e+08"), (99.99, "100"), (1.5e-7, "1.50e-07")],
+)  # fmt: skip
+def test_three_significant_digits(value: float, text: str) -> None:
+    assert significant(value) == text
