@@ -52,6 +52,7 @@ def test_wrong_input_is_one_line(
         ([tmp_path], "--out: is needed"),
         ([study, study], "--out: is needed"),
         ([study, "--out", tmp_path / "file"], "is a file"),
+        ([study, "--out", tmp_path / "file" / "below"], "Not a directory"),
     ):
         assert run(*argv) == cli.EXIT_USAGE
         error = capsys.readouterr().err

@@ -56,9 +56,18 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
     ),
     "no time": (lambda r: _edit(r, time_s=None), "time_s: is missing"),
     "no duration": (lambda r: _edit(r, time_s=0), "time_s: 0 s is too short"),
-    "a negative time": (lambda r: _edit(r, time_s=-3.0), "time_s: -3 cannot be"),
-    "a huge time": (lambda r: _edit(r, time_s=1e300), "time_s: is beyond"),
-    "a huge count": (lambda r: _edit(r, counts={"images": 10**400}), "counts.images: is beyond"),
+    "a negative time": (lambda r: _edit(r, time_s=-3.0), "time_s: is not within 0 and 1e+15"),
+    "a huge time": (lambda r: _edit(r, time_s=1e300), "time_s: is not within 0"),
+    "a huge count": (
+        lambda r: _edit(r, counts={"images": 10**400}),
+        "counts.images: is not within",
+    ),
+    "huge resources": (
+        lambda r: r.record.write_text(
+            r.record.read_text().replace('"nodes": 1,\n      "cpus', f'"nodes": {10**400}, "cpus')
+        ),
+        "spec.resources.nodes: is not within",
+    ),
     "endless digits": (
         lambda r: r.record.write_text(r.record.read_text().replace("40.0", "9" * 5000, 1)),
         "not JSON",

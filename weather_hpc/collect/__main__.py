@@ -31,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or _own_folder(args.paths)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; a folder is wanted")
-    summary = collect(args.paths, out)
+    try:
+        summary = collect(args.paths, out)
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: {error.strerror}") from None
     found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
     print(
         f"{summary['runs']} runs: {summary['in_tables']} in tables, "

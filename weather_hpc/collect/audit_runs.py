@@ -20,6 +20,8 @@ def audit_run(run: Run) -> Iterator[Finding]:
     if record is None or record.status is not Status.OK or record.spec.stage not in TABLES:
         return
     yield from _totals(run, record)
+    if run.reject is not None:
+        return  # in no table, for a reason that rejects.csv gives
     yield from _ranks(run, record)
     yield from _affinity(run, record)
     if isinstance(record.spec.task, TrainTask):

@@ -17,13 +17,12 @@ def implausible(record: RunRecord) -> str | None:
         figures |= {f"{name}.{field}": value for field, value in part}
     figures["actual.world_size"] = record.actual.world_size
     figures["provenance.restarts"] = record.provenance.restarts
-    task = record.spec.task.model_dump()
-    figures |= {f"spec.task.{k}": v for k, v in task.items() if isinstance(v, int | float)}
+    for name, asked in (("task", record.spec.task), ("resources", record.spec.resources)):
+        numbers = {field: value for field, value in asked if isinstance(value, int | float)}
+        figures |= {f"spec.{name}.{field}": value for field, value in numbers.items()}
     for name, value in figures.items():
         if value is not None and not 0 <= value <= LARGEST:
-            return (
-                f"{name}: {value:.3g} cannot be" if value < 0 else f"{name}: is beyond {LARGEST:g}"
-            )
+            return f"{name}: is not within 0 and {LARGEST:g}"
     if record.time_s is not None and record.time_s < SHORTEST_TIME_S:
         return f"time_s: {record.time_s:g} s is too short to be measured"
     return None
