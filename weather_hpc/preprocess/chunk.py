@@ -9,6 +9,7 @@ from pathlib import Path
 
 from weather_hpc.dataset.partial import Finished
 from weather_hpc.dataset.probe import ImageError
+from weather_hpc.errors import FailedError
 from weather_hpc.records.record import RankInfo
 
 ONE_THREAD = dict.fromkeys(
@@ -54,6 +55,7 @@ class ChunkResult:
 
 def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     """Decode ``chunk`` and write its rows; an image that cannot be decoded leaves a black row.
+    Raises FailedError where the file cannot be written.
 
     Written by position into the file, not through a shared map: the same bytes, a full disk is
     an error instead of a dead worker, and it holds on network file systems as well.
@@ -69,11 +71,12 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
             rows[row] = decode(target.root / path, target.size)
         except ImageError as error:
             failed[chunk.first_row + row] = str(error)
-    with target.pixels.open("r+b", buffering=0) as file:
-        file.seek(target.offset + chunk.first_row * target.row_bytes)
-        left = rows.data.cast("B")
-        while left:
-            left = left[file.write(left) :]
+    try:
+        with target.pixels.open("r+b") as file:
+            file.seek(target.offset + chunk.first_row * target.row_bytes)
+            file.write(rows.data)
+    except OSError as error:
+        raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}") from None
     finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
     return ChunkResult(
         finished, len(chunk.paths), os.getpid(), socket.gethostname(), memory_peak_mb()

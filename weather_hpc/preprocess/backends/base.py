@@ -17,7 +17,7 @@ class Backend(Protocol):
     def start(self, workers: int) -> list[RankInfo]:
         """Bring up ``workers`` workers, each with its imports done; who they are.
 
-        Raises FailedError where not all of them stand after :data:`START_TIMEOUT_S`.
+        Raises FailedError where one dies or not all stand after :data:`START_TIMEOUT_S`.
         """
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
@@ -38,7 +38,8 @@ def worker_lost(cause: str) -> FailedError:
     )
 
 
-def not_all_came(came: int | None, workers: int) -> FailedError:
+def not_all_came(came: int, workers: int) -> FailedError:
     """The one message for workers that did not come up."""
-    counted = "not all" if came is None else f"{came}"
-    return FailedError(f"{counted} of {workers} workers came up within {START_TIMEOUT_S:.0f} s")
+    return FailedError(
+        f"{came} of {workers} workers came up; the others died or took over {START_TIMEOUT_S:.0f} s"
+    )
