@@ -1,6 +1,7 @@
 """The main verb: plan a study, run what is missing, collect what came back.
 
-python -m weather_hpc.sweep                          the small default study, here and now
+python -m weather_hpc.sweep                          the small default study
+python -m weather_hpc.sweep --partition gpu --wait   as jobs on a Slurm cluster
 python -m weather_hpc.sweep --study paper --dry-run  every job script, nothing run
 python -m weather_hpc.sweep status                   where each run stands
 
@@ -9,16 +10,17 @@ Run again = resume: what is done is never done twice.
 
 import argparse
 import fnmatch
-import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
 
 if TYPE_CHECKING:
+    from weather_hpc.launch.job_states import JobState
+    from weather_hpc.launch.state import State
     from weather_hpc.paths import StudyPaths
     from weather_hpc.study.config import Synthetic
     from weather_hpc.study.plan import Plan
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 PREPARE_WORKERS = 8
 """At most so many CPUs pack the training store: past that the disk is the limit."""
 
+EXECUTORS = ("auto", "slurm", "local")
+
+LOCK_S = 120.0
+"""How long a sweep waits for another to submit: that takes seconds."""
+
 ACTIONS = {
     "run": "plan, run what is missing, collect",
     "status": "tell where each run stands",
-    "cancel": "stop the sweep that is running in the results folder",
+    "cancel": "cancel the folder's jobs, stop the sweep that runs in it",
     "clean": "remove stores, checkpoints and half-made runs; keep records, tables and report",
 }
 
@@ -50,8 +57,11 @@ def parser() -> cli.Parser:
         "one (default: quick)")  # fmt: skip
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one "
         "(default: this machine)")  # fmt: skip
-    add("--executor", choices=["auto", "local"], default="auto", help="what runs the jobs "
-        "(default: auto)")  # fmt: skip
+    add("--executor", choices=EXECUTORS, default="auto", help="what runs the jobs; auto: Slurm "
+        "where sbatch answers, else this machine (default: auto)")  # fmt: skip
+    add("--partition", metavar="NAME", help="Slurm partition of every run (default: the site's)")
+    add("--cpu-partition", metavar="NAME", help="Slurm partition of runs without GPUs")
+    add("--wait", action="store_true", help="stay until all jobs have ended, then collect")
     add("--data", type=Path, metavar="DIR", help="folder of class folders "
         "(default: synthetic images, made once)")  # fmt: skip
     add("--results", type=Path, metavar="DIR", help="where everything goes "
@@ -93,35 +103,70 @@ def _paths(args: argparse.Namespace) -> "StudyPaths":
 
 
 def _run(args: argparse.Namespace) -> int:
-    from weather_hpc.launch.local import LocalExecutor
+    from weather_hpc.launch import executors
     from weather_hpc.launch.lock import lock
-    from weather_hpc.launch.state import State
     from weather_hpc.study.config import load_study
     from weather_hpc.study.plan import make_plan
     from weather_hpc.study.plan_file import save_plan
     from weather_hpc.study.site import load_site
 
-    study, site, paths = load_study(args.study), load_site(args.site), _paths(args)
+    study, paths = load_study(args.study), _paths(args)
+    site = load_site(args.site).on(args.partition, args.cpu_partition)
+    name = executors.choose(args.executor, args.partition, needed=not args.dry_run)
     data = _data_folder(args.data, paths, study.synthetic)
-    plan = make_plan(study, str(data), min(len(os.sched_getaffinity(0)), PREPARE_WORKERS))
+    workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
+    plan = make_plan(study, str(data), workers)
     if args.dry_run:
-        return _dry_run(args, plan, paths, site)
-    with lock(paths):
+        return _dry_run(args, plan, paths, site, name)
+    executor = executors.EXECUTORS[name](plan, paths, site)
+    background = isinstance(executor, executors.Background)
+    with lock(paths, wait_s=LOCK_S if background else 0.0):
         save_plan(paths, plan)
         if args.data is None:
             _make_images(data, study.synthetic)
-        todo = _todo(args, plan, paths)
+        in_hand = executor.active()
+        todo = _todo(args, plan, paths, in_hand)
         print(
-            f"study {study.name}: {len(todo)} of {len(plan.all)} runs to make here "
-            f"(executor local), results in {paths.root}",
+            f"study {study.name}: {len(todo)} of {len(plan.all)} runs to make (executor {name}), "
+            f"{len(in_hand)} are in hand, results in {paths.root}",
             file=sys.stderr,
         )
-        ended = LocalExecutor(plan, paths, site).run(todo)
-        summary = _collect(paths)
+        ended = executor.run(todo)
+        if not isinstance(executor, executors.Background):
+            return _finish(args, paths, ended)
+        if not args.wait:
+            return _leave(args, paths, executor.leave(), ended)
+    mine = {spec.run_id for spec in todo} | in_hand.keys()
+    return _finish(args, paths, executor.wait([s for s in plan.all if s.run_id in mine]))
+
+
+def _finish(args: argparse.Namespace, paths: "StudyPaths", ended: "dict[str, State]") -> int:
+    """Collect what has ended."""
+    from weather_hpc.launch.state import State
+
+    summary = _collect(paths)
     counts = Counter(str(state) for state in ended.values())
     if args.json:
         cli.print_json({"results": str(paths.root), "ran": dict(counts), **summary})
     return cli.EXIT_FAILED if counts[State.FAILED] else cli.EXIT_OK
+
+
+def _leave(
+    args: argparse.Namespace, paths: "StudyPaths", jobs: list[int], stand: "dict[str, State]"
+) -> int:
+    """Tell how to come back to jobs that go on without us."""
+    counts = Counter(str(state) for state in stand.values())
+    if jobs:
+        print(f"jobs {', '.join(map(str, jobs))}; the last one collects", file=sys.stderr)
+        print(
+            f"see them: python -m weather_hpc.sweep status --results {paths.root}", file=sys.stderr
+        )
+    else:
+        print("nothing is in the queue and nothing was submitted", file=sys.stderr)
+        return _finish(args, paths, stand)
+    if args.json:
+        cli.print_json({"results": str(paths.root), "jobs": jobs, "states": dict(counts)})
+    return cli.EXIT_OK
 
 
 def _data_folder(data: Path | None, paths: "StudyPaths", synthetic: "Synthetic") -> Path:
@@ -134,8 +179,12 @@ def _data_folder(data: Path | None, paths: "StudyPaths", synthetic: "Synthetic")
     return data.resolve()
 
 
-def _todo(args: argparse.Namespace, plan: "Plan", paths: "StudyPaths") -> "list[RunSpec]":
-    """What is still to be run. A skipped run is looked at anew: the machine may have changed.
+def _todo(
+    args: argparse.Namespace, plan: "Plan", paths: "StudyPaths", in_hand: Container[str] = ()
+) -> "list[RunSpec]":
+    """What is still to be run, but for runs ``in_hand``, which wait or run already.
+
+    A skipped run is looked at anew: the machine may have changed.
 
     The run that packs the store comes along whenever a chosen training run needs it.
     """
@@ -150,9 +199,10 @@ def _todo(args: argparse.Namespace, plan: "Plan", paths: "StudyPaths") -> "list[
         raise UserError(f"--only {args.only}: matches no run; a run_id is such as {example}")
     if args.only_failed:
         chosen = [s for s in chosen if state[s.run_id] is State.FAILED]
-    chosen = [s for s in chosen if state[s.run_id] is not State.DONE]
+    chosen = [s for s in chosen if state[s.run_id] is not State.DONE and s.run_id not in in_hand]
     store = plan.prepare
-    if store and any(s.stage is Stage.TRAIN for s in chosen):
+    wanted = any(s.stage is Stage.TRAIN for s in chosen)
+    if store and wanted and store.run_id not in in_hand:
         packed = paths.store(plan.store_name).exists()
         if state[store.run_id] is not State.DONE or not packed:
             chosen.insert(0, store)
@@ -160,19 +210,19 @@ def _todo(args: argparse.Namespace, plan: "Plan", paths: "StudyPaths") -> "list[
 
 
 def _dry_run(
-    args: argparse.Namespace, plan: "Plan", paths: "StudyPaths", site: "SiteProfile"
+    args: argparse.Namespace, plan: "Plan", paths: "StudyPaths", site: "SiteProfile", name: str
 ) -> int:
-    from weather_hpc.launch.machine import skip_reason, this_machine
-    from weather_hpc.launch.script import run_script
+    from weather_hpc.launch import dry_run
 
     todo = _todo(args, plan, paths)
-    machine = this_machine(todo, site.python)
+    shown = dry_run.local if name == "local" else dry_run.slurm
     rows = []
-    for spec in todo:
-        reason = skip_reason(spec, machine, site.oversubscribe)
-        print(f"##### {paths.script(spec.run_id)}" + (f"  (skipped: {reason})" if reason else ""))
-        print(run_script(plan, spec, paths, site))
-        rows.append({"run_id": spec.run_id, "skipped": reason})
+    for script in shown(plan, todo, paths, site):
+        reason = f"  (skipped: {script.skipped})" if script.skipped else ""
+        print(f"##### {script.path}{reason}")
+        print(script.text)
+        if script.run_id:
+            rows.append({"run_id": script.run_id, "skipped": script.skipped})
     print(f"{len(todo)} of {len(plan.all)} runs would be made; nothing was run", file=sys.stderr)
     if args.json:
         cli.print_json({"results": str(paths.root), "runs": rows})
@@ -192,21 +242,32 @@ def _collect(paths: "StudyPaths") -> dict[str, Any]:
 
 
 def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:
+    from weather_hpc.launch.accounting import refresh_accounting
     from weather_hpc.launch.lock import holder
-    from weather_hpc.launch.state import states
+    from weather_hpc.launch.watch import standings
     from weather_hpc.study.plan_file import load_plan
 
     plan = load_plan(paths)
-    state = states(paths, plan.all)
+    jobs = refresh_accounting(paths)
+    state = standings(paths, plan.all, jobs)
     for spec in plan.all:
-        print(f"{state[spec.run_id]:<8} {spec.run_id}")
+        print(f"{state[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
     counts = Counter(str(value) for value in state.values())
     who = holder(paths)
     running = f"; a sweep is running as pid {who['pid']} on {who['host']}" if who else ""
     print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
     if args.json:
-        cli.print_json({"results": str(paths.root), "states": state, "running": who})
+        found = {run_id: job.job_id for run_id, job in jobs.items()}
+        cli.print_json({"results": str(paths.root), "states": state, "jobs": found, "running": who})
     return cli.EXIT_OK
+
+
+def _job_note(job: "JobState | None") -> str:
+    """``  (job 12_3 PENDING: Priority)``, for a run that has a job."""
+    if job is None:
+        return ""
+    why = job.reason or (f"on {job.node_list}" if job.node_list else "")
+    return f"  (job {job.job_id} {job.state}{': ' if why else ''}{why})"
 
 
 if __name__ == "__main__":

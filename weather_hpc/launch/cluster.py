@@ -137,6 +137,12 @@ def check_partitions(cluster: Cluster, site: SiteProfile) -> None:
                 )
 
 
+def largest_node(cluster: Cluster, names: str | None) -> int | None:
+    """The most CPUs that a node of the partitions has (None: the default one); None: not told."""
+    wanted = set((names or cluster.default() or "").split(","))
+    return max((node.cpus for node in cluster.nodes if node.partitions & wanted), default=None)
+
+
 def skip_reason(spec: RunSpec, cluster: Cluster, site: SiteProfile) -> str | None:
     """Why no node of the run's partition can ever hold ``spec``; None where some can."""
     asked, slurm = spec.resources, site.slurm

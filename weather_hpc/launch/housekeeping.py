@@ -9,18 +9,43 @@ from pathlib import Path
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.lock import holder, lock
+from weather_hpc.launch.slurm import open_jobs, settle
+from weather_hpc.launch.slurm_cli import Slurm, SlurmError
 from weather_hpc.paths import RunPaths, StudyPaths
 
 
 def cancel(paths: StudyPaths) -> str:
-    """Interrupt the sweep that runs in this folder, as Ctrl-C would; say what was done."""
+    """End what goes on in this folder: its jobs in the queue, the sweep that runs here."""
+    said = [text for text in (_cancel_jobs(paths), _interrupt(paths)) if text]
+    if not said:
+        return f"{paths.root}: no sweep is running here, and none of its jobs is in a queue"
+    return f"{' and '.join(said)}; run the same sweep again to go on"
+
+
+def _cancel_jobs(paths: StudyPaths) -> str | None:
+    if not paths.submissions.exists():
+        return None
+    slurm = Slurm()
+    settle(paths, slurm)
+    jobs = open_jobs(paths, slurm)
+    if not jobs:
+        return None
+    try:
+        slurm("scancel", *map(str, jobs))
+    except SlurmError as error:
+        raise FailedError(str(error)) from None
+    return f"cancelled {len(jobs)} jobs ({', '.join(map(str, jobs))})"
+
+
+def _interrupt(paths: StudyPaths) -> str | None:
+    """Interrupt the sweep that runs in this folder, as Ctrl-C would."""
     who = holder(paths)
     if who is None:
-        return f"{paths.root}: no sweep is running here"
+        return None
     if who["host"] != socket.gethostname():
         raise FailedError(f"the sweep runs on {who['host']} as pid {who['pid']}; cancel it there")
     os.kill(int(who["pid"]), signal.SIGINT)
-    return f"asked pid {who['pid']} to stop; run the same sweep again to go on"
+    return f"asked pid {who['pid']} to stop"
 
 
 def removable(paths: StudyPaths) -> list[Path]:
@@ -41,6 +66,10 @@ def clean(paths: StudyPaths, ask: bool) -> str:
     is asked first; with no terminal to ask at, :class:`UserError` is raised.
     """
     with lock(paths):
+        if paths.submissions.exists() and (jobs := open_jobs(paths, Slurm())):
+            raise FailedError(
+                f"{len(jobs)} jobs of this folder are in the queue; cancel them first"
+            )
         found = removable(paths)
         size = sum(_size(path) for path in found)
         what = f"{len(found)} stores and checkpoints, {size / 1e6:.1f} MB, under {paths.root}"

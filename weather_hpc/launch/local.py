@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from weather_hpc import cli
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import write_text
+from weather_hpc.launch.accounting import refresh_accounting
+from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.machine import Machine, skip_reason, this_machine
+from weather_hpc.launch.run_folder import make_ready, record_end
 from weather_hpc.launch.script import run_script
 from weather_hpc.launch.state import State, run_state
-from weather_hpc.paths import RunPaths, StudyPaths
-from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.paths import StudyPaths
+from weather_hpc.records.record import Status
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
@@ -32,6 +35,11 @@ class LocalExecutor:
         self.paths = paths
         self.site = site
 
+    def active(self) -> dict[str, JobState]:
+        """The runs that jobs from an earlier sweep have in hand, by run_id: not to be run here."""
+        jobs = refresh_accounting(self.paths)
+        return {run_id: job for run_id, job in jobs.items() if job.active}
+
     def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
         """Run ``specs`` in their order and go on after failures. The state of each at its end."""
         machine = this_machine(specs, self.site.python)
@@ -43,10 +51,10 @@ class LocalExecutor:
                 start = time.monotonic()
                 reason = skip_reason(spec, machine, self.site.oversubscribe)
                 if reason is not None:
-                    self._record(spec, Status.SKIPPED, reason)
+                    record_end(self.paths, spec, Status.SKIPPED, reason)
                 elif spec.stage is Stage.TRAIN and blocked is not None:
                     reason = blocked
-                    self._record(spec, Status.FAILED, reason)
+                    record_end(self.paths, spec, Status.FAILED, reason)
                 else:
                     self._run(spec, machine)
                 state = run_state(self.paths.run(spec.run_id))
@@ -67,14 +75,10 @@ class LocalExecutor:
                 advance()
         return ended
 
-    def _record(self, spec: RunSpec, status: Status, reason: str) -> None:
-        RunRecord.of(spec, status=status, reason=reason).write(self.paths.run(spec.run_id).record)
-
     def _run(self, spec: RunSpec, machine: Machine) -> None:
         run = self.paths.run(spec.run_id)
         script = self.paths.script(spec.run_id)
-        _forget(run)
-        write_json(run.spec, spec.as_dict())
+        make_ready(run, spec)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
         cpus = machine.cpus[: spec.resources.cpus_per_node]
         with _affinity(cpus):
@@ -84,19 +88,11 @@ class LocalExecutor:
         except subprocess.TimeoutExpired:
             _end(child)
             limit = spec.resources.time_limit_min
-            self._record(spec, Status.TIMEOUT, f"ran past its time limit of {limit} min")
+            record_end(self.paths, spec, Status.TIMEOUT, f"ran past its time limit of {limit} min")
         except BaseException:
             _end(child)
-            self._record(spec, Status.CANCELLED, "the sweep was interrupted")
+            record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")
             raise
-
-
-def _forget(run: RunPaths) -> None:
-    """Remove what an earlier try left, but its checkpoint: a training run resumes from that."""
-    for path in (run.record, run.exit, run.stdout, run.stderr):
-        path.unlink(missing_ok=True)
-    if not run.checkpoint.exists():
-        run.events.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,31 +4,35 @@ import fcntl
 import json
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import StudyPaths
 
 
 @contextmanager
-def lock(paths: StudyPaths) -> Iterator[None]:
-    """Hold the folder's lock. Raises :class:`FailedError` where another sweep holds it.
+def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the folder's lock, for which up to ``wait_s`` seconds are waited.
 
-    The kernel lets go of it when its holder dies, however that happens.
+    Raises :class:`FailedError` where another sweep holds it. The kernel lets go of it when its
+    holder dies, however that happens. A file system without locks is said, and gone on with.
     """
     paths.root.mkdir(parents=True, exist_ok=True)
     with paths.lock.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            who = holder(paths)
-            name = f" (pid {who['pid']} on {who['host']})" if who else ""
-            raise FailedError(
-                f"{paths.root}: another sweep is running here{name}; "
-                "see it with `sweep status`, end it with `sweep cancel`"
-            ) from None
+        deadline = time.monotonic() + wait_s
+        while not _taken(file, paths):
+            if time.monotonic() >= deadline:
+                who = holder(paths)
+                name = f" (pid {who['pid']} on {who['host']})" if who else ""
+                raise FailedError(
+                    f"{paths.root}: another sweep is running here{name}; "
+                    "see it with `sweep status`, end it with `sweep cancel`"
+                )
+            time.sleep(0.2)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         file.flush()
@@ -38,15 +42,29 @@ def lock(paths: StudyPaths) -> Iterator[None]:
             file.truncate(0)
 
 
+def _taken(file: IO[str], paths: StudyPaths) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        print(
+            f"{paths.root}: no file locks here ({error.strerror}): "
+            "start no second sweep on this folder while one runs",
+            file=sys.stderr,
+        )
+    return True
+
+
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
     """Who holds the lock: ``pid`` and ``host``; None where nobody does."""
     try:
         with paths.lock.open("r+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 found = json.loads(file.read() or "null")
                 return found if isinstance(found, dict) else None
             return None
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None

@@ -97,7 +97,7 @@ def array_script(
     cases = [f"{index}) run={spec.run_id} ;;" for index, spec in enumerate(specs)]
     return "\n".join(
         [
-            _sbatch_head(asked, f"{len(specs)} runs: {shape.label}"),
+            _sbatch_head(asked, f"array of {len(specs)}: {shape.label}"),
             'case "$SLURM_ARRAY_TASK_ID" in',
             *cases,
             '*) echo "no run has index $SLURM_ARRAY_TASK_ID" >&2; exit 1 ;;',

@@ -18,13 +18,16 @@ EXIT_STOPPED = 75
 FIRST_PORT, PORTS = 10000, 20000
 """Where ranks of several nodes meet: below the ports that Linux hands to clients."""
 
+_TRAPS = """\
+ask_to_stop() { echo "$1" >"$run/stop"; signalled=1; }
+trap 'ask_to_stop time-limit' USR1
+trap 'ask_to_stop terminated' TERM
+"""
+
 # Bash runs a trap only once the command in the foreground ends: hence `&` and `wait`, and
 # `wait` again where a signal has ended it early.
 _SUPERVISE = """\
 child=$!
-ask_to_stop() { echo "$1" >"$run/stop"; signalled=1; }
-trap 'ask_to_stop time-limit' USR1
-trap 'ask_to_stop terminated' TERM
 while :; do
     signalled=
     wait "$child"
@@ -95,12 +98,17 @@ def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SitePro
     """
     argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda)
     several = spec.resources.nodes > 1
+    into_logs = _into_logs(spec, paths)
     parts = [_head(spec, paths, site, "runs inside a Slurm job")]
     if several:
         parts.append(_MEET % (FIRST_PORT, PORTS))
     parts += [
         f'rm -f "$run/{paths.run(spec.run_id).stop.name}"',
-        command_lines([*_srun(spec, site.slurm), *argv]) + f" \\\n    {_into_logs(spec, paths)} &",
+        _TRAPS,
+        " \\\n    ".join(
+            [*map(command_lines, filter(None, [_srun(spec, site.slurm), argv])), into_logs]
+        )
+        + " &",
         _SUPERVISE,
     ]
     if site.slurm.requeue:

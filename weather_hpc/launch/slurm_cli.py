@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from weather_hpc.cli import one_line
 from weather_hpc.errors import FailedError
+
+T = TypeVar("T")
 
 PATIENCE_S = 300.0
 """How long a controller may be away before a command gives up on it."""
@@ -56,7 +59,7 @@ class Slurm:
         """
         return self.patiently(lambda: once(*argv))
 
-    def patiently(self, attempt: Callable[[], str]) -> str:
+    def patiently(self, attempt: Callable[[], T]) -> T:
         """``attempt()``, made again with growing pauses while it raises :class:`SlurmAwayError`."""
         deadline, pause, told = time.monotonic() + self.patience_s, 1.0, False
         while True:
@@ -144,7 +147,7 @@ def unavailable() -> str | None:
         try:
             said = one_line(Exception(once("scontrol", "ping", limit_s=PING_S)))
         except SlurmError as error:
-            said = str(error)
+            said = str(error).split("; ")[-1]
         if " UP" in said:
             return None
         if "DOWN" not in said:

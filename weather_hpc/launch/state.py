@@ -12,13 +12,15 @@ class State(StrEnum):
     """Where a run stands. ``done`` and ``skipped`` need nothing more."""
 
     TODO = "todo"
+    PENDING = "pending"
+    RUNNING = "running"
     DONE = "done"
     SKIPPED = "skipped"
     FAILED = "failed"
 
 
 def run_state(paths: RunPaths) -> State:
-    """The state of one run, from its record."""
+    """The state of one run, from its record: not whether a scheduler has it in hand."""
     try:
         status = json.loads(paths.record.read_bytes())["status"]
     except FileNotFoundError:

@@ -1,0 +1,81 @@
+"""What can carry out a plan: executors by name, and which of them serves here."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from weather_hpc.errors import UserError
+from weather_hpc.launch.cluster import ask, largest_node
+from weather_hpc.launch.job_states import JobState
+from weather_hpc.launch.local import LocalExecutor
+from weather_hpc.launch.slurm import SlurmExecutor
+from weather_hpc.launch.slurm_cli import Slurm, unavailable
+from weather_hpc.launch.state import State
+from weather_hpc.paths import StudyPaths
+from weather_hpc.study.plan import Plan
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import RunSpec
+
+AUTO = "auto"
+
+
+class Executor(Protocol):
+    """Carries out runs of one plan."""
+
+    def active(self) -> Mapping[str, JobState]:
+        """The runs that are in hand already, by run_id."""
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Run or submit ``specs``, in their order; where each stands."""
+
+
+@runtime_checkable
+class Background(Executor, Protocol):
+    """An executor whose runs go on after :meth:`run` has returned."""
+
+    def leave(self) -> list[int]:
+        """See to it that what comes back is collected; the ids of all open jobs."""
+
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Wait until all of ``specs`` have ended; where each stands."""
+
+
+EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile], Executor]] = {
+    "slurm": SlurmExecutor,
+    "local": LocalExecutor,
+}
+
+
+def choose(name: str, partition: str | None, needed: bool) -> str:
+    """The executor that ``name`` stands for: ``auto`` is Slurm where it answers, else local.
+
+    Says its choice on stderr. Raises UserError where Slurm is asked for, be it by naming a
+    partition, and does not answer; unless it is not ``needed``, to show scripts only.
+    """
+    if name == "local":
+        if partition is not None:
+            raise UserError(f"--partition {partition} goes with Slurm, not with --executor local")
+        return name
+    if not needed and (name != AUTO or partition is not None):
+        return "slurm" if name == AUTO else name
+    why_not = unavailable()
+    if why_not is None:
+        if name == AUTO:
+            print("executor slurm: sbatch answers here", file=sys.stderr)
+        return "slurm" if name == AUTO else name
+    if partition is not None:
+        raise UserError(f"--partition {partition} needs Slurm: {why_not}")
+    if name != AUTO:
+        raise UserError(f"--executor {name}: {why_not}")
+    print(f"executor local: {why_not}", file=sys.stderr)
+    return "local"
+
+
+def prepare_workers(executor: str, site: SiteProfile, most: int) -> int:
+    """CPUs for the run that packs the store: ``most``, or what this process or a node has."""
+    if executor == "local":
+        return min(most, len(os.sched_getaffinity(0)))
+    if unavailable() is not None:
+        return most
+    return min(most, largest_node(ask(Slurm()), site.slurm.partition_for(0)) or most)

@@ -1,0 +1,264 @@
+"""Reading what Slurm says of jobs: pure functions from squeue's, sacct's and scontrol's text."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from weather_hpc.launch.cluster import fields
+from weather_hpc.records.record import Status
+
+SQUEUE_FORMAT = "%i|%j|%T|%V|%S|%N|%r"
+SACCT_FIELDS = (
+    "JobID,JobName,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
+    "NNodes,NodeList,AllocCPUS,MaxRSS"
+)
+
+PENDING, RUNNING = "pending", "running"
+
+_STATES: dict[str, str] = {
+    "COMPLETED": Status.OK,
+    "FAILED": Status.FAILED,
+    "TIMEOUT": Status.TIMEOUT,
+    "DEADLINE": Status.TIMEOUT,
+    "OUT_OF_MEMORY": Status.OUT_OF_MEMORY,
+    "NODE_FAIL": Status.NODE_FAIL,
+    "BOOT_FAIL": Status.NODE_FAIL,
+    "PREEMPTED": Status.PREEMPTED,
+    "CANCELLED": Status.CANCELLED,
+    "REVOKED": Status.CANCELLED,
+    **dict.fromkeys(
+        ["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"],
+        PENDING,
+    ),
+    **dict.fromkeys(
+        ["RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT",
+         "STOPPED", "SUSPENDED"],
+        RUNNING,
+    ),
+}  # fmt: skip
+
+
+def standing(state: str) -> str | None:
+    """``pending``, ``running``, or how a job ended (a Status); None for a word unknown here.
+
+    ``CANCELLED by 1000`` is cancelled; ``+`` marks a state that was cut short.
+    """
+    words = state.split()
+    return _STATES.get(words[0].rstrip("+")) if words else None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One array task (or job) as Slurm tells of it. None: not told."""
+
+    job_id: str
+    """``12_3``, or ``12`` for a job without an array."""
+    name: str
+    state: str
+    source: str
+    """Who said so: squeue, sacct, scontrol."""
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_at: str | None = None
+    eligible_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    queue_s: float | None = None
+    """Eligible until started, all tries together."""
+    elapsed_s: float | None = None
+    """Wall clock, all tries together."""
+    nodes: int | None = None
+    node_list: str | None = None
+    cpus: int | None = None
+    max_rss_mb: float | None = None
+    """Largest task's peak, MB (1e6 bytes)."""
+    restarts: int | None = None
+
+    @property
+    def standing(self) -> str | None:
+        """See :func:`standing`."""
+        return standing(self.state)
+
+    @property
+    def active(self) -> bool:
+        """Whether it still waits or runs, or may: an unknown word is no sign of an end."""
+        return self.standing in (PENDING, RUNNING, None)
+
+
+def expand(job_id: str) -> Iterator[str]:
+    """``12_[0-2,5%2]`` as ``12_0 12_1 12_2 12_5``; any other id as it is."""
+    found = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
+    if found is None:
+        yield job_id
+        return
+    for part in found[2].split(","):
+        span, _, step = part.partition(":")
+        first, _, last = span.partition("-")
+        for index in range(int(first), int(last or first) + 1, int(step or 1)):
+            yield f"{found[1]}_{index}"
+
+
+def parse_squeue(text: str) -> dict[str, JobState]:
+    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id. Other lines are passed over."""
+    jobs = {}
+    for line in text.splitlines():
+        parts = line.strip().split("|", 6)
+        if len(parts) == 7 and standing(parts[2]) is not None:
+            ids, name, state, submitted, started, nodes, reason = parts
+            for job_id in expand(ids):
+                jobs[job_id] = JobState(
+                    job_id, name, state, "squeue",
+                    reason=None if reason in ("None", "") else reason,
+                    submitted_at=moment(submitted),
+                    started_at=moment(started) if standing(state) == RUNNING else None,
+                    node_list=nodes or None,
+                )  # fmt: skip
+    return jobs
+
+
+def parse_sacct(text: str) -> dict[str, JobState]:
+    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; the last try of each.
+
+    A job that was requeued has a line for every try: times add up, and the number of tries
+    before the last is ``restarts``. Steps (``12_0.batch``) give their memory to their job.
+    """
+    jobs: dict[str, JobState] = {}
+    peaks: dict[str, float] = {}
+    for line in text.splitlines():
+        parts = line.strip().split("|")
+        if len(parts) != SACCT_FIELDS.count(",") + 1 or standing(parts[2]) is None:
+            continue
+        job, _, step = parts[0].partition(".")
+        if step:
+            peak = megabytes(parts[12])
+            if peak is not None:
+                peaks[job] = max(peak, peaks.get(job, 0.0))
+            continue
+        for job_id in expand(job):
+            tried = _sacct_line(job_id, parts)
+            before = jobs.get(job_id)
+            jobs[job_id] = tried if before is None else _next_try(before, tried)
+    return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
+
+
+def _sacct_line(job_id: str, parts: list[str]) -> JobState:
+    name, state, code, submit, eligible, start, end, elapsed, nodes, node_list, cpus = parts[1:12]
+    started, ended = moment(start), moment(end)
+    return JobState(
+        job_id, name, state, "sacct",
+        exit_code=_part(code, 0),
+        signal=_part(code, 1) or None,
+        submitted_at=moment(submit),
+        eligible_at=moment(eligible),
+        started_at=started,
+        ended_at=ended,
+        queue_s=seconds_between(moment(eligible), started),
+        elapsed_s=float(elapsed) if elapsed.isdigit() and started else None,
+        nodes=_number(nodes) if started else None,
+        node_list=None if node_list in ("", "None assigned") else node_list,
+        cpus=_number(cpus) if started else None,
+        restarts=0,
+    )  # fmt: skip
+
+
+def _next_try(before: JobState, after: JobState) -> JobState:
+    return replace(
+        after,
+        submitted_at=before.submitted_at,
+        eligible_at=before.eligible_at,
+        queue_s=_sum(before.queue_s, after.queue_s),
+        elapsed_s=_sum(before.elapsed_s, after.elapsed_s),
+        restarts=(before.restarts or 0) + 1,
+    )
+
+
+def parse_scontrol(text: str) -> dict[str, JobState]:
+    """The lines of ``scontrol show job -o``, by job id: what the controller still remembers."""
+    jobs: dict[str, JobState] = {}
+    for line in text.splitlines():
+        values = fields(line)
+        if "JobId" not in values or standing(values.get("JobState", "")) is None:
+            continue
+        job_ids = [values["JobId"]]
+        if array := values.get("ArrayJobId"):
+            task = values.get("ArrayTaskId", "")
+            job_ids = list(expand(f"{array}_{task}" if task.isdigit() else f"{array}_[{task}]"))
+        job = _scontrol_job(values)
+        jobs |= {job_id: replace(job, job_id=job_id) for job_id in job_ids}
+    return jobs
+
+
+def _scontrol_job(values: dict[str, str]) -> JobState:
+    state, code = values["JobState"], values.get("ExitCode", "")
+    # of a job that has not started or ended, the controller tells when it expects that
+    begun = standing(state) != PENDING
+    over = begun and standing(state) != RUNNING
+    eligible = moment(values.get("EligibleTime", ""))
+    started = moment(values.get("StartTime", "")) if begun else None
+    ended = moment(values.get("EndTime", "")) if over else None
+    return JobState(
+        values["JobId"], values.get("JobName", ""), state, "scontrol",
+        reason=None if values.get("Reason", "None") == "None" else values["Reason"],
+        exit_code=_part(code, 0) if over else None,
+        signal=_part(code, 1) or None if over else None,
+        submitted_at=moment(values.get("SubmitTime", "")),
+        eligible_at=eligible,
+        started_at=started,
+        ended_at=ended,
+        queue_s=seconds_between(eligible, started),
+        elapsed_s=seconds_between(started, ended),
+        nodes=_number(values.get("NumNodes", "")) if begun else None,
+        node_list=values["NodeList"] if values.get("NodeList", "(null)") != "(null)" else None,
+        cpus=_number(values.get("NumCPUs", "")) if begun else None,
+        restarts=_number(values.get("Restarts", "")),
+    )  # fmt: skip
+
+
+def of_ours(jobs: Iterable[JobState], names: dict[str, str]) -> dict[str, JobState]:
+    """The jobs whose name is the one that ``names`` has for their id without the array index.
+
+    A controller that lost its state counts anew from 1, and accounting keeps the old jobs: an
+    id alone may be somebody else's.
+    """
+    return {job.job_id: job for job in jobs if names.get(job.job_id.split("_")[0]) == job.name}
+
+
+def moment(text: str) -> str | None:
+    """Slurm's time (in UTC, as :func:`..slurm_cli.environment` asks) as ISO 8601; else None."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat(timespec="seconds")
+    except ValueError:
+        return None
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """Seconds from ``start`` to ``end``; None where one is missing or they run backwards."""
+    if start is None or end is None:
+        return None
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def megabytes(text: str) -> float | None:
+    """``1234K`` (KiB, as sacct means it) as 1.263616 MB; None where nothing was sampled."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
+    if found is None or float(found[1]) == 0:
+        return None
+    factor: int = 1024 ** " KMGT".index(found[2] or " ")
+    return float(found[1]) * factor / 1e6
+
+
+def _part(code: str, index: int) -> int | None:
+    parts = code.split(":")
+    return int(parts[index]) if len(parts) == 2 and parts[index].isdigit() else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    known = [value for value in (first, second) if value is not None]
+    return sum(known) if known else None

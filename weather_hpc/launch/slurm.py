@@ -1,0 +1,256 @@
+"""The Slurm executor: job arrays submitted with sbatch, each exactly once."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import write_text
+from weather_hpc.launch import cluster as slurm_cluster
+from weather_hpc.launch import ledger, watch
+from weather_hpc.launch.accounting import poll, submitted
+from weather_hpc.launch.job_states import (
+    SACCT_FIELDS,
+    SQUEUE_FORMAT,
+    JobState,
+    parse_sacct,
+    parse_squeue,
+)
+from weather_hpc.launch.ledger import Submission
+from weather_hpc.launch.run_folder import make_ready, record_end
+from weather_hpc.launch.sbatch import (
+    Shape,
+    array_script,
+    by_shape,
+    chunks,
+    collect_script,
+    job_name,
+)
+from weather_hpc.launch.script import slurm_run_script
+from weather_hpc.launch.slurm_cli import Slurm, SlurmError, once, stderr_of
+from weather_hpc.launch.state import State
+from weather_hpc.launch.watch import standings
+from weather_hpc.paths import StudyPaths
+from weather_hpc.records.record import Status
+from weather_hpc.study.plan import Plan
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import RunSpec, Stage
+
+GRACE_S = 15.0
+"""An sbatch that was called may need so long until Slurm knows of its job."""
+
+
+class SlurmExecutor:
+    """Submits a plan's runs and remembers that it did.
+
+    All but :meth:`wait` is to be called under the folder's lock.
+    """
+
+    def __init__(
+        self, plan: Plan, paths: StudyPaths, site: SiteProfile, slurm: Slurm | None = None
+    ) -> None:
+        self.plan = plan
+        self.paths = paths
+        self.site = site
+        self.slurm = slurm or Slurm()
+        self.in_hand: set[str] = set()
+        """Runs that wait or run, as far as this sweep knows."""
+
+    def active(self) -> dict[str, JobState]:
+        """The jobs of runs that wait or run, by run_id; they are never submitted again."""
+        settle(self.paths, self.slurm)
+        jobs = poll(self.paths, self.slurm)
+        return {run_id: job for run_id, job in jobs.items() if job.active}
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Submit ``specs``, training after the run that packs its store; where each stands.
+
+        What no node can hold is recorded as skipped with the reason. Raises UserError where the
+        cluster takes none of it, FailedError where it does not answer.
+        """
+        self.in_hand = set(self.active())
+        cluster = slurm_cluster.ask(self.slurm)
+        slurm_cluster.check_partitions(cluster, self.site)
+        new = [spec for spec in specs if spec.run_id not in self.in_hand]
+        fitting = self._without_skipped(new, cluster)
+        size = min(self.site.slurm.max_array_size or sys.maxsize, cluster.max_array_size)
+        for shape, group in by_shape(fitting, self.site.slurm).items():
+            for chunk in chunks(group, size):
+                after = self._needs(shape)
+                if after is None:
+                    for spec in chunk:
+                        reason = "the store could not be packed: its run was skipped or failed"
+                        record_end(self.paths, spec, Status.FAILED, reason)
+                    continue
+                entry = self._submit_array(shape, chunk, after)
+                self.slurm.say(f"job {entry.job_id}: {shape.label}, {len(chunk)} runs")
+                self.in_hand.update(spec.run_id for spec in chunk)
+        return standings(self.paths, specs, poll(self.paths, self.slurm))
+
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Wait until none of ``specs`` waits or runs any more; where each stands then."""
+        return watch.wait(self.paths, specs, self.site.slurm, self.slurm)
+
+    def leave(self) -> list[int]:
+        """Submit the job that collects once everything has ended; the ids of all open jobs."""
+        tasks = submitted(self.paths)
+        open_ids = sorted({int(tasks[run_id].job_id.split("_")[0]) for run_id in self.active()})
+        if not open_ids:
+            return []
+        token = ledger.new_token()
+        text = collect_script(self.plan.study, token, self.paths, self.site)
+        entry = Submission(token, job_name(self.plan.study, token), "collect", [], now())
+        after = f"--dependency=afterany:{':'.join(map(str, open_ids))}"
+        collecting = self._submit(entry, text, [after])
+        return [*open_ids, collecting.job_id] if collecting.job_id else open_ids
+
+    def _without_skipped(
+        self, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster
+    ) -> list[RunSpec]:
+        """``specs`` that the cluster can hold; the others get their record."""
+        kept: list[RunSpec] = []
+        for spec in specs:
+            reason = slurm_cluster.skip_reason(spec, cluster, self.site)
+            if reason is None:
+                kept.append(spec)
+            else:
+                self._skip([spec], reason)
+        refused: dict[Shape, str] = {}
+        shapes = by_shape(kept, self.site.slurm)
+        for shape, group in shapes.items():
+            try:
+                self._test(shape, group)
+            except SlurmError as error:
+                refused[shape] = str(error)
+        if refused and len(refused) == len(shapes):
+            raise UserError(
+                f"sbatch refuses every job: {'; '.join(dict.fromkeys(refused.values()))}"
+            )
+        for shape, reason in refused.items():
+            self._skip(shapes[shape], f"sbatch refuses the job: {reason}")
+        return [spec for shape, group in shapes.items() if shape not in refused for spec in group]
+
+    def _skip(self, specs: Sequence[RunSpec], reason: str) -> None:
+        for spec in specs:
+            record_end(self.paths, spec, Status.SKIPPED, reason)
+            self.slurm.say(f"{spec.run_id}: skipped ({reason})")
+
+    def _test(self, shape: Shape, specs: Sequence[RunSpec]) -> None:
+        """Ask sbatch whether it would take such a job. Raises SlurmError where it would not."""
+        script = self.paths.array_script("test-only")
+        write_text(script, array_script(shape, specs[:1], "test", self.paths, self.site))
+        try:
+            said = self.slurm.patiently(lambda: stderr_of("sbatch", "--test-only", str(script)))
+        finally:
+            script.unlink()
+        self.slurm.say(f"{shape.label}, {len(specs)} runs: {said}")
+
+    def _needs(self, shape: Shape) -> list[str] | None:
+        """sbatch's options for what must come first; None where that will never come."""
+        store = self.plan.prepare
+        if shape.stage is not Stage.TRAIN or store is None:
+            return []
+        if store.run_id in self.in_hand:
+            first = submitted(self.paths)[store.run_id].job_id
+            return [f"--dependency=afterok:{first}", "--kill-on-invalid-dep=yes"]
+        return [] if self.paths.store(self.plan.store_name).exists() else None
+
+    def _submit_array(
+        self, shape: Shape, specs: Sequence[RunSpec], options: list[str]
+    ) -> Submission:
+        for spec in specs:
+            make_ready(self.paths.run(spec.run_id), spec)
+            script = slurm_run_script(self.plan, spec, self.paths, self.site)
+            write_text(self.paths.script(spec.run_id), script)
+        token = ledger.new_token()
+        text = array_script(shape, specs, token, self.paths, self.site)
+        name = job_name(self.plan.study, token)
+        entry = Submission(token, name, shape.label, [spec.run_id for spec in specs], now())
+        return self._submit(entry, text, options)
+
+    def _submit(self, entry: Submission, text: str, options: list[str]) -> Submission:
+        """Write the intent, call sbatch, write the job id."""
+        script = self.paths.array_script(entry.token)
+        write_text(script, text)
+        self.paths.job_logs.mkdir(parents=True, exist_ok=True)
+        ledger.save(self.paths, entry)
+        tries = 0
+
+        def attempt() -> int:
+            nonlocal tries
+            tries += 1
+            # an answer that did not arrive does not say that the job did not
+            found = find(entry) if tries > 1 else None
+            return found or _job_id(once("sbatch", "--parsable", *options, str(script)))
+
+        try:
+            return ledger.with_job(self.paths, entry, self.slurm.patiently(attempt))
+        except SlurmError as error:
+            ledger.forget(self.paths, entry)
+            raise FailedError(f"{entry.about}: {error}") from None
+
+
+def settle(paths: StudyPaths, slurm: Slurm) -> None:
+    """Learn what became of submissions whose sweep died before it was told the job's id."""
+    for entry in ledger.load(paths):
+        if entry.job_id is not None:
+            continue
+        job_id = slurm.patiently(_finder(entry))
+        left = min(GRACE_S - entry.age_s, GRACE_S)
+        if job_id is None and left > 0:
+            time.sleep(left)
+            job_id = slurm.patiently(_finder(entry))
+        if job_id is None:
+            ledger.forget(paths, entry)
+        else:
+            ledger.with_job(paths, entry, job_id)
+
+
+def _finder(entry: Submission) -> Callable[[], int | None]:
+    return lambda: find(entry)
+
+
+def find(entry: Submission) -> int | None:
+    """The id of the job that bears the submission's name; None where Slurm knows none.
+
+    Raises :class:`SlurmAwayError` where Slurm does not answer.
+    """
+    name = f"--name={entry.job_name}"
+    jobs = parse_squeue(once("squeue", "--noheader", "--all", name, f"--format={SQUEUE_FORMAT}"))
+    if not jobs:
+        day = f"--starttime={entry.intended_at[:10]}"
+        try:
+            jobs = parse_sacct(
+                once("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
+                     name, day, f"--format={SACCT_FIELDS}")
+            )  # fmt: skip
+        except SlurmError:
+            jobs = {}  # no accounting: the queue has said all
+    return next((int(job_id.split("_")[0]) for job_id in jobs), None)
+
+
+def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[int]:
+    """The ids of all jobs of this folder that Slurm has in its queue, the collecting one too."""
+    names = {entry.job_name for entry in ledger.load(paths)}
+    if not names:
+        return []
+    queue = slurm(
+        "squeue", "--noheader", "--all", f"--name={','.join(sorted(names))}",
+        f"--format={SQUEUE_FORMAT}",
+    )  # fmt: skip
+    return sorted({int(job_id.split("_")[0]) for job_id in parse_squeue(queue)})
+
+
+def _job_id(printed: str) -> int:
+    """The id in what ``sbatch --parsable`` printed: ``123`` or ``123;cluster`` on a line."""
+    found = re.findall(r"^(\d+)(?:;\S+)?\s*$", printed, re.MULTILINE)
+    if not found:
+        raise SlurmError(f"sbatch printed no job id but {printed.strip()[:200]!r}")
+    return int(found[-1])
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
