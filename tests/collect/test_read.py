@@ -40,6 +40,12 @@ def _replace_by_pipe(run: RunPaths) -> None:
     os.mkfifo(run.record)
 
 
+def _ask_for_infinity(run: RunPaths) -> None:
+    spec = train_spec("single", 1).model_dump(mode="json")
+    spec["task"]["learning_rate"] = float("inf")
+    _edit(run, spec=spec)
+
+
 GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
     "empty": (lambda r: r.record.write_bytes(b""), "not JSON"),
     "half": (lambda r: r.record.write_text(r.record.read_text()[:200]), "not JSON"),
@@ -54,6 +60,7 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
         lambda r: r.record.write_text(r.record.read_text().replace("40.0", "1e999", 1)),
         "record.json: time_s: ",
     ),
+    "an infinite setting": (_ask_for_infinity, "record.json: spec.task.train.learning_rate: "),
     "no time": (lambda r: _edit(r, time_s=None), "time_s: is missing"),
     "no duration": (lambda r: _edit(r, time_s=0), "time_s: 0 s is too short"),
     "a negative time": (lambda r: _edit(r, time_s=-3.0), "time_s: is not within 0 and 1e+15"),

@@ -16,7 +16,7 @@ FAINT = "#8a8a85"
 MOST_SERIES = 12
 """More lines than this cannot be told apart in one plot."""
 
-LONGEST_LABEL = 48
+LONGEST_LABEL = 40
 """Characters of a series' name in a legend; longer names would squeeze the plot."""
 
 
@@ -32,7 +32,7 @@ def series_style(index: int) -> dict[str, Any]:
 
 
 RC: Any = {
-    "figure.figsize": (6.4, 4.0),
+    "figure.figsize": (7.2, 4.2),
     "figure.constrained_layout.use": True,
     "savefig.transparent": True,
     "font.family": "sans-serif",

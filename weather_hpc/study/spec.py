@@ -57,9 +57,9 @@ class Scaling(StrEnum):
 
 
 class Part(BaseModel):
-    """Base of all parts of a spec: immutable, and no unknown keys."""
+    """Base of all parts of a spec: immutable, no unknown keys, no NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Resources(Part):
