@@ -4,10 +4,8 @@ Chunks arrive in any order. Each finished one is a line of ``progress.jsonl`` wi
 on opening, a line counts only if the pixels still fit it. Nothing is at ``<out>`` until all is.
 """
 
-import csv
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -17,14 +15,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from weather_hpc.dataset.catalogue import Catalogue
-from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.split import Split
 from weather_hpc.dataset.store import (
     CHUNK_ROWS,
     FORMAT,
     HEADER,
     IMAGES,
-    ITEM_COLUMNS,
     ITEMS,
     QUARANTINE,
     VERSION,
@@ -32,6 +28,7 @@ from weather_hpc.dataset.store import (
     is_store,
     overall_checksum,
 )
+from weather_hpc.dataset.tables import items_csv, quarantine_csv
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json, write_text
 
@@ -131,8 +128,8 @@ class PartialStore:
         chunks = [self.finished[index] for index in range(self._chunks)]
         failed = {row: why for chunk in chunks for row, why in chunk.failed.items()}
         tables = {
-            ITEMS: _items_csv(self.contents, failed),
-            QUARANTINE: _quarantine_csv(self.contents.catalogue, failed),
+            ITEMS: items_csv(self.contents.catalogue, self.contents.split, failed),
+            QUARANTINE: quarantine_csv(self.contents.catalogue, failed),
         }
         for name, text in tables.items():
             write_text(self.folder / name, text)
@@ -248,34 +245,3 @@ def _bytes(shape: tuple[int, ...]) -> int:
     for length in shape:
         total *= length
     return total
-
-
-def _items_csv(contents: Contents, failed: dict[int, str]) -> str:
-    catalogue = contents.catalogue
-    rows = [
-        [
-            row,
-            printable(item.path),
-            printable(catalogue.classes[item.label]),
-            contents.split[row],
-            item.sha256,
-            printable(item.duplicate_of or ""),
-            int(row not in failed),
-        ]
-        for row, item in enumerate(catalogue.items)
-    ]
-    return _csv(ITEM_COLUMNS, rows)
-
-
-def _quarantine_csv(catalogue: Catalogue, failed: dict[int, str]) -> str:
-    left_out = [(entry.path, entry.reason) for entry in catalogue.quarantine]
-    left_out += [(catalogue.items[row].path, why) for row, why in failed.items()]
-    return _csv(["path", "reason"], [[printable(path), why] for path, why in sorted(left_out)])
-
-
-def _csv(columns: list[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()

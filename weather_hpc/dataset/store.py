@@ -10,7 +10,6 @@
 A store appears under its name whole, by one rename; see :mod:`weather_hpc.dataset.partial`.
 """
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.dataset.names import original
+from weather_hpc.dataset.tables import read_table
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ CHUNK_ROWS = 32
 """Rows that are written, checked and redone together."""
 
 HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "quarantine.csv"
-ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
 
 
 def is_store(path: Path) -> bool:
@@ -105,11 +103,7 @@ class Store:
     @cached_property
     def items(self) -> list[dict[str, str]]:
         """The rows of items.csv, with names as the file system has them."""
-        rows = _read_csv(self.path / ITEMS)
-        for row in rows:
-            for column in ("path", "class", "duplicate_of"):
-                row[column] = original(row[column])
-        return rows
+        return read_table(self.path / ITEMS)
 
     @cached_property
     def labels(self) -> "npt.NDArray[np.int64]":
@@ -134,8 +128,7 @@ class Store:
 
     def quarantine(self) -> list[dict[str, str]]:
         """What was left out: ``path`` (as the file system has it) and ``reason``."""
-        rows = _read_csv(self.path / QUARANTINE)
-        return [{"path": original(row["path"]), "reason": row["reason"]} for row in rows]
+        return read_table(self.path / QUARANTINE)
 
     def verify(self) -> list[str]:
         """Read everything and compare it with its checksums: what is damaged, one line each."""
@@ -176,8 +169,3 @@ class Store:
             raise UserError(
                 f"{self.path / ITEMS}: {len(self.items)} rows found, {self.shape[0]} wanted"
             )
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
