@@ -155,6 +155,8 @@ def test_a_spec_without_a_record(tmp_path: Path) -> None:
     run.exit.write_text('{"code": 2}')
     assert (found := read_run(run.root)).status is Status.FAILED
     assert found.reject == "exit code 2 before it wrote a record"
+    run.stderr.write_bytes(b"x" * 5000 + b"\nTraceback\n\xffImportError: no torch\n\n")
+    assert (read_run(run.root).reject or "").endswith(r"a record: \xffImportError: no torch")
 
 
 @pytest.mark.parametrize(

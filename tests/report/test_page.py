@@ -101,6 +101,16 @@ def test_the_page_tells_findings_skips_and_provenance(page: Page) -> None:
         assert text in page.text
 
 
+@pytest.mark.parametrize(("slowest", "doubt"), [(5.8, False), (10.5, True)])
+def test_a_speedup_that_may_be_none_is_doubted(tmp_path: Path, slowest: float, doubt: bool) -> None:
+    for repeat, time_s in enumerate((5.5, 5.6, slowest)):
+        leave(tmp_path, measured(preprocess_spec("sequential", 1, repeat), 10.0))
+        leave(tmp_path, measured(preprocess_spec("dask", 2, repeat), time_s))
+    collect_study(tmp_path)
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert ("do not show that it is faster" in text) is doubt
+
+
 def test_every_plot_is_drawn_as_svg_and_png(root: Path) -> None:
     names = {path.stem for path in (root / "plots").glob("*.svg")}
     assert names == {

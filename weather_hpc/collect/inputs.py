@@ -11,6 +11,9 @@ from weather_hpc.errors import UserError
 LARGEST_FILE = 64 * 2**20
 """Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
 
+LAST_BYTES = 2000
+"""How much of a log's end is searched for its last line."""
+
 
 def check_size(path: Path) -> None:
     """Raise UserError where ``path`` is no plain file or too large to be what it is named."""
@@ -86,6 +89,20 @@ def exit_code(path: Path) -> int | None:
     except (UserError, KeyError, TypeError):
         return None
     return code if type(code) is int and 0 <= code < 256 else None
+
+
+def last_words(path: Path) -> str:
+    """The last line in a log that is not blank, from ``: `` on; empty where there is none."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LAST_BYTES))
+            lines = file.read().decode("utf-8", "backslashreplace").split("\n")
+    except OSError:
+        return ""
+    words = [line.strip() for line in lines if line.strip()]
+    return f": {words[-1]}" if words else ""
 
 
 def exit_text(code: int) -> str:

@@ -12,6 +12,7 @@ from weather_hpc.collect.inputs import (
     check_size,
     exit_code,
     exit_text,
+    last_words,
     nan_in_record,
     read_events,
     read_json,
@@ -65,7 +66,8 @@ def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
         code = exit_code(paths.exit)
         if code is None:
             return record.status, "has not ended, or ended without a word"
-        return Status.FAILED, f"{exit_text(code)} before its record was complete"
+        words = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before its record was complete{words}"
     if record.status is not Status.OK:
         return record.status, record.reason or f"ended as {record.status} and gives no reason"
     if record.spec.stage not in TABLES:
@@ -79,7 +81,8 @@ def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
 def _without_record(paths: RunPaths) -> tuple[Status, str]:
     code = exit_code(paths.exit)
     if code is not None:
-        return Status.FAILED, f"{exit_text(code)} before it wrote a record"
+        words = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before it wrote a record{words}"
     if not paths.spec.exists():
         return Status.INCOMPLETE, f"{paths.root}: neither {paths.spec.name} nor {paths.record.name}"
     try:

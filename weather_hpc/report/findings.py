@@ -48,12 +48,14 @@ def _fastest(table: Table, row: dict[str, Any], among: int) -> str:
 
 
 def _best(table: Table, row: dict[str, Any]) -> str:
-    interval = ""
+    interval, doubt = "", ""
     if row["speedup_low"] is not None:
         interval = f" (95 % interval {row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
+        if row["speedup_low"] <= 1 <= row["speedup_high"]:
+            doubt = " The interval holds 1: these runs do not show that it is faster at all."
     return (
         f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
-        f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %."
+        f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %.{doubt}"
     )
 
 
