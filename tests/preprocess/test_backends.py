@@ -78,6 +78,21 @@ def test_dask_workers_have_one_thread_and_our_allocator_settings(
     assert environment["OMP_NUM_THREADS"] == "1"
 
 
+def test_two_dask_clusters_live_side_by_side_on_loopback(no_process_is_left: None) -> None:
+    with (
+        closing(make_backend(Backend.DASK)) as first,
+        closing(make_backend(Backend.DASK)) as second,
+    ):
+        pids = [os.getpid(), *(worker.pid for each in (first, second) for worker in each.start(1))]
+        listening = {
+            connection.laddr.ip
+            for pid in pids
+            for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    assert listening == {"127.0.0.1"}
+
+
 @pytest.mark.parametrize("name", PARALLEL)
 def test_a_killed_worker_is_one_clear_error(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None

@@ -28,6 +28,10 @@ SETTINGS = {
     "distributed.worker.daemon": True,
 }
 
+# The scheduler's HTTP server cannot be left out. By itself it takes the one port 8787, which a
+# second run on the node finds taken, and listens to the whole network.
+QUIET_SCHEDULER = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
 
 class DaskBackend:
     """Processes of one thread each, on loopback, without the dashboard."""
@@ -47,7 +51,7 @@ class DaskBackend:
                 processes=True,
                 host="127.0.0.1",
                 protocol="tcp://",
-                dashboard_address=None,
+                scheduler_kwargs=QUIET_SCHEDULER,
                 memory_limit=None,
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
