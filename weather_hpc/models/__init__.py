@@ -1,0 +1,1 @@
+"""Networks: the reproduced study's own, and torchvision's by their names."""

@@ -1,0 +1,58 @@
+"""Networks by name: ours, and torchvision's classifiers under torchvision's names."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from weather_hpc.errors import UserError, nearest
+from weather_hpc.models.paper_cnn import paper_cnn
+from weather_hpc.models.torchvision_compat import import_torchvision
+
+Builder = Callable[[int, int], nn.Module]
+"""(classes, image side in pixels) -> a network with fresh weights."""
+
+MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn}
+"""Our own networks. Whatever is not here is looked up in torchvision."""
+
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+"""Their second and third heads serve one old training recipe only; they are left out."""
+
+
+def build_model(name: str, classes: int, image_size: int) -> nn.Module:
+    """The network ``name``: (images, 3, side, side) float -> (images, classes) logits.
+
+    Its weights are drawn from torch's generator: seed that first. Raises UserError for a name
+    that is not known and for an image side that the network cannot take.
+    """
+    if name in MODELS:
+        return MODELS[name](classes, image_size)
+    return _torchvision_model(name, classes, image_size)
+
+
+def _torchvision_model(name: str, classes: int, image_size: int) -> nn.Module:
+    models = import_torchvision().models
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UserError(f"--model {name}: no such network{_suggestion(name, known)}")
+    options: dict[str, object] = {"weights": None, "num_classes": classes}
+    if name.startswith("vit_"):
+        options["image_size"] = image_size
+    if name in WITH_AUXILIARY_HEADS:
+        options |= {"aux_logits": False, "init_weights": True}
+    try:
+        # without storage: tells at once and at no cost whether the layers fit each other
+        with torch.device("meta"):
+            models.get_model(name, **options)(torch.empty(2, 3, image_size, image_size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(f"--model {name} cannot take images of {image_size} px: {error}") from None
+    network: nn.Module = models.get_model(name, **options)
+    return network
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    """The nearest name, or a few: torchvision's whole list would fill the screen."""
+    close = nearest(name, [*MODELS, *known])
+    if close.startswith("; did"):
+        return close
+    return f"; known: {', '.join(MODELS)}, resnet18 and torchvision's other classifiers"

@@ -1,0 +1,104 @@
+"""What a finished run says of itself in its record."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from weather_hpc.dataset.store import Store
+from weather_hpc.preprocess.chunk import memory_peak_mb
+from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
+from weather_hpc.study.spec import TrainTask
+from weather_hpc.train.loader import EpochSampler
+from weather_hpc.train.loop import Score
+from weather_hpc.train.strategies.base import Strategy
+
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What one rank tells rank 0 at the end."""
+
+    info: RankInfo
+    device_memory_peak_mb: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has come to. ``ranks`` is empty on ranks other than 0."""
+
+    task: TrainTask
+    store: Store
+    sampler: EpochSampler
+    seconds: Mapping[str, float]
+    train: Score
+    test: Score | None
+    ranks: list[Reported]
+
+
+def this_rank(strategy: Strategy, sampler: EpochSampler, epochs: int) -> Reported:
+    """This process and what it handled in the measured time."""
+    device = strategy.device
+    on_gpu = device.type == "cuda"
+    info = RankInfo(
+        rank=strategy.world.rank,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device) if on_gpu else None,
+        cpus=sorted(os.sched_getaffinity(0)),
+        threads=torch.get_num_threads(),
+        memory_peak_mb=memory_peak_mb(),
+        images=sampler.images * epochs,
+    )
+    peak = torch.cuda.max_memory_allocated(device) / BYTES_PER_MB if on_gpu else None
+    return Reported(info, peak)
+
+
+def describe(record: RunRecord, outcome: Outcome) -> None:
+    """Fill ``record`` in, but for what is known only while the run goes on.
+
+    ``phases.compute`` is the measured time less rank 0's waiting for data; it contains the
+    exchange between ranks, which overlaps with computing and is not told apart.
+    """
+    seconds, sampler, task = outcome.seconds, outcome.sampler, outcome.task
+    images = len(sampler.rows)
+    record.time_s = seconds["train"]
+    record.images_per_s = images * task.epochs / record.time_s
+    phases = record.phases
+    phases.warmup = seconds["warmup"]
+    phases.data_wait = seconds["data_wait"]
+    phases.compute = seconds["train"] - seconds["data_wait"]
+    phases.checkpoint = seconds.get("checkpoint")
+    phases.evaluation = seconds.get("evaluation")
+    record.counts = Counts(
+        images=images,
+        epochs=task.epochs,
+        steps=len(sampler.sizes) * task.epochs,
+        test_images=outcome.test.images if outcome.test else None,
+    )
+    quality = record.quality
+    quality.train_loss, quality.train_accuracy = outcome.train.loss, outcome.train.accuracy
+    if outcome.test is not None:
+        quality.test_loss, quality.test_accuracy = outcome.test.loss, outcome.test.accuracy
+    quality.store_checksum = outcome.store.checksum
+    _describe_ranks(record, outcome)
+
+
+def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
+    ranks = [reported.info for reported in outcome.ranks]
+    if not ranks:
+        return
+    record.actual = Actual(
+        nodes=len({rank.host for rank in ranks}),
+        world_size=max(len(ranks), outcome.task.world_size),
+        device=str(ranks[0].device).partition(":")[0],
+        ranks=ranks,
+    )
+    peaks = [rank.memory_peak_mb for rank in ranks if rank.memory_peak_mb is not None]
+    record.usage.host_memory_peak_mb = max(peaks, default=None)
+    on_devices = [r.device_memory_peak_mb for r in outcome.ranks if r.device_memory_peak_mb]
+    record.usage.device_memory_peak_mb = max(on_devices, default=None)

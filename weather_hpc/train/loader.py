@@ -1,0 +1,123 @@
+"""Which rows each rank sees at each step, and how they come from the store.
+
+Every epoch covers every training image exactly once, whatever the world size: nothing is dropped
+and nothing is padded. All ranks compute the same permutation from the seed and the epoch, cut it
+into the same steps, and each takes its own slice of every step. So the images of a step depend
+on the seed and the global batch size alone, never on the strategy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from weather_hpc.dataset.store import Store
+from weather_hpc.errors import UserError
+from weather_hpc.study.spec import TrainTask
+
+Rows = npt.NDArray[np.int64]
+
+SUBSET, ORDER, DROPOUT = range(3)
+"""Keys that keep the random streams of one seed apart."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``index``-th of ``count`` equal shares of every step's images."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, rows: Rows) -> Rows:
+        """This share of ``rows``; shares differ by at most one row."""
+        return np.array_split(rows, self.count)[self.index]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: this rank's rows, and how many images all ranks have together."""
+
+    rows: Rows
+    images: int
+
+
+def step_sizes(images: int, batch_size: int) -> list[int]:
+    """Images of each step of an epoch: full batches, and the last two share what is left.
+
+    An even share, because a last batch of a single image could not be normalised.
+    """
+    full, rest = divmod(images, batch_size)
+    if not rest:
+        return [batch_size] * full
+    if not full:
+        return [rest]
+    shared = batch_size + rest
+    return [batch_size] * (full - 1) + [shared - shared // 2, shared // 2]
+
+
+def training_rows(store: Store, images: int | None, seed: int) -> Rows:
+    """The store's training rows, or ``images`` of them; a larger choice holds every smaller one.
+
+    Raises UserError where there are none, or fewer than asked for.
+    """
+    rows = store.rows("train")
+    if not len(rows):
+        raise UserError(f"{store.path}: has no training images")
+    if images is None:
+        return rows
+    if images > len(rows):
+        raise UserError(f"--images {images}: {store.path} has {len(rows)} training images")
+    return np.random.default_rng([seed, SUBSET]).permutation(rows)[:images]
+
+
+def stream_seed(seed: int, rank: int) -> int:
+    """The seed of torch's generator on ``rank`` once the weights are drawn."""
+    return int(np.random.SeedSequence([seed, DROPOUT, rank]).generate_state(1)[0])
+
+
+class EpochSampler:
+    """Cuts every epoch's permutation of ``rows`` into steps and keeps one shard of each."""
+
+    def __init__(self, rows: Rows, batch_size: int, seed: int, shard: Shard) -> None:
+        self.rows = rows
+        self.seed = seed
+        self.shard = shard
+        self.sizes = step_sizes(len(rows), batch_size)
+
+    def epoch(self, epoch: int) -> list[Step]:
+        """The steps of ``epoch``, in order."""
+        order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.rows)
+        steps = np.split(order, np.cumsum(self.sizes)[:-1])
+        return [Step(self.shard.of(rows), len(rows)) for rows in steps]
+
+    @property
+    def images(self) -> int:
+        """Images of one epoch that fall to this shard."""
+        return sum(len(self.shard.of(np.arange(size))) for size in self.sizes)
+
+
+def check_share(network: nn.Module, smallest: int, task: TrainTask) -> None:
+    """Raise UserError where a rank's share of some step, ``smallest`` images, is too small."""
+    normalises = any(isinstance(layer, _BatchNorm) for layer in network.modules())
+    needed = 2 if normalises else 1
+    if smallest < needed:
+        what = "batch norm works on no fewer than 2" if normalises else "every rank needs one"
+        raise UserError(
+            f"--batch-size {task.batch_size} ({task.batch_mode}) with --world-size "
+            f"{task.world_size} leaves {smallest} images for a device in some step; {what}: "
+            "use a larger batch, more images or fewer devices"
+        )
+
+
+def pixels(store: Store, rows: Rows) -> torch.Tensor:
+    """The images of ``rows``, copied from the map: uint8 (rows, side, side, 3)."""
+    return torch.from_numpy(np.asarray(store.images[rows]))
+
+
+def network_input(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (images, side, side, 3) -> float32 (images, 3, side, side) in -1..1, on its device."""
+    planes = images.permute(0, 3, 1, 2)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -1,0 +1,126 @@
+"""The training loop. It is the same for every strategy and knows none of them."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from weather_hpc.dataset.store import Store
+from weather_hpc.train.checkpoint import State, on_cpu
+from weather_hpc.train.loader import EpochSampler, Rows, network_input, pixels
+from weather_hpc.train.strategies.base import Strategy, tally
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy (0..1) over ``images`` images."""
+
+    loss: float
+    accuracy: float
+    images: int
+
+
+class Trainer:
+    """A placed network, its optimizer and its data. All ranks call the same methods in order."""
+
+    def __init__(
+        self, strategy: Strategy, store: Store, sampler: EpochSampler, learning_rate: float
+    ) -> None:
+        self.strategy = strategy
+        self.store = store
+        self.sampler = sampler
+        self.labels = torch.from_numpy(store.labels)
+        self.optimizer = torch.optim.Adam(strategy.network.parameters(), lr=learning_rate)
+        self.data_wait_s = 0.0
+        """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
+
+    def train_epoch(self, epoch: int, advance: Callable[[], object]) -> torch.Tensor:
+        """Every training image once; this rank's :func:`tally`, not yet read from the device."""
+        self.strategy.network.train()
+        total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
+        for step in self.sampler.epoch(epoch):
+            images, labels = self._load(step.rows)
+            self.optimizer.zero_grad(set_to_none=True)
+            total += self.strategy.train_step(images, labels, step.images)
+            self.optimizer.step()
+            advance()
+        return total
+
+    def score(self, total: torch.Tensor, images: int, epoch: int) -> Score:
+        """The ranks' tallies as one score of ``images``. Raises DivergedError for a NaN loss."""
+        loss_sum, right = self.strategy.sum(total).tolist()
+        if not math.isfinite(loss_sum):
+            what = "NaN" if math.isnan(loss_sum) else "infinite"
+            raise DivergedError(f"loss is {what} at epoch {epoch}")
+        return Score(loss_sum / images, right / images, images)
+
+    def warm_up(self, steps: int) -> None:
+        """Train ``steps`` steps and undo them: memory, caches and buckets stand, weights don't."""
+        before = self.snapshot()
+        self.strategy.network.train()
+        planned = self.sampler.epoch(0)
+        for number in range(steps):
+            step = planned[number % len(planned)]
+            images, labels = self._load(step.rows)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.strategy.train_step(images, labels, step.images)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.restore(before)
+
+    @torch.no_grad()
+    def evaluate(self, rows: Rows, batch_size: int) -> torch.Tensor:
+        """This rank's tally over its share of ``rows``: none twice, none left out."""
+        self.strategy.before_evaluation()
+        self.strategy.network.eval()
+        total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
+        own = self.strategy.shard.of(rows)
+        for batch in np.split(own, range(batch_size, len(own), batch_size)):
+            if not len(batch):
+                continue
+            images, labels = self._load(batch)
+            logits = self.strategy.predict(images)
+            if logits is not None:
+                total += tally(cross_entropy(logits, labels, reduction="sum"), logits, labels)
+        return total
+
+    def snapshot(self) -> State:
+        """This rank's weights, optimizer and random states, as copies on the CPU."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.strategy.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.strategy.device)
+        network, optimizer = self.strategy.network.state_dict(), self.optimizer.state_dict()
+        return {
+            "network": on_cpu(dict(network)),
+            "optimizer": on_cpu(optimizer),
+            "random": random,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go back to a :meth:`snapshot`. ``network`` may hold more than this rank's part."""
+        own = self.strategy.network.state_dict()
+        self.strategy.network.load_state_dict({name: state["network"][name] for name in own})
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if self.strategy.device.type == "cuda" and "cuda" in state["random"]:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.strategy.device)
+
+    def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """The network's input and the labels of ``rows``, on the device."""
+        device = self.strategy.device
+        start = time.perf_counter()
+        labels = self.labels[torch.from_numpy(rows)].to(device)
+        if not self.strategy.reads_images:
+            images = torch.empty(len(rows), 0)
+        else:
+            images = pixels(self.store, rows).to(device)
+        self.data_wait_s += time.perf_counter() - start
+        return (network_input(images) if self.strategy.reads_images else images), labels

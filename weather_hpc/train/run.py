@@ -1,0 +1,246 @@
+"""One training run from end to end: set up, train, evaluate, and fill in the record."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from weather_hpc import cli
+from weather_hpc.models.registry import build_model
+from weather_hpc.paths import RunPaths
+from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
+from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.records.writer import RunWriter
+from weather_hpc.study.spec import Device
+from weather_hpc.study.spec import Strategy as Name
+from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
+from weather_hpc.train.describe import Outcome, describe, this_rank
+from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
+from weather_hpc.train.loop import DivergedError, Score, Trainer
+from weather_hpc.train.request import Request
+from weather_hpc.train.strategies import make_strategy
+from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.world import Unavailable, choose_device
+
+
+def train(request: Request) -> RunRecord:
+    """Carry ``request`` out; rank 0 writes the record, which says how it ended.
+
+    Raises UserError for what the store, the network or the checkpoint do not allow.
+    """
+    torch.set_num_threads(request.task.threads_per_rank)
+    checkpoint = _checkpoint(request)
+    leads = request.world.rank == 0
+    if leads and checkpoint is None and request.paths is not None:
+        for stale in (request.paths.checkpoint, request.paths.events):
+            stale.unlink(missing_ok=True)
+    with RunWriter(request.spec, request.run_dir if leads else None) as writer:
+        try:
+            device = _device(request)
+        except Unavailable as lacking:
+            return writer.finish(Status.SKIPPED, str(lacking))
+        strategy = make_strategy(
+            request.task.strategy, device, request.world, request.task.world_size
+        )
+        try:
+            _Run(request, strategy, writer, checkpoint).go()
+        except DivergedError as error:
+            return writer.finish(Status.FAILED, str(error))
+        except torch.OutOfMemoryError as error:
+            return writer.finish(Status.OUT_OF_MEMORY, cli.one_line(error))
+        finally:
+            strategy.tear_down()
+        return writer.finish()
+
+
+def _device(request: Request) -> torch.device:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    chosen = choose_device(request.task, request.world, gpus, fall_back=request.fall_back)
+    if chosen is Device.CPU:
+        return torch.device("cpu")
+    local = 0 if request.task.strategy is Name.DP else request.world.local_rank
+    return torch.device("cuda", local)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What a checkpoint must have been asked for to be gone on with."""
+    return request.task.model_dump(mode="json") | {"store checksum": request.store.checksum}
+
+
+def _checkpoint(request: Request) -> Checkpoint | None:
+    """The checkpoint to go on from, if one is asked for and there. Raises UserError."""
+    paths = request.paths
+    if paths is None or not request.resume or not paths.checkpoint.exists():
+        return None
+    checkpoint = load_checkpoint(paths.checkpoint)
+    check_same_run(checkpoint, _asked(request), paths.checkpoint)
+    return checkpoint
+
+
+class _Run:
+    """A run under way. All ranks go through it together; rank 0 keeps the record."""
+
+    score: Score
+    """On the training images, of the last epoch."""
+
+    test: Score | None = None
+    """On the held-out images, once evaluated."""
+
+    def __init__(
+        self,
+        request: Request,
+        strategy: Strategy,
+        writer: RunWriter,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.request = request
+        self.task = request.task
+        self.strategy = strategy
+        self.writer = writer
+        self.resumed = checkpoint
+        self.clock = Clock(strategy.synchronise)
+
+    def go(self) -> None:
+        """Train, evaluate and fill in the record."""
+        self.strategy.set_up()
+        trainer = self._trainer()
+        own_pids = self._introduce()
+        with self._phase("warmup"):
+            trainer.warm_up(self.task.warmup_steps)
+        others = ForeignLoad(own_pids)
+        self._epochs(trainer)
+        foreign = others.percent()
+        if self.test is None:  # stopped between its last checkpoint and its evaluation
+            self._evaluate(trainer)
+        ranks = self.strategy.gather(this_rank(self.strategy, trainer.sampler, self.task.epochs))
+        outcome = Outcome(
+            self.task, self.request.store, trainer.sampler, self.clock.seconds,
+            self.score, self.test, ranks,
+        )  # fmt: skip
+        self.writer.record.usage.foreign_cpu_percent = foreign
+        describe(self.writer.record, outcome)
+        self.writer.record.phases.total = self._total()
+
+    def _trainer(self) -> Trainer:
+        """The network placed, its data and its optimizer, as new or as the checkpoint has them."""
+        task, store, rank = self.task, self.request.store, self.request.world.rank
+        rows = training_rows(store, task.images, task.seed)
+        sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
+        torch.manual_seed(task.seed)
+        network = build_model(task.model, len(store.classes), store.size)
+        check_share(network, self.strategy.smallest_normalised(sampler), task)
+        self.writer.record.quality.parameters = sum(
+            p.numel() for p in network.parameters() if p.requires_grad
+        )
+        self.strategy.place(network, store.size)
+        # equal weights so far; from here on every rank draws its own numbers: its own dropout
+        torch.manual_seed(stream_seed(task.seed, rank))
+        trainer = Trainer(self.strategy, store, sampler, task.learning_rate)
+        if self.resumed is not None:
+            self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
+            state = self.resumed.ranks[0] | self.resumed.ranks[rank]
+            trainer.restore(state | {"network": self.resumed.network})
+        return trainer
+
+    def _introduce(self) -> list[int]:
+        """Wait until all ranks stand, and say so. The process ids of those on rank 0's host."""
+        self.strategy.barrier()
+        self.writer.record.phases.startup = since_process_start()
+        host = socket.gethostname()
+        ranks = self.strategy.gather((host, os.getpid()))
+        if self.resumed is None:
+            self.writer.event("start", ranks=len(ranks))
+        else:
+            self.clock.seconds |= self.resumed.seconds
+            self.writer.event("resume", epoch=self.resumed.epoch, ranks=len(ranks))
+            origin = self.writer.record.provenance
+            origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
+        return [pid for where, pid in ranks if where == host]
+
+    def _epochs(self, trainer: Trainer) -> None:
+        """The epochs that are left, each with its event and its checkpoint."""
+        task, seconds, images = self.task, self.clock.seconds, len(trainer.sampler.rows)
+        done = 0 if self.resumed is None else self.resumed.epoch
+        steps = len(trainer.sampler.sizes) * (task.epochs - done)
+        with cli.progress(f"training ({task.strategy})", total=steps) as advance:
+            for epoch in range(done + 1, task.epochs + 1):
+                before = {"train": 0.0, "data_wait": 0.0} | seconds
+                waited = trainer.data_wait_s
+                with self._phase("train"):
+                    total = trainer.train_epoch(epoch, advance)
+                seconds["data_wait"] = before["data_wait"] + trainer.data_wait_s - waited
+                self.score = trainer.score(total, images, epoch)
+                if epoch == task.epochs or self._is_evaluated(epoch):
+                    self._evaluate(trainer)
+                self.writer.event(
+                    "epoch",
+                    epoch=epoch,
+                    loss=self.score.loss,
+                    accuracy=self.score.accuracy,
+                    test_accuracy=self.test.accuracy if self.test else None,
+                    time_s=seconds["train"] - before["train"],
+                    data_wait_s=seconds["data_wait"] - before["data_wait"],
+                )
+                self._save(trainer, epoch)
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        every = self.request.evaluate_every
+        return every > 0 and epoch % every == 0
+
+    def _evaluate(self, trainer: Trainer) -> None:
+        """Score the held-out images, where the store holds any out."""
+        rows = self.request.store.rows("test")
+        if len(rows):
+            with self._phase("evaluation"):
+                total = trainer.evaluate(rows, self.task.batch_size_per_device)
+            self.test = trainer.score(total, len(rows), self.task.epochs)
+
+    def _save(self, trainer: Trainer, epoch: int) -> None:
+        """Write a checkpoint, where the run has a folder."""
+        paths = self.request.paths
+        if paths is None:
+            return
+        with self._phase("checkpoint"):
+            state = trainer.snapshot()
+            if not self.strategy.owns_weights:
+                state = {"random": state["random"]}
+            ranks = self.strategy.gather(state)
+            if ranks:
+                network: dict[str, Any] = {}
+                for rank in ranks:
+                    network |= rank.pop("network", {})
+                Checkpoint(
+                    asked=_asked(self.request),
+                    classes=self.request.store.classes,
+                    epoch=epoch,
+                    loss=self.score.loss,
+                    accuracy=self.score.accuracy,
+                    seconds=self.clock.seconds | {"total": self._total()},
+                    network=network,
+                    ranks=ranks,
+                ).save(paths.checkpoint)
+        self.writer.event("checkpoint", epoch=epoch)
+
+    def _total(self) -> float:
+        """Seconds since the process started, and those of the processes it goes on from."""
+        earlier = 0.0 if self.resumed is None else self.resumed.seconds["total"]
+        return earlier + since_process_start()
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Time the block from when all ranks enter it until all have left it."""
+        self.strategy.barrier()
+        with self.clock.phase(name):
+            yield
+            self.strategy.barrier()
+
+
+def _count_resumes(paths: RunPaths | None) -> int:
+    """How often the run has been gone on with, by its events."""
+    if paths is None:
+        return 0
+    lines = paths.events.read_text(encoding="utf-8").splitlines()
+    return sum('"event": "resume"' in line for line in lines)

@@ -1,0 +1,105 @@
+"""What the loop asks of a strategy, answered as one process on one device would.
+
+Each strategy changes what differs for it. The loop, the loader, the checkpoint and the
+record know nothing else of how the work is spread.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from weather_hpc.train.loader import EpochSampler, Shard
+from weather_hpc.train.world import World
+
+
+class Strategy:
+    """One process on one device; ``devices`` counts those of all processes.
+
+    Methods marked *collective* are called by all ranks, in the same order.
+    """
+
+    network: nn.Module
+    """The part of the network that this rank computes, without any wrapper."""
+
+    reads_images = True
+    """Whether this rank needs the pixels of its rows."""
+
+    owns_weights = True
+    """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
+
+    def __init__(self, device: torch.device, world: World, devices: int) -> None:
+        self.device = device
+        self.world = world
+        self.devices = devices
+
+    @property
+    def shard(self) -> Shard:
+        """This rank's share of every step's images."""
+        return Shard()
+
+    def set_up(self) -> None:
+        """Meet the other ranks. Collective."""
+
+    def place(self, network: nn.Module, image_size: int) -> None:
+        """Take over ``network``, equal on all ranks, for images of ``image_size`` px. Collective.
+
+        Raises UserError where the network does not suit the strategy.
+        """
+        self.network = network.to(self.device)
+
+    def smallest_normalised(self, sampler: EpochSampler) -> int:
+        """The fewest images that a layer sees at once in any of ``sampler``'s steps."""
+        return min(sampler.sizes)
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, step_images: int
+    ) -> torch.Tensor:
+        """Forward and backward: leaves in ``.grad`` the gradient of the step's mean loss.
+
+        ``images`` (shape (n, 3, side, side)) and ``labels`` ((n,)) are this rank's;
+        ``step_images`` counts those of all ranks. Returns this rank's part of the step's
+        :func:`tally`. Collective.
+        """
+        return self._backward(self.network(images), labels, 1.0 / step_images)
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Logits of ``images``; None on ranks that are not the last to compute. Collective."""
+        logits: torch.Tensor = self.network(images)
+        return logits
+
+    def before_evaluation(self) -> None:
+        """Make replicas equal where training lets them differ. Collective."""
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """``values`` summed over the ranks. Collective."""
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's ``value``, by rank, on rank 0; nothing on the others. Collective."""
+        return [value]
+
+    def synchronise(self) -> None:
+        """Wait until this rank's device has finished what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def barrier(self) -> None:
+        """Wait until all ranks' devices have finished. Collective."""
+        self.synchronise()
+
+    def tear_down(self) -> None:
+        """Part from the other ranks."""
+
+    @staticmethod
+    def _backward(logits: torch.Tensor, labels: torch.Tensor, scale: float) -> torch.Tensor:
+        loss_sum = cross_entropy(logits, labels, reduction="sum")
+        (loss_sum * scale).backward()  # type: ignore[no-untyped-call]
+        return tally(loss_sum, logits, labels)
+
+
+def tally(loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """float64 (2,): the sum of losses and the number of right answers, still on the device."""
+    right = (logits.detach().argmax(1) == labels).sum()
+    return torch.stack([loss_sum.detach().double(), right.double()])

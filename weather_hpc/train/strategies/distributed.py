@@ -1,0 +1,45 @@
+"""What strategies of several processes share: meeting, adding up, gathering, parting."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from weather_hpc.train.strategies.base import Strategy
+
+
+class Distributed(Strategy):
+    """One process per device, met through torchrun: gloo on CPUs, NCCL on GPUs."""
+
+    def set_up(self) -> None:
+        """Join the process group; alone, without torchrun, make one of this process."""
+        backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        if self.world.launched:
+            dist.init_process_group(backend)
+        else:
+            alone = dist.HashStore()  # type: ignore[attr-defined]
+            dist.init_process_group(backend, store=alone, rank=0, world_size=1)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """An all-reduce: every rank gets the sum."""
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def gather(self, value: Any) -> list[Any]:
+        """Rank 0 gets every rank's ``value``."""
+        values: list[Any] | None = [None] * self.world.size if self.world.rank == 0 else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def barrier(self) -> None:
+        """A tiny all-reduce on the device: it ends once every rank has come to it."""
+        self.sum(torch.zeros(1, device=self.device))
+        self.synchronise()
+
+    def tear_down(self) -> None:
+        """Leave the process group."""
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,0 +1,35 @@
+"""``dp``: torch.nn.DataParallel, one process that drives several GPUs.
+
+Each step's batch is cut over the GPUs and the logits are gathered on the first. Batch norm sees
+one GPU's images at a time; the first GPU's running statistics are kept.
+"""
+
+import torch
+from torch import nn
+
+from weather_hpc.train.loader import EpochSampler
+from weather_hpc.train.strategies.base import Strategy
+
+
+class DataParallel(Strategy):
+    """One process, ``devices`` GPUs. It is never built without CUDA, where it would do nothing."""
+
+    def place(self, network: nn.Module, image_size: int) -> None:
+        """Put the network on the first GPU; each step copies it to the others."""
+        super().place(network, image_size)
+        self._spread = nn.DataParallel(self.network, device_ids=list(range(self.devices)))
+
+    def smallest_normalised(self, sampler: EpochSampler) -> int:
+        """The images of one GPU: each batch is cut into equal pieces, the last one smaller."""
+        return min(len(torch.empty(n).chunk(self.devices)[-1]) for n in set(sampler.sizes))
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, step_images: int
+    ) -> torch.Tensor:
+        """As a single process, with the forward and backward spread over the GPUs."""
+        return self._backward(self._spread(images), labels, 1.0 / step_images)
+
+    def synchronise(self) -> None:
+        """Wait for every GPU."""
+        for index in range(self.devices):
+            torch.cuda.synchronize(index)

@@ -1,0 +1,97 @@
+"""``model``: the network cut into stages, one per device, and batches passed through in pieces.
+
+torch.distributed.pipelining runs the stages: 1F1B (one forward, one backward) where a batch makes
+enough microbatches to fill the pipeline, else GPipe. Every rank sees every step's rows; only the
+first reads pixels. Batch norm takes its statistics from one microbatch at a time, so its loss
+curve differs from a single process's; other networks (dropout apart) give the same.
+"""
+
+import torch
+from torch import nn
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from torch.distributed.pipelining.schedules import PipelineScheduleSingle
+from torch.nn.functional import cross_entropy
+
+from weather_hpc.train.loader import EpochSampler
+from weather_hpc.train.strategies.base import tally
+from weather_hpc.train.strategies.distributed import Distributed
+from weather_hpc.train.strategies.stages import Stage, cut
+
+MICROBATCHES_PER_STAGE = 2
+"""More of them idle less and cost more per image; each holds at least MIN_MICROBATCH images."""
+
+MIN_MICROBATCH = 2
+"""Batch norm needs two images."""
+
+
+def microbatches(images: int, stages: int) -> int:
+    """In how many equal pieces a batch of ``images`` goes through ``stages`` stages."""
+    most = MICROBATCHES_PER_STAGE * stages
+    fitting = [n for n in range(1, most + 1) if images % n == 0 and images // n >= MIN_MICROBATCH]
+    return max(fitting, default=1)
+
+
+class ModelParallel(Distributed):
+    """One stage of the network per rank."""
+
+    def place(self, network: nn.Module, image_size: int) -> None:
+        """Keep this rank's stage of ``network``."""
+        self.stage: Stage = cut(network, self.world.size, image_size)[self.world.rank]
+        super().place(self.stage.layers, image_size)
+        self._schedules: dict[tuple[int, bool], PipelineScheduleSingle] = {}
+
+    @property
+    def reads_images(self) -> bool:  # type: ignore[override]
+        """The first stage takes pixels, the others what the stage before them made."""
+        return self.world.rank == 0
+
+    @property
+    def _is_last(self) -> bool:
+        return self.world.rank == self.world.size - 1
+
+    def smallest_normalised(self, sampler: EpochSampler) -> int:
+        """The images of one microbatch."""
+        return min(n // microbatches(n, self.world.size) for n in set(sampler.sizes))
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, step_images: int
+    ) -> torch.Tensor:
+        """All microbatches forward and backward; the last stage's rank has the tally."""
+        losses: list[torch.Tensor] = []
+        schedule = self._schedule(len(labels), training=True)
+        logits = schedule.step(
+            *self._input(images),
+            target=labels if self._is_last else None,
+            losses=losses if self._is_last else None,
+        )
+        if not self._is_last:
+            return torch.zeros(2, dtype=torch.float64, device=self.device)
+        loss_sum = torch.stack(losses).mean() * step_images
+        return tally(loss_sum, logits, labels)
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Forward through all stages; the last one's rank has the logits."""
+        schedule = self._schedule(len(images), training=False)
+        logits: torch.Tensor = schedule.step(*self._input(images))
+        return logits if self._is_last else None
+
+    def _input(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (images,) if self.reads_images else ()
+
+    def _schedule(self, images: int, training: bool) -> PipelineScheduleSingle:
+        """The schedule for batches of ``images``; its buffers fit that size alone."""
+        key = images, training
+        if key not in self._schedules:
+            pieces = microbatches(images, self.world.size)
+            each = images // pieces
+            stage = PipelineStage(
+                self.network,
+                self.world.rank,
+                self.world.size,
+                self.device,
+                input_args=torch.empty(each, *self.stage.input_shape, device="meta"),
+                output_args=torch.empty(each, *self.stage.output_shape, device="meta"),
+            )
+            kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
+            self._schedules[key] = kind(stage, pieces, loss_fn=cross_entropy if training else None)
+        return self._schedules[key]
