@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 
@@ -144,7 +144,10 @@ def _finish(args: argparse.Namespace, paths: "StudyPaths", ended: "dict[str, Sta
     """Collect what has ended."""
     from weather_hpc.launch.state import State
 
-    summary = _collect(paths)
+    from weather_hpc.collect import collect_study, tell
+
+    summary = collect_study(paths.root)
+    print(tell(summary), file=sys.stderr)
     counts = Counter(str(state) for state in ended.values())
     if args.json:
         cli.print_json({"results": str(paths.root), "ran": dict(counts), **summary})
@@ -233,12 +236,6 @@ def _make_images(folder: Path, synthetic: "Synthetic") -> None:
     from weather_hpc.dataset.synthetic import make_synthetic
 
     make_synthetic(folder, synthetic.images_per_class, synthetic.seed)
-
-
-def _collect(paths: "StudyPaths") -> dict[str, Any]:
-    from weather_hpc.collect import collect_study
-
-    return collect_study(paths.root)
 
 
 def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:

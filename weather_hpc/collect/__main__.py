@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.collect import collect
+from weather_hpc.collect import collect, tell
 from weather_hpc.errors import UserError
 from weather_hpc.paths import StudyPaths
 
@@ -35,13 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         summary = collect(args.paths, out)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror}") from None
-    found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
-    print(
-        f"{summary['runs']} runs: {summary['in_tables']} in tables, "
-        f"{summary['rejected']} rejected; audit: {found or 'nothing found'}\n"
-        f"report: {summary['report']}",
-        file=sys.stderr,
-    )
+    print(tell(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
     return cli.EXIT_OK

@@ -18,7 +18,8 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, findings by severity) and the paths written, JSON-able. Raises UserError
+    in_tables, rejected, findings by severity), the key findings in words and the paths written,
+    JSON-able. Raises UserError
     where a path does not exist or holds no runs.
     """
     # imported here, because matplotlib and numpy would slow --help
@@ -29,6 +30,7 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     from weather_hpc.collect.finding import Finding, Severity
     from weather_hpc.collect.read import read_runs
     from weather_hpc.collect.row import ROW_COLUMNS
+    from weather_hpc.report.findings import key_findings
     from weather_hpc.report.page import write_page
     from weather_hpc.report.plots import write_plots
     from weather_hpc.report.tables import write_table
@@ -61,4 +63,18 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
         "tables": [str(to.tables / f"{table.name}.csv") for table in tables],
         "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
         "report": str(to.report),
+        "key_findings": key_findings(tables, findings),
     }
+
+
+def tell(summary: dict[str, Any]) -> str:
+    """What :func:`collect` returned, in a few lines for a person at a terminal."""
+    found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
+    return "\n".join(
+        [
+            f"{summary['runs']} runs: {summary['in_tables']} in tables, "
+            f"{summary['rejected']} rejected; audit: {found or 'nothing found'}",
+            *summary["key_findings"],
+            f"report: {summary['report']}",
+        ]
+    )

@@ -24,7 +24,8 @@ def run_state(paths: RunPaths) -> State:
     try:
         status = json.loads(paths.record.read_bytes())["status"]
     except FileNotFoundError:
-        return State.TODO
+        # an exit code without a record: it died before it could say anything
+        return State.FAILED if paths.exit.exists() else State.TODO
     except (OSError, ValueError, KeyError, TypeError):
         return State.FAILED
     if status == "ok":
