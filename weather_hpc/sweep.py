@@ -142,9 +142,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _finish(args: argparse.Namespace, paths: "StudyPaths", ended: "dict[str, State]") -> int:
     """Collect what has ended."""
-    from weather_hpc.launch.state import State
-
     from weather_hpc.collect import collect_study, tell
+    from weather_hpc.launch.state import State
 
     summary = collect_study(paths.root)
     print(tell(summary), file=sys.stderr)

@@ -19,8 +19,7 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
     in_tables, rejected, findings by severity), the key findings in words and the paths written,
-    JSON-able. Raises UserError
-    where a path does not exist or holds no runs.
+    JSON-able. Raises UserError where a path does not exist or holds no runs.
     """
     # imported here, because matplotlib and numpy would slow --help
     from weather_hpc.analysis.scaling import preprocess_table, training_table
@@ -70,11 +69,6 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
 def tell(summary: dict[str, Any]) -> str:
     """What :func:`collect` returned, in a few lines for a person at a terminal."""
     found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
-    return "\n".join(
-        [
-            f"{summary['runs']} runs: {summary['in_tables']} in tables, "
-            f"{summary['rejected']} rejected; audit: {found or 'nothing found'}",
-            *summary["key_findings"],
-            f"report: {summary['report']}",
-        ]
-    )
+    counted = f"{summary['runs']} runs: {summary['in_tables']} in tables, "
+    counted += f"{summary['rejected']} rejected; audit: {found or 'nothing found'}"
+    return "\n".join([counted, *summary["key_findings"], f"report: {summary['report']}"])
