@@ -29,7 +29,7 @@ from weather_hpc.launch.sbatch import (
     job_name,
 )
 from weather_hpc.launch.script import slurm_run_script
-from weather_hpc.launch.slurm_cli import Slurm, SlurmError, once, stderr_of
+from weather_hpc.launch.slurm_cli import Slurm, SlurmAwayError, SlurmError, once, stderr_of
 from weather_hpc.launch.state import State
 from weather_hpc.launch.watch import standings
 from weather_hpc.paths import StudyPaths
@@ -37,6 +37,9 @@ from weather_hpc.records.record import Status
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
+
+SETTLING_S = 20.0
+"""A controller that has just restarted refuses what fits, until its nodes have reported."""
 
 GRACE_S = 15.0
 """An sbatch that was called may need so long until Slurm knows of its job."""
@@ -141,8 +144,20 @@ class SlurmExecutor:
         """Ask sbatch whether it would take such a job. Raises SlurmError where it would not."""
         script = self.paths.array_script("test-only")
         write_text(script, array_script(shape, specs[:1], "test", self.paths, self.site))
+        deadline = time.monotonic() + SETTLING_S
+
+        def attempt() -> str:
+            try:
+                return stderr_of("sbatch", "--test-only", str(script))
+            except SlurmAwayError:
+                raise
+            except SlurmError as error:
+                if "configuration is not available" in str(error) and time.monotonic() < deadline:
+                    raise SlurmAwayError(str(error)) from None
+                raise
+
         try:
-            said = self.slurm.patiently(lambda: stderr_of("sbatch", "--test-only", str(script)))
+            said = self.slurm.patiently(attempt)
         finally:
             script.unlink()
         self.slurm.say(f"{shape.label}, {len(specs)} runs: {said}")

@@ -1,0 +1,302 @@
+"""Sweeps on a real Slurm, with a stand-in for the interpreter so that jobs take no time."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Slurm, a_slurm
+from weather_hpc.launch import ledger
+from weather_hpc.launch.ledger import Submission
+from weather_hpc.paths import StudyPaths
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STUDY: dict[str, Any] = {
+    "name": "tiny",
+    "repeats": 2,
+    "synthetic": {"images_per_class": 1},
+    "preprocess": [{"backend": "multiprocessing", "workers": 2}],
+    "train": [{"strategy": "ddp", "device": "cuda", "world_size": 2}],
+}
+
+
+@dataclass
+class Sweep:
+    """A study of two preprocessing and two training runs, and the folder it goes to."""
+
+    slurm: Slurm
+    folder: Path
+
+    @property
+    def paths(self) -> StudyPaths:
+        return StudyPaths(self.folder / "results")
+
+    def study(self, **changes: Any) -> None:
+        (self.folder / "study.yaml").write_text(json.dumps({**STUDY, **changes}))
+
+    def site(self, **slurm: Any) -> None:
+        profile = {"name": "t", "python": str(self.folder / "python"), "slurm": slurm}
+        (self.folder / "site.yaml").write_text(json.dumps(profile))
+
+    def behave(self, **how: str) -> None:
+        self.paths.root.mkdir(exist_ok=True)
+        named = {f"{name}-*": what for name, what in how.items()}
+        (self.paths.root / "behave.json").write_text(json.dumps(named))
+
+    def argv(self, *words: str) -> list[str]:
+        files = [
+            "--study",
+            str(self.folder / "study.yaml"),
+            "--site",
+            str(self.folder / "site.yaml"),
+        ]
+        return [sys.executable, "-m", "weather_hpc.sweep", *words, *files,
+                "--results", str(self.paths.root)]  # fmt: skip
+
+    def __call__(self, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = self.slurm.run(self.argv(*words), timeout_s=120, cwd=REPOSITORY)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def states(self) -> dict[str, str]:
+        """Where each run stands, by the first word of its name and its repeat: ``train-0``."""
+        told = json.loads(self("status", "--json").stdout.splitlines()[-1])["states"]
+        return {f"{name.split('-')[0]}-{name.split('-r')[1][0]}": s for name, s in told.items()}
+
+    def starts(self) -> int:
+        """How often any run's command was started."""
+        return sum(len(f.read_text().splitlines()) for f in self.paths.runs.glob("*/starts"))
+
+    def record(self, start: str) -> dict[str, Any]:
+        (path,) = self.paths.runs.glob(f"{start}/record.json")
+        value: dict[str, Any] = json.loads(path.read_text())
+        return value
+
+    def accounted(self, start: str) -> dict[str, Any]:
+        (path,) = self.paths.runs.glob(f"{start}/slurm.json")
+        value: dict[str, Any] = json.loads(path.read_text())
+        return value
+
+    def until(self, done: Callable[[], bool], patience_s: float = 60) -> None:
+        deadline = time.monotonic() + patience_s
+        while not done():
+            assert time.monotonic() < deadline, self("status").stdout
+            time.sleep(0.3)
+
+
+def a_sweep(slurm: Slurm, folder: Path) -> Sweep:
+    sweep = Sweep(slurm, folder)
+    sweep.study()
+    sweep.site()
+    sweep.behave()
+    python = folder / "python"
+    python.write_text(
+        f"#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\n"
+        f'[ "$2" = weather_hpc.collect ] && exec {sys.executable} "$@"\n'
+        f'exec {sys.executable} -m tests.integration.standin "$@"\n'
+    )
+    python.chmod(0o755)
+    return sweep
+
+
+@pytest.fixture
+def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
+    folder = tmp_path / "it's 100% odd"
+    folder.mkdir()
+    return a_sweep(slurm, folder)
+
+
+def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
+    done = sweep("--partition", "gpu", "--wait", "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["ran"] == {"done": 5}
+    assert set(sweep.states().values()) == {"done"}
+    assert sweep.starts() == 5
+    assert sweep.paths.report.exists()
+    train = sweep.accounted("train-*-r0-*")
+    assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
+    assert train["queue_s"] >= 0
+    # two of the node's four GPUs, as was asked
+    (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
+    assert len(starts.read_text().split()[1].split(",")) == 2
+    again = sweep("--partition", "gpu")
+    assert "0 of 5 runs to make" in again.stderr
+    assert sweep.starts() == 5
+    assert len(ledger.load(sweep.paths)) == 3
+
+
+def test_fire_and_forget_collects_by_a_job_of_its_own(sweep: Sweep) -> None:
+    left = sweep("--executor", "auto", "--json")
+    jobs = json.loads(left.stdout.splitlines()[-1])["jobs"]
+    assert len(jobs) == 4
+    again = sweep("--executor", "slurm")
+    assert sweep.slurm.run(["scontrol", "ping"]).returncode == 0
+    sweep.until(sweep.paths.report.exists)
+    assert "5 of 5" not in again.stderr
+    assert sweep.starts() == 5
+
+
+def test_whole_nodes_hand_a_run_only_the_gpus_it_asked_for(sweep: Sweep) -> None:
+    sweep.study(repeats=1, preprocess=[])
+    sweep.site(exclusive=True, gpu_request="gpus-per-node")
+    sweep("--partition", "gpu", "--wait")
+    (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
+    assert len(starts.read_text().split()[1].split(",")) == 2
+
+
+def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(sweep: Sweep) -> None:
+    """sbatch is wrapped: it submits, then kills the sweep that called it."""
+    sweep.behave(prepare="sleep")
+    fake = sweep.folder / "bin"
+    fake.mkdir()
+    real = shutil.which("sbatch")
+    (fake / "sbatch").write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\ncase "$*" in *test-only*) ;; *) kill -9 $PPID ;; esac\n'
+    )
+    (fake / "sbatch").chmod(0o755)
+    env = {**sweep.slurm.env, "PATH": f"{fake}:{os.environ['PATH']}"}
+    killed = subprocess.run(
+        sweep.argv("--executor", "slurm"), env=env, cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (intent,) = ledger.load(sweep.paths)
+    assert intent.job_id is None
+    assert "1 are in hand" in sweep("--executor", "slurm").stderr
+    names = sweep.slurm.run(["squeue", "-h", "-o", "%j", "--name", intent.job_name]).stdout.split()
+    assert names == [intent.job_name]
+    assert all(entry.job_id for entry in ledger.load(sweep.paths))
+    assert "cancelled 4 jobs" in sweep("cancel").stderr
+
+
+def test_an_intent_that_never_reached_slurm_is_dropped(sweep: Sweep) -> None:
+    entry = Submission("t0", "whpc-tiny-t0", "x", ["train-x"], "2026-01-01T00:00:00+00:00")
+    ledger.save(sweep.paths, entry)
+    sweep("--wait")
+    assert entry not in ledger.load(sweep.paths)
+    assert sweep.starts() == 5
+
+
+def test_two_sweeps_at_once_submit_everything_once(sweep: Sweep) -> None:
+    both = [
+        subprocess.Popen(sweep.argv("--wait"), env=sweep.slurm.env, cwd=REPOSITORY,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [one.wait(120) for one in both] == [0, 0]
+    assert sweep.starts() == 5
+
+
+def test_the_controller_restarts_while_a_sweep_waits(sweep: Sweep) -> None:
+    sweep.study(repeats=3)
+    waiting = subprocess.Popen(
+        sweep.argv("--wait"), env=sweep.slurm.env, cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    sweep.until(lambda: len(ledger.load(sweep.paths)) >= 2)
+    assert sweep.slurm.testbed("restart-controller").returncode == 0
+    _, said = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, said
+    assert sweep.starts() == 7
+
+
+def test_cancel_and_go_on(sweep: Sweep) -> None:
+    sweep.behave(train="sleep")
+    sweep("--executor", "slurm")
+    sweep.until(lambda: sweep.states()["train-1"] == "running")
+    assert sweep.states()["prepare-0"] == "done"
+    assert "cancelled 2 jobs" in sweep("cancel").stderr
+    sweep.until(lambda: sweep.states()["train-0"] == "failed")
+    assert sweep.record("train-*-r0-*")["status"] == "cancelled"
+    sweep.behave()
+    sweep("--only-failed", "--wait")
+    assert set(sweep.states().values()) == {"done"}
+
+
+def test_what_fails_and_what_prints_garbage(sweep: Sweep) -> None:
+    sweep.behave(train="fail", preprocess="garbage")
+    sweep("--wait", code=1)
+    assert sweep.states() == {
+        "prepare-0": "done", "train-0": "failed", "train-1": "failed",
+        "preprocess-0": "done", "preprocess-1": "done",
+    }  # fmt: skip
+    sweep.behave(train="vanish")
+    sweep("--wait", "--only-failed", code=1)
+    assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
+
+
+def test_training_does_not_start_where_the_store_failed(sweep: Sweep) -> None:
+    sweep.behave(prepare="fail")
+    sweep("--wait", code=1)
+    assert sweep.record("train-*-r0-*")["status"] == "cancelled"
+    assert "before it started" in sweep.record("train-*-r0-*")["reason"]
+    assert not list(sweep.paths.runs.glob("train-*/starts"))
+
+
+def test_a_run_that_nears_its_time_limit_stops_requeues_and_goes_on(sweep: Sweep) -> None:
+    sweep.study(time_limit_min=1, repeats=1, preprocess=[])
+    sweep.site(warning_s=58)
+    sweep.behave(train="stop")
+    sweep("--wait")
+    told = sweep.accounted("train-*-r0-*")
+    assert (told["status"], told["restarts"]) == ("ok", 1)
+    assert sweep.record("train-*-r0-*")["provenance"]["restarts"] == 1
+    assert sweep.starts() == 3
+
+
+def test_a_node_dies_under_a_run(sweep: Sweep) -> None:
+    sweep.study(repeats=1, train=[])
+    sweep.site(requeue=False, extra_directives=["--nodelist=node2"])
+    sweep.behave(preprocess="sleep")
+    sweep("--executor", "slurm")
+    sweep.until(lambda: sweep.states()["preprocess-0"] == "running")
+    try:
+        assert sweep.slurm.testbed("kill-node", "node2").returncode == 0
+        sweep.until(lambda: sweep.states()["preprocess-0"] == "failed")
+    finally:
+        assert sweep.slurm.testbed("start-node", "node2").returncode == 0
+    assert sweep.record("preprocess-*-r0-*")["status"] == "node_fail"
+
+
+def test_wrong_input_is_one_line(sweep: Sweep) -> None:
+    said = sweep("--partition", "gpuu", code=2).stderr
+    assert "no partition 'gpuu' on this cluster; did you mean 'gpu'?" in said
+    sweep.site(reservation="none")
+    assert "sbatch refuses every job" in sweep("--executor", "slurm", code=2).stderr
+    assert ledger.load(sweep.paths) == []
+
+
+def test_what_no_node_holds_is_skipped_and_the_rest_runs(sweep: Sweep) -> None:
+    sweep.study(
+        repeats=1,
+        preprocess=[{"backend": "multiprocessing", "workers": [1, 17]}],
+        train=[{"strategy": "ddp", "device": "cuda", "world_size": [1, 5, 8], "nodes": 1}],
+    )
+    sweep("--wait")
+    skipped = [json.loads(f.read_text()) for f in sweep.paths.runs.glob("*/record.json")]
+    reasons = sorted(r["reason"] for r in skipped if r["status"] == "skipped")
+    assert reasons == [
+        "asks for 17 CPUs on a node; partition cpu has at most 16",
+        "asks for 5 GPUs on a node; partition cpu has at most 4",
+        "asks for 8 GPUs on a node; partition cpu has at most 4",
+    ]
+
+
+def test_without_accounting(tmp_path: Path) -> None:
+    with a_slurm("--no-accounting") as slurm:
+        sweep = a_sweep(slurm, tmp_path)
+        sweep.behave(preprocess="fail")
+        sweep("--wait", code=1)
+        told = sweep.accounted("train-*-r0-*")
+        assert (told["status"], told["source"], told["max_rss_mb"]) == ("ok", "scontrol", None)
+        assert sweep.accounted("preprocess-*-r0-*")["status"] == "failed"
