@@ -143,8 +143,10 @@ def _run(args: argparse.Namespace) -> int:
 def _finish(args: argparse.Namespace, paths: "StudyPaths", ended: "dict[str, State]") -> int:
     """Collect what has ended."""
     from weather_hpc.collect import collect_study, tell
+    from weather_hpc.launch.accounting import refresh_accounting
     from weather_hpc.launch.state import State
 
+    refresh_accounting(paths)
     summary = collect_study(paths.root)
     print(tell(summary), file=sys.stderr)
     counts = Counter(str(state) for state in ended.values())

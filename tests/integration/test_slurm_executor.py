@@ -104,7 +104,7 @@ def a_sweep(slurm: Slurm, folder: Path) -> Sweep:
     python = folder / "python"
     python.write_text(
         f"#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\n"
-        f'[ "$2" = weather_hpc.collect ] && exec {sys.executable} "$@"\n'
+        f'case "$2" in *.collect|*.sweep) exec {sys.executable} "$@" ;; esac\n'
         f'exec {sys.executable} -m tests.integration.standin "$@"\n'
     )
     python.chmod(0o755)

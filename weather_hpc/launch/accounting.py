@@ -72,20 +72,26 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, JobState]:
     """The state of each submitted run's job, by run_id, written down where it is new."""
     tasks = submitted(paths)
     known = {run_id: _kept(task) for run_id, task in tasks.items()}
-    # what has ended does not change any more
-    states = {run_id: job for run_id, job in known.items() if job and not job.active}
-    open_tasks = {run_id: task for run_id, task in tasks.items() if run_id not in states}
-    if not open_tasks:
-        return states
-    told = _ask(slurm, open_tasks.values())
+    open_tasks = {run_id: task for run_id, task in tasks.items() if not _settled(known[run_id])}
+    told = _ask(slurm, open_tasks.values()) if open_tasks else {}
+    states = dict(known)
     for run_id, task in open_tasks.items():
-        job = told.get(task.job_id) or _from_exit_file(task)
-        states[run_id] = job
-        if job != known[run_id]:
+        before = known[run_id]
+        ended = before if before and not before.active else None
+        states[run_id] = job = told.get(task.job_id) or ended or _from_exit_file(task)
+        if job != before:
             write_json(task.run.slurm, as_dict(job))
         if not job.active:
             close_record(task.run, job)
-    return {run_id: states[run_id] for run_id in tasks}
+    return {run_id: job for run_id, job in states.items() if job is not None}
+
+
+def _settled(job: JobState | None) -> bool:
+    """Whether nothing more is to be learnt: the controller's word of an end stands in for sacct's.
+
+    Accounting hears of an end a moment later, and only it knows of memory.
+    """
+    return job is not None and not job.active and job.source != "scontrol"
 
 
 def as_dict(job: JobState) -> dict[str, Any]:
@@ -163,10 +169,9 @@ def close_record(run: RunPaths, job: JobState) -> None:
         asked = run.stop.read_text().strip() if run.stop.exists() else "terminated"
         status = Status.TIMEOUT if asked == "time-limit" else Status.PREEMPTED
         reason = f"job {job.job_id} was stopped ({asked}) at a checkpoint; sweep again to go on"
-    elif status is Status.CANCELLED and job.started_at is None and job.source == "sacct":
-        reason = (
-            f"job {job.job_id} was cancelled before it started; what it waited for may have failed"
-        )
+    elif status is Status.CANCELLED and job.started_at is None:
+        why = job.reason or "by hand, or because what it waited for failed"
+        reason = f"job {job.job_id} was cancelled before it started: {why}"
     record.status, record.reason = status, reason
     record.phases.queue = job.queue_s
     record.write(run.record)

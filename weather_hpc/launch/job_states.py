@@ -101,11 +101,14 @@ def expand(job_id: str) -> Iterator[str]:
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:
-    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id. Other lines are passed over."""
+    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id: what waits or runs.
+
+    Lines that tell of an end are passed over, for others tell it better, and so is garbage.
+    """
     jobs = {}
     for line in text.splitlines():
         parts = line.strip().split("|", 6)
-        if len(parts) == 7 and standing(parts[2]) is not None:
+        if len(parts) == 7 and standing(parts[2]) in (PENDING, RUNNING):
             ids, name, state, submitted, started, nodes, reason = parts
             for job_id in expand(ids):
                 jobs[job_id] = JobState(

@@ -110,6 +110,7 @@ def array_script(
 
 def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile) -> str:
     """The sbatch script of the job that comes last and collects."""
+    root = quote(str(paths.root))
     shape = Shape(Stage.PREPARE, COLLECT, site.slurm.partition_for(0))
     asked = directives(shape, job_name(study, token), f"{pattern_path(paths)}/%j.log", site.slurm)
     return "\n".join(
@@ -117,7 +118,9 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
             _sbatch_head(asked, f"collects study {study} once all its jobs have ended"),
             *(f"module load {quote(module)}" for module in site.modules),
             *site.setup,
-            f"exec {quote(site.python)} -m weather_hpc.collect {quote(str(paths.root))}",
+            # the last jobs' accounting first: it is what status asks for and writes down
+            f"{quote(site.python)} -m weather_hpc.sweep status --results {root}",
+            f"exec {quote(site.python)} -m weather_hpc.collect {root}",
             "",
         ]
     )

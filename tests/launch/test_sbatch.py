@@ -1,0 +1,186 @@
+"""sbatch scripts: the whole set of directives of each shape, quoting, chunks."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from weather_hpc.errors import UserError
+from weather_hpc.launch.sbatch import array_script, by_shape, chunks, collect_script, shape_of
+from weather_hpc.launch.script import slurm_run_script
+from weather_hpc.paths import StudyPaths
+from weather_hpc.study.config import StudyConfig, load_study
+from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.site import SiteProfile
+
+PATHS = StudyPaths(Path("/results/s"))
+LOG = "/results/s/jobs/logs/%A_%a.log"
+
+
+def site(**slurm: object) -> SiteProfile:
+    return SiteProfile.model_validate({"python": "py", "slurm": slurm})
+
+
+def plan_of(**train: object) -> Plan:
+    study = {"name": "s", "repeats": 2, "time_limit_min": 90, "train": [train]}
+    return make_plan(StudyConfig.model_validate(study), "/images")
+
+
+def directives(profile: SiteProfile, **train: object) -> set[str]:
+    specs = plan_of(**train).runs
+    text = array_script(shape_of(specs[0], profile.slurm), specs, "t1", PATHS, profile)
+    found = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
+    assert len(found) == len(set(found))
+    return {shlex.split(value)[0] for value in found}
+
+
+ALWAYS = {
+    "--job-name=whpc-s-t1", "--ntasks-per-node=1", "--time=90", f"--output={LOG}",
+    f"--error={LOG}", "--open-mode=append",
+}  # fmt: skip
+
+
+def test_minimal() -> None:
+    assert directives(site(), strategy="single", device="cpu") == ALWAYS | {
+        "--nodes=1", "--cpus-per-task=1", "--signal=B:USR1@120", "--requeue", "--array=0-1",
+    }  # fmt: skip
+
+
+def test_full() -> None:
+    profile = site(
+        gpu_partition="gpu", cpu_partition="cpu", account="a1", qos="high", constraint="a100&ib",
+        reservation="r1", gpu_type="a100", mem_per_cpu_mb=2000, max_running=3, requeue=False,
+        warning_s=60, extra_directives=["--exclude=node 7"],
+    )  # fmt: skip
+    train = {"strategy": "ddp", "device": "cuda", "world_size": 4, "threads_per_rank": 3}
+    assert directives(profile, **train) == ALWAYS | {
+        "--nodes=1", "--cpus-per-task=12", "--gres=gpu:a100:4", "--partition=gpu", "--account=a1",
+        "--qos=high", "--constraint=a100&ib", "--reservation=r1", "--mem-per-cpu=2000M",
+        "--signal=B:USR1@60", "--no-requeue", "--array=0-1%3", "--exclude=node 7",
+    }  # fmt: skip
+
+
+def test_whole_nodes() -> None:
+    profile = site(exclusive=True, gpu_request="gpus-per-node", memory_mb=64000)
+    train = {"strategy": "dp", "device": "cuda", "world_size": 2}
+    assert directives(profile, **train) == ALWAYS | {
+        "--nodes=1", "--cpus-per-task=1", "--gpus-per-node=2", "--exclusive", "--mem=64000M",
+        "--signal=B:USR1@120", "--requeue", "--array=0-1",
+    }  # fmt: skip
+
+
+def test_several_nodes() -> None:
+    train = {"strategy": "ddp", "device": "cuda", "world_size": 8, "nodes": 2}
+    assert directives(site(), **train) == ALWAYS | {
+        "--nodes=2", "--cpus-per-task=4", "--gres=gpu:4", "--signal=B:USR1@120", "--requeue",
+        "--array=0-1",
+    }  # fmt: skip
+
+
+def test_the_warning_leaves_half_of_a_short_job() -> None:
+    plan = plan_of(strategy="single", device="cpu")
+    spec = plan.runs[0]
+    resources = spec.resources.model_copy(update={"time_limit_min": 1})
+    short = spec.model_copy(update={"resources": resources})
+    text = array_script(shape_of(short, site().slurm), [short], "t", PATHS, site())
+    assert "--signal=B:USR1@30" in text
+
+
+def test_every_task_of_an_array_finds_its_run(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path / "it's $HOME #1 & é")
+    specs = plan_of(strategy="single", device="cpu").runs
+    text = array_script(shape_of(specs[0], site().slurm), specs, "t", paths, site())
+    paths.jobs.mkdir(parents=True)
+    for spec in specs:
+        paths.script(spec.run_id).write_text(f"echo {spec.run_id}\n")
+    for index, spec in enumerate(specs):
+        done = subprocess.run(
+            ["bash", "-c", text], env={"SLURM_ARRAY_TASK_ID": str(index), "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout == f"{spec.run_id}\n"
+    past = subprocess.run(
+        ["bash", "-c", text], env={"SLURM_ARRAY_TASK_ID": "2", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert past.returncode == 1
+
+
+def test_percent_signs_of_a_folder_are_no_pattern_and_a_line_break_is_refused() -> None:
+    specs = plan_of(strategy="single", device="cpu").runs
+    shape = shape_of(specs[0], site().slurm)
+    text = array_script(shape, specs, "t", StudyPaths(Path("/a/100% done")), site())
+    assert "#SBATCH '--output=/a/100%% done/jobs/logs/%A_%a.log'" in text
+    with pytest.raises(UserError, match="line break"):
+        array_script(shape, specs, "t", StudyPaths(Path("/a\n#SBATCH --x")), site())
+
+
+def test_runs_of_one_shape_share_an_array() -> None:
+    plan = make_plan(load_study("quick"), "/images", prepare_workers=8)
+    groups = by_shape(plan.all, site(gpu_partition="g", cpu_partition="c").slurm)
+    assert sum(map(len, groups.values())) == len(plan.all)
+    asked = [(s.stage, s.resources.cpus_per_node, s.resources.gpus_per_node, s.partition)
+             for s in groups]  # fmt: skip
+    assert asked == [
+        ("prepare", 8, 0, "c"), ("preprocess", 1, 0, "c"), ("preprocess", 2, 0, "c"),
+        ("train", 1, 0, "c"), ("train", 2, 0, "c"), ("train", 1, 1, "g"), ("train", 2, 2, "g"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4])])
+def test_arrays_are_no_larger_than_the_cluster_allows(count: int, sizes: list[int]) -> None:
+    specs = list(plan_of(strategy="single", device="cpu").runs[:1]) * count
+    assert [len(chunk) for chunk in chunks(specs, 4)] == sizes
+
+
+def run_script(profile: SiteProfile, **train: object) -> str:
+    plan = plan_of(**train)
+    return slurm_run_script(plan, plan.runs[0], PATHS, profile)
+
+
+def words(text: str) -> list[str]:
+    """The words of the script's srun command."""
+    lines = text[text.index("\nsrun ") :].split("&\n")[0]
+    return shlex.split(lines.replace("\\\n", " "))
+
+
+def test_srun_repeats_what_it_does_not_inherit() -> None:
+    profile = site(gpu_type="a100", cpu_bind="cores", srun_options=["--mpi=none"])
+    text = run_script(profile, strategy="ddp", device="cuda", world_size=2, threads_per_rank=3)
+    asked = words(text)
+    assert asked[: asked.index("py")] == [
+        "srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpus-per-task=6",
+        "--gres=gpu:a100:2", "--cpu-bind=cores", "--mpi=none",
+    ]  # fmt: skip
+    assert "--standalone" in asked
+    assert asked[asked.index("--without-cuda") + 1] == "cpu"
+    assert "export GLOO_SOCKET_IFNAME=lo" in text
+
+
+def test_several_nodes_meet_at_the_first() -> None:
+    text = run_script(site(interface="ib0"), strategy="ddp", device="cuda", world_size=4, nodes=2)
+    asked = words(text)
+    assert {"--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=static"} <= set(asked)
+    assert "--standalone" not in asked
+    assert "export NCCL_SOCKET_IFNAME=ib0" in text
+    assert "PET_MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))" in text
+
+
+def test_only_runs_for_gpus_are_told_what_to_do_without() -> None:
+    assert "--without-cuda" not in run_script(site(), strategy="single", device="cpu")
+    skip = run_script(site(without_cuda="skip"), strategy="single", device="cuda")
+    assert "--without-cuda" not in skip
+
+
+@pytest.mark.parametrize("name", ["paper", "quick", "weak"])
+def test_every_script_is_valid_shell(name: str) -> None:
+    plan = make_plan(load_study(name), "/images")
+    scripts = [slurm_run_script(plan, s, PATHS, site()) for s in plan.all if s.repeat == 0]
+    scripts += [
+        array_script(shape, specs, "t", PATHS, site())
+        for shape, specs in by_shape(plan.all, site().slurm).items()
+    ]
+    for text in [*scripts, collect_script("s", "t", PATHS, site())]:
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True)
