@@ -9,12 +9,19 @@ Gradients are exchanged while the backward pass still computes, so the time that
 takes is not separable from here; records leave it null.
 """
 
+import inspect
+
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.strategies.distributed import Distributed
+
+_WRAPPER = nn.parallel.DistributedDataParallel
+_RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters
+_SYNC_BUFFERS = "forward_sync_buffers" if _RENAMED else "broadcast_buffers"
+"""Copies rank 0's running statistics at every step, which nobody reads before evaluation."""
 
 
 class DistributedDataParallel(Distributed):
@@ -33,12 +40,11 @@ class DistributedDataParallel(Distributed):
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
         super().place(network, image_size)
-        self._replica = nn.parallel.DistributedDataParallel(
+        self._replica = _WRAPPER(
             self.network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
-            # in training nobody reads rank 0's running statistics: once before evaluation does
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
+            **{_SYNC_BUFFERS: False},
         )
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:

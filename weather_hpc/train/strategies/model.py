@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from weather_hpc.train.loader import EpochSampler
 from weather_hpc.train.strategies.base import tally
 from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.strategies.stages import Stage, cut
+from weather_hpc.train.strategies.stages import Shape, Stage, cut
 
 MICROBATCHES_PER_STAGE = 2
 """More of them idle less and cost more per image; each holds at least MIN_MICROBATCH images."""
@@ -89,9 +89,14 @@ class ModelParallel(Distributed):
                 self.world.rank,
                 self.world.size,
                 self.device,
-                input_args=torch.empty(each, *self.stage.input_shape, device="meta"),
-                output_args=torch.empty(each, *self.stage.output_shape, device="meta"),
+                input_args=_ghost(each, self.stage.input_shape, training and not self.reads_images),
+                output_args=_ghost(each, self.stage.output_shape, training),
             )
             kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
             self._schedules[key] = kind(stage, pieces, loss_fn=cross_entropy if training else None)
         return self._schedules[key]
+
+
+def _ghost(images: int, shape: Shape, requires_grad: bool) -> torch.Tensor:
+    """A tensor without storage that tells the pipeline what passes between two stages."""
+    return torch.empty(images, *shape, device="meta", requires_grad=requires_grad)
