@@ -125,10 +125,14 @@ def test_scontrol_expands_arrays_and_believes_no_forecast() -> None:
         "StartTime=2026-11-24T00:00:00 EndTime=Unknown NumNodes=1-1 NumCPUs=2 NodeList=(null)\n"
         "JobId=7 JobName=c JobState=NODE_FAIL Reason=None Restarts=0 ExitCode=1:0 "
         "SubmitTime=2026-11-23T20:00:00 EligibleTime=2026-11-23T20:00:00 "
-        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T20:00:15 NumNodes=1 NumCPUs=2\n"
+        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T20:00:15 NumNodes=1 NumCPUs=2 "
+        "NodeList=node2\n"
+        "JobId=6 JobName=d JobState=CANCELLED Reason=DependencyNeverSatisfied ExitCode=0:0 "
+        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T20:00:05 NodeList=(null)\n"
         "No jobs in the system\n"
     )
-    assert set(jobs) == {"9_0", "9_1", "9_2", "7"}
+    assert set(jobs) == {"9_0", "9_1", "9_2", "7", "6"}
+    assert (jobs["6"].started_at, jobs["6"].elapsed_s) == (None, None)
     running, waiting, dead = jobs["9_0"], jobs["9_2"], jobs["7"]
     assert (running.ended_at, running.elapsed_s, running.exit_code) == (None, None, None)
     assert (running.restarts, running.node_list) == (2, "node1")

@@ -196,8 +196,9 @@ def parse_scontrol(text: str) -> dict[str, JobState]:
 def _scontrol_job(values: dict[str, str]) -> JobState:
     state, code = values["JobState"], values.get("ExitCode", "")
     # of a job that has not started or ended, the controller tells when it expects that
-    begun = standing(state) != PENDING
-    over = begun and standing(state) != RUNNING
+    node_list = values.get("NodeList", "(null)")
+    begun = standing(state) != PENDING and node_list not in ("", "(null)")
+    over = standing(state) not in (PENDING, RUNNING)
     eligible = moment(values.get("EligibleTime", ""))
     started = moment(values.get("StartTime", "")) if begun else None
     ended = moment(values.get("EndTime", "")) if over else None
@@ -213,7 +214,7 @@ def _scontrol_job(values: dict[str, str]) -> JobState:
         queue_s=seconds_between(eligible, started),
         elapsed_s=seconds_between(started, ended),
         nodes=_number(values.get("NumNodes", "")) if begun else None,
-        node_list=values["NodeList"] if values.get("NodeList", "(null)") != "(null)" else None,
+        node_list=node_list if begun else None,
         cpus=_number(values.get("NumCPUs", "")) if begun else None,
         restarts=_number(values.get("Restarts", "")),
     )  # fmt: skip

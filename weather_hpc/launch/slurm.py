@@ -60,6 +60,8 @@ class SlurmExecutor:
         self.slurm = slurm or Slurm()
         self.in_hand: set[str] = set()
         """Runs that wait or run, as far as this sweep knows."""
+        self.made = 0
+        """Arrays that this sweep has submitted."""
 
     def active(self) -> dict[str, JobState]:
         """The jobs of runs that wait or run, by run_id; they are never submitted again."""
@@ -87,8 +89,9 @@ class SlurmExecutor:
                         reason = "the store could not be packed: its run was skipped or failed"
                         record_end(self.paths, spec, Status.FAILED, reason)
                     continue
-                entry = self._submit_array(shape, chunk, after)
-                self.slurm.say(f"job {entry.job_id}: {shape.label}, {len(chunk)} runs")
+                job_id = self._submit_array(shape, chunk, after)
+                self.made += 1
+                self.slurm.say(f"job {job_id}: {shape.label}, {len(chunk)} runs")
                 self.in_hand.update(spec.run_id for spec in chunk)
         return standings(self.paths, specs, poll(self.paths, self.slurm))
 
@@ -102,12 +105,16 @@ class SlurmExecutor:
         open_ids = sorted({int(tasks[run_id].job_id.split("_")[0]) for run_id in self.active()})
         if not open_ids:
             return []
+        queued = set(open_jobs(self.paths, self.slurm))
+        collecting = [e.job_id for e in ledger.load(self.paths) if e.job_id and not e.run_ids]
+        waiting = [job_id for job_id in collecting if job_id in queued]
+        if waiting and not self.made:
+            return [*open_ids, *waiting]
         token = ledger.new_token()
         text = collect_script(self.plan.study, token, self.paths, self.site)
         entry = Submission(token, job_name(self.plan.study, token), "collect", [], now())
         after = f"--dependency=afterany:{':'.join(map(str, open_ids))}"
-        collecting = self._submit(entry, text, [after])
-        return [*open_ids, collecting.job_id] if collecting.job_id else open_ids
+        return [*open_ids, self._submit(entry, text, [after])]
 
     def _without_skipped(
         self, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster
@@ -172,9 +179,7 @@ class SlurmExecutor:
             return [f"--dependency=afterok:{first}", "--kill-on-invalid-dep=yes"]
         return [] if self.paths.store(self.plan.store_name).exists() else None
 
-    def _submit_array(
-        self, shape: Shape, specs: Sequence[RunSpec], options: list[str]
-    ) -> Submission:
+    def _submit_array(self, shape: Shape, specs: Sequence[RunSpec], options: list[str]) -> int:
         for spec in specs:
             make_ready(self.paths.run(spec.run_id), spec)
             script = slurm_run_script(self.plan, spec, self.paths, self.site)
@@ -185,8 +190,8 @@ class SlurmExecutor:
         entry = Submission(token, name, shape.label, [spec.run_id for spec in specs], now())
         return self._submit(entry, text, options)
 
-    def _submit(self, entry: Submission, text: str, options: list[str]) -> Submission:
-        """Write the intent, call sbatch, write the job id."""
+    def _submit(self, entry: Submission, text: str, options: list[str]) -> int:
+        """Write the intent, call sbatch, write the job id; which is returned."""
         script = self.paths.array_script(entry.token)
         write_text(script, text)
         self.paths.job_logs.mkdir(parents=True, exist_ok=True)
@@ -201,10 +206,12 @@ class SlurmExecutor:
             return found or _job_id(once("sbatch", "--parsable", *options, str(script)))
 
         try:
-            return ledger.with_job(self.paths, entry, self.slurm.patiently(attempt))
+            job_id = self.slurm.patiently(attempt)
         except SlurmError as error:
             ledger.forget(self.paths, entry)
             raise FailedError(f"{entry.about}: {error}") from None
+        ledger.with_job(self.paths, entry, job_id)
+        return job_id
 
 
 def settle(paths: StudyPaths, slurm: Slurm) -> None:
