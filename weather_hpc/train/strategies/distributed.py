@@ -1,11 +1,16 @@
 """What strategies of several processes share: meeting, adding up, gathering, parting."""
 
+import time
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from weather_hpc.train.strategies.base import Strategy
+
+GLOO_LETS_GO_S = 0.05
+_LEFT: list[object] = []
+"""Groups that were left, with the strategies that hold them; see ``tear_down``."""
 
 
 class Distributed(Strategy):
@@ -40,6 +45,13 @@ class Distributed(Strategy):
         self.synchronise()
 
     def tear_down(self) -> None:
-        """Leave the process group."""
+        """Leave the process group.
+
+        Freeing a gloo group joins its thread under the interpreter lock, which that thread may
+        still want in order to let go of its last tensors: both would then wait for ever. So the
+        thread gets the lock first, and the group lives on until the process ends.
+        """
         if dist.is_initialized():
+            _LEFT.append((dist.group.WORLD, self))
+            time.sleep(GLOO_LETS_GO_S)
             dist.destroy_process_group()
