@@ -48,7 +48,6 @@ def parser() -> cli.Parser:
     result = cli.Parser(
         "sweep",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="actions:\n" + "\n".join(f"  {k:<8} {v}" for k, v in ACTIONS.items()),
     )
     add = result.add_argument
