@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.store import Store
-from weather_hpc.errors import UserError, nearest
+from weather_hpc.errors import UserError
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.record import RunRecord, Status, read_record
 from weather_hpc.records.writer import read_spec
@@ -95,7 +95,7 @@ def _check_choice(name: str, value: str, kind: type[StrEnum]) -> None:
     known = [str(choice) for choice in kind]
     if value not in known:
         flag = name.replace("_", "-")
-        raise UserError(f"--{flag} {value}: no such {flag}{nearest(value, known)}")
+        raise UserError(f"--{flag} {value}: no such {flag}; known: {', '.join(known)}")
 
 
 def _task(args: argparse.Namespace, store: Store, world: World) -> TrainTask:

@@ -10,6 +10,7 @@ takes is not separable from here; records leave it null.
 """
 
 import inspect
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,8 +21,8 @@ from weather_hpc.train.strategies.distributed import Distributed
 
 _WRAPPER = nn.parallel.DistributedDataParallel
 _RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters
-_SYNC_BUFFERS = "forward_sync_buffers" if _RENAMED else "broadcast_buffers"
-"""Copies rank 0's running statistics at every step, which nobody reads before evaluation."""
+_SYNC_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
+"""Else rank 0's running statistics are copied at every step; only evaluation reads them."""
 
 
 class DistributedDataParallel(Distributed):
@@ -44,7 +45,7 @@ class DistributedDataParallel(Distributed):
             self.network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            **{_SYNC_BUFFERS: False},
+            **_SYNC_BUFFERS,
         )
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:

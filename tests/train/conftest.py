@@ -1,0 +1,100 @@
+"""Small stores of synthetic images, and the verb run here or under torchrun."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.run_tiny import tiny
+from weather_hpc import cli
+from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.models.registry import MODELS
+from weather_hpc.preprocess.__main__ import main as preprocess
+from weather_hpc.train.__main__ import main as train_main
+
+RUN_TINY = Path(__file__).with_name("run_tiny.py")
+
+Train = Callable[..., dict[str, Any]]
+"""Trains with these options and returns the record; ``code`` is the exit code wanted."""
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four images of each of eleven classes."""
+    folder = tmp_path_factory.mktemp("images") / "synthetic"
+    make_synthetic(folder, 4)
+    return folder
+
+
+def packed(images: Path, store: Path, size: int) -> Path:
+    assert preprocess(["--data", str(images), "--out", str(store), "--size", str(size)]) == 0
+    return store
+
+
+@pytest.fixture(scope="session")
+def small_store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of 32 px: for the network ``tiny``."""
+    return packed(images, tmp_path_factory.mktemp("stores") / "small", 32)
+
+
+@pytest.fixture(scope="session")
+def paper_store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of 256 px: for paper_cnn."""
+    return packed(images, tmp_path_factory.mktemp("stores") / "paper", 256)
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
+    """The verb, run in this process."""
+    monkeypatch.setitem(MODELS, "tiny", tiny)
+
+    def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
+        argv = [*map(str, words), "--run-dir", str(run_dir)]
+        assert cli.guarded("train", train_main, argv) == code, capsys.readouterr().err
+        return record_in(run_dir)
+
+    return run
+
+
+@pytest.fixture
+def torchrun() -> Train:
+    """The verb under torchrun, with two processes."""
+
+    def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
+        done = subprocess.run(
+            torchrun_argv(*words, "--run-dir", run_dir),
+            env=torchrun_environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert "weather_hpc/" not in done.stderr, "a warning or a traceback of our own"
+        return record_in(run_dir)
+
+    return run
+
+
+def torchrun_argv(*words: object) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return [sys.executable, *launcher, str(RUN_TINY), *map(str, words)]
+
+
+def torchrun_environment() -> dict[str, str]:
+    return os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+
+
+def record_in(run_dir: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((run_dir / "record.json").read_bytes())
+    return record
+
+
+def events(run_dir: Path, name: str) -> list[dict[str, Any]]:
+    lines = (run_dir / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == name]
+
+
+def losses(run_dir: Path) -> list[float]:
+    return [event["loss"] for event in events(run_dir, "epoch")]
