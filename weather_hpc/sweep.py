@@ -117,6 +117,7 @@ def _run(args: argparse.Namespace) -> int:
     plan = make_plan(study, str(data), workers)
     if args.dry_run:
         return _dry_run(args, plan, paths, site, name)
+    _chosen(args, plan)  # a wrong --only is told before anything is written
     executor = executors.EXECUTORS[name](plan, paths, site)
     background = isinstance(executor, executors.Background)
     with lock(paths, wait_s=LOCK_S if background else 0.0):
@@ -142,10 +143,8 @@ def _run(args: argparse.Namespace) -> int:
 def _finish(args: argparse.Namespace, paths: "StudyPaths", ended: "dict[str, State]") -> int:
     """Collect what has ended."""
     from weather_hpc.collect import collect_study, tell
-    from weather_hpc.launch.accounting import refresh_accounting
     from weather_hpc.launch.state import State
 
-    refresh_accounting(paths)
     summary = collect_study(paths.root)
     print(tell(summary), file=sys.stderr)
     counts = Counter(str(state) for state in ended.values())
@@ -182,6 +181,17 @@ def _data_folder(data: Path | None, paths: "StudyPaths", synthetic: "Synthetic")
     return data.resolve()
 
 
+def _chosen(args: argparse.Namespace, plan: "Plan") -> "list[RunSpec]":
+    """The runs that ``--only`` names. Raises UserError where it names none."""
+    from weather_hpc.errors import UserError
+
+    chosen = [s for s in plan.runs if fnmatch.fnmatch(s.run_id, args.only or "*")]
+    if not chosen:
+        example = plan.runs[0].run_id
+        raise UserError(f"--only {args.only}: matches no run; a run_id is such as {example}")
+    return chosen
+
+
 def _todo(
     args: argparse.Namespace, plan: "Plan", paths: "StudyPaths", in_hand: Container[str] = ()
 ) -> "list[RunSpec]":
@@ -191,15 +201,11 @@ def _todo(
 
     The run that packs the store comes along whenever a chosen training run needs it.
     """
-    from weather_hpc.errors import UserError
     from weather_hpc.launch.state import State, states
     from weather_hpc.study.spec import Stage
 
     state = states(paths, plan.all)
-    chosen = [s for s in plan.runs if fnmatch.fnmatch(s.run_id, args.only or "*")]
-    if not chosen:
-        example = plan.runs[0].run_id
-        raise UserError(f"--only {args.only}: matches no run; a run_id is such as {example}")
+    chosen = _chosen(args, plan)
     if args.only_failed:
         chosen = [s for s in chosen if state[s.run_id] is State.FAILED]
     chosen = [s for s in chosen if state[s.run_id] is not State.DONE and s.run_id not in in_hand]
