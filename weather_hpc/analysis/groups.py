@@ -30,16 +30,6 @@ class Group:
         return median(self.values(column))
 
     @property
-    def node_hours(self) -> float | None:
-        """Median over the measured runs of nodes x whole duration, start-up included, in hours."""
-        spent = [
-            row.nodes * row.total_s / 3600
-            for row in self.measured
-            if row.nodes is not None and row.total_s is not None
-        ]
-        return median(spent)
-
-    @property
     def note(self) -> str | None:
         """What a reader of the figures should know: runs that are missing or were restarted."""
         notes = []
@@ -48,6 +38,9 @@ class Group:
             word = "rejected" if status == "ok" else status
             share = f"{count} of {total} " if self.measured else ""
             notes.append(f"{share}{word}: {reason}")
+        asked, used = self.asked.device_asked, self.asked.device
+        if self.measured and asked not in (None, "auto", used):
+            notes.append(f"{asked} was asked for, {used} was had")
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")

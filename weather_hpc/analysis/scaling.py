@@ -110,7 +110,7 @@ def training_table(rows: Iterable[Row]) -> Table:
                 "batch_size_global": asked.batch_size_global,
                 **_figures(group, baseline),
                 "test_accuracy": group.median("test_accuracy"),
-                "node_hours": group.node_hours,
+                "node_hours": group.median("node_hours"),
                 "study": asked.study,
                 "scaling": asked.scaling,
                 "model": asked.model,
@@ -124,7 +124,7 @@ def training_table(rows: Iterable[Row]) -> Table:
         name="training",
         title="Training",
         caption=_FIGURES.format(low="time_s_low and time_s_high", worker="rank")
-        + " node_hours is nodes x the run's whole duration, start-up included, its median.",
+        + " node_hours is nodes x the whole duration of the job, start-up included, its median.",
         columns=TRAINING_COLUMNS,
         rows=[{column: line[column] for column in TRAINING_COLUMNS} for line in lines],
         workers_column="world_size",

@@ -17,6 +17,7 @@ from weather_hpc.collect.inputs import (
     read_events,
     read_json,
 )
+from weather_hpc.collect.job import read_job
 from weather_hpc.collect.plausible import implausible
 from weather_hpc.collect.run import TABLES, Run
 from weather_hpc.errors import UserError
@@ -43,7 +44,11 @@ def read_run(folder: Path) -> Run:
     """The run in ``folder``, whatever state its files are in."""
     paths = RunPaths(folder)
     epochs, not_a_number = read_events(paths.events)
-    events: dict[str, Any] = {"epochs_seen": epochs, "not_a_number": not_a_number}
+    events: dict[str, Any] = {
+        "epochs_seen": epochs,
+        "not_a_number": not_a_number,
+        "job": read_job(paths.slurm),
+    }
     if not paths.record.exists():
         status, reason = _without_record(paths)
         return Run(folder.name, folder, status, reason, _readable_spec(paths), **events)

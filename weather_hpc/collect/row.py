@@ -41,6 +41,7 @@ class Row:
     strategy: str | None = None
     device: str | None = None
     """The device that was used; the one asked for where the run never came so far."""
+    device_asked: str | None = None
     nodes: int | None = None
     threads_per_rank: int | None = None
     batch_size_per_device: int | None = None
@@ -98,6 +99,16 @@ class Row:
     packages: str | None = None
     """Versions as ``name version`` joined by ``; ``."""
     slurm_job_id: str | None = None
+    slurm_state: str | None = None
+    """Slurm's own word for how the job stands or ended."""
+    slurm_node_list: str | None = None
+    slurm_elapsed_s: float | None = None
+    """Wall clock of the job, all its tries together."""
+    slurm_max_rss_mb: float | None = None
+    slurm_source: str | None = None
+    """Who told of the job: sacct, squeue, scontrol, or the exit file of its script."""
+    node_hours: float | None = None
+    """Nodes x wall clock: of the job where Slurm tells it, else of the run's own process."""
 
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.collect.job import Job
+from weather_hpc.collect.plausible import LARGEST
 from weather_hpc.collect.row import Row, clean
 from weather_hpc.files import short_hash
 from weather_hpc.records.record import RunRecord, Status
 from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
 
+SECONDS_PER_HOUR = 3600
 TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
 
 
@@ -27,6 +30,8 @@ class Run:
     """Different epochs in events.jsonl; None where there is no such file."""
     not_a_number: str | None = None
     """Where a loss was NaN or infinite."""
+    job: Job | None = None
+    """What the scheduler told of it; None where no scheduler was asked."""
 
     @property
     def row(self) -> Row:
@@ -43,6 +48,9 @@ class Run:
             values |= _asked(spec)
         if record is not None:
             values |= _measured(record, values.get("device"))
+        if self.job is not None:
+            values |= _scheduled(self.job, values)
+        values["node_hours"] = _node_hours(values)
         values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
         return Row(**values)
 
@@ -72,6 +80,7 @@ def _asked(spec: RunSpec) -> dict[str, Any]:
         "workers": task.world_size,
         "strategy": str(task.strategy),
         "device": None if task.device is Device.AUTO else str(task.device),
+        "device_asked": str(task.device),
         "threads_per_rank": task.threads_per_rank,
         "batch_size_per_device": task.batch_size_per_device,
         "batch_size_global": task.batch_size_global,
@@ -113,6 +122,29 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
         "slurm_job_id": origin.slurm.get("SLURM_JOB_ID"),
     }
+
+
+def _scheduled(job: Job, values: dict[str, Any]) -> dict[str, Any]:
+    """What the scheduler knows better than the run itself."""
+    return {
+        "slurm_job_id": job.job_id,
+        "slurm_state": job.state,
+        "slurm_source": job.source,
+        "slurm_node_list": job.node_list,
+        "slurm_elapsed_s": job.elapsed_s,
+        "slurm_max_rss_mb": job.max_rss_mb,
+        "nodes": job.nodes or values.get("nodes"),
+        "queue_s": values.get("queue_s") if job.queue_s is None else job.queue_s,
+        "restarts": max(job.restarts or 0, values.get("restarts") or 0),
+    }
+
+
+def _node_hours(values: dict[str, Any]) -> float | None:
+    nodes, seconds = values.get("nodes"), values.get("slurm_elapsed_s")
+    seconds = values.get("total_s") if seconds is None else seconds
+    if nodes is None or seconds is None or nodes > LARGEST:
+        return None
+    return float(nodes * seconds / SECONDS_PER_HOUR)
 
 
 def rejected(run: Run, reason: str) -> Run:

@@ -29,12 +29,16 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     from weather_hpc.collect.finding import Finding, Severity
     from weather_hpc.collect.read import read_runs
     from weather_hpc.collect.row import ROW_COLUMNS
+    from weather_hpc.launch.accounting import refresh_accounting
     from weather_hpc.report.findings import key_findings
     from weather_hpc.report.page import write_page
     from weather_hpc.report.plots import write_plots
     from weather_hpc.report.tables import write_table
 
-    runs = read_runs(find_runs(paths))
+    found = find_runs(paths)
+    for study in found.plans:
+        refresh_accounting(study)
+    runs = read_runs(found)
     rows = [run.row for run in runs]
     tables = [preprocess_table(rows), training_table(rows)]
     findings = audit(runs, rows, tables)
