@@ -10,8 +10,8 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch import accounting, ledger, slurm_cli
 from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.ledger import Submission
+from weather_hpc.launch.lookup import find, settle
 from weather_hpc.launch.run_folder import make_ready
-from weather_hpc.launch.slurm import find, settle
 from weather_hpc.launch.slurm_cli import Slurm, SlurmAwayError, SlurmError, once
 from weather_hpc.paths import RunPaths, StudyPaths
 from weather_hpc.records.record import RunRecord, Status, read_record

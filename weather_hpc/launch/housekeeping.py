@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.lock import holder, lock
-from weather_hpc.launch.slurm import open_jobs, settle
+from weather_hpc.launch.lookup import open_jobs, settle
 from weather_hpc.launch.slurm_cli import Slurm, SlurmError
 from weather_hpc.paths import RunPaths, StudyPaths
 

@@ -148,7 +148,9 @@ def parse_sacct(text: str) -> dict[str, JobState]:
 
 def _sacct_line(job_id: str, parts: list[str]) -> JobState:
     name, state, code, submit, eligible, start, end, elapsed, nodes, node_list, cpus = parts[1:12]
-    started, ended = moment(start), moment(end)
+    # a job that was cancelled before it started is given a start all the same, but no node
+    begun = node_list not in ("", "None assigned")
+    started = moment(start) if begun else None
     return JobState(
         job_id, name, state, "sacct",
         exit_code=_part(code, 0),
@@ -156,11 +158,11 @@ def _sacct_line(job_id: str, parts: list[str]) -> JobState:
         submitted_at=moment(submit),
         eligible_at=moment(eligible),
         started_at=started,
-        ended_at=ended,
+        ended_at=moment(end),
         queue_s=seconds_between(moment(eligible), started),
         elapsed_s=float(elapsed) if elapsed.isdigit() and started else None,
         nodes=_number(nodes) if started else None,
-        node_list=None if node_list in ("", "None assigned") else node_list,
+        node_list=node_list if begun else None,
         cpus=_number(cpus) if started else None,
         restarts=0,
     )  # fmt: skip

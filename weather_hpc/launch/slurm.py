@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from weather_hpc.errors import FailedError, UserError
@@ -11,14 +11,9 @@ from weather_hpc.files import write_text
 from weather_hpc.launch import cluster as slurm_cluster
 from weather_hpc.launch import ledger, watch
 from weather_hpc.launch.accounting import poll, submitted
-from weather_hpc.launch.job_states import (
-    SACCT_FIELDS,
-    SQUEUE_FORMAT,
-    JobState,
-    parse_sacct,
-    parse_squeue,
-)
+from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.ledger import Submission
+from weather_hpc.launch.lookup import find, open_jobs, settle
 from weather_hpc.launch.run_folder import make_ready, record_end
 from weather_hpc.launch.sbatch import (
     Shape,
@@ -40,9 +35,6 @@ from weather_hpc.study.spec import RunSpec, Stage
 
 SETTLING_S = 20.0
 """A controller that has just restarted refuses what fits, until its nodes have reported."""
-
-GRACE_S = 15.0
-"""An sbatch that was called may need so long until Slurm knows of its job."""
 
 
 class SlurmExecutor:
@@ -212,57 +204,6 @@ class SlurmExecutor:
             raise FailedError(f"{entry.about}: {error}") from None
         ledger.with_job(self.paths, entry, job_id)
         return job_id
-
-
-def settle(paths: StudyPaths, slurm: Slurm) -> None:
-    """Learn what became of submissions whose sweep died before it was told the job's id."""
-    for entry in ledger.load(paths):
-        if entry.job_id is not None:
-            continue
-        job_id = slurm.patiently(_finder(entry))
-        left = min(GRACE_S - entry.age_s, GRACE_S)
-        if job_id is None and left > 0:
-            time.sleep(left)
-            job_id = slurm.patiently(_finder(entry))
-        if job_id is None:
-            ledger.forget(paths, entry)
-        else:
-            ledger.with_job(paths, entry, job_id)
-
-
-def _finder(entry: Submission) -> Callable[[], int | None]:
-    return lambda: find(entry)
-
-
-def find(entry: Submission) -> int | None:
-    """The id of the job that bears the submission's name; None where Slurm knows none.
-
-    Raises :class:`SlurmAwayError` where Slurm does not answer.
-    """
-    name = f"--name={entry.job_name}"
-    jobs = parse_squeue(once("squeue", "--noheader", "--all", name, f"--format={SQUEUE_FORMAT}"))
-    if not jobs:
-        day = f"--starttime={entry.intended_at[:10]}"
-        try:
-            jobs = parse_sacct(
-                once("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates",
-                     name, day, f"--format={SACCT_FIELDS}")
-            )  # fmt: skip
-        except SlurmError:
-            jobs = {}  # no accounting: the queue has said all
-    return next((int(job_id.split("_")[0]) for job_id in jobs), None)
-
-
-def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[int]:
-    """The ids of all jobs of this folder that Slurm has in its queue, the collecting one too."""
-    names = {entry.job_name for entry in ledger.load(paths)}
-    if not names:
-        return []
-    queue = slurm(
-        "squeue", "--noheader", "--all", f"--name={','.join(sorted(names))}",
-        f"--format={SQUEUE_FORMAT}",
-    )  # fmt: skip
-    return sorted({int(job_id.split("_")[0]) for job_id in parse_squeue(queue)})
 
 
 def _job_id(printed: str) -> int:
