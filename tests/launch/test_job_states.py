@@ -102,8 +102,8 @@ def test_the_tries_of_a_requeued_job_add_up() -> None:
 
 def test_what_never_started_has_no_times_and_no_zeros() -> None:
     job = sacct(
-        "5_0|a|CANCELLED by 1000|0:0|2026-11-23T20:00:00|Unknown|2026-11-23T20:01:00|2026-11-23T20:01:00|0|1|"
-        "None assigned|0|"
+        "5_0|a|CANCELLED by 1000|0:0|2026-11-23T20:00:00|Unknown|2026-11-23T20:01:00|"
+        "2026-11-23T20:01:00|0|1|None assigned|0|"
     )["5_0"]
     assert job.standing == "cancelled"
     told = (job.queue_s, job.elapsed_s, job.nodes, job.node_list, job.cpus, job.max_rss_mb)

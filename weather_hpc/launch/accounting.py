@@ -6,6 +6,7 @@ controller while it remembers, or else the exit code that the run's own script l
 
 import json
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +33,9 @@ from weather_hpc.records.writer import read_spec
 EXIT_FILE = "exit_file"
 """The source of a state that only the run's own script tells."""
 
+LAG_S = 5.0
+"""How long accounting may take to hear of a job's end."""
+
 REFRESH_PATIENCE_S = 20.0
 """How long :func:`refresh_accounting` waits for Slurm."""
 
@@ -52,11 +56,27 @@ def refresh_accounting(paths: StudyPaths) -> dict[str, JobState]:
     Slurm does not answer, that is said and what is on disk stands.
     """
     try:
-        return poll(paths, Slurm(patience_s=REFRESH_PATIENCE_S))
+        slurm, deadline = Slurm(patience_s=REFRESH_PATIENCE_S), time.monotonic() + LAG_S
+        jobs = poll(paths, slurm)
+        while _lags(jobs) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            jobs = poll(paths, slurm)
+        return jobs
     except (FailedError, SlurmError) as error:
         print(f"accounting: {one_line(error)}", file=sys.stderr)
         kept = {run_id: _kept(task) for run_id, task in submitted(paths).items()}
         return {run_id: job for run_id, job in kept.items() if job is not None}
+
+
+def _lags(jobs: dict[str, JobState]) -> bool:
+    """Whether accounting is there, but has not heard of every end yet."""
+    if all(job.active or _settled(job) for job in jobs.values()):
+        return False
+    try:
+        once("sacct", "--noheader", "--allocations", "--jobs=1")
+    except SlurmError:
+        return False
+    return True
 
 
 def submitted(paths: StudyPaths) -> dict[str, Task]:
