@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.train.run_tiny import tiny
@@ -16,6 +18,9 @@ from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.models.registry import MODELS
 from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.train.__main__ import main as train_main
+
+STALLED_S = 120
+"""Far more than a run under torchrun takes, and less than a test may take."""
 
 RUN_TINY = Path(__file__).with_name("run_tiny.py")
 
@@ -66,12 +71,18 @@ def torchrun() -> Train:
     """The verb under torchrun, with two processes."""
 
     def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
-        done = subprocess.run(
+        child = subprocess.Popen(
             torchrun_argv(*words, "--run-dir", run_dir),
-            env=torchrun_environment(), capture_output=True, text=True, check=False,
+            env=torchrun_environment(), stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert done.returncode == code, done.stderr
-        assert "weather_hpc/" not in done.stderr, "a warning or a traceback of our own"
+        try:
+            error = child.communicate(timeout=STALLED_S)[1]
+        except subprocess.TimeoutExpired:
+            for process in family(child.pid):
+                process.send_signal(signal.SIGABRT)  # each tells where it stands
+            pytest.fail(f"ranks stalled for {STALLED_S} s: {child.communicate()[1]}")
+        assert child.returncode == code, error
+        assert "weather_hpc/" not in error, "a warning or a traceback of our own"
         return record_in(run_dir)
 
     return run
@@ -83,7 +94,15 @@ def torchrun_argv(*words: object) -> list[str]:
 
 
 def torchrun_environment() -> dict[str, str]:
-    return os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    """Ranks meet on loopback, and tell their stacks when they are aborted."""
+    settings = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
+    return os.environ | settings
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The process ``pid`` and all it has started. torchrun gives each rank its own session."""
+    root = psutil.Process(pid)
+    return [*root.children(recursive=True), root]
 
 
 def record_in(run_dir: Path) -> dict[str, Any]:

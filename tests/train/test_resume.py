@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from tests.train.conftest import (
     RUN_TINY,
     Train,
     events,
+    family,
     losses,
     record_in,
     torchrun_argv,
@@ -62,8 +62,7 @@ def kill_after_epoch(epoch: int, argv: list[str], run_dir: Path) -> None:
             assert child.poll() is None, "the run ended before it could be killed"
             time.sleep(0.005)
     finally:
-        # by process id: torchrun gives each rank a session of its own
-        for process in [*psutil.Process(child.pid).children(recursive=True), child]:
+        for process in family(child.pid):
             process.kill()
     assert child.wait() == -signal.SIGKILL
     assert record_in(run_dir)["status"] == "incomplete"
