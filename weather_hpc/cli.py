@@ -14,6 +14,8 @@ from typing import Any, NoReturn, Protocol
 from weather_hpc.errors import FailedError, UserError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_STOPPED = 75
+"""It was asked to stop, wrote its checkpoint and would go on (EX_TEMPFAIL)."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

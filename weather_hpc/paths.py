@@ -46,6 +46,11 @@ class RunPaths:
         return self.root / "stop"
 
     @property
+    def stopped(self) -> Path:
+        """Tells that training has done so; torchrun lets no exit code of its ranks through."""
+        return self.root / "stopped"
+
+    @property
     def slurm(self) -> Path:
         """What Slurm says of the run's job: state, times, nodes, memory."""
         return self.root / "slurm.json"
@@ -112,6 +117,10 @@ class StudyPaths:
     def array_script(self, token: str) -> Path:
         """The sbatch script of one submission."""
         return self.jobs / f"{token}.sbatch"
+
+    def submitit(self, token: str) -> Path:
+        """What submitit keeps of one submission: its script, what it pickled, its logs."""
+        return self.jobs / token
 
     @property
     def job_logs(self) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from weather_hpc.cli import one_line
+from weather_hpc.cli import EXIT_STOPPED, one_line
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.launch import ledger
@@ -24,7 +24,6 @@ from weather_hpc.launch.job_states import (
     parse_scontrol,
     parse_squeue,
 )
-from weather_hpc.launch.script import EXIT_STOPPED
 from weather_hpc.launch.slurm_cli import Slurm, SlurmError, once
 from weather_hpc.paths import RunPaths, StudyPaths
 from weather_hpc.records.record import RunRecord, Status, read_record

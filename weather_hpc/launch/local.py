@@ -1,5 +1,6 @@
 """The local executor: the same job scripts, run here, one after the other."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import psutil
 
 from weather_hpc import cli
 from weather_hpc.files import write_text
@@ -107,14 +110,17 @@ def _affinity(cpus: Sequence[int]) -> Iterator[None]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the run's whole process group: first asked, then told."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(timeout=GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
+    """End the run and all that it started: first asked, then told.
+
+    torchrun gives each rank a session of its own, out of the process group's reach.
+    """
+    family = psutil.Process(child.pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    psutil.wait_procs(family, timeout=GRACE_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     child.wait()

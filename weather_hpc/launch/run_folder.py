@@ -11,7 +11,7 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
 
     Its checkpoint stays, with the events so far: a training run resumes from that.
     """
-    for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.slurm):
+    for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
         path.unlink(missing_ok=True)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)

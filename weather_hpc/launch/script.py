@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch.command import stage_command
 from weather_hpc.launch.environment import run_environment
@@ -11,9 +12,6 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
 from weather_hpc.study.spec import Backend, PreprocessTask, Resources, RunSpec
-
-EXIT_STOPPED = 75
-"""A command that was asked to stop, wrote its checkpoint and would go on (EX_TEMPFAIL)."""
 
 FIRST_PORT, PORTS = 10000, 20000
 """Where ranks of several nodes meet: below the ports that Linux hands to clients."""
@@ -97,22 +95,23 @@ def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SitePro
     back to the queue when training has stopped for that.
     """
     argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda)
-    several = spec.resources.nodes > 1
+    run, several = paths.run(spec.run_id), spec.resources.nodes > 1
     into_logs = _into_logs(spec, paths)
     parts = [_head(spec, paths, site, "runs inside a Slurm job")]
     if several:
         parts.append(_MEET % (FIRST_PORT, PORTS))
     parts += [
-        f'rm -f "$run/{paths.run(spec.run_id).stop.name}"',
+        f'rm -f "$run/{run.stop.name}" "$run/{run.stopped.name}"',
         _TRAPS,
         " \\\n    ".join(
             [*map(command_lines, filter(None, [_srun(spec, site.slurm), argv])), into_logs]
         )
         + " &",
         _SUPERVISE,
+        f'[ ! -e "$run/{run.stopped.name}" ] || code={cli.EXIT_STOPPED}',
     ]
     if site.slurm.requeue:
-        parts.append(_REQUEUE.format(stopped=EXIT_STOPPED, times=site.slurm.max_requeues))
+        parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=site.slurm.max_requeues))
     return "\n".join([*parts, _leave(spec, paths)])
 
 

@@ -69,6 +69,11 @@ def collect_provenance() -> Provenance:
     )
 
 
+def node_name() -> str:
+    """This node as the scheduler calls it, else the host's name. Several may share a host."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train one network. Exit code: 0, also where the run is skipped; 1 where it failed."""
+    """Train one network.
+
+    Exit code: 0, also where the run is skipped; 1 where it failed; 75 where it was asked to stop
+    and would go on with ``--resume`` (0 under torchrun, which would make 1 and a traceback of it).
+    """
     typed = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(typed)
     from weather_hpc.records.record import Status
@@ -38,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_sentence(record) + (" (already done)" if done_before else ""))
     if record.status in (Status.OK, Status.SKIPPED):
         return cli.EXIT_OK
+    if record.status is Status.INCOMPLETE:
+        return cli.EXIT_OK if request.world.launched else cli.EXIT_STOPPED
     if request.world.rank == 0:
         raise FailedError(record.reason)
     return cli.EXIT_FAILED

@@ -13,30 +13,33 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
-VERSION = 1
+VERSION = 2
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after ``epoch`` epochs."""
+    """A run after ``epoch`` epochs and ``step`` steps of the next one."""
 
     asked: dict[str, Any]
     """The task's settings and the store's checksum: a run resumes from its own kind only."""
     classes: list[str]
     """Names of the network's outputs."""
     epoch: int
-    loss: float
-    """Mean training loss of that epoch."""
-    accuracy: float
-    """Training accuracy of that epoch, 0..1."""
+    step: int
+    loss: float | None
+    """Mean training loss of that epoch; None before the first has ended."""
+    accuracy: float | None
+    """Training accuracy of that epoch, 0..1; None before the first has ended."""
     seconds: dict[str, float]
-    """Seconds of each phase so far, and ``total`` since the first start."""
+    """Seconds of each phase so far, and ``total`` since the first start. ``epoch_train`` and
+    ``epoch_data_wait`` are those that had gone when the epoch under way began."""
     network: State
     """The whole network's ``state_dict``, on the CPU."""
     ranks: list[State]
-    """Of each rank: random states, and its optimizer's state unless that equals rank 0's."""
+    """Of each rank: random states, its tally of the epoch under way, and its optimizer's state
+    unless that equals rank 0's."""
 
     def save(self, path: Path) -> None:
         """Write to ``path`` atomically."""

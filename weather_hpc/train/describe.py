@@ -1,7 +1,6 @@
 """What a finished run says of itself in its record."""
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 
 from weather_hpc.dataset.store import Store
 from weather_hpc.preprocess.chunk import memory_peak_mb
+from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.loader import EpochSampler
@@ -45,7 +45,7 @@ def this_rank(strategy: Strategy, sampler: EpochSampler, epochs: int) -> Reporte
     on_gpu = device.type == "cuda"
     info = RankInfo(
         rank=strategy.world.rank,
-        host=socket.gethostname(),
+        host=node_name(),
         pid=os.getpid(),
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if on_gpu else None,

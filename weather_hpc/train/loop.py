@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from weather_hpc.dataset.store import Store
 from weather_hpc.train.checkpoint import State, on_cpu
 from weather_hpc.train.loader import EpochSampler, Rows, network_input, pixels
+from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
 
 
@@ -28,6 +29,15 @@ class Score:
     images: int
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far an epoch has come on this rank."""
+
+    steps: int
+    total: torch.Tensor
+    """This rank's :func:`tally` so far, on the device."""
+
+
 class Trainer:
     """A placed network, its optimizer and its data. All ranks call the same methods in order."""
 
@@ -42,17 +52,34 @@ class Trainer:
         self.data_wait_s = 0.0
         """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
 
-    def train_epoch(self, epoch: int, advance: Callable[[], object]) -> torch.Tensor:
-        """Every training image once; this rank's :func:`tally`, not yet read from the device."""
+    def train_epoch(
+        self,
+        epoch: int,
+        advance: Callable[[], object],
+        stop: StopSign,
+        begun: Position | None = None,
+    ) -> Position:
+        """Every training image once, or those up to the step at which ``stop`` was seen.
+
+        ``begun`` is where an earlier process stopped in this epoch. Nothing is read from the
+        device meanwhile. Returns how far the epoch has come.
+        """
         self.strategy.network.train()
+        steps = self.sampler.epoch(epoch)
+        done = begun.steps if begun else 0
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
-        for step in self.sampler.epoch(epoch):
+        if begun:
+            total += begun.total.to(self.strategy.device)
+        for step in steps[done:]:
             images, labels = self._load(step.rows)
             self.optimizer.zero_grad(set_to_none=True)
             total += self.strategy.train_step(images, labels, step.images)
             self.optimizer.step()
+            done += 1
             advance()
-        return total
+            if done < len(steps) and stop.seen(done):
+                break
+        return Position(done, total)
 
     def score(self, total: torch.Tensor, images: int, epoch: int) -> Score:
         """The ranks' tallies as one score of ``images``. Raises DivergedError for a NaN loss."""

@@ -19,8 +19,9 @@ from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
 from weather_hpc.train.describe import Outcome, describe, this_rank
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
-from weather_hpc.train.loop import DivergedError, Score, Trainer
+from weather_hpc.train.loop import DivergedError, Position, Score, Trainer
 from weather_hpc.train.request import Request
+from weather_hpc.train.stop import StoppedError, StopSign, acknowledge, stop_on_sigterm
 from weather_hpc.train.strategies import make_strategy
 from weather_hpc.train.strategies.base import Strategy
 from weather_hpc.train.world import Unavailable, choose_device
@@ -46,7 +47,12 @@ def train(request: Request) -> RunRecord:
             request.task.strategy, device, request.world, request.task.world_size
         )
         try:
-            _Run(request, strategy, writer, checkpoint).go()
+            with stop_on_sigterm(request.paths.stop if request.paths else None):
+                _Run(request, strategy, writer, checkpoint).go()
+        except StoppedError as stopped:
+            if writer.paths is not None:
+                acknowledge(writer.paths)
+            return writer.finish(Status.INCOMPLETE, str(stopped))
         except DivergedError as error:
             return writer.finish(Status.FAILED, str(error))
         except torch.OutOfMemoryError as error:
@@ -83,8 +89,8 @@ def _checkpoint(request: Request) -> Checkpoint | None:
 class _Run:
     """A run under way. All ranks go through it together; rank 0 keeps the record."""
 
-    score: Score
-    """On the training images, of the last epoch."""
+    score: Score | None = None
+    """On the training images, of the last epoch that has ended."""
 
     test: Score | None = None
     """On the held-out images, once evaluated."""
@@ -102,6 +108,7 @@ class _Run:
         self.writer = writer
         self.resumed = checkpoint
         self.clock = Clock(strategy.synchronise)
+        self.stop = StopSign(request.paths.stop if request.paths else None, strategy)
 
     def go(self) -> None:
         """Train, evaluate and fill in the record."""
@@ -115,6 +122,8 @@ class _Run:
         foreign = others.percent()
         if self.test is None:  # stopped between its last checkpoint and its evaluation
             self._evaluate(trainer)
+        if self.score is None:
+            raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
         ranks = self.strategy.gather(this_rank(self.strategy, trainer.sampler, self.task.epochs))
         outcome = Outcome(
             self.task, self.request.store, trainer.sampler, self.clock.seconds,
@@ -140,7 +149,8 @@ class _Run:
         torch.manual_seed(stream_seed(task.seed, rank))
         trainer = Trainer(self.strategy, store, sampler, task.learning_rate)
         if self.resumed is not None:
-            self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
+            if self.resumed.loss is not None and self.resumed.accuracy is not None:
+                self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
             state = self.resumed.ranks[0] | self.resumed.ranks[rank]
             trainer.restore(state | {"network": self.resumed.network})
         return trainer
@@ -155,36 +165,59 @@ class _Run:
             self.writer.event("start", ranks=len(ranks))
         else:
             self.clock.seconds |= self.resumed.seconds
-            self.writer.event("resume", epoch=self.resumed.epoch, ranks=len(ranks))
+            self.writer.event(
+                "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=len(ranks)
+            )
             origin = self.writer.record.provenance
             origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
         return [pid for where, pid in ranks if where == host]
 
     def _epochs(self, trainer: Trainer) -> None:
-        """The epochs that are left, each with its event and its checkpoint."""
+        """The epochs that are left, each with its event and its checkpoint.
+
+        Raises StoppedError, with a checkpoint written, where the run was asked to stop.
+        """
         task, seconds, images = self.task, self.clock.seconds, len(trainer.sampler.rows)
-        done = 0 if self.resumed is None else self.resumed.epoch
-        steps = len(trainer.sampler.sizes) * (task.epochs - done)
-        with cli.progress(f"training ({task.strategy})", total=steps) as advance:
+        done, begun = self._reached()
+        per_epoch = len(trainer.sampler.sizes)
+        left = per_epoch * (task.epochs - done) - (begun.steps if begun else 0)
+        with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
-                before = {"train": 0.0, "data_wait": 0.0} | seconds
+                if begun is None:
+                    for name in ("train", "data_wait"):
+                        seconds[f"epoch_{name}"] = seconds.setdefault(name, 0.0)
                 waited = trainer.data_wait_s
                 with self._phase("train"):
-                    total = trainer.train_epoch(epoch, advance)
-                seconds["data_wait"] = before["data_wait"] + trainer.data_wait_s - waited
-                self.score = trainer.score(total, images, epoch)
+                    position = trainer.train_epoch(epoch, advance, self.stop, begun)
+                seconds["data_wait"] += trainer.data_wait_s - waited
+                begun = None
+                if position.steps < per_epoch:
+                    self._save(trainer, epoch - 1, position)
+                    raise StoppedError(f"stopped in epoch {epoch} after step {position.steps}")
+                self.score = score = trainer.score(position.total, images, epoch)
                 if epoch == task.epochs or self._is_evaluated(epoch):
                     self._evaluate(trainer)
                 self.writer.event(
                     "epoch",
                     epoch=epoch,
-                    loss=self.score.loss,
-                    accuracy=self.score.accuracy,
+                    loss=score.loss,
+                    accuracy=score.accuracy,
                     test_accuracy=self.test.accuracy if self.test else None,
-                    time_s=seconds["train"] - before["train"],
-                    data_wait_s=seconds["data_wait"] - before["data_wait"],
+                    time_s=seconds["train"] - seconds["epoch_train"],
+                    data_wait_s=seconds["data_wait"] - seconds["epoch_data_wait"],
                 )
                 self._save(trainer, epoch)
+                if epoch < task.epochs and self.stop.seen():
+                    raise StoppedError(f"stopped after epoch {epoch}")
+
+    def _reached(self) -> tuple[int, Position | None]:
+        """Epochs that an earlier process has finished, and where it stopped in the next one."""
+        if self.resumed is None:
+            return 0, None
+        if not self.resumed.step:
+            return self.resumed.epoch, None
+        total = self.resumed.ranks[self.request.world.rank]["total"]
+        return self.resumed.epoch, Position(self.resumed.step, total)
 
     def _is_evaluated(self, epoch: int) -> bool:
         every = self.request.evaluate_every
@@ -198,15 +231,21 @@ class _Run:
                 total = trainer.evaluate(rows, self.task.batch_size_per_device)
             self.test = trainer.score(total, len(rows), self.task.epochs)
 
-    def _save(self, trainer: Trainer, epoch: int) -> None:
-        """Write a checkpoint, where the run has a folder."""
+    def _save(self, trainer: Trainer, epoch: int, begun: Position | None = None) -> None:
+        """Write a checkpoint, where the run has a folder.
+
+        ``epoch`` epochs have ended; of the next one, what ``begun`` tells.
+        """
         paths = self.request.paths
         if paths is None:
             return
+        step = begun.steps if begun else 0
         with self._phase("checkpoint"):
             state = trainer.snapshot()
             if not self.strategy.owns_weights:
                 state = {"random": state["random"]}
+            if begun:
+                state["total"] = begun.total.cpu()
             ranks = self.strategy.gather(state)
             if ranks:
                 network: dict[str, Any] = {}
@@ -216,13 +255,14 @@ class _Run:
                     asked=_asked(self.request),
                     classes=self.request.store.classes,
                     epoch=epoch,
-                    loss=self.score.loss,
-                    accuracy=self.score.accuracy,
+                    step=step,
+                    loss=self.score.loss if self.score else None,
+                    accuracy=self.score.accuracy if self.score else None,
                     seconds=self.clock.seconds | {"total": self._total()},
                     network=network,
                     ranks=ranks,
                 ).save(paths.checkpoint)
-        self.writer.event("checkpoint", epoch=epoch)
+        self.writer.event("checkpoint", epoch=epoch, step=step)
 
     def _total(self) -> float:
         """Seconds since the process started, and those of the processes it goes on from."""
