@@ -23,7 +23,8 @@ def test_every_verb_has_help_under_both_names(name: str) -> None:
     assert direct.returncode == dispatched.returncode == 0
     assert direct.stdout == dispatched.stdout
     assert f"weather_hpc.{name}" in direct.stdout
-    assert "--json" in direct.stdout or "{" in direct.stdout
+    # `data` has verbs of its own, and --json is theirs
+    assert "--json" in direct.stdout or name == "data"
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -110,6 +110,12 @@ class Row:
     node_hours: float | None = None
     """Nodes x wall clock: of the job where Slurm tells it, else of the run's own process."""
 
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the run is in no table though it was to be measured, or has failed."""
+        served = self.stage == "prepare" and self.status == "ok"
+        return self.table is None and not served
+
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
 

@@ -44,7 +44,7 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     findings = audit(runs, rows, tables)
 
     to = StudyPaths(out.absolute())
-    rejects = [row for row in rows if row.table is None]
+    rejects = [row for row in rows if row.is_rejected]
     write_csv(to.rows, ROW_COLUMNS, map(dataclasses.asdict, rows))
     write_csv(to.rejects, ["run_id", "status", "reason"], map(dataclasses.asdict, rejects))
     columns = [field.name for field in dataclasses.fields(Finding)]
@@ -57,7 +57,7 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     severities = Counter(finding.severity for finding in findings)
     return {
         "runs": len(rows),
-        "in_tables": len(rows) - len(rejects),
+        "in_tables": sum(row.table is not None for row in rows),
         "rejected": len(rejects),
         "findings": {str(severity): severities[severity] for severity in Severity},
         "rows": str(to.rows),

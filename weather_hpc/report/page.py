@@ -59,7 +59,7 @@ def write_page(
         colours=COLOURS,
         splits=splits,
         findings=findings,
-        rejects=[row for row in rows if row.table is None],
+        rejects=[row for row in rows if row.is_rejected],
         provenance=_provenance(rows),
         significant=significant,
     )
