@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PREPARE_WORKERS = 8
 """At most so many CPUs pack the training store: past that the disk is the limit."""
 
-EXECUTORS = ("auto", "slurm", "local")
+EXECUTORS = ("auto", "slurm", "submitit", "local")
 
 LOCK_S = 120.0
 """How long a sweep waits for another to submit: that takes seconds."""
@@ -224,9 +224,8 @@ def _dry_run(
     from weather_hpc.launch import dry_run
 
     todo = _todo(args, plan, paths)
-    shown = dry_run.local if name == "local" else dry_run.slurm
     rows = []
-    for script in shown(plan, todo, paths, site):
+    for script in dry_run.SCRIPTS[name](plan, todo, paths, site):
         reason = f"  (skipped: {script.skipped})" if script.skipped else ""
         print(f"##### {script.path}{reason}")
         print(script.text)

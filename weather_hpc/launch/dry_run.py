@@ -1,13 +1,15 @@
 """The scripts that a sweep would write, without writing or running anything."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc.launch.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.launch.machine import skip_reason, this_machine
-from weather_hpc.launch.sbatch import array_script, by_shape, chunks
+from weather_hpc.launch.sbatch import Shape, array_script, by_shape, chunks, job_name
 from weather_hpc.launch.script import run_script, slurm_run_script
+from weather_hpc.launch.with_submitit import parameters, without_requeue
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -39,13 +41,42 @@ def slurm(
     plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
 ) -> Iterator[Script]:
     """What would be submitted; needs no Slurm, so nothing is known of what nodes can hold."""
+    for token, shape, chunk in _arrays(specs, site):
+        yield Script(paths.array_script(token), array_script(shape, chunk, token, paths, site))
+        yield from _runs(plan, chunk, paths, site)
+
+
+def submitit(
+    plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
+) -> Iterator[Script]:
+    """The same, as submitit would be asked for it; needs no submitit either."""
+    for token, shape, chunk in _arrays(specs, site):
+        asked = parameters(shape, len(chunk), job_name(plan.study, token), [], site)
+        yield Script(paths.submitit(token), json.dumps(asked, indent=2))
+        yield from _runs(plan, chunk, paths, without_requeue(site))
+
+
+SCRIPTS = {"local": local, "slurm": slurm, "submitit": submitit}
+"""By the executor's name."""
+
+
+def _arrays(
+    specs: Sequence[RunSpec], site: SiteProfile
+) -> Iterator[tuple[str, Shape, Sequence[RunSpec]]]:
+    """The arrays of a sweep, each with a name in place of its token."""
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE
-    number = 0
-    for shape, group in by_shape(specs, site.slurm).items():
-        for chunk in chunks(group, size):
-            number += 1
-            token = f"array{number}"
-            yield Script(paths.array_script(token), array_script(shape, chunk, token, paths, site))
-            for spec in chunk:
-                text = slurm_run_script(plan, spec, paths, site)
-                yield Script(paths.script(spec.run_id), text, spec.run_id)
+    pieces = (
+        (shape, chunk)
+        for shape, group in by_shape(specs, site.slurm).items()
+        for chunk in chunks(group, size)
+    )
+    for number, (shape, chunk) in enumerate(pieces, start=1):
+        yield f"array{number}", shape, chunk
+
+
+def _runs(
+    plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
+) -> Iterator[Script]:
+    for spec in specs:
+        text = slurm_run_script(plan, spec, paths, site)
+        yield Script(paths.script(spec.run_id), text, spec.run_id)

@@ -12,6 +12,7 @@ from weather_hpc.launch.local import LocalExecutor
 from weather_hpc.launch.slurm import SlurmExecutor
 from weather_hpc.launch.slurm_cli import Slurm, unavailable
 from weather_hpc.launch.state import State
+from weather_hpc.launch.with_submitit import SubmititExecutor
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -43,6 +44,7 @@ class Background(Executor, Protocol):
 
 EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile], Executor]] = {
     "slurm": SlurmExecutor,
+    "submitit": SubmititExecutor,
     "local": LocalExecutor,
 }
 

@@ -86,14 +86,19 @@ def directives(shape: Shape, name: str, log: str, slurm: SlurmSite) -> list[str]
     return found + slurm.extra_directives
 
 
+def array_option(count: int, slurm: SlurmSite) -> str:
+    """The option for an array of ``count`` tasks; one is an array as well."""
+    at_a_time = f"%{slurm.max_running}" if slurm.max_running else ""
+    return f"--array=0-{count - 1}{at_a_time}"
+
+
 def array_script(
     shape: Shape, specs: Sequence[RunSpec], token: str, paths: StudyPaths, site: SiteProfile
 ) -> str:
     """The sbatch script of an array: task ``i`` runs the script of ``specs[i]``."""
     log = f"{pattern_path(paths)}/%A_%a.log"
     asked = directives(shape, job_name(specs[0].study, token), log, site.slurm)
-    at_a_time = f"%{site.slurm.max_running}" if site.slurm.max_running else ""
-    asked.append(f"--array=0-{len(specs) - 1}{at_a_time}")
+    asked.append(array_option(len(specs), site.slurm))
     cases = [f"{index}) run={spec.run_id} ;;" for index, spec in enumerate(specs)]
     return "\n".join(
         [

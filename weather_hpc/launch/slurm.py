@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from weather_hpc.errors import FailedError, UserError
@@ -172,21 +172,36 @@ class SlurmExecutor:
         return [] if self.paths.store(self.plan.store_name).exists() else None
 
     def _submit_array(self, shape: Shape, specs: Sequence[RunSpec], options: list[str]) -> int:
+        self._write_runs(specs, self.site)
+        entry = self._intent(shape, specs)
+        return self._submit(
+            entry, array_script(shape, specs, entry.token, self.paths, self.site), options
+        )
+
+    def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
+        """Make the runs' folders ready and write the script of each."""
         for spec in specs:
             make_ready(self.paths.run(spec.run_id), spec)
-            script = slurm_run_script(self.plan, spec, self.paths, self.site)
+            script = slurm_run_script(self.plan, spec, self.paths, site)
             write_text(self.paths.script(spec.run_id), script)
+
+    def _intent(self, shape: Shape, specs: Sequence[RunSpec]) -> Submission:
+        """A new entry of the ledger for an array of ``specs``."""
         token = ledger.new_token()
-        text = array_script(shape, specs, token, self.paths, self.site)
         name = job_name(self.plan.study, token)
-        entry = Submission(token, name, shape.label, [spec.run_id for spec in specs], now())
-        return self._submit(entry, text, options)
+        return Submission(token, name, shape.label, [spec.run_id for spec in specs], now())
 
     def _submit(self, entry: Submission, text: str, options: list[str]) -> int:
-        """Write the intent, call sbatch, write the job id; which is returned."""
+        """Submit the sbatch script ``text``; the job's id."""
         script = self.paths.array_script(entry.token)
         write_text(script, text)
         self.paths.job_logs.mkdir(parents=True, exist_ok=True)
+        return self._once(
+            entry, lambda: _job_id(once("sbatch", "--parsable", *options, str(script)))
+        )
+
+    def _once(self, entry: Submission, submit: Callable[[], int]) -> int:
+        """Write the intent, call ``submit``, write the job id that it gives; which is returned."""
         ledger.save(self.paths, entry)
         tries = 0
 
@@ -195,7 +210,7 @@ class SlurmExecutor:
             tries += 1
             # an answer that did not arrive does not say that the job did not
             found = find(entry) if tries > 1 else None
-            return found or _job_id(once("sbatch", "--parsable", *options, str(script)))
+            return found or submit()
 
         try:
             job_id = self.slurm.patiently(attempt)

@@ -87,8 +87,14 @@ def once(*argv: str, limit_s: float = CALL_S) -> str:
     if done.returncode == 0:
         return done.stdout
     said = message(done.stderr or done.stdout) or f"exit code {done.returncode}"
-    text = f"{argv[0]}: {said}"
-    raise (SlurmAwayError if any(sign in said.lower() for sign in _AWAY) else SlurmError)(text)
+    raise refusal(argv[0], said)
+
+
+def refusal(command: str, said: str) -> SlurmError:
+    """What ``command`` said when it refused, as the error that tells whether Slurm is away."""
+    text = message(said)
+    away = any(sign in text.lower() for sign in _AWAY)
+    return (SlurmAwayError if away else SlurmError)(f"{command}: {text}")
 
 
 def stderr_of(*argv: str) -> str:

@@ -1,0 +1,121 @@
+"""Sweeps by submitit on a real Slurm, with a stand-in for the interpreter that runs stages."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Slurm
+from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
+from weather_hpc.launch import ledger
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+SUBMITIT = ("--executor", "submitit")
+
+
+@pytest.fixture
+def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
+    folder = tmp_path / "it's odd"
+    folder.mkdir()
+    made = a_sweep(slurm, folder)
+    python = folder / "python"
+    head, rest = python.read_text().split("\n", 1)
+    submitit = f'case "$3" in submitit.*) cd {REPOSITORY}; exec {sys.executable} "$@" ;; esac'
+    python.write_text(f"{head}\n{submitit}\n{rest}")
+    return made
+
+
+def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
+    # arrays of several runs and of one, on two of the node's four GPUs, as was asked
+    sweep.study(preprocess=[{"backend": "multiprocessing", "workers": 1}])
+    sweep(*SUBMITIT, "--partition", "gpu", "--wait")
+    assert set(sweep.states().values()) == {"done"}
+    assert sweep.starts() == 5
+    assert sweep.paths.report.exists()
+    train = sweep.accounted("train-*-r0-*")
+    assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
+    (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
+    assert len(starts.read_text().split()[1].split(",")) == 2
+    for executor in ("submitit", "slurm"):
+        assert "0 of 5 runs to make" in sweep("--executor", executor).stderr
+    assert sweep.starts() == 5
+    assert len(ledger.load(sweep.paths)) == 3
+
+
+def test_what_fails_fails_alone_and_only_that_is_run_again(sweep: Sweep) -> None:
+    sweep.study(repeats=1, preprocess=[])
+    sweep.behave(train="fail")
+    sweep(*SUBMITIT, "--wait", code=1)
+    assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
+    assert sweep.accounted("train-*")["exit_code"] == 1
+    sweep.behave()
+    sweep(*SUBMITIT, "--wait", "--only-failed")
+    assert set(sweep.states().values()) == {"done"}
+    assert sweep.starts() == 3
+
+
+def test_cancel_ends_its_jobs(sweep: Sweep) -> None:
+    sweep.behave(prepare="sleep", preprocess="sleep")
+    sweep(*SUBMITIT)
+    sweep.until(lambda: sweep.states()["prepare-0"] == "running")
+    # three arrays, and the job that collects
+    assert "cancelled 4 jobs" in sweep("cancel").stderr
+    sweep.until(lambda: "running" not in sweep.states().values())
+    assert sweep.record("prepare-*")["status"] == "cancelled"
+
+
+def test_a_run_that_nears_its_time_limit_stops_requeues_and_goes_on(sweep: Sweep) -> None:
+    sweep.study(time_limit_min=1, repeats=1, preprocess=[])
+    sweep.site(warning_s=58)
+    sweep.behave(train="stop")
+    sweep(*SUBMITIT, "--wait")
+    told = sweep.accounted("train-*")
+    assert (told["status"], told["restarts"]) == ("ok", 1)
+    assert sweep.record("train-*")["provenance"]["restarts"] == 1
+    assert sweep.starts() == 3
+
+
+def test_a_preempted_run_that_may_not_come_back_says_how_it_ended(sweep: Sweep) -> None:
+    train = {"strategy": "ddp", "device": "cpu", "world_size": 2, "threads_per_rank": 8}
+    sweep.study(repeats=1, preprocess=[], train=[train])
+    sweep.site(requeue=False, extra_directives=["--nodelist=node2"])
+    sweep.behave(train="stop")
+    sweep(*SUBMITIT)
+    sweep.until(lambda: sweep.states()["train-0"] == "running")
+    told = sweep.slurm.run(["scancel", "--batch", "--signal=USR2", *_running(sweep)])
+    assert told.returncode == 0
+    sweep.until(lambda: sweep.states()["train-0"] == "failed")
+    assert sweep.accounted("train-*")["exit_code"] == 75
+    assert sweep.record("train-*")["status"] == "timeout"
+    (run,) = sweep.paths.runs.glob("train-*")
+    assert (run / "checkpoint.pt").exists()
+
+
+def _running(sweep: Sweep) -> list[str]:
+    return [str(entry.job_id) for entry in ledger.load(sweep.paths) if "train" in entry.about]
+
+
+def test_a_sweep_killed_between_sbatch_and_its_answer_loses_no_job(sweep: Sweep) -> None:
+    """sbatch is wrapped: it submits, then kills the sweep that called it."""
+    sweep.study(repeats=1, train=[])
+    fake = sweep.folder / "bin"
+    fake.mkdir()
+    (fake / "sbatch").write_text(
+        f'#!/bin/sh\n{shutil.which("sbatch")} "$@" || exit\n'
+        'case "$*" in *test-only*) ;; *) kill -9 $PPID ;; esac\n'
+    )
+    (fake / "sbatch").chmod(0o755)
+    env = {**sweep.slurm.env, "PATH": f"{fake}:{sweep.slurm.env['PATH']}"}
+    killed = subprocess.run(
+        sweep.argv(*SUBMITIT), env=env, cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    # the job waits for what submitit had not yet put in its place: the next sweep does so
+    sweep(*SUBMITIT, "--wait")
+    assert set(sweep.states().values()) == {"done"}
+    assert sweep.starts() == 1
+    assert len(ledger.load(sweep.paths)) == 1

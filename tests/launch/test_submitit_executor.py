@@ -1,0 +1,170 @@
+"""The submitit executor without a Slurm: what submitit is asked for, and its job on the node."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from weather_hpc import sweep
+from weather_hpc.errors import UserError
+from weather_hpc.launch.dry_run import SCRIPTS
+from weather_hpc.launch.sbatch import shape_of
+from weather_hpc.launch.with_submitit import Job, SubmititExecutor, parameters
+from weather_hpc.paths import StudyPaths
+from weather_hpc.study.config import load_study
+from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.slurm_site import SlurmSite
+
+SITE = SiteProfile(
+    name="big",
+    python="/env/bin/python",
+    modules=["cuda"],
+    setup=["ulimit -n 4096"],
+    slurm=SlurmSite(
+        gpu_partition="gpu",
+        account="x-1",
+        exclusive=True,
+        requeue=False,
+        gpu_type="a100",
+        max_running=3,
+        extra_directives=["--mail-type=FAIL"],
+    ),
+)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan(load_study("paper"), "/images")
+
+
+def test_submitit_is_asked_for_what_sbatch_would_be(plan: Plan) -> None:
+    spec = next(s for s in plan.runs if s.run_id.startswith("train-ddp-cuda-w4"))
+    shape = shape_of(spec, SITE.slurm)
+    asked = parameters(shape, 12, "whpc-paper-t", ["--dependency=afterok:7"], SITE)
+    assert asked == {
+        "time": 120,
+        "use_srun": False,
+        "setup": ["module load cuda", "ulimit -n 4096", "export SUBMITIT_PREEMPT_SIGNAL=USR2"],
+        "additional_parameters": {
+            "job_name": "whpc-paper-t",
+            "partition": "gpu",
+            "account": "x-1",
+            "nodes": "1",
+            "ntasks_per_node": "1",
+            "cpus_per_task": "4",
+            "time": "120",
+            "signal": "B:USR2@120",
+            "gres": "gpu:a100:4",
+            "exclusive": True,
+            "no_requeue": True,
+            "mail_type": "FAIL",
+            "dependency": "afterok:7",
+            "array": "0-11%3",
+        },
+    }
+
+
+def test_a_dry_run_shows_scripts_that_leave_requeueing_to_submitit(plan: Plan) -> None:
+    specs = [s for s in plan.runs if s.run_id.startswith("train-dp-")][:2]
+    array, *runs = SCRIPTS["submitit"](plan, specs, StudyPaths(Path("/r")), SiteProfile())
+    assert json.loads(array.text)["additional_parameters"]["array"] == "0-1"
+    assert len(runs) == 2
+    assert not any("scontrol requeue" in run.text for run in runs)
+    on_sbatch = SCRIPTS["slurm"](plan, specs, StudyPaths(Path("/r")), SiteProfile())
+    assert any("scontrol requeue" in run.text for run in on_sbatch)
+
+
+def test_what_stands_in_its_way_is_told(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="takes % for a pattern"):
+        SubmititExecutor(plan, StudyPaths(tmp_path / "100%"), SITE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'weather_hpc\[submitit\]'"):
+        SubmititExecutor(plan, StudyPaths(tmp_path), SITE)
+
+
+def test_every_executor_can_be_named() -> None:
+    from weather_hpc.launch.executors import EXECUTORS
+
+    assert set(sweep.EXECUTORS) == {"auto", *EXECUTORS} == {"auto", *SCRIPTS}
+
+
+def start(folder: Path, script: str, requeues: int = 1, **env: str) -> "subprocess.Popen[str]":
+    """A process that does on a node what submitit does: call the job, and on USR2 checkpoint."""
+    (folder / "run.sh").write_text(script)
+    code = f"""
+import signal, sys
+from weather_hpc.launch.with_submitit import Job
+job = Job({str(folder / "run.sh")!r}, {requeues})
+def handler(*_):
+    again = job.checkpoint()
+    print("again", again.function.script == job.script, again.function.pid)
+    sys.exit(0)
+signal.signal(signal.SIGUSR2, handler)
+job()
+print("ran to its end")
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **env}, text=True, stdout=subprocess.PIPE
+    )
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_scripts_exit_code_is_the_jobs(tmp_path: Path) -> None:
+    done = start(tmp_path, "exit 0")
+    assert (done.communicate()[0], done.returncode) == ("ran to its end\n", 0)
+    done = start(tmp_path, "exit 3")
+    assert (done.communicate()[0], done.returncode) == ("", 3)
+
+
+STOPPABLE = """
+trap 'echo asked; exit {code}' {signal}
+touch {ready}
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "said", "ended"),
+    [
+        (75, "0", "asked\nagain True None\n", 0),
+        (75, "1", "asked\n", 75),  # requeued as often as it may be
+        (0, "0", "asked\n", 0),  # had come to its end meanwhile
+        (9, "0", "asked\n", 9),
+    ],
+)
+def test_the_warning_stops_the_run_and_asks_for_the_same_again(
+    tmp_path: Path, code: int, restarts: str, said: str, ended: int
+) -> None:
+    ready = tmp_path / "ready"
+    script = STOPPABLE.format(code=code, signal="USR1", ready=ready)
+    job = start(tmp_path, script, SLURM_RESTART_COUNT=restarts)
+    wait_for(ready)
+    job.send_signal(signal.SIGUSR2)
+    assert (job.communicate()[0], job.returncode) == (said, ended)
+
+
+def test_a_term_reaches_the_script(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    job = start(tmp_path, STOPPABLE.format(code=75, signal="TERM", ready=ready))
+    wait_for(ready)
+    job.send_signal(signal.SIGTERM)
+    assert (job.communicate()[0], job.returncode) == ("asked\n", 75)
+
+
+def test_a_job_that_has_not_started_its_script_is_asked_for_again() -> None:
+    assert Job("run.sh", 1).checkpoint().function == Job("run.sh", 1)
