@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch.command import stage_command
 from weather_hpc.launch.environment import run_environment
-from weather_hpc.paths import StudyPaths
+from weather_hpc.paths import RunPaths, StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
@@ -17,15 +18,17 @@ FIRST_PORT, PORTS = 10000, 20000
 """Where ranks of several nodes meet: below the ports that Linux hands to clients."""
 
 _TRAPS = """\
+# The warning before the time limit, or a TERM, becomes a file that training looks for at every
+# step: it then writes a checkpoint and ends.
 ask_to_stop() { echo "$1" >"$run/stop"; signalled=1; }
 trap 'ask_to_stop time-limit' USR1
 trap 'ask_to_stop terminated' TERM
 """
 
-# Bash runs a trap only once the command in the foreground ends: hence `&` and `wait`, and
-# `wait` again where a signal has ended it early.
 _SUPERVISE = """\
 child=$!
+# Bash runs a trap only once the command in the foreground ends: hence the `&` above and `wait`,
+# and `wait` again where a signal has ended it early.
 while :; do
     signalled=
     wait "$child"
@@ -34,9 +37,9 @@ while :; do
 done
 """
 
+_REQUEUE = """\
 # Only the warning before the time limit leads back to the queue from here: after a TERM it is
 # Slurm (preemption) or the user (scancel) who knows whether the job is to come again.
-_REQUEUE = """\
 if [ "$code" -eq {stopped} ] && [ "$(cat "$run/stop" 2>/dev/null)" = time-limit ] &&
     [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ]; then
     for pause in 0 1 2 4 8; do
@@ -55,9 +58,29 @@ getent hosts "$master" >/dev/null ||
 export PET_MASTER_ADDR=$master PET_MASTER_PORT=$((%d + SLURM_JOB_ID %% %d))
 """
 
+_RUN = RunPaths(Path("$run"))
+"""The run's files, as scripts name them."""
+
+_INTO_LOGS = f'>"{_RUN.stdout}" 2>"{_RUN.stderr}"'
+
+_LEAVE = f"""\
+# the exit code speaks for a run that died before it could write its record
+printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
+    mv "{_RUN.exit}.part" "{_RUN.exit}"
+exit "$code"
+"""
+
+
+class Shell(str):
+    """A word that a script's shell is to expand: :func:`quote` leaves it as it is."""
+
+    __slots__ = ()
+
 
 def quote(text: str) -> str:
     """``text`` as one word of a shell. Raises UserError on a line break, which no path needs."""
+    if isinstance(text, Shell):
+        return text
     if any(sign in text for sign in "\r\n\0"):
         raise UserError(f"{text!r}: a line break cannot be part of a job script")
     return shlex.quote(text)
@@ -80,10 +103,10 @@ def run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) 
     return "\n".join(
         [
             _head(spec, paths, site, "runs by hand as well"),
-            command_lines(argv) + f" \\\n    {_into_logs(spec, paths)}",
+            command_lines(argv) + f" \\\n    {_INTO_LOGS}",
             "code=$?",
             "",
-            _leave(spec, paths),
+            _LEAVE,
         ]
     )
 
@@ -95,53 +118,52 @@ def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SitePro
     back to the queue when training has stopped for that.
     """
     argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda)
-    run, several = paths.run(spec.run_id), spec.resources.nodes > 1
-    into_logs = _into_logs(spec, paths)
-    parts = [_head(spec, paths, site, "runs inside a Slurm job")]
-    if several:
+    head = _head(spec, paths, site, "runs inside a Slurm job")
+    return f"{head}\n{supervised(spec, argv, site.slurm)}"
+
+
+def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
+    """The part of a job that runs ``argv``, for ``spec``, to its end or until it is to stop.
+
+    The shell's variable ``run`` is to name the run's folder.
+    """
+    parts = []
+    if spec.resources.nodes > 1:
         parts.append(_MEET % (FIRST_PORT, PORTS))
+    command = [*map(command_lines, filter(None, [_srun(spec, slurm), argv])), _INTO_LOGS]
     parts += [
-        f'rm -f "$run/{run.stop.name}" "$run/{run.stopped.name}"',
+        f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
         _TRAPS,
-        " \\\n    ".join(
-            [*map(command_lines, filter(None, [_srun(spec, site.slurm), argv])), into_logs]
-        )
-        + " &",
+        " \\\n    ".join(command) + " &",
         _SUPERVISE,
-        f'[ ! -e "$run/{run.stopped.name}" ] || code={cli.EXIT_STOPPED}',
+        f'[ ! -e "{_RUN.stopped}" ] || code={cli.EXIT_STOPPED}',
     ]
-    if site.slurm.requeue:
-        parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=site.slurm.max_requeues))
-    return "\n".join([*parts, _leave(spec, paths)])
+    if slurm.requeue:
+        parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))
+    return "\n".join([*parts, _LEAVE])
+
+
+def prelude(spec: RunSpec, site: SiteProfile) -> list[str]:
+    """What comes before the command of ``spec``: modules, the site's set-up, the environment."""
+    return [
+        *(f"module load {quote(module)}" for module in site.modules),
+        *site.setup,
+        *(f"export {k}={quote(v)}" for k, v in run_environment(spec, site).items()),
+    ]
 
 
 def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, how: str) -> str:
-    exports = [f"export {k}={quote(v)}" for k, v in run_environment(spec, site).items()]
     parts = [
         "#!/usr/bin/env bash",
         f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {how}",
         "set -uo pipefail",
-        *(f"module load {quote(module)}" for module in site.modules),
-        *site.setup,
-        *exports,
+        *prelude(spec, site),
         "",
         f"run={quote(str(paths.run(spec.run_id).root))}",
         'mkdir -p "$run"',
         "",
     ]
     return "\n".join(parts)
-
-
-def _into_logs(spec: RunSpec, paths: StudyPaths) -> str:
-    run = paths.run(spec.run_id)
-    return f'>"$run/{run.stdout.name}" 2>"$run/{run.stderr.name}"'
-
-
-def _leave(spec: RunSpec, paths: StudyPaths) -> str:
-    """The exit code speaks for a run that died before it could write its record."""
-    left = f'"$run/{paths.run(spec.run_id).exit.name}"'
-    write = 'printf \'{"code": %d, "ended_at": "%s"}\\n\' "$code" "$(date -u +%FT%TZ)"'
-    return f'{write} >{left}.part && mv {left}.part {left}\nexit "$code"\n'
 
 
 def _srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
