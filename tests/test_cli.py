@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -81,8 +82,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_json_is_the_last_line_of_stdout() -> None:
-    done = verb("weather_hpc.sweep", "--dry-run", "--json", "--only", "preprocess-*")
+def test_json_is_the_last_line_of_stdout(tmp_path: Path) -> None:
+    words = ["--dry-run", "--json", "--only", "preprocess-*", "--results", str(tmp_path)]
+    done = verb("weather_hpc.sweep", *words)
     value = json.loads(done.stdout.splitlines()[-1])
     assert value["runs"]
     assert all(run["run_id"].startswith("preprocess-") for run in value["runs"])
