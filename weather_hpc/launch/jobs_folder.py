@@ -1,0 +1,120 @@
+"""Writes the folder ``jobs/``: a script to submit for every configuration of the paper's study.
+
+python -m weather_hpc.launch.jobs_folder jobs/
+python -m weather_hpc.launch.jobs_folder my_jobs/ --site my_cluster.yaml
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weather_hpc import cli
+
+if TYPE_CHECKING:
+    from weather_hpc.study.config import StudyConfig
+    from weather_hpc.study.plan import Plan
+    from weather_hpc.study.site import SiteProfile
+    from weather_hpc.study.spec import RunSpec
+
+STUDY = "paper"
+JOBQUEUE_WORKERS = 8
+"""Dask workers that are jobs of their own: as many as the study has on one node."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the scripts. Exit code 0; 2 where the folder or the site will not do."""
+    parser = cli.Parser("launch.jobs_folder", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the scripts go")
+    parser.add_argument("--site", metavar="FILE", help="site YAML, or the name of a shipped one "
+                        "(default: what suits most clusters)")  # fmt: skip
+    args = parser.parse_args(argv)
+    from weather_hpc.errors import UserError
+    from weather_hpc.files import write_text
+    from weather_hpc.study.site import load_site
+
+    scripts = jobs_folder(load_site(args.site))
+    try:
+        for name, text in scripts.items():
+            write_text(args.folder / name, text)
+    except OSError as error:
+        raise UserError(f"{args.folder}: {error.strerror}") from None
+    print(f"{len(scripts)} scripts in {args.folder}")
+    return cli.EXIT_OK
+
+
+def jobs_folder(site: "SiteProfile") -> dict[str, str]:
+    """The text of every script, by its file's name."""
+    from weather_hpc.launch.job_file import collect_file, job_file
+
+    study, plan = _study()
+    scripts = {
+        f"{name}.sbatch": job_file(name, specs, plan, study, site)
+        for name, specs in by_name(plan.runs).items()
+    }
+    return scripts | {"collect.sbatch": collect_file("collect", site)}
+
+
+def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
+    """``specs`` by the script that makes them: one for all batch sizes of a configuration."""
+    found: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        found.setdefault(name_of(spec), []).append(spec)
+    return found
+
+
+def name_of(spec: "RunSpec") -> str:
+    """The script's name: ``preprocess_dask_4cpu``, ``train_1gpu``, ``ddp_4gpu``, ``ddp_2node``."""
+    from weather_hpc.study.spec import Backend, Device, PreprocessTask, Strategy
+
+    task = spec.task
+    if isinstance(task, PreprocessTask):
+        if task.backend in (Backend.SEQUENTIAL, Backend.DASK_JOBQUEUE):
+            return f"preprocess_{task.backend.replace('-', '_')}"
+        return f"preprocess_{task.backend}_{task.workers}cpu"
+    if task.device is Device.CPU:
+        return "train_cpu"
+    if spec.resources.nodes > 1:
+        return f"{task.strategy}_{spec.resources.nodes}node"
+    strategy = "train" if task.strategy is Strategy.SINGLE else task.strategy
+    return f"{strategy}_{task.world_size}gpu"
+
+
+def _study() -> "tuple[StudyConfig, Plan]":
+    """The paper's study, each configuration once, with two more.
+
+    Those are DDP with as many ranks as the study has at most, over two nodes, so that its time
+    beside that of one node shows what the network costs; and Dask on workers of their own jobs.
+    """
+    from weather_hpc.study.config import PreprocessGrid, load_study
+    from weather_hpc.study.plan import make_plan
+    from weather_hpc.study.spec import Backend, Strategy
+
+    study = load_study(STUDY)
+    ddp = next(grid for grid in study.train if Strategy.DDP in grid.strategy)
+    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp.world_size)]})
+    jobqueue = PreprocessGrid(backend=[Backend.DASK_JOBQUEUE], workers=[JOBQUEUE_WORKERS])
+    study = study.model_copy(
+        update={
+            "repeats": 1,
+            "preprocess": [*study.preprocess, jobqueue],
+            "train": [*study.train, two_nodes],
+        }
+    )
+    plan = make_plan(study, "")
+    return study, replace(plan, runs=tuple(map(_modest, plan.runs)))
+
+
+def _modest(spec: "RunSpec") -> "RunSpec":
+    """Where workers are jobs of their own, the job that waits for them needs one CPU."""
+    from weather_hpc.study.spec import Backend, PreprocessTask
+
+    if isinstance(spec.task, PreprocessTask) and spec.task.backend is Backend.DASK_JOBQUEUE:
+        asked = spec.resources.model_copy(update={"cpus_per_node": 1})
+        return spec.model_copy(update={"resources": asked})
+    return spec
+
+
+if __name__ == "__main__":
+    cli.run("jobs_folder", main, sys.argv[1:])
