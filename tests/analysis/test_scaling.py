@@ -158,7 +158,7 @@ def test_training_table_is_what_the_records_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"batch_size": 64}, {"epochs": 3}, {"model": "other"}, {"threads_per_rank": 2}, {"images": 9}],
+    [{"batch_size": 48}, {"epochs": 3}, {"model": "other"}, {"threads_per_rank": 2}, {"images": 9}],
 )
 def test_training_baseline_did_the_same_work(tmp_path: Path, other: dict[str, Any]) -> None:
     records = [
@@ -167,6 +167,31 @@ def test_training_baseline_did_the_same_work(tmp_path: Path, other: dict[str, An
     ]
     rows = training_table(rows_from(tmp_path, records)).rows
     assert [row["speedup"] for row in rows] == [1.0, None]
+
+
+@pytest.mark.parametrize(
+    ("mode", "batch", "singles", "taken"),
+    [
+        ("per-device", 32, (32, 64), 32),
+        ("global", 64, (32, 64), 64),
+        ("per-device", 32, (64,), 64),
+        ("global", 64, (32,), 32),
+    ],
+)
+def test_the_baseline_has_the_batch_size_that_the_study_fixed(
+    tmp_path: Path, mode: str, batch: int, singles: tuple[int, ...], taken: int
+) -> None:
+    """Two ranks with 32 images each, 64 together: compared with one device that has either."""
+    records = [
+        measured(train_spec("single", 1, task={"batch_size": size}), float(size))
+        for size in singles
+    ]
+    task = {"batch_size": batch, "batch_mode": mode}
+    records.append(measured(train_spec("ddp", 2, task=task), 10.0))
+    row = training_table(rows_from(tmp_path, records)).rows[-1]
+    assert (row["batch_size_per_device"], row["batch_size_global"]) == (32, 64)
+    assert row["baseline"] == f"single on cpu, batch {taken}"
+    assert row["speedup"] == taken / 10.0
 
 
 def test_a_gpu_is_not_compared_with_a_cpu(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from weather_hpc.analysis.statistics import (
 )
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, Table, counted
 from weather_hpc.collect.row import Row
-from weather_hpc.study.spec import Backend, Device, Scaling, Stage, Strategy
+from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
 _SAME_INPUT = ("study", "scaling", "data", "image_size_px")
-_SAME_TRAINING = (*_SAME_INPUT, "device", "model", "epochs", "batch_size_per_device")
+_SAME_TRAINING = (*_SAME_INPUT, "device", "model", "epochs")
 # Among several possible baselines the one most alike in these is taken.
 _ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
 
@@ -77,7 +77,8 @@ def training_table(rows: Iterable[Row]) -> Table:
     """Training by strategy, device, ranks and batch size.
 
     The baseline is strategy ``single`` on the same kind of device, with the same network, epochs,
-    images and batch size per device, and on CPUs with the same threads per rank.
+    images and batch size, and on CPUs with the same threads per rank. The same batch size is the
+    one that the study fixed (per device, or of all devices together) or else the other.
     """
     groups = group_rows(row for row in rows if row.stage == Stage.TRAIN)
     order = list(map(str, Strategy))
@@ -99,7 +100,10 @@ def training_table(rows: Iterable[Row]) -> Table:
         asked = group.asked
         # a CPU rank's threads are its device; a GPU rank's only feed it
         same = _SAME_TRAINING + (("threads_per_rank",) if asked.device == Device.CPU else ())
-        baseline = _baseline(group, baselines, same)
+        baseline = None
+        for batch in _batches(asked):
+            alike = [c for c in baselines if c.asked.batch_size_global == batch]
+            baseline = baseline or _baseline(group, alike, same)
         lines.append(
             {
                 "strategy": asked.strategy,
@@ -181,6 +185,12 @@ def _baseline(group: Group, candidates: Sequence[Group], same: Sequence[str]) ->
         key=lambda c: sum(getattr(c.asked, n) == getattr(group.asked, n) for n in _ALIKE),
         default=None,
     )
+
+
+def _batches(asked: Row) -> tuple[int | None, int | None]:
+    """The batch sizes that a baseline may have, the better first."""
+    each, together = asked.batch_size_per_device, asked.batch_size_global
+    return (together, each) if asked.batch_mode == BatchMode.GLOBAL else (each, together)
 
 
 def _images_each(row: Row) -> float | None:
