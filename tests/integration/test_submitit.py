@@ -79,6 +79,19 @@ def test_a_run_that_nears_its_time_limit_stops_requeues_and_goes_on(sweep: Sweep
     assert sweep.starts() == 3
 
 
+def test_a_preempted_run_stops_and_comes_back(sweep: Sweep) -> None:
+    train = {"strategy": "ddp", "device": "cpu", "world_size": 2, "threads_per_rank": 8}
+    sweep.study(repeats=1, preprocess=[], train=[train])
+    sweep.site(extra_directives=["--nodelist=node2"])
+    sweep.behave(train="stop")
+    sweep(*SUBMITIT, "--partition", "cpu")
+    sweep.until(lambda: any(sweep.paths.runs.glob("train-*/starts")))
+    urgent = ["sbatch", "-p", "urgent", "--nodelist=node2", "-c16", "-o", "/dev/null"]
+    assert sweep.slurm.run([*urgent, "--wrap", "sleep 1"]).returncode == 0
+    sweep.until(lambda: sweep.states()["train-0"] == "done")
+    assert sweep.accounted("train-*")["restarts"] == 1
+
+
 def test_a_warned_run_that_may_not_come_back_says_how_it_ended(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.site(requeue=False)
