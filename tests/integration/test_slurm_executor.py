@@ -313,3 +313,26 @@ def test_without_accounting(tmp_path: Path) -> None:
         told = sweep.accounted("train-*-r0-*")
         assert (told["status"], told["source"], told["max_rss_mb"]) == ("ok", "scontrol", None)
         assert sweep.accounted("preprocess-*-r0-*")["status"] == "failed"
+
+
+def test_drained_nodes_keep_runs_waiting_and_lose_none(sweep: Sweep) -> None:
+    nodes = ["scontrol", "update", "nodename=node[1-2]"]
+    assert sweep.slurm.run([*nodes, "state=drain", "reason=maintenance"]).returncode == 0
+    try:
+        sweep("--executor", "slurm")
+        assert set(sweep.states().values()) == {"pending"}
+        assert "PENDING: " in sweep("status").stdout
+    finally:
+        assert sweep.slurm.run([*nodes, "state=resume"]).returncode == 0
+    sweep.until(lambda: set(sweep.states().values()) == {"done"})
+    assert sweep.starts() == 5
+
+
+def test_a_run_that_will_not_stop_at_its_time_limit_is_named(sweep: Sweep) -> None:
+    sweep.study(time_limit_min=1, repeats=1, train=[])
+    sweep.behave(preprocess="sleep")
+    sweep("--wait", code=1)
+    record = sweep.record("preprocess-*")
+    assert record["status"] == "timeout"
+    assert "TIMEOUT" in record["reason"]
+    assert sweep.accounted("preprocess-*")["status"] == "timeout"

@@ -9,6 +9,7 @@ from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
+OUT_OF_SERVICE = ("DRAIN", "DOWN", "MAINT", "FAIL")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Node:
     gpus: dict[str, int]
     """GPUs by model; a model that the cluster does not name is ''."""
     memory_mb: int
+    out_of_service: bool = False
+    """Drained, down or under maintenance for now."""
 
     def gpus_of(self, model: str | None) -> int:
         """GPUs of ``model``, or of any."""
@@ -88,6 +91,7 @@ def parse_node(line: str) -> Node | None:
         cpus=int(values.get("CPUEfctv", values.get("CPUTot", "0"))),
         gpus=parse_gpus(values.get("Gres", "")),
         memory_mb=int(values.get("RealMemory", "0")),
+        out_of_service=any(word in values.get("State", "") for word in OUT_OF_SERVICE),
     )
 
 

@@ -123,7 +123,7 @@ class SlurmExecutor:
         shapes = by_shape(kept, self.site.slurm)
         for shape, group in shapes.items():
             try:
-                self._test(shape, group)
+                self._test(shape, group, cluster)
             except SlurmError as error:
                 refused[shape] = str(error)
         if refused and len(refused) == len(shapes):
@@ -139,8 +139,13 @@ class SlurmExecutor:
             record_end(self.paths, spec, Status.SKIPPED, reason)
             self.slurm.say(f"{spec.run_id}: skipped ({reason})")
 
-    def _test(self, shape: Shape, specs: Sequence[RunSpec]) -> None:
-        """Ask sbatch whether it would take such a job. Raises SlurmError where it would not."""
+    def _test(self, shape: Shape, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster) -> None:
+        """Ask sbatch whether it would take such a job. Raises SlurmError where it would not.
+
+        Nodes that are out of service make it answer as if they were not there, though a job
+        would wait for them: what the nodes have was compared before.
+        """
+        waits = any(node.out_of_service for node in cluster.nodes)
         script = self.paths.array_script("test-only")
         write_text(script, array_script(shape, specs[:1], "test", self.paths, self.site))
         deadline = time.monotonic() + SETTLING_S
@@ -151,7 +156,11 @@ class SlurmExecutor:
             except SlurmAwayError:
                 raise
             except SlurmError as error:
-                if "configuration is not available" in str(error) and time.monotonic() < deadline:
+                if "configuration is not available" not in str(error):
+                    raise
+                if waits:
+                    return f"waits for nodes that are out of service ({error})"
+                if time.monotonic() < deadline:
                     raise SlurmAwayError(str(error)) from None
                 raise
 
