@@ -16,6 +16,11 @@ class RunPaths:
         return self.root / "spec.json"
 
     @property
+    def site(self) -> Path:
+        """The site, for a run that submits jobs of its own."""
+        return self.root / "site.json"
+
+    @property
     def record(self) -> Path:
         """What came back: a RunRecord as JSON."""
         return self.root / "record.json"

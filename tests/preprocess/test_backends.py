@@ -11,7 +11,7 @@ import pytest
 
 from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends import BACKENDS, make_backend
+from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
 from weather_hpc.study.spec import Backend
 
@@ -173,12 +173,6 @@ def test_sequential_has_one_worker() -> None:
         backend.start(2)
 
 
-def test_a_backend_that_is_not_there_yet_is_refused() -> None:
-    with pytest.raises(UserError, match="dask-jobqueue is not available yet; available: seq"):
-        make_backend(Backend.DASK_JOBQUEUE)
-    assert Backend.DASK_JOBQUEUE not in BACKENDS
-
-
 def test_a_backend_whose_package_is_missing_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -190,7 +184,7 @@ def test_a_backend_whose_package_is_missing_says_how_to_get_it(
         make_backend(Backend.DASK)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", [Backend.SEQUENTIAL, *PARALLEL])
 def test_a_full_disk_is_one_clear_error(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:

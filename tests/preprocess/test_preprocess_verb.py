@@ -79,7 +79,7 @@ def test_without_a_spec_the_record_says_adhoc(
     ("flags", "message"),
     [
         (["--backend", "dsak"], "no such backend; did you mean 'dask'?"),
-        (["--backend", "dask-jobqueue"], "not available yet"),
+        (["--site", "nowhere.yaml"], "nowhere.yaml"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--size", "3"], "--size 3: Input should be greater"),
         (["--images", "13"], "13 images asked for, 12 usable ones found"),

@@ -147,7 +147,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder whose run was stopped after two of its three chunks."""
     data = plain_folder(tmp_path / "images", per_class=30)
     with monkeypatch.context() as patch:
-        patch.setattr("weather_hpc.preprocess.stage.make_backend", lambda name: DiesAfterTwo())
+        patch.setattr("weather_hpc.preprocess.stage.make_backend", lambda *_: DiesAfterTwo())
         with pytest.raises(FailedError, match="was lost"):
             run(data, tmp_path / "run")
     record = read_record(tmp_path / "run" / "record.json")

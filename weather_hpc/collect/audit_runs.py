@@ -37,7 +37,8 @@ def audit_run(run: Run) -> Iterator[Finding]:
     if restarts > 0:
         yield _finding(
             run, Severity.WARNING, Code.RESTARTED,
-            f"stopped and resumed {restarts} times; its time may hold work done twice",
+            f"stopped and resumed, or a worker of it lost, {restarts} times; "
+            "its time may hold work done twice",
         )  # fmt: skip
 
 

@@ -1,9 +1,19 @@
 """RunSpec -> the command that carries it out, as an argument list."""
 
+from pathlib import Path
+
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.slurm_site import WithoutCuda
-from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage, Strategy, TrainTask
+from weather_hpc.study.spec import (
+    Backend,
+    Device,
+    PreprocessTask,
+    RunSpec,
+    Stage,
+    Strategy,
+    TrainTask,
+)
 
 
 def stage_command(
@@ -12,18 +22,22 @@ def stage_command(
     paths: StudyPaths,
     python: str,
     without_cuda: WithoutCuda = WithoutCuda.SKIP,
+    site_file: Path | None = None,
 ) -> list[str]:
     """The argument list that runs ``spec``, on each of its nodes, with files under ``paths``.
 
     DDP and model parallelism are started by torchrun, also with one rank, so that every world
     size carries the same cost of being launched. ``without_cuda``: what a run that asks for
-    CUDA does where torch finds none.
+    CUDA does where torch finds none. ``site_file``: what a run that submits jobs of its own reads
+    the site from.
     """
     run_dir = str(paths.run(spec.run_id).root)
     if isinstance(spec.task, PreprocessTask):
         flags = _preprocess_flags(spec, spec.task)
         if spec.stage is Stage.PREPARE:
             flags["--out"] = str(paths.store(plan.store_name))
+        if site_file is not None and submits_workers(spec):
+            flags["--site"] = str(site_file)
         argv = [python, "-m", "weather_hpc.preprocess"]
     else:
         flags = _train_flags(spec.task)
@@ -41,6 +55,12 @@ def stage_command(
     if spec.stage is Stage.TRAIN:
         argv.append("--resume")
     return argv
+
+
+def submits_workers(spec: RunSpec) -> bool:
+    """Whether the run's workers are jobs of their own."""
+    task = spec.task
+    return isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
 
 
 def needs_cuda(task: TrainTask) -> bool:

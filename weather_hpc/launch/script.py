@@ -6,13 +6,13 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
-from weather_hpc.launch.command import stage_command
+from weather_hpc.launch.command import stage_command, submits_workers
 from weather_hpc.launch.environment import run_environment
 from weather_hpc.paths import RunPaths, StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
-from weather_hpc.study.spec import Backend, PreprocessTask, Resources, RunSpec
+from weather_hpc.study.spec import Resources, RunSpec
 
 FIRST_PORT, PORTS = 10000, 20000
 """Where ranks of several nodes meet: below the ports that Linux hands to clients."""
@@ -117,7 +117,8 @@ def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SitePro
     It passes the warning before the time limit on as a file that training looks for, and goes
     back to the queue when training has stopped for that.
     """
-    argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda)
+    site_file = paths.run(spec.run_id).site
+    argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda, site_file)
     head = _head(spec, paths, site, "runs inside a Slurm job")
     return f"{head}\n{supervised(spec, argv, site.slurm)}"
 
@@ -171,7 +172,7 @@ def _srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
 
     A run that submits its own workers stays outside: what it starts is no step of this job.
     """
-    if isinstance(spec.task, PreprocessTask) and spec.task.backend is Backend.DASK_JOBQUEUE:
+    if submits_workers(spec):
         return []
     asked = spec.resources
     argv = [

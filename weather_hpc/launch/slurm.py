@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import write_text
+from weather_hpc.files import write_json, write_text
 from weather_hpc.launch import cluster as slurm_cluster
 from weather_hpc.launch import ledger, watch
 from weather_hpc.launch.accounting import poll, submitted
+from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.ledger import Submission
 from weather_hpc.launch.lookup import find, open_jobs, settle
@@ -190,7 +191,10 @@ class SlurmExecutor:
     def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
         """Make the runs' folders ready and write the script of each."""
         for spec in specs:
-            make_ready(self.paths.run(spec.run_id), spec)
+            run = self.paths.run(spec.run_id)
+            make_ready(run, spec)
+            if submits_workers(spec):
+                write_json(run.site, site.model_dump(mode="json", exclude_none=True))
             script = slurm_run_script(self.plan, spec, self.paths, site)
             write_text(self.paths.script(spec.run_id), script)
 

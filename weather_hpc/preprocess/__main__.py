@@ -27,13 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.paths import RunPaths
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.records.writer import RunWriter
+    from weather_hpc.study.site import load_site
 
     if args.out is None and args.run_dir is None:
         raise UserError("--out is missing: where is the store to go?")
-    task = _task(args)
+    task, site = _task(args), load_site(args.site)
     with RunWriter(_spec(args, task), args.run_dir) as writer:
         out = args.out or RunPaths(args.run_dir).store
-        record = preprocess(task, args.data, out, writer, seed=args.seed, discard=args.discard)
+        record = preprocess(
+            task, args.data, out, writer, seed=args.seed, discard=args.discard, site=site
+        )
     if args.json:
         cli.print_json(_summary(record, None if args.discard else out))
     else:
@@ -47,8 +50,10 @@ def _parser() -> cli.Parser:
     add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
     add("--backend", default="sequential", metavar="NAME",
-        help="sequential, multiprocessing or dask")  # fmt: skip
+        help="sequential, multiprocessing, dask or dask-jobqueue")  # fmt: skip
     add("--workers", type=int, default=1, metavar="N", help="worker processes")
+    add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: how dask-jobqueue "
+        "asks for its workers (default: as the cluster does)")  # fmt: skip
     add("--size", type=int, default=256, metavar="PIXELS", help="height and width stored")
     add(
         "--images", type=int, metavar="N", help="use N images, classes in proportion (default: all)"
@@ -84,7 +89,8 @@ def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
     """The launcher's spec where it left one in the run folder, else one made from the flags."""
     from weather_hpc.dataset.names import printable
     from weather_hpc.records.writer import read_spec
-    from weather_hpc.study.spec import Resources, RunSpec, Stage
+    from weather_hpc.study.plan import preprocess_resources
+    from weather_hpc.study.spec import RunSpec, Stage
 
     spec = read_spec(args.run_dir)
     if spec is None:
@@ -92,7 +98,7 @@ def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
             study="adhoc",
             stage=Stage.PREPROCESS,
             task=task,
-            resources=Resources(cpus_per_node=task.workers),
+            resources=preprocess_resources(task),
             data=printable(str(args.data.absolute())),
         )
     if spec.task != task:

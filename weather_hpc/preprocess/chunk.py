@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from weather_hpc.dataset.partial import Finished
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.errors import FailedError
+from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import RankInfo
 
 ONE_THREAD = dict.fromkeys(
@@ -51,6 +51,8 @@ class ChunkResult:
     pid: int
     host: str
     memory_peak_mb: float | None
+    rank: int | None = None
+    """The worker's number, where another may have taken the place of one that was lost."""
 
 
 def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
@@ -78,9 +80,7 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}") from None
     finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
-    return ChunkResult(
-        finished, len(chunk.paths), os.getpid(), socket.gethostname(), memory_peak_mb()
-    )
+    return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 
 
 def introduce(rank: int = 0) -> RankInfo:
@@ -93,7 +93,7 @@ def introduce(rank: int = 0) -> RankInfo:
     Image.init()  # else the first image of each worker pays for loading Pillow's formats
     return RankInfo(
         rank=rank,
-        host=socket.gethostname(),
+        host=node_name(),
         pid=os.getpid(),
         device="cpu",
         cpus=sorted(os.sched_getaffinity(0)),

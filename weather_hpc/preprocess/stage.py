@@ -21,12 +21,14 @@ from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends import make_backend
-from weather_hpc.preprocess.backends.base import Backend
+from weather_hpc.preprocess.backends.base import Backend, Context
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, memory_peak_mb
 from weather_hpc.preprocess.decode import METHOD
 from weather_hpc.records.clock import ForeignLoad, since_process_start
 from weather_hpc.records.record import Actual, RankInfo, RunRecord
 from weather_hpc.records.writer import RunWriter
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import Backend as BackendName
 from weather_hpc.study.spec import PreprocessTask
 
 
@@ -38,15 +40,19 @@ def preprocess(
     *,
     seed: int = 0,
     discard: bool = False,
+    site: SiteProfile | None = None,
 ) -> RunRecord:
     """Pack the images under ``data`` into a store at ``out``; the record of how it went.
 
     A complete store of the same contents is used as it is, and what a killed run left is
     finished; neither is timed. ``discard`` is for measuring: it always begins anew and removes
-    the store at the end. ``seed`` chooses the subset and the split. Raises UserError for bad
-    input and FailedError where a worker is lost.
+    the store at the end. ``seed`` chooses the subset and the split. ``site`` says how workers
+    that are jobs of their own are asked for. Raises UserError for bad input and FailedError
+    where a worker is lost, or all of those that can be replaced.
     """
-    backend = make_backend(task.backend)
+    elsewhere = task.backend is BackendName.DASK_JOBQUEUE
+    context = Context(site or SiteProfile(), out.parent.absolute(), writer) if elsewhere else None
+    backend = make_backend(task.backend, context)
     catalogue = scan(data)
     if task.images is not None:
         catalogue = catalogue.subset(task.images, seed)
@@ -71,12 +77,15 @@ def _pack(
 ) -> Store:
     """Make the missing chunks and commit; fills in times, workers and usage."""
     record = writer.record
-    _warn_of_few_cpus(task.workers)
+    here = task.backend is not BackendName.DASK_JOBQUEUE
+    if here:
+        _warn_of_few_cpus(task.workers)
     already = len(partial.finished)
     chunks = _plan(partial)
     ranks = backend.start(task.workers)
-    record.phases.startup = since_process_start()
-    writer.event("workers_up", workers=len(ranks), process_s=record.phases.startup)
+    standing = since_process_start()
+    record.phases.startup = standing - (record.phases.queue or 0.0)
+    writer.event("workers_up", workers=len(ranks), process_s=standing)
     others = ForeignLoad()
     results = []
     images = sum(len(chunk.paths) for chunk in chunks)
@@ -89,7 +98,7 @@ def _pack(
         computed = time.perf_counter()
         store = partial.commit()
         committed = time.perf_counter()
-    record.usage.foreign_cpu_percent = others.percent()
+    record.usage.foreign_cpu_percent = others.percent() if here else None
     record.actual = _actual(ranks, results)
     peaks = [rank.memory_peak_mb for rank in record.actual.ranks] + [memory_peak_mb()]
     record.usage.host_memory_peak_mb = max((peak for peak in peaks if peak), default=None)
@@ -124,11 +133,23 @@ def _target(partial: PartialStore) -> Target:
 
 
 def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual:
-    """The workers as they introduced themselves, with what each did."""
+    """The workers as they introduced themselves, with what each did.
+
+    A worker that took the place of a lost one comes after them, under the same rank.
+    """
+    ranks = list(ranks)
+    known = {(rank.host, rank.pid) for rank in ranks}
     images: Counter[tuple[str, int]] = Counter()
     peak: dict[tuple[str, int], float | None] = {}
     for result in results:
         worker = (result.host, result.pid)
+        if worker not in known and result.rank is not None:
+            known.add(worker)
+            ranks.append(
+                RankInfo(
+                    rank=result.rank, host=result.host, pid=result.pid, device="cpu", threads=1
+                )
+            )
         images[worker] += result.images
         peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
     ranks = [
@@ -142,7 +163,7 @@ def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual
     ]
     return Actual(
         nodes=len({rank.host for rank in ranks}),
-        world_size=len(ranks),
+        world_size=len({rank.rank for rank in ranks}),
         device="cpu",
         ranks=ranks,
     )

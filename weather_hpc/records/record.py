@@ -122,7 +122,9 @@ class Provenance(Part):
     packages: dict[str, str] = Field(default={}, description="versions of what was used")
     environment: dict[str, str] = Field(default={}, description="thread and allocator settings")
     slurm: dict[str, str] = Field(default={}, description="SLURM_* ids and node list")
-    restarts: int = Field(0, description="how often the run was stopped and resumed")
+    restarts: int = Field(
+        0, description="how often the run was stopped and resumed, or a worker lost"
+    )
 
 
 class RunRecord(Part):

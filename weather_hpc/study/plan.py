@@ -54,7 +54,7 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
     """
     prepare = _prepare(study, data, prepare_workers) if study.train else None
     preprocess = [
-        (Stage.PREPROCESS, task, Resources(cpus_per_node=task.workers))
+        (Stage.PREPROCESS, task, preprocess_resources(task))
         for grid in study.preprocess
         for task in _preprocess(study, grid)
     ]
@@ -71,6 +71,12 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
     ]
     unique = {spec.run_id: spec for spec in runs}
     return Plan(study.name, data, prepare, tuple(unique.values()))
+
+
+def preprocess_resources(task: PreprocessTask) -> Resources:
+    """A CPU for each worker; one for a run whose workers are jobs of their own."""
+    own_jobs = task.backend is Backend.DASK_JOBQUEUE
+    return Resources(cpus_per_node=1 if own_jobs else task.workers)
 
 
 def _prepare(study: StudyConfig, data: str, workers: int) -> RunSpec:

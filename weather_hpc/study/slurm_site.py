@@ -70,6 +70,15 @@ class SlurmSite(Section):
     )
     warning_s: Count = Field(120, description="notice before the time limit, s: to checkpoint in")
     interface: Word | None = Field(None, description="network interface between nodes, such as ib0")
+    dask_time_limit_min: Count | None = Field(
+        None, description="time limit of a Dask worker's job, minutes; null: as the run's"
+    )
+    dask_memory_mb: Count | None = Field(
+        None, description="memory of a Dask worker's job, MB; null: one CPU's mem_per_cpu_mb"
+    )
+    dask_wait_s: Count = Field(
+        600, description="how long Dask waits for all its workers' jobs to start, s"
+    )
     cpu_bind: Word | None = Field(None, description="srun's --cpu-bind, such as cores")
     srun_options: list[Option] = Field(default=[], description="more options of srun")
     extra_directives: list[Option] = Field(default=[], description="more #SBATCH lines")

@@ -1,14 +1,28 @@
 """What the stage that times them asks of every backend."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.records.record import RankInfo
+from weather_hpc.records.writer import RunWriter
+from weather_hpc.study.site import SiteProfile
 
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to stand."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a backend whose workers are elsewhere knows of the run."""
+
+    site: SiteProfile
+    folder: Path
+    """The store's folder, which all nodes see."""
+    writer: RunWriter
 
 
 class Backend(Protocol):

@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
 from weather_hpc.preprocess.chunk import (
@@ -30,6 +32,9 @@ SETTINGS = {
 
 # The scheduler's HTTP server cannot be left out. By itself it takes the one port 8787, which a
 # second run on the node finds taken, and listens to the whole network.
+LOOK_S = 1.0
+"""How often a cluster that may lose workers is looked after."""
+
 QUIET_SCHEDULER = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
@@ -67,14 +72,40 @@ class DaskBackend:
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each as one task."""
-        futures = [self._client.submit(pack_chunk, target, chunk, pure=False) for chunk in chunks]
-        try:
-            done = as_completed(futures, loop=self._client.loop, with_results=True)
-            for _, result in done:
-                yield result
-        except KilledWorker:
-            raise worker_lost("killed, or out of memory") from None
+        return results(self._client, pack_chunk, target, chunks)
 
     def close(self) -> None:
         """Close client and cluster, and wait for the processes' end."""
         self._open.close()
+
+
+def results(
+    client: Client,
+    pack: Callable[[Target, Chunk], ChunkResult],
+    target: Target,
+    chunks: Sequence[Chunk],
+    look: Callable[[], None] | None = None,
+) -> Iterator[ChunkResult]:
+    """``pack`` each of ``chunks`` as one task of ``client``; what comes back, as it comes.
+
+    A result that was given out is forgotten: Dask would make it again if its worker were lost.
+    ``look``, where given, is called at least every :data:`LOOK_S`, and may raise.
+    """
+    done: SimpleQueue[Future] = SimpleQueue()
+    for chunk in chunks:
+        client.submit(pack, target, chunk, pure=False).add_done_callback(done.put)
+    waiting, next_look = len(chunks), time.monotonic() + LOOK_S
+    while waiting:
+        pause = None if look is None else max(0.0, next_look - time.monotonic())
+        try:
+            result: ChunkResult | None = done.get(timeout=pause).result()
+        except Empty:
+            result = None
+        except KilledWorker:
+            raise worker_lost("killed, or out of memory") from None
+        if look is not None and time.monotonic() >= next_look:
+            look()
+            next_look = time.monotonic() + LOOK_S
+        if result is not None:
+            waiting -= 1
+            yield result

@@ -1,0 +1,256 @@
+"""Dask workers that are jobs of a real Slurm: packing, losing workers, leaving nothing behind."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from tests.integration.conftest import Slurm
+from weather_hpc.dataset.catalogue import scan
+from weather_hpc.dataset.store import Store
+from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.records.record import RunRecord, read_record
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
+T = TypeVar("T")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Packing:
+    """A preprocessing with two workers, each a job, in a folder with an odd name."""
+
+    slurm: Slurm
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def command(self) -> list[str]:
+        flags = ["--backend", "dask-jobqueue", "--workers", "2", "--size", "32"]
+        return [sys.executable, "-m", "weather_hpc.preprocess", "--data", str(self.data),
+                "--run-dir", str(self.run), "--site", str(self.folder / "site.yaml"),
+                *flags]  # fmt: skip
+
+    def site(self, *setup: str, **slurm: Any) -> None:
+        site = {"setup": setup, "slurm": {"interface": "lo", **slurm}}
+        (self.folder / "site.yaml").write_text(json.dumps(site))
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator["subprocess.Popen[str]"]:
+        with subprocess.Popen(
+            self.command, env=self.slurm.env, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+        ) as driver:
+            try:
+                yield driver
+            finally:
+                driver.kill()
+
+    @contextlib.contextmanager
+    def held_up(self) -> Iterator["tuple[subprocess.Popen[str], list[psutil.Process]]"]:
+        """Within the block a worker is in the middle of a chunk; which one, comes first.
+
+        After the catalogue has seen all images, a pipe that says nothing takes one's place: the
+        worker waits in it, until it is killed.
+        """
+        image = self.data / scan(self.data).items[0].path
+        whole = image.with_suffix(".whole")
+        with self.going_on() as driver:
+            until(lambda: "catalogue" in self.events())
+            image.rename(whole)
+            os.mkfifo(image)
+            writing = until(lambda: opened(image))
+            try:
+                whole.replace(image)  # whoever comes next finds the image again
+                workers = self.workers()
+                yield driver, sorted(workers, key=lambda worker: not reads_a_pipe(worker, image))
+            finally:
+                os.close(writing)
+
+    def events(self) -> dict[str, dict[str, Any]]:
+        """The last event of each name."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.run / "events.jsonl").read_text().splitlines()
+            return {event["event"]: event for event in map(json.loads, lines)}
+        return {}
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers' processes, known by the name of their job."""
+        job_name = self.events()["workers_queued"]["job_name"]
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(word.startswith(f"{job_name}-") for word in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def record(self) -> RunRecord:
+        return read_record(self.run / "record.json")
+
+    def jobs(self) -> str:
+        return self.slurm.run(["squeue", "--noheader"]).stdout
+
+    def nothing_is_left(self) -> None:
+        until(lambda: not self.jobs())
+        assert [path.name for path in self.run.iterdir() if path.name.startswith(".")] == []
+
+
+def opened(pipe: Path) -> int | None:
+    """The pipe's end to write to, once somebody reads from it."""
+    with contextlib.suppress(OSError):
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
+def reads_a_pipe(process: psutil.Process, path: Path) -> bool:
+    """Whether the process has the pipe open that stood at ``path``."""
+    links = [link for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_fifo()]
+    return any(str(path) in str(link.readlink()) for link in links)
+
+
+def until(found: Callable[[], T | None], patience_s: float = 60) -> T:
+    deadline = time.monotonic() + patience_s
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture
+def packing(slurm: Slurm, tmp_path: Path) -> Packing:
+    folder = tmp_path / "it's 100% odd"
+    make_synthetic(folder / "images", 4)  # 44 images: two chunks
+    packing = Packing(slurm, folder)
+    packing.site()
+    return packing
+
+
+@pytest.fixture
+def checksum(packing: Packing) -> str:
+    """Of the store that the sequential backend makes."""
+    out = packing.folder / "sequential"
+    argv = [sys.executable, "-m", "weather_hpc.preprocess", "--data", str(packing.data)]
+    subprocess.run([*argv, "--out", str(out), "--size", "32"], cwd=REPOSITORY, check=True)
+    return Store.open(out).checksum
+
+
+def test_workers_on_the_cluster_make_the_same_store(packing: Packing, checksum: str) -> None:
+    done = packing.slurm.run(packing.command, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    record = packing.record()
+    assert record.quality.store_checksum == checksum
+    assert record.actual.world_size == 2
+    assert {rank.host for rank in record.actual.ranks} <= {"node1", "node2"}
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 44
+    assert record.provenance.restarts == 0
+    assert record.phases.queue is not None
+    assert record.phases.startup is not None
+    packing.nothing_is_left()
+
+
+def test_what_a_killed_worker_was_at_is_done_again(packing: Packing, checksum: str) -> None:
+    with packing.held_up() as (driver, workers):
+        assert len(workers) == 2
+        workers[0].kill()
+        assert driver.wait(60) == 0
+    record = packing.record()
+    assert record.quality.store_checksum == checksum
+    assert (record.status, record.counts.images, record.counts.quarantined) == ("ok", 44, 0)
+    assert record.actual.world_size == 2
+    assert record.provenance.restarts == 1
+    assert packing.events()["worker_lost"]["left"] == 1
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 44
+    assert Store.open(packing.run / "store").verify() == []
+    packing.nothing_is_left()
+
+
+def test_all_workers_are_replaced(packing: Packing, checksum: str) -> None:
+    with packing.held_up() as (driver, workers):
+        for worker in workers:
+            worker.kill()
+        assert driver.wait(60) == 0
+    record = packing.record()
+    assert record.quality.store_checksum == checksum
+    assert record.provenance.restarts == 2
+    # one did the chunk that was held up; it is told of, under the rank of the one it replaced
+    assert {rank.rank for rank in record.actual.ranks} == {0, 1}
+    assert sum(rank.images or 0 for rank in record.actual.ranks) == 44
+    packing.nothing_is_left()
+
+
+def test_no_worker_left_and_none_coming_ends_the_run_which_can_go_on(
+    packing: Packing, checksum: str
+) -> None:
+    packing.site(dask_wait_s=4)
+    try:
+        with packing.held_up() as (driver, workers):
+            partition(packing.slurm, "DOWN")
+            for worker in workers:
+                worker.kill()
+            assert driver.wait(60) == 1
+            assert driver.stderr is not None
+            said = driver.stderr.read()
+    finally:
+        partition(packing.slurm, "UP")
+    assert "none is left, and none came within 4 s" in said
+    assert said.count("\n") == 1
+    assert packing.record().status == "failed"
+    until(lambda: not packing.jobs())
+    packing.site("echo set-up failed >&2", "exit 3")
+    done = packing.slurm.run(packing.command, cwd=REPOSITORY)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "0 of 2 workers came up: jobs ended early; their logs: " in done.stderr
+    logs = Path(done.stderr.strip().split("logs: ")[1])
+    assert {log.read_text() for log in logs.glob("*.log")} == {"set-up failed\n"}
+
+    packing.site()
+    assert packing.slurm.run(packing.command, cwd=REPOSITORY).returncode == 0
+    assert packing.record().quality.store_checksum == checksum
+
+
+def partition(slurm: Slurm, state: str) -> None:
+    done = slurm.run(["scontrol", "update", "PartitionName=cpu", f"State={state}"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stopped_run_leaves_no_jobs(packing: Packing) -> None:
+    with packing.held_up() as (driver, _):
+        driver.terminate()
+        assert driver.wait(60) == 130
+    assert packing.record().status == "cancelled"
+    until(lambda: not packing.jobs())
+
+
+@pytest.mark.parametrize(
+    ("site", "code", "message"),
+    [
+        ({"partition": "nope"}, 2, "sbatch refuses the workers' jobs: invalid partition"),
+        ({"dask_wait_s": 1, "extra_directives": ["--begin=now+1hour"]}, 1,
+         "0 of 2 workers came up within 1 s"),
+    ],
+)  # fmt: skip
+def test_workers_that_cannot_come_are_one_clear_error(
+    packing: Packing, site: dict[str, Any], code: int, message: str
+) -> None:
+    packing.site(**site)
+    done = packing.slurm.run(packing.command, cwd=REPOSITORY)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    until(lambda: not packing.jobs())

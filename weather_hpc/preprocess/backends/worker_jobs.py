@@ -1,0 +1,174 @@
+"""Dask workers as Slurm jobs: what they ask for, what their script says, how it is submitted."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dask_jobqueue.slurm import SLURMJob
+from distributed import Security
+from distributed.deploy.spec import ProcessInterface
+
+from weather_hpc.errors import UserError
+from weather_hpc.launch.environment import ALLOCATOR
+from weather_hpc.launch.sbatch import Shape, directives
+from weather_hpc.launch.script import quote
+from weather_hpc.launch.slurm_cli import Slurm, SlurmError, stderr_of
+from weather_hpc.preprocess.chunk import ONE_THREAD
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import Resources, Stage
+
+DEATH_TIMEOUT_S = 60
+"""A worker that finds no scheduler for so long ends, and its job with it."""
+
+PATIENCE_S = 60.0
+"""How long a controller may be away while workers are submitted or cancelled."""
+
+LIFETIME, STAGGER = 0.9, 0.05
+"""A worker retires at 90 ± 5 % of its job's time limit, before Slurm ends it in mid-chunk; not
+all at once, though they started together."""
+
+
+class WorkerJob(SLURMJob):  # type: ignore[misc]
+    """One worker's job. ``refused`` takes what sbatch says where it refuses one."""
+
+    def __init__(self, *args: Any, refused: list[str], security: Any = None, **options: Any):
+        # The files of ``security`` would go onto the worker's command line unquoted: the script
+        # hands them over in Dask's own variables instead.
+        del security
+        super().__init__(*args, **options)
+        self._refused = refused
+
+    @property
+    def worker_process_memory(self) -> str:
+        """No limit of Dask's own, as in the other backends; Slurm's holds."""
+        return "0"
+
+    async def start(self) -> None:
+        """Submit the job. A refusal is kept instead of raised: nobody would wait for it."""
+        try:
+            await super().start()
+        except SlurmError as error:
+            self._refused.append(str(error))
+            await ProcessInterface.start(self)
+
+    async def _submit_job(self, script_filename: str) -> str:
+        # with the clean environment and the patience of every other call of sbatch
+        return await asyncio.to_thread(Slurm(PATIENCE_S), "sbatch", script_filename)
+
+
+def write_certificate(folder: Path) -> Security:
+    """A key and certificate for this run alone, in files of ``folder`` that only we can read."""
+    try:
+        made = Security.temporary()
+    except ImportError as error:
+        raise UserError(f"backend dask-jobqueue: {error}") from None
+    files: dict[str, str] = {}
+    for kind, text in (("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
+        path = folder / f"{kind}.pem"
+        path.touch(mode=0o600)
+        path.write_text(text)
+        files |= {f"tls_{role}_{kind}": str(path) for role in ("client", "scheduler", "worker")}
+    ca_file = files["tls_worker_cert"]  # self-signed
+    return Security(require_encryption=True, tls_ca_file=ca_file, **files)
+
+
+def job_options(
+    site: SiteProfile, name: str, folder: Path, security: Security, time_limit_min: int
+) -> dict[str, Any]:
+    """The options of :class:`WorkerJob`: a job of one process with one thread.
+
+    Everything from the site becomes one word of a shell. ``folder`` takes the jobs' logs.
+    """
+    limit_min = site.slurm.dask_time_limit_min or time_limit_min
+    return {
+        "cores": 1,
+        "processes": 1,
+        "memory": "1GB",  # has to be given; what the site says is asked for
+        # a process that is killed ends its job; a nanny would start it anew, unseen
+        "nanny": False,
+        "python": quote(site.python),
+        "interface": None if site.slurm.interface is None else quote(site.slurm.interface),
+        "death_timeout": DEATH_TIMEOUT_S,
+        "worker_extra_args": [
+            f"--lifetime {limit_min * 60 * LIFETIME:.0f}s",
+            f"--lifetime-stagger {limit_min * 60 * STAGGER:.0f}s",
+            "--no-dashboard",
+            "--dashboard-address 127.0.0.1:0",
+        ],
+        "job_name": name,
+        "job_script_prologue": _prologue(site, security),
+        "job_directives_skip": ["#SBATCH"],  # its own: the site says what it wants
+        "job_extra_directives": [
+            quote(option) for option in _directives(site, name, folder, limit_min)
+        ],
+        "log_directory": None,
+        "shebang": "#!/usr/bin/env bash",
+    }
+
+
+def _directives(site: SiteProfile, name: str, folder: Path, limit_min: int) -> list[str]:
+    """What a job of a run asks for, less what is for runs alone."""
+    slurm = site.slurm.model_copy(
+        update={
+            "memory_mb": site.slurm.dask_memory_mb,
+            "mem_per_cpu_mb": None if site.slurm.dask_memory_mb else site.slurm.mem_per_cpu_mb,
+            "requeue": False,  # a lost worker is replaced: it would come back as one too many
+        }
+    )
+    asked = Resources(cpus_per_node=1, time_limit_min=limit_min)
+    shape = Shape(Stage.PREPROCESS, asked, slurm.partition_for(0))
+    log = f"{folder}/%j.log".replace("%", "%%").replace("%%j.log", "%j.log")
+    return [o for o in directives(shape, name, log, slurm) if not o.startswith("--signal=")]
+
+
+def _prologue(site: SiteProfile, security: Security) -> list[str]:
+    """The site's set-up, and an environment like the driver's: same threads, same allocator."""
+    tls = "DASK_DISTRIBUTED__COMM__TLS__"
+    variables = {
+        **ONE_THREAD,
+        **{name: os.environ[name] for name in ALLOCATOR if name in os.environ},
+        **site.environment,
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+        f"{tls}CA_FILE": security.tls_ca_file,
+        f"{tls}WORKER__CERT": security.tls_worker_cert,
+        f"{tls}WORKER__KEY": security.tls_worker_key,
+    }
+    return [
+        *(f"module load {quote(module)}" for module in site.modules),
+        *site.setup,
+        *(f"export {name}={quote(value)}" for name, value in variables.items()),
+    ]
+
+
+def test_submission(script: str, folder: Path) -> None:
+    """Ask sbatch whether it would take such a job. Raises UserError where it would not."""
+    path = folder / "worker.sbatch"
+    path.write_text(script)
+    try:
+        Slurm(PATIENCE_S).patiently(lambda: stderr_of("sbatch", "--test-only", str(path)))
+    except SlurmError as error:
+        raise UserError(f"sbatch refuses the workers' jobs: {error}") from None
+
+
+def in_queue(name: str) -> list[str]:
+    """State and reason of each job called ``name`` that waits or runs: ``PENDING Resources``."""
+    said = Slurm(PATIENCE_S)(
+        "squeue", "--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r"
+    )
+    return said.splitlines()
+
+
+def cancel(name: str) -> None:
+    """Cancel every job called ``name``, also one whose number never came back."""
+    Slurm(PATIENCE_S)("scancel", f"--name={name}")
+
+
+def tidy(folder: Path, keep_logs: bool) -> None:
+    """Remove ``folder``, or of it all but the jobs' logs, for people to read."""
+    if keep_logs and any(folder.glob("*.log")):
+        for path in (folder / "cert.pem", folder / "key.pem"):
+            path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
