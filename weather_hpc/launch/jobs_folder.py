@@ -6,7 +6,6 @@ python -m weather_hpc.launch.jobs_folder my_jobs/ --site my_cluster.yaml
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,18 +101,7 @@ def _study() -> "tuple[StudyConfig, Plan]":
             "train": [*study.train, two_nodes],
         }
     )
-    plan = make_plan(study, "")
-    return study, replace(plan, runs=tuple(map(_modest, plan.runs)))
-
-
-def _modest(spec: "RunSpec") -> "RunSpec":
-    """Where workers are jobs of their own, the job that waits for them needs one CPU."""
-    from weather_hpc.study.spec import Backend, PreprocessTask
-
-    if isinstance(spec.task, PreprocessTask) and spec.task.backend is Backend.DASK_JOBQUEUE:
-        asked = spec.resources.model_copy(update={"cpus_per_node": 1})
-        return spec.model_copy(update={"resources": asked})
-    return spec
+    return study, make_plan(study, "")
 
 
 if __name__ == "__main__":
