@@ -106,8 +106,14 @@ class Packing:
     def jobs(self) -> str:
         return self.slurm.run(["squeue", "--noheader"]).stdout
 
-    def nothing_is_left(self) -> None:
+    def no_job_is_left(self) -> None:
+        """Nor a process that Slurm has lost sight of."""
         until(lambda: not self.jobs())
+        if "workers_queued" in self.events():
+            until(lambda: not self.workers())
+
+    def nothing_is_left(self) -> None:
+        self.no_job_is_left()
         assert [path.name for path in self.run.iterdir() if path.name.startswith(".")] == []
 
 
@@ -211,7 +217,7 @@ def test_no_worker_left_and_none_coming_ends_the_run_which_can_go_on(
     assert "none is left, and none came within 4 s" in said
     assert said.count("\n") == 1
     assert packing.record().status == "failed"
-    until(lambda: not packing.jobs())
+    packing.no_job_is_left()
     packing.site("echo set-up failed >&2", "exit 3")
     done = packing.slurm.run(packing.command, cwd=REPOSITORY)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -234,7 +240,7 @@ def test_a_stopped_run_leaves_no_jobs(packing: Packing) -> None:
         driver.terminate()
         assert driver.wait(60) == 130
     assert packing.record().status == "cancelled"
-    until(lambda: not packing.jobs())
+    packing.no_job_is_left()
 
 
 @pytest.mark.parametrize(
@@ -253,4 +259,4 @@ def test_workers_that_cannot_come_are_one_clear_error(
     assert done.returncode == code
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
-    until(lambda: not packing.jobs())
+    packing.no_job_is_left()

@@ -91,18 +91,28 @@ def results(
     A result that was given out is forgotten: Dask would make it again if its worker were lost.
     ``look``, where given, is called at least every :data:`LOOK_S`, and may raise.
     """
-    done: SimpleQueue[Future] = SimpleQueue()
+    done: SimpleQueue[ChunkResult | Exception] = SimpleQueue()
+    result: ChunkResult | Exception | None
+
+    async def fetch(future: Future) -> None:
+        try:
+            done.put(await client.gather(future, asynchronous=True))
+        except Exception as error:
+            done.put(error)
+
     for chunk in chunks:
-        client.submit(pack, target, chunk, pure=False).add_done_callback(done.put)
+        client.loop.add_callback(fetch, client.submit(pack, target, chunk, pure=False))
     waiting, next_look = len(chunks), time.monotonic() + LOOK_S
     while waiting:
         pause = None if look is None else max(0.0, next_look - time.monotonic())
         try:
-            result: ChunkResult | None = done.get(timeout=pause).result()
+            result = done.get(timeout=pause)
         except Empty:
             result = None
-        except KilledWorker:
-            raise worker_lost("killed, or out of memory") from None
+        if isinstance(result, KilledWorker):
+            raise worker_lost("killed, or out of memory")
+        if isinstance(result, Exception):
+            raise result
         if look is not None and time.monotonic() >= next_look:
             look()
             next_look = time.monotonic() + LOOK_S

@@ -21,7 +21,7 @@ from typing import Any
 
 import dask
 from dask_jobqueue import SLURMCluster
-from distributed import Client, Worker, get_worker
+from distributed import Client, Worker, WorkerPlugin, get_worker
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.slurm_cli import SlurmError, unavailable
@@ -73,9 +73,13 @@ class DaskJobqueueBackend:
         self._folder = Path(tempfile.mkdtemp(prefix=".dask-", dir=self._context.folder))
         self._open.callback(lambda: worker_jobs.tidy(self._folder, self._keep_logs))
         self._workers = workers
-        self._cluster = self._make_cluster()
+        try:
+            self._cluster = self._make_cluster()
+        except RuntimeError as error:  # such as an interface that is not there
+            raise UserError(f"backend dask-jobqueue: {error}") from None
         worker_jobs.test_submission(self._cluster.job_script(), self._folder)
         self._client = enter(Client(self._cluster, set_as_default=False))
+        self._client.register_plugin(_EndAtOnce())
         submitted = time.monotonic()
         self._cluster.scale(workers)
         self._wait_for_all()
@@ -157,13 +161,7 @@ class DaskJobqueueBackend:
 
     def _introductions(self, submitted: float) -> list[RankInfo]:
         """Who the workers are; notes how long the last of them waited in the queue."""
-        try:
-            came = self._client.run(_introduce)
-        except ImportError as error:
-            self._keep_logs = True
-            raise FailedError(
-                f"a worker could not load weather_hpc ({error}); it ran {self._context.site.python}"
-            ) from None
+        came = self._client.run(_introduce)
         # from ages, not from times of day: nodes' clocks differ
         youngest = min(age for _, age in came.values())
         waited = max(0.0, time.monotonic() - submitted - youngest)
@@ -191,6 +189,17 @@ class DaskJobqueueBackend:
             raise worker_lost(
                 f"none is left, and none came within {self._slurm.dask_wait_s} s{refused}"
             )
+
+
+class _EndAtOnce(WorkerPlugin):  # type: ignore[misc]
+    """A worker that is told to end does so: it holds nothing.
+
+    Dask would tidy up first, and hangs where the scheduler closes the worker in that moment.
+    """
+
+    def setup(self, worker: Worker) -> None:
+        """On each worker, in its main thread, before its first chunk."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

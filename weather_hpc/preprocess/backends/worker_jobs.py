@@ -88,7 +88,8 @@ def job_options(
         "memory": "1GB",  # has to be given; what the site says is asked for
         # a process that is killed ends its job; a nanny would start it anew, unseen
         "nanny": False,
-        "python": quote(site.python),
+        # the batch process itself, so that Slurm knows what to end
+        "python": f"exec {quote(site.python)}",
         "interface": None if site.slurm.interface is None else quote(site.slurm.interface),
         "death_timeout": DEATH_TIMEOUT_S,
         "worker_extra_args": [
