@@ -77,7 +77,7 @@ class DaskJobqueueBackend:
             self._cluster = self._make_cluster()
         except RuntimeError as error:  # such as an interface that is not there
             raise UserError(f"backend dask-jobqueue: {error}") from None
-        worker_jobs.test_submission(self._cluster.job_script(), self._folder)
+        worker_jobs.check_submission(self._cluster.job_script(), self._folder)
         self._client = enter(Client(self._cluster, set_as_default=False))
         self._client.register_plugin(_EndAtOnce())
         submitted = time.monotonic()

@@ -10,7 +10,7 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed import Security
 from distributed.deploy.spec import ProcessInterface
 
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.launch.sbatch import Shape, directives
 from weather_hpc.launch.script import quote
@@ -143,7 +143,7 @@ def _prologue(site: SiteProfile, security: Security) -> list[str]:
     ]
 
 
-def test_submission(script: str, folder: Path) -> None:
+def check_submission(script: str, folder: Path) -> None:
     """Ask sbatch whether it would take such a job. Raises UserError where it would not."""
     path = folder / "worker.sbatch"
     path.write_text(script)
@@ -155,10 +155,11 @@ def test_submission(script: str, folder: Path) -> None:
 
 def in_queue(name: str) -> list[str]:
     """State and reason of each job called ``name`` that waits or runs: ``PENDING Resources``."""
-    said = Slurm(PATIENCE_S)(
-        "squeue", "--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r"
-    )
-    return said.splitlines()
+    asked = ("--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r")
+    try:
+        return Slurm(PATIENCE_S)("squeue", *asked).splitlines()
+    except SlurmError as error:
+        raise FailedError(f"the workers' jobs cannot be followed: {error}") from None
 
 
 def cancel(name: str) -> None:
