@@ -123,8 +123,6 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
             _sbatch_head(asked, f"collects study {study} once all its jobs have ended"),
             *(f"module load {quote(module)}" for module in site.modules),
             *site.setup,
-            # the last jobs' accounting first: it is what status asks for and writes down
-            f"{quote(site.python)} -m weather_hpc.sweep status --results {root}",
             f"exec {quote(site.python)} -m weather_hpc.collect {root}",
             "",
         ]

@@ -4,7 +4,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
@@ -29,6 +28,7 @@ from weather_hpc.launch.slurm_cli import Slurm, SlurmAwayError, SlurmError, once
 from weather_hpc.launch.state import State
 from weather_hpc.launch.watch import standings
 from weather_hpc.paths import StudyPaths
+from weather_hpc.records.provenance import utc_now
 from weather_hpc.records.record import Status
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -105,7 +105,7 @@ class SlurmExecutor:
             return [*open_ids, *waiting]
         token = ledger.new_token()
         text = collect_script(self.plan.study, token, self.paths, self.site)
-        entry = Submission(token, job_name(self.plan.study, token), "collect", [], now())
+        entry = Submission(token, job_name(self.plan.study, token), "collect", [], utc_now())
         after = f"--dependency=afterany:{':'.join(map(str, open_ids))}"
         return [*open_ids, self._submit(entry, text, [after])]
 
@@ -202,7 +202,7 @@ class SlurmExecutor:
         """A new entry of the ledger for an array of ``specs``."""
         token = ledger.new_token()
         name = job_name(self.plan.study, token)
-        return Submission(token, name, shape.label, [spec.run_id for spec in specs], now())
+        return Submission(token, name, shape.label, [spec.run_id for spec in specs], utc_now())
 
     def _submit(self, entry: Submission, text: str, options: list[str]) -> int:
         """Submit the sbatch script ``text``; the job's id."""
@@ -240,8 +240,3 @@ def _job_id(printed: str) -> int:
     if not found:
         raise SlurmError(f"sbatch printed no job id but {printed.strip()[:200]!r}")
     return int(found[-1])
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -9,6 +9,7 @@ from pathlib import Path
 from weather_hpc.dataset.partial import Finished
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.errors import FailedError
+from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import RankInfo
 
@@ -99,17 +100,3 @@ def introduce(rank: int = 0) -> RankInfo:
         cpus=sorted(os.sched_getaffinity(0)),
         threads=1,
     )
-
-
-def memory_peak_mb() -> float | None:
-    """This process's peak resident memory in MB; null where the kernel does not tell.
-
-    Not from getrusage: what that says of a spawned process begins at its parent's size.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    return None

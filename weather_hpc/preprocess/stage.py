@@ -22,9 +22,10 @@ from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.backends.base import Backend, Context
-from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, memory_peak_mb
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decode import METHOD
 from weather_hpc.records.clock import ForeignLoad, since_process_start
+from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.record import Actual, RankInfo, RunRecord
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.site import SiteProfile

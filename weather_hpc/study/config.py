@@ -1,6 +1,5 @@
 """StudyConfig: what to measure, as ``hpc/studies/*.yaml`` says it."""
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -83,8 +82,3 @@ def load_study(name: str) -> StudyConfig:
     Raises :class:`~weather_hpc.errors.UserError` where there is none or it is not valid.
     """
     return load(shipped("studies", name), StudyConfig)
-
-
-def study_path(name: str) -> Path:
-    """The file that ``name`` stands for."""
-    return shipped("studies", name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from weather_hpc.dataset.store import Store
-from weather_hpc.preprocess.chunk import memory_peak_mb
+from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
 from weather_hpc.study.spec import TrainTask
