@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, Table
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, ScalingTable
 from weather_hpc.report.tables import write_table
 from weather_hpc.report.text import latex, markdown, significant
 
 HOSTILE = "a|b_c & 50% <b>$x$</b> #{~^\\}"
 
 
-def table_of(*rows: dict[str, Any]) -> Table:
+def table_of(*rows: dict[str, Any]) -> ScalingTable:
     blank = dict.fromkeys(PREPROCESS_COLUMNS)
-    return Table(
+    return ScalingTable(
         "preprocess", "Preprocessing", "What it means.", PREPROCESS_COLUMNS,
         [blank | row for row in rows], "workers", ["backend"],
     )  # fmt: skip

@@ -16,7 +16,7 @@ from weather_hpc.analysis.statistics import (
     median_interval,
     ratio_interval,
 )
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, Table, counted
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable, counted
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
@@ -32,7 +32,7 @@ _FIGURES = (
 )
 
 
-def preprocess_table(rows: Iterable[Row]) -> Table:
+def preprocess_table(rows: Iterable[Row]) -> ScalingTable:
     """Preprocessing by backend and workers; the baseline is ``sequential, 1 worker``."""
     groups = group_rows(row for row in rows if row.stage == Stage.PREPROCESS)
     order = list(map(str, Backend))
@@ -62,7 +62,7 @@ def preprocess_table(rows: Iterable[Row]) -> Table:
                 "note": group.note,
             }
         )
-    return Table(
+    return ScalingTable(
         name="preprocess",
         title="Preprocessing",
         caption=_FIGURES.format(low="time_s_low and time_s_high", worker="worker"),
@@ -73,7 +73,7 @@ def preprocess_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def training_table(rows: Iterable[Row]) -> Table:
+def training_table(rows: Iterable[Row]) -> ScalingTable:
     """Training by strategy, device, ranks and batch size.
 
     The baseline is strategy ``single`` on the same kind of device, with the same network, epochs,
@@ -124,7 +124,7 @@ def training_table(rows: Iterable[Row]) -> Table:
                 "note": group.note,
             }
         )
-    return Table(
+    return ScalingTable(
         name="training",
         title="Training",
         caption=_FIGURES.format(low="time_s_low and time_s_high", worker="rank")

@@ -19,15 +19,25 @@ TRAINING_COLUMNS = [
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one stage, in reading order. A missing value is None."""
+    """Rows in reading order, each with every column. A missing value is None."""
 
     name: str
-    """Of its files: ``preprocess`` or ``training``."""
+    """Of its files."""
     title: str
     caption: str
-    """What the columns mean, with the baseline."""
+    """What the columns mean."""
     columns: list[str]
     rows: list[dict[str, Any]]
+
+    def varying(self, columns: list[str]) -> list[str]:
+        """Those of ``columns`` in which rows differ."""
+        return [c for c in columns if len({str(row[c]) for row in self.rows}) > 1]
+
+
+@dataclass(frozen=True)
+class ScalingTable(Table):
+    """What each configuration of one stage took: ``preprocess`` or ``training``."""
+
     workers_column: str
     """The column that speedup is ideally equal to."""
     key: list[str]
@@ -41,10 +51,6 @@ class Table:
     def measured(self) -> list[dict[str, Any]]:
         """The rows that have a time."""
         return [row for row in self.rows if row["time_s"] is not None]
-
-    def varying(self, columns: list[str]) -> list[str]:
-        """Those of ``columns`` in which rows differ."""
-        return [c for c in columns if len({str(row[c]) for row in self.rows}) > 1]
 
     def label(self, row: dict[str, Any]) -> str:
         """``row``'s configuration in words, such as ``ddp on cpu, 2 ranks, batch 32``."""

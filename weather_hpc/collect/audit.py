@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.audit_runs import audit_run
 from weather_hpc.collect.duplicates import content_key
 from weather_hpc.collect.finding import Code, Finding, Severity
@@ -16,7 +16,9 @@ SUPERLINEAR_TOLERANCE = 0.05
 _ORDER = list(Severity)
 
 
-def audit(runs: Sequence[Run], rows: Sequence[Row], tables: Iterable[Table]) -> list[Finding]:
+def audit(
+    runs: Sequence[Run], rows: Sequence[Row], tables: Iterable[ScalingTable]
+) -> list[Finding]:
     """Every finding, errors first. ``rows`` are those of ``runs``."""
     found = [finding for run in runs for finding in audit_run(run)]
     found += _duplicates(runs)
@@ -45,7 +47,7 @@ def _duplicates(runs: Iterable[Run]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _superlinear(table: Table) -> Iterator[Finding]:
+def _superlinear(table: ScalingTable) -> Iterator[Finding]:
     for row in table.rows:
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
         if speedup is None:

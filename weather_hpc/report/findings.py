@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.finding import Finding, Severity
 from weather_hpc.report.text import significant
 
 
-def key_findings(tables: Sequence[Table], findings: Sequence[Finding]) -> list[str]:
+def key_findings(tables: Sequence[ScalingTable], findings: Sequence[Finding]) -> list[str]:
     """What to take home: the fastest and the best scaling configurations, and what to doubt."""
     sentences = [sentence for table in tables for sentence in _of_table(table)]
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
@@ -20,7 +20,7 @@ def key_findings(tables: Sequence[Table], findings: Sequence[Finding]) -> list[s
     return sentences
 
 
-def _of_table(table: Table) -> Iterator[str]:
+def _of_table(table: ScalingTable) -> Iterator[str]:
     """For each amount of work that is comparable: same study, network, image size, epochs."""
     work = [
         c for c in ("study", "scaling", "model", "image_size_px", "epochs") if c in table.columns
@@ -39,7 +39,7 @@ def _of_table(table: Table) -> Iterator[str]:
             yield _best(table, max(parallel, key=lambda row: row["speedup"]))
 
 
-def _fastest(table: Table, row: dict[str, Any], among: int) -> str:
+def _fastest(table: ScalingTable, row: dict[str, Any], among: int) -> str:
     return (
         f"{table.title} was fastest with {table.label(row)}: "
         f"{significant(row['images_per_s'])} images/s, {_time(row)} "
@@ -47,7 +47,7 @@ def _fastest(table: Table, row: dict[str, Any], among: int) -> str:
     )
 
 
-def _best(table: Table, row: dict[str, Any]) -> str:
+def _best(table: ScalingTable, row: dict[str, Any]) -> str:
     interval, doubt = "", ""
     if row["speedup_low"] is not None:
         interval = f" (95 % interval {row['speedup_low']:.2f} to {row['speedup_high']:.2f})"

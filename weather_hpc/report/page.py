@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.finding import Finding
 from weather_hpc.collect.row import Row
 from weather_hpc.files import write_text
@@ -34,7 +34,7 @@ class Cell:
 def write_page(
     path: Path,
     rows: Sequence[Row],
-    tables: Sequence[Table],
+    tables: Sequence[ScalingTable],
     findings: Sequence[Finding],
     plots: Sequence[Plot],
 ) -> None:

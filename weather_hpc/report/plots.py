@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc import cli
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.series import Series, by_batch, by_workers
 from weather_hpc.report.style import FAINT, LONGEST_LABEL, MOST_SERIES, RC, series_style
@@ -46,7 +46,7 @@ class _Figure:
     """Whether y, as x, goes in doublings: the ideal speedup is then a straight line."""
 
 
-def write_plots(folder: Path, tables: Sequence[Table]) -> list[Plot]:
+def write_plots(folder: Path, tables: Sequence[ScalingTable]) -> list[Plot]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
@@ -60,7 +60,7 @@ def write_plots(folder: Path, tables: Sequence[Table]) -> list[Plot]:
     return plots
 
 
-def _figures(table: Table) -> list[_Figure]:
+def _figures(table: ScalingTable) -> list[_Figure]:
     workers = "workers" if table.name == "preprocess" else "world size"
     baseline = "no configuration has a baseline to be compared with"
     figures = [
@@ -105,7 +105,7 @@ def _figures(table: Table) -> list[_Figure]:
     return figures
 
 
-def _several_batches(table: Table) -> list[Series]:
+def _several_batches(table: ScalingTable) -> list[Series]:
     return [series for series in by_batch(table) if len(series.points) > 1]
 
 

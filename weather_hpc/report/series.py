@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.table import Table, counted
+from weather_hpc.analysis.table import ScalingTable, counted
 
 Point = tuple[float, float, float | None, float | None]
 """x, y, and the low and high end of y's interval, where there is one."""
@@ -18,7 +18,7 @@ class Series:
     points: tuple[Point, ...]
 
 
-def by_workers(table: Table, column: str) -> list[Series]:
+def by_workers(table: ScalingTable, column: str) -> list[Series]:
     """``column`` against workers, one series per configuration apart from the workers.
 
     Where the series cannot be labelled apart by the table's key alone, the settings that vary are
@@ -28,18 +28,18 @@ def by_workers(table: Table, column: str) -> list[Series]:
     return _series(table, table.workers_column, column, keys)
 
 
-def by_batch(table: Table) -> list[Series]:
+def by_batch(table: ScalingTable) -> list[Series]:
     """Time against batch size per device, one series per strategy, device and ranks."""
     keys = ["strategy", "device", "world_size", *table.varying(_settings(table))]
     return _series(table, "batch_size_per_device", "time_s", keys)
 
 
-def _settings(table: Table) -> list[str]:
+def _settings(table: ScalingTable) -> list[str]:
     names = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px", "nodes"]
     return [name for name in names if name in table.columns]
 
 
-def _series(table: Table, x: str, y: str, keys: list[str]) -> list[Series]:
+def _series(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Series]:
     points: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
     for row in table.measured:
         if row[x] is None or row[y] is None:
@@ -52,7 +52,9 @@ def _series(table: Table, x: str, y: str, keys: list[str]) -> list[Series]:
     ]
 
 
-def _interval(table: Table, row: dict[str, Any], column: str) -> tuple[float | None, float | None]:
+def _interval(
+    table: ScalingTable, row: dict[str, Any], column: str
+) -> tuple[float | None, float | None]:
     if column == "efficiency":
         low, high = row["speedup_low"], row["speedup_high"]
         if low is None or high is None:
