@@ -8,6 +8,7 @@ import pytest
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.collect.audit import audit
+from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.read import read_runs
@@ -15,9 +16,9 @@ from weather_hpc.records.record import RunRecord
 
 
 def findings(root: Path) -> list[Finding]:
-    runs = read_runs(find_runs([root]))
-    rows = [run.row for run in runs]
-    return audit(runs, rows, [preprocess_table(rows), training_table(rows)])
+    readings = without_duplicates(list(read_runs(find_runs([root]))))
+    rows = [reading.row for reading in readings]
+    return audit(readings, [preprocess_table(rows), training_table(rows)])
 
 
 def codes(root: Path) -> set[str]:
@@ -153,6 +154,14 @@ def test_superlinear_without_intervals(tmp_path: Path, parallel: float, superlin
     leave(tmp_path, measured(preprocess_spec("sequential", 1), 10.0))
     leave(tmp_path, measured(preprocess_spec("multiprocessing", 2), parallel))
     assert ("superlinear" in codes(tmp_path)) is superlinear
+
+
+@pytest.mark.parametrize(("parallel", "severity"), [(2.6, "warning"), (2.4, "error")])
+def test_an_impossible_speedup(tmp_path: Path, parallel: float, severity: str) -> None:
+    leave(tmp_path, measured(preprocess_spec("sequential", 1), 10.0))
+    leave(tmp_path, measured(preprocess_spec("multiprocessing", 2), parallel))
+    (found,) = findings(tmp_path)
+    assert (found.code, found.severity) == ("superlinear", severity)
 
 
 @pytest.mark.parametrize(("slowest", "superlinear"), [(6.0, False), (4.9, True)])

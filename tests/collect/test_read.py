@@ -11,6 +11,7 @@ import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.collect import collect_study
+from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.inputs import exit_text
 from weather_hpc.collect.read import read_run, read_runs
@@ -177,8 +178,8 @@ def test_a_broken_spec_without_a_record(tmp_path: Path, text: str, message: str)
 def test_an_empty_run_folder_is_not_dropped(tmp_path: Path) -> None:
     (tmp_path / "runs" / "a").mkdir(parents=True)
     (run,) = read_runs(find_runs([tmp_path]))
-    assert run.run_id == "a"
-    assert "neither spec.json nor record.json" in (run.reject or "")
+    assert run.row.run_id == "a"
+    assert "neither spec.json nor record.json" in (run.row.reason or "")
 
 
 def test_the_unmeasured_stage_is_rejected_by_name(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_planned_runs_that_never_left_a_folder(tmp_path: Path) -> None:
     done, missing = preprocess_spec("sequential", 1), preprocess_spec("dask", 2)
     save_plan(StudyPaths(tmp_path), Plan("demo", "/images", None, (done, missing)))
     leave(tmp_path, measured(done, 1.0))
-    found = {run.run_id: run.reject for run in read_runs(find_runs([tmp_path]))}
+    found = {run.row.run_id: run.row.reason for run in read_runs(find_runs([tmp_path]))}
     assert found == {done.run_id: None, missing.run_id: "planned, never started"}
 
 
@@ -198,8 +199,8 @@ def test_a_broken_plan_is_told(tmp_path: Path) -> None:
     leave(tmp_path, measured(preprocess_spec("sequential", 1), 1.0))
     StudyPaths(tmp_path).plan.write_text("{")
     _, plan = read_runs(find_runs([tmp_path]))
-    assert plan.run_id == "plan.json"
-    assert "not a plan of this version" in (plan.reject or "")
+    assert plan.row.run_id == "plan.json"
+    assert "not a plan of this version" in (plan.row.reason or "")
 
 
 def test_a_run_counts_once(tmp_path: Path) -> None:
@@ -211,9 +212,10 @@ def test_a_run_counts_once(tmp_path: Path) -> None:
     again = measured(preprocess_spec("sequential", 1), 2.5)
     leave_all(tmp_path / "a", [record, copied, as_other])
     leave_all(tmp_path / "b", [again])
-    runs = read_runs(find_runs([tmp_path / "a", tmp_path / "b", tmp_path]))
-    assert len(runs) == 4
-    reasons = [run.reject for run in runs if run.reject]
+    found = find_runs([tmp_path / "a", tmp_path / "b", tmp_path])
+    rows = [reading.row for reading in without_duplicates(list(read_runs(found)))]
+    assert len(rows) == 4
+    reasons = [row.reason for row in rows if row.reason]
     assert len(reasons) == 2
     assert any("same content as" in reason for reason in reasons)
     assert any("the run_id is already that of" in reason for reason in reasons)

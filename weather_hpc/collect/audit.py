@@ -1,50 +1,40 @@
 """The audit: what looks wrong in the runs and between them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.audit_runs import audit_run
-from weather_hpc.collect.duplicates import content_key
 from weather_hpc.collect.finding import Code, Finding, Severity
+from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.row import Row, clean
-from weather_hpc.collect.run import Run
 
 SUPERLINEAR_TOLERANCE = 0.05
 """A speedup without an interval may exceed the number of workers by so much."""
 
+IMPOSSIBLE = 2.0
+"""Beyond so many times the workers no cache explains a speedup: a figure is wrong."""
+
 _ORDER = list(Severity)
 
 
-def audit(
-    runs: Sequence[Run], rows: Sequence[Row], tables: Iterable[ScalingTable]
-) -> list[Finding]:
-    """Every finding, errors first. ``rows`` are those of ``runs``."""
-    found = [finding for run in runs for finding in audit_run(run)]
-    found += _duplicates(runs)
+def audit(readings: Iterable[Reading], tables: Iterable[ScalingTable]) -> list[Finding]:
+    """Every finding, errors first: those of single runs and those between ``readings``."""
+    readings = list(readings)
+    rows = [reading.row for reading in readings]
+    found = [finding for reading in readings for finding in reading.findings]
     for table in tables:
         compared = [row for row in rows if row.table == table.name]
         found += _superlinear(table)
         found += _hardware(table.name, compared)
         found += _batches(table.name, compared)
     found += _stores(rows)
+    return in_order(found)
+
+
+def in_order(found: Iterable[Finding]) -> list[Finding]:
+    """``found``, each on one line, errors first."""
     found = [Finding(clean(f.source), f.severity, f.code, clean(f.message)) for f in found]
     return sorted(found, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
-
-
-def _duplicates(runs: Iterable[Run]) -> Iterator[Finding]:
-    first: dict[object, Run] = {}
-    for run in runs:
-        key = content_key(run)
-        original = run if key is None else first.setdefault(key, run)
-        if original is run or run.record is None:
-            continue
-        pids = [rank.pid for rank in run.record.actual.ranks]
-        yield Finding(
-            run.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
-            f"same start ({run.record.provenance.started_at}), pids {pids} and "
-            f"time_s ({run.record.time_s}) as {original.run_id} in {original.folder}",
-        )  # fmt: skip
 
 
 def _superlinear(table: ScalingTable) -> Iterator[Finding]:
@@ -57,10 +47,15 @@ def _superlinear(table: ScalingTable) -> Iterator[Finding]:
         else:
             beyond, interval = low > workers, f"95 % interval from {low:.2f}"
         if beyond:
+            impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
-                f"tables/{table.name}.csv", Severity.WARNING, Code.SUPERLINEAR,
+                f"tables/{table.name}.csv",
+                Severity.ERROR if impossible else Severity.WARNING,
+                Code.SUPERLINEAR,
                 f"{table.label(row)}: speedup {speedup:.2f} on {workers} workers ({interval}) "
-                f"against {row['baseline']}: is the baseline slower than it need be?",
+                f"against {row['baseline']}: "
+                + ("impossible: did both do the same work?" if impossible
+                   else "is the baseline slower than it need be?"),
             )  # fmt: skip
 
 

@@ -1,11 +1,16 @@
 """The scheduler's word on a run, as the launcher left it in ``slurm.json``."""
 
+import dataclasses
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weather_hpc.collect.inputs import read_json
+from weather_hpc.collect.plausible import LARGEST
+from weather_hpc.collect.row import Row, clean
 from weather_hpc.errors import UserError
+
+SECONDS_PER_HOUR = 3600
 
 
 class Job(BaseModel):
@@ -35,3 +40,28 @@ def read_job(path: Path) -> Job | None:
         return Job.model_validate(read_json(path))
     except (UserError, ValidationError):
         return None
+
+
+def with_job(row: Row, job: Job) -> Row:
+    """``row`` with what the scheduler knows better than the run itself."""
+    known = dataclasses.replace(
+        row,
+        slurm_job_id=clean(job.job_id),
+        slurm_state=clean(job.state),
+        slurm_source=clean(job.source),
+        slurm_node_list=None if job.node_list is None else clean(job.node_list),
+        slurm_elapsed_s=job.elapsed_s,
+        slurm_max_rss_mb=job.max_rss_mb,
+        nodes=job.nodes or row.nodes,
+        queue_s=row.queue_s if job.queue_s is None else job.queue_s,
+        restarts=max(job.restarts or 0, row.restarts or 0),
+    )
+    return with_node_hours(known)
+
+
+def with_node_hours(row: Row) -> Row:
+    """``row`` with its node-hours: of its job where the scheduler told it, else of its process."""
+    seconds = row.total_s if row.slurm_elapsed_s is None else row.slurm_elapsed_s
+    if row.nodes is None or seconds is None or row.nodes > LARGEST:
+        return row
+    return dataclasses.replace(row, node_hours=row.nodes * seconds / SECONDS_PER_HOUR)

@@ -1,12 +1,13 @@
 """Reading run folders. Whatever they hold, each becomes a Run; nothing is dropped silently."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from weather_hpc import cli
-from weather_hpc.collect.duplicates import without_duplicates
+from weather_hpc.collect.audit_runs import audit_run
 from weather_hpc.collect.find import Found
 from weather_hpc.collect.inputs import (
     check_size,
@@ -19,6 +20,7 @@ from weather_hpc.collect.inputs import (
 )
 from weather_hpc.collect.job import read_job
 from weather_hpc.collect.plausible import implausible
+from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.run import TABLES, Run
 from weather_hpc.errors import UserError
 from weather_hpc.paths import RunPaths, StudyPaths
@@ -27,17 +29,21 @@ from weather_hpc.study.plan_file import load_plan
 from weather_hpc.study.spec import RunSpec
 
 
-def read_runs(found: Found) -> list[Run]:
+def read_runs(found: Found) -> Iterator[Reading]:
     """Every run folder read, then the planned runs that never left a folder."""
-    runs = []
+    known: set[str] = set()
     with cli.progress("reading records", total=len(found.runs)) as advance:
         for folder in found.runs:
-            runs.append(read_run(folder))
+            run = read_run(folder)
+            known.add(run.run_id)
+            yield _reading(run)
             advance()
-    runs = without_duplicates(runs)
     for study in found.plans:
-        runs += _never_started(study, {run.run_id for run in runs})
-    return runs
+        yield from map(_reading, _never_started(study, known))
+
+
+def _reading(run: Run) -> Reading:
+    return Reading(run.row, tuple(audit_run(run)), run.content)
 
 
 def read_run(folder: Path) -> Run:

@@ -1,18 +1,16 @@
 """Run: what one run folder holds, and the row that is made of it."""
 
-import dataclasses
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.collect.job import Job
-from weather_hpc.collect.plausible import LARGEST
+from weather_hpc.collect.job import Job, with_job, with_node_hours
 from weather_hpc.collect.row import Row, clean
 from weather_hpc.files import short_hash
 from weather_hpc.records.record import RunRecord, Status
 from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
 
-SECONDS_PER_HOUR = 3600
 TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
 
 
@@ -48,11 +46,24 @@ class Run:
             values |= _asked(spec)
         if record is not None:
             values |= _measured(record, values.get("device"))
-        if self.job is not None:
-            values |= _scheduled(self.job, values)
-        values["node_hours"] = _node_hours(values)
         values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
-        return Row(**values)
+        row = Row(**values)
+        return with_node_hours(row) if self.job is None else with_job(row, self.job)
+
+    @property
+    def content(self) -> Hashable | None:
+        """What two different runs cannot share: start, processes and times.
+
+        Needs a measured time and the processes or the start: a time alone may be equal by chance.
+        """
+        record = self.record
+        if record is None or record.time_s is None:
+            return None
+        processes = tuple((rank.host, rank.pid) for rank in record.actual.ranks)
+        started = record.provenance.started_at
+        if not processes and started is None:
+            return None
+        return started, processes, record.time_s, record.phases.total
 
 
 def configuration(spec: RunSpec) -> str:
@@ -122,31 +133,3 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
         "slurm_job_id": origin.slurm.get("SLURM_JOB_ID"),
     }
-
-
-def _scheduled(job: Job, values: dict[str, Any]) -> dict[str, Any]:
-    """What the scheduler knows better than the run itself."""
-    return {
-        "slurm_job_id": job.job_id,
-        "slurm_state": job.state,
-        "slurm_source": job.source,
-        "slurm_node_list": job.node_list,
-        "slurm_elapsed_s": job.elapsed_s,
-        "slurm_max_rss_mb": job.max_rss_mb,
-        "nodes": job.nodes or values.get("nodes"),
-        "queue_s": values.get("queue_s") if job.queue_s is None else job.queue_s,
-        "restarts": max(job.restarts or 0, values.get("restarts") or 0),
-    }
-
-
-def _node_hours(values: dict[str, Any]) -> float | None:
-    nodes, seconds = values.get("nodes"), values.get("slurm_elapsed_s")
-    seconds = values.get("total_s") if seconds is None else seconds
-    if nodes is None or seconds is None or nodes > LARGEST:
-        return None
-    return float(nodes * seconds / SECONDS_PER_HOUR)
-
-
-def rejected(run: Run, reason: str) -> Run:
-    """``run`` taken out of its table for ``reason``."""
-    return dataclasses.replace(run, reject=reason)

@@ -25,6 +25,7 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     from weather_hpc.analysis.scaling import preprocess_table, training_table
     from weather_hpc.collect.audit import audit
     from weather_hpc.collect.csv_file import write_csv
+    from weather_hpc.collect.duplicates import without_duplicates
     from weather_hpc.collect.find import find_runs
     from weather_hpc.collect.finding import Finding, Severity
     from weather_hpc.collect.read import read_runs
@@ -38,10 +39,10 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     found = find_runs(paths)
     for study in found.plans:
         refresh_accounting(study)
-    runs = read_runs(found)
-    rows = [run.row for run in runs]
+    readings = without_duplicates(list(read_runs(found)))
+    rows = [reading.row for reading in readings]
     tables = [preprocess_table(rows), training_table(rows)]
-    findings = audit(runs, rows, tables)
+    findings = audit(readings, tables)
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
