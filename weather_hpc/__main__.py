@@ -12,6 +12,7 @@ VERBS = {
     "data": ("weather_hpc.data", "make, check and describe image folders and stores"),
     "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
+    "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
 }
 

@@ -1,0 +1,163 @@
+"""Predictions, as a user gets them: a trained network, pictures, files that are none."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from weather_hpc import cli
+from weather_hpc.models.registry import build_model
+from weather_hpc.predict.__main__ import main
+from weather_hpc.preprocess.decode import decode
+from weather_hpc.train.checkpoint import load_checkpoint
+from weather_hpc.train.loader import network_input
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def named(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    assert cli.guarded("predict", main, [*map(str, words), "--json"]) == code
+    summary: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return summary
+
+
+def test_a_folder_is_named(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    summary = named(capsys, images, "--checkpoint", checkpoint, "--out", out)
+    found = rows(out / "predictions.csv")
+    assert len(found) == summary["images"] == 44
+    right = sum(Path(row["file"]).parent.name == row["predicted"] for row in found)
+    assert right > 12, "it has seen most of these pictures in training; chance is 4"
+    for row in found:
+        shares = {k.removeprefix("p_"): float(v) for k, v in row.items() if k.startswith("p_")}
+        assert len(shares) == 11
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert row["predicted"] == max(shares, key=shares.__getitem__)
+        assert float(row["probability"]) == max(shares.values())
+    assert [Path(sheet).name for sheet in summary["sheets"]] == ["sheet-1.png", "sheet-2.png"]
+    with Image.open(summary["sheets"][0]) as sheet:
+        assert sheet.width > 6 * 192
+        assert len(sheet.getcolors(2**24) or []) > 1000, "it holds photographs, not a blank page"
+
+
+def test_probabilities_are_the_networks_own(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted(images.rglob("*.jpg"))[:3]
+    options = ("--checkpoint", checkpoint, "--out", tmp_path, "--batch-size", 2, "--no-sheet")
+    assert named(capsys, *files, *options)["sheets"] == []
+    trained = load_checkpoint(checkpoint)
+    network = build_model("paper_cnn", len(trained.classes), 256).eval()
+    network.load_state_dict(trained.network)
+    batch = torch.from_numpy(np.stack([decode(file, 256) for file in files]))
+    with torch.no_grad():
+        wanted = network(network_input(batch)).softmax(dim=1)
+    for row, shares in zip(rows(tmp_path / "predictions.csv"), wanted.tolist(), strict=True):
+        assert [float(row[f"p_{name}"]) for name in trained.classes] == pytest.approx(
+            shares, abs=2e-6
+        )
+
+
+def test_wrong_files_are_named_and_skipped(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = min(images.rglob("*.jpg"))
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    shutil.copy(good, folder / "b.jpg")
+    (folder / "a.jpg").write_text("no picture")
+    (folder / "c\n.jpg").write_bytes(good.read_bytes()[:500])
+    (folder / ".hidden.jpg").write_text("left out")
+    missing = tmp_path / "missing.jpg"
+    out = tmp_path / "out"
+    summary = named(capsys, folder, missing, "--checkpoint", checkpoint, "--out", out)
+    assert summary["images"] == 1
+    reasons = {Path(row["file"]).name: row["reason"] for row in rows(out / "skipped.csv")}
+    assert set(reasons) == {"a.jpg", "c\\u000a.jpg", "missing.jpg"}
+    assert "No such file" in reasons["missing.jpg"]
+    assert [skip["file"] for skip in summary["skipped"]] == [
+        row["file"] for row in rows(out / "skipped.csv")
+    ]
+    only_wrong = named(capsys, missing, "--checkpoint", checkpoint, "--out", out, code=1)
+    assert (only_wrong["images"], only_wrong["sheets"]) == (0, [])
+    assert rows(out / "predictions.csv") == []
+    assert not list(out.glob("sheet-*")), "those of the call before are gone"
+
+
+class Trap:
+    """Unpickled by anything that runs code from a file, it leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_cannot_run_code(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trap, sprung = tmp_path / "trap.pt", tmp_path / "sprung"
+    torch.save({"version": 2, "network": Trap(sprung)}, trap)
+    argv = [str(images), "--checkpoint", str(trap), "--out", str(tmp_path / "out")]
+    assert cli.guarded("predict", main, argv) == 2
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 0}, "no epoch has ended"),
+        ({"classes": ["one", "two"]}, "does not fit its own network"),
+        ({"asked": {"model": "paper_cnn"}}, "does not fit its own network: 'image_size'"),
+    ],
+)
+def test_a_checkpoint_that_cannot_serve(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    value = torch.load(checkpoint, weights_only=True)
+    torch.save(value | changes, tmp_path / "other.pt")
+    argv = ["x.jpg", "--checkpoint", str(tmp_path / "other.pt"), "--out", str(tmp_path)]
+    assert cli.guarded("predict", main, argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_options_are_one_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    good = {"IMAGE": "x.jpg", "--checkpoint": checkpoint, "--out": tmp_path / "out"}
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"--checkpoint": tmp_path / "none.pt"}, "no such file"),
+        ({"--out": tmp_path / "file"}, "is a file"),
+        ({"--batch-size": 0}, "must be 1 or more"),
+        ({"IMAGE": tmp_path / "empty"}, "holds no files"),
+    ]
+    for changes, message in cases:
+        options = good | changes
+        argv = [str(options.pop("IMAGE"))]
+        argv += [str(word) for pair in options.items() for word in pair]
+        assert cli.guarded("predict", main, argv) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

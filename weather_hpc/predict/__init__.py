@@ -1,0 +1,1 @@
+"""New images -> their predicted classes, with probabilities and an annotated picture sheet."""

@@ -1,0 +1,68 @@
+"""``python -m weather_hpc.predict``: name the weather in any images with a trained network.
+
+python -m weather_hpc.predict --checkpoint runs/first/checkpoint.pt --out named photo.jpg holiday/
+
+Writes predictions.csv (a line per image, a probability per class), skipped.csv (files that are no
+usable images, with the reason) and sheet-1.png, ...: the pictures, each with what it was named.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from weather_hpc import cli
+from weather_hpc.errors import UserError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("predict", description=__doc__)
+    add = result.add_argument
+    add("images", type=Path, nargs="+", metavar="IMAGE", help="image file, or a folder of them "
+        "(its hidden files are left out)")  # fmt: skip
+    add("--checkpoint", type=Path, required=True, metavar="FILE", help="what training wrote: "
+        "checkpoint.pt in its run folder")  # fmt: skip
+    add("--out", type=Path, required=True, metavar="DIR", help="where everything is written")
+    add("--device", default="auto", choices=DEVICES, help="what to compute on (default: auto: "
+        "the GPU where there is one)")  # fmt: skip
+    add("--batch-size", type=int, default=32, metavar="B", help="images that go through at once")
+    add("--threads", type=int, default=1, metavar="T", help="CPU threads")
+    add("--no-sheet", action="store_true", help="write no picture sheets")
+    result.add_json()
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb. Exit code 0: images were named; 1: none could be; 2: wrong input."""
+    args = parser().parse_args(argv)
+    for name in ("batch_size", "threads"):
+        if getattr(args, name) < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {getattr(args, name)}: must be 1 or more")
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: is a file; a folder is wanted")
+    from weather_hpc.predict.files import image_files
+
+    files = image_files(args.images)
+    from weather_hpc.predict.network import load_network
+    from weather_hpc.predict.stage import predict
+
+    network = load_network(args.checkpoint, args.device, args.threads)
+    try:
+        summary = predict(network, files, args.out, args.batch_size, sheets=not args.no_sheet)
+    except OSError as error:
+        raise UserError(f"{error.filename or args.out}: {error.strerror}") from None
+    for path, reason in summary.skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    counts = ", ".join(f"{n} {name}" for name, n in summary.classes.items())
+    done = f"{summary.images} images named ({counts or 'none'}), {len(summary.skipped)} skipped"
+    print(f"{done}; see {summary.predictions}", file=sys.stderr)
+    if args.json:
+        cli.print_json(summary.as_dict())
+    return cli.EXIT_OK if summary.images else cli.EXIT_FAILED
+
+
+if __name__ == "__main__":
+    cli.run("predict", main)

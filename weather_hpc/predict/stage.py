@@ -1,0 +1,107 @@
+"""Images -> predictions.csv, skipped.csv and picture sheets, a batch at a time."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc import cli
+from weather_hpc.collect.csv_file import write_csv
+from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.probe import ImageError
+from weather_hpc.predict.network import Images, Network
+from weather_hpc.predict.sheet import Picture, SheetWriter
+from weather_hpc.preprocess.decode import decode
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was named, and what was not."""
+
+    images: int
+    classes: dict[str, int]
+    """Images by the class that they were given, the most frequent first."""
+    skipped: list[tuple[str, str]]
+    """File and reason."""
+    predictions: Path
+    sheets: list[Path]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "images": self.images,
+            "classes": self.classes,
+            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
+            "predictions": str(self.predictions),
+            "sheets": [str(sheet) for sheet in self.sheets],
+        }
+
+
+def predict(
+    network: Network, files: Sequence[Path], out: Path, batch_size: int, *, sheets: bool = True
+) -> Summary:
+    """Name ``files`` with ``network``, ``batch_size`` at a time, and write all into ``out``.
+
+    A file that cannot be decoded in full is skipped and told with its reason. Sheets of an
+    earlier call are replaced.
+    """
+    rows: list[dict[str, Any]] = []
+    skipped: list[tuple[str, str]] = []
+    writer = SheetWriter(out, wanted=sheets)
+    waiting: list[tuple[str, Images]] = []
+
+    def name_waiting() -> None:
+        for (file, image), shares in zip(waiting, _probabilities(network, waiting), strict=True):
+            best = max(range(len(shares)), key=shares.__getitem__)
+            label = network.classes[best]
+            rows.append(
+                {"file": file, "predicted": label, "probability": round(shares[best], DECIMALS)}
+                | {
+                    _column(c): round(p, DECIMALS)
+                    for c, p in zip(network.classes, shares, strict=True)
+                }
+            )
+            writer.add(Picture(image, file, label, shares[best]))
+        waiting.clear()
+
+    with cli.progress("naming images", total=len(files)) as advance:
+        for path in files:
+            file = printable(str(path))
+            try:
+                waiting.append((file, decode(path, network.image_size)))
+            except ImageError as error:
+                skipped.append((file, str(error)))
+            if len(waiting) == batch_size:
+                name_waiting()
+            advance()
+    name_waiting()
+
+    predictions = out / "predictions.csv"
+    columns = ["file", "predicted", "probability", *map(_column, network.classes)]
+    write_csv(predictions, columns, rows)
+    write_csv(
+        out / "skipped.csv", ["file", "reason"],
+        [{"file": file, "reason": reason} for file, reason in skipped],
+    )  # fmt: skip
+    return Summary(
+        images=len(rows),
+        classes=dict(Counter(row["predicted"] for row in rows).most_common()),
+        skipped=skipped,
+        predictions=predictions,
+        sheets=writer.close(),
+    )
+
+
+def _probabilities(network: Network, waiting: Sequence[tuple[str, Images]]) -> list[list[float]]:
+    if not waiting:
+        return []
+    shares: list[list[float]] = network.probabilities([image for _, image in waiting]).tolist()
+    return shares
+
+
+def _column(name: str) -> str:
+    """A class's column; the prefix keeps a class called ``file`` apart from the file's column."""
+    return f"p_{name}"
