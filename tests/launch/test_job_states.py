@@ -5,13 +5,12 @@ import pytest
 from weather_hpc.launch.job_states import (
     JobState,
     expand,
-    megabytes,
     of_ours,
-    parse_sacct,
     parse_scontrol,
     parse_squeue,
     standing,
 )
+from weather_hpc.launch.sacct import megabytes, parse_sacct
 
 
 @pytest.mark.parametrize(

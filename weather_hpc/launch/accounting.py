@@ -16,14 +16,13 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.launch import ledger
 from weather_hpc.launch.job_states import (
-    SACCT_FIELDS,
     SQUEUE_FORMAT,
     JobState,
     of_ours,
-    parse_sacct,
     parse_scontrol,
     parse_squeue,
 )
+from weather_hpc.launch.sacct import SACCT_FIELDS, parse_sacct
 from weather_hpc.launch.slurm_cli import Slurm, SlurmError, once
 from weather_hpc.paths import RunPaths, StudyPaths
 from weather_hpc.records.record import RunRecord, Status, read_record

@@ -1,4 +1,4 @@
-"""Reading what Slurm says of jobs: pure functions from squeue's, sacct's and scontrol's text."""
+"""Reading what Slurm says of jobs: pure functions from squeue's and scontrol's text."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,6 @@ from weather_hpc.launch.cluster import fields
 from weather_hpc.records.record import Status
 
 SQUEUE_FORMAT = "%i|%j|%T|%V|%S|%N|%r"
-SACCT_FIELDS = (
-    "JobID,JobName,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
-    "NNodes,NodeList,AllocCPUS,MaxRSS"
-)
 
 PENDING, RUNNING = "pending", "running"
 
@@ -121,64 +117,6 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     return jobs
 
 
-def parse_sacct(text: str) -> dict[str, JobState]:
-    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; the last try of each.
-
-    A job that was requeued has a line for every try: times add up, and the number of tries
-    before the last is ``restarts``. Steps (``12_0.batch``) give their memory to their job.
-    """
-    jobs: dict[str, JobState] = {}
-    peaks: dict[str, float] = {}
-    for line in text.splitlines():
-        parts = line.strip().split("|")
-        if len(parts) != SACCT_FIELDS.count(",") + 1 or standing(parts[2]) is None:
-            continue
-        job, _, step = parts[0].partition(".")
-        if step:
-            peak = megabytes(parts[12])
-            if peak is not None:
-                peaks[job] = max(peak, peaks.get(job, 0.0))
-            continue
-        for job_id in expand(job):
-            tried = _sacct_line(job_id, parts)
-            before = jobs.get(job_id)
-            jobs[job_id] = tried if before is None else _next_try(before, tried)
-    return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
-
-
-def _sacct_line(job_id: str, parts: list[str]) -> JobState:
-    name, state, code, submit, eligible, start, end, elapsed, nodes, node_list, cpus = parts[1:12]
-    # a job that was cancelled before it started is given a start all the same, but no node
-    begun = node_list not in ("", "None assigned")
-    started = moment(start) if begun else None
-    return JobState(
-        job_id, name, state, "sacct",
-        exit_code=_part(code, 0),
-        signal=_part(code, 1) or None,
-        submitted_at=moment(submit),
-        eligible_at=moment(eligible),
-        started_at=started,
-        ended_at=moment(end),
-        queue_s=seconds_between(moment(eligible), started),
-        elapsed_s=float(elapsed) if elapsed.isdigit() and started else None,
-        nodes=_number(nodes) if started else None,
-        node_list=node_list if begun else None,
-        cpus=_number(cpus) if started else None,
-        restarts=0,
-    )  # fmt: skip
-
-
-def _next_try(before: JobState, after: JobState) -> JobState:
-    return replace(
-        after,
-        submitted_at=before.submitted_at,
-        eligible_at=before.eligible_at,
-        queue_s=_sum(before.queue_s, after.queue_s),
-        elapsed_s=_sum(before.elapsed_s, after.elapsed_s),
-        restarts=(before.restarts or 0) + 1,
-    )
-
-
 def parse_scontrol(text: str) -> dict[str, JobState]:
     """The lines of ``scontrol show job -o``, by job id: what the controller still remembers."""
     jobs: dict[str, JobState] = {}
@@ -207,18 +145,18 @@ def _scontrol_job(values: dict[str, str]) -> JobState:
     return JobState(
         values["JobId"], values.get("JobName", ""), state, "scontrol",
         reason=None if values.get("Reason", "None") == "None" else values["Reason"],
-        exit_code=_part(code, 0) if over else None,
-        signal=_part(code, 1) or None if over else None,
+        exit_code=part(code, 0) if over else None,
+        signal=part(code, 1) or None if over else None,
         submitted_at=moment(values.get("SubmitTime", "")),
         eligible_at=eligible,
         started_at=started,
         ended_at=ended,
         queue_s=seconds_between(eligible, started),
         elapsed_s=seconds_between(started, ended),
-        nodes=_number(values.get("NumNodes", "")) if begun else None,
+        nodes=number(values.get("NumNodes", "")) if begun else None,
         node_list=node_list if begun else None,
-        cpus=_number(values.get("NumCPUs", "")) if begun else None,
-        restarts=_number(values.get("Restarts", "")),
+        cpus=number(values.get("NumCPUs", "")) if begun else None,
+        restarts=number(values.get("Restarts", "")),
     )  # fmt: skip
 
 
@@ -247,24 +185,12 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
     return seconds if seconds >= 0 else None
 
 
-def megabytes(text: str) -> float | None:
-    """``1234K`` (KiB, as sacct means it) as 1.263616 MB; None where nothing was sampled."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
-    if found is None or float(found[1]) == 0:
-        return None
-    factor: int = 1024 ** " KMGT".index(found[2] or " ")
-    return float(found[1]) * factor / 1e6
-
-
-def _part(code: str, index: int) -> int | None:
+def part(code: str, index: int) -> int | None:
+    """One side of an exit code such as ``0:15`` (code and signal); None for other text."""
     parts = code.split(":")
-    return int(parts[index]) if len(parts) == 2 and parts[index].isdigit() else None
+    return number(parts[index]) if len(parts) == 2 else None
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
-
-
-def _sum(first: float | None, second: float | None) -> float | None:
-    known = [value for value in (first, second) if value is not None]
-    return sum(known) if known else None
+def number(text: str) -> int | None:
+    """A count as Slurm writes it; None for other text, and for more digits than a count has."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

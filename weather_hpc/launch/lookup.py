@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 
 from weather_hpc.launch import ledger
-from weather_hpc.launch.job_states import SACCT_FIELDS, SQUEUE_FORMAT, parse_sacct, parse_squeue
+from weather_hpc.launch.job_states import SQUEUE_FORMAT, parse_squeue
 from weather_hpc.launch.ledger import Submission
+from weather_hpc.launch.sacct import SACCT_FIELDS, parse_sacct
 from weather_hpc.launch.slurm_cli import Slurm, SlurmError, once
 from weather_hpc.paths import StudyPaths
 
