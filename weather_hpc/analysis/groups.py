@@ -1,11 +1,13 @@
-"""Repeats of one configuration, together."""
+"""Repeats of one configuration, together, in the order of the tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from weather_hpc.analysis.outliers import Outlier, find_outliers
 from weather_hpc.analysis.statistics import median
 from weather_hpc.collect.row import Row
+from weather_hpc.study.spec import Backend, Stage, Strategy
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,14 @@ class Group:
         return median(self.values(column))
 
     @property
+    def outliers(self) -> list[tuple[Row, Outlier]]:
+        """The measured runs whose time is far from that of their repeats."""
+        timed = [row for row in self.measured if row.time_s is not None]
+        return [(timed[found.position], found) for found in find_outliers(self.values("time_s"))]
+
+    @property
     def note(self) -> str | None:
-        """What a reader of the figures should know: runs that are missing or were restarted."""
+        """What a reader of the figures should know: runs missing, restarted or outlying."""
         notes = []
         total = len(self.measured) + len(self.others)
         for (status, reason), count in Counter((r.status, r.reason) for r in self.others).items():
@@ -44,6 +52,10 @@ class Group:
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")
+        outliers = self.outliers
+        if outliers:
+            times = ", ".join(f"{found.value:.3g} s" for _, found in outliers)
+            notes.append(f"{len(outliers)} of {total} outlying: {times}")
         return "; ".join(notes) or None
 
 
@@ -64,3 +76,45 @@ def group_rows(rows: Iterable[Row]) -> list[Group]:
         groups.append(Group(tuple(first), others))
         groups += [Group(tuple(rows), ()) for rows in more]
     return groups
+
+
+def preprocess_groups(rows: Iterable[Row]) -> list[Group]:
+    """The preprocessing runs of each configuration, in the table's order."""
+    order = list(map(str, Backend))
+    return sorted(
+        group_rows(row for row in rows if row.stage == Stage.PREPROCESS),
+        key=lambda g: (
+            *_study_order(g.asked),
+            _position(order, g.asked.backend),
+            g.asked.workers or 0,
+            g.asked.image_size_px or 0,
+            g.asked.images_asked or 0,
+        ),
+    )
+
+
+def training_groups(rows: Iterable[Row]) -> list[Group]:
+    """The training runs of each configuration, in the table's order."""
+    order = list(map(str, Strategy))
+    return sorted(
+        group_rows(row for row in rows if row.stage == Stage.TRAIN),
+        key=lambda g: (
+            *_study_order(g.asked),
+            _position(order, g.asked.strategy),
+            g.asked.device or "",
+            g.asked.model or "",
+            g.asked.nodes or 0,
+            g.asked.workers or 0,
+            g.asked.batch_size_per_device or 0,
+            g.asked.batch_size_global or 0,
+            g.asked.threads_per_rank or 0,
+        ),
+    )
+
+
+def _study_order(row: Row) -> tuple[str, str]:
+    return row.study or "", row.scaling or ""
+
+
+def _position(order: Sequence[str], name: str | None) -> int:
+    return order.index(name) if name in order else len(order)

@@ -5,61 +5,46 @@ configuration's. Weak scaling (the same images per worker): speedup is the ratio
 per second. Efficiency is speedup per worker. Studies are never compared with each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from weather_hpc.analysis.groups import Group, group_rows
-from weather_hpc.analysis.statistics import (
-    NO_INTERVAL,
-    Interval,
-    median,
-    median_interval,
-    ratio_interval,
-)
+from weather_hpc.analysis.baselines import Baselines, batch_size, batch_words
+from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
+from weather_hpc.analysis.laws import serial_fraction
+from weather_hpc.analysis.speedup import is_weak, speedup, speedup_interval
+from weather_hpc.analysis.statistics import NO_INTERVAL, median, median_interval
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable, counted
 from weather_hpc.collect.row import Row
-from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
-
-_SAME_INPUT = ("study", "scaling", "data", "image_size_px")
-_SAME_TRAINING = (*_SAME_INPUT, "device", "model", "epochs")
-# Among several possible baselines the one most alike in these is taken.
-_ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
+from weather_hpc.study.spec import Stage, Strategy
 
 _FIGURES = (
     "time_s is the median over the runs, {low} the ends of its 95 % bootstrap interval (from three "
     "runs on). Speedup is the baseline's time over this one (weak scaling: the ratio of images "
-    "per second), efficiency is speedup per {worker}. Start-up is not part of time_s."
+    "per second), efficiency is speedup per {worker}. serial_fraction is Karp and Flatt's (weak "
+    "scaling: Gustafson's), the share of the work that not spreading it would explain the "
+    "speedup. Start-up is not part of time_s."
 )
 
 
 def preprocess_table(rows: Iterable[Row]) -> ScalingTable:
-    """Preprocessing by backend and workers; the baseline is ``sequential, 1 worker``."""
-    groups = group_rows(row for row in rows if row.stage == Stage.PREPROCESS)
-    order = list(map(str, Backend))
-    groups.sort(
-        key=lambda g: (
-            *_study_order(g.asked),
-            _position(order, g.asked.backend),
-            g.asked.workers or 0,
-            g.asked.image_size_px or 0,
-            g.asked.images_asked or 0,
-        )
-    )
-    baselines = [g for g in groups if g.asked.backend == Backend.SEQUENTIAL and g.measured]
+    """Preprocessing by backend and workers.
+
+    The baseline is ``sequential, 1 worker``, or else the same backend on one worker.
+    """
+    groups = preprocess_groups(rows)
+    baselines = Baselines(groups)
     lines = []
     for group in groups:
         asked = group.asked
-        baseline = _baseline(group, baselines, _SAME_INPUT)
         lines.append(
             {
                 "backend": asked.backend,
                 "workers": asked.workers,
-                **_figures(group, baseline),
+                **_figures(group, baselines.of(group)),
                 "study": asked.study,
                 "scaling": asked.scaling,
                 "image_size_px": asked.image_size_px,
                 "images": _whole(group.median("images")) or asked.images_asked,
-                "note": group.note,
             }
         )
     return ScalingTable(
@@ -76,34 +61,15 @@ def preprocess_table(rows: Iterable[Row]) -> ScalingTable:
 def training_table(rows: Iterable[Row]) -> ScalingTable:
     """Training by strategy, device, ranks and batch size.
 
-    The baseline is strategy ``single`` on the same kind of device, with the same network, epochs,
-    images and batch size, and on CPUs with the same threads per rank. The same batch size is the
-    one that the study fixed (per device, or of all devices together) or else the other.
+    The baseline is strategy ``single``, or else the same strategy on one rank: on the same kind of
+    device, with the same network, epochs and images, and with the batch size that the row keeps
+    while ranks are added, per device or of all devices. See :mod:`~weather_hpc.analysis.baselines`.
     """
-    groups = group_rows(row for row in rows if row.stage == Stage.TRAIN)
-    order = list(map(str, Strategy))
-    groups.sort(
-        key=lambda g: (
-            *_study_order(g.asked),
-            _position(order, g.asked.strategy),
-            g.asked.device or "",
-            g.asked.model or "",
-            g.asked.nodes or 0,
-            g.asked.workers or 0,
-            g.asked.batch_size_per_device or 0,
-            g.asked.threads_per_rank or 0,
-        )
-    )
-    baselines = [g for g in groups if g.asked.strategy == Strategy.SINGLE and g.measured]
+    groups = training_groups(rows)
+    baselines = Baselines(groups)
     lines = []
     for group in groups:
         asked = group.asked
-        # a CPU rank's threads are its device; a GPU rank's only feed it
-        same = _SAME_TRAINING + (("threads_per_rank",) if asked.device == Device.CPU else ())
-        baseline = None
-        for batch in _batches(asked):
-            alike = [c for c in baselines if c.asked.batch_size_global == batch]
-            baseline = baseline or _baseline(group, alike, same)
         lines.append(
             {
                 "strategy": asked.strategy,
@@ -112,7 +78,7 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
                 "world_size": asked.workers,
                 "batch_size_per_device": asked.batch_size_per_device,
                 "batch_size_global": asked.batch_size_global,
-                **_figures(group, baseline),
+                **_figures(group, baselines.of(group)),
                 "test_accuracy": group.median("test_accuracy"),
                 "node_hours": group.median("node_hours"),
                 "study": asked.study,
@@ -120,15 +86,17 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
                 "model": asked.model,
                 "epochs": asked.epochs,
                 "threads_per_rank": asked.threads_per_rank,
+                "batch_mode": asked.batch_mode,
                 "images": _whole(group.median("images")) or asked.images_asked,
-                "note": group.note,
             }
         )
     return ScalingTable(
         name="training",
         title="Training",
         caption=_FIGURES.format(low="time_s_low and time_s_high", worker="rank")
-        + " node_hours is nodes x the whole duration of the job, start-up included, its median.",
+        + " batch_mode tells which batch size is fixed while ranks are added: the baseline has "
+        "that one. node_hours is nodes x the whole duration of the job, start-up included, its "
+        "median.",
         columns=TRAINING_COLUMNS,
         rows=[{column: line[column] for column in TRAINING_COLUMNS} for line in lines],
         workers_column="world_size",
@@ -138,66 +106,60 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
 
 def _figures(group: Group, baseline: Group | None) -> dict[str, Any]:
     times = group.values("time_s")
-    low, high = median_interval(times)
-    speedup, interval = _speedup(group, baseline)
-    workers = group.asked.workers
+    value = None if baseline is None else speedup(group, baseline)
+    low, high = NO_INTERVAL
+    if baseline is not None and value is not None:
+        low, high = speedup_interval(group, baseline)
+    low_time, high_time = median_interval(times)
     return {
         "runs": len(group.measured),
         "time_s": median(times),
-        "time_s_low": low,
-        "time_s_high": high,
+        "time_s_low": low_time,
+        "time_s_high": high_time,
         "startup_s": group.median("startup_s"),
         "images_per_s": group.median("images_per_s"),
-        "speedup": speedup,
-        "speedup_low": interval[0],
-        "speedup_high": interval[1],
-        "efficiency": speedup / workers if speedup is not None and workers else None,
-        "baseline": None if speedup is None else _describe(baseline),
+        "speedup": value,
+        "speedup_low": low,
+        "speedup_high": high,
+        "efficiency": _efficiency(group, value),
+        "efficiency_low": _efficiency(group, low),
+        "efficiency_high": _efficiency(group, high),
+        "serial_fraction": _serial_fraction(group, value),
+        # the more speedup, the less is serial
+        "serial_fraction_low": _serial_fraction(group, high),
+        "serial_fraction_high": _serial_fraction(group, low),
+        "baseline": None if value is None else _describe(baseline),
+        "note": _note(group, value),
     }
 
 
-def _speedup(group: Group, baseline: Group | None) -> tuple[float | None, Interval]:
-    if baseline is None:
-        return None, NO_INTERVAL
-    if group.asked.scaling == Scaling.WEAK:
-        above, below = group.values("images_per_s"), baseline.values("images_per_s")
-    else:
-        above, below = baseline.values("time_s"), group.values("time_s")
-    top, bottom = median(above), median(below)
-    if top is None or not bottom:
-        return None, NO_INTERVAL
-    if group is baseline:
-        return 1.0, NO_INTERVAL  # itself by itself: exactly 1, nothing is uncertain
-    return top / bottom, ratio_interval(above, below)
+def _efficiency(group: Group, value: float | None) -> float | None:
+    workers = group.asked.workers
+    return None if value is None or not workers else value / workers
 
 
-def _baseline(group: Group, candidates: Sequence[Group], same: Sequence[str]) -> Group | None:
-    """The candidate that did the same work as ``group``; None where there is none."""
-    fitting = [
-        c for c in candidates
-        if _images_each(c.asked) == _images_each(group.asked)
-        and all(getattr(c.asked, name) == getattr(group.asked, name) for name in same)
-    ]  # fmt: skip
-    if any(candidate is group for candidate in fitting):
-        return group
-    return max(
-        fitting,
-        key=lambda c: sum(getattr(c.asked, n) == getattr(group.asked, n) for n in _ALIKE),
-        default=None,
-    )
+def _serial_fraction(group: Group, value: float | None) -> float | None:
+    workers = group.asked.workers
+    if not value or workers is None or workers < 2:
+        return None
+    return serial_fraction(value, workers, weak=is_weak(group))
 
 
-def _batches(asked: Row) -> tuple[int | None, int | None]:
-    """The batch sizes that a baseline may have, the better first."""
-    each, together = asked.batch_size_per_device, asked.batch_size_global
-    return (together, each) if asked.batch_mode == BatchMode.GLOBAL else (each, together)
-
-
-def _images_each(row: Row) -> float | None:
-    """What must be equal to compare: images in all (strong), or per worker (weak scaling)."""
-    if row.images_asked is None or row.scaling != Scaling.WEAK:
-        return row.images_asked
-    return row.images_asked / (row.workers or 1)
+def _note(group: Group, value: float | None) -> str | None:
+    """What a reader of the row should know, the group's own note first."""
+    asked, notes = group.asked, [group.note]
+    workers, training = asked.workers or 0, asked.stage == Stage.TRAIN
+    if workers > 1 and group.measured and training:
+        if value is None:
+            notes.append(f"no baseline on one device has {batch_words(asked)}")
+        elif asked.batch_mode is None and batch_size(asked) is not None:
+            notes.append(f"{batch_words(asked)} as stated, of one device or all is not known")
+    fraction = _serial_fraction(group, value)
+    if fraction is not None and fraction < 0:
+        notes.append("super-linear: serial fraction below 0")
+    if fraction is not None and fraction > 1:
+        notes.append("slower than its baseline: serial fraction above 1")
+    return "; ".join(filter(None, notes)) or None
 
 
 def _describe(baseline: Group | None) -> str | None:
@@ -205,16 +167,12 @@ def _describe(baseline: Group | None) -> str | None:
         return None
     asked = baseline.asked
     if asked.stage == Stage.PREPROCESS:
-        return f"{asked.backend}, {counted(asked.workers or 1, 'worker')}"
-    return f"{asked.strategy} on {asked.device}, batch {asked.batch_size_per_device}"
-
-
-def _study_order(row: Row) -> tuple[str, str]:
-    return row.study or "", row.scaling or ""
-
-
-def _position(order: Sequence[str], name: str | None) -> int:
-    return order.index(name) if name in order else len(order)
+        return f"{asked.backend}, {counted(asked.workers, 'worker')}"
+    where = f" on {asked.device}" if asked.device else ""
+    words = [f"{asked.strategy}{where}"]
+    if asked.strategy != Strategy.SINGLE:
+        words.append(counted(asked.workers, "rank"))
+    return ", ".join([*words, f"batch {batch_size(asked)}"])
 
 
 def _whole(value: float | None) -> int | None:

@@ -1,11 +1,14 @@
 """Table: figures by configuration, ready to be written in any format."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 PREPROCESS_COLUMNS = [
     "backend", "workers", "runs", "time_s", "time_s_low", "time_s_high", "startup_s",
     "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
+    "efficiency_low", "efficiency_high",
+    "serial_fraction", "serial_fraction_low", "serial_fraction_high",
     "study", "scaling", "image_size_px", "images", "note",
 ]  # fmt: skip
 
@@ -13,8 +16,13 @@ TRAINING_COLUMNS = [
     "strategy", "device", "nodes", "world_size", "batch_size_per_device", "batch_size_global",
     "runs", "time_s", "time_s_low", "time_s_high", "startup_s", "images_per_s", "speedup",
     "speedup_low", "speedup_high", "efficiency", "test_accuracy", "node_hours", "baseline",
-    "study", "scaling", "model", "epochs", "threads_per_rank", "images", "note",
+    "efficiency_low", "efficiency_high",
+    "serial_fraction", "serial_fraction_low", "serial_fraction_high",
+    "study", "scaling", "model", "epochs", "threads_per_rank", "batch_mode", "images", "note",
 ]  # fmt: skip
+
+SETTINGS = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px"]
+"""Columns that are part of a configuration's name only where they differ between rows."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class ScalingTable(Table):
     """The columns that tell one configuration from another."""
 
     def workers(self, row: dict[str, Any]) -> int:
-        """How many workers or ranks ``row`` had."""
-        return int(row[self.workers_column])
+        """How many workers or ranks ``row`` had; 0 where that is not known."""
+        return int(row[self.workers_column] or 0)
 
     @property
     def measured(self) -> list[dict[str, Any]]:
@@ -58,18 +66,22 @@ class ScalingTable(Table):
             words = [str(row["backend"]), counted(row["workers"], "worker")]
         else:
             where = f" on {row['device']}" if row["device"] else ""
+            batch = row["batch_size_per_device"] or row["batch_size_global"]
             words = [
                 f"{row['strategy']}{where}",
                 counted(row["world_size"], "rank"),
-                f"batch {row['batch_size_per_device']}",
+                f"batch {batch}",
             ]
             if row["nodes"] and row["nodes"] > 1:
                 words.insert(1, f"{row['nodes']} nodes")
-        extra = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px"]
-        varying = self.varying([c for c in extra if c in self.columns])
-        return ", ".join([*words, *(f"{c} {row[c]}" for c in varying)])
+        return ", ".join([*words, *(f"{c} {row[c]}" for c in self._distinguishing)])
+
+    @cached_property
+    def _distinguishing(self) -> list[str]:
+        """The settings that a label needs, because rows differ in them."""
+        return self.varying([c for c in SETTINGS if c in self.columns])
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 worker``, ``2 workers``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def counted(number: int | None, noun: str) -> str:
+    """``1 worker``, ``2 workers``; ``? workers`` where the number is not known."""
+    return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,96 @@
+"""Which configuration each one is compared with: the same work by one worker."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from weather_hpc.analysis.groups import Group
+from weather_hpc.collect.row import Row
+from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
+
+_ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
+"""Among several possible baselines the one most alike in these is taken."""
+_MEANING: dict[str | None, str] = {
+    BatchMode.PER_DEVICE: " per device",
+    BatchMode.GLOBAL: " of all devices",
+}
+
+
+class Baselines:
+    """Finds each group's baseline among all groups of one stage.
+
+    It is ``sequential`` (preprocessing) or ``single`` (training), or else the group's own backend
+    or strategy, on one worker. It did the same work, see :func:`work`.
+    """
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._candidates: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+        for group in groups:
+            if group.measured and group.asked.workers == 1:
+                self._candidates[method(group.asked), *work(group.asked)].append(group)
+
+    def of(self, group: Group) -> Group | None:
+        """The group to compare ``group`` with, perhaps itself; None where none fits."""
+        asked = group.asked
+        if asked.workers is None:
+            return None
+        for name in (plain_method(asked), method(asked)):
+            fitting = self._candidates.get((name, *work(asked)), [])
+            if any(candidate is group for candidate in fitting):
+                return group
+            if fitting:
+                return max(fitting, key=lambda candidate: _alike(candidate.asked, asked))
+        return None
+
+
+def method(asked: Row) -> str | None:
+    """How the work is spread: the backend or the strategy."""
+    return asked.backend if asked.stage == Stage.PREPROCESS else asked.strategy
+
+
+def plain_method(asked: Row) -> str:
+    """The backend or strategy that spreads nothing."""
+    return Backend.SEQUENTIAL if asked.stage == Stage.PREPROCESS else Strategy.SINGLE
+
+
+def work(asked: Row) -> tuple[object, ...]:
+    """What is equal in rows that are compared: the images and what is done to them.
+
+    In training also the device, the network, the epochs and the batch size (:func:`batch_size`).
+    On CPUs the threads too: a CPU rank's threads are its device, a GPU rank's only feed it.
+    """
+    same = (
+        asked.stage, asked.study, asked.scaling, asked.data, asked.image_size_px,
+        _images_each(asked),
+    )  # fmt: skip
+    if asked.stage == Stage.PREPROCESS:
+        return same
+    threads = asked.threads_per_rank if asked.device == Device.CPU else None
+    return *same, asked.device, asked.model, asked.epochs, threads, batch_size(asked)
+
+
+def batch_size(asked: Row) -> int | None:
+    """The batch size that stays the same while ranks are added, as ``batch_mode`` says.
+
+    On one rank the batch of each device is that of all, so a baseline serves either mode. Where
+    the mode is not known it is the batch size as stated.
+    """
+    each, together = asked.batch_size_per_device, asked.batch_size_global
+    if asked.batch_mode == BatchMode.GLOBAL:
+        return together
+    return together if each is None else each
+
+
+def batch_words(asked: Row) -> str:
+    """The batch size with its meaning, such as ``batch 32 per device``."""
+    return f"batch {batch_size(asked)}{_MEANING.get(asked.batch_mode, '')}"
+
+
+def _images_each(row: Row) -> float | None:
+    """What must be equal to compare: images in all (strong), or per worker (weak scaling)."""
+    if row.images_asked is None or row.scaling != Scaling.WEAK:
+        return row.images_asked
+    return row.images_asked / (row.workers or 1)
+
+
+def _alike(one: Row, other: Row) -> int:
+    return sum(getattr(one, name) == getattr(other, name) for name in _ALIKE)
