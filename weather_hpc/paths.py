@@ -31,6 +31,11 @@ class RunPaths:
         return self.root / "events.jsonl"
 
     @property
+    def telemetry(self) -> Path:
+        """What host and devices did while the run was measured: CSV, a line per sample."""
+        return self.root / "telemetry.csv"
+
+    @property
     def stdout(self) -> Path:
         """What the run printed."""
         return self.root / "stdout.log"
@@ -166,3 +171,18 @@ class StudyPaths:
     def report(self) -> Path:
         """The report page."""
         return self.root / "report.html"
+
+    @property
+    def report_markdown(self) -> Path:
+        """The report as Markdown."""
+        return self.root / "report.md"
+
+    @property
+    def report_latex(self) -> Path:
+        """The report as a LaTeX document."""
+        return self.root / "report.tex"
+
+    @property
+    def report_json(self) -> Path:
+        """The report for programs."""
+        return self.root / "report.json"

@@ -4,18 +4,24 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.table import ScalingTable, counted
 from weather_hpc.collect.finding import Finding, Severity
 from weather_hpc.report.text import significant
 
 
-def key_findings(tables: Sequence[ScalingTable], findings: Sequence[Finding]) -> list[str]:
-    """What to take home: the fastest and the best scaling configurations, and what to doubt."""
+def key_findings(
+    tables: Sequence[ScalingTable], findings: Sequence[Finding], extra: Sequence[str] = ()
+) -> list[str]:
+    """What to take home: the fastest and the best scaling configurations, and what to doubt.
+
+    ``extra`` are sentences of other parts of the analysis, such as its laws and advice.
+    """
     sentences = [sentence for table in tables for sentence in _of_table(table)]
+    sentences += extra
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
     if errors or warnings:
-        counts = f"{errors} errors and {warnings} warnings"
+        counts = f"{counted(errors, 'error')} and {counted(warnings, 'warning')}"
         sentences.append(f"The audit holds {counts}: read it before trusting a figure.")
     return sentences
 
@@ -67,4 +73,4 @@ def _time(row: dict[str, Any]) -> str:
 
 
 def _repeats(row: dict[str, Any]) -> str:
-    return "1 run" if row["runs"] == 1 else f"{row['runs']} runs"
+    return counted(row["runs"], "run")

@@ -1,8 +1,9 @@
 """report.html: one page that needs nothing but itself."""
 
+import base64
+import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,23 +13,29 @@ from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.finding import Finding
 from weather_hpc.collect.row import Row
 from weather_hpc.files import write_text
-from weather_hpc.report.findings import key_findings
-from weather_hpc.report.phases import COLOURS, phase_splits, recorded
+from weather_hpc.report.layout import caption, readable_columns
 from weather_hpc.report.plots import Plot
+from weather_hpc.report.sections import Report, report_of
 from weather_hpc.report.style import INK
-from weather_hpc.report.tables import constants, readable_columns
-from weather_hpc.report.text import shown, significant
+from weather_hpc.report.text import rounded, shown
 
-_INTERVALS = {"time_s", "speedup"}
+MOST_ROWS = 1000
+"""Rows of a table that the page holds; its file holds all."""
+_FILTER_FROM = 10
+"""Rows from which a table gets a box to filter them."""
+_WORDS_FROM = 40
+"""Characters from which a cell's text is broken into lines."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and what it is sorted by."""
+    """What a cell shows."""
 
     text: str
-    sort: float | str
-    number: bool
+    sort: str | None
+    """What it is sorted by, where that is not its text."""
+    kind: str
+    """``number``, ``words`` (long text), ``error``, ``warning`` or nothing."""
 
 
 def write_page(
@@ -37,56 +44,81 @@ def write_page(
     tables: Sequence[ScalingTable],
     findings: Sequence[Finding],
     plots: Sequence[Plot],
+    extras: Sequence[Table] = (),
+    sentences: Sequence[str] = (),
 ) -> None:
-    """Write the report to ``path``. Whatever a record says appears as text, never as markup."""
+    """Write the page alone to ``path``; see :func:`weather_hpc.report.sections.report_of`."""
+    write_text(path, html_page(report_of(rows, tables, findings, plots, extras, sentences)))
+
+
+def html_page(report: Report) -> str:
+    """The report as one page. Whatever a record says appears as text, never as markup.
+
+    The page's own policy lets nothing but its own script run, and nothing be loaded.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    splits = phase_splits(rows)
-    template = files("weather_hpc.report") / "templates" / "report.html.j2"
-    page = environment.from_string(template.read_text("utf-8")).render(
-        studies=_distinct(row.study for row in rows),
-        overview=_overview(rows),
-        key_findings=key_findings(tables, findings),
-        tables=[_table(table) for table in tables if table.rows],
-        # an SVG is our own drawing, in which matplotlib has escaped every label
-        plots=[(plot, Markup(_inline(plot))) for plot in plots if plot.svg],  # noqa: S704
-        missing_plots=[plot for plot in plots if not plot.svg],
-        phases=recorded(splits),
-        colours=COLOURS,
-        splits=splits,
-        findings=findings,
-        rejects=[row for row in rows if row.is_rejected],
-        provenance=_provenance(rows),
-        significant=significant,
+    templates = files("weather_hpc.report") / "templates"
+    script = (templates / "report.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
+    # style and script are our own, and an SVG is our own drawing, in which matplotlib has
+    # escaped every label
+    return template.render(
+        report=report,
+        style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_hash=digest,
+        shown_table=_table,
+        inline=lambda plot: Markup(_inline(plot)),  # noqa: S704
     )
-    write_text(path, page)
 
 
 def _table(table: Table) -> dict[str, Any]:
     """``table`` for the template: an interval stands in its value's cell."""
-    columns = [c for c in readable_columns(table) if not c.endswith(("_low", "_high"))]
+    columns = [c for c in readable_columns(table) if c not in _ends(table)]
+    rows = table.rows[:MOST_ROWS]
     return {
-        "name": table.name,
-        "title": table.title,
-        "caption": table.caption,
-        "constants": constants(table),
         "columns": columns,
-        "rows": [[_cell(row, column) for column in columns] for row in table.rows],
+        "numeric": [_is_numeric(table, column) for column in columns],
+        "rows": [[_cell(row, column) for column in columns] for row in rows],
+        "caption": caption(table, MOST_ROWS, "the file"),
+        "filtered": len(rows) >= _FILTER_FROM,
+        "wide": len(columns) > 12,
     }
+
+
+def _ends(table: Table) -> set[str]:
+    """The columns that hold the ends of another's interval."""
+    return {
+        f"{column}_{end}"
+        for column in table.columns
+        if {f"{column}_low", f"{column}_high"} <= set(table.columns)
+        for end in ("low", "high")
+    }
+
+
+def _is_numeric(table: Table, column: str) -> bool:
+    values = [row[column] for row in table.rows if row[column] is not None]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
 
 
 def _cell(row: dict[str, Any], column: str) -> Cell:
     value = row[column]
     text = shown(column, value)
-    if column in _INTERVALS and row[f"{column}_low"] is not None:
+    if row.get(f"{column}_low") is not None and row.get(f"{column}_high") is not None:
         low, high = (shown(column, row[f"{column}_{end}"]) for end in ("low", "high"))
         text = f"{text} ({low}–{high})"
-    number = isinstance(value, int | float)
-    return Cell(text, "" if value is None else value, number)
+    if column == "severity":
+        return Cell(text, None, text)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        sort = str(rounded(value))
+        return Cell(text, None if sort == text else sort, "number")
+    return Cell(text, None, "words" if len(text) > _WORDS_FROM else "")
 
 
 def _inline(plot: Plot) -> str:
@@ -97,48 +129,3 @@ def _inline(plot: Plot) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
     return text.replace("<svg", f'<svg role="img" aria-labelledby="{plot.name}-text"', 1)
-
-
-def _overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What was measured, as label and text."""
-    statuses = Counter(row.status for row in rows)
-    started = sorted(row.started_at for row in rows if row.started_at)
-    facts = [
-        ("Runs", ", ".join(f"{n} {status}" for status, n in statuses.most_common())),
-        ("In tables", str(sum(row.table is not None for row in rows))),
-        ("Images", _images(rows)),
-        ("Image folder", _distinct(row.data for row in rows)),
-        ("Scaling", _distinct(row.scaling for row in rows)),
-        ("Measured", f"{started[0]} to {started[-1]}" if started else ""),
-    ]
-    return [(label, text) for label, text in facts if text]
-
-
-def _images(rows: Iterable[Row]) -> str:
-    counts = sorted({row.images for row in rows if row.stage == "preprocess" and row.images})
-    sizes = sorted({row.image_size_px for row in rows if row.image_size_px})
-    side = " and ".join(f"{size} × {size} pixels" for size in sizes)
-    if not counts:
-        return f"stored at {side}" if side else ""
-    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number}, stored at {side}"
-
-
-def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Where the figures come from; several values where runs differ."""
-    commits = {f"{r.commit}{' with changes' if r.dirty else ''}" for r in rows if r.commit}
-    packages = {p for r in rows if r.packages for p in r.packages.split("; ")}
-    facts = [
-        ("Commit of weather_hpc", _distinct(commits)),
-        ("Hosts", _distinct(row.host for row in rows)),
-        ("CPU", _distinct(row.cpu_model for row in rows)),
-        ("Logical CPUs", _distinct(row.cpu_count for row in rows)),
-        ("Devices", _distinct(row.device_name for row in rows)),
-        ("GPU driver", _distinct(row.driver for row in rows)),
-        ("Versions", _distinct(packages)),
-    ]
-    return [(label, text) for label, text in facts if text]
-
-
-def _distinct(values: Iterable[object]) -> str:
-    return ", ".join(sorted({str(value) for value in values if value is not None}))

@@ -1,18 +1,17 @@
 """Where the time went: the phases of each configuration, median over its runs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.analysis.groups import group_rows
+from weather_hpc.analysis.table import Table
 from weather_hpc.collect.row import Row
-from weather_hpc.report.style import FAINT, PALETTE
 
 PHASES = [
     "queue_s", "startup_s", "warmup_s", "data_wait_s", "compute_s", "communication_s",
-    "evaluation_s", "checkpoint_s",
+    "checkpoint_s", "evaluation_s",
 ]  # fmt: skip
-COLOURS = dict(zip(PHASES, [FAINT, *PALETTE, "#5a5a57"], strict=True))
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,6 @@ class Split:
     label: str
     seconds: dict[str, float | None]
     total_s: float | None
-
-    @property
-    def shares(self) -> list[tuple[str, float]]:
-        """Each recorded phase with its share of them all, in percent."""
-        known = {name: value for name, value in self.seconds.items() if value}
-        whole = sum(known.values())
-        return [(name, 100 * value / whole) for name, value in known.items()]
 
 
 def phase_splits(rows: Iterable[Row]) -> list[Split]:
@@ -46,6 +38,25 @@ def recorded(splits: Iterable[Split]) -> list[str]:
     """The phases that any of ``splits`` has."""
     found = {name for split in splits for name, value in split.seconds.items() if value is not None}
     return [name for name in PHASES if name in found]
+
+
+def phase_table(splits: Sequence[Split]) -> Table:
+    """``splits`` as a table with the columns that any of them has."""
+    phases = recorded(splits)
+    rows = [
+        {"configuration": split.label}
+        | {name: split.seconds[name] for name in phases}
+        | {"total_s": split.total_s}
+        for split in splits
+    ]
+    return Table(
+        name="phases",
+        title="Phases",
+        caption="Median seconds of each phase over the runs of a configuration. "
+        "Empty: the stage has no such phase, or did not record it.",
+        columns=["configuration", *phases, "total_s"],
+        rows=rows,
+    )
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:

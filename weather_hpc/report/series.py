@@ -1,4 +1,4 @@
-"""What the plots show: tables as series of points."""
+"""What the line plots show: tables as series of points."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -16,6 +16,10 @@ class Series:
 
     label: str
     points: tuple[Point, ...]
+    panel: str = ""
+    """Where a plot is divided: the panel that the line belongs to."""
+    published: bool = False
+    """Whether the figures are those of the reproduced study, not ours."""
 
 
 def by_workers(table: ScalingTable, column: str) -> list[Series]:
@@ -29,9 +33,13 @@ def by_workers(table: ScalingTable, column: str) -> list[Series]:
 
 
 def by_batch(table: ScalingTable) -> list[Series]:
-    """Time against batch size per device, one series per strategy, device and ranks."""
+    """Time against batch size per device, one series per strategy, device and ranks.
+
+    Only those that were measured with more than one batch size.
+    """
     keys = ["strategy", "device", "world_size", *table.varying(_settings(table))]
-    return _series(table, "batch_size_per_device", "time_s", keys)
+    series = _series(table, "batch_size_per_device", "time_s", keys)
+    return [line for line in series if len(line.points) > 1]
 
 
 def _settings(table: ScalingTable) -> list[str]:
@@ -47,7 +55,11 @@ def _series(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Series
         low, high = _interval(table, row, y)
         points[tuple(row[key] for key in keys)].append((row[x], row[y], low, high))
     return [
-        Series(_label(dict(zip(keys, values, strict=True))), tuple(sorted(found)))
+        Series(
+            label=_label(dict(zip(keys, values, strict=True))),
+            points=tuple(sorted(found, key=lambda point: point[:2])),
+            panel=str(values[0]),
+        )
         for values, found in points.items()
     ]
 

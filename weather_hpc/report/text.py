@@ -1,5 +1,6 @@
 """Figures and words as a person reads them, escaped for Markdown and LaTeX."""
 
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,8 @@ _DIGITS = {
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "{''}",
+    "×": r"$\times$", "±": r"$\pm$", "–": r"\textendash{}", "…": r"\ldots{}",
 }  # fmt: skip
 
 
@@ -18,6 +20,8 @@ def shown(column: str, value: Any) -> str:
     """``value`` of ``column`` for reading: few digits, nothing for None."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.{_DIGITS[column]}f}" if column in _DIGITS else significant(value)
     return str(value)
@@ -33,8 +37,10 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """A float to six significant digits, as machine-readable tables hold it."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """A float to six significant digits, as machine-readable tables hold it; NaN is None."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def markdown(text: str) -> str:
@@ -42,9 +48,25 @@ def markdown(text: str) -> str:
 
     An underscore inside a word is no sign, and stays readable.
     """
-    return re.sub(r"([\\`*\[\]<>|~&]|\b_|_\b)", r"\\\1", text)
+    return re.sub(r"([\\`*\[\]<>|~&]|\b_|_\b)", r"\\\1", " ".join(text.split()))
 
 
 def latex(text: str) -> str:
-    """``text`` with LaTeX's special characters escaped."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    """``text`` on one line with LaTeX's special characters escaped.
+
+    A character that pdflatex's own fonts lack is shown by its number.
+    """
+    escaped = "".join(map(_latex_character, " ".join(text.split())))
+    return re.sub("-(?=-)", "-{}", escaped)  # two hyphens are no dash
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if character.isascii():
+        return character
+    try:
+        character.encode("latin-1")
+    except UnicodeEncodeError:
+        return rf"\textbackslash{{}}u{ord(character):04x}"
+    return character

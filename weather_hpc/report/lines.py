@@ -1,0 +1,153 @@
+"""Line plots: error bars, doublings on both axes, and small multiples where lines are many."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing
+from weather_hpc.report.series import Series
+from weather_hpc.report.style import FAINT, MOST_LINES, MOST_PANELS, line_style, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TICKS = 10
+"""Labels that an axis has room for."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a line plot shows."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+    nothing: str
+    """Why there is no plot, where there are no series."""
+    ideal: Callable[[float], float] | None = None
+    doubling: bool = True
+    """Whether y, as x, goes in doublings: the ideal speedup is then a straight line."""
+    divided: bool = False
+    """Whether every panel's lines are drawn apart, be they ever so few."""
+
+    def drawing(self) -> Drawing:
+        """The plot, ready to be drawn."""
+        if not self.series:
+            return Drawing(self.name, self.title, self.nothing)
+        panels = self._panels()
+        shown = [line for lines in panels.values() for line in lines]
+        rows = math.ceil(len(panels) / 2)
+        size = (SINGLE_WIDTH, 4.2) if len(panels) == 1 else (DOUBLE_WIDTH, 4.4 * rows)
+        return Drawing(
+            self.name,
+            self.title,
+            self._describe(shown),
+            lambda figure: self._draw(figure, panels),
+            size,
+            left_out=len(self.series) - len(shown),
+        )
+
+    def _panels(self) -> dict[str, list[Series]]:
+        """Lines by panel: one for all where they can be told apart, else one per group.
+
+        Of a group's lines those with the most points stay.
+        """
+        if len(_labels(self.series)) <= MOST_LINES and not self.divided:
+            return {"": list(self.series)}
+        groups: dict[str, list[Series]] = defaultdict(list)
+        for line in self.series:
+            groups[line.panel].append(line)
+        panels = {}
+        for name, lines in list(groups.items())[:MOST_PANELS]:
+            longest = sorted(lines, key=lambda line: -len(line.points))
+            kept = _labels(longest)[:MOST_LINES]
+            panels[name] = [line for line in lines if line.label in kept]
+        return panels
+
+    def _draw(self, figure: "Figure", panels: dict[str, list[Series]]) -> None:
+        alone = len(panels) == 1
+        columns = 1 if alone else 2
+        everything = [line for lines in panels.values() for line in lines]
+        for number, (name, lines) in enumerate(panels.items(), start=1):
+            axes = figure.add_subplot(math.ceil(len(panels) / columns), columns, number)
+            labels = _labels(lines)
+            for line in lines:
+                _draw_line(axes, line, labels.index(line.label))
+            # the same axes in all panels: what looks higher is higher
+            self._draw_axes(axes, everything)
+            axes.set_title(self.title if alone else plain(name))
+            if alone:
+                axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            else:
+                axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=2)
+        if not alone:
+            figure.suptitle(self.title, x=0.01, ha="left", fontsize=12)
+
+    def _draw_axes(self, axes: "Axes", series: Sequence[Series]) -> None:
+        xs = sorted({point[0] for line in series for point in line.points})
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
+        axes.set_xticks(_spread(xs), [f"{x:g}" for x in _spread(xs)])
+        axes.minorticks_off()
+        ys = [y for line in series for point in line.points for y in point[1:] if y is not None]
+        if self.ideal is not None:
+            ideal = [self.ideal(x) for x in xs]
+            axes.plot(xs, ideal, color=FAINT, linestyle=(0, (1, 1)), linewidth=1.4, label="ideal")
+            ys += ideal
+        if self.doubling:
+            axes.set_yscale("log", base=2)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.10g}")
+            axes.set_ylim(*_doublings(ys))
+        else:
+            axes.set_ylim(0, 1.08 * max(ys))
+        axes.set_xlabel(self.x)
+        axes.set_ylabel(self.y)
+
+    def _describe(self, series: Iterable[Series]) -> str:
+        parts = []
+        for line in series:
+            points = ", ".join(f"{x:g}: {y:.3g}" for x, y, _, _ in line.points)
+            parts.append(f"{_name(line)}: {points}")
+        return f"{self.y} by {self.x}. " + "; ".join(parts) + "."
+
+
+def _draw_line(axes: "Axes", series: Series, index: int) -> None:
+    xs = [point[0] for point in series.points]
+    ys = [point[1] for point in series.points]
+    # a point without an interval gets a bar of no length
+    below = [y - low if low is not None else 0.0 for _, y, low, _ in series.points]
+    above = [high - y if high is not None else 0.0 for _, y, _, high in series.points]
+    bars = [[max(0.0, value) for value in ends] for ends in (below, above)]
+    style = line_style(index, series.published)
+    axes.errorbar(xs, ys, yerr=bars, label=plain(_name(series)), **style)
+
+
+def _name(series: Series) -> str:
+    return f"{series.label}, published" if series.published else series.label
+
+
+def _labels(series: Iterable[Series]) -> list[str]:
+    return list(dict.fromkeys(line.label for line in series))
+
+
+def _spread(xs: Sequence[float]) -> list[float]:
+    """Those of ``xs`` that can be labelled without overlap; doublings before others."""
+    gap = (math.log2(xs[-1]) - math.log2(xs[0])) / _TICKS
+    kept: list[float] = []
+    for x in sorted(xs, key=lambda x: (not math.log2(x).is_integer(), x)):
+        if all(abs(math.log2(x) - math.log2(other)) >= gap for other in kept):
+            kept.append(x)
+    return sorted(kept)
+
+
+def _doublings(ys: Iterable[float]) -> tuple[float, float]:
+    """The powers of two around ``ys``, which are above 0."""
+    positive = [y for y in ys if y > 0]
+    low = math.floor(math.log2(min(positive)) - 0.1)
+    high = math.ceil(math.log2(max(positive)) + 0.1)
+    return 2.0**low, 2.0**high

@@ -1,0 +1,130 @@
+"""What a report tells, section by section; the page and the documents only differ in form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.collect.finding import Finding
+from weather_hpc.collect.row import Row
+from weather_hpc.report.findings import key_findings
+from weather_hpc.report.grouped import audit_table, rejects_table
+from weather_hpc.report.phases import phase_splits, phase_table
+from weather_hpc.report.plots import Plot
+from weather_hpc.report.published import not_comparable, published_table
+from weather_hpc.report.summary import distinct, overview, provenance
+
+_ADVICE = "advice"
+"""What the names of tables begin with that go to the top."""
+_OWN_SECTION = {"published_speedup": "published", "phases": "phases"}
+"""Plots that stand beside the table they draw."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading with what is under it; any part may be empty."""
+
+    name: str
+    """Its id on the page."""
+    title: str
+    text: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    """Labels and values."""
+    sentences: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+    file: str = ""
+    """Beside the report, what holds every line of the tables; else tables/<name>.csv does."""
+
+    def whole(self, table: Table) -> str:
+        """The file that holds all of ``table``."""
+        return self.file or f"tables/{table.name}.csv"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A title and its sections."""
+
+    title: str
+    sections: Sequence[Section]
+
+
+def report_of(
+    rows: Sequence[Row],
+    tables: Sequence[ScalingTable],
+    findings: Sequence[Finding],
+    plots: Sequence[Plot],
+    extras: Sequence[Table] = (),
+    sentences: Sequence[str] = (),
+) -> Report:
+    """The report of a collection.
+
+    ``extras`` are further tables of the analysis; those whose name begins with ``advice`` come
+    first. ``sentences`` are further key findings.
+    """
+    measured = [table for table in tables if table.rows]
+    advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
+    others = [table for table in extras if table.rows and table not in advice]
+    audit, rejects = audit_table(findings), rejects_table(rows)
+    told = key_findings(tables, findings, sentences)
+    sections = [
+        Section("measured", "What was measured", facts=overview(rows)),
+        Section(
+            "findings",
+            "Key findings",
+            "" if told else "No run was measured, so there is nothing to find.",
+            sentences=told,
+        ),
+        *([Section("advice", "Advice", tables=advice)] if advice else []),
+        Section(
+            "tables",
+            "Tables",
+            "" if measured else "There is no preprocessing and no training run.",
+            tables=measured,
+        ),
+        Section("plots", "Plots", plots=[p for p in plots if p.name not in _OWN_SECTION]),
+        *([Section("analysis", "Further analysis", tables=others)] if others else []),
+        _published(tables, plots),
+        _phases(rows, plots),
+        Section(
+            "audit",
+            "Audit",
+            "What looks wrong, with the evidence." if findings else "Nothing was found.",
+            tables=[audit] if audit.rows else [],
+            file="audit.csv",
+        ),
+        Section(
+            "rejects",
+            "Rejects",
+            "rows.csv holds every run." if rejects.rows else "None: every run is in a table.",
+            tables=[rejects] if rejects.rows else [],
+            file="rejects.csv",
+        ),
+        Section("provenance", "Provenance", facts=provenance(rows)),
+    ]
+    studies = distinct(row.study for row in rows)
+    return Report(f"Scaling report: {studies or 'no study'}", sections)
+
+
+def own_tables(rows: Sequence[Row], tables: Sequence[ScalingTable]) -> list[Table]:
+    """The tables that the report itself makes, beside the analysis."""
+    return [published_table(tables), phase_table(phase_splits(rows))]
+
+
+def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+    table = published_table(tables)
+    name, title = "published", "Beside the reproduced study"
+    if not table.rows:
+        return Section(name, title, "No configuration of the reproduced study was measured here.")
+    return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
+
+
+def _phases(rows: Sequence[Row], plots: Sequence[Plot]) -> Section:
+    table = phase_table(phase_splits(rows))
+    name, title = "phases", "Where the time went"
+    if not table.rows:
+        return Section(name, title, "No measured run recorded its phases.")
+    return Section(name, title, tables=[table], plots=_own(name, plots))
+
+
+def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:
+    return [plot for plot in plots if _OWN_SECTION.get(plot.name) == section]

@@ -1,0 +1,57 @@
+"""What was measured and where the figures come from, as label and text."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from weather_hpc.collect.row import Row
+
+_MOST = 20
+"""Different values of one fact that are listed."""
+
+
+def overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """What was measured."""
+    statuses = Counter(row.status for row in rows)
+    started = sorted(row.started_at for row in rows if row.started_at)
+    facts = [
+        ("Runs", ", ".join(f"{n} {status}" for status, n in statuses.most_common())),
+        ("In tables", str(sum(row.table is not None for row in rows))),
+        ("Images", _images(rows)),
+        ("Image folder", distinct(row.data for row in rows)),
+        ("Scaling", distinct(row.scaling for row in rows)),
+        ("Measured", f"{started[0]} to {started[-1]}" if started else ""),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Where the figures come from; several values where runs differ."""
+    commits = {f"{r.commit}{' with changes' if r.dirty else ''}" for r in rows if r.commit}
+    lists = {row.packages for row in rows if row.packages}
+    facts = [
+        ("Commit of weather_hpc", distinct(commits)),
+        ("Hosts", distinct(row.host for row in rows)),
+        ("CPU", distinct(row.cpu_model for row in rows)),
+        ("Logical CPUs", distinct(row.cpu_count for row in rows)),
+        ("Devices", distinct(row.device_name for row in rows)),
+        ("GPU driver", distinct(row.driver for row in rows)),
+        ("Versions", distinct(p for packages in lists for p in packages.split("; "))),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def distinct(values: Iterable[object]) -> str:
+    """The different ones of ``values``, sorted; None is none."""
+    texts = sorted({str(value) for value in values if value is not None})
+    more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+    return ", ".join(texts[:_MOST]) + more
+
+
+def _images(rows: Iterable[Row]) -> str:
+    counts = sorted({row.images for row in rows if row.stage == "preprocess" and row.images})
+    sizes = sorted({row.image_size_px for row in rows if row.image_size_px})
+    side = " and ".join(f"{size} × {size} pixels" for size in sizes)
+    if not counts:
+        return f"stored at {side}" if side else ""
+    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{number}, stored at {side}"

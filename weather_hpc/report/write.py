@@ -1,0 +1,87 @@
+"""The whole report in every form: report.html, .md, .tex and .json, with the tables it makes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from weather_hpc import __version__
+from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.collect.finding import Finding
+from weather_hpc.collect.row import Row
+from weather_hpc.files import write_json, write_text
+from weather_hpc.paths import StudyPaths
+from weather_hpc.report.latex import latex_report
+from weather_hpc.report.layout import precise
+from weather_hpc.report.markdown import markdown_report
+from weather_hpc.report.page import html_page
+from weather_hpc.report.plots import Plot
+from weather_hpc.report.sections import Report, own_tables, report_of
+from weather_hpc.report.tables import write_table
+
+
+def write_report(
+    to: StudyPaths,
+    rows: Sequence[Row],
+    tables: Sequence[ScalingTable],
+    findings: Sequence[Finding],
+    plots: Sequence[Plot],
+    extras: Sequence[Table] = (),
+    sentences: Sequence[str] = (),
+) -> None:
+    """Write the report; see :func:`weather_hpc.report.sections.report_of` for what it is told.
+
+    ``tables`` and ``extras`` have their own files already; ``plots`` come of
+    :func:`weather_hpc.report.plots.write_plots` into the same results folder.
+    """
+    for table in own_tables(rows, tables):
+        write_table(to.tables, table)
+    report = report_of(rows, tables, findings, plots, extras, sentences)
+    write_text(to.report, html_page(report))
+    write_text(to.report_markdown, markdown_report(report))
+    write_text(to.report_latex, latex_report(report))
+    write_json(to.report_json, json_report(report, rows, findings))
+
+
+def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, Any]:
+    """The report for programs: whole tables, every finding and reject; the runs are in rows.csv."""
+    return {
+        "title": report.title,
+        "weather_hpc": __version__,
+        "sections": [
+            {
+                "name": section.name,
+                "title": section.title,
+                "text": section.text,
+                "facts": dict(section.facts),
+                "sentences": list(section.sentences),
+                "tables": [_table(table) for table in section.tables],
+                "plots": [
+                    {
+                        "name": plot.name,
+                        "title": plot.title,
+                        "text": plot.text,
+                        "file": f"plots/{plot.name}.svg" if plot.svg else None,
+                        "left_out": plot.left_out,
+                    }
+                    for plot in section.plots
+                ],
+            }
+            for section in report.sections
+        ],
+        "findings": [asdict(finding) for finding in findings],
+        "rejects": [
+            {"run_id": row.run_id, "status": row.status, "reason": row.reason}
+            for row in rows
+            if row.is_rejected
+        ],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "title": table.title,
+        "caption": table.caption,
+        "columns": table.columns,
+        "rows": precise(table),
+    }
