@@ -48,6 +48,9 @@ def test_the_record_is_consistent(train: Train, small_store: Path, tmp_path: Pat
     assert (rank.rank, rank.device, rank.threads, rank.images) == (0, "cpu", 1, 3 * images)
     assert (record.actual.world_size, record.actual.nodes, record.actual.device) == (1, 1, "cpu")
     assert record.provenance.restarts == 0
+    assert (record.usage.host_cpu_percent or 0.0) > 0.0
+    assert (record.usage.device_use_percent, record.usage.energy_j) == (None, None)
+    assert (tmp_path / "telemetry.csv").read_text().count("\n") >= 2
 
 
 def test_warm_up_leaves_no_trace(train: Train, paper_store: Path, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class Row:
     device_memory_peak_mb: float | None = None
     device_use_percent: float | None = None
     energy_j: float | None = None
+    host_cpu_percent: float | None = None
+    """CPU use on the first host by everyone, % of one core."""
     foreign_cpu_percent: float | None = None
     """CPU use by others in measured time, % of one core."""
     restarts: int | None = None

@@ -42,6 +42,15 @@ def since_process_start() -> float:
     return max(0.0, time.time() - psutil.Process().create_time())
 
 
+def machine_busy_s() -> float:
+    """CPU seconds that all processes of the machine have used since it booted."""
+    times = psutil.cpu_times()
+    waiting = times.idle + getattr(times, "iowait", 0.0)
+    # guest time is contained in user and nice: it must not be counted twice
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return float(sum(times) - waiting - guests)
+
+
 class ForeignLoad:
     """CPU use by processes outside this run while it is watched, in % of one core.
 
@@ -56,23 +65,15 @@ class ForeignLoad:
     def start(self) -> None:
         """Begin to watch, or begin anew."""
         self._wall = time.perf_counter()
-        self._busy = self._machine_busy()
+        self._busy = machine_busy_s()
         self._mine = self._own_busy()
 
     def percent(self) -> float:
         """CPU use by others since the start, in % of one core; never below 0."""
         wall = time.perf_counter() - self._wall
-        busy = self._machine_busy() - self._busy
+        busy = machine_busy_s() - self._busy
         mine = self._own_busy() - self._mine
         return max(0.0, 100.0 * (busy - mine) / wall) if wall > 0 else 0.0
-
-    @staticmethod
-    def _machine_busy() -> float:
-        times = psutil.cpu_times()
-        waiting = times.idle + getattr(times, "iowait", 0.0)
-        # guest time is contained in user and nice: it must not be counted twice
-        guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-        return float(sum(times) - waiting - guests)
 
     def _own_busy(self) -> float:
         total = 0.0

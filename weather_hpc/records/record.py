@@ -102,7 +102,12 @@ class Usage(Part):
     host_memory_peak_mb: float | None = Field(None, description="largest process's peak, MB")
     device_memory_peak_mb: float | None = Field(None, description="peak device memory, MB")
     device_use_percent: float | None = Field(None, description="mean device utilisation, %")
-    energy_j: float | None = Field(None, description="device energy in measured time, J")
+    energy_j: float | None = Field(
+        None, description="device energy from the first measured epoch to the last, J"
+    )
+    host_cpu_percent: float | None = Field(
+        None, description="mean CPU use on rank 0's host in measured time, % of one core"
+    )
     foreign_cpu_percent: float | None = Field(
         None, description="CPU use by others in measured time, % of one core"
     )

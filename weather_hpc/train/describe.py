@@ -1,8 +1,9 @@
 """What a finished run says of itself in its record."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 
@@ -10,6 +11,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
+from weather_hpc.records.telemetry import Telemetry
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.loader import EpochSampler
 from weather_hpc.train.loop import Score
@@ -24,6 +26,8 @@ class Reported:
 
     info: RankInfo
     device_memory_peak_mb: float | None
+    device_use_percent: float | None
+    energy_j: float | None
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,17 @@ class Outcome:
     ranks: list[Reported]
 
 
-def this_rank(strategy: Strategy, sampler: EpochSampler, epochs: int) -> Reported:
+def device_uuids(strategy: Strategy) -> list[str]:
+    """The GPUs that this process computes on, as NVML names them; none on the CPU."""
+    if strategy.device.type != "cuda":
+        return []
+    own = range(strategy.devices) if strategy.world.size == 1 else [strategy.device.index]
+    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in own]
+
+
+def this_rank(
+    strategy: Strategy, sampler: EpochSampler, epochs: int, telemetry: Telemetry
+) -> Reported:
     """This process and what it handled in the measured time."""
     device = strategy.device
     on_gpu = device.type == "cuda"
@@ -55,7 +69,8 @@ def this_rank(strategy: Strategy, sampler: EpochSampler, epochs: int) -> Reporte
         images=sampler.images * epochs,
     )
     peak = torch.cuda.max_memory_allocated(device) / BYTES_PER_MB if on_gpu else None
-    return Reported(info, peak)
+    use = telemetry.mean("device_use_percent")
+    return Reported(info, peak, use, telemetry.energy_j)
 
 
 def describe(record: RunRecord, outcome: Outcome) -> None:
@@ -102,3 +117,14 @@ def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
     record.usage.host_memory_peak_mb = max(peaks, default=None)
     on_devices = [r.device_memory_peak_mb for r in outcome.ranks if r.device_memory_peak_mb]
     record.usage.device_memory_peak_mb = max(on_devices, default=None)
+    used = _known(r.device_use_percent for r in outcome.ranks)
+    spent = _known(r.energy_j for r in outcome.ranks)
+    record.usage.device_use_percent = fmean(used) if used else None
+    record.usage.energy_j = sum(spent) if spent else None
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    """``values`` where all are known, else none: a part of the devices would look cheap."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) else []

@@ -12,12 +12,14 @@ from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
+from weather_hpc.records.nvml import open_devices
 from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.records.telemetry import Telemetry
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
-from weather_hpc.train.describe import Outcome, describe, this_rank
+from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
 from weather_hpc.train.loop import DivergedError, Position, Score, Trainer
 from weather_hpc.train.request import Request
@@ -118,18 +120,26 @@ class _Run:
         with self._phase("warmup"):
             trainer.warm_up(self.task.warmup_steps)
         others = ForeignLoad(own_pids)
-        self._epochs(trainer)
+        devices = open_devices(device_uuids(self.strategy))
+        with Telemetry(devices) as telemetry:
+            self._epochs(trainer)
         foreign = others.percent()
         if self.test is None:  # stopped between its last checkpoint and its evaluation
             self._evaluate(trainer)
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
-        ranks = self.strategy.gather(this_rank(self.strategy, trainer.sampler, self.task.epochs))
+        own = this_rank(self.strategy, trainer.sampler, self.task.epochs, telemetry)
+        ranks = self.strategy.gather(own)
         outcome = Outcome(
             self.task, self.request.store, trainer.sampler, self.clock.seconds,
             self.score, self.test, ranks,
         )  # fmt: skip
-        self.writer.record.usage.foreign_cpu_percent = foreign
+        usage = self.writer.record.usage
+        usage.foreign_cpu_percent = foreign
+        usage.host_cpu_percent = telemetry.mean("host_cpu_percent")
+        self.writer.record.provenance.driver = devices.driver if devices else None
+        if self.writer.paths is not None:
+            telemetry.write(self.writer.paths.telemetry)
         describe(self.writer.record, outcome)
         self.writer.record.phases.total = self._total()
 

@@ -1,0 +1,117 @@
+"""Telemetry of this very host; GPUs at the border of the library that tells of them."""
+
+import csv
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from weather_hpc.records.nvml import Devices, DeviceSample, open_devices
+from weather_hpc.records.telemetry import Sample, Telemetry
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_busy_host_is_seen(tmp_path: Path) -> None:
+    with Telemetry(every_s=0.05) as telemetry:
+        until = time.perf_counter() + 0.4
+        while time.perf_counter() < until:
+            pass
+    telemetry.write(tmp_path / "telemetry.csv")
+    written = rows(tmp_path / "telemetry.csv")
+    assert list(written[0]) == list(Sample.__dataclass_fields__)
+    assert len(written) == len(telemetry.samples) >= 2
+    assert [float(row["at_s"]) for row in written] == sorted(float(row["at_s"]) for row in written)
+    assert (telemetry.mean("host_cpu_percent") or 0.0) > 0.0
+    assert all(float(row["host_memory_mb"]) > 1.0 for row in written)
+    assert {row["device_power_w"] for row in written} == {""}
+    assert telemetry.energy_j is None
+    assert telemetry.mean("device_use_percent") is None
+
+
+class NVMLError(Exception):
+    """The library's own kind of error."""
+
+
+def library(**answers: Any) -> Any:
+    """NVML with two devices; an answer that is an exception is raised."""
+
+    def answer(name: str) -> Any:
+        def ask(handle: Any) -> Any:
+            value = answers[name]
+            if isinstance(value, Exception):
+                raise value
+            return value[handle]
+
+        return ask
+
+    return SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlDeviceGetHandleByUUID={"GPU-a": 0, "GPU-b": 1}.__getitem__,
+        nvmlSystemGetDriverVersion=lambda: "580.1",
+        nvmlDeviceGetUtilizationRates=answer("use"),
+        nvmlDeviceGetMemoryInfo=answer("memory"),
+        nvmlDeviceGetPowerUsage=answer("power"),
+        nvmlDeviceGetTotalEnergyConsumption=answer("energy"),
+    )
+
+
+def two_devices(**changes: Any) -> Devices:
+    answers = {
+        "use": [SimpleNamespace(gpu=40), SimpleNamespace(gpu=60)],
+        "memory": [SimpleNamespace(used=1_000_000), SimpleNamespace(used=2_000_000)],
+        "power": [100_000, 150_000],
+        "energy": [1_000, 3_000],
+    }
+    return Devices(library(**answers | changes), ["GPU-a", "GPU-b"])
+
+
+def test_devices_are_added_up_in_units() -> None:
+    devices = two_devices()
+    assert devices.sample() == DeviceSample(use_percent=50.0, memory_mb=3.0, power_w=250.0)
+    assert devices.energy_j() == 4.0
+    assert devices.driver == "580.1"
+
+
+def test_what_a_device_does_not_tell_is_none() -> None:
+    devices = two_devices(power=NVMLError("not supported"), energy=NVMLError("not supported"))
+    assert devices.sample() == DeviceSample(use_percent=50.0, memory_mb=3.0, power_w=None)
+    assert devices.energy_j() is None
+
+
+class Metered:
+    """Devices that draw 200 W; their counter, where they have one, goes up by 7 J."""
+
+    def __init__(self, counter: bool) -> None:
+        self.counts = iter([10.0, 17.0]) if counter else None
+
+    def sample(self) -> DeviceSample:
+        return DeviceSample(use_percent=None, memory_mb=None, power_w=200.0)
+
+    def energy_j(self) -> float | None:
+        return next(self.counts) if self.counts else None
+
+
+def test_energy_is_the_counters_difference() -> None:
+    with Telemetry(Metered(counter=True)) as telemetry:
+        pass
+    assert telemetry.energy_j == 7.0
+
+
+def test_without_a_counter_energy_is_power_over_time() -> None:
+    with Telemetry(Metered(counter=False), every_s=0.02) as telemetry:
+        time.sleep(0.1)
+    assert telemetry.energy_j == pytest.approx(200.0 * telemetry.samples[-1].at_s)
+
+
+def test_without_gpus_there_are_no_devices() -> None:
+    assert open_devices([]) is None
+
+
+def test_a_device_that_is_not_there_is_none() -> None:
+    assert open_devices(["GPU-00000000-0000-0000-0000-000000000000"]) is None
