@@ -1,0 +1,281 @@
+"""Figures beside those of another day: what is a regression, and what cannot be compared."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
+from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.collect.find import find_runs
+from weather_hpc.collect.finding import Severity
+from weather_hpc.collect.read import read_runs
+from weather_hpc.collect.reference import Comparison, Tolerance, compare, load_reference
+from weather_hpc.collect.row import Row
+from weather_hpc.errors import UserError
+from weather_hpc.report.tables import write_table
+
+JUST = Tolerance()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Row]:
+    """Three repeats each of single (10 s) and ddp on 2 ranks (6 s), and one preprocessing run."""
+    root = tmp_path / "today"
+    records = [measured(preprocess_spec("sequential", 1), 4.0)]
+    for repeat in range(3):
+        late = repeat / 10
+        records.append(measured(train_spec("single", 1, repeat), 10 + late))
+        records.append(measured(train_spec("ddp", 2, repeat), 6 + late))
+    leave_all(root, records)
+    return [reading.row for reading in read_runs(find_runs([root]))]
+
+
+def tables(rows: list[Row]) -> list[ScalingTable]:
+    """Both tables of ``rows``."""
+    return [preprocess_table(rows), training_table(rows)]
+
+
+def changed(rows: list[Row], factor: float = 1.0, **values: Any) -> list[Row]:
+    """``rows``, of which the ddp runs took ``factor`` of the time."""
+    return [
+        dataclasses.replace(row, time_s=(row.time_s or 0) * factor, **values)
+        if row.strategy == "ddp" else row
+        for row in rows
+    ]  # fmt: skip
+
+
+def yesterday(tmp_path: Path, rows: list[Row]) -> Path:
+    """The tables of ``rows``, as an earlier collection leaves them."""
+    for table in tables(rows):
+        write_table(tmp_path / "good" / "tables", table)
+    return tmp_path / "good"
+
+
+def beside(path: Path, rows: list[Row], tolerance: Tolerance = JUST) -> Comparison:
+    """``rows`` compared with the reference in ``path``."""
+    return compare(tables(rows), load_reference(path), tolerance)
+
+
+def verdicts(comparison: Comparison, figure: str = "time_s") -> dict[str, str]:
+    """The verdict on one figure by configuration."""
+    return {
+        line["configuration"]: line["verdict"]
+        for line in comparison.table.rows
+        if line["figure"] == figure
+    }
+
+
+def csv(tmp_path: Path, text: str, name: str = "ddp_lab.csv") -> Path:
+    """A reference of somebody else's."""
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+DDP = "ddp on cpu, 2 ranks, batch 32"
+
+
+def test_the_same_figures_are_no_regression_at_any_tolerance(
+    tmp_path: Path, rows: list[Row]
+) -> None:
+    for folder in ("good", "good/tables", "good/tables/training.csv"):
+        yesterday(tmp_path, rows)
+        comparison = beside(tmp_path / folder, rows, Tolerance(0.0, 0.0, 0.0))
+        assert not comparison.failed
+        assert set(verdicts(comparison).values()) <= {"ok", "not in reference"}
+        assert comparison.findings == []
+
+
+def test_a_slower_configuration_is_a_regression_and_an_error(
+    tmp_path: Path, rows: list[Row]
+) -> None:
+    comparison = beside(yesterday(tmp_path, rows), changed(rows, 1.5))
+    assert (comparison.regressions, comparison.compared, comparison.failed) == (1, 3, True)
+    assert comparison.summary == "reference: 3 configurations compared, 1 regression"
+    (finding,) = comparison.findings
+    assert (finding.severity, finding.code) == (Severity.ERROR, "reference_mismatch")
+    assert "regression: time_s 9.15 against 6.1 (tolerance 0.1), speedup" in finding.message
+    assert finding.message.endswith("training.csv:3")
+    assert verdicts(comparison)["single on cpu, 1 rank, batch 32"] == "ok"
+
+
+def test_a_faster_one_is_a_warning_and_green(tmp_path: Path, rows: list[Row]) -> None:
+    comparison = beside(yesterday(tmp_path, rows), changed(rows, 0.5))
+    assert not comparison.failed
+    assert [f.severity for f in comparison.findings] == [Severity.WARNING]
+    assert verdicts(comparison)[DDP] == "improvement"
+
+
+def test_within_the_noise_is_no_regression(tmp_path: Path, rows: list[Row]) -> None:
+    noisy = [
+        dataclasses.replace(row, time_s=[6.0, 8.0, 9.0][row.repeat or 0])
+        if row.strategy == "ddp" else row
+        for row in rows
+    ]  # fmt: skip
+    reference = yesterday(tmp_path, rows)
+    assert verdicts(beside(reference, noisy))[DDP].startswith("ok: within noise")
+    # a reference without an interval is taken at its word
+    foreign = csv(tmp_path, "ranks,batch_size,time_s\n2,32,6.1\n")
+    assert verdicts(beside(foreign, noisy))[DDP] == "regression"
+
+
+def test_accuracy_has_a_tolerance_of_its_own(tmp_path: Path, rows: list[Row]) -> None:
+    reference = yesterday(tmp_path, rows)
+    worse = changed(rows, test_accuracy=0.47)
+    assert verdicts(beside(reference, worse), "test_accuracy")[DDP] == "regression"
+    loose = Tolerance.parse("test_accuracy=0.05")
+    assert verdicts(beside(reference, worse, loose), "test_accuracy")[DDP] == "ok"
+    blind = beside(reference, changed(rows, test_accuracy=None))
+    assert verdicts(blind, "test_accuracy")[DDP] == "missing here"
+    assert (blind.compared, blind.failed) == (3, False)
+
+
+def test_a_faster_baseline_is_no_regression_of_the_others(tmp_path: Path, rows: list[Row]) -> None:
+    faster = [
+        dataclasses.replace(row, time_s=(row.time_s or 0) / 2) if row.strategy == "single" else row
+        for row in rows
+    ]
+    comparison = beside(yesterday(tmp_path, rows), faster)
+    assert verdicts(comparison, "speedup")[DDP].startswith("ok: the time holds")
+    assert not comparison.failed
+
+
+def test_a_configuration_that_failed_today_is_told(tmp_path: Path, rows: list[Row]) -> None:
+    reference = yesterday(tmp_path, rows)
+    broken = changed(rows, status="failed", table=None, reason="exit code 1")
+    comparison = beside(reference, broken)
+    assert "missing here: failed: exit code 1" in verdicts(comparison)[DDP]
+    assert [f.severity for f in comparison.findings] == [Severity.WARNING]
+
+
+def test_what_is_only_on_one_side_is_told(tmp_path: Path, rows: list[Row]) -> None:
+    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n4,32,3\n8,32,2\n"), rows)
+    told = verdicts(comparison)
+    assert told["strategy ddp, world_size 4, batch_size_per_device 32"] == "missing here"
+    assert told["single on cpu, 1 rank, batch 32"] == "not in reference"
+    (finding,) = comparison.findings
+    assert finding.message.startswith("2 configurations of ")
+
+
+def test_nothing_comparable_is_not_green(tmp_path: Path, rows: list[Row]) -> None:
+    comparison = beside(csv(tmp_path, "gpus,batch_size,time_s\n2,32,97\n"), rows)
+    assert (comparison.compared, comparison.failed) == (0, True)
+    assert comparison.findings[-1].severity is Severity.ERROR
+    assert comparison.summary == "reference: no configuration could be compared"
+
+
+def test_other_work_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
+    path = csv(tmp_path, "ranks,batch_size,epochs,time_s\n2,32,20,6\n")
+    told = verdicts(beside(path, rows))
+    assert told[DDP] == "cannot be compared: epochs 2 here, 20 in the reference"
+    # nor does the other work hide the row that does fit
+    path.write_text("ranks,batch_size,epochs,time_s\n2,32,20,60\n2,32,2,6\n")
+    assert verdicts(beside(path, rows))[DDP] == "ok"
+
+
+def test_a_row_that_fits_several_of_ours_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
+    longer = [
+        dataclasses.replace(row, epochs=9, configuration=f"{row.configuration}-9")
+        for row in rows
+        if row.strategy == "ddp"
+    ]
+    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n"), rows + longer)
+    assert comparison.failed
+    (verdict,) = [v for v in verdicts(comparison).values() if v.startswith("cannot")]
+    assert "2 configurations here fit" in verdict
+    assert "epochs 2" in verdict
+    assert "epochs 9" in verdict
+
+
+def test_several_rows_that_fit_one_of_ours_are_not_compared(
+    tmp_path: Path, rows: list[Row]
+) -> None:
+    unnamed = [dataclasses.replace(row, strategy=None) for row in rows if row.strategy == "ddp"]
+    path = csv(tmp_path, "strategy,ranks,time_s\nddp,2,6\ndp,2,9\n", "training.csv")
+    comparison = beside(path, unnamed)
+    assert all("several rows of the reference fit" in v for v in verdicts(comparison).values())
+    assert comparison.failed
+
+
+@pytest.mark.parametrize("name", ["preprocess", "training_p100", "dp_rtx3070", "ddp_rtx3070"])
+def test_the_papers_tables_are_read(name: str) -> None:
+    path = Path(__file__).resolve().parents[2] / "results" / "paper" / f"{name}.csv"
+    reference = load_reference(path)
+    lines = path.read_text().splitlines()
+    assert len(reference.rows) == len(lines) - 1
+    assert {row.table for row in reference.rows} == {
+        "preprocess" if name == "preprocess" else "training"
+    }
+    if name == "ddp_rtx3070":
+        first = reference.rows[0]
+        assert first.label == "strategy ddp, device cuda, world_size 1, batch_size_per_device 32"
+        assert reference.unused == ()
+    if name == "training_p100":
+        assert [row.key["device"] for row in reference.rows] == ["cpu", "cuda", "cuda", "cuda"]
+        assert reference.unused == ("speedup_vs_1gpu, efficiency of training_p100.csv",)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("", "ddp.csv", "ddp.csv:1: no column time_s or speedup or test_accuracy; columns: none"),
+        ("ranks,batch_size\n2,32\n", "ddp.csv", "ddp.csv:1: no column time_s"),
+        ("batch_size,time_s\n2,3\n", "ddp.csv", "ddp.csv:1: no column workers"),
+        ("ranks,time_s\n2,3\n", "lab.csv", "lab.csv:1: preprocessing or training"),
+        ("ranks;time_s\n2;3\n", "ddp.csv", "columns: ranks;time_s"),
+        ("ranks,time_s\n2,-3\n", "ddp.csv", "ddp.csv:2: time_s: '-3' is not a number above 0"),
+        ("ranks,time_s\n2,nan\n", "ddp.csv", "ddp.csv:2: time_s: 'nan' is not a number above 0"),
+        ("ranks,time_s\n\n2,fast\n", "ddp.csv", "ddp.csv:3: time_s: 'fast' is not a number"),
+        ("ranks,time_s\n1.5,3\n", "ddp.csv", "ddp.csv:2: ranks: '1.5' is no whole number"),
+        ("ranks,time_s\n1e400,3\n", "ddp.csv", "ddp.csv:2: ranks: '1e400' is no whole number"),
+        ("ranks,time_s\n,3\n", "ddp.csv", "ddp.csv:2: ranks: is empty"),
+        ("ranks,time_s\n2,3\n2,4\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
+        ("ranks,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:2: 3 cells; the header has 2"),
+        ("ranks,time_s,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:1: two columns are named time_s"),
+        ("ranks,accuracy\n2,55\n", "ddp.csv", "'55' is not a fraction between 0 and 1"),
+        ("ranks,time_s\n2,\n", "ddp.csv", "holds no row with any of time_s"),
+        ('ranks,time_s\n2,"3\n', "ddp.csv", "ddp.csv: not a CSV in UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    tmp_path: Path, text: str, name: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_reference(csv(tmp_path, text, name))
+    assert message in str(caught.value)
+
+
+def test_binary_folders_without_tables_and_nothing_at_all(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00ranks")
+    for path in (tmp_path / "b.csv", tmp_path / "none", tmp_path):
+        with pytest.raises(UserError):
+            load_reference(path)
+    (tmp_path / "b.csv").unlink()
+    csv(tmp_path, "law,fraction\namdahl,0.1\n", "laws.csv")
+    with pytest.raises(UserError, match="holds no CSV with a column time_s"):
+        load_reference(tmp_path)
+    csv(tmp_path, "ranks,time_s\n2,3\n")
+    assert load_reference(tmp_path).unused == (
+        "laws.csv (no column time_s or speedup or test_accuracy)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "tolerance"),
+    [
+        ("0.2", Tolerance(0.2, 0.2, 0.02)),
+        ("time_s=0.05", Tolerance(0.05, 0.1, 0.02)),
+        ("time_s=0.1, test_accuracy=0", Tolerance(0.1, 0.1, 0.0)),
+    ],
+)
+def test_tolerances(text: str, tolerance: Tolerance) -> None:
+    assert Tolerance.parse(text) == tolerance
+
+
+@pytest.mark.parametrize("text", ["", "ten", "10", "-0.1", "nan", "times=0.1", "time_s", "0.1,0.2"])
+def test_wrong_tolerances_are_one_line(text: str) -> None:
+    with pytest.raises(UserError, match="--tolerance"):
+        Tolerance.parse(text)
