@@ -31,6 +31,11 @@ class RunPaths:
         return self.root / "events.jsonl"
 
     @property
+    def evaluation(self) -> Path:
+        """What the trained network does on the held-out images, class by class, as JSON."""
+        return self.root / "evaluation.json"
+
+    @property
     def telemetry(self) -> Path:
         """What host and devices did while the run was measured: CSV, a line per sample."""
         return self.root / "telemetry.csv"

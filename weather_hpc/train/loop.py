@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -36,6 +37,14 @@ class Position:
     steps: int
     total: torch.Tensor
     """This rank's :func:`tally` so far, on the device."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The probabilities, (rows, classes), that the network gives the images of ``rows``."""
+
+    rows: Rows
+    probabilities: npt.NDArray[np.float32]
 
 
 class Trainer:
@@ -104,11 +113,15 @@ class Trainer:
         self.restore(before)
 
     @torch.no_grad()
-    def evaluate(self, rows: Rows, batch_size: int) -> torch.Tensor:
-        """This rank's tally over its share of ``rows``: none twice, none left out."""
+    def evaluate(self, rows: Rows, batch_size: int) -> tuple[torch.Tensor, list[Named]]:
+        """This rank's tally over its share of ``rows``, none twice and none left out.
+
+        Beside it what each image was named, on the rank that has the network's outputs.
+        """
         self.strategy.before_evaluation()
         self.strategy.network.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
+        named = []
         own = self.strategy.shard.of(rows)
         for batch in np.split(own, range(batch_size, len(own), batch_size)):
             if not len(batch):
@@ -117,7 +130,8 @@ class Trainer:
             logits = self.strategy.predict(images)
             if logits is not None:
                 total += tally(cross_entropy(logits, labels, reduction="sum"), logits, labels)
-        return total
+                named.append(Named(batch, logits.float().softmax(dim=1).cpu().numpy()))
+        return total, named
 
     def snapshot(self) -> State:
         """This rank's weights, optimizer and random states, as copies on the CPU."""

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from weather_hpc import cli
+from weather_hpc.files import write_json
 from weather_hpc.models.registry import build_model
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
@@ -20,8 +22,9 @@ from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
 from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
+from weather_hpc.train.evaluation import evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
-from weather_hpc.train.loop import DivergedError, Position, Score, Trainer
+from weather_hpc.train.loop import DivergedError, Named, Position, Score, Trainer
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StoppedError, StopSign, acknowledge, stop_on_sigterm
 from weather_hpc.train.strategies import make_strategy
@@ -238,8 +241,19 @@ class _Run:
         rows = self.request.store.rows("test")
         if len(rows):
             with self._phase("evaluation"):
-                total = trainer.evaluate(rows, self.task.batch_size_per_device)
+                total, named = trainer.evaluate(rows, self.task.batch_size_per_device)
             self.test = trainer.score(total, len(rows), self.task.epochs)
+            self._report([part for own in self.strategy.gather(named) for part in own])
+
+    def _report(self, named: list[Named]) -> None:
+        """Write what the held-out images were named; the last evaluation's stays."""
+        if not named or self.writer.paths is None:
+            return
+        store = self.request.store
+        labels = store.labels[np.concatenate([part.rows for part in named])]
+        probabilities = np.concatenate([part.probabilities for part in named])
+        report = evaluation_report(labels, probabilities, store.classes)
+        write_json(self.writer.paths.evaluation, report)
 
     def _save(self, trainer: Trainer, epoch: int, begun: Position | None = None) -> None:
         """Write a checkpoint, where the run has a folder.

@@ -1,0 +1,82 @@
+"""What a network does on held-out images, class by class: evaluation.json of a run folder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CALIBRATION_BINS = 15
+"""Equal slices of confidence 0..1, as Guo et al. (2017, arXiv:1706.04599) use."""
+
+DECIMALS = 6
+
+
+def evaluation_report(
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.floating],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Figures of ``probabilities`` (images, classes) against ``labels`` (images,), JSON-able.
+
+    ``confusion``: a row per true class, a column per predicted one, in images. ``per_class``:
+    precision, recall and F1 (None where the class was never predicted or is in no image),
+    ``macro_f1`` their mean over the classes that have images. ``calibration``: per slice of
+    confidence how many images, the mean confidence and the accuracy;
+    ``expected_calibration_error`` is their mean distance, weighted by images.
+    """
+    predicted = probabilities.argmax(axis=1)
+    count = len(classes)
+    confusion = np.bincount(labels * count + predicted, minlength=count * count)
+    confusion = confusion.reshape(count, count)
+    per_class = [_of_class(confusion, index, name) for index, name in enumerate(classes)]
+    f1 = [entry["f1"] or 0.0 for entry in per_class if entry["images"]]
+    bins = _calibration(probabilities.max(axis=1), predicted == labels)
+    images = len(labels)
+    gaps = sum(bin_["images"] * abs(bin_["confidence"] - bin_["accuracy"]) for bin_ in bins)
+    return {
+        "images": images,
+        "accuracy": round(float(np.trace(confusion)) / images, DECIMALS),
+        "macro_f1": round(float(np.mean(f1)), DECIMALS),
+        "expected_calibration_error": round(gaps / images, DECIMALS),
+        "classes": list(classes),
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+        "calibration": bins,
+    }
+
+
+def _of_class(confusion: npt.NDArray[np.int64], index: int, name: str) -> dict[str, Any]:
+    right = int(confusion[index, index])
+    images, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
+    return {
+        "class": name,
+        "images": images,
+        "precision": _ratio(right, predicted),
+        "recall": _ratio(right, images),
+        "f1": _ratio(2 * right, images + predicted),
+    }
+
+
+def _calibration(
+    confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """The slices that hold images, the least confident first."""
+    slices = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = []
+    for index in np.unique(slices):
+        chosen = slices == index
+        bins.append(
+            {
+                "from": round(float(index) / CALIBRATION_BINS, DECIMALS),
+                "to": round(float(index + 1) / CALIBRATION_BINS, DECIMALS),
+                "images": int(chosen.sum()),
+                "confidence": round(float(confidence[chosen].mean()), DECIMALS),
+                "accuracy": round(float(right[chosen].mean()), DECIMALS),
+            }
+        )
+    return bins
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, DECIMALS) if whole else None
