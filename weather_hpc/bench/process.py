@@ -1,0 +1,181 @@
+"""One measurement: a contestant's process, watched from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from weather_hpc.bench.child import REPORT
+from weather_hpc.bench.contestant import Contestant, Outcome
+from weather_hpc.errors import FailedError
+from weather_hpc.records.clock import ForeignLoad
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+WATCH_S = 0.05
+"""Seconds between two looks at a process's memory."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one process took."""
+
+    seconds: float
+    """The contestant's time: as it reports it, else from its start to its end."""
+    wall_s: float
+    """From the start of the process to its end."""
+    cpu_s: float
+    """User and system CPU seconds of the process and its children."""
+    peak_memory_mb: float | None
+    """Peak resident memory of the process and its children together, MB (1e6 bytes)."""
+    foreign_cpu_percent: float
+    """CPU use by others meanwhile, % of one core."""
+    facts: dict[str, Any]
+    """What it reported beside its seconds."""
+
+
+def measure(contestant: Contestant) -> Measurement:
+    """Run ``contestant`` once and check its outcome.
+
+    Raises FailedError, in one line, where it ends with another exit code than 0, takes longer
+    than its limit, or is found wrong by its check.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder, stdout, stderr, report = (
+            Path(name, part) for part in ("folder", "stdout", "stderr", "report.json")
+        )
+        folder.mkdir()
+        environment = {
+            **os.environ,
+            **dict.fromkeys(THREADS, str(contestant.threads)),
+            **contestant.environment,
+            REPORT: str(report),
+        }
+        foreign = ForeignLoad()
+        start = time.perf_counter()
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            try:
+                process = subprocess.Popen(
+                    contestant.command, cwd=folder, env=environment, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                )  # fmt: skip
+            except OSError as error:
+                raise FailedError(f"{contestant.command[0]}: {error.strerror}") from None
+        watch = _Watch(process, contestant.timeout_s)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            _kill(process.pid)
+            process.wait()
+            raise
+        finally:
+            watch.end()
+        wall_s = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if watch.timed_out:
+            raise FailedError(f"took longer than its limit of {contestant.timeout_s:g} s")
+        if process.returncode != 0:
+            raise FailedError(f"ended with exit code {process.returncode}: {_last_line(stderr)}")
+        told = json.loads(report.read_bytes()) if report.exists() else {}
+        facts = told.get("facts", {})
+        contestant.check(Outcome(folder, stdout, facts))
+        return Measurement(
+            seconds=told.get("seconds", wall_s),
+            wall_s=wall_s,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            peak_memory_mb=watch.peak_memory_mb,
+            foreign_cpu_percent=foreign.percent(),
+            facts=facts,
+        )
+
+
+class _Watch(threading.Thread):
+    """Looks at a process's memory while it runs, and ends it when its time is up.
+
+    Not from getrusage, which begins a child's peak at its parent's size. The peak is the largest
+    sum over the process and its descendants of one look, or the largest that the kernel tells of
+    a single one, which no look can miss but in the last instant.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+        super().__init__(daemon=True)
+        self.pid = process.pid
+        self.deadline = time.monotonic() + timeout_s
+        self.timed_out = False
+        self._peak_kb = 0
+        self._ended = threading.Event()
+        self.start()
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """MB (1e6 bytes); None where the process was gone before the first look."""
+        return self._peak_kb * 1024 / 1e6 or None
+
+    def run(self) -> None:
+        """Look until told to end."""
+        while not self._ended.wait(WATCH_S):
+            memories = [_memory_kb(pid) for pid in _family(self.pid)]
+            together = sum(now for now, _ in memories)
+            alone = max((peak for _, peak in memories), default=0)
+            self._peak_kb = max(self._peak_kb, together, alone)
+            if time.monotonic() > self.deadline:
+                self.timed_out = True
+                _kill(self.pid)
+                return
+
+    def end(self) -> None:
+        """Stop to look."""
+        self._ended.set()
+        self.join()
+
+
+def _family(pid: int) -> list[int]:
+    """``pid`` and its descendants, from /proc alone: psutil would read every process there is."""
+    found = [pid]
+    for member in found:
+        try:
+            for task in Path(f"/proc/{member}/task").iterdir():
+                found.extend(map(int, (task / "children").read_text().split()))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def _memory_kb(pid: int) -> tuple[int, int]:
+    """Resident memory now and at its peak, KiB; zeros where the process has ended."""
+    now = peak = 0
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                now = int(line.split()[1])
+            elif line.startswith("VmHWM:"):
+                peak = int(line.split()[1])
+    except OSError:
+        pass
+    return now, peak
+
+
+def _kill(pid: int) -> None:
+    """End a process and all that it has started, sessions of their own included."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it printed no error")

@@ -1,0 +1,94 @@
+"""What all subjects share at the command line: their options, and how a race is told."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weather_hpc import cli
+from weather_hpc.errors import UserError
+
+if TYPE_CHECKING:
+    from weather_hpc.bench.harness import Result
+
+
+def add_race_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
+    """Add ``--rounds``, ``--out`` and ``--json``."""
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, metavar="N",
+        help="how often each contestant runs; from 3 on there are intervals",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+
+
+def check_race_options(args: argparse.Namespace) -> None:
+    """Raise UserError where they make no sense: call it before anything that takes time."""
+    if args.rounds < 1:
+        raise UserError(f"--rounds {args.rounds}: at least 1 is wanted")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: is a file; a folder is wanted")
+
+
+def finish(result: "Result", args: argparse.Namespace, **more: Any) -> int:
+    """Tell a person on stderr, write and print the JSON; the exit code: 1 where one failed.
+
+    ``more`` is added to the JSON object.
+    """
+    from weather_hpc.files import write_json
+
+    value = {**result.as_dict(), **more}
+    print_table(value)
+    if args.out is not None:
+        path = args.out / f"bench-{result.subject}.json"
+        write_json(path, value)
+        print(f"results: {path}", file=sys.stderr)
+    if args.json:
+        cli.print_json(value)
+    return cli.EXIT_FAILED if result.failed else cli.EXIT_OK
+
+
+def print_table(value: dict[str, Any]) -> None:
+    """Print a race, as Result.as_dict tells it, as a table on stderr."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    reference = value["reference"]
+    table = Table(
+        title=f"bench {value['subject']}: {value['rounds']} interleaved rounds",
+        caption=f"× {reference}: median over the rounds of the time over {reference}'s in the same"
+        " round, with its 95 % interval; above 1 is slower",
+    )
+    for heading in ("contestant", "median s", "quartiles", "min", f"× {reference}", "95 %",
+                    "CPU s", "peak MB", "others' CPU %"):  # fmt: skip
+        table.add_column(heading, justify="left" if heading == "contestant" else "right")
+    for c in value["contestants"]:
+        table.add_row(
+            escape(c["name"]),
+            _figure(c["median_s"]),
+            _span(c["quartile_1_s"], c["quartile_3_s"]),
+            _figure(c["min_s"]),
+            _figure(c["ratio"]),
+            _span(c["ratio_low"], c["ratio_high"]),
+            _figure(c["cpu_s"]),
+            _figure(c["peak_memory_mb"]),
+            _figure(c["foreign_cpu_percent"]),
+        )
+    console = Console(stderr=True)
+    console.print(table)
+    for c in value["contestants"]:
+        console.print(f"{escape(c['name'])}: {escape(c['what'])}", highlight=False)
+        if c["reason"] is not None:
+            state = "failed" if c["failed"] else "not run"
+            console.print(f"  {state}: {escape(c['reason'])}", highlight=False, style="bold")
+
+
+def _figure(value: float | None) -> str:
+    from weather_hpc.report.text import significant
+
+    return "" if value is None else significant(value)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None else f"{_figure(low)} – {_figure(high)}"
