@@ -33,7 +33,7 @@ class Lines:
     doubling: bool = True
     """Whether y, as x, goes in doublings: the ideal speedup is then a straight line."""
     divided: bool = False
-    """Whether every panel's lines are drawn apart, be they ever so few."""
+    """Whether every panel's lines are drawn apart, on scales of their own, however few."""
 
     def drawing(self) -> Drawing:
         """The plot, ready to be drawn."""
@@ -41,8 +41,8 @@ class Lines:
             return Drawing(self.name, self.title, self.nothing)
         panels = self._panels()
         shown = [line for lines in panels.values() for line in lines]
-        rows = math.ceil(len(panels) / 2)
-        size = (SINGLE_WIDTH, 4.2) if len(panels) == 1 else (DOUBLE_WIDTH, 4.4 * rows)
+        rows, columns = _grid(len(panels))
+        size = (SINGLE_WIDTH, 4.2) if columns == 1 else (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
         return Drawing(
             self.name,
             self.title,
@@ -71,20 +71,20 @@ class Lines:
 
     def _draw(self, figure: "Figure", panels: dict[str, list[Series]]) -> None:
         alone = len(panels) == 1
-        columns = 1 if alone else 2
+        rows, columns = _grid(len(panels))
         everything = [line for lines in panels.values() for line in lines]
         for number, (name, lines) in enumerate(panels.items(), start=1):
-            axes = figure.add_subplot(math.ceil(len(panels) / columns), columns, number)
+            axes = figure.add_subplot(rows, columns, number)
             labels = _labels(lines)
             for line in lines:
                 _draw_line(axes, line, labels.index(line.label))
-            # the same axes in all panels: what looks higher is higher
-            self._draw_axes(axes, everything)
+            # the same scales where panels show one stage: what looks higher is higher
+            self._draw_axes(axes, lines if self.divided else everything)
             axes.set_title(self.title if alone else plain(name))
             if alone:
                 axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
             else:
-                axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=2)
+                axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=1)
         if not alone:
             figure.suptitle(self.title, x=0.01, ha="left", fontsize=12)
 
@@ -125,6 +125,12 @@ def _draw_line(axes: "Axes", series: Series, index: int) -> None:
     bars = [[max(0.0, value) for value in ends] for ends in (below, above)]
     style = line_style(index, series.published)
     axes.errorbar(xs, ys, yerr=bars, label=plain(_name(series)), **style)
+
+
+def _grid(panels: int) -> tuple[int, int]:
+    """Rows and columns for so many panels."""
+    columns = panels if panels <= 3 else 2 if panels == 4 else 3
+    return math.ceil(panels / columns), columns
 
 
 def _name(series: Series) -> str:

@@ -37,9 +37,8 @@ def _draw(figure: "Figure", splits: Sequence[Split]) -> None:
     queued = any(split.seconds["queue_s"] for split in splits)
     # a scale of its own: hours in the queue would leave nothing to be seen of seconds of work
     if queued:
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 3))
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 4))
         _stack(left, splits, ["queue_s"], "waiting in the queue, s")
-        left.tick_params(axis="x", labelrotation=30)
     else:
         right = figure.subplots()
     _stack(right, splits, inside, "in the job, s (median over the runs)")

@@ -13,7 +13,7 @@ from weather_hpc.report.lines import Lines
 from weather_hpc.report.phase_bars import phase_bars
 from weather_hpc.report.phases import phase_splits
 from weather_hpc.report.published import published_speedup
-from weather_hpc.report.series import by_batch, by_workers
+from weather_hpc.report.series import Series, by_batch, by_workers
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write_plots(
 
 def _of_table(table: ScalingTable) -> list[Lines]:
     workers = "workers" if table.name == "preprocess" else "world size"
-    baseline = "no configuration has a baseline to be compared with"
+    baseline = "no configuration of more than one worker has a baseline to be compared with"
     plots = [
         Lines(
             f"{table.name}_time",
@@ -67,7 +67,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             f"{table.title}: speedup",
             workers,
             "speedup",
-            by_workers(table, "speedup"),
+            _parallel(by_workers(table, "speedup")),
             baseline,
             ideal=lambda workers: workers,
         ),
@@ -76,7 +76,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             f"{table.title}: efficiency",
             workers,
             "efficiency (speedup per worker)",
-            by_workers(table, "efficiency"),
+            _parallel(by_workers(table, "efficiency")),
             baseline,
             ideal=lambda workers: 1.0,
             doubling=False,
@@ -93,6 +93,11 @@ def _of_table(table: ScalingTable) -> list[Lines]:
         )
         plots.append(batch)
     return plots
+
+
+def _parallel(series: Sequence[Series]) -> list[Series]:
+    """Without the lines that are nothing but a baseline, which is 1 by itself."""
+    return [line for line in series if any(point[0] > 1 for point in line.points)]
 
 
 def _write(folder: Path, drawing: Drawing) -> Plot:

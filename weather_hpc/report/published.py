@@ -170,15 +170,16 @@ def published_table(tables: Sequence[ScalingTable]) -> Table:
 def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
     """Speedup by workers, the study's hollow and dotted, ours solid in the same colour."""
     points: dict[tuple[str, str, bool], set[Point]] = defaultdict(set)
-    for pair in pairs(tables):
+    compared = [pair for pair in pairs(tables) if pair.published.panel not in BASELINES]
+    for pair in compared:
         published, row = pair.published, pair.row
-        if published.panel in BASELINES or published.speedup is None or row["speedup"] is None:
+        if published.speedup is None or row["speedup"] is None:
             continue
         workers = pair.table.workers(row)
         theirs = (workers, published.speedup, None, None)
         points[published.panel, _label(published), True].add(theirs)
         ours = (workers, row["speedup"], row["speedup_low"], row["speedup_high"])
-        points[published.panel, f"{_label(published)}{_settings(pair)}", False].add(ours)
+        points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
     series = [
         Series(label, tuple(sorted(found, key=lambda point: point[:2])), panel, published=theirs)
         for (panel, label, theirs), found in points.items()
@@ -200,13 +201,15 @@ def _label(published: Published) -> str:
     return (published.batch or published.panel) + hardware
 
 
-def _settings(pair: Pair) -> str:
-    """The settings of our row that tell it from others beside the same published figure."""
+def _settings(pair: Pair, others: Sequence[Pair]) -> str:
+    """The settings of our row that tell it from ``others`` of the same backend or strategy."""
     settled = set(pair.published.match)
     if "batch_size_global" in settled:
         settled.add("batch_size_per_device")
+    alike = [other.row for other in others if other.published.panel == pair.published.panel]
     names = [c for c in _SETTINGS if c in pair.table.columns and c not in settled]
-    return "".join(f", {name} {pair.row[name]}" for name in pair.table.varying(names))
+    varying = [name for name in names if len({row[name] for row in alike}) > 1]
+    return "".join(f", {name} {pair.row[name]}" for name in varying)
 
 
 def not_comparable(tables: Sequence[ScalingTable]) -> str:

@@ -12,14 +12,14 @@ _MOST = 20
 def overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """What was measured."""
     statuses = Counter(row.status for row in rows)
-    started = sorted(row.started_at for row in rows if row.started_at)
+    started = sorted({row.started_at for row in rows if row.started_at})
     facts = [
         ("Runs", ", ".join(f"{n} {status}" for status, n in statuses.most_common())),
         ("In tables", str(sum(row.table is not None for row in rows))),
         ("Images", _images(rows)),
         ("Image folder", distinct(row.data for row in rows)),
         ("Scaling", distinct(row.scaling for row in rows)),
-        ("Measured", f"{started[0]} to {started[-1]}" if started else ""),
+        ("Measured", " to ".join(dict.fromkeys((*started[:1], *started[-1:])))),
     ]
     return [(label, text) for label, text in facts if text]
 

@@ -36,12 +36,3 @@ for (const box of document.querySelectorAll("input[type=search]")) {
     count.textContent = box.value ? `${shown} of ${rows.length} rows` : "";
   });
 }
-// What is folded on the screen is printed.
-let folded = [];
-window.addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
-  for (const details of folded) details.open = true;
-});
-window.addEventListener("afterprint", () => {
-  for (const details of folded) details.open = false;
-});
