@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
+from weather_hpc.analysis.table import counted
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
-_ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
+ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
 """Among several possible baselines the one most alike in these is taken."""
 _MEANING: dict[str | None, str] = {
     BatchMode.PER_DEVICE: " per device",
@@ -60,7 +61,7 @@ def work(asked: Row) -> tuple[object, ...]:
     """
     same = (
         asked.stage, asked.study, asked.scaling, asked.data, asked.image_size_px,
-        _images_each(asked),
+        images_each(asked),
     )  # fmt: skip
     if asked.stage == Stage.PREPROCESS:
         return same
@@ -85,7 +86,19 @@ def batch_words(asked: Row) -> str:
     return f"batch {batch_size(asked)}{_MEANING.get(asked.batch_mode, '')}"
 
 
-def _images_each(row: Row) -> float | None:
+def describe(baseline: Group) -> str:
+    """``baseline`` in words, such as ``single on cpu, batch 32``."""
+    asked = baseline.asked
+    if asked.stage == Stage.PREPROCESS:
+        return f"{asked.backend}, {counted(asked.workers, 'worker')}"
+    where = f" on {asked.device}" if asked.device else ""
+    words = [f"{asked.strategy}{where}", f"batch {batch_size(asked)}"]
+    if asked.strategy != Strategy.SINGLE:
+        words.insert(1, counted(asked.workers, "rank"))
+    return ", ".join(words)
+
+
+def images_each(row: Row) -> float | None:
     """What must be equal to compare: images in all (strong), or per worker (weak scaling)."""
     if row.images_asked is None or row.scaling != Scaling.WEAK:
         return row.images_asked
@@ -93,4 +106,4 @@ def _images_each(row: Row) -> float | None:
 
 
 def _alike(one: Row, other: Row) -> int:
-    return sum(getattr(one, name) == getattr(other, name) for name in _ALIKE)
+    return sum(getattr(one, name) == getattr(other, name) for name in ALIKE)

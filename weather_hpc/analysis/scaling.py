@@ -8,14 +8,14 @@ per second. Efficiency is speedup per worker. Studies are never compared with ea
 from collections.abc import Iterable
 from typing import Any
 
-from weather_hpc.analysis.baselines import Baselines, batch_size, batch_words
+from weather_hpc.analysis.baselines import Baselines, batch_size, batch_words, describe
 from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
 from weather_hpc.analysis.laws import serial_fraction
 from weather_hpc.analysis.speedup import is_weak, speedup, speedup_interval
 from weather_hpc.analysis.statistics import NO_INTERVAL, median, median_interval
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable, counted
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
 from weather_hpc.collect.row import Row
-from weather_hpc.study.spec import Stage, Strategy
+from weather_hpc.study.spec import Stage
 
 _FIGURES = (
     "time_s is the median over the runs, {low} the ends of its 95 % bootstrap interval (from three "
@@ -128,7 +128,7 @@ def _figures(group: Group, baseline: Group | None) -> dict[str, Any]:
         # the more speedup, the less is serial
         "serial_fraction_low": _serial_fraction(group, high),
         "serial_fraction_high": _serial_fraction(group, low),
-        "baseline": None if value is None else _describe(baseline),
+        "baseline": None if baseline is None or value is None else describe(baseline),
         "note": _note(group, value),
     }
 
@@ -160,19 +160,6 @@ def _note(group: Group, value: float | None) -> str | None:
     if fraction is not None and fraction > 1:
         notes.append("slower than its baseline: serial fraction above 1")
     return "; ".join(filter(None, notes)) or None
-
-
-def _describe(baseline: Group | None) -> str | None:
-    if baseline is None:
-        return None
-    asked = baseline.asked
-    if asked.stage == Stage.PREPROCESS:
-        return f"{asked.backend}, {counted(asked.workers, 'worker')}"
-    where = f" on {asked.device}" if asked.device else ""
-    words = [f"{asked.strategy}{where}"]
-    if asked.strategy != Strategy.SINGLE:
-        words.append(counted(asked.workers, "rank"))
-    return ", ".join([*words, f"batch {batch_size(asked)}"])
 
 
 def _whole(value: float | None) -> int | None:
