@@ -11,9 +11,11 @@ VERBS = {
     "sweep": ("weather_hpc.sweep", "plan a study, run it, collect it: the main verb"),
     "data": ("weather_hpc.data", "make, check and describe image folders and stores"),
     "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
+    "eda": ("weather_hpc.eda.__main__", "look at an image folder: figures, tables, one page"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
     "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
+    "bench": ("weather_hpc.bench.__main__", "race this package against other ways, as ratios"),
 }
 
 

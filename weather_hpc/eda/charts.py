@@ -1,0 +1,185 @@
+"""The figures that are lines, bars and points, as SVG and PNG."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weather_hpc import cli
+from weather_hpc.dataset.split import Split
+from weather_hpc.eda import kernels
+from weather_hpc.eda.gather import Gathered
+from weather_hpc.files import write_bytes, write_text
+from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, render
+from weather_hpc.report.style import FAINT, MARKERS, PALETTE, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHANNEL_COLOURS = dict(zip(kernels.CHANNELS, ("#D55E00", "#009E73", "#0072B2"), strict=True))
+SPLIT_COLOURS = dict(zip(Split, ("#0072B2", "#CC79A7", "#E69F00"), strict=True))
+PER_ROW = 3
+"""Histograms side by side."""
+MOST_POINTS = 5000
+"""Points of the map and of the sizes; of more images, as many are drawn evenly."""
+
+
+def write_charts(folder: Path, found: Gathered) -> list[tuple[Drawing, str]]:
+    """Draw every chart into ``folder``; each with its SVG."""
+    drawings = [make(found) for make in (_counts, _sizes, _histograms, _map)]
+    charts = []
+    with cli.progress("drawing charts", total=len(drawings)) as advance:
+        for drawing in drawings:
+            if drawing.draw is None:
+                continue
+            svg, png = render(drawing.name, drawing.draw, drawing.size)
+            write_text(folder / f"{drawing.name}.svg", svg)
+            write_bytes(folder / f"{drawing.name}.png", png)
+            charts.append((drawing, svg))
+            advance()
+    return charts
+
+
+def _counts(found: Gathered) -> Drawing:
+    counts = {
+        side: [
+            sum(s == side for s, at in zip(found.splits, found.labels, strict=True) if at == label)
+            for label in range(len(found.classes))
+        ]
+        for side in Split
+    }
+    totals = np.sum(list(counts.values()), axis=0)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        left = np.zeros(len(found.classes))
+        for side, values in counts.items():
+            if any(values):
+                bars = axes.barh(
+                    found_names(found), values, left=left, label=side, color=SPLIT_COLOURS[side]
+                )
+                left += values
+        axes.bar_label(bars, [str(total) for total in totals], padding=4)
+        axes.invert_yaxis()
+        axes.set_xlabel("images")
+        axes.set_title("Images per class")
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.1)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+    told = ", ".join(f"{n}: {total}" for n, total in zip(found.classes, totals, strict=True))
+    height = 1.2 + 0.36 * len(found.classes)
+    text = f"Images per class, by split. {told}."
+    return Drawing("class_counts", "Images per class", text, draw, (SINGLE_WIDTH, height))
+
+
+def _sizes(found: Gathered) -> Drawing:
+    sizes = found.census.size_array()
+    width, height = sizes[_evenly(len(sizes)), :2].T
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        axes.plot(
+            width, height, ".", markersize=4, alpha=0.5, color=PALETTE[0], markeredgewidth=0,
+            rasterized=True,
+        )  # fmt: skip
+        ends = [min(width.min(), height.min()) * 0.9, max(width.max(), height.max()) * 1.1]
+        axes.plot(ends, ends, "--", color=FAINT, linewidth=1, label="square")
+        for scale in (axes.set_xscale, axes.set_yscale):
+            scale("log", base=2)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set(xlabel="width, pixels", ylabel="height, pixels", title="Sizes of the files")
+        axes.legend(loc="upper left")
+
+    text = (
+        f"Width against height of the files, each a point. Widths {sizes[:, 0].min()} to "
+        f"{sizes[:, 0].max()}, heights {sizes[:, 1].min()} to {sizes[:, 1].max()} pixels."
+    )
+    return Drawing("sizes", "Sizes of the files", text, draw if len(sizes) else None)
+
+
+def _histograms(found: Gathered) -> Drawing:
+    labels = found.present()
+    lines = -(-len(labels) // PER_ROW)
+    shares = {}
+    for label in labels:
+        counts = found.tally.class_histogram(label)
+        shares[label] = counts / counts.sum(axis=1, keepdims=True)
+    # a peak at black or white would flatten everything else
+    top = 1.15 * max(share[:, 4:-4].max() for share in shares.values())
+
+    def draw(figure: "Figure") -> None:
+        grid = figure.subplots(
+            lines, min(PER_ROW, len(labels)), sharex=True, sharey=True, squeeze=False
+        )
+        for axes, label in zip(grid.flat, labels, strict=False):
+            for channel, levels in zip(kernels.CHANNELS, shares[label], strict=True):
+                axes.plot(levels * 100, color=CHANNEL_COLOURS[channel], linewidth=1.2)
+            axes.set(title=plain(found.classes[label]), xlim=(0, 255), ylim=(0, top * 100))
+        for axes in grid.flat[len(labels) :]:
+            axes.set_axis_off()
+        figure.supxlabel("level", fontsize=10)
+        figure.supylabel("share of pixels, %", fontsize=10)
+        handles = grid.flat[0].get_lines()
+        figure.legend(handles, kernels.CHANNELS, loc="outside upper right", ncols=3)
+
+    means = [
+        f"{found.classes[label]}: "
+        + ", ".join(
+            f"{channel} {mean * 255:.0f}"
+            for channel, mean in zip(
+                kernels.CHANNELS,
+                kernels.mean_std(found.tally.class_histogram(label))[0],
+                strict=True,
+            )
+        )
+        for label in labels
+    ]
+    text = f"How often each level occurs, by class and channel. Means: {'; '.join(means)}."
+    size = (2 * SINGLE_WIDTH, 0.9 + 2.1 * lines)
+    return Drawing("histograms", "Colour histograms per class", text, draw, size)
+
+
+def _map(found: Gathered) -> Drawing:
+    chosen = _evenly(len(found.positions))
+    places, labels = found.positions[chosen], found.labels[chosen]
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        for number, label in enumerate(found.present()):
+            x, y = places[labels == label].T
+            axes.plot(
+                x, y, MARKERS[number % len(MARKERS)], markersize=4, alpha=0.65, linestyle="",
+                color=PALETTE[number % len(PALETTE)], markeredgewidth=0, rasterized=True,
+                label=plain(found.classes[label]),
+            )  # fmt: skip
+        axes.set_title("Map of the images")
+        for axis, name, share in zip("xy", ("first", "second"), found.explained, strict=True):
+            label_of: Callable[[str], object] = getattr(axes, f"set_{axis}label")
+            label_of(f"{name} principal component ({share:.0%} of the variance)")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=1.6)
+
+    centres = "; ".join(_centre(found, label) for label in found.present())
+    text = (
+        "Each image by the two principal components of its colour moments and gradients. "
+        f"Median of each class: {centres}."
+    )
+    return Drawing("map", "Map of the images", text, draw, (SINGLE_WIDTH, 5.2))
+
+
+def _centre(found: Gathered, label: int) -> str:
+    x, y = np.median(found.positions[found.labels == label], axis=0)
+    return f"{found.classes[label]} ({x:.2f}, {y:.2f})"
+
+
+def _evenly(count: int) -> "Sequence[int]":
+    return np.unique(
+        np.linspace(0, max(0, count - 1), min(count, MOST_POINTS)).astype(int)
+    ).tolist()
+
+
+def found_names(found: Gathered) -> list[str]:
+    """The classes' names as a figure shows them."""
+    return [plain(name) for name in found.classes]

@@ -1,0 +1,104 @@
+"""Pairs of images that show the same picture: saved anew, resized, recoloured or mirrored.
+
+Where one of a pair is in the training split and the other is not, the test accuracy is
+flattered. Equal files are kept on one side by the split already; near-duplicates are not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from weather_hpc.eda.hashes import Hashes, Indices, close_pairs
+from weather_hpc.eda.kernels import THUMBNAIL, Bytes
+
+Doubles = npt.NDArray[np.float64]
+
+SIDE = THUMBNAIL // 2
+"""Side of the pictures that are compared, pixels."""
+ALIKE_GRADIENTS, ALIKE_GREYS = 0.8, 0.95
+"""Correlations from which two pictures are taken for the same; both must be reached."""
+BATCH = 2048
+"""Pairs compared at once: 64 MB."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images, by their position, ``first`` < ``second``."""
+
+    first: int
+    second: int
+    similarity: float
+    """Correlation of the gradients, at most 1."""
+    mirrored: bool
+    """Whether one has to be mirrored to look like the other."""
+
+
+def pictures(greys: Bytes) -> Bytes:
+    """Grey thumbnails at half their size: uint8 (images, 32, 32)."""
+    halves = greys.reshape(-1, SIDE, 2, SIDE, 2).mean(axis=(2, 4))
+    rounded: Bytes = np.rint(halves).astype(np.uint8)
+    return rounded
+
+
+def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
+    """The pairs of images that look alike, in order.
+
+    ``hashes`` uint64 (images, 2, 2) and ``small`` uint8 (images, 32, 32), which may be a memory
+    map: only the candidates that the hashes give are read. Memory grows with the pairs found.
+    """
+    best: dict[tuple[int, int], Pair] = {}
+    for mirrored in (False, True):
+        for i, j in _batches(close_pairs(hashes[:, 0], hashes[:, int(mirrored)])):
+            left, right = small[i], small[j][:, :, ::-1] if mirrored else small[j]
+            alike = gradient_correlation(left, right)
+            same = (alike >= ALIKE_GRADIENTS) & (grey_correlation(left, right) >= ALIKE_GREYS)
+            for at in np.nonzero(same)[0].tolist():
+                pair = Pair(int(i[at]), int(j[at]), float(alike[at]), mirrored)
+                before = best.get((pair.first, pair.second))
+                if before is None or before.similarity < pair.similarity:
+                    best[pair.first, pair.second] = pair
+    return [best[key] for key in sorted(best)]
+
+
+def grey_correlation(left: Bytes, right: Bytes) -> Doubles:
+    """Of each pair of pictures, uint8 (pairs, side, side) -> float64 (pairs,)."""
+    flat = (len(left), -1)
+    return _correlation(left.reshape(flat).astype(float), right.reshape(flat).astype(float))
+
+
+def gradient_correlation(left: Bytes, right: Bytes) -> Doubles:
+    """The same of their gradients. A change of light leaves them; and all skies are light above
+    and dark below, which correlates the greys of pictures with nothing else in common."""
+    return _correlation(_gradients(left), _gradients(right))
+
+
+def _correlation(left: Doubles, right: Doubles) -> Doubles:
+    """Pearson's, row by row; 0 where a row has but one value."""
+    left, right = (rows - rows.mean(axis=1, keepdims=True) for rows in (left, right))
+    norm = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
+    correlation: Doubles = (left * right).sum(axis=1) / np.where(norm > 0, norm, 1)
+    return correlation
+
+
+def _gradients(greys: Bytes) -> Doubles:
+    down, across = np.gradient(greys.astype(np.float64), axis=(1, 2))
+    return np.stack([down, across], axis=1).reshape(len(greys), -1)
+
+
+def _batches(pairs: Iterator[tuple[Indices, Indices]]) -> Iterator[tuple[Indices, Indices]]:
+    """The same pairs, about :data:`BATCH` at a time."""
+    left: list[Indices] = []
+    right: list[Indices] = []
+    waiting = 0
+    for i, j in pairs:
+        for first in range(0, len(i), BATCH):
+            left.append(i[first : first + BATCH])
+            right.append(j[first : first + BATCH])
+            waiting += len(left[-1])
+            if waiting >= BATCH:
+                yield np.concatenate(left), np.concatenate(right)
+                left, right, waiting = [], [], 0
+    if waiting:
+        yield np.concatenate(left), np.concatenate(right)

@@ -1,0 +1,115 @@
+"""eda.html: all of it on one page that needs nothing but itself."""
+
+import base64
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.eda.sheets import Sheet
+from weather_hpc.files import write_text
+from weather_hpc.report.drawing import Drawing
+from weather_hpc.report.style import INK
+from weather_hpc.report.text import significant
+
+MOST_PAIRS = 200
+"""Pairs in the page's table; the file has all."""
+
+
+def write_page(
+    path: Path,
+    name: str,
+    result: dict[str, Any],
+    charts: Sequence[tuple[Drawing, str]],
+    sheets: Sequence[Sheet],
+) -> None:
+    """Write the page to ``path``. Names of files and classes appear as text, never as markup.
+
+    The page's own policy lets no script run and nothing be loaded.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = (files("weather_hpc.report") / "templates" / "report.css").read_text("utf-8")
+    template = files("weather_hpc.eda") / "templates" / "eda.html.j2"
+    page = environment.from_string(template.read_text("utf-8")).render(
+        name=name,
+        findings=findings(result),
+        most_pairs=MOST_PAIRS,
+        significant=significant,
+        # style and drawings are our own; matplotlib has escaped every label
+        style=Markup(style),  # noqa: S704
+        charts={drawing.name: (drawing, Markup(_inline(drawing, svg))) for drawing, svg in charts},  # noqa: S704
+        sheets={sheet.name: (sheet, _data_uri(sheet)) for sheet in sheets},
+        **result,
+    )
+    write_text(path, page)
+
+
+def findings(result: dict[str, Any]) -> list[str]:
+    """What a person should know before training, most important first."""
+    return [
+        sentence
+        for tell in (_leak, _mislabelled, _imbalance, _left_out, _odd_files)
+        for sentence in tell(result)
+    ]
+
+
+def _leak(result: dict[str, Any]) -> list[str]:
+    pairs = result["near_duplicates"]
+    seen, held_out = pairs["held_out_images_seen"], pairs["held_out_images"]
+    if not seen:
+        return ["No held-out image has a near-duplicate in the training split."]
+    share = f"{seen} of {held_out} held-out images ({seen / held_out:.1%})"
+    return [f"{share} have a near-duplicate in the training split: the test accuracy is flattered."]
+
+
+def _mislabelled(result: dict[str, Any]) -> list[str]:
+    across = result["near_duplicates"]["across_classes"]
+    return [f"{across} pairs of near-duplicates lie in different classes."] if across else []
+
+
+def _imbalance(result: dict[str, Any]) -> list[str]:
+    counts = sorted((row["images"], row["class"]) for row in result["classes"])
+    (fewest, rare), (most, common) = counts[0], counts[-1]
+    if not fewest:
+        return [f"{rare} has no image that could be decoded."]
+    if most < 1.5 * fewest:
+        return []
+    ratio = f"{common} has {most / fewest:.1f} times the images of {rare} ({most} and {fewest})"
+    return [f"{ratio}: accuracy alone hides how the small classes do."]
+
+
+def _left_out(result: dict[str, Any]) -> list[str]:
+    left_out = sum(result["quarantine"].values())
+    return [f"{left_out} files could not be used."] if left_out else []
+
+
+def _odd_files(result: dict[str, Any]) -> list[str]:
+    census = result["census"]
+    odd = {
+        "have a name that does not fit their format": census["misnamed"],
+        "are turned by their EXIF data": census["turned_by_exif"],
+        "are animated": census["animated"],
+    }
+    return [f"{files} files {what}." for what, files in odd.items() if files]
+
+
+def _inline(drawing: Drawing, svg: str) -> str:
+    """The <svg> for the page: its ids made unique there, its ink the text's colour."""
+    text = svg[svg.index("<svg") :]
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\1{drawing.name}-", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace(
+        INK, "currentColor"
+    )
+    return text.replace("<svg", f'<svg role="img" aria-labelledby="{drawing.name}-text"', 1)
+
+
+def _data_uri(sheet: Sheet) -> str | None:
+    if sheet.jpeg is None:
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(sheet.jpeg).decode()

@@ -1,0 +1,134 @@
+"""The same figures with nothing but NumPy, image by image, and with dask.array as its manual
+shows it: what :mod:`weather_hpc.eda.kernels` is compared with."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weather_hpc.eda.kernels import (
+    CELL,
+    CELLS,
+    GREY,
+    LEVELS,
+    ORIENTATIONS,
+    THUMBNAIL,
+    Bytes,
+)
+
+Doubles = npt.NDArray[np.float64]
+DASK_ROWS = 32
+"""Images in a chunk of the Dask array."""
+
+
+def mean_std_numpy(images: Bytes) -> Doubles:
+    """Mean and standard deviation of each channel, in 0..1: float64 (2, 3)."""
+    means = np.array([image.mean(axis=(0, 1)) for image in images])
+    squares = np.array([image.std(axis=(0, 1)) ** 2 for image in images])
+    mean = means.mean(axis=0)
+    variance = squares.mean(axis=0) + ((means - mean) ** 2).mean(axis=0)
+    return np.stack([mean, np.sqrt(variance)]) / 255
+
+
+def mean_std_dask(images: Bytes) -> Doubles:
+    """The same by ``mean`` and ``std`` of one Dask array."""
+    array = _dask_array(images)
+    return _computed(array.mean(axis=(0, 1, 2)), array.std(axis=(0, 1, 2))) / 255
+
+
+def histograms_numpy(images: Bytes) -> Doubles:
+    """Counts of each level in each channel, (3, 256), by ``numpy.histogram``."""
+    return sum_of(
+        [np.histogram(image[..., c], LEVELS, (0, LEVELS))[0] for c in range(3)] for image in images
+    )
+
+
+def histograms_bincount(images: Bytes) -> Doubles:
+    """The same by ``numpy.bincount``, the fastest that NumPy has for it."""
+    return sum_of(
+        [np.bincount(image[..., c].ravel(), minlength=LEVELS) for c in range(3)] for image in images
+    )
+
+
+def histograms_dask(images: Bytes) -> Doubles:
+    """The same by ``dask.array.histogram``."""
+    import dask.array as da
+
+    array = _dask_array(images)
+    return _computed(
+        *(da.histogram(array[..., c], bins=LEVELS, range=(0, LEVELS))[0] for c in range(3))
+    )
+
+
+def features_numpy(images: Bytes) -> Doubles:
+    """Colour moments and HOG, (images, 333). The side must be a multiple of 64."""
+    return np.stack([features_of(image) for image in images])
+
+
+def features_dask(images: Bytes) -> Doubles:
+    """The same, mapped over the images by Dask."""
+    import dask.array as da
+
+    array = da.from_array(images, chunks=(1, *images.shape[1:]))
+    mapped = array.map_blocks(features_numpy, drop_axis=(2, 3), dtype=np.float64, meta=np.empty(0))
+    return _computed(mapped)[0]
+
+
+def features_of(image: Bytes) -> Doubles:
+    """Colour moments and HOG of one image."""
+    pixels = image.reshape(-1, 3) / 255
+    mean = pixels.mean(axis=0)
+    around = pixels - mean
+    square = around * around
+    third = np.cbrt((square * around).mean(axis=0))
+    return np.concatenate([mean, np.sqrt(square.mean(axis=0)), third, _hog(_thumbnail(image))])
+
+
+def _thumbnail(image: Bytes) -> npt.NDArray[np.int64]:
+    step = len(image) // THUMBNAIL
+    grey = (image @ np.array(GREY) + (1 << 14)) >> 15
+    small = grey.reshape(THUMBNAIL, step, THUMBNAIL, step).mean(axis=(1, 3))
+    rounded: npt.NDArray[np.int64] = np.rint(small).astype(np.int64)
+    return rounded
+
+
+def _hog(grey: npt.NDArray[np.int64]) -> Doubles:
+    across, down = np.zeros(grey.shape), np.zeros(grey.shape)
+    across[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
+    down[1:-1] = grey[2:] - grey[:-2]
+    length = np.hypot(down, across)
+    bins = (np.arctan2(down, across) % np.pi / np.pi * ORIENTATIONS).astype(int) % ORIENTATIONS
+    cells = np.empty((CELLS, CELLS, ORIENTATIONS))
+    for row in range(CELLS):
+        for column in range(CELLS):
+            cell = np.s_[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+            weights = length[cell].ravel()
+            cells[row, column] = np.bincount(bins[cell].ravel(), weights, ORIENTATIONS)
+    blocks = [
+        cells[row : row + 2, column : column + 2].ravel()
+        for row in range(CELLS - 1)
+        for column in range(CELLS - 1)
+    ]
+    return np.concatenate([block / np.sqrt((block**2).sum() + 1) for block in blocks])
+
+
+def sum_of(parts: Any) -> Doubles:
+    """The sum of arrays that come one by one."""
+    total: Doubles = np.zeros((3, LEVELS))
+    for part in parts:
+        total += part
+    return total
+
+
+def _dask_array(images: Bytes) -> Any:
+    import dask.array as da
+
+    return da.from_array(images, chunks=(DASK_ROWS, *images.shape[1:]))
+
+
+def _computed(*arrays: Any) -> Doubles:
+    """The Dask ``arrays``, computed in this thread and stacked."""
+    import dask
+
+    computed: Doubles = np.stack(dask.compute(*arrays, scheduler="single-threaded"))
+    return computed
