@@ -9,6 +9,7 @@ Run again = resume: what is done is never done twice.
 """
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from weather_hpc import cli
 if TYPE_CHECKING:
     from weather_hpc.launch.job_states import JobState
     from weather_hpc.paths import StudyPaths
+
+DEFAULT_FLOOR = 0.5
+"""Efficiency under which ``--staged`` stops a branch."""
 
 EXECUTORS = ("auto", "slurm", "submitit", "local")
 
@@ -55,15 +59,48 @@ def parser() -> cli.Parser:
         "(default: results/<study>)")  # fmt: skip
     add("--only", metavar="GLOB", help="only runs whose run_id matches, such as 'train-ddp-*'")
     add("--only-failed", action="store_true", help="only runs that failed before")
+    add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if this folder's "
+        "runs, past ones and those in hand included, are forecast to take more")  # fmt: skip
+    add("--staged", action="store_true", help="small configurations first, all repeats of each; "
+        "a branch (runs that differ in workers or ranks only) whose efficiency over its own "
+        "smallest is under the floor goes no further: its larger runs are recorded as skipped; "
+        "implies --wait")  # fmt: skip
+    add("--efficiency-floor", type=_efficiency, metavar="E", help="floor of --staged, above 0 up "
+        f"to 1 (default: {DEFAULT_FLOOR:g})")  # fmt: skip
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="do not ask before removing")
     result.add_json()
     return result
 
 
+def _node_hours(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of node-hours, from 0 up")
+    return value
+
+
+def _efficiency(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no efficiency above 0 up to 1, such as 0.5")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit code 0: all done or skipped; 1: a run failed; 2: wrong input."""
-    args = parser().parse_args(argv)
+    command_line = parser()
+    args = command_line.parse_args(argv)
+    if args.efficiency_floor is not None and not args.staged:
+        command_line.error("--efficiency-floor goes with --staged")
+    args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
     from weather_hpc.launch import housekeeping, sweep_run
 
     paths = _paths(args)

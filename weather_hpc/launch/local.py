@@ -37,6 +37,8 @@ class LocalExecutor:
         self.plan = plan
         self.paths = paths
         self.site = site
+        self.blocked: str | None = None
+        """Why no training can be run: once the store could not be packed."""
 
     def active(self) -> dict[str, JobState]:
         """The runs that jobs from an earlier sweep have in hand, by run_id: not to be run here."""
@@ -47,7 +49,6 @@ class LocalExecutor:
         """Run ``specs`` in their order and go on after failures. The state of each at its end."""
         machine = this_machine(specs, self.site.python)
         ended: dict[str, State] = {}
-        blocked: str | None = None
         with cli.progress("starting", total=len(specs)) as advance:
             for number, spec in enumerate(specs, start=1):
                 advance(0, text=spec.label)
@@ -55,15 +56,15 @@ class LocalExecutor:
                 reason = skip_reason(spec, machine, self.site.oversubscribe)
                 if reason is not None:
                     record_end(self.paths, spec, Status.SKIPPED, reason)
-                elif spec.stage is Stage.TRAIN and blocked is not None:
-                    reason = blocked
+                elif spec.stage is Stage.TRAIN and self.blocked is not None:
+                    reason = self.blocked
                     record_end(self.paths, spec, Status.FAILED, reason)
                 else:
                     self._run(spec, machine)
                 state = run_state(self.paths.run(spec.run_id))
                 ended[spec.run_id] = state
                 if spec.stage is Stage.PREPARE and state is not State.DONE:
-                    blocked = (
+                    self.blocked = (
                         f"the store could not be packed: see {self.paths.run(spec.run_id).stderr}"
                     )
                 note = f" ({reason})" if reason else ""

@@ -13,6 +13,9 @@ from typing import IO, Any
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import StudyPaths
 
+SUBMITTING_S = 120.0
+"""How long a sweep waits for another to submit: that takes seconds."""
+
 
 @contextmanager
 def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """What this machine has, and why a run cannot be made on it."""
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -37,6 +38,7 @@ def _wants_gpu(spec: RunSpec) -> bool:
     return not isinstance(spec.task, PreprocessTask) and needs_cuda(spec.task)
 
 
+@functools.cache
 def _gpus(python: str) -> int:
     try:
         done = subprocess.run(
