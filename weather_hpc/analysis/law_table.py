@@ -31,7 +31,7 @@ LARGEST_RESIDUAL = 0.1
 """A law that misses the measured times by more, as a root mean square, is refused."""
 
 LAW_COLUMNS = [
-    "table", "series", "law", "sizes",
+    "table", "series", "law", "sizes", "workers_max",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
     "coherency", "coherency_low", "coherency_high",
     "peak_workers", "peak_workers_low", "peak_workers_high", "speedup_limit",
@@ -69,6 +69,7 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
             "series": series.label,
             "law": str(law),
             "sizes": len(series.points),
+            "workers_max": max(series.workers, default=None),
             "baseline": describe(series.baseline) if series.baseline else None,
             **figures,
         }

@@ -1,0 +1,96 @@
+"""Is 4 against 2 faster: verdicts that follow from the runs, and not from fewer than it takes."""
+
+from typing import Any
+
+import pytest
+
+from tests.analysis.rows_maker import ddp, packing, paper_ddp
+from weather_hpc.analysis.comparisons import comparisons_table, repeats_needed
+from weather_hpc.analysis.law_table import laws_table
+from weather_hpc.analysis.sentences import sentences
+from weather_hpc.collect.row import Row
+
+NEAR = [1.0, 1.01, 0.99, 1.02, 0.98]
+
+
+def steps(rows: list[Row]) -> list[dict[str, Any]]:
+    return comparisons_table(rows).rows
+
+
+def series(**times: float) -> list[Row]:
+    """Five repeats of each size, ``w2=50.0`` around 50 s on two ranks."""
+    return [
+        row for name, t in times.items() for row in ddp(int(name[1:]), [t * near for near in NEAR])
+    ]
+
+
+def test_verdicts_of_five_repeats() -> None:
+    first, second, third = steps(series(w1=100, w2=55, w4=55.3, w8=80))
+    assert [(s["workers"], s["against"]) for s in (first, second, third)] == [
+        (2, 1),
+        (4, 2),
+        (8, 4),
+    ]
+    assert first["verdict"] == "faster"
+    assert first["ratio"] == pytest.approx(100 / 55)
+    assert first["ratio_low"] < 100 / 55 < first["ratio_high"]
+    assert first["p_value"] == pytest.approx(2 / 252)
+    assert first["p_holm"] == pytest.approx(3 * 2 / 252)
+    assert (second["verdict"], third["verdict"]) == ("no difference shown", "slower")
+    assert third["ideal"] == 2
+
+
+def test_three_repeats_cannot_show_a_difference_however_large() -> None:
+    (step,) = steps([*ddp(1, [100.0, 101.0, 102.0]), *ddp(2, [1.0, 1.1, 1.2])])
+    assert (step["p_value"], step["verdict"]) == (pytest.approx(0.1), "too few repeats")
+    assert step["note"] == "a difference can show from 4 runs of each on"
+
+
+@pytest.mark.parametrize(("comparisons", "repeats"), [(1, 4), (2, 5), (6, 5), (7, 6)])
+def test_how_many_repeats_it_takes(comparisons: int, repeats: int) -> None:
+    assert repeats_needed(comparisons) == repeats
+
+
+def test_one_run_each_has_a_ratio_and_no_p_value() -> None:
+    rows = steps(paper_ddp())
+    assert len(rows) == 4 * 3
+    assert {row["verdict"] for row in rows} == {"too few repeats"}
+    assert {row["p_value"] for row in rows} == {None}
+    (last,) = [r for r in rows if r["series"].endswith("batch 32") and r["workers"] == 4]
+    assert last["ratio"] == pytest.approx(136 / 249)
+
+
+def test_weak_scaling_is_compared_by_rate() -> None:
+    times = [60 * near for near in NEAR]
+    rows = [row for n in (1, 2) for row in ddp(n, times, scaling="weak", images_asked=10 * n)]
+    (step,) = steps(rows)
+    assert (step["ratio"], step["verdict"]) == (pytest.approx(2), "faster")
+
+
+def test_the_baseline_is_the_first_step_where_the_strategy_has_none() -> None:
+    rows = [*packing("sequential", 1, [9.0] * 4), *packing("dask", 2, [5.0, 5.1, 5.2, 5.3])]
+    (step,) = steps(rows)
+    assert (step["against"], step["note"]) == (1, "against sequential, 1 worker")
+
+
+def test_what_is_asked_apart_from_workers_is_never_compared() -> None:
+    rows = [
+        *ddp(1, NEAR), *ddp(2, NEAR, batch_size_per_device=64), *ddp(2, NEAR, study="t"),
+        *ddp(2, NEAR, batch_mode="global", batch_size_per_device=16, batch_size_global=64),
+        *ddp(2, NEAR, device="cpu"), *ddp(2, NEAR, epochs=9), *ddp(2, NEAR, model="other"),
+    ]  # fmt: skip
+    assert steps(rows) == []
+
+
+def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
+    rows = series(w1=100, w2=55, w4=50, w8=90)
+    rows += ddp(1, [10.0, 10.1, 9.9, 30.0, 10.2], epochs=3)
+    told = sentences(rows, laws_table(rows), comparisons_table(rows))
+    assert told[0] == "Of 3 steps to more workers in training: 2 faster, 1 slower."
+    assert told[1].startswith("More was slower: ddp on cuda, batch 32 per device, epochs")
+    assert "8 against 4, 0.56 times as fast (p = 0.024)" in told[1]
+    (peak,) = [line for line in told if line.startswith("By the USL")]
+    assert "is fastest with about 3 ranks (95 % interval from 3 to 3)" in peak
+    assert told[-1].startswith("1 run far from the median of the repeats, kept: ")
+    assert told[-1].endswith("(30 s, median 10.1 s).")
+    assert sentences([], laws_table([]), comparisons_table([])) == []

@@ -1,0 +1,68 @@
+"""The statistics in short sentences, every number taken from the tables."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from weather_hpc.analysis.comparisons import Verdict
+from weather_hpc.analysis.groups import preprocess_groups, training_groups
+from weather_hpc.analysis.laws import Law
+from weather_hpc.analysis.outliers import Outlier
+from weather_hpc.analysis.table import Table, counted
+from weather_hpc.collect.row import Row
+
+MOST_NAMED = 3
+"""Of one kind of finding, so many are told one by one; the tables hold them all."""
+
+
+def outliers(rows: Sequence[Row]) -> list[tuple[Row, Outlier]]:
+    """Every measured run whose time is far from that of its repeats, in the tables' order."""
+    groups = [*preprocess_groups(rows), *training_groups(rows)]
+    return [found for group in groups for found in group.outliers]
+
+
+def sentences(rows: Sequence[Row], laws: Table, comparisons: Table) -> list[str]:
+    """What the runs show of more workers, of scaling laws and of outliers, a few lines in all."""
+    return [*_steps(comparisons), *_peaks(laws), *_outlying(rows)]
+
+
+def _steps(comparisons: Table) -> Iterator[str]:
+    """For each table: how many steps to more workers helped, and which did not."""
+    by_table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in comparisons.rows:
+        by_table[row["table"]].append(row)
+    for name, rows in by_table.items():
+        counts = Counter(row["verdict"] for row in rows)
+        told = ", ".join(f"{counts[v]} {v}" for v in Verdict if counts[v])
+        yield f"Of {counted(len(rows), 'step')} to more workers in {name}: {told}."
+        for row in [r for r in rows if r["verdict"] == Verdict.SLOWER][:MOST_NAMED]:
+            yield (
+                f"More was slower: {row['series']}, {row['workers']} against {row['against']}, "
+                f"{row['ratio']:.2f} times as fast (p = {row['p_holm']:.2g})."
+            )
+
+
+def _peaks(laws: Table) -> Iterator[str]:
+    """Where more workers stop helping, nearest first."""
+    found = [row for row in laws.rows if row["law"] == Law.USL and row["peak_workers"] is not None]
+    for row in sorted(found, key=lambda row: float(row["peak_workers"]))[:MOST_NAMED]:
+        peak, low, high = (row[f"peak_workers{end}"] for end in ("", "_low", "_high"))
+        interval = "no interval"
+        if low is not None:
+            interval = f"95 % interval from {low:.0f} " + (f"to {high:.0f}" if high else "up")
+        beyond = ", more than were measured" if peak > row["workers_max"] else ""
+        unit = "worker" if row["table"] == "preprocess" else "rank"
+        yield (
+            f"By the USL, {row['series']} is fastest with about {counted(round(peak), unit)} "
+            f"({interval}){beyond}: {row['speedup_limit']:.1f} times as fast as with one."
+        )
+
+
+def _outlying(rows: Sequence[Row]) -> Iterator[str]:
+    found = outliers(rows)
+    if not found:
+        return
+    worst = sorted(found, key=lambda pair: -pair[1].score)[:MOST_NAMED]
+    told = ", ".join(f"{row.run_id} ({o.value:.3g} s, median {o.median:.3g} s)" for row, o in worst)
+    first = "" if len(found) <= MOST_NAMED else "the farthest: "
+    yield f"{counted(len(found), 'run')} far from the median of the repeats, kept: {first}{told}."
