@@ -13,9 +13,10 @@ from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
-from weather_hpc.study.spec import Backend
+from weather_hpc.study.spec import Backend, Decoder
 
 SIZE, PER_CHUNK = 16, 4
+EXACT = Decoder.EXACT
 PARALLEL = [Backend.MULTIPROCESSING, Backend.DASK]
 
 
@@ -24,7 +25,7 @@ def target(tmp_path: Path) -> Target:
     root = plain_folder(tmp_path / "images", per_class=8)
     pixels = tmp_path / "pixels"
     pixels.write_bytes(bytes(24 * SIZE * SIZE * 3))
-    return Target(root, pixels, 0, SIZE)
+    return Target(root, pixels, 0, SIZE, EXACT)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_every_worker_stands_before_the_work(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:
     with closing(make_backend(name)) as backend:
-        ranks = backend.start(2)
+        ranks = backend.start(2, EXACT)
         assert [rank.rank for rank in ranks] == [0, 1]
         pids = {rank.pid for rank in ranks}
         assert len(pids) == 2
@@ -72,7 +73,7 @@ def test_dask_workers_have_one_thread_and_our_allocator_settings(
     """What a worker was started with, read from outside it."""
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "4294967296")
     with closing(make_backend(Backend.DASK)) as backend:
-        (worker,) = backend.start(1)
+        (worker,) = backend.start(1, EXACT)
         environment = psutil.Process(worker.pid).environ()
     assert environment["MALLOC_TRIM_THRESHOLD_"] == "4294967296"
     assert environment["OMP_NUM_THREADS"] == "1"
@@ -83,7 +84,10 @@ def test_two_dask_clusters_live_side_by_side_on_loopback(no_process_is_left: Non
         closing(make_backend(Backend.DASK)) as first,
         closing(make_backend(Backend.DASK)) as second,
     ):
-        pids = [os.getpid(), *(worker.pid for each in (first, second) for worker in each.start(1))]
+        pids = [
+            os.getpid(),
+            *(worker.pid for each in (first, second) for worker in each.start(1, EXACT)),
+        ]
         listening = {
             connection.laddr.ip
             for pid in pids
@@ -102,7 +106,7 @@ def test_a_killed_worker_is_one_clear_error(
     stuck = [*chunks[:2], Chunk(2, 8, ["a/never.jpg"])]
     finished = []
     with closing(make_backend(name)) as backend:
-        (worker,) = backend.start(1)
+        (worker,) = backend.start(1, EXACT)
         with pytest.raises(FailedError, match="a worker process was lost"):
             for result in backend.run(target, stuck):
                 finished.append(result.finished.index)
@@ -120,7 +124,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         "import time\n"
         "from weather_hpc.preprocess.backends import make_backend\n"
         "if __name__ == '__main__':\n"
-        "    ranks = make_backend('multiprocessing').start(2)\n"
+        "    ranks = make_backend('multiprocessing').start(2, 'exact')\n"
         "    print(*[rank.pid for rank in ranks], flush=True)\n"
         "    time.sleep(600)\n"
     )
@@ -162,15 +166,15 @@ def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> N
         closing(make_backend(Backend.MULTIPROCESSING)) as backend,
         pytest.raises(FailedError, match=r"[01] of 2 workers came up"),
     ):
-        backend.start(2)
+        backend.start(2, EXACT)
     killer.join()
 
 
 def test_sequential_has_one_worker() -> None:
     backend = make_backend(Backend.SEQUENTIAL)
-    assert [rank.pid for rank in backend.start(1)] == [os.getpid()]
+    assert [rank.pid for rank in backend.start(1, EXACT)] == [os.getpid()]
     with pytest.raises(UserError, match="1 worker, not 2"):
-        backend.start(2)
+        backend.start(2, EXACT)
 
 
 def test_a_backend_whose_package_is_missing_says_how_to_get_it(
@@ -188,8 +192,8 @@ def test_a_backend_whose_package_is_missing_says_how_to_get_it(
 def test_a_full_disk_is_one_clear_error(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:
-    full = Target(target.root, Path("/dev/full"), 0, SIZE)
+    full = Target(target.root, Path("/dev/full"), 0, SIZE, EXACT)
     with closing(make_backend(name)) as backend:
-        backend.start(1)
+        backend.start(1, EXACT)
         with pytest.raises(FailedError, match="/dev/full: cannot be written: No space left"):
             list(backend.run(full, chunks))

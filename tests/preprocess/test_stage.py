@@ -18,7 +18,7 @@ from weather_hpc.preprocess.decode import decode
 from weather_hpc.preprocess.stage import preprocess
 from weather_hpc.records.record import RunRecord, read_record
 from weather_hpc.records.writer import RunWriter
-from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
 
 CONFIGURATIONS = [
     (Backend.SEQUENTIAL, 1),
@@ -37,9 +37,12 @@ def run(
     *,
     size: int = 16,
     images: int | None = None,
+    decoder: Decoder = Decoder.EXACT,
     **options: bool | int,
 ) -> RunRecord:
-    task = PreprocessTask(backend=backend, workers=workers, image_size=size, images=images)
+    task = PreprocessTask(
+        backend=backend, workers=workers, image_size=size, images=images, decoder=decoder
+    )
     spec = RunSpec(study="test", stage=Stage.PREPROCESS, task=task, data=str(data))
     with RunWriter(spec, run_dir) as writer:
         return preprocess(task, data, run_dir / "store", writer, **options)  # type: ignore[arg-type]
@@ -250,3 +253,11 @@ def test_more_workers_than_cpus_are_warned_of(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
     run(data, tmp_path / "run", Backend.MULTIPROCESSING, 2)
     assert "2 workers share 1 CPUs" in capsys.readouterr().err
+
+
+def test_decoders_are_never_mixed_in_a_store(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images")
+    run(data, tmp_path / "run", decoder=Decoder.FAST)
+    assert Store.open(tmp_path / "run" / "store").header["resize"].startswith("fast")
+    with pytest.raises(UserError, match=r"holds another store \(resize differs\)"):
+        run(data, tmp_path / "run", decoder=Decoder.EXACT)

@@ -7,6 +7,7 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.slurm_site import WithoutCuda
 from weather_hpc.study.spec import (
     Backend,
+    Decoder,
     Device,
     PreprocessTask,
     RunSpec,
@@ -87,6 +88,8 @@ def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:
     }
     if task.images is not None:
         flags["--images"] = str(task.images)
+    if task.decoder is not Decoder.FAST:
+        flags["--decoder"] = task.decoder.value
     return flags
 
 

@@ -55,6 +55,8 @@ def _parser() -> cli.Parser:
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: how dask-jobqueue "
         "asks for its workers (default: as the cluster does)")  # fmt: skip
     add("--size", type=int, default=256, metavar="PIXELS", help="height and width stored")
+    add("--decoder", default="fast", metavar="NAME",
+        help="fast, or exact: as Pillow decodes and resizes, to the bit")  # fmt: skip
     add(
         "--images", type=int, metavar="N", help="use N images, classes in proportion (default: all)"
     )
@@ -70,18 +72,25 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
     from pydantic import ValidationError
 
     from weather_hpc.errors import nearest
-    from weather_hpc.study.spec import Backend, PreprocessTask
+    from weather_hpc.study.spec import Backend, Decoder, PreprocessTask
 
-    names = [str(name) for name in Backend]
-    if args.backend not in names:
-        raise UserError(f"--backend {args.backend}: no such backend{nearest(args.backend, names)}")
+    known = {"backend": [*map(str, Backend)], "decoder": [*map(str, Decoder)]}
+    for flag, names in known.items():
+        given = getattr(args, flag)
+        if given not in names:
+            raise UserError(f"--{flag} {given}: no such {flag}{nearest(given, names)}")
     try:
         return PreprocessTask(
-            backend=args.backend, workers=args.workers, image_size=args.size, images=args.images
+            backend=args.backend,
+            workers=args.workers,
+            image_size=args.size,
+            images=args.images,
+            decoder=args.decoder,
         )
     except ValidationError as error:
         first = error.errors()[0]
-        flag = {"image_size": "size"}.get(str(first["loc"][0]), first["loc"][0])
+        field = str(first["loc"][0])
+        flag = {"image_size": "size"}.get(field, field)
         raise UserError(f"--{flag} {first['input']}: {first['msg']}") from None
 
 

@@ -12,6 +12,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import RankInfo
+from weather_hpc.study.spec import Decoder
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -27,6 +28,7 @@ class Target:
     pixels: Path
     offset: int
     size: int
+    decoder: Decoder
 
     @property
     def row_bytes(self) -> int:
@@ -65,8 +67,9 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     """
     import numpy as np
 
-    from weather_hpc.preprocess.decode import decode
+    from weather_hpc.preprocess.decoders import make_decoder
 
+    decode = make_decoder(target.decoder)
     rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
     failed = {}
     for row, path in enumerate(chunk.paths):
@@ -84,13 +87,22 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 
 
-def introduce(rank: int = 0) -> RankInfo:
-    """This process as a worker, with everything imported that a chunk needs."""
-    import numpy as np  # noqa: F401
+def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
+    """This process as a worker, with everything imported that a chunk needs.
+
+    Raises FailedError where ``decoder`` is not to be had here.
+    """
     from PIL import Image
 
-    from weather_hpc.preprocess import decode  # noqa: F401
+    from weather_hpc.preprocess.decoders import make_decoder
 
+    try:
+        make_decoder(decoder)
+    except ImportError as error:  # on another node than the one that chose it
+        raise FailedError(
+            f"{node_name()}: decoder {decoder}: {error}; install it there or choose "
+            f"--decoder {Decoder.EXACT}"
+        ) from None
     Image.init()  # else the first image of each worker pays for loading Pillow's formats
     return RankInfo(
         rank=rank,

@@ -1,6 +1,8 @@
-"""One image file -> one square of RGB bytes. All that a faster decoder would replace is here."""
+"""One image file -> one square of RGB bytes, by Pillow alone: the exact decoder."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,24 +31,33 @@ def decode(path: Path, size: int) -> "npt.NDArray[np.uint8]":
     import numpy as np
     from PIL import Image
 
+    with opened(path) as image:
+        orientation = read_orientation(image)
+        image = to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+    # Turned after the stretch to a square, where there are far fewer pixels to move.
+    return turned(np.asarray(image), orientation)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> "Iterator[Image.Image]":
+    """The image in a file, its pixels not read yet.
+
+    What goes wrong in the block is the file's fault and raised as :class:`ImageError`.
+    """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             # Pillow warns about odd metadata in usable images; what is not usable raises.
             warnings.simplefilter("ignore")
-            image = open_image(file)
-            orientation = _orientation(image)
-            image = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+            yield open_image(file)
     except OSError as error:
         raise ImageError(f"cannot be decoded: {error.strerror or reason(error)}") from None
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         raise ImageError(f"cannot be decoded: {reason(error)}") from None
-    # Turned after the stretch to a square, where there are far fewer pixels to move.
-    return np.asarray(_turn(image, orientation))
 
 
-def _orientation(image: "Image.Image") -> int:
+def read_orientation(image: "Image.Image") -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)
@@ -55,22 +66,18 @@ def _orientation(image: "Image.Image") -> int:
     return value if isinstance(value, int) else 1
 
 
-def _turn(image: "Image.Image", orientation: int) -> "Image.Image":
-    from PIL.Image import Transpose
-
-    how = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }.get(orientation)
-    return image if how is None else image.transpose(how)
+def turned(pixels: "npt.NDArray[np.uint8]", orientation: int) -> "npt.NDArray[np.uint8]":
+    """A view of ``pixels``, shape (side, side, 3), upright by their EXIF ``orientation``."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
-def _to_rgb(image: "Image.Image") -> "Image.Image":
+def to_rgb(image: "Image.Image") -> "Image.Image":
     """Any mode -> RGB; decodes the pixels."""
     from PIL import Image
 
@@ -80,6 +87,8 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
         raise ImageError("floating-point pixels, whose white is not defined")
     if image.has_transparency_data:
         picture = image.convert("RGBA")
+        if picture.getchannel("A").getextrema() == (255, 255):
+            return picture.convert("RGB")  # opaque after all: white would not show
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -23,14 +23,14 @@ from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.backends.base import Backend, Context
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
-from weather_hpc.preprocess.decode import METHOD
+from weather_hpc.preprocess.decoders import METHODS, available
 from weather_hpc.records.clock import ForeignLoad, since_process_start
 from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.record import Actual, RankInfo, RunRecord
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend as BackendName
-from weather_hpc.study.spec import PreprocessTask
+from weather_hpc.study.spec import Decoder, PreprocessTask
 
 
 def preprocess(
@@ -58,13 +58,14 @@ def preprocess(
     if task.images is not None:
         catalogue = catalogue.subset(task.images, seed)
     writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
-    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHOD)
+    decoder = available(task.decoder)
+    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHODS[decoder])
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
         shutil.rmtree(out)  # a measured run that was killed just before this
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
-            store = _pack(task, partial, backend, writer)
+            store = _pack(task, decoder, partial, backend, writer)
     try:
         _describe(writer.record, store, catalogue)
     finally:
@@ -74,7 +75,11 @@ def preprocess(
 
 
 def _pack(
-    task: PreprocessTask, partial: PartialStore, backend: Backend, writer: RunWriter
+    task: PreprocessTask,
+    decoder: Decoder,
+    partial: PartialStore,
+    backend: Backend,
+    writer: RunWriter,
 ) -> Store:
     """Make the missing chunks and commit; fills in times, workers and usage."""
     record = writer.record
@@ -83,7 +88,7 @@ def _pack(
         _warn_of_few_cpus(task.workers)
     already = len(partial.finished)
     chunks = _plan(partial)
-    ranks = backend.start(task.workers)
+    ranks = backend.start(task.workers, decoder)
     standing = since_process_start()
     record.phases.startup = standing - (record.phases.queue or 0.0)
     writer.event("workers_up", workers=len(ranks), process_s=standing)
@@ -92,7 +97,7 @@ def _pack(
     images = sum(len(chunk.paths) for chunk in chunks)
     with cli.progress(f"packing ({task.backend})", total=images) as advance:
         start = time.perf_counter()
-        for result in backend.run(_target(partial), chunks):
+        for result in backend.run(_target(partial, decoder), chunks):
             partial.finish(result.finished)
             results.append(result)
             advance(result.images)
@@ -122,7 +127,7 @@ def _plan(partial: PartialStore) -> list[Chunk]:
     ]
 
 
-def _target(partial: PartialStore) -> Target:
+def _target(partial: PartialStore, decoder: Decoder) -> Target:
     """Absolute, because a worker's working folder need not be ours."""
     contents = partial.contents
     return Target(
@@ -130,6 +135,7 @@ def _target(partial: PartialStore) -> Target:
         partial.images.resolve(),
         partial.data_offset,
         contents.size,
+        decoder,
     )
 
 

@@ -3,7 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from weather_hpc.files import short_hash
 
@@ -23,6 +30,13 @@ class Backend(StrEnum):
     MULTIPROCESSING = "multiprocessing"
     DASK = "dask"
     DASK_JOBQUEUE = "dask-jobqueue"
+
+
+class Decoder(StrEnum):
+    """How an image becomes pixels: in the shortest time, or exactly as Pillow does it."""
+
+    FAST = "fast"
+    EXACT = "exact"
 
 
 class Strategy(StrEnum):
@@ -79,6 +93,12 @@ class PreprocessTask(Part):
     workers: int = Field(ge=1, description="worker processes")
     image_size: int = Field(256, ge=8, le=4096, description="height and width stored, pixels")
     images: int | None = Field(None, ge=1, description="use this many images; null: all")
+    decoder: Decoder = Field(Decoder.FAST, description="how images are decoded")
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``decoder`` where it is the default, so that such runs keep their ids."""
+        return {k: v for k, v in dump(self).items() if (k, v) != ("decoder", Decoder.FAST)}
 
 
 class TrainTask(Part):

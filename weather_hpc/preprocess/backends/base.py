@@ -10,6 +10,7 @@ from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.records.record import RankInfo
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import Decoder
 
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to stand."""
@@ -28,8 +29,8 @@ class Context:
 class Backend(Protocol):
     """A pool of workers: started, used once, closed."""
 
-    def start(self, workers: int) -> list[RankInfo]:
-        """Bring up ``workers`` workers, each with its imports done; who they are.
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+        """Bring up ``workers`` workers, each with ``decoder`` imported; who they are.
 
         Raises FailedError where one dies or not all stand after :data:`START_TIMEOUT_S`.
         """

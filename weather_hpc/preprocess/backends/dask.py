@@ -20,6 +20,7 @@ from weather_hpc.preprocess.chunk import (
     pack_chunk,
 )
 from weather_hpc.records.record import RankInfo
+from weather_hpc.study.spec import Decoder
 
 SETTINGS = {
     # Dask tells malloc to return every 64 KiB; the decoder's buffers then fault in anew for every
@@ -44,7 +45,7 @@ class DaskBackend:
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
 
-    def start(self, workers: int) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         enter = self._open.enter_context
         enter(dask.config.set(SETTINGS))
@@ -67,7 +68,7 @@ class DaskBackend:
             self._client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
         except TimeoutError:
             raise not_all_came(len(cluster.scheduler.workers), workers) from None
-        came = sorted(self._client.run(introduce).values(), key=lambda info: info.pid)
+        came = sorted(self._client.run(introduce, decoder).values(), key=lambda info: info.pid)
         return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(came)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:

@@ -32,6 +32,7 @@ from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, 
 from weather_hpc.records.clock import since_process_start
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import RankInfo
+from weather_hpc.study.spec import Decoder
 
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 3,  # a chunk that costs more workers ends the run
@@ -58,7 +59,7 @@ class DaskJobqueueBackend:
         self._standing: dict[str, str] = {}
         """Address by name of the workers that stand, as last seen."""
 
-    def start(self, workers: int) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Submit ``workers`` jobs and wait until a worker stands in each.
 
         Raises UserError where there is no Slurm or it refuses such jobs, FailedError where not
@@ -83,7 +84,7 @@ class DaskJobqueueBackend:
         submitted = time.monotonic()
         self._cluster.scale(workers)
         self._wait_for_all()
-        return self._introductions(submitted)
+        return self._introductions(submitted, decoder)
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each as one task, whatever becomes of single workers."""
@@ -159,9 +160,9 @@ class DaskJobqueueBackend:
     def _not_all(self, why: str) -> FailedError:
         return FailedError(f"{len(self._now_standing())} of {self._workers} workers came up{why}")
 
-    def _introductions(self, submitted: float) -> list[RankInfo]:
+    def _introductions(self, submitted: float, decoder: Decoder) -> list[RankInfo]:
         """Who the workers are; notes how long the last of them waited in the queue."""
-        came = self._client.run(_introduce)
+        came = self._client.run(_introduce, decoder)
         # from ages, not from times of day: nodes' clocks differ
         youngest = min(age for _, age in came.values())
         waited = max(0.0, time.monotonic() - submitted - youngest)
@@ -220,9 +221,9 @@ def _rank(name: Any) -> int:
     return int(str(name).rsplit("-", 1)[-1])
 
 
-def _introduce(dask_worker: Worker) -> tuple[RankInfo, float]:
+def _introduce(decoder: Decoder, dask_worker: Worker) -> tuple[RankInfo, float]:
     """On a worker: who it is, and for how long its process has been there, s."""
-    return introduce(_rank(dask_worker.name)), since_process_start()
+    return introduce(decoder, _rank(dask_worker.name)), since_process_start()
 
 
 def _pack(target: Target, chunk: Chunk) -> ChunkResult:

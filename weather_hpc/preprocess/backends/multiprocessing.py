@@ -17,6 +17,7 @@ from typing import Any
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
 from weather_hpc.records.record import RankInfo
+from weather_hpc.study.spec import Decoder
 
 
 class MultiprocessingBackend:
@@ -25,7 +26,7 @@ class MultiprocessingBackend:
     def __init__(self) -> None:
         self._workers: dict[Connection, BaseProcess] = {}
 
-    def start(self, workers: int) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Spawn ``workers`` processes and hear from each that it stands."""
         deadline = time.monotonic() + START_TIMEOUT_S
         context = multiprocessing.get_context("spawn")
@@ -33,7 +34,7 @@ class MultiprocessingBackend:
         try:
             for rank in range(workers):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, rank), daemon=True)
+                process = context.Process(target=_work, args=(theirs, decoder, rank), daemon=True)
                 self._workers[ours] = process
                 process.start()
                 theirs.close()  # so that only the worker holds it, and its end closes the pipe
@@ -94,11 +95,11 @@ def _receive(pipe: Connection) -> ChunkResult:
     return result
 
 
-def _work(pipe: Connection, rank: int) -> None:
+def _work(pipe: Connection, decoder: Decoder, rank: int) -> None:
     """A worker's life: introduce itself, then pack chunks until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(introduce(rank))
+    pipe.send(introduce(decoder, rank))
     while True:
         try:
             job = pipe.recv()

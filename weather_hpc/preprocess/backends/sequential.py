@@ -5,16 +5,17 @@ from collections.abc import Iterator, Sequence
 from weather_hpc.errors import UserError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
 from weather_hpc.records.record import RankInfo
+from weather_hpc.study.spec import Decoder
 
 
 class SequentialBackend:
     """One chunk after the other, in this process."""
 
-    def start(self, workers: int) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """This process; ``workers`` must be 1."""
         if workers != 1:
             raise UserError(f"backend sequential has 1 worker, not {workers}")
-        return [introduce()]
+        return [introduce(decoder)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in their order."""
