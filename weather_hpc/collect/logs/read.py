@@ -1,0 +1,134 @@
+"""From log files to readings: every file becomes exactly one."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.collect.finding import Code, Finding, Severity
+from weather_hpc.collect.logs import text
+from weather_hpc.collect.logs.audit import audit_log
+from weather_hpc.collect.logs.log import Log
+from weather_hpc.collect.logs.log_format import LogFormat, formats
+from weather_hpc.collect.logs.pattern import Pattern
+from weather_hpc.collect.logs.row import log_row
+from weather_hpc.collect.logs.tally import Tally
+from weather_hpc.collect.reading import Reading
+from weather_hpc.collect.row import Row, clean
+from weather_hpc.records.record import Status
+
+DECIDED = 200
+"""Lines of figures after which the format that fits best is the log's."""
+
+
+def read_logs(
+    files: Sequence[Path],
+    pattern: Pattern | None = None,
+    known: Sequence[LogFormat] | None = None,
+) -> Iterator[Reading]:
+    """Each of ``files`` as one Reading, in their order, one file at a time.
+
+    ``known`` are the formats that a log may have (see ``log_format.formats``); the one that
+    finds most in it is taken. What cannot be read is a reading with a reason and no table.
+    """
+    known = formats() if known is None else known
+    batch_told = False
+    for file, run_id in zip(files, names(files), strict=True):
+        reading = _read(file, run_id, pattern, known)
+        if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
+            batch_told = True
+            reading = Reading(
+                reading.row, (*reading.findings, _batch(run_id, pattern)), reading.content
+            )
+        yield reading
+
+
+def names(files: Sequence[Path]) -> list[str]:
+    """A run_id for each file: its stem, or as much of its path as tells it from the others."""
+    spelled = [[_stem(file), file.name, *_tails(file)] for file in files]
+    chosen = [0] * len(files)
+    while True:
+        now = [clean(names[i]) for names, i in zip(spelled, chosen, strict=True)]
+        twice = {name for name, count in Counter(now).items() if count > 1}
+        unclear = [
+            i for i, name in enumerate(now) if name in twice and chosen[i] + 1 < len(spelled[i])
+        ]
+        if not unclear:
+            return now
+        for i in unclear:
+            chosen[i] += 1
+
+
+def _stem(file: Path) -> str:
+    name = file.name.removesuffix(".gz")
+    return Path(name).stem
+
+
+def _tails(file: Path) -> list[str]:
+    parts = file.parts
+    return [str(Path(*parts[-n:])) for n in range(2, len(parts) + 1)]
+
+
+def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogFormat]) -> Reading:
+    values: dict[str, Any] = {"run_id": run_id, "source": clean(str(file))}
+    depth = pattern.depth if pattern is not None else 0
+    parents = file.absolute().parents
+    values["study"] = clean(parents[min(depth, len(parents) - 1)].name) or None
+
+    def rejected(status: Status, reason: str) -> Reading:
+        return Reading(Row(**values, status=str(status), reason=clean(reason)))
+
+    columns: dict[str, Any] = {}
+    if pattern is not None:
+        try:
+            told = pattern.read(file)
+        except ValueError as error:
+            return rejected(Status.SKIPPED, f"{file.name}: {error}")
+        if told is None:
+            return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
+        columns = told
+    tallies = [Tally(form) for form in known]
+    unreadable: str | None = None
+    try:
+        for lines, ended in text.blocks(file):
+            for tally in tallies:
+                tally.feed(lines, ended)
+            best = max(tallies, key=lambda tally: tally.score)
+            if best.score >= DECIDED:
+                tallies = [best]
+    except text.UnreadableError as error:
+        unreadable = str(error)
+    tally = max(tallies, key=lambda tally: tally.score)
+    tally.close()
+    if unreadable is not None:
+        return rejected(Status.FAILED, f"cannot be read: {unreadable}")
+    if not tally.score:
+        return rejected(*_nothing(file, tally, known))
+    log = Log(file, tally, columns)
+    findings = tuple(Finding(run_id, *found) for found in audit_log(log))
+    row = log_row(log, values, has_pattern=pattern is not None)
+    return Reading(row, findings, log.content())
+
+
+def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:
+    """How a run ended that left no figure, and why nothing is known of it."""
+    if tally.trouble is not None:
+        return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    if not head:
+        return Status.INCOMPLETE, "empty file"
+    looks = "looks like binary data; " if b"\0" in head else ""
+    words = " or ".join(form.name for form in known)
+    return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}"
+
+
+def _batch(run_id: str, pattern: Pattern) -> Finding:
+    if "{batch_size_global}" in pattern.text:
+        message = "batch sizes in names are of all devices together, as the pattern says"
+    else:
+        message = (
+            "batch sizes in names are taken as per device, in this log and all others; "
+            "{batch_size_global} in the pattern says otherwise"
+        )
+    return Finding(run_id, Severity.INFO, Code.BATCH_SEMANTICS, message)

@@ -1,0 +1,171 @@
+"""Tally: all that the lines of one log tell, gathered in one pass."""
+
+import re
+from dataclasses import dataclass, field
+
+from weather_hpc.collect.logs.fields import Field, Value
+from weather_hpc.collect.logs.log_format import Kind, LogFormat
+from weather_hpc.collect.logs.series import KEPT, Series
+from weather_hpc.collect.logs.text import LONGEST_LINE
+from weather_hpc.collect.logs.trouble import Trouble, judge
+from weather_hpc.collect.row import clean
+
+MOST_EPOCHS = 100_000
+"""Lines of figures held in memory; beyond, older epochs are kept as sums."""
+
+MOST_RANKS = 10_000
+MOST_VALUES = 1000
+_FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
+
+
+class _Line:
+    """A Kind of epoch line, with the group and the conversion of each figure at hand."""
+
+    def __init__(self, kind: Kind, form: LogFormat) -> None:
+        self.groups = tuple(kind.group(name, form.never) for name in _FIGURES)
+        by_name = {kept.name: kept.convert for kept, _ in kind.fields}
+        self.time, self.accuracy = by_name.get("time", float), by_name.get("accuracy", float)
+        self.others = tuple(f for f in kind.fields if f[0].name not in _FIGURES)
+
+
+@dataclass
+class Tally:
+    """What one format finds in one log."""
+
+    form: LogFormat
+    ranks: dict[int | None, Series] = field(default_factory=dict)
+    """By rank; None for lines that name none."""
+    totals: list[float] = field(default_factory=list)
+    total_lines: int = 0
+    facts: dict[str, dict[Value, None]] = field(default_factory=dict)
+    """By field, the different values that were seen, the latest last."""
+    matched: int = 0
+    """Lines that told something."""
+    torn: int = 0
+    """Lines that should have told something and could not be read."""
+    torn_example: str = ""
+    trouble: Trouble | None = None
+    open_total: bool = False
+    """The file ends in a total without a line end: digits may be missing."""
+    held: int = 0
+
+    def __post_init__(self) -> None:
+        self._lines = {
+            index: _Line(kind, self.form)
+            for index, kind in self.form.kinds.items()
+            if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
+        }
+
+    def feed(self, lines: list[bytes], ended: bool) -> None:
+        """Take in ``lines``; ``ended``: the last has its line end."""
+        match = self.form.regex.match
+        marker = (self.form.file.marker or "\n").encode()
+        epoch_lines = self._lines
+        before = self.total_lines
+        for line in lines:
+            if len(line) > LONGEST_LINE:
+                line = line[:LONGEST_LINE]
+            found = match(line)
+            if found is None:
+                if marker in line:
+                    self._tear(line)
+                continue
+            index = found.lastindex
+            kind = epoch_lines.get(index)  # type: ignore[arg-type]
+            try:
+                if kind is not None:
+                    self._epoch(kind, found)
+                else:
+                    self._told(index, found)
+            except ValueError:
+                self._tear(line)
+        if not ended and self.total_lines > before:
+            self.open_total = True
+
+    def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
+        rank, epoch, loss, accuracy, time = found.group(*line.groups)
+        if rank is None:
+            rank = next((r for r in found.group(*self.form.ranks) if r is not None), None)
+        figures = (
+            None if loss is None else float(loss),
+            None if accuracy is None else float(line.accuracy(accuracy)),
+            None if time is None else float(line.time(time)),
+        )
+        number = None if rank is None else int(rank)
+        series = self.ranks.get(number)
+        if series is None:
+            if len(self.ranks) >= MOST_RANKS:
+                raise ValueError("more ranks than any run has")
+            series = self.ranks[number] = Series()
+        self.matched += 1
+        if line.others:
+            self._facts(line.others, found)
+        if series.add(int(epoch), figures):
+            self.held += 1
+            if self.held > MOST_EPOCHS:
+                self._fold()
+
+    def _fold(self) -> None:
+        keep = min(KEPT, MOST_EPOCHS // (2 * len(self.ranks)))
+        for series in self.ranks.values():
+            series.fold(keep)
+        self.held = sum(len(series.epochs) for series in self.ranks.values())
+
+    def _told(self, index: int | None, found: re.Match[bytes]) -> None:
+        kind = self.form.kinds[index or 0]
+        if kind is None:
+            self.trouble = judge(found.string[found.start(index or 0) :], self.trouble)
+            return
+        self._facts(kind.fields, found)
+        self.matched += 1
+
+    def _facts(self, fields: tuple[tuple[Field, int], ...], found: re.Match[bytes]) -> None:
+        for kept, group in fields:
+            text = found[group]
+            if text is None or kept.name == "rank":
+                continue
+            value = kept.convert(text)
+            if kept.name == "total":
+                self.total_lines += 1
+                if len(self.totals) < MOST_VALUES:
+                    self.totals.append(float(value))
+                continue
+            values = self.facts.setdefault(kept.name, {})
+            values.pop(value, None)
+            values[value] = None
+            if len(values) > MOST_VALUES:
+                del values[next(iter(values))]
+
+    def _tear(self, line: bytes) -> None:
+        self.torn += 1
+        if not self.torn_example:
+            self.torn_example = clean(line[:120].decode("utf-8", "backslashreplace"))
+
+    @property
+    def score(self) -> int:
+        """How many lines of epochs and totals there are: how well the format fits."""
+        epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
+        return epochs + self.total_lines
+
+    @property
+    def series(self) -> list[Series]:
+        """Every rank's epochs."""
+        return list(self.ranks.values())
+
+    def close(self) -> None:
+        """The file is at its end. Where lines name ranks, one without a rank is a torn one."""
+        if len(self.ranks) > 1 and None in self.ranks:
+            lost = self.ranks.pop(None)
+            self.torn += lost.seen
+            self.torn_example = self.torn_example or "a line of an epoch that names no rank"
+        for series in self.ranks.values():
+            series.judge()
+
+    def fact(self, name: str) -> Value | None:
+        """The one value of ``name``; None where there is none, or several."""
+        values = self.facts.get(name, {})
+        return next(iter(values)) if len(values) == 1 else None
+
+    def latest(self, name: str) -> Value | None:
+        """The value of ``name`` that was told last."""
+        return next(reversed(self.facts.get(name, {})), None)

@@ -1,0 +1,80 @@
+"""A log as lines: any size, any content, in flat memory."""
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+BLOCK = 2**20
+"""Bytes that are read at once."""
+
+LONGEST_LINE = 4096
+"""Bytes of a line that are looked at; no line of figures is longer."""
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class UnreadableError(Exception):
+    """The file cannot be read to its end, in words."""
+
+
+def blocks(path: Path) -> Iterator[tuple[list[bytes], bool]]:
+    """The lines of ``path`` block by block, and whether the last of them has its line end.
+
+    A carriage return ends a line too, since progress bars rewrite theirs so. Terminal colours
+    are dropped, NUL bytes end a line, UTF-16 is known by its byte order mark, a name that ends in
+    .gz is decompressed. Of a line only the first LONGEST_LINE bytes are kept. Raises
+    UnreadableError, after the lines that could be read.
+    """
+    rest = b""
+    try:
+        with closing(_open(path)) as file:
+            for block in _decoded(file):
+                if b"\r" in block:
+                    block = block.replace(b"\r", b"\n")
+                if b"\0" in block:
+                    block = block.replace(b"\0", b"\n")
+                *lines, last = block.split(b"\n")
+                if lines:
+                    lines[0] = rest + lines[0]
+                    rest = b""
+                    yield [_plain(line) for line in lines] if b"\x1b" in block else lines, True
+                rest = (rest + last)[:LONGEST_LINE]
+    except EOFError:
+        raise UnreadableError("the compressed file is cut off") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadableError(f"not sound gzip data: {error}") from None
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from None
+    if rest:
+        yield [_plain(rest)], False
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return path.open("rb", buffering=0)
+
+
+def _decoded(file: BinaryIO) -> Iterator[bytes]:
+    """The file's bytes as UTF-8, without a byte order mark."""
+    block = file.read(BLOCK)
+    if block.startswith(_UTF16):
+        decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+        while block:
+            yield decoder.decode(block).encode("utf-8", "replace")
+            block = file.read(BLOCK)
+        return
+    block = block.removeprefix(codecs.BOM_UTF8)
+    while block:
+        yield block
+        block = file.read(BLOCK)
+
+
+def _plain(line: bytes) -> bytes:
+    return _COLOUR.sub(b"", line)
