@@ -42,11 +42,12 @@ class Page(HTMLParser):
         self.scripts += tag == "script"
         for name in ("src", "href", "xlink:href"):
             link = values.get(name, "#")
-            if not link.startswith(("#", "data:")):
+            beside = tag == "a" and not link.startswith("/") and ":" not in link
+            if not beside and not link.startswith(("#", "data:")):
                 self.outside.append(link)
         if tag == "svg":
             assert values["role"] == "img"
-            self.described.append(values["aria-labelledby"])
+            self.described.append(values["aria-label"])
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -87,10 +88,10 @@ def test_the_page_is_well_formed_and_alone(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_every_plot_is_described(page: Page) -> None:
-    assert len(page.described) == 7
-    assert set(page.described) <= set(page.ids)
-    assert "multiprocessing: 2: 5.5" in page.text
+def test_every_plot_is_described(root: Path, page: Page) -> None:
+    assert len(page.described) == len(list((root / "plots").glob("*.svg")))
+    assert any("multiprocessing: 2: 5.5" in text for text in page.described)
+    assert all(text in page.text for text in ("multiprocessing: 2: 5.5", "ddp on cpu"))
 
 
 def test_the_page_tells_findings_skips_and_provenance(page: Page) -> None:
@@ -113,9 +114,10 @@ def test_a_speedup_that_may_be_none_is_doubted(tmp_path: Path, slowest: float, d
 
 def test_every_plot_is_drawn_as_svg_and_png(root: Path) -> None:
     names = {path.stem for path in (root / "plots").glob("*.svg")}
-    assert names == {
+    assert names >= {
         "preprocess_time", "preprocess_speedup", "preprocess_efficiency",
         "training_time", "training_speedup", "training_efficiency", "training_batch",
+        "published_speedup",
     }  # fmt: skip
     for name in names:
         ElementTree.parse(root / "plots" / f"{name}.svg")  # noqa: S314
@@ -134,10 +136,12 @@ def test_a_plot_with_nothing_to_show_is_not_drawn_and_said(tmp_path: Path) -> No
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "preprocess_speedup.svg").write_text("of an earlier collection")
     summary = collect_study(tmp_path)
-    assert [Path(plot).stem for plot in summary["plots"]] == ["preprocess_time"]
-    assert [path.name for path in (tmp_path / "plots").glob("*.svg")] == ["preprocess_time.svg"]
+    drawn = {Path(plot).stem for plot in summary["plots"]}
+    assert drawn == {path.stem for path in (tmp_path / "plots").glob("*.svg")}
+    assert "preprocess_time" in drawn
+    assert "preprocess_speedup" not in drawn
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "speedup: not drawn, because no configuration has a baseline" in text
+    assert "speedup: not drawn, because no configuration of more than one" in text
 
 
 def test_what_a_record_says_is_text_and_never_markup(tmp_path: Path) -> None:

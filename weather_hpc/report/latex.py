@@ -61,6 +61,8 @@ def latex_table(table: Table, most: int | None = None, whole: str | None = None)
     At most ``most`` rows, and then where the ``whole`` is.
     """
     rows = table.rows[:most]
+    columns = readable_columns(table)
+    form = "".join(_form(table, column) for column in columns)
     parts = [rows[i : i + _PER_PAGE] for i in range(0, len(rows), _PER_PAGE)] or [rows]
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for number, part in enumerate(parts, start=1):
@@ -70,7 +72,7 @@ def latex_table(table: Table, most: int | None = None, whole: str | None = None)
             r"\begin{table}[htbp]",
             rf"\caption{{{latex(table.title)}{of}.{words}}}",
             *([rf"\label{{tab:{table.name}}}"] if number == 1 else []),
-            *_tabular(table, part),
+            *_tabular(columns, form, part),
             r"\end{table}",
         ]
         if len(parts) > 1:
@@ -78,9 +80,7 @@ def latex_table(table: Table, most: int | None = None, whole: str | None = None)
     return "\n".join([*lines, ""])
 
 
-def _tabular(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    columns = readable_columns(table)
-    form = "".join(_form(table, column) for column in columns)
+def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     # shrunk where it is too wide, never blown up
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{form}}}"

@@ -123,9 +123,12 @@ def _cell(row: dict[str, Any], column: str) -> Cell:
 
 def _inline(plot: Plot) -> str:
     """The plot's <svg> for the page: its ids made unique there, its ink the text's colour."""
+    from markupsafe import escape
+
     svg = (plot.svg or "").partition("<svg")
     text = svg[1] + svg[2]
     text = re.sub(r'(id="|href="#|url\(#)', rf"\1{plot.name}-", text)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
-    return text.replace("<svg", f'<svg role="img" aria-labelledby="{plot.name}-text"', 1)
+    label = escape(f"{plot.title}. {plot.text}")
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,0 +1,195 @@
+"""The page in a real browser: quiet, alone, usable by mouse and keyboard, printable."""
+
+import base64
+import dataclasses
+import itertools
+import json
+import re
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.report.many_rows import many_findings, many_rows
+from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.paths import StudyPaths
+from weather_hpc.report.plots import write_plots
+from weather_hpc.report.write import write_report
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+EVIL = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>"
+A4_WIDTH_PX = 1032  # 297 mm less the margins of 12 mm, at 96 dpi
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    rows = many_rows(64, 4)
+    rows[9] = dataclasses.replace(rows[9], host=EVIL, reason=EVIL)
+    rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
+    rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
+    to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
+    tables = [preprocess_table(rows), training_table(rows)]
+    plots = write_plots(to.plots, tables, rows)
+    write_report(to, rows, tables, many_findings(rows), plots, sentences=[EVIL])
+    return to.report.as_uri()
+
+
+@pytest.fixture
+def page(browser: Chrome, url: str) -> Chrome:
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    set_width(browser, 1280)
+    for kind in ("browser", "performance"):
+        log(browser, kind)  # forgets what was before
+    browser.get(url)
+    return browser
+
+
+def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """What was logged since this was last asked."""
+    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
+
+
+def set_width(browser: Chrome, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def column(page: Chrome, name: str) -> tuple[WebElement, list[str]]:
+    """The head of a column of the training table, and the column's texts from top to bottom."""
+    script = """
+        const table = document.getElementById("rows-training");
+        const heads = [...table.tHead.rows[0].cells];
+        const index = heads.findIndex((head) => head.textContent === arguments[0]);
+        return [heads[index], [...table.tBodies[0].rows].map((r) => r.cells[index].textContent)];
+    """
+    head, texts = page.execute_script(script, name)
+    return head, texts
+
+
+def leading_numbers(texts: list[str]) -> list[float | None]:
+    return [float(text.split()[0]) if text else None for text in texts]
+
+
+def test_it_is_quiet_and_asks_for_nothing_but_itself(page: Chrome, url: str) -> None:
+    assert log(page, "browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
+    asked = {
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    }
+    assert asked - {"data:,"} == {url}
+
+
+def test_numbers_sort_as_numbers_with_empty_cells_last(page: Chrome) -> None:
+    head, before = column(page, "time_s")
+    assert "" in before
+    for direction, turned in (("ascending", False), ("descending", True)):
+        head.find_element(By.TAG_NAME, "button").click()
+        assert head.get_attribute("aria-sort") == direction
+        found = leading_numbers(column(page, "time_s")[1])
+        known = [number for number in found if number is not None]
+        assert known == sorted(known, reverse=turned)
+        assert found[len(known) :] == [None] * before.count("")
+
+
+def test_the_keyboard_sorts_words(page: Chrome) -> None:
+    button = column(page, "strategy")[0].find_element(By.TAG_NAME, "button")
+    page.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    head, texts = column(page, "strategy")
+    assert head.get_attribute("aria-sort") == "ascending"
+    strategies = [text for text in texts if text != EVIL]
+    assert strategies == sorted(strategies)
+    assert len(set(strategies)) == 4
+    button.send_keys(Keys.SPACE)
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_the_filter_leaves_the_rows_that_hold_every_word(page: Chrome) -> None:
+    box = page.find_element(By.CSS_SELECTOR, "input[data-table=rows-training]")
+    assert box.accessible_name == "Filter"
+    rows = page.find_elements(By.CSS_SELECTOR, "#rows-training tbody tr")
+    box.send_keys("DDP 512")
+    shown = [row.text for row in rows if row.is_displayed()]
+    assert 0 < len(shown) < len(rows)
+    assert all("ddp" in text and "512" in text for text in shown)
+    said = page.find_element(By.CSS_SELECTOR, ".filter output").text
+    assert said == f"{len(shown)} of {len(rows)} rows"
+
+
+def test_every_figure_has_a_name(page: Chrome) -> None:
+    drawings = page.find_elements(By.CSS_SELECTOR, "figure svg")
+    assert len(drawings) >= 5
+    for drawing in drawings:
+        assert drawing.aria_role in ("img", "image")
+        assert re.search(r"\d", drawing.accessible_name)
+
+
+def test_headings_are_in_order_and_the_contents_lead_to_them(page: Chrome) -> None:
+    levels = [int(h.tag_name[1]) for h in page.find_elements(By.CSS_SELECTOR, "h1,h2,h3,h4,h5")]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    links = page.find_elements(By.CSS_SELECTOR, "nav a")
+    assert len(links) == levels.count(2)
+    for link in links:
+        target = (link.get_attribute("href") or "").partition("#")[2]
+        assert page.find_element(By.ID, target).tag_name == "h2"
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
+    set_width(page, width)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints_whole_on_a4(page: Chrome) -> None:
+    set_width(page, A4_WIDTH_PX)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.execute_script("return document.documentElement.scrollWidth") <= A4_WIDTH_PX
+    clipped = """return [...document.querySelectorAll(".scroll")].filter(
+        (box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight).length"""
+    assert page.execute_script(clipped) == 0
+    options = {"preferCSSPageSize": True, "printBackground": True}
+    pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", options)["data"])
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(page: Chrome, scheme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    colours = """const style = getComputedStyle(arguments[0]);
+        return [style.color, getComputedStyle(document.body).backgroundColor]"""
+    for selector in ("body", ".soft", "td.warning", "a", "figure svg text"):
+        element = page.find_element(By.CSS_SELECTOR, selector)
+        ink, paper = (luminance(colour) for colour in page.execute_script(colours, element))
+        contrast = (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
+        assert contrast >= 4.5, selector
+        assert (ink > paper) is (scheme == "dark"), selector
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``rgb(r, g, b)`` after WCAG 2."""
+    parts = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_what_a_record_says_does_not_run(page: Chrome) -> None:
+    assert EVIL in page.find_element(By.ID, "rows-rejects").text
+    assert page.title == "Scaling report: many"
+    assert page.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+
+
+def test_the_pages_policy_stops_what_is_smuggled_in(page: Chrome) -> None:
+    page.execute_script("document.body.insertAdjacentHTML('beforeend', arguments[0])", EVIL)
+    page.execute_async_script("setTimeout(arguments[0], 100)")
+    assert page.title == "Scaling report: many"

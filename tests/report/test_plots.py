@@ -1,0 +1,42 @@
+"""Plots of more than can be told apart: some are shown, the rest is counted."""
+
+import re
+
+from tests.report.many_rows import many_rows
+from weather_hpc.analysis.scaling import training_table
+from weather_hpc.report.drawing import render
+from weather_hpc.report.lines import Lines
+from weather_hpc.report.phase_bars import phase_bars
+from weather_hpc.report.phases import phase_splits
+from weather_hpc.report.series import Series, by_workers
+from weather_hpc.report.style import MOST_BARS, MOST_LINES
+
+
+def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
+    series = by_workers(training_table(many_rows(400, 1)), "time_s")
+    assert len(series) > MOST_LINES
+    drawing = Lines("time", "Time", "workers", "s", series, "nothing").drawing()
+    shown = drawing.text.count(";") + 1
+    assert 4 < shown <= 4 * MOST_LINES  # four strategies, a panel each
+    assert drawing.left_out == len(series) - shown
+
+
+def test_of_many_bars_the_longest_are_drawn() -> None:
+    splits = phase_splits(many_rows(400, 1))
+    drawing = phase_bars(splits)
+    assert drawing.text.count("compute") == MOST_BARS
+    assert drawing.left_out == len(splits) - MOST_BARS
+    longest = max(splits, key=lambda split: split.seconds["compute_s"] or 0)
+    assert longest.label in drawing.text
+
+
+def test_ticks_of_many_worker_counts_keep_apart() -> None:
+    points = tuple((float(x), 1.0 / x, None, None) for x in range(1, 65))
+    drawing = Lines("time", "Time", "workers", "s", [Series("a", points)], "nothing").drawing()
+    assert drawing.draw is not None
+    svg, _ = render(drawing.name, drawing.draw, drawing.size)
+    ticks = [
+        int(tick) for tick in re.findall(r">(\d+)</text>", svg.split('id="matplotlib.axis_2"')[0])
+    ]
+    assert {1, 2, 4, 8, 16, 32, 64} <= set(ticks)
+    assert len(ticks) <= 12

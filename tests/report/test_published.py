@@ -1,0 +1,99 @@
+"""Our figures stand beside the study's of the same configuration, and nowhere else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
+from weather_hpc.report import published
+from weather_hpc.report.published import not_comparable, published_speedup, published_table
+
+
+def preprocess(*rows: dict[str, Any]) -> ScalingTable:
+    blank = dict.fromkeys(PREPROCESS_COLUMNS) | {"scaling": "strong", "time_s": 1.0}
+    lines = [blank | row for row in rows]
+    return ScalingTable(
+        "preprocess", "Preprocessing", "", PREPROCESS_COLUMNS, lines, "workers", ["backend"]
+    )
+
+
+def training(*rows: dict[str, Any]) -> ScalingTable:
+    blank = dict.fromkeys(TRAINING_COLUMNS)
+    blank |= {"scaling": "strong", "time_s": 1.0, "device": "cpu", "epochs": 2, "images": 500}
+    lines = [blank | row for row in rows]
+    keys = ["strategy", "device", "batch_size_per_device"]
+    return ScalingTable("training", "Training", "", TRAINING_COLUMNS, lines, "world_size", keys)
+
+
+@pytest.mark.parametrize(
+    ("row", "time_s", "speedup"),
+    [
+        ({"strategy": "ddp", "world_size": 2, "batch_size_per_device": 128}, 63, 91 / 63),
+        ({"strategy": "ddp", "world_size": 4, "batch_size_per_device": 32}, 249, 92 / 249),
+        ({"strategy": "single", "world_size": 1, "device": "cpu"}, 270, None),
+    ],
+)
+def test_training_stands_beside_the_same_ranks_and_batch(
+    row: dict[str, Any], time_s: float, speedup: float | None
+) -> None:
+    (line,) = published_table([training(row)]).rows
+    assert line["published_time_s"] == time_s
+    assert line["published_speedup"] == (speedup and pytest.approx(speedup))
+    assert line["time_s"] == 1.0
+
+
+def test_data_parallel_is_matched_by_the_batch_of_all_devices() -> None:
+    row = {"strategy": "dp", "world_size": 4, "device": "cuda", "batch_size_global": 256}
+    lines = published_table([training(row | {"batch_size_per_device": 64})]).rows
+    assert [(line["published_on"], line["published_time_s"]) for line in lines] == [
+        ("P100", 111.0),
+        ("RTX 3070", 104.0),
+    ]
+    assert [line["published_speedup"] for line in lines] == [0.712, 0.72]
+
+
+def test_preprocessing_stands_beside_the_same_backend_and_workers() -> None:
+    table = preprocess({"backend": "multiprocessing", "workers": 8, "speedup": 6.0})
+    (line,) = published_table([table]).rows
+    assert line["published_speedup"] == pytest.approx(54.66 / 9.214)
+    assert line["speedup"] == 6.0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"backend": "multiprocessing", "workers": 3},
+        {"backend": "multiprocessing", "workers": 8, "scaling": "weak"},
+        {"backend": "multiprocessing", "workers": 8, "time_s": None},
+    ],
+)
+def test_what_the_study_did_not_measure_stands_alone(row: dict[str, Any]) -> None:
+    table = preprocess(row)
+    assert published_table([table]).rows == []
+    assert published_speedup([table]).draw is None
+
+
+def test_the_plot_names_both() -> None:
+    table = preprocess(
+        {"backend": "dask", "workers": 1, "speedup": 0.9},
+        {"backend": "dask", "workers": 2, "speedup": 1.7},
+    )
+    text = published_speedup([table]).text
+    assert "dask, published: 1: 2.77, 2: 3.45" in text
+    assert "dask: 1: 0.9, 2: 1.7" in text
+
+
+def test_what_is_not_comparable_is_said_with_our_numbers() -> None:
+    row = {"strategy": "ddp", "world_size": 2, "batch_size_per_device": 128}
+    assert "ours have 500 images and 2 epochs" in not_comparable([training(row)])
+
+
+def test_the_figures_come_with_the_package() -> None:
+    assert {path.name for path in published.folder().glob("*.csv")} == {
+        "preprocess.csv", "training_p100.csv", "dp_rtx3070.csv", "ddp_rtx3070.csv",
+    }  # fmt: skip
+    checkout = Path(published.__file__).parents[2] / "results" / "paper"
+    assert len(published.read_published()) == sum(
+        len(path.read_text().splitlines()) - 1 for path in checkout.glob("*.csv")
+    )
