@@ -1,0 +1,99 @@
+"""Advice: which configuration to take, by what was measured, and how sure that is."""
+
+from collections.abc import Sequence
+
+from weather_hpc.analysis.advice_candidates import all_works, figure
+from weather_hpc.analysis.advice_choices import ACCURACY_TOLERANCE, choices
+from weather_hpc.analysis.advice_feed import cpu_workers_per_gpu
+from weather_hpc.analysis.advice_knee import RULE, knee
+from weather_hpc.analysis.series import all_series
+from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.collect.row import Row
+
+ADVICE_COLUMNS = [
+    "question", "stage", "work", "answer", "workers", "time_s", "time_s_low", "time_s_high",
+    "images_per_s", "node_hours", "efficiency", "test_accuracy", "reason",
+]  # fmt: skip
+
+_CAPTION = (
+    "Chosen among configurations that do the same work (work, where there are several). fastest: "
+    "the least time_s (weak scaling: the most images per second); fastest_without_loss: the same "
+    f"among those within {ACCURACY_TOLERANCE:g} of the best test accuracy, where others are not; "
+    "cheapest: the least node_hours, which is nodes x the whole duration of the job, start-up "
+    "included; deadline: the cheapest whose time_s meets it; budget: the fastest that costs no "
+    f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many decode as many images per "
+    "second as one device trains on. Not told apart: the 95 % intervals overlap."
+)
+
+_STAGES = {"preprocess": "Preprocessing", "training": "Training"}
+
+_WORDS = {
+    "fastest": "fastest", "fastest_without_loss": "fastest without a loss of accuracy",
+    "cheapest": "cheapest",
+}  # fmt: skip
+
+
+def advice_table(
+    tables: Sequence[ScalingTable],
+    rows: Sequence[Row],
+    *,
+    deadline_s: float | None = None,
+    budget_node_hours: float | None = None,
+) -> Table:
+    """One row for each question on each work; where there is no answer, ``reason`` tells why.
+
+    ``tables`` are those that were made of ``rows``. ``deadline_s`` (seconds of measured time) and
+    ``budget_node_hours`` (of one run) add their questions.
+    """
+    works = all_works(tables, rows)
+    lines = [
+        {"stage": work.stage, "work": work.label, **line}
+        for work in works
+        for line in choices(work, deadline_s, budget_node_hours)
+    ]
+    measured = {work.stage for work in works}
+    lines += [
+        {"question": "fastest", "stage": table.name, "reason": "no run was measured"}
+        for table in tables
+        if table.rows and table.name not in measured
+    ]
+    lines += map(knee, all_series(rows))
+    lines += cpu_workers_per_gpu(works)
+    return Table(
+        "advice",
+        "Advice",
+        _CAPTION,
+        ADVICE_COLUMNS,
+        [{column: line.get(column) for column in ADVICE_COLUMNS} for line in lines],
+    )
+
+
+def advice_sentences(advice: Table) -> list[str]:
+    """The rows of :func:`advice_table` in sentences, but for the knees, of which there are many."""
+    sentences = []
+    for row in advice.rows:
+        question = row["question"]
+        if question == "knee":
+            continue
+        about = _STAGES[row["stage"]] + (f" ({row['work']})" if row["work"] else "")
+        if question == "cpu_workers_per_gpu":
+            about, what = f"To feed one device of {row['stage']} from decoding", "take"
+        else:
+            what = _WORDS.get(question, f"for a {question}")
+        if row["answer"] is None:
+            sentences.append(f"{about}, {what}: no answer, {row['reason']}.")
+            continue
+        sentences.append(f"{about}, {what}: {row['answer']}{_figures(row)}; {row['reason']}.")
+    return sentences
+
+
+def _figures(row: dict[str, object]) -> str:
+    time_s, hours, accuracy = row["time_s"], row["node_hours"], row["test_accuracy"]
+    words = []
+    if isinstance(time_s, float):
+        words.append(f"{figure(time_s)} s")
+    if isinstance(hours, float):
+        words.append(f"{figure(hours)} node-hours")
+    if isinstance(accuracy, float):
+        words.append(f"test accuracy {accuracy:.3f}")
+    return f" ({', '.join(words)})" if words else ""

@@ -1,0 +1,146 @@
+"""Choosing one configuration among those that do the same work. Each choice is a line of advice."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from weather_hpc.analysis.advice_candidates import Candidate, Work, doubt, figure
+from weather_hpc.analysis.statistics import median_interval
+
+ACCURACY_TOLERANCE = 0.02
+"""A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
+
+Line = dict[str, Any]
+"""``question``, ``reason`` and, where there is an answer, its figures."""
+
+
+def choices(
+    work: Work, deadline_s: float | None, budget_node_hours: float | None
+) -> Iterator[Line]:
+    """Every question on ``work`` with its answer, or the reason why there is none."""
+    yield fastest(work)
+    yield from same_accuracy(work)
+    yield cheapest(work)
+    if deadline_s is not None:
+        yield under_deadline(work, deadline_s)
+    if budget_node_hours is not None:
+        yield under_budget(work, budget_node_hours)
+
+
+def fastest(work: Work) -> Line:
+    """The least time; weak scaling: the most images per second."""
+    best = _fastest(work.candidates)
+    reason = _reasons(f"of {len(work.candidates)} configurations", doubt(best, work.candidates))
+    return {"question": "fastest", **best.figures, "reason": reason}
+
+
+def same_accuracy(work: Work) -> Iterator[Line]:
+    """The fastest that loses no accuracy, where accuracies differ."""
+    known = [c for c in work.candidates if c.accuracy is not None]
+    top = max(known, key=lambda c: c.accuracy or 0.0, default=None)
+    if top is None or top.accuracy is None:
+        return
+    limit = top.accuracy - ACCURACY_TOLERANCE
+    good = [c for c in known if c.accuracy is not None and c.accuracy >= limit]
+    if len(good) == len(known):
+        return
+    best = _fastest(good)
+    reason = (
+        f"{len(good)} of {len(known)} configurations are within {ACCURACY_TOLERANCE:g} of the best "
+        f"test accuracy, {top.accuracy:.3f} with {top.label}"
+    )
+    yield {
+        "question": "fastest_without_loss",
+        **best.figures,
+        "reason": _reasons(reason, doubt(best, good)),
+    }
+
+
+def cheapest(work: Work) -> Line:
+    """The least node-hours."""
+    line = {"question": "cheapest"}
+    priced = _priced(work)
+    if work.weak:
+        return line | {"reason": _no_same_work("the cheapest")}
+    if not priced:
+        return line | {"reason": "no run tells how long its job took"}
+    best = min(priced, key=_cost)
+    reason = f"of {len(priced)} configurations whose node-hours are known"
+    return line | {
+        **best.figures,
+        "reason": _reasons(reason, doubt(best, priced, "node_hours")),
+    }
+
+
+def under_deadline(work: Work, deadline_s: float) -> Line:
+    """The cheapest whose median time is within the deadline."""
+    line = {"question": f"deadline of {figure(deadline_s)} s"}
+    if work.weak:
+        return line | {"reason": _no_same_work("a deadline")}
+    quick = _fastest(work.candidates)
+    meeting = [c for c in work.candidates if c.time_s is not None and c.time_s <= deadline_s]
+    if not meeting:
+        return line | {
+            "reason": f"none of {len(work.candidates)} configurations is so fast: the fastest, "
+            f"{quick.label}, takes {figure(quick.slowness)} s"
+        }
+    priced = [c for c in meeting if c.node_hours is not None]
+    reason = f"the cheapest of {len(priced)} that meet it"
+    if not priced:
+        return line | {
+            "reason": f"{len(meeting)} configurations meet it, the fastest with {quick.label}, but "
+            "no run tells how long its job took, so the cheapest is not known"
+        }
+    best = min(priced, key=_cost)
+    _, high = median_interval(best.group.values("time_s"))
+    late = high is not None and high > deadline_s
+    past = f"its interval ends past the deadline, at {figure(high)} s" if late and high else ""
+    return line | {
+        **best.figures,
+        "reason": _reasons(reason, doubt(best, priced, "node_hours"), past),
+    }
+
+
+def under_budget(work: Work, node_hours: float) -> Line:
+    """The fastest whose median cost is within the budget."""
+    line = {"question": f"budget of {figure(node_hours)} node-hours"}
+    priced = _priced(work)
+    if work.weak:
+        return line | {"reason": _no_same_work("a budget")}
+    if not priced:
+        return line | {"reason": "no run tells how long its job took"}
+    affordable = [c for c in priced if _cost(c) <= node_hours]
+    if not affordable:
+        least = min(priced, key=_cost)
+        return line | {
+            "reason": f"none of {len(priced)} configurations is so cheap: the cheapest, "
+            f"{least.label}, takes {figure(_cost(least))} node-hours"
+        }
+    best = _fastest(affordable)
+    _, high = median_interval(best.group.values("node_hours"))
+    over = high is not None and high > node_hours
+    past = f"its interval ends past the budget, at {figure(high)}" if over and high else ""
+    reason = f"the fastest of {len(affordable)} that cost no more"
+    return line | {
+        **best.figures,
+        "reason": _reasons(reason, doubt(best, affordable), past),
+    }
+
+
+def _fastest(candidates: Sequence[Candidate]) -> Candidate:
+    return min(candidates, key=lambda candidate: candidate.slowness)
+
+
+def _priced(work: Work) -> list[Candidate]:
+    return [c for c in work.candidates if c.node_hours is not None]
+
+
+def _cost(candidate: Candidate) -> float:
+    return float("inf") if candidate.node_hours is None else candidate.node_hours
+
+
+def _no_same_work(what: str) -> str:
+    return f"weak scaling: each size does another amount of work, so {what} cannot be chosen"
+
+
+def _reasons(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
