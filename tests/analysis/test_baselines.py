@@ -59,7 +59,7 @@ def test_modes_are_not_mixed() -> None:
     assert found["per-device", 32]["speedup"] == pytest.approx(100 / 30)
     assert found["global", 8]["speedup"] == pytest.approx(100 / 40)
     assert found["global", 32]["speedup"] is None
-    assert found["global", 32]["note"] == "no baseline on one device has batch 128 of all devices"
+    assert found["global", 32]["note"] == "no baseline on one device with batch 128 of all devices"
 
 
 def test_a_row_that_does_not_tell_its_ranks_has_no_speedup() -> None:
@@ -68,6 +68,15 @@ def test_a_row_that_does_not_tell_its_ranks_has_no_speedup() -> None:
     (row,) = [r for r in table.rows if r["world_size"] is None]
     assert (row["time_s"], row["speedup"], row["efficiency"]) == (5.0, None, None)
     assert table.label(row) == "ddp on cuda, ? ranks, batch 32"
+
+
+def test_what_a_log_does_not_tell_is_compared_as_unknown() -> None:
+    unknown = {"strategy": None, "device": None, "batch_mode": None}
+    unknown |= {"batch_size_per_device": None, "batch_size_global": None}
+    table = training_table([*ddp(1, [9.0], **unknown), *ddp(2, [6.0], **unknown)])
+    row = last(table)
+    assert (row["speedup"], row["baseline"], row["note"]) == (1.5, "training, 1 rank", None)
+    assert table.label(row) == "training, 2 ranks"
 
 
 def test_intervals_of_efficiency_and_serial_fraction_follow_the_speedups() -> None:

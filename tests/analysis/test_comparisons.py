@@ -46,6 +46,14 @@ def test_three_repeats_cannot_show_a_difference_however_large() -> None:
     assert step["note"] == "a difference can show from 4 runs of each on"
 
 
+def test_each_further_comparison_takes_more_repeats() -> None:
+    rows = [row for n in (1, 2, 4) for row in ddp(n, [t / n for t in (96.0, 100.0, 101.0, 104.0)])]
+    first, second = steps(rows)
+    assert first["p_value"] == pytest.approx(2 / 70)  # below 0.05, but one of two
+    assert first["verdict"] == second["verdict"] == "too few repeats"
+    assert first["note"] == "a difference can show from 5 runs of each on"
+
+
 @pytest.mark.parametrize(("comparisons", "repeats"), [(1, 4), (2, 5), (6, 5), (7, 6)])
 def test_how_many_repeats_it_takes(comparisons: int, repeats: int) -> None:
     assert repeats_needed(comparisons) == repeats
@@ -76,10 +84,14 @@ def test_the_baseline_is_the_first_step_where_the_strategy_has_none() -> None:
 def test_what_is_asked_apart_from_workers_is_never_compared() -> None:
     rows = [
         *ddp(1, NEAR), *ddp(2, NEAR, batch_size_per_device=64), *ddp(2, NEAR, study="t"),
-        *ddp(2, NEAR, batch_mode="global", batch_size_per_device=16, batch_size_global=64),
+        *ddp(2, NEAR, batch_mode="global", batch_size_per_device=32, batch_size_global=64),
+        *ddp(4, NEAR, batch_mode="global", batch_size_per_device=8, batch_size_global=32),
         *ddp(2, NEAR, device="cpu"), *ddp(2, NEAR, epochs=9), *ddp(2, NEAR, model="other"),
     ]  # fmt: skip
-    assert steps(rows) == []
+    # one device's batch of 32 is all devices' 32 too: the only pair that is comparable
+    (step,) = steps(rows)
+    assert "batch 32 of all devices" in step["series"]
+    assert (step["workers"], step["against"]) == (4, 1)
 
 
 def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:

@@ -108,6 +108,13 @@ def test_noise_that_hides_which_parameter_it_is_is_refused() -> None:
     assert "contention and coherency cannot be told apart: either may be 0" in refusals
 
 
+def test_ideal_scaling_has_neither_parameter() -> None:
+    row = laws(scaled(usl_time(0, 0), (1, 2, 4, 8), 5, 0.01, seed=1))["USL"]
+    assert row["refused"] is None
+    assert holds(row, "serial_fraction", 0)
+    assert holds(row, "coherency", 0)
+
+
 def test_single_runs_have_figures_but_no_intervals() -> None:
     row = laws(scaled(usl_time(0.05, 0.01), (1, 2, 4, 8), 1, 0.0))["USL"]
     assert row["serial_fraction"] == pytest.approx(0.05)

@@ -193,7 +193,7 @@ def test_the_baseline_has_the_batch_size_that_the_study_fixed(
     if taken is None:
         assert (row["baseline"], row["speedup"]) == (None, None)
         words = "32 per device" if mode == "per-device" else "64 of all devices"
-        assert row["note"] == f"no baseline on one device has batch {words}"
+        assert row["note"] == f"no baseline on one device with batch {words}"
     else:
         assert row["baseline"] == f"single on cpu, batch {taken}"
         assert row["speedup"] == taken / 10.0

@@ -1,5 +1,6 @@
 """Mann-Whitney and Holm: against a textbook's values and against plain enumeration."""
 
+import math
 import random
 from itertools import combinations
 
@@ -52,6 +53,14 @@ def test_the_approximation_for_many_values_meets_the_exact_one() -> None:
     assert 0.01 < exact < 0.9
     assert mann_whitney([*first, 10.2], second) == pytest.approx(exact, rel=0.25)
     assert mann_whitney([3.0] * 30, [3.0] * 30) == 1.0
+
+
+def test_the_approximation_with_two_values_is_the_test_of_a_fourfold_table() -> None:
+    """Then z^2 is (N - 1) / N of Pearson's chi-squared, but for the continuity correction."""
+    chi_squared = 51 * (20 * 11 - 6 * 14) ** 2 / (26 * 25 * 34 * 17)
+    expected = math.erfc(math.sqrt(chi_squared * 50 / 51 / 2))
+    found = mann_whitney([1.0] * 20 + [2.0] * 6, [1.0] * 14 + [2.0] * 11)
+    assert found == pytest.approx(expected, rel=0.03)
 
 
 def test_holm_by_hand() -> None:

@@ -1,11 +1,19 @@
 """Medians and bootstrap intervals: exact where that is known, empty where there is too little."""
 
+import itertools
 import statistics
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from weather_hpc.analysis.statistics import median, median_interval, ratio_interval
+from weather_hpc.analysis.statistics import (
+    RESAMPLES,
+    median,
+    median_interval,
+    ratio_interval,
+    resampled_medians,
+)
 
 
 def test_median_of_nothing_is_nothing() -> None:
@@ -24,6 +32,17 @@ def test_of_three_the_interval_is_from_the_smallest_to_the_largest() -> None:
     # P(median of three draws is the smallest) = 7/27, far above 2.5 %
     assert median_interval([5.0, 3.0, 4.0]) == (3.0, 5.0)
     assert ratio_interval([6.0, 8.0, 7.0], [2.0, 2.0, 2.0]) == (3.0, 4.0)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 2.0, 4.0], [1.0, 2.0, 4.0, 8.0]])
+def test_medians_are_resampled_as_by_drawing_every_value(values: list[float]) -> None:
+    """Against the medians of all n^n equally likely resamples."""
+    resamples = list(itertools.product(values, repeat=len(values)))
+    expected = Counter(statistics.median(resample) for resample in resamples)
+    found = Counter(resampled_medians(values).tolist())
+    assert found.keys() <= expected.keys()
+    for value, count in expected.items():
+        assert found[value] / RESAMPLES == pytest.approx(count / len(resamples), abs=0.04)
 
 
 def test_the_same_values_give_the_same_interval() -> None:

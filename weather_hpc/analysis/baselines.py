@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.table import counted
+from weather_hpc.analysis.table import counted, training_words
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
@@ -83,6 +83,8 @@ def batch_size(asked: Row) -> int | None:
 
 def batch_words(asked: Row) -> str:
     """The batch size with its meaning, such as ``batch 32 per device``."""
+    if batch_size(asked) is None:
+        return "batch size not known"
     return f"batch {batch_size(asked)}{_MEANING.get(asked.batch_mode, '')}"
 
 
@@ -91,10 +93,11 @@ def describe(baseline: Group) -> str:
     asked = baseline.asked
     if asked.stage == Stage.PREPROCESS:
         return f"{asked.backend}, {counted(asked.workers, 'worker')}"
-    where = f" on {asked.device}" if asked.device else ""
-    words = [f"{asked.strategy}{where}", f"batch {batch_size(asked)}"]
+    words = [training_words(asked.strategy, asked.device)]
     if asked.strategy != Strategy.SINGLE:
-        words.insert(1, counted(asked.workers, "rank"))
+        words.append(counted(asked.workers, "rank"))
+    if batch_size(asked) is not None:
+        words.append(f"batch {batch_size(asked)}")
     return ", ".join(words)
 
 

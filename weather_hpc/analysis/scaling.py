@@ -151,7 +151,7 @@ def _note(group: Group, value: float | None) -> str | None:
     workers, training = asked.workers or 0, asked.stage == Stage.TRAIN
     if workers > 1 and group.measured and training:
         if value is None:
-            notes.append(f"no baseline on one device has {batch_words(asked)}")
+            notes.append(f"no baseline on one device with {batch_words(asked)}")
         elif asked.batch_mode is None and batch_size(asked) is not None:
             notes.append(f"{batch_words(asked)} as stated, of one device or all is not known")
     fraction = _serial_fraction(group, value)

@@ -15,7 +15,7 @@ from weather_hpc.analysis.baselines import (
 )
 from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
 from weather_hpc.analysis.speedup import is_weak
-from weather_hpc.analysis.table import SETTINGS
+from weather_hpc.analysis.table import SETTINGS, training_words
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Stage
 
@@ -121,8 +121,7 @@ def _label(asked: Row, settings: Iterable[str]) -> str:
     if asked.stage == Stage.PREPROCESS:
         words = [str(asked.backend)]
     else:
-        where = f" on {asked.device}" if asked.device else ""
-        words = [f"{asked.strategy}{where}", batch_words(asked)]
+        words = [training_words(asked.strategy, asked.device), batch_words(asked)]
     for name in dict.fromkeys(settings):
         value = images_each(asked) if name == "images" else getattr(asked, name)
         words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")

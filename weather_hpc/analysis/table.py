@@ -65,13 +65,11 @@ class ScalingTable(Table):
         if self.name == "preprocess":
             words = [str(row["backend"]), counted(row["workers"], "worker")]
         else:
-            where = f" on {row['device']}" if row["device"] else ""
+            words = [training_words(row["strategy"], row["device"])]
+            words.append(counted(row["world_size"], "rank"))
             batch = row["batch_size_per_device"] or row["batch_size_global"]
-            words = [
-                f"{row['strategy']}{where}",
-                counted(row["world_size"], "rank"),
-                f"batch {batch}",
-            ]
+            if batch is not None:
+                words.append(f"batch {batch}")
             if row["nodes"] and row["nodes"] > 1:
                 words.insert(1, f"{row['nodes']} nodes")
         return ", ".join([*words, *(f"{c} {row[c]}" for c in self._distinguishing)])
@@ -80,6 +78,11 @@ class ScalingTable(Table):
     def _distinguishing(self) -> list[str]:
         """The settings that a label needs, because rows differ in them."""
         return self.varying([c for c in SETTINGS if c in self.columns])
+
+
+def training_words(strategy: str | None, device: str | None) -> str:
+    """``ddp on cuda``, as far as it is known."""
+    return (strategy or "training") + (f" on {device}" if device else "")
 
 
 def counted(number: int | None, noun: str) -> str:
