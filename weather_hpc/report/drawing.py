@@ -53,5 +53,6 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, byt
         draw(figure)
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.set_layout_engine("none")  # it is laid out already
         figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
     return svg.getvalue().decode(), png.getvalue()

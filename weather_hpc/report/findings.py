@@ -16,14 +16,19 @@ def key_findings(
 
     ``extra`` are sentences of other parts of the analysis, such as its laws and advice.
     """
-    sentences = [sentence for table in tables for sentence in _of_table(table)]
-    sentences += extra
+    return [
+        *_doubts(findings),
+        *(sentence for table in tables for sentence in _of_table(table)),
+        *extra,
+    ]
+
+
+def _doubts(findings: Sequence[Finding]) -> Iterator[str]:
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
     if errors or warnings:
         counts = f"{counted(errors, 'error')} and {counted(warnings, 'warning')}"
-        sentences.append(f"The audit holds {counts}: read it before trusting a figure.")
-    return sentences
+        yield f"The audit holds {counts}: read it before trusting a figure."
 
 
 def _of_table(table: ScalingTable) -> Iterator[str]:

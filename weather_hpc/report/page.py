@@ -109,16 +109,21 @@ def _is_numeric(table: Table, column: str) -> bool:
 
 def _cell(row: dict[str, Any], column: str) -> Cell:
     value = row[column]
-    text = shown(column, value)
-    if row.get(f"{column}_low") is not None and row.get(f"{column}_high") is not None:
-        low, high = (shown(column, row[f"{column}_{end}"]) for end in ("low", "high"))
-        text = f"{text} ({low}–{high})"
+    text = shown(column, value) + _interval(row, column)
     if column == "severity":
         return Cell(text, None, text)
     if isinstance(value, int | float) and not isinstance(value, bool):
         sort = str(rounded(value))
         return Cell(text, None if sort == text else sort, "number")
     return Cell(text, None, "words" if len(text) > _WORDS_FROM else "")
+
+
+def _interval(row: dict[str, Any], column: str) -> str:
+    """What stands behind the value of ``column``; an interval may be open at one end."""
+    low, high = (shown(column, row.get(f"{column}_{end}")) for end in ("low", "high"))
+    if low and high:
+        return f" ({low}–{high})"
+    return f" (from {low})" if low else f" (up to {high})" if high else ""
 
 
 def _inline(plot: Plot) -> str:

@@ -74,7 +74,7 @@ def report_of(
             "" if told else "No run was measured, so there is nothing to find.",
             sentences=told,
         ),
-        *([Section("advice", "Advice", tables=advice)] if advice else []),
+        *([Section("advice", "What to run", tables=advice)] if advice else []),
         Section(
             "tables",
             "Tables",
