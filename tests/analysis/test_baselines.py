@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.rows_maker import ddp, packing, paper_ddp, paper_preprocessing
+from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.scaling import preprocess_table, training_table
 
 TIMES = st.lists(st.floats(0.1, 1e3), min_size=1, max_size=7)
@@ -77,6 +78,21 @@ def test_what_a_log_does_not_tell_is_compared_as_unknown() -> None:
     row = last(table)
     assert (row["speedup"], row["baseline"], row["note"]) == (1.5, "training, 1 rank", None)
     assert table.label(row) == "training, 2 ranks"
+
+
+def test_among_several_baselines_the_most_alike_is_taken_and_of_equals_none() -> None:
+    several = [
+        row
+        for rate, t in ((0.1, 9.0), (0.2, 8.0))
+        for row in ddp(1, [t], strategy="single", learning_rate=rate)
+    ]
+    like = training_table([*several, *ddp(2, [4.0], learning_rate=0.2)])
+    assert last(like)["speedup"] == 2
+    unlike = last(training_table([*several, *ddp(2, [4.0], learning_rate=0.3)]))
+    assert (unlike["speedup"], unlike["baseline"]) == (None, None)
+    assert unlike["note"] == "any of 2 configurations may be its baseline"
+    refused = laws_table([*several, *ddp(2, [4.0], learning_rate=0.3)]).rows[0]["refused"]
+    assert refused == "any of 2 configurations may be its baseline"
 
 
 def test_intervals_of_efficiency_and_serial_fraction_follow_the_speedups() -> None:

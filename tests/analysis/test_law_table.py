@@ -125,7 +125,7 @@ def test_single_runs_have_figures_but_no_intervals() -> None:
 def test_ambiguous_points_are_no_series() -> None:
     rows = [row for n in (1, 2, 4) for row in ddp(n, [100 / n])]
     twice = ddp(4, [30.0], images=7)  # a setting that decides nothing here
-    assert "several configurations have 4 workers" in laws([*rows, *twice])["Amdahl"]["refused"]
+    assert "several configurations have 4 ranks" in laws([*rows, *twice])["Amdahl"]["refused"]
 
 
 def test_nodes_part_series_only_where_they_must() -> None:

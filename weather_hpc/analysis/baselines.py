@@ -9,7 +9,7 @@ from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
 ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
-"""Among several possible baselines the one most alike in these is taken."""
+"""Among several possible baselines the one most alike in these is taken, if it is one."""
 _MEANING: dict[str | None, str] = {
     BatchMode.PER_DEVICE: " per device",
     BatchMode.GLOBAL: " of all devices",
@@ -30,17 +30,24 @@ class Baselines:
                 self._candidates[method(group.asked), *work(group.asked)].append(group)
 
     def of(self, group: Group) -> Group | None:
-        """The group to compare ``group`` with, perhaps itself; None where none fits."""
+        """The group to compare ``group`` with, perhaps itself; None where none or several fit."""
+        found = self.candidates(group)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, group: Group) -> list[Group]:
+        """The groups that fit ``group`` best: several where nothing known tells which it is."""
         asked = group.asked
         if asked.workers is None:
-            return None
+            return []
         for name in (plain_method(asked), method(asked)):
             fitting = self._candidates.get((name, *work(asked)), [])
             if any(candidate is group for candidate in fitting):
-                return group
+                return [group]
             if fitting:
-                return max(fitting, key=lambda candidate: _alike(candidate.asked, asked))
-        return None
+                alike = [_alike(candidate.asked, asked) for candidate in fitting]
+                best = max(alike)
+                return [c for c, score in zip(fitting, alike, strict=True) if score == best]
+        return []
 
 
 def method(asked: Row) -> str | None:

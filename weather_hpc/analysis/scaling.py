@@ -40,7 +40,7 @@ def preprocess_table(rows: Iterable[Row]) -> ScalingTable:
             {
                 "backend": asked.backend,
                 "workers": asked.workers,
-                **_figures(group, baselines.of(group)),
+                **_figures(group, baselines),
                 "study": asked.study,
                 "scaling": asked.scaling,
                 "image_size_px": asked.image_size_px,
@@ -78,7 +78,7 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
                 "world_size": asked.workers,
                 "batch_size_per_device": asked.batch_size_per_device,
                 "batch_size_global": asked.batch_size_global,
-                **_figures(group, baselines.of(group)),
+                **_figures(group, baselines),
                 "test_accuracy": group.median("test_accuracy"),
                 "node_hours": group.median("node_hours"),
                 "study": asked.study,
@@ -104,7 +104,9 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
     )
 
 
-def _figures(group: Group, baseline: Group | None) -> dict[str, Any]:
+def _figures(group: Group, baselines: Baselines) -> dict[str, Any]:
+    candidates = baselines.candidates(group)
+    baseline = candidates[0] if len(candidates) == 1 else None
     times = group.values("time_s")
     value = None if baseline is None else speedup(group, baseline)
     low, high = NO_INTERVAL
@@ -129,7 +131,7 @@ def _figures(group: Group, baseline: Group | None) -> dict[str, Any]:
         "serial_fraction_low": _serial_fraction(group, high),
         "serial_fraction_high": _serial_fraction(group, low),
         "baseline": None if baseline is None or value is None else describe(baseline),
-        "note": _note(group, value),
+        "note": _note(group, value, len(candidates)),
     }
 
 
@@ -145,11 +147,13 @@ def _serial_fraction(group: Group, value: float | None) -> float | None:
     return serial_fraction(value, workers, weak=is_weak(group))
 
 
-def _note(group: Group, value: float | None) -> str | None:
+def _note(group: Group, value: float | None, candidates: int) -> str | None:
     """What a reader of the row should know, the group's own note first."""
     asked, notes = group.asked, [group.note]
     workers, training = asked.workers or 0, asked.stage == Stage.TRAIN
-    if workers > 1 and group.measured and training:
+    if workers > 1 and group.measured and candidates > 1:
+        notes.append(f"any of {candidates} configurations may be its baseline")
+    elif workers > 1 and group.measured and training:
         if value is None:
             notes.append(f"no baseline on one device with {batch_words(asked)}")
         elif asked.batch_mode is None and batch_size(asked) is not None:

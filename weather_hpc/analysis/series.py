@@ -15,7 +15,7 @@ from weather_hpc.analysis.baselines import (
 )
 from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
 from weather_hpc.analysis.speedup import is_weak
-from weather_hpc.analysis.table import SETTINGS, training_words
+from weather_hpc.analysis.table import SETTINGS, counted, training_words
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Stage
 
@@ -37,7 +37,8 @@ class Series:
     @property
     def baseline(self) -> Group | None:
         """The point with one worker: its own, so that its laws tell of scaling alone."""
-        return self.points[0] if self.points and self.workers[0] == 1 else None
+        one = not self.problem and self.workers[0] == 1
+        return self.points[0] if one else None
 
     @property
     def workers(self) -> list[int]:
@@ -107,12 +108,13 @@ def _series(table: str, label: str, members: list[Group], baselines: Baselines) 
     if not points:
         problem = "no run was measured"
     elif twice is not None:
-        problem = f"several configurations have {twice} workers and differ in what no column tells"
+        many = counted(twice, "rank" if table == "training" else "worker")
+        problem = f"several configurations have {many} and differ in what no column tells"
     elif points[0].asked.workers != 1:
-        found = {id(baseline): baseline for g in points if (baseline := baselines.of(g))}
+        found = {id(baseline): baseline for g in points for baseline in baselines.candidates(g)}
         points = [*found.values(), *points]
         if len(found) > 1:
-            problem = "its rows have different baselines"
+            problem = f"any of {len(found)} configurations may be its baseline"
     weak = bool(points) and is_weak(points[-1])
     return Series(table, label, tuple(points), weak, problem)
 
