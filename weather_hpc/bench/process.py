@@ -20,7 +20,7 @@ from weather_hpc.records.clock import ForeignLoad
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WATCH_S = 0.05
-"""Seconds between two looks at a process's memory."""
+"""Seconds between two looks at a process's memory; the first ones follow sooner."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         """Look until told to end."""
-        while not self._ended.wait(WATCH_S):
+        pause = WATCH_S / 16
+        while not self._ended.wait(pause):
+            pause = min(WATCH_S, 2 * pause)
             memories = [_memory_kb(pid) for pid in _family(self.pid)]
             together = sum(now for now, _ in memories)
             alone = max((peak for _, peak in memories), default=0)

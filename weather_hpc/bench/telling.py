@@ -9,7 +9,12 @@ from weather_hpc import cli
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from weather_hpc.bench.harness import Result
+
+WIDTH = 110
+"""Characters of a line where stderr is no terminal."""
 
 
 def add_race_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
@@ -50,38 +55,46 @@ def finish(result: "Result", args: argparse.Namespace, **more: Any) -> int:
 
 def print_table(value: dict[str, Any]) -> None:
     """Print a race, as Result.as_dict tells it, as a table on stderr."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    reference = value["reference"]
+    reference = escape(value["reference"])
     table = Table(
         title=f"bench {value['subject']}: {value['rounds']} interleaved rounds",
-        caption=f"× {reference}: median over the rounds of the time over {reference}'s in the same"
-        " round, with its 95 % interval; above 1 is slower",
+        caption=f"ratio: time over that of {reference} in the same round, the median of all rounds"
+        " (95 % interval); above 1 is slower. other CPU: use by others meanwhile, % of one core",
     )
-    for heading in ("contestant", "median s", "quartiles", "min", f"× {reference}", "95 %",
-                    "CPU s", "peak MB", "others' CPU %"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "contestant" else "right")
+    headings = ("median s", "quartiles", "min s", "ratio", "CPU s", "peak MB", "other CPU")
+    table.add_column("contestant")
+    for heading in headings:
+        table.add_column(heading, justify="right")
     for c in value["contestants"]:
+        interval = _span(c["ratio_low"], c["ratio_high"])
         table.add_row(
             escape(c["name"]),
             _figure(c["median_s"]),
             _span(c["quartile_1_s"], c["quartile_3_s"]),
             _figure(c["min_s"]),
-            _figure(c["ratio"]),
-            _span(c["ratio_low"], c["ratio_high"]),
+            f"{_figure(c['ratio'])} ({interval})" if interval else _figure(c["ratio"]),
             _figure(c["cpu_s"]),
             _figure(c["peak_memory_mb"]),
             _figure(c["foreign_cpu_percent"]),
         )
-    console = Console(stderr=True)
-    console.print(table)
+    to = console()
+    to.print(table)
     for c in value["contestants"]:
-        console.print(f"{escape(c['name'])}: {escape(c['what'])}", highlight=False)
+        to.print(f"{escape(c['name'])}: {escape(c['what'])}")
         if c["reason"] is not None:
             state = "failed" if c["failed"] else "not run"
-            console.print(f"  {state}: {escape(c['reason'])}", highlight=False, style="bold")
+            to.print(f"  [bold]{state}[/bold]: {escape(c['reason'])}")
+
+
+def console() -> "Console":
+    """Where people are told: stderr, wide enough for a table where it is no terminal."""
+    from rich.console import Console
+
+    width = None if sys.stderr.isatty() else WIDTH
+    return Console(stderr=True, width=width, highlight=False, soft_wrap=False)
 
 
 def _figure(value: float | None) -> str:
@@ -91,4 +104,4 @@ def _figure(value: float | None) -> str:
 
 
 def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"{_figure(low)} – {_figure(high)}"
+    return "" if low is None else f"{_figure(low)}–{_figure(high)}"

@@ -1,0 +1,40 @@
+"""Race what this package does against other ways to do it, in one run, as ratios."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from weather_hpc import cli
+
+SUBJECTS = {
+    "collect": "reading run records and foreign logs, beside JUBE and others",
+}
+"""Each is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``."""
+
+
+class _SubjectParser(cli.Parser):
+    """A subject's parser; argparse names it by its whole ``prog``."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb. Exit code: 0; 1 where a contestant failed or was wrong; 2: wrong input."""
+    parser = cli.Parser(
+        "bench", description=__doc__, epilog="Every SUBJECT takes --rounds N, --out DIR and --json."
+    )
+    subjects = parser.add_subparsers(
+        dest="subject", required=True, metavar="SUBJECT", parser_class=_SubjectParser
+    )
+    modules = {name: importlib.import_module(f"weather_hpc.bench.{name}") for name in SUBJECTS}
+    for name, text in SUBJECTS.items():
+        subject = subjects.add_parser(name, help=text, description=modules[name].__doc__)
+        modules[name].add_arguments(subject)
+    args = parser.parse_args(argv)
+    code: int = modules[args.subject].run(args)
+    return code
+
+
+if __name__ == "__main__":
+    cli.run("bench", main)
