@@ -165,7 +165,9 @@ def _head(log: Log) -> Iterator[Found]:
     if late and (not cut or max(late.values()) > first + 1):
         severity = Severity.ERROR
     if late:
-        named = ", ".join(f"{name.rstrip(': ')} begins at epoch {epoch}" for name, epoch in list(late.items())[:3])
+        named = ", ".join(
+            f"{name.rstrip(': ')} begins at epoch {epoch}" for name, epoch in list(late.items())[:3]
+        )
         cut = f"{cut}; {named}" if cut else f"others begin at epoch {first}, {named}"
     if cut:
         yield severity, Code.INCOMPLETE_EPOCHS, cut

@@ -17,19 +17,20 @@ from weather_hpc.study.yaml_file import OneOrMany, Section, load
 SHIPPED = Path(__file__).parent / "formats"
 
 # What launchers, loggers and progress bars put in front of a line; the rank that some of them tell.
-_PREFIX = rb"""(?x:(?:[ ]*(?:
+# Tried as a whole or not at all: going back into it would cost more than all else.
+_PREFIX = rb"""(?x:(?:(?=[ \[\d|diwe-])(?>(?:[ ]*(?:
     \[(?:rank|default)(?P<launched>\d{1,9})\]:                     # torchrun
   | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
   | (?P<srun>\d{1,6}):(?=[ ])                                      # srun -l
+  | \[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s # Dask
   | \[[^\]]{1,80}\][ ]?:?                                          # [INFO], [2023-05-01 12:00:00]
   | \d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?
   | \d\d:\d\d:\d\d(?:[.,]\d+)?
   | (?:debug|info|warning|error)\b:?
-  | [\w.]{1,60}(?=[ ][-|][ ]) | (?<=info:)[\w.]{1,60}:             # a logger's name
+  | (?<=[-|][ ])[\w.]{1,60}(?=[ ][-|]) | (?<=info:)[\w.]{1,60}:    # a logger's name
   | \d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]              # tqdm
-  | \[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s # Dask
   | [-|](?=[ ])
-)){0,8}[ ]*)"""
+)){0,8}[ ]*))?)"""
 
 _GROUP = re.compile(r"\(\?P(<|=)(\w+)(>|\))|\(\?\(([A-Za-z_]\w*)\)")
 

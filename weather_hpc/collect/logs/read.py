@@ -13,12 +13,17 @@ from weather_hpc.collect.logs.log_format import LogFormat, formats
 from weather_hpc.collect.logs.pattern import Pattern
 from weather_hpc.collect.logs.row import log_row
 from weather_hpc.collect.logs.tally import Tally
+from weather_hpc.collect.logs.time_limit import time_limit
 from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.row import Row, clean
 from weather_hpc.records.record import Status
 
 DECIDED = 200
 """Lines of figures after which the format that fits best is the log's."""
+
+
+SLOWEST_BLOCK_S = 60
+"""A format that needs longer for a block of lines (a tenth of a second is usual) never ends."""
 
 
 def read_logs(
@@ -30,6 +35,7 @@ def read_logs(
 
     ``known`` are the formats that a log may have (see ``log_format.formats``); the one that
     finds most in it is taken. What cannot be read is a reading with a reason and no table.
+    Raises UserError for a format whose expressions take for ever.
     """
     known = formats() if known is None else known
     batch_told = False
@@ -92,7 +98,8 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     try:
         for lines, ended in text.blocks(file):
             for tally in tallies:
-                tally.feed(lines, ended)
+                with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
+                    tally.feed(lines, ended)
             best = max(tallies, key=lambda tally: tally.score)
             if best.score >= DECIDED:
                 tallies = [best]
@@ -121,6 +128,13 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
     looks = "looks like binary data; " if b"\0" in head else ""
     words = " or ".join(form.name for form in known)
     return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}"
+
+
+def _too_slow(form: LogFormat) -> str:
+    return (
+        f"format {form.name}: its regular expressions need more than {SLOWEST_BLOCK_S} s for a "
+        "megabyte; a repeat inside a repeat, such as (a+)+, does that: write (a++)+"
+    )
 
 
 def _batch(run_id: str, pattern: Pattern) -> Finding:

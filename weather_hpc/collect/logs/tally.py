@@ -39,8 +39,6 @@ class Tally:
     total_lines: int = 0
     facts: dict[str, dict[Value, None]] = field(default_factory=dict)
     """By field, the different values that were seen, the latest last."""
-    matched: int = 0
-    """Lines that told something."""
     torn: int = 0
     """Lines that should have told something and could not be read."""
     torn_example: str = ""
@@ -50,6 +48,7 @@ class Tally:
     held: int = 0
 
     def __post_init__(self) -> None:
+        self._by_text: dict[bytes | None, Series] = {}
         self._lines = {
             index: _Line(kind, self.form)
             for index, kind in self.form.kinds.items()
@@ -84,26 +83,30 @@ class Tally:
 
     def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
-        if rank is None:
-            rank = next((r for r in found.group(*self.form.ranks) if r is not None), None)
+        series = self._by_text.get(rank)
+        if series is None or rank is None:
+            series = self._series(rank, found)
         figures = (
             None if loss is None else float(loss),
             None if accuracy is None else float(line.accuracy(accuracy)),
             None if time is None else float(line.time(time)),
         )
-        number = None if rank is None else int(rank)
-        series = self.ranks.get(number)
-        if series is None:
-            if len(self.ranks) >= MOST_RANKS:
-                raise ValueError("more ranks than any run has")
-            series = self.ranks[number] = Series()
-        self.matched += 1
         if line.others:
             self._facts(line.others, found)
         if series.add(int(epoch), figures):
             self.held += 1
             if self.held > MOST_EPOCHS:
                 self._fold()
+
+    def _series(self, text: bytes | None, found: re.Match[bytes]) -> Series:
+        """The epochs of the rank that ``text``, or else the launcher's prefix, names."""
+        if text is None:
+            text = next((r for r in found.group(*self.form.ranks) if r is not None), None)
+        rank = None if text is None else int(text)
+        if rank not in self.ranks and len(self.ranks) >= MOST_RANKS:
+            raise ValueError("more ranks than any run has")
+        self._by_text[text] = self.ranks.setdefault(rank, Series())
+        return self._by_text[text]
 
     def _fold(self) -> None:
         keep = min(KEPT, MOST_EPOCHS // (2 * len(self.ranks)))
@@ -117,7 +120,6 @@ class Tally:
             self.trouble = judge(found.string[found.start(index or 0) :], self.trouble)
             return
         self._facts(kind.fields, found)
-        self.matched += 1
 
     def _facts(self, fields: tuple[tuple[Field, int], ...], found: re.Match[bytes]) -> None:
         for kept, group in fields:

@@ -8,7 +8,7 @@ from weather_hpc.records.record import Status
 
 LINE = (
     rb"(?:slurmstepd|srun): error: |slurmstepd: \*\*\*|traceback \(most recent|killed\s*\Z"
-    rb"|[\w.]{1,150}(?:error|exception|interrupt)(?::|\s*\Z)|(?:[\w.]{1,60}: )?out of memory"
+    rb"|(?>[\w.]{1,150})(?:(?<=error)|(?<=exception)|(?<=interrupt))(?::|\s*\Z)|out of memory"
 )
 """How such a line begins; case is ignored."""
 
