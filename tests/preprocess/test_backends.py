@@ -188,7 +188,7 @@ def test_a_backend_whose_package_is_missing_says_how_to_get_it(
         make_backend(Backend.DASK)
 
 
-@pytest.mark.parametrize("name", [Backend.SEQUENTIAL, *PARALLEL])
+@pytest.mark.parametrize("name", [Backend.SEQUENTIAL, *PARALLEL, Backend.DASK_NAIVE])
 def test_a_full_disk_is_one_clear_error(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:

@@ -26,6 +26,7 @@ CONFIGURATIONS = [
     (Backend.MULTIPROCESSING, 2),
     (Backend.DASK, 1),
     (Backend.DASK, 2),
+    (Backend.DASK_NAIVE, 2),
 ]
 
 

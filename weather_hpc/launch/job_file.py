@@ -119,6 +119,7 @@ def about(spec: RunSpec) -> str:
             Backend.SEQUENTIAL: "one process, the baseline",
             Backend.MULTIPROCESSING: f"{task.workers} processes",
             Backend.DASK: f"Dask, {task.workers} workers on one node",
+            Backend.DASK_NAIVE: f"Dask without care, {task.workers} workers on one node",
             Backend.DASK_JOBQUEUE: f"Dask, {task.workers} workers that are jobs of their own",
         }[task.backend]
         return f"time the packing of images into a store by {how}"

@@ -57,7 +57,8 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
     if isinstance(task, PreprocessTask):
         if task.backend is Backend.DASK_JOBQUEUE:
             return "backend dask-jobqueue needs Slurm; the local executor has none"
-        if task.backend is Backend.DASK and "distributed" not in machine.packages:
+        by_dask = task.backend in (Backend.DASK, Backend.DASK_NAIVE)
+        if by_dask and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"
     else:
         if "torch" not in machine.packages:

@@ -50,7 +50,7 @@ def _parser() -> cli.Parser:
     add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
     add("--backend", default="sequential", metavar="NAME",
-        help="sequential, multiprocessing, dask or dask-jobqueue")  # fmt: skip
+        help="sequential, multiprocessing, dask, dask-naive or dask-jobqueue")  # fmt: skip
     add("--workers", type=int, default=1, metavar="N", help="worker processes")
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: how dask-jobqueue "
         "asks for its workers (default: as the cluster does)")  # fmt: skip

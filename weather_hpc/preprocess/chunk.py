@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weather_hpc.dataset.partial import Finished
 from weather_hpc.dataset.probe import ImageError
@@ -13,6 +14,10 @@ from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import RankInfo
 from weather_hpc.study.spec import Decoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -77,6 +82,17 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
             rows[row] = decode(target.root / path, target.size)
         except ImageError as error:
             failed[chunk.first_row + row] = str(error)
+    return write_chunk(target, chunk, rows, failed)
+
+
+def write_chunk(
+    target: Target, chunk: Chunk, rows: "npt.NDArray[np.uint8]", failed: dict[int, str]
+) -> ChunkResult:
+    """Write decoded ``rows``, shape (images, size, size, 3), of ``chunk`` into the store.
+
+    ``failed``: row of the store -> why its image is black. Raises FailedError where the file
+    cannot be written.
+    """
     try:
         with target.pixels.open("r+b") as file:
             file.seek(target.offset + chunk.first_row * target.row_bytes)

@@ -159,10 +159,11 @@ def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual
             )
         images[worker] += result.images
         peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
+    told = not known.isdisjoint(images)  # else the chunks were put together in this process
     ranks = [
         rank.model_copy(
             update={
-                "images": images[rank.host, rank.pid],
+                "images": images[rank.host, rank.pid] if told else None,
                 "memory_peak_mb": peak.get((rank.host, rank.pid)),
             }
         )

@@ -12,7 +12,9 @@ from pydantic import (
     model_validator,
 )
 
+from weather_hpc.errors import nearest
 from weather_hpc.files import short_hash
+from weather_hpc.study.recipe import RECIPES
 
 
 class Stage(StrEnum):
@@ -29,6 +31,7 @@ class Backend(StrEnum):
     SEQUENTIAL = "sequential"
     MULTIPROCESSING = "multiprocessing"
     DASK = "dask"
+    DASK_NAIVE = "dask-naive"
     DASK_JOBQUEUE = "dask-jobqueue"
 
 
@@ -61,6 +64,13 @@ class BatchMode(StrEnum):
 
     PER_DEVICE = "per-device"
     GLOBAL = "global"
+
+
+class BatchNorm(StrEnum):
+    """Whose images batch norm takes its statistics from: one rank's, or the whole step's."""
+
+    LOCAL = "local"
+    SYNC = "sync"
 
 
 class Scaling(StrEnum):
@@ -115,7 +125,11 @@ class TrainTask(Part):
     warmup_steps: int = Field(2, ge=0, description="unmeasured steps first, then undone")
     model: str = Field("paper_cnn", description="the network's name")
     image_size: int = Field(256, ge=8, le=4096, description="the store's image side, pixels")
-    learning_rate: float = Field(1e-3, gt=0, description="the optimizer's step size")
+    recipe: str = Field("paper", description="how it is taught: a name in study/recipe.py")
+    learning_rate: float | None = Field(
+        None, gt=0, description="the optimizer's largest step size; null: the recipe's"
+    )
+    batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="whose images it normalises by")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     images: int | None = Field(None, ge=1, description="train on this many images; null: all")
 
@@ -123,12 +137,26 @@ class TrainTask(Part):
     def _check(self) -> Self:
         if self.strategy is Strategy.SINGLE and self.world_size != 1:
             raise ValueError("strategy single has world_size 1")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe {self.recipe}: none{nearest(self.recipe, list(RECIPES))}")
+        if self.batch_norm is BatchNorm.SYNC and self.strategy is not Strategy.DDP:
+            raise ValueError(
+                "batch_norm sync is for strategy ddp, whose ranks each see a part of a step; "
+                f"under {self.strategy} leave it local"
+            )
         if self.batch_mode is BatchMode.GLOBAL and self.batch_size % self.world_size:
             raise ValueError(
                 f"a global batch_size of {self.batch_size} does not divide "
                 f"by a world_size of {self.world_size}"
             )
         return self
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The optimizer's largest step size."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return RECIPES[self.recipe].learning_rate
 
     @property
     def batch_size_per_device(self) -> int:

@@ -10,6 +10,7 @@ BACKENDS = {
     Name.SEQUENTIAL: "SequentialBackend",
     Name.MULTIPROCESSING: "MultiprocessingBackend",
     Name.DASK: "DaskBackend",
+    Name.DASK_NAIVE: "DaskNaiveBackend",
     Name.DASK_JOBQUEUE: "DaskJobqueueBackend",
 }
 """Name -> class, in the module of the same name; imported only when chosen."""

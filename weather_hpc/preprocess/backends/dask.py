@@ -4,8 +4,10 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
+from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -42,13 +44,15 @@ QUIET_SCHEDULER = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 class DaskBackend:
     """Processes of one thread each, on loopback, without the dashboard."""
 
+    settings: Mapping[str, Any] = MappingProxyType(SETTINGS)
+
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         enter = self._open.enter_context
-        enter(dask.config.set(SETTINGS))
+        enter(dask.config.set(dict(self.settings)))
         scratch = enter(tempfile.TemporaryDirectory(prefix="weather_hpc-dask-"))
         cluster = enter(
             LocalCluster(
