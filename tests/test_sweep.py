@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from weather_hpc.paths import StudyPaths
+from weather_hpc.sweep import main
 
 STUDY = """\
 name: tiny
@@ -248,9 +249,57 @@ def test_dry_run_writes_nothing(small: tuple[Path, StudyPaths]) -> None:
     assert not paths.root.exists()
 
 
+def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
+    small: tuple[Path, StudyPaths],
+) -> None:
+    study, paths = small
+    words = ("--study", study, "--results", paths.root, "--json")
+    first = sweep(*words)
+    assert first.returncode == 0, first.stderr
+    assert "forecast: 2 node-hours (at most 2 by the time limits), 0 of 2 runs" in first.stderr
+    study.write_text(study.read_text().replace("repeats: 2", "repeats: 3"))
+
+    shown = sweep(*words, "--dry-run")
+    told = json.loads(shown.stdout.splitlines()[-1])["forecast"]
+    assert (told["runs"], told["from_earlier"], told["at_most"]) == (1, 1, 1.0)
+    hours = sorted(float(row["node_hours"]) for row in table(paths.rows))
+    assert told["used"] == pytest.approx(sum(hours), rel=1e-3)
+    assert hours[0] <= told["node_hours"] * 1.001 <= hours[1] * 1.002
+
+    plan = paths.plan.read_text()
+    refused = sweep(*words, "--max-node-hours", told["used"])  # used, and nothing is left
+    assert refused.returncode == 2
+    assert "nothing was submitted; no configuration fits" in refused.stderr
+    assert paths.plan.read_text() == plan
+    assert len(records(paths)) == 2
+    assert sweep(*words, "--max-node-hours", "0.5").returncode == 0
+    assert len(records(paths)) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--max-node-hours", "-1"], "-1 is no number of node-hours"),
+        (["--max-node-hours", "nan"], "nan is no number of node-hours"),
+        (["--max-node-hours", "two"], "two is no number of node-hours"),
+        (["--staged", "--efficiency-floor", "1.5"], "1.5 is no efficiency"),
+        (["--efficiency-floor", "0.4"], "--efficiency-floor goes with --staged"),
+    ],
+)
+def test_wrong_limits_are_one_line_and_exit_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--max-node-hours", "0.5"], "nothing was submitted"),
         (["--study", "papr"], "did you mean 'paper'?"),
         (["--data", "no/such/folder"], "no such folder"),
         (["--only", "nothing-*"], "matches no run"),
