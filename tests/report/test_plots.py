@@ -23,11 +23,12 @@ def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
 
 def test_of_many_bars_the_longest_are_drawn() -> None:
     splits = phase_splits(many_rows(400, 1))
-    drawing = phase_bars(splits)
+    drawing = phase_bars("train", "Training", splits)
     assert drawing.text.count("compute") == MOST_BARS
     assert drawing.left_out == len(splits) - MOST_BARS
     longest = max(splits, key=lambda split: split.seconds["compute_s"] or 0)
     assert longest.label in drawing.text
+    assert phase_bars("preprocess", "Preprocessing", splits).draw is None
 
 
 def test_ticks_of_many_worker_counts_keep_apart() -> None:

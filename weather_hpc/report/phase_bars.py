@@ -1,6 +1,6 @@
 """The phases of each configuration as stacked bars; what it waited in the queue stands apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from weather_hpc.report.drawing import DOUBLE_WIDTH, Drawing
@@ -12,26 +12,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = dict(zip(PHASES, [FAINT, *PALETTE, "#5a5a57"], strict=True))
-_TITLE = "Where the time went"
 
 
-def phase_bars(splits: Sequence[Split]) -> Drawing:
-    """A bar per configuration; of very many the longest, which have the most to gain."""
+def phase_bars(stage: str, title: str, splits: Iterable[Split]) -> Drawing:
+    """A bar per configuration of ``stage``; of very many the longest, with the most to gain."""
+    splits = [split for split in splits if split.stage == stage]
+    name = f"phases_{stage}"
     if not splits:
-        return Drawing("phases", _TITLE, "no measured run recorded its phases")
+        return Drawing(name, title, "no measured run recorded its phases")
     longest = sorted(splits, key=_in_job, reverse=True)[:MOST_BARS]
     shown = [split for split in splits if split in longest]
     return Drawing(
-        "phases",
-        _TITLE,
+        name,
+        title,
         _describe(shown),
-        lambda figure: _draw(figure, shown),
+        lambda figure: _draw(figure, title, shown),
         size=(DOUBLE_WIDTH, 1.4 + 0.32 * len(shown)),
         left_out=len(splits) - len(shown),
     )
 
 
-def _draw(figure: "Figure", splits: Sequence[Split]) -> None:
+def _draw(figure: "Figure", title: str, splits: Sequence[Split]) -> None:
     phases = recorded(splits)
     inside = [name for name in phases if name != "queue_s"]
     queued = any(split.seconds["queue_s"] for split in splits)
@@ -45,7 +46,7 @@ def _draw(figure: "Figure", splits: Sequence[Split]) -> None:
     axes = left if queued else right
     axes.set_yticks(range(len(splits)), [plain(split.label) for split in splits])
     axes.invert_yaxis()
-    figure.suptitle(_TITLE, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.0)
 
 

@@ -18,6 +18,7 @@ PHASES = [
 class Split:
     """One configuration's phases in seconds; None where a phase was not recorded."""
 
+    stage: str | None
     label: str
     seconds: dict[str, float | None]
     total_s: float | None
@@ -30,7 +31,7 @@ def phase_splits(rows: Iterable[Row]) -> list[Split]:
         seconds = {name: group.median(name) for name in PHASES}
         if any(value for value in seconds.values()):
             label = group.asked.configuration or group.asked.run_id
-            splits.append(Split(label, seconds, group.median("total_s")))
+            splits.append(Split(group.asked.stage, label, seconds, group.median("total_s")))
     return sorted(splits, key=lambda split: _natural(split.label))
 
 

@@ -14,6 +14,7 @@ from weather_hpc.report.phase_bars import phase_bars
 from weather_hpc.report.phases import phase_splits
 from weather_hpc.report.published import published_speedup
 from weather_hpc.report.series import Series, by_batch, by_workers
+from weather_hpc.study.spec import Stage
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def write_plots(
     """
     drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
     drawings.append(published_speedup(tables))
-    drawings.append(phase_bars(phase_splits(rows)))
+    splits = phase_splits(rows)
+    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", splits))
+    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", splits))
     plots = []
     with cli.progress("drawing plots", total=len(drawings)) as advance:
         for drawing in drawings:

@@ -15,8 +15,8 @@ from weather_hpc.report.summary import distinct, overview, provenance
 
 _ADVICE = "advice"
 """What the names of tables begin with that go to the top."""
-_OWN_SECTION = {"published_speedup": "published", "phases": "phases"}
-"""Plots that stand beside the table they draw."""
+_OWN_SECTION = ("published", "phases")
+"""What the names of plots begin with that stand in the section of that name."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def report_of(
             "" if measured else "There is no preprocessing and no training run.",
             tables=measured,
         ),
-        Section("plots", "Plots", plots=[p for p in plots if p.name not in _OWN_SECTION]),
+        Section("plots", "Plots", plots=[p for p in plots if not p.name.startswith(_OWN_SECTION)]),
         *([Section("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         _phases(rows, plots),
@@ -127,4 +127,4 @@ def _phases(rows: Sequence[Row], plots: Sequence[Plot]) -> Section:
 
 
 def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:
-    return [plot for plot in plots if _OWN_SECTION.get(plot.name) == section]
+    return [plot for plot in plots if plot.name.startswith(section)]
