@@ -56,6 +56,11 @@ class RunPaths:
         return self.root / "exit.json"
 
     @property
+    def earlier_tries(self) -> Path:
+        """The node-hours of tries whose records are gone, because the run was made again."""
+        return self.root / "earlier_tries.json"
+
+    @property
     def stop(self) -> Path:
         """Asks a running training to checkpoint at its next step and end with exit code 75."""
         return self.root / "stop"

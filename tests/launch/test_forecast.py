@@ -11,6 +11,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.launch.branch import earlier_runs
 from weather_hpc.launch.budget import check_budget
 from weather_hpc.launch.forecast import Estimate, Forecast, Source, forecast
+from weather_hpc.launch.run_folder import make_ready
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.spec import RunSpec
 
@@ -101,6 +102,20 @@ def test_failed_runs_estimate_nothing_but_were_paid_for(tmp_path: Path) -> None:
     found = forecast([preprocess_spec("dask", 2, 1)], earlier_runs(StudyPaths(tmp_path)))
     assert found.used == pytest.approx(0.25 + 2.0 + 0.5)
     assert found.node_hours == 1.0
+
+
+def test_tries_that_were_made_again_stay_paid_for(tmp_path: Path) -> None:
+    spec = preprocess_spec("dask", 2)
+    run = StudyPaths(tmp_path).run(spec.run_id)
+    ran(tmp_path, spec, 0.25, status="failed", reason="no luck")
+    make_ready(run, spec)
+    assert not run.record.exists()
+    measured(spec, 1.0, phases={"total": 0.5 * HOUR}).write(run.record)
+    make_ready(run, spec)
+    make_ready(run, spec)
+    assert forecast([], earlier_runs(StudyPaths(tmp_path))).used == pytest.approx(0.75)
+    run.earlier_tries.write_text('{"node_hours": NaN}')
+    assert forecast([], earlier_runs(StudyPaths(tmp_path))).used == 0.0
 
 
 def test_the_sentence_tells_what_is_known(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def forecast(
         return Estimate(spec, min(hours * _nodes(spec), _at_most(spec)), source)
 
     return Forecast(
-        tuple(map(estimate, specs)), tuple(map(estimate, in_hand)), sum(map(_spent, earlier), 0.0)
+        tuple(map(estimate, specs)), tuple(map(estimate, in_hand)), sum(map(spent, earlier), 0.0)
     )
 
 
@@ -176,16 +176,27 @@ def _hours(run: Run) -> float | None:
     return run.row.node_hours / (run.row.nodes or 1)
 
 
-def _spent(run: Run) -> float:
-    """Node-hours that a run has taken, as well as it is known how long it went on."""
+def spent(run: Run) -> float:
+    """Node-hours that all tries of a run have taken, as far as it is known how long they went on.
+
+    A run that ended at its time limit without a word counts that.
+    """
     if run.spec is None:
         return 0.0
     hours = _hours(run)
-    if hours is not None:
-        return hours * _nodes(run.spec)
-    if run.status is Status.TIMEOUT:
-        return _at_most(run.spec)
-    return _until_exit_h(run) * _nodes(run.spec)
+    if hours is None and run.status is Status.TIMEOUT:
+        hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR
+    if hours is None:
+        hours = _until_exit_h(run)
+    return hours * _nodes(run.spec) + _earlier_tries(run)
+
+
+def _earlier_tries(run: Run) -> float:
+    try:
+        told = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
+    except (UserError, ValueError, TypeError, KeyError):
+        return 0.0
+    return told if 0 <= told < math.inf else 0.0
 
 
 def _until_exit_h(run: Run) -> float:
