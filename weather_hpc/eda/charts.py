@@ -1,6 +1,6 @@
 """The figures that are lines, bars and points, as SVG and PNG."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.split import Split
 from weather_hpc.eda import kernels
 from weather_hpc.eda.gather import Gathered
+from weather_hpc.eda.tables import class_counts
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, render
 from weather_hpc.report.style import FAINT, MARKERS, PALETTE, plain
@@ -42,14 +43,9 @@ def write_charts(folder: Path, found: Gathered) -> list[tuple[Drawing, str]]:
 
 
 def _counts(found: Gathered) -> Drawing:
-    counts = {
-        side: [
-            sum(s == side for s, at in zip(found.splits, found.labels, strict=True) if at == label)
-            for label in range(len(found.classes))
-        ]
-        for side in Split
-    }
-    totals = np.sum(list(counts.values()), axis=0)
+    rows = class_counts(found)
+    counts = {side: [row[side] for row in rows] for side in Split}
+    totals = [row["images"] for row in rows]
 
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
@@ -174,10 +170,9 @@ def _centre(found: Gathered, label: int) -> str:
     return f"{found.classes[label]} ({x:.2f}, {y:.2f})"
 
 
-def _evenly(count: int) -> "Sequence[int]":
-    return np.unique(
-        np.linspace(0, max(0, count - 1), min(count, MOST_POINTS)).astype(int)
-    ).tolist()
+def _evenly(count: int) -> list[int]:
+    chosen = np.linspace(0, max(0, count - 1), min(count, MOST_POINTS)).astype(np.int64)
+    return [int(position) for position in chosen]
 
 
 def found_names(found: Gathered) -> list[str]:

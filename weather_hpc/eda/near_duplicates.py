@@ -17,8 +17,10 @@ Doubles = npt.NDArray[np.float64]
 
 SIDE = THUMBNAIL // 2
 """Side of the pictures that are compared, pixels."""
-ALIKE_GRADIENTS, ALIKE_GREYS = 0.8, 0.95
+ALIKE_GRADIENTS, ALIKE_GREYS = 0.75, 0.95
 """Correlations from which two pictures are taken for the same; both must be reached."""
+CUT_OFF = 2.0
+"""Gradients count up to so many times their mean size."""
 BATCH = 2048
 """Pairs compared at once: 64 MB."""
 
@@ -83,8 +85,11 @@ def _correlation(left: Doubles, right: Doubles) -> Doubles:
 
 
 def _gradients(greys: Bytes) -> Doubles:
+    """Their gradients, large ones cut off: a watermark is a few of the strongest edges."""
     down, across = np.gradient(greys.astype(np.float64), axis=(1, 2))
-    return np.stack([down, across], axis=1).reshape(len(greys), -1)
+    both = np.stack([down, across], axis=1).reshape(len(greys), -1)
+    most = CUT_OFF * np.abs(both).mean(axis=1, keepdims=True)
+    return both.clip(-most, most)
 
 
 def _batches(pairs: Iterator[tuple[Indices, Indices]]) -> Iterator[tuple[Indices, Indices]]:

@@ -70,7 +70,7 @@ def _leak(result: dict[str, Any]) -> list[str]:
 
 def _mislabelled(result: dict[str, Any]) -> list[str]:
     across = result["near_duplicates"]["across_classes"]
-    return [f"{across} pairs of near-duplicates lie in different classes."] if across else []
+    return [f"Pairs of near-duplicates in different classes: {across}."] if across else []
 
 
 def _imbalance(result: dict[str, Any]) -> list[str]:
@@ -86,17 +86,17 @@ def _imbalance(result: dict[str, Any]) -> list[str]:
 
 def _left_out(result: dict[str, Any]) -> list[str]:
     left_out = sum(result["quarantine"].values())
-    return [f"{left_out} files could not be used."] if left_out else []
+    return [f"Files that could not be used: {left_out}."] if left_out else []
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
     census = result["census"]
     odd = {
-        "have a name that does not fit their format": census["misnamed"],
-        "are turned by their EXIF data": census["turned_by_exif"],
-        "are animated": census["animated"],
+        "Files whose name does not fit their format": census["misnamed"],
+        "Files turned by their EXIF data": census["turned_by_exif"],
+        "Animated files, of which the first frame is used": census["animated"],
     }
-    return [f"{files} files {what}." for what, files in odd.items() if files]
+    return [f"{what}: {files}." for what, files in odd.items() if files]
 
 
 def _inline(drawing: Drawing, svg: str) -> str:

@@ -79,8 +79,9 @@ class Measured:
     """(images, 32, 32), to compare pictures by."""
 
 
-def blocks(store: Store, rows: npt.NDArray[np.int64], size: int = BLOCK) -> Iterator[Block]:
-    """The given rows of ``store``, ``size`` at a time."""
+def blocks(store: Store, rows: npt.NDArray[np.int64], size: int | None = None) -> Iterator[Block]:
+    """The given rows of ``store``, ``size`` at a time (:data:`BLOCK` unless told)."""
+    size = size or BLOCK
     labels = store.labels
     train = np.array([item["split"] == "train" for item in store.items], dtype=np.bool_)
     pixels = (store.path / IMAGES).absolute()

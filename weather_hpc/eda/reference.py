@@ -62,7 +62,8 @@ def histograms_dask(images: Bytes) -> Doubles:
 
 def features_numpy(images: Bytes) -> Doubles:
     """Colour moments and HOG, (images, 333). The side must be a multiple of 64."""
-    return np.stack([features_of(image) for image in images])
+    found: Doubles = np.stack([features_of(image) for image in images])
+    return found
 
 
 def features_dask(images: Bytes) -> Doubles:
@@ -71,7 +72,8 @@ def features_dask(images: Bytes) -> Doubles:
 
     array = da.from_array(images, chunks=(1, *images.shape[1:]))
     mapped = array.map_blocks(features_numpy, drop_axis=(2, 3), dtype=np.float64, meta=np.empty(0))
-    return _computed(mapped)[0]
+    computed: Doubles = _computed(mapped)[0]
+    return computed
 
 
 def features_of(image: Bytes) -> Doubles:
@@ -81,15 +83,18 @@ def features_of(image: Bytes) -> Doubles:
     around = pixels - mean
     square = around * around
     third = np.cbrt((square * around).mean(axis=0))
-    return np.concatenate([mean, np.sqrt(square.mean(axis=0)), third, _hog(_thumbnail(image))])
+    moments = [mean, np.sqrt(square.mean(axis=0)), third]
+    return np.concatenate([*moments, _hog(_thumbnail(image))])
 
 
 def _thumbnail(image: Bytes) -> npt.NDArray[np.int64]:
     step = len(image) // THUMBNAIL
     grey = (image @ np.array(GREY) + (1 << 14)) >> 15
     small = grey.reshape(THUMBNAIL, step, THUMBNAIL, step).mean(axis=(1, 3))
-    rounded: npt.NDArray[np.int64] = np.rint(small).astype(np.int64)
-    return rounded
+    # OpenCV rounds halves up in the mean of 2 x 2 pixels, else to the even number
+    rounded = np.floor(small + 0.5) if step == 2 else np.rint(small)
+    thumbnail: npt.NDArray[np.int64] = rounded.astype(np.int64)
+    return thumbnail
 
 
 def _hog(grey: npt.NDArray[np.int64]) -> Doubles:

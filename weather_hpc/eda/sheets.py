@@ -81,12 +81,13 @@ def _means(found: Gathered) -> Sheet:
 
 
 def _equalized(found: Gathered) -> Sheet:
-    rows = []
+    rows: list[list[Tile]] = []
     for label in found.present()[:MOST_CLASSES]:
         image = found.image(found.typical(label))
         changed = {name: way(image) for name, way in equalize.WAYS.items()}
         tiles = [Tile(f"{found.classes[label]}, {name}", new) for name, new in changed.items()]
-        rows.append([*tiles, Tile("lightness", draw=_lightness_of(changed))])
+        drawn = _lightness_of(changed, legend=not rows)
+        rows.append([*tiles, Tile("lightness", draw=drawn)])
     text = (
         "For the most typical image of each class: as it is, with its lightness equalized, with "
         "CLAHE, and the three histograms of lightness. Equalization spreads them over the whole "
@@ -95,7 +96,7 @@ def _equalized(found: Gathered) -> Sheet:
     return Sheet("equalization", "Histogram equalization", text, _sheet(rows))
 
 
-def _lightness_of(images: dict[str, Bytes]) -> "Callable[[Axes], None]":
+def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes], None]":
     def draw(axes: "Axes") -> None:
         for number, (name, image) in enumerate(images.items()):
             counts = np.bincount(equalize.lightness(image).ravel(), minlength=LEVELS)
@@ -105,7 +106,9 @@ def _lightness_of(images: dict[str, Bytes]) -> "Callable[[Axes], None]":
         axes.set_xlim(0, LEVELS - 1)
         axes.set_xticks([0, 128, 255])
         axes.set_yticks([])
-        axes.legend(fontsize=6, handlelength=1, loc="upper right")
+        if legend:
+            axes.set_ylim(top=1.5 * axes.get_ylim()[1])
+            axes.legend(fontsize=6, handlelength=1, loc="upper right")
 
     return draw
 

@@ -43,7 +43,7 @@ def spread(backend: Backend, workers: int) -> Iterator[Spread]:
     if backend is Backend.SEQUENTIAL:
         if workers != 1:
             raise UserError(f"backend sequential has 1 worker, not {workers}")
-        yield map
+        yield _here
         return
     make = _dask if backend is Backend.DASK else _processes
     with make(workers) as (executor, lost):
@@ -55,6 +55,10 @@ def spread(backend: Backend, workers: int) -> Iterator[Spread]:
                 raise FailedError(f"a worker process was lost ({error}); run it again") from None
 
         yield run
+
+
+def _here(function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
+    return map(function, parts)
 
 
 def _in_order(

@@ -46,9 +46,9 @@ def explore(request: Request) -> dict[str, Any]:
     """
     opencv.load()  # missing: said before anything is packed
     started = time.perf_counter()
+    store, reused = packed(request)
+    packed_s = time.perf_counter() - started
     with spread(request.task.backend, request.task.workers) as workers:
-        store, reused = packed(request)
-        packed_s = time.perf_counter() - started
         found = gather(store, request.data, request.out, workers)
     found.time_s = {"packing": round(packed_s, 4), **found.time_s}
     race = race_kernels(store, request.rounds) if request.rounds else None

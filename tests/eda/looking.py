@@ -1,0 +1,31 @@
+"""What the tests of the EDA share: a packed store, and pixels to count."""
+
+from pathlib import Path
+
+import numpy as np
+
+from weather_hpc.dataset.store import Store
+from weather_hpc.eda.gather import Gathered, gather
+from weather_hpc.eda.kernels import Bytes
+from weather_hpc.eda.spread import spread
+from weather_hpc.preprocess.__main__ import main as preprocess
+from weather_hpc.study.spec import Backend
+
+
+def pack(data: Path, out: Path, size: int = 64) -> Store:
+    """The folder ``data``, packed to ``out``."""
+    assert preprocess(["--data", str(data), "--out", str(out), "--size", str(size)]) == 0
+    return Store.open(out)
+
+
+def look(data: Path, folder: Path, size: int = 64) -> Gathered:
+    """Everything that is gathered of ``data``, by this process."""
+    store = pack(data, folder / "store", size)
+    with spread(Backend.SEQUENTIAL, 1) as here:
+        return gather(store, data, folder, here)
+
+
+def noise(images: int, side: int, seed: int = 0) -> Bytes:
+    """Random pixels, uint8 (images, side, side, 3)."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (images, side, side, 3), dtype=np.uint8)

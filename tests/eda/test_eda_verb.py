@@ -1,0 +1,228 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dataset.nasty import nasty_folder, plain_folder, save
+from weather_hpc import cli
+from weather_hpc.dataset.store import Store
+from weather_hpc.eda import opencv, race
+from weather_hpc.eda.__main__ import main
+from weather_hpc.eda.stage import Request, packed
+from weather_hpc.errors import UserError
+from weather_hpc.study.spec import PreprocessTask
+
+Output = pytest.CaptureFixture[str]
+ONE_WORKER = pytest.mark.xdist_group("eda_looked")
+"""What shares a slow fixture."""
+FAST = ["--size", "64", "--rounds", "0"]
+
+
+def call(data: Path, out: Path, *flags: str) -> int:
+    return cli.guarded("eda", main, ["--data", str(data), "--out", str(out), *flags])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nasty")
+    data = nasty_folder(folder / "images")
+    save(data / "<b>&$x_1$" / "<script>.jpg", 60)
+    assert call(data, folder / "out", *FAST) == 0
+    return folder / "out"
+
+
+@ONE_WORKER
+def test_everything_is_written(looked: Path) -> None:
+    assert {path.name for path in looked.iterdir()} == {
+        "store", "eda.json", "eda.html", "class_counts.csv", "census.csv", "histograms.csv",
+        "normalization.json", "near_duplicates.csv", "features.npy", "map.csv", "figures",
+    }  # fmt: skip
+    figures = {path.name for path in (looked / "figures").iterdir()}
+    charts = {
+        f"{n}.{s}" for n in ("class_counts", "sizes", "histograms", "map") for s in ("svg", "png")
+    }
+    assert figures >= charts | {"mean_images.jpg", "equalization.jpg", "augmentation.jpg"}
+
+
+@ONE_WORKER
+def test_tables_and_json_agree(looked: Path) -> None:
+    result = json.loads((looked / "eda.json").read_bytes())
+    store = Store.open(looked / "store")
+    assert result["images"] == len(store.rows()) == len(table(looked / "map.csv"))
+    assert len(np.load(looked / "features.npy")) == result["images"]
+    counts = {row["class"]: int(row["images"]) for row in table(looked / "class_counts.csv")}
+    assert counts == {row["class"]: row["images"] for row in result["classes"]}
+    assert sum(counts.values()) == result["images"]
+    assert len(table(looked / "census.csv")) == result["census"]["files"] == 17
+    assert sum(result["quarantine"].values()) == len(store.quarantine())
+    pixels = sum(int(row["pixels"]) for row in table(looked / "histograms.csv"))
+    assert pixels == result["images"] * 64 * 64 * 3
+    assert json.loads((looked / "normalization.json").read_bytes()) == result["normalization"]
+    assert len(table(looked / "near_duplicates.csv")) == result["near_duplicates"]["pairs"]
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+@ONE_WORKER
+def test_the_page_stands_alone_and_names_are_text(looked: Path) -> None:
+    page = (looked / "eda.html").read_text("utf-8")
+    tags = Tags()
+    tags.feed(page)
+    names = [tag for tag, _ in tags.seen]
+    assert "script" not in names
+    assert "b" not in names
+    assert "&lt;b&gt;&amp;$x_1$" in page
+    images = [attributes for tag, attributes in tags.seen if tag == "img"]
+    assert len(images) >= 3
+    for attributes in images:
+        assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
+        assert attributes["alt"]
+    ids = [value for _, attributes in tags.seen if (value := attributes.get("id"))]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in tags.seen:
+        link = attributes.get("href")
+        if tag == "a" and link and link.startswith("#"):
+            assert link[1:] in ids
+        elif tag == "a" and link:
+            assert (looked / link).is_file()
+        if tag == "svg":
+            assert attributes["aria-labelledby"] in ids
+    assert not re.search(r'(src|href)="https?:', page)
+
+
+def request_of(data: Path, out: Path, size: int = 16, store: Path | None = None) -> Request:
+    task = PreprocessTask(backend="sequential", workers=1, image_size=size)
+    return Request(data, out, task, store=store)
+
+
+def test_the_store_is_used_again_until_the_folder_changes(tmp_path: Path) -> None:
+    data, out = plain_folder(tmp_path / "images"), tmp_path / "out"
+    first, reused = packed(request_of(data, out))
+    assert not reused
+    again, reused = packed(request_of(data, out))
+    assert reused
+    assert again.checksum == first.checksum
+    save(data / "a" / "new.jpg", 77)
+    changed, reused = packed(request_of(data, out))
+    assert (changed.shape[0], reused) == (13, False)
+    larger, reused = packed(request_of(data, out, size=24))
+    assert (larger.size, reused) == (24, False)
+
+
+def test_a_store_that_the_user_named_is_never_removed(tmp_path: Path) -> None:
+    data, mine = plain_folder(tmp_path / "images"), tmp_path / "mine"
+    request = request_of(data, tmp_path / "out", store=mine)
+    made, _ = packed(request)
+    assert packed(request)[1]
+    save(data / "a" / "new.jpg", 77)
+    with pytest.raises(UserError, match="was not made from"):
+        packed(request)
+    assert Store.open(mine).checksum == made.checksum
+
+
+def test_the_race_compares_and_times_every_way(tmp_path: Path) -> None:
+    store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=128))
+    told = race.race_kernels(store, rounds=2, images=4)
+    assert told["left_out"] == []
+    assert told["images"] == 4
+    assert {lap["subject"] for lap in told["laps"]} == set(race.SUBJECTS)
+    for lap in told["laps"]:
+        assert lap["agrees"], lap
+        assert lap["ms_per_image"] > 0
+        assert lap["ratio"] == 1 or lap["way"] != race.OURS
+
+
+def test_what_cannot_be_raced_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=48))
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    told = race.race_kernels(store, rounds=1)
+    assert told["left_out"] == [
+        "features: 48 pixels are no multiple of 64",
+        "Dask: not installed",
+    ]
+    assert {(lap["subject"], lap["way"]) for lap in told["laps"]} == {
+        (subject, way)
+        for subject in ("mean and std", "histograms")
+        for way in race.SUBJECTS[subject]
+        if "dask" not in way
+    }
+
+
+def test_kernels_that_disagree_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(race.SUBJECTS["histograms"], "wrong", lambda images: np.zeros((3, 256)))
+    data = plain_folder(tmp_path / "images", per_class=1)
+    assert call(data, tmp_path / "out", "--size", "32", "--rounds", "1", "--images", "1") == 1
+    laps = json.loads((tmp_path / "out" / "eda.json").read_bytes())["kernels"]["laps"]
+    assert [lap["way"] for lap in laps if not lap["agrees"]] == ["wrong"]
+    assert "histograms: dask.array takes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--backend", "dsak"], "no such backend; did you mean 'dask'?"),
+        (["--backend", "dask-jobqueue"], "no such backend; known: sequential,"),
+        (["--workers", "0"], "--workers 0: Input should be greater"),
+        (["--workers", "2"], "backend sequential has 1 worker, not 2"),
+        (["--rounds", "-1"], "--rounds -1: at least 0 wanted"),
+        (["--seed", "-1"], "--seed -1: at least 0 wanted"),
+        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--data", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: Output, flags: list[str], message: str
+) -> None:
+    data = plain_folder(tmp_path / "images")
+    assert call(data, tmp_path / "out", *FAST, *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out" / "store").exists()
+
+
+def test_out_that_is_a_file_is_one_line(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "out").touch()
+    assert call(plain_folder(tmp_path / "images"), tmp_path / "out", *FAST) == 2
+    assert "is a file; a folder is wanted" in capsys.readouterr().err
+
+
+def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(UserError, match=r"pip install 'weather_hpc\[eda\]'"):
+        opencv.load()
+
+
+def test_as_a_user_starts_it(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "weather_hpc", "eda", "--data", data, "--out",
+         tmp_path / "out", "--json", *FAST],
+        capture_output=True, text=True, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["images"] == 12
+    assert done.stderr == ""

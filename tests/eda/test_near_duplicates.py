@@ -1,0 +1,159 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.dataset.nasty import plain_folder, save
+from tests.eda.looking import look
+from weather_hpc.dataset.scenes import paint
+from weather_hpc.dataset.synthetic import WEAPD_COUNTS
+from weather_hpc.eda import hashes
+from weather_hpc.eda.hashes import close_pairs, difference_hashes
+from weather_hpc.eda.kernels import Bytes, grey_thumbnails
+from weather_hpc.eda.near_duplicates import Pair, near_duplicates, pictures
+from weather_hpc.eda.tables import pair_row
+
+SIDE = 256
+
+
+def scene(number: int) -> Image.Image:
+    name = list(WEAPD_COUNTS)[number % len(WEAPD_COUNTS)]
+    return paint(name, np.random.default_rng([number]), (480, 360))
+
+
+def recompressed(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=60)
+    return Image.open(file)
+
+
+def darkened(image: Image.Image) -> Image.Image:
+    return image.point(lambda value: value * 0.7)
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "recompressed": recompressed,
+    "resized": lambda image: image.resize((150, 100)),
+    "grey": lambda image: image.convert("L"),
+    "darkened": darkened,
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+}
+
+
+def found_in(images: list[Image.Image]) -> list[Pair]:
+    pixels = [np.asarray(image.convert("RGB").resize((SIDE, SIDE))) for image in images]
+    greys = grey_thumbnails(np.stack(pixels))
+    return near_duplicates(difference_hashes(greys), pictures(greys))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_found_and_nothing_else(change: str) -> None:
+    scenes = [scene(number) for number in range(8)]
+    pairs = found_in([*scenes, *(CHANGES[change](image) for image in scenes)])
+    assert [(pair.first, pair.second) for pair in pairs] == [(n, n + 8) for n in range(8)]
+    if change == "mirrored":
+        assert any(pair.mirrored for pair in pairs)
+
+
+def test_pictures_of_one_colour_are_no_pair() -> None:
+    assert (
+        found_in([Image.new("RGB", (64, 64), colour) for colour in ("black", "grey", "red")]) == []
+    )
+
+
+def random_hashes(images: int, seed: int) -> hashes.Hashes:
+    """Hashes of which many are few bits from another."""
+    rng = np.random.default_rng(seed)
+    made = rng.integers(0, 2**64, (images, 2), dtype=np.uint64)
+    for row in range(images // 2, images):
+        made[row] = made[row - images // 2]
+        for word, most in enumerate((10, 22)):
+            for bit in rng.integers(0, 64, rng.integers(0, most)):
+                made[row, word] ^= np.uint64(1) << np.uint64(bit)
+    return made
+
+
+@pytest.mark.parametrize("tile", [7, 1024])
+def test_close_pairs_are_those_of_comparing_all_with_all(
+    monkeypatch: pytest.MonkeyPatch, tile: int
+) -> None:
+    monkeypatch.setattr(hashes, "TILE", tile)
+    made = random_hashes(200, 1)
+    other = random_hashes(200, 1)[::-1].copy()
+    for right in (made, other):
+        wanted = [
+            (i, j)
+            for i in range(200)
+            for j in range(i + 1, 200)
+            if (made[i, 0] ^ right[j, 0]).item().bit_count() <= hashes.MOST_BITS[0]
+            and (made[i, 1] ^ right[j, 1]).item().bit_count() <= hashes.MOST_BITS[1]
+        ]
+        found = [
+            pair
+            for i, j in close_pairs(made, right)
+            for pair in zip(i.tolist(), j.tolist(), strict=True)
+        ]
+        assert len(wanted) > 40
+        assert sorted(found) == wanted  # each once
+
+
+def test_pairs_across_the_split_and_equal_files_are_told(tmp_path: Path) -> None:
+    data = tmp_path / "images"
+    for number in range(10):
+        (data / "a").mkdir(parents=True, exist_ok=True)
+        scene(number).save(data / "a" / f"{number}.jpg", quality=95)
+        scene(number).save(data / "a" / f"{number}-again.jpg", quality=60)
+    (data / "a" / "0-copy.jpg").write_bytes((data / "a" / "0.jpg").read_bytes())
+    found = look(data, tmp_path / "out")
+    rows = [pair_row(found, pair) for pair in found.pairs]
+    told = {(row["first"], row["second"]): row for row in rows}
+    assert len(told) == 12
+    assert told["a/0-copy.jpg", "a/0.jpg"]["kind"] == "identical"
+    assert not told["a/0-copy.jpg", "a/0.jpg"]["straddles"]  # the split keeps them together
+    across = [row for row in rows if row["straddles"]]
+    assert across
+    assert all({row["first_split"], row["second_split"]} == {"train", "test"} for row in across)
+    assert all(row["kind"] == "alike" for row in across)
+
+
+def test_different_pictures_are_no_pairs(tmp_path: Path) -> None:
+    data = plain_folder(tmp_path / "images", per_class=20)
+    save(data / "a" / "again.png", 3, format="PNG")
+    found = look(data, tmp_path / "out")
+    assert [(found.item(p.first)["path"], found.item(p.second)["path"]) for p in found.pairs] == [
+        ("a/003.jpg", "a/again.png")
+    ]
+
+
+KNOWN = [
+    ("cloudy/cloudy107.jpg", "cloudy/cloudy151.jpg"),
+    ("cloudy/cloudy68.jpg", "cloudy/cloudy93.jpg"),  # one of them grey
+    ("rainy/rain142.jpg", "rainy/rain24.jpeg"),  # equal files
+    ("sunny/shine67.jpg", "sunny/shine68.jpg"),  # mirrored
+    ("sunrise/sunrise34.jpg", "sunrise/sunrise5.jpg"),  # one of them faded
+]
+LOOK_ALIKE = [
+    "foggy/foggy126.jpg",  # these have a sun in the middle, and little else
+    "sunny/shine133.jpg",
+    "sunny/shine247.jpg",
+    "sunrise/sunrise31.jpg",
+    "sunrise/sunrise32.jpg",
+]
+
+
+@pytest.mark.images
+def test_photographs_that_people_saved_twice(shared_images: Path) -> None:
+    paths = [*(path for pair in KNOWN for path in pair), *LOOK_ALIKE]
+    pixels: list[Bytes] = []
+    for path in paths:
+        with Image.open(shared_images / "weather5" / path) as image:
+            pixels.append(np.asarray(image.convert("RGB").resize((SIDE, SIDE))))
+    greys = grey_thumbnails(np.stack(pixels))
+    pairs = near_duplicates(difference_hashes(greys), pictures(greys))
+    assert [(pair.first, pair.second) for pair in pairs] == [
+        (at, at + 1) for at in range(0, 2 * len(KNOWN), 2)
+    ]
+    assert [pair.mirrored for pair in pairs] == [False, False, False, True, False]
