@@ -132,9 +132,9 @@ def test_a_copy_has_the_same_content_however_it_is_disguised(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        ("slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 2023-05-01T10:00:00 DUE TO TIME LIMIT ***",
+        ("slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 2023-05-01 DUE TO TIME LIMIT ***",
          "timeout"),
-        ("slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 2023-05-01T10:00:00 ***", "cancelled"),
+        ("slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 2023-05-01 ***", "cancelled"),
         ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=77.0", "out_of_memory"),
         ("[rank1]: torch.cuda.OutOfMemoryError: CUDA out of memory.", "out_of_memory"),
         ("Traceback (most recent call last):\n  File \"a.py\"\nValueError: no", "failed"),

@@ -57,7 +57,9 @@ def test_every_cut_head_is_told_and_nothing_else(readings: dict[str, Reading]) -
         for name, reading in readings.items()
     }
     assert found.pop("ddp_1gpu_bs32") == []
-    assert all(len(messages) == 1 and "head is cut off" in messages[0] for messages in found.values())
+    assert all(
+        len(messages) == 1 and "head is cut off" in messages[0] for messages in found.values()
+    )
     assert "epochs 0-8 missing" in found["ddp_1gpu_bs128"][0]
     assert "rank 0 begins at epoch 12" in found["ddp_2gpu_bs256"][0]
 
