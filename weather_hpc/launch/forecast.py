@@ -3,9 +3,9 @@
 A run is estimated from earlier runs in the same results folder:
 
 - ``measured``: the median of runs of the same configuration;
-- ``scaled``: the run of another size nearest to it in workers. It is taken to last as long as
-  that one, and longer in proportion where it has fewer workers, more images or more epochs:
-  that it may be faster is never counted on;
+- ``scaled``: the configuration of another size that is nearest to it in workers. The run is taken
+  to last as long, and longer in proportion where it has fewer workers, more images or more
+  epochs: that it may be faster is never counted on;
 - ``time_limit``: else its nodes times its time limit, which no estimate ever exceeds.
 """
 
@@ -106,7 +106,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class _Lasted:
-    """A run that ended well, and how long it lasted, start-up included, h."""
+    """A configuration that was measured, and how long its runs lasted, start-up included, h."""
 
     spec: RunSpec
     hours: float
@@ -116,19 +116,15 @@ def forecast(
     specs: Iterable[RunSpec], earlier: Sequence[Run] = (), in_hand: Iterable[RunSpec] = ()
 ) -> Forecast:
     """What ``specs`` will cost, as far as the runs ``earlier`` in this folder tell."""
-    same: dict[str, list[_Lasted]] = defaultdict(list)
+    same = _measured(earlier)
     alike: dict[str, list[_Lasted]] = defaultdict(list)
-    for run in earlier:
-        hours = _hours(run)
-        if run.spec is not None and run.status is Status.OK and hours is not None:
-            lasted = _Lasted(run.spec, hours)
-            same[configuration(run.spec)].append(lasted)
-            alike[kind_of(run.spec)].append(lasted)
+    for lasted in same.values():
+        alike[kind_of(lasted.spec)].append(lasted)
 
     def estimate(spec: RunSpec) -> Estimate:
         source, hours = Source.TIME_LIMIT, math.inf
-        if repeats := same.get(configuration(spec)):
-            source, hours = Source.MEASURED, median(run.hours for run in repeats)
+        if measured := same.get(configuration(spec)):
+            source, hours = Source.MEASURED, measured.hours
         elif scaled := _scaled(spec, alike.get(kind_of(spec), [])):
             source, hours = Source.SCALED, scaled
         return Estimate(spec, min(hours * _nodes(spec), _at_most(spec)), source)
@@ -138,13 +134,26 @@ def forecast(
     )
 
 
-def _scaled(spec: RunSpec, runs: Sequence[_Lasted]) -> float | None:
-    """How long ``spec`` may last, h, judged by ``runs`` of other sizes; None where none serves."""
-    found = []
+def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
+    """The median of the runs that ended well, by their configuration."""
+    specs: dict[str, RunSpec] = {}
+    lasted: dict[str, list[float]] = defaultdict(list)
     for run in runs:
-        work, fewer = _work_ratio(spec, run.spec), workers_of(run.spec) / workers_of(spec)
+        hours = _hours(run)
+        if run.spec is not None and run.status is Status.OK and hours is not None:
+            name = run.row.configuration or configuration(run.spec)
+            specs.setdefault(name, run.spec)
+            lasted[name].append(hours)
+    return {name: _Lasted(specs[name], median(hours)) for name, hours in lasted.items()}
+
+
+def _scaled(spec: RunSpec, others: Sequence[_Lasted]) -> float | None:
+    """How long ``spec`` may last, h, judged by ``others`` of other sizes; None where none do."""
+    found = []
+    for other in others:
+        work, fewer = _work_ratio(spec, other.spec), workers_of(other.spec) / workers_of(spec)
         if work is not None:
-            hours = run.hours * max(1.0, fewer) * max(1.0, work)
+            hours = other.hours * max(1.0, fewer) * max(1.0, work)
             found.append((abs(math.log(fewer)), -hours))
     return -min(found)[1] if found else None
 
