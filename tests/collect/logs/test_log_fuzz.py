@@ -12,7 +12,7 @@ from weather_hpc.collect.logs import read_logs
 from weather_hpc.collect.reading import Reading
 
 SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 LINES = log_lines(ranks=2, epochs=6)
 TEXT = "\n".join(LINES) + "\n"

@@ -121,11 +121,10 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
     """How a run ended that left no figure, and why nothing is known of it."""
     if tally.trouble is not None:
         return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
-    with file.open("rb") as stream:
-        head = stream.read(4096)
+    head = next(text.blocks(file), ([], True))[0]
     if not head:
         return Status.INCOMPLETE, "empty file"
-    looks = "looks like binary data; " if b"\0" in head else ""
+    looks = "looks like binary data; " if any(map(text.is_binary, head)) else ""
     words = " or ".join(form.name for form in known)
     return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}"
 

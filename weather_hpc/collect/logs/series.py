@@ -34,10 +34,10 @@ class Series:
 
     def add(self, epoch: int, figures: Figures) -> bool:
         """Take in one line; whether it is a new epoch's."""
-        before = self.epochs.get(epoch)
-        if before is None and epoch > self.folded_last:
+        if epoch not in self.epochs and epoch > self.folded_last:
             self.epochs[epoch] = figures
             return True
+        before = self.epochs.get(epoch)
         if before == figures or (before is not None and _same(before, figures)):
             self.repeated += 1
         else:

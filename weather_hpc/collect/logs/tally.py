@@ -1,7 +1,9 @@
 """Tally: all that the lines of one log tell, gathered in one pass."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from weather_hpc.collect.logs.fields import Field, Value
 from weather_hpc.collect.logs.log_format import Kind, LogFormat
@@ -14,6 +16,7 @@ MOST_EPOCHS = 100_000
 """Lines of figures held in memory; beyond, older epochs are kept as sums."""
 
 MOST_RANKS = 10_000
+MOST_DIGITS = 9
 MOST_VALUES = 1000
 _FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
 
@@ -24,7 +27,9 @@ class _Line:
     def __init__(self, kind: Kind, form: LogFormat) -> None:
         self.groups = tuple(kind.group(name, form.never) for name in _FIGURES)
         by_name = {kept.name: kept.convert for kept, _ in kind.fields}
-        self.time, self.accuracy = by_name.get("time", float), by_name.get("accuracy", float)
+        # of these two, text becomes a number and nothing else
+        self.accuracy = cast(Callable[[bytes], float], by_name.get("accuracy", float))
+        self.time = cast(Callable[[bytes], float], by_name.get("time", float))
         self.others = tuple(f for f in kind.fields if f[0].name not in _FIGURES)
 
 
@@ -83,17 +88,20 @@ class Tally:
 
     def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
+        if len(epoch) > MOST_DIGITS:
+            raise ValueError("more epochs than any run has")
+        number = int(epoch)
+        figures = (
+            None if loss is None else float(loss),
+            None if accuracy is None else line.accuracy(accuracy),
+            None if time is None else line.time(time),
+        )
         series = self._by_text.get(rank)
         if series is None or rank is None:
             series = self._series(rank, found)
-        figures = (
-            None if loss is None else float(loss),
-            None if accuracy is None else float(line.accuracy(accuracy)),
-            None if time is None else float(line.time(time)),
-        )
         if line.others:
             self._facts(line.others, found)
-        if series.add(int(epoch), figures):
+        if series.add(number, figures):
             self.held += 1
             if self.held > MOST_EPOCHS:
                 self._fold()

@@ -17,6 +17,7 @@ LONGEST_LINE = 4096
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
 
 class UnreadableError(Exception):
@@ -78,3 +79,8 @@ def _decoded(file: BinaryIO) -> Iterator[bytes]:
 
 def _plain(line: bytes) -> bytes:
     return _COLOUR.sub(b"", line)
+
+
+def is_binary(line: bytes) -> bool:
+    """Whether ``line`` holds what no text does: control characters other than white space."""
+    return _CONTROL.search(line) is not None
