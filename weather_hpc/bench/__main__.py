@@ -7,6 +7,7 @@ from typing import Any
 from weather_hpc import cli
 
 SUBJECTS = {
+    "preprocess": "turning images into pixels, beside Pillow, OpenCV, torchvision and naive Dask",
     "collect": "reading run records and foreign logs, beside JUBE and others",
 }
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``."""

@@ -1,0 +1,114 @@
+"""Who takes part in ``bench preprocess``, and which ratios this package has set itself."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weather_hpc.bench.contestant import Contestant, Outcome, python_function
+from weather_hpc.errors import FailedError
+from weather_hpc.launch.environment import ALLOCATOR
+
+if TYPE_CHECKING:
+    from weather_hpc.bench.harness import Result
+
+REFERENCE = "Pillow"
+FAST, EXACT, EPOCH = "ours, fast", "ours, exact", "epoch from the store"
+ONE, TWO = "ours, multiprocessing, 1 worker", "ours, multiprocessing, 2 workers"
+DASK, NAIVE = "ours, dask, 2 workers", "dask.delayed per image, 2 workers"
+
+NOT_RACED = {
+    "FFCV": "no wheels: needs a compiler and OpenCV's headers to be installed",
+    "DALI": "decodes with NVIDIA's libraries; on the CPU alone it needs their driver as well",
+}
+"""Peers that do not install with pip alone on a machine without a GPU."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``faster`` is to take at most 1/``at_least`` of the time of ``slower``."""
+
+    faster: str
+    slower: str
+    at_least: float
+    cpu: bool
+    """Whether CPU seconds are compared; otherwise those of the clock."""
+
+
+def goals(max_mpx: float | None) -> list[Goal]:
+    """The package's goals; large photographs, which can be reduced, have one of their own."""
+    large = max_mpx is None or max_mpx > 3
+    return [
+        Goal(FAST, REFERENCE, 3.5 if large else 2.4, cpu=True),
+        Goal(EPOCH, REFERENCE, 150.0, cpu=True),
+        Goal(TWO, ONE, 1.9, cpu=False),
+        Goal(TWO, REFERENCE, 4.0, cpu=False),
+        Goal(DASK, TWO, 1.0, cpu=False),
+    ]
+
+
+def judge(goal: Goal, result: "Result") -> dict[str, Any]:
+    """How the race went by ``goal``: its ratio, median over the rounds, and whether it is met."""
+    from weather_hpc.analysis.statistics import median, median_interval
+
+    rounds = {s.contestant.name: s.measurements for s in result.standings}
+    one, other = rounds[goal.faster], rounds[goal.slower]
+    ratios = [
+        other[r].facts["cpu_s"] / one[r].facts["cpu_s"]
+        if goal.cpu
+        else other[r].seconds / one[r].seconds
+        for r in one
+        if r in other
+    ]
+    ratio = median(ratios)
+    low, high = median_interval(ratios)
+    return {
+        "faster": goal.faster,
+        "slower": goal.slower,
+        "seconds": "cpu" if goal.cpu else "clock",
+        "ratio": ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+        "goal": goal.at_least,
+        "met": None if ratio is None else ratio >= goal.at_least,
+    }
+
+
+def contestants(folder: Path, store: Path, images: int, size: int) -> list[Contestant]:
+    """All, each with one thread per process and the same settings of the allocator."""
+
+    def check(outcome: Outcome) -> None:
+        if outcome.facts["images"] != images:
+            raise FailedError(f"{outcome.facts['images']} of {images} images came out")
+
+    def make(name: str, what: str, function: str, needs: str = "", **arguments: Any) -> Contestant:
+        lacks = needs and importlib.util.find_spec(needs) is None
+        return Contestant(
+            name,
+            what,
+            python_function(f"weather_hpc.bench.preprocess_work:{function}", **arguments),
+            environment=ALLOCATOR,
+            missing=f"{needs} is not installed" if lacks else None,
+            check=check,
+        )
+
+    given: dict[str, Any] = {"folder": str(folder), "size": size}
+    packing: dict[str, Any] = {**given, "decoder": "fast"}
+    return [
+        make(REFERENCE, "full decode, bicubic resize; one core", "pillow", **given),
+        make(FAST, "this package's decoder; one core", "ours", "simplejpeg", **packing),
+        make(EXACT, "Pillow under this package's rules; one core", "ours",
+             **given, decoder="exact"),
+        make("OpenCV", "imread, resize by area; one core", "cv2_area", "cv2", **given),
+        make("torchvision", "ImageFolder, DataLoader; one core", "torchvision_loader",
+             "torchvision", **given),
+        make(EPOCH, "shuffled batches of 32 by memory map; one core", "epoch", store=str(store)),
+        make("ours, sequential", "the stage: store written and checksummed", "pack",
+             **packing, backend="sequential", workers=1),
+        make(ONE, "the stage", "pack", **packing, backend="multiprocessing", workers=1),
+        make(TWO, "the stage", "pack", **packing, backend="multiprocessing", workers=2),
+        make(DASK, "the stage", "pack", "distributed", **packing, backend="dask", workers=2),
+        make(NAIVE, "Dask with its own settings, Pillow's decoder, pixels sent back", "pack",
+             "distributed", **given, decoder="exact", backend="dask-naive", workers=2),
+        make("Pillow, Pool.map, 2 workers", "pixels sent back", "pool_map", **given, workers=2),
+    ]  # fmt: skip

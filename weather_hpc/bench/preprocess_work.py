@@ -1,0 +1,157 @@
+"""What the contestants of ``bench preprocess`` do, each in a process of its own.
+
+Those on one core report, beside the clock's seconds, the CPU seconds they took: files are in the
+page cache, so nobody waits, and what else runs on the machine costs them little.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weather_hpc.bench.child import MEASURED
+from weather_hpc.records.clock import Clock
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+
+BATCH = 32
+
+
+def files_of(folder: str) -> list[Path]:
+    """The images under ``folder``, in order."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+
+
+def pillow_decode(path: Path, size: int) -> "Pixels":
+    """As everybody writes it: full decode, antialiased bicubic resize."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+
+
+def cv2_decode(path: Path, size: int) -> "Pixels":
+    """OpenCV's full decode and its resize by area, the one of its filters that is antialiased."""
+    import cv2
+
+    read: Any = cv2.imread
+    resized: Any = cv2.resize(read(str(path)), (size, size), interpolation=cv2.INTER_AREA)
+    pixels: Any = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
+    return pixels  # type: ignore[no-any-return]
+
+
+def pillow(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+    """One image after the other by Pillow."""
+    return _fill(clock, (pillow_decode(path, size) for path in files_of(folder)), size)
+
+
+def ours(clock: Clock, folder: str, size: int, decoder: str) -> dict[str, Any]:
+    """One image after the other by a decoder of this package."""
+    from weather_hpc.preprocess.decoders import make_decoder
+    from weather_hpc.study.spec import Decoder
+
+    decode = make_decoder(Decoder(decoder))
+    return _fill(clock, (decode(path, size) for path in files_of(folder)), size)
+
+
+def cv2_area(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+    """One image after the other by OpenCV."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return _fill(clock, (cv2_decode(path, size) for path in files_of(folder)), size)
+
+
+def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+    """torchvision's ImageFolder under torch's DataLoader, in this process."""
+    from torch.utils.data import DataLoader
+
+    from weather_hpc.models.torchvision_compat import import_torchvision
+
+    import_torchvision()
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    stretch = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
+    images = ImageFolder(folder, v2.Compose([stretch, v2.PILToTensor()]))
+    return _count(clock, (len(batch) for batch, _ in DataLoader(images, BATCH)))
+
+
+def pool_map(clock: Clock, folder: str, size: int, workers: int) -> dict[str, Any]:
+    """Pillow in a pool of processes, the pixels sent back, as Pool.map is used."""
+    import multiprocessing
+    from functools import partial
+
+    paths = files_of(folder)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(partial(pillow_decode, size=size), paths[: 4 * workers])  # all is imported
+        with clock.phase(MEASURED):
+            rows = pool.map(partial(pillow_decode, size=size), paths)
+    return {"images": len(rows)}
+
+
+def pack(
+    clock: Clock, folder: str, size: int, backend: str, workers: int, decoder: str
+) -> dict[str, Any]:
+    """The preprocess stage itself, store written; its own time_s."""
+    from weather_hpc.preprocess.stage import preprocess
+    from weather_hpc.records.memory import memory_peak_mb
+    from weather_hpc.records.writer import RunWriter
+    from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
+
+    task = PreprocessTask(
+        backend=Backend(backend), workers=workers, image_size=size, decoder=Decoder(decoder)
+    )
+    spec = RunSpec(study="bench", stage=Stage.PREPROCESS, task=task, data=folder)
+    with RunWriter(spec, None) as writer:
+        record = preprocess(task, Path(folder), Path("store"), writer, discard=True)
+    assert record.time_s is not None  # noqa: S101  (nothing was there to be used again)
+    clock.seconds[MEASURED] = record.time_s
+    return {
+        "images": record.counts.images,
+        "startup_s": record.phases.startup,
+        "parent_memory_mb": memory_peak_mb(),
+    }
+
+
+def epoch(clock: Clock, store: str) -> dict[str, Any]:
+    """A shuffled epoch of batches from a packed store that is in memory already."""
+    import numpy as np
+
+    from weather_hpc.dataset.store import Store
+
+    images = Store.open(Path(store)).images
+    order = np.random.default_rng(0).permutation(len(images))
+
+    def read() -> Iterable[int]:
+        for first in range(0, len(order), BATCH):
+            yield len(images[np.sort(order[first : first + BATCH])])
+
+    sum(read())
+    return _count(clock, read())
+
+
+def _fill(clock: Clock, decoded: "Iterable[Pixels]", size: int) -> dict[str, Any]:
+    """Put images into a batch, over and over."""
+    import numpy as np
+
+    rows = np.zeros((BATCH, size, size, 3), dtype=np.uint8)
+
+    def put(number: int, pixels: "Pixels") -> int:
+        rows[number % BATCH] = pixels
+        return 1
+
+    return _count(clock, (put(*each) for each in enumerate(decoded)))
+
+
+def _count(clock: Clock, done: Iterable[int]) -> dict[str, Any]:
+    """Time what ``done`` yields the numbers of."""
+    start = time.process_time()
+    with clock.phase(MEASURED):
+        images = sum(done)
+    return {"images": images, "cpu_s": time.process_time() - start}
