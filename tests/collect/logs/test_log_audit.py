@@ -84,8 +84,9 @@ def test_a_total_that_does_not_fit_the_cut_epochs(tmp_path: Path) -> None:
     assert "missing_total" in told(read_lines(tmp_path, cut))
 
 
-def test_two_runs_in_one_file(tmp_path: Path) -> None:
-    other = [line.replace("|| Time: 4", "|| Time: 5").replace("82.0", "102.0")
+@pytest.mark.parametrize("total", ["102.0", "82.1"])
+def test_two_runs_in_one_file(tmp_path: Path, total: str) -> None:
+    other = [line.replace("Loss: 1", "Loss: 0").replace("82.0", total)
              for line in log_lines()]  # fmt: skip
     reading = read_lines(tmp_path, log_lines() + other)
     assert {"restarted", "rank_count_mismatch"} <= told(reading)

@@ -106,8 +106,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         return Status.OK, "its total is no time that a run can take"
     if is_too_short(log):
         return Status.OK, "its total is less than its epochs took (or they are in another unit)"
-    if tally.total_lines > max(log.totals_expected) and not log.totals_agree:
-        twice = any(series.contradicted for series in log.series)
+    twice = any(series.contradicted for series in log.series)
+    if tally.total_lines > max(log.totals_expected) and (twice or not log.totals_agree):
         why = "two runs in one file" if twice else "more totals than ranks, and they disagree"
         return Status.OK, f"{why}: which total is the run's cannot be told"
     if not log.series and not _is_preprocess(log):
