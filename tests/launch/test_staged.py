@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from tests.test_sweep import table
-from weather_hpc.launch.branch import earlier_runs
-from weather_hpc.launch.staged import efficiencies, stages, stopped
+from weather_hpc.errors import UserError
+from weather_hpc.launch.branch import earlier_runs, workers_of
+from weather_hpc.launch.job_states import JobState
+from weather_hpc.launch.staged import StagedJobs, efficiencies, stages, stopped
+from weather_hpc.launch.state import State
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.spec import RunSpec
 
@@ -98,6 +102,76 @@ def test_what_was_not_measured_stops_nothing(tmp_path: Path) -> None:
     assert stopped([train_spec("ddp", 8)], runs, 0.6) == {
         train_spec("ddp", 8).run_id: "efficiency 0.56 at 4 ranks is under the floor 0.6"
     }
+
+
+class Jobs:
+    """An executor whose jobs end as they are told to, by the start of the run's name."""
+
+    def __init__(self, paths: StudyPaths, **ends: str) -> None:
+        self.paths = paths
+        self.ends = ends
+        self.submitted: list[list[str]] = []
+
+    def active(self) -> dict[str, JobState]:
+        return {}
+
+    def leave(self) -> list[int]:
+        return []
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        self.submitted.append(names(list(specs)))
+        for spec in specs:
+            end = self.ends.get(f"{spec.stage}_{workers_of(spec)}", "ok")
+            if end == "refused":
+                raise UserError("sbatch refuses every job: too large")
+            self.paths.run(spec.run_id).root.mkdir(parents=True)
+            time_s = 10.0 / workers_of(spec) if end == "ok" else None
+            record = measured(spec, time_s, status=end, reason=None if end == "ok" else end)
+            record.write(self.paths.run(spec.run_id).record)
+        return {}
+
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        return {}
+
+
+SPECS = [
+    preprocess_spec("multiprocessing", 8, stage="prepare"),
+    *(preprocess_spec("dask", workers) for workers in (1, 2)),
+    *(train_spec("ddp", ranks) for ranks in (1, 2)),
+]
+FIRST = ["prepare-multiprocessing-w8", "preprocess-dask-w1", "train-ddp-cpu-w1-b32"]
+SECOND = ["preprocess-dask-w2", "train-ddp-cpu-w2-b32"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "submitted", "states"),
+    [
+        ({}, [FIRST, SECOND], ["done"] * 5),
+        ({"preprocess_1": "cancelled"}, [FIRST], ["done", "failed", "todo", "done", "todo"]),
+        # a store that could not be packed makes Slurm cancel what waits for it: not a person
+        (
+            {"prepare_8": "failed", "train_1": "cancelled", "train_2": "failed"},
+            [FIRST, SECOND],
+            ["failed", "done", "done", "failed", "failed"],
+        ),
+        (
+            {"preprocess_2": "refused"},
+            [FIRST, SECOND],
+            ["done", "done", "skipped", "done", "skipped"],
+        ),
+    ],
+)
+def test_later_stages_are_submitted_unless_jobs_were_cancelled(
+    tmp_path: Path, ends: dict[str, str], submitted: list[list[str]], states: list[str]
+) -> None:
+    paths = StudyPaths(tmp_path)
+    jobs = Jobs(paths, **ends)
+    staged = StagedJobs(jobs, paths, 0.5)
+    staged.run(SPECS)
+    assert jobs.submitted == [FIRST]
+    ended = staged.wait(SPECS)
+    assert jobs.submitted == submitted
+    assert [str(ended[spec.run_id]) for spec in SPECS] == states
 
 
 @pytest.fixture

@@ -156,6 +156,13 @@ class StagedJobs(Staged):
             return []
 
     def _cancelled(self, specs: Iterable[RunSpec]) -> bool:
+        """Whether somebody cancelled jobs. Where the store cannot be packed, Slurm itself does."""
+        ended = [(s.stage, read_run(self.paths.run(s.run_id).root).status) for s in specs]
+        no_store = any(
+            stage is Stage.PREPARE and status not in (Status.OK, Status.CANCELLED)
+            for stage, status in ended
+        )
         return any(
-            read_run(self.paths.run(spec.run_id).root).status is Status.CANCELLED for spec in specs
+            status is Status.CANCELLED and not (no_store and stage is Stage.TRAIN)
+            for stage, status in ended
         )
