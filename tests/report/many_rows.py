@@ -3,16 +3,17 @@
 from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.row import Row
 
-STRATEGIES = ["single", "dp", "ddp", "model"]
+WORLDS = [("single", 1)] + [(s, 2**k) for s in ("dp", "ddp", "model") for k in range(8)]
+BATCHES = [16, 32, 64, 128, 256, 512]
 
 
 def many_rows(configurations: int, repeats: int) -> list[Row]:
     """Training runs; one in 25 failed, each for a reason with a number of its own."""
     rows = []
     for number in range(configurations):
-        strategy = STRATEGIES[number % 4]
-        ranks = 1 if strategy == "single" else 2 ** (number // 4 % 8)
-        batch = 16 * 2 ** (number // 32 % 6)
+        strategy, ranks = WORLDS[number % len(WORLDS)]
+        batch = BATCHES[number // len(WORLDS) % len(BATCHES)]
+        epochs = 1 + number // (len(WORLDS) * len(BATCHES))
         for repeat in range(repeats):
             failed = (number * repeats + repeat) % 25 == 7
             time_s = 500.0 / ranks**0.8 * (1 + 0.03 * ((number * 7 + repeat * 13) % 11) / 11)
@@ -40,7 +41,7 @@ def many_rows(configurations: int, repeats: int) -> list[Row]:
                     batch_size_per_device=batch,
                     batch_size_global=batch * ranks,
                     batch_mode="per-device",
-                    epochs=1 + number // 192,
+                    epochs=epochs,
                     model="paper_cnn",
                     time_s=None if failed else time_s,
                     images_per_s=None if failed else 6862 / time_s,

@@ -15,6 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.table import Table
 from weather_hpc.paths import StudyPaths
 from weather_hpc.report.plots import write_plots
 from weather_hpc.report.write import write_report
@@ -34,7 +35,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
     tables = [preprocess_table(rows), training_table(rows)]
     plots = write_plots(to.plots, tables, rows)
-    write_report(to, rows, tables, many_findings(rows), plots, sentences=[EVIL])
+    long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
+    write_report(to, rows, tables, many_findings(rows), plots, [long], [EVIL])
     return to.report.as_uri()
 
 
@@ -112,15 +114,31 @@ def test_the_keyboard_sorts_words(page: Chrome) -> None:
 
 
 def test_the_filter_leaves_the_rows_that_hold_every_word(page: Chrome) -> None:
-    box = page.find_element(By.CSS_SELECTOR, "input[data-table=rows-training]")
+    box = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table input")
     assert box.accessible_name == "Filter"
     rows = page.find_elements(By.CSS_SELECTOR, "#rows-training tbody tr")
     box.send_keys("DDP 512")
     shown = [row.text for row in rows if row.is_displayed()]
     assert 0 < len(shown) < len(rows)
     assert all("ddp" in text and "512" in text for text in shown)
-    said = page.find_element(By.CSS_SELECTOR, ".filter output").text
+    said = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table output").text
     assert said == f"{len(shown)} of {len(rows)} rows"
+
+
+def test_of_a_long_table_the_first_rows_are_shown_until_asked(page: Chrome) -> None:
+    table = page.find_element(By.ID, "rows-long")
+    part = table.find_element(By.XPATH, "ancestor::*[@class='table']")
+    visible = "return [...arguments[0].rows].filter((row) => row.offsetHeight > 0).length - 1"
+    assert page.execute_script(visible, table) == 200
+    table.find_element(By.TAG_NAME, "button").click()
+    table.find_element(By.TAG_NAME, "button").click()
+    assert table.find_element(By.TAG_NAME, "td").text == "299"
+    assert page.execute_script(visible, table) == 200
+    more = part.find_element(By.CLASS_NAME, "more")
+    assert more.text == "Show all 300 rows"
+    more.click()
+    assert page.execute_script(visible, table) == 300
+    assert not more.is_displayed()
 
 
 def test_every_figure_has_a_name(page: Chrome) -> None:
@@ -156,6 +174,8 @@ def test_it_prints_whole_on_a4(page: Chrome) -> None:
     clipped = """return [...document.querySelectorAll(".scroll")].filter(
         (box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight).length"""
     assert page.execute_script(clipped) == 0
+    unfolded = "return [...document.querySelectorAll('tr')].every((row) => row.offsetHeight > 0)"
+    assert page.execute_script(unfolded)
     options = {"preferCSSPageSize": True, "printBackground": True}
     pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", options)["data"])
     assert pdf.startswith(b"%PDF")

@@ -1,38 +1,55 @@
-// Click a column's name to sort by it, again to turn it round. Empty cells stay last.
+// Tables are sorted, filtered and, where long, shown in part until asked for whole.
+const AT_FIRST = 200;
 const collator = new Intl.Collator(undefined, { numeric: true });
-for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0];
+
+// Click a column's name to sort by it, again to turn it round. Empty cells stay last.
+function sort(table, head) {
+  const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
+  const rows = [...table.tBodies[0].rows].map((row) => {
+    const cell = row.cells[head.cellIndex];
+    return [cell.dataset.sort ?? cell.textContent, row];
+  });
+  const numeric = rows.every(([key]) => key === "" || !Number.isNaN(Number(key)));
+  rows.sort(([a], [b]) => {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return sign * (numeric ? Number(a) - Number(b) : collator.compare(a, b));
+  });
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+// Only rows that hold every word are shown, and of many the first ones: their number.
+function show(table, words, whole) {
+  let found = 0;
+  for (const row of table.tBodies[0].rows) {
+    row.text ??= [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
+    row.hidden = !words.every((word) => row.text.includes(word));
+    found += !row.hidden;
+    row.classList.toggle("later", !whole && found > AT_FIRST);
+  }
+  return found;
+}
+
+for (const part of document.querySelectorAll(".table")) {
+  const table = part.querySelector("table"), count = table.tBodies[0].rows.length;
+  const box = part.querySelector("input"), told = part.querySelector("output");
+  const more = part.querySelector(".more");
+  let whole = false;
+  const update = () => {
+    const words = box ? box.value.toLowerCase().split(/\s+/) : [];
+    const found = show(table, words, whole);
+    if (told) told.value = words.join("") ? `${found} of ${count} rows` : "";
+    more.hidden = whole || found <= AT_FIRST;
+    more.textContent = `Show all ${found} rows`;
+  };
   table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    const head = button.parentElement, column = head.cellIndex;
-    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
-    const rows = [...body.rows].map((row) => {
-      const cell = row.cells[column];
-      return [cell.dataset.sort ?? cell.textContent, row];
-    });
-    const numeric = rows.every(([key]) => key === "" || !Number.isNaN(Number(key)));
-    rows.sort(([a], [b]) => {
-      if (a === "" || b === "") return (a === "") - (b === "");
-      return sign * (numeric ? Number(a) - Number(b) : collator.compare(a, b));
-    });
-    body.append(...rows.map(([, row]) => row));
+    sort(table, button.parentElement);
+    update();
   });
-}
-// Only the rows that hold every word of the box above them are shown.
-for (const box of document.querySelectorAll("input[type=search]")) {
-  const rows = [...document.getElementById(box.dataset.table).tBodies[0].rows];
-  const texts = rows.map((row) => [...row.cells].map((c) => c.textContent).join(" ").toLowerCase());
-  const count = box.closest(".filter").querySelector("output");
-  box.addEventListener("input", () => {
-    const words = box.value.toLowerCase().split(/\s+/);
-    let shown = 0;
-    rows.forEach((row, index) => {
-      row.hidden = !words.every((word) => texts[index].includes(word));
-      shown += !row.hidden;
-    });
-    count.textContent = box.value ? `${shown} of ${rows.length} rows` : "";
-  });
+  box?.addEventListener("input", update);
+  more.addEventListener("click", () => { whole = true; update(); });
+  update();
 }
