@@ -291,7 +291,7 @@ def test_a_run_folder_that_is_none(healthy: dict[str, dict[str, str]], kind: str
 
 
 @given(mutated_values())
-@settings(QUICK, max_examples=3)
+@settings(QUICK, max_examples=2)
 def test_the_whole_way_with_plots_and_page(mutated: tuple[int, dict[str, Any]]) -> None:
     victim, values = mutated
     files = {name: _as_bytes(name, value) for name, value in values.items()}
