@@ -104,11 +104,11 @@ def test_the_knee_is_where_added_ranks_stop_paying() -> None:
     assert knee["workers"] == 4
     assert knee["efficiency"] == pytest.approx(20 / 6.5 / 4)
     margin = (20 / 5.5 - 20 / 6.5) / 4
-    assert f"the step to 8 ranks has {margin:.2f} (" in knee["reason"]
+    assert f"the step to 8 ranks has a marginal efficiency of {margin:.2f} (" in knee["reason"]
     assert knee["reason"].endswith("), under 0.5")
     good = answers([*ddp(1, [8.0]), *ddp(2, [4.2]), *ddp(4, [2.3])])["knee"]
     assert good["workers"] == 4
-    assert good["reason"].startswith("the most measured: the step to 4 ranks has 0.79")
+    assert good["reason"].startswith("the most measured: the step to 4 ranks has a marginal")
     assert "(" not in good["reason"]  # one run each: no interval
     alone = answers(ddp(1, [8.0, 8.1, 8.2]))["knee"]
     assert (alone["answer"], alone["reason"][:25]) == (None, "measured at one size only")

@@ -1,5 +1,6 @@
 """Choosing one configuration among those that do the same work. Each choice is a line of advice."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,6 +9,9 @@ from weather_hpc.analysis.statistics import median_interval
 
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
+
+NORMAL_95 = 1.96
+"""Standard deviations that hold 95 % of a normal distribution around its mean."""
 
 Line = dict[str, Any]
 """``question``, ``reason`` and, where there is an answer, its figures."""
@@ -51,8 +55,22 @@ def same_accuracy(work: Work) -> Iterator[Line]:
     yield {
         "question": "fastest_without_loss",
         **best.figures,
-        "reason": _reasons(reason, doubt(best, good)),
+        "reason": _reasons(reason, doubt(best, good), _same_by_chance(top, _fastest(known))),
     }
+
+
+def _same_by_chance(top: Candidate, other: Candidate) -> str:
+    """Whether so few test images can tell two accuracies apart, by the normal approximation."""
+    images = top.group.median("test_images")
+    if not images or top.accuracy is None or other.accuracy is None:
+        return ""
+    variance = sum(a * (1 - a) for a in (top.accuracy, other.accuracy)) / images
+    if top.accuracy - other.accuracy > NORMAL_95 * math.sqrt(variance):
+        return ""
+    return (
+        f"{images:.0f} test images do not tell it from the {other.accuracy:.3f} of the fastest, "
+        f"{other.label}"
+    )
 
 
 def cheapest(work: Work) -> Line:

@@ -39,7 +39,8 @@ def knee(series: Series) -> dict[str, Any]:
     first, best, said = points[0], points[0], ""
     for fewer, more in pairwise(points):
         margin = _margin(first, fewer, more)
-        step = f"the step to {counted(more.asked.workers, series.unit)} has {margin:.2f}"
+        size = counted(more.asked.workers, series.unit)
+        step = f"the step to {size} has a marginal efficiency of {margin:.2f}"
         step += _doubt(first, fewer, more)
         if margin < THRESHOLD:
             said = f"{step}, under {THRESHOLD:g}"
