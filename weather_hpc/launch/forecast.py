@@ -66,12 +66,12 @@ class Forecast:
     @property
     def node_hours(self) -> float:
         """Of the runs that are still to be submitted."""
-        return sum(estimate.node_hours for estimate in self.runs)
+        return sum((estimate.node_hours for estimate in self.runs), 0.0)
 
     @property
     def at_most(self) -> float:
         """The same, if each runs up to its time limit."""
-        return sum(estimate.at_most for estimate in self.runs)
+        return sum((estimate.at_most for estimate in self.runs), 0.0)
 
     @property
     def committed(self) -> float:
