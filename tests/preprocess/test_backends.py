@@ -1,9 +1,11 @@
 import os
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ import pytest
 from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends import make_backend
-from weather_hpc.preprocess.chunk import Chunk, Target
+from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
 from weather_hpc.study.spec import Backend, Decoder
 
 SIZE, PER_CHUNK = 16, 4
@@ -168,6 +170,17 @@ def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> N
     ):
         backend.start(2, EXACT)
     killer.join()
+
+
+def test_what_workers_send_back_does_not_grow_with_the_pixels(
+    target: Target, chunks: list[Chunk]
+) -> None:
+    """So that the parent stays as small as it is, whatever the number of images."""
+    result = pack_chunk(target, chunks[0])
+    large = pack_chunk(replace(target, size=4 * SIZE), Chunk(0, 0, chunks[0].paths[:1]))
+    assert result.images == PER_CHUNK
+    assert len(pickle.dumps(result)) < 1000
+    assert len(pickle.dumps(large)) < 1000 < large.images * (4 * SIZE) ** 2 * 3
 
 
 def test_sequential_has_one_worker() -> None:

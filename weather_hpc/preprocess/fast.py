@@ -27,7 +27,7 @@ NEEDS = ("simplejpeg", "torch")
 
 LEAST_SCALE = 7 / 4
 """Sides are not reduced below so many times the size wanted. At 2 nothing is gained in quality
-(docs/how-to/preprocessing.md), at 3/2 a twentieth of photographs falls below 45 dB."""
+(docs/how-to/preprocessing.md), at 3/2 a twentieth of them falls below 43 dB."""
 
 JPEG = b"\xff\xd8\xff"
 COLOURS = ("Gray", "RGB", "YCbCr")
