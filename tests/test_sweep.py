@@ -299,7 +299,7 @@ def test_wrong_limits_are_one_line_and_exit_2(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max-node-hours", "0.5"], "nothing was submitted"),
+        (["--max-node-hours", "0.5", "--only", "pre*"], "nothing was submitted"),
         (["--study", "papr"], "did you mean 'paper'?"),
         (["--data", "no/such/folder"], "no such folder"),
         (["--only", "nothing-*"], "matches no run"),
