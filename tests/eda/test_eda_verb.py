@@ -2,10 +2,12 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,6 +210,23 @@ def test_out_that_is_a_file_is_one_line(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "out").touch()
     assert call(plain_folder(tmp_path / "images"), tmp_path / "out", *FAST) == 2
     assert "is a file; a folder is wanted" in capsys.readouterr().err
+
+
+def test_out_inside_the_images_is_one_line(tmp_path: Path, capsys: Output) -> None:
+    data = plain_folder(tmp_path / "images")
+    assert call(data, data / "looked", *FAST) == 2
+    assert "lies in --data" in capsys.readouterr().err
+    assert not (data / "looked").exists()
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = plain_folder(tmp_path / "images", per_class=1), tmp_path / "out"
+    packed(request_of(data, out))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert call(data, out, "--size", "16", "--rounds", "0") == 2
+    assert "0.0 GB are free" in capsys.readouterr().err
 
 
 def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

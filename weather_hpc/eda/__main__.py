@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
-from weather_hpc.errors import UserError, nearest
+from weather_hpc.errors import FailedError, UserError, nearest
 
 if TYPE_CHECKING:
     from weather_hpc.study.spec import PreprocessTask
@@ -27,9 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(args)
     from weather_hpc.eda.stage import Request, explore
 
-    result = explore(
-        Request(args.data, args.out, task, seed=args.seed, store=args.store, rounds=args.rounds)
-    )
+    try:
+        result = explore(
+            Request(args.data, args.out, task, seed=args.seed, store=args.store, rounds=args.rounds)
+        )
+    except OSError as error:  # the disk is full, or the file system went away
+        raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None
     if args.json:
         cli.print_json(result)
     else:
@@ -62,6 +65,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--rounds {args.rounds}: at least 0 wanted")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: at least 0 wanted")
+    for flag, path in (("--out", args.out), ("--store", args.store)):
+        if path is not None and path.resolve().is_relative_to(args.data.resolve()):
+            raise UserError(f"{flag} {path}: lies in --data, whose folders are taken for classes")
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: is a file; a folder is wanted")
     try:

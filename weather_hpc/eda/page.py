@@ -77,7 +77,7 @@ def _imbalance(result: dict[str, Any]) -> list[str]:
     counts = sorted((row["images"], row["class"]) for row in result["classes"])
     (fewest, rare), (most, common) = counts[0], counts[-1]
     if not fewest:
-        return [f"{rare} has no image that could be decoded."]
+        return [f"{rare} has no image here."]
     if most < 1.5 * fewest:
         return []
     ratio = f"{common} has {most / fewest:.1f} times the images of {rare} ({most} and {fewest})"
