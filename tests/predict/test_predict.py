@@ -110,7 +110,7 @@ def test_a_checkpoint_cannot_run_code(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trap, sprung = tmp_path / "trap.pt", tmp_path / "sprung"
-    torch.save({"version": 2, "network": Trap(sprung)}, trap)
+    torch.save({"version": 3, "network": Trap(sprung)}, trap)
     argv = [str(images), "--checkpoint", str(trap), "--out", str(tmp_path / "out")]
     assert cli.guarded("predict", main, argv) == 2
     assert "cannot be read as a checkpoint" in capsys.readouterr().err

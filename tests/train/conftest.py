@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.train.run_tiny import tiny
+from tests.train.run_tiny import TINY
 from weather_hpc import cli
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.models.registry import MODELS
@@ -56,7 +56,8 @@ def paper_store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Train:
     """The verb, run in this process."""
-    monkeypatch.setitem(MODELS, "tiny", tiny)
+    for name, build in TINY.items():
+        monkeypatch.setitem(MODELS, name, build)
 
     def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
         argv = [*map(str, words), "--run-dir", str(run_dir)]

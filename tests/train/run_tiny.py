@@ -1,4 +1,4 @@
-"""The train verb with one network more, ``tiny``, whose images do not influence each other."""
+"""The train verb with two networks more: ``tiny``, and ``tiny_norm``, which has batch norm."""
 
 import sys
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from weather_hpc.train.__main__ import main
 
 
 def tiny(classes: int, image_size: int) -> nn.Sequential:
-    """A sequence of layers without batch norm and dropout, for any image size."""
+    """A sequence of layers without batch norm and dropout, for images of any size."""
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(3, 8, 5, stride=2),
@@ -25,6 +25,15 @@ def tiny(classes: int, image_size: int) -> nn.Sequential:
     )
 
 
+def tiny_norm(classes: int, image_size: int) -> nn.Sequential:
+    """As ``tiny``, but images of a step influence each other."""
+    network = tiny(classes, image_size)
+    layers = list(network.named_children())
+    return nn.Sequential(OrderedDict([layers[0], ("norm1", nn.BatchNorm2d(8)), *layers[1:]]))
+
+
+TINY = {"tiny": tiny, "tiny_norm": tiny_norm}
+
 if __name__ == "__main__":
-    MODELS["tiny"] = tiny
+    MODELS.update(TINY)
     cli.run("train", main, sys.argv[1:])

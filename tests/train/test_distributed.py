@@ -43,6 +43,22 @@ def test_the_loss_curve_is_that_of_one_process(
     assert [event["epoch"] for event in events(run_dir, "epoch")] == [1, 2, 3]
 
 
+def test_the_strong_recipe_with_synchronised_batch_norm(
+    train: Train, torchrun: Train, small_store: Path, tmp_path: Path
+) -> None:
+    """Augmentation, smoothed labels, schedule, average and batch norm, as in one process."""
+    options = (*OPTIONS, "--model", "tiny_norm", "--store", small_store, "--recipe", "strong")
+    alone, spread, local = (tmp_path / name for name in ("alone", "spread", "local"))
+    expected = train(*options, run_dir=alone)["quality"]
+    ddp = (*options, "--strategy", "ddp", "--batch-mode", "global")
+    quality = torchrun(*ddp, "--batch-norm", "sync", run_dir=spread)["quality"]
+    assert losses(spread) == pytest.approx(losses(alone), rel=1e-4)
+    for name in ("test_loss", "test_accuracy", "train_accuracy"):
+        assert quality[name] == pytest.approx(expected[name], rel=1e-4)
+    torchrun(*ddp, run_dir=local)
+    assert losses(local) != pytest.approx(losses(alone), rel=1e-4), "the test sees a difference"
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "model"])
 def test_one_rank_needs_no_torchrun(
     strategy: str, alone: Path, train: Train, small_store: Path, tmp_path: Path

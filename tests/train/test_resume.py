@@ -44,7 +44,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def assert_same_end(whole: Path, resumed: Path) -> None:
-    for part in ("network", "ranks", "loss", "accuracy", "epoch"):
+    for part in ("network", "average", "ranks", "loss", "accuracy", "epoch"):
         assert same(state_in(whole)[part], state_in(resumed)[part]), part
     assert record_in(whole)["quality"] == record_in(resumed)["quality"]
     assert losses(whole)[-1] == losses(resumed)[-1]
@@ -72,8 +72,12 @@ def kill_after_epoch(epoch: int, argv: list[str], run_dir: Path) -> None:
 def test_a_killed_run_ends_as_one_never_stopped(
     train: Train, paper_store: Path, tmp_path: Path
 ) -> None:
-    """With batch norm and dropout, whose states count as well. Killed twice."""
+    """With batch norm, dropout, augmentation and averaged weights, whose states count as well.
+
+    Killed twice.
+    """
     options = ["--store", paper_store, "--batch-size", 16, "--epochs", EPOCHS, "--images", 24]
+    options += ["--recipe", "strong"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(*options, run_dir=whole)
     argv = [sys.executable, str(RUN_TINY), *map(str, options), "--run-dir", str(killed), "--resume"]
@@ -138,7 +142,7 @@ def test_without_resume_a_run_begins_anew(train: Train, finished: tuple[list[str
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (["--lr", "0.5"], "learning_rate 0.001 there, 0.5 here"),
+        (["--lr", "0.5"], "learning_rate None there, 0.5 here"),
         (["--batch-size", "7"], "batch_size 32 there, 7 here"),
         (["--model", "resnet18"], "model tiny there, resnet18 here"),
     ],

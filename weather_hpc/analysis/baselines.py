@@ -8,7 +8,7 @@ from weather_hpc.analysis.table import counted, training_words
 from weather_hpc.collect.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
-ALIKE = ("threads_per_rank", "learning_rate", "seed", "warmup_steps", "nodes")
+ALIKE = ("threads_per_rank", "learning_rate", "batch_norm", "seed", "warmup_steps", "nodes")
 """Among several possible baselines the one most alike in these is taken, if it is one."""
 _MEANING: dict[str | None, str] = {
     BatchMode.PER_DEVICE: " per device",
@@ -63,17 +63,19 @@ def plain_method(asked: Row) -> str:
 def work(asked: Row) -> tuple[object, ...]:
     """What is equal in rows that are compared: the images and what is done to them.
 
-    In training also the device, the network, the epochs and the batch size (:func:`batch_size`).
-    On CPUs the threads too: a CPU rank's threads are its device, a GPU rank's only feed it.
+    In preprocessing also the decoder. In training the device, the network, its recipe, the epochs
+    and the batch size (:func:`batch_size`); on CPUs the threads too: a CPU rank's threads are its
+    device, a GPU rank's only feed it.
     """
     same = (
         asked.stage, asked.study, asked.scaling, asked.data, asked.image_size_px,
         images_each(asked),
     )  # fmt: skip
     if asked.stage == Stage.PREPROCESS:
-        return same
+        return *same, asked.decoder
     threads = asked.threads_per_rank if asked.device == Device.CPU else None
-    return *same, asked.device, asked.model, asked.epochs, threads, batch_size(asked)
+    taught = asked.model, asked.recipe, asked.epochs
+    return *same, asked.device, *taught, threads, batch_size(asked)
 
 
 def batch_size(asked: Row) -> int | None:

@@ -43,6 +43,7 @@ def preprocess_table(rows: Iterable[Row]) -> ScalingTable:
                 **_figures(group, baselines),
                 "study": asked.study,
                 "scaling": asked.scaling,
+                "decoder": asked.decoder,
                 "image_size_px": asked.image_size_px,
                 "images": _whole(group.median("images")) or asked.images_asked,
             }
@@ -62,8 +63,9 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
     """Training by strategy, device, ranks and batch size.
 
     The baseline is strategy ``single``, or else the same strategy on one rank: on the same kind of
-    device, with the same network, epochs and images, and with the batch size that the row keeps
-    while ranks are added, per device or of all devices. See :mod:`~weather_hpc.analysis.baselines`.
+    device, with the same network, recipe, epochs and images, and with the batch size that the row
+    keeps while ranks are added, per device or of all devices.
+    See :mod:`~weather_hpc.analysis.baselines`.
     """
     groups = training_groups(rows)
     baselines = Baselines(groups)
@@ -84,6 +86,7 @@ def training_table(rows: Iterable[Row]) -> ScalingTable:
                 "study": asked.study,
                 "scaling": asked.scaling,
                 "model": asked.model,
+                "recipe": asked.recipe,
                 "epochs": asked.epochs,
                 "threads_per_rank": asked.threads_per_rank,
                 "batch_mode": asked.batch_mode,

@@ -9,7 +9,7 @@ PREPROCESS_COLUMNS = [
     "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
     "efficiency_low", "efficiency_high",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
-    "study", "scaling", "image_size_px", "images", "note",
+    "study", "scaling", "decoder", "image_size_px", "images", "note",
 ]  # fmt: skip
 
 TRAINING_COLUMNS = [
@@ -18,10 +18,13 @@ TRAINING_COLUMNS = [
     "speedup_low", "speedup_high", "efficiency", "test_accuracy", "node_hours", "baseline",
     "efficiency_low", "efficiency_high",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
-    "study", "scaling", "model", "epochs", "threads_per_rank", "batch_mode", "images", "note",
+    "study", "scaling", "model", "recipe", "epochs", "threads_per_rank", "batch_mode", "images",
+    "note",
 ]  # fmt: skip
 
-SETTINGS = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px"]
+SETTINGS = [
+    "study", "scaling", "model", "recipe", "epochs", "threads_per_rank", "decoder", "image_size_px",
+]  # fmt: skip
 """Columns that are part of a configuration's name only where they differ between rows."""
 
 

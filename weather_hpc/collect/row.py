@@ -34,6 +34,7 @@ class Row:
     backend: str | None = None
     workers: int | None = None
     """Workers or ranks that were asked for."""
+    decoder: str | None = None
     image_size_px: int | None = None
     images_asked: int | None = None
     """Images the run was limited to; None: all."""
@@ -49,7 +50,10 @@ class Row:
     batch_mode: str | None = None
     epochs: int | None = None
     model: str | None = None
+    recipe: str | None = None
     learning_rate: float | None = None
+    """The largest that the optimizer used."""
+    batch_norm: str | None = None
     seed: int | None = None
     warmup_steps: int | None = None
 

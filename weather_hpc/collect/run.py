@@ -86,7 +86,11 @@ def _asked(spec: RunSpec) -> dict[str, Any]:
         "images_asked": task.images,
     }
     if isinstance(task, PreprocessTask):
-        return values | {"backend": str(task.backend), "workers": task.workers}
+        return values | {
+            "backend": str(task.backend),
+            "workers": task.workers,
+            "decoder": str(task.decoder),
+        }
     return values | {
         "workers": task.world_size,
         "strategy": str(task.strategy),
@@ -98,7 +102,9 @@ def _asked(spec: RunSpec) -> dict[str, Any]:
         "batch_mode": str(task.batch_mode),
         "epochs": task.epochs,
         "model": task.model,
-        "learning_rate": task.learning_rate,
+        "recipe": task.recipe,
+        "learning_rate": task.peak_learning_rate,
+        "batch_norm": str(task.batch_norm),
         "seed": task.seed,
         "warmup_steps": task.warmup_steps,
     }

@@ -104,9 +104,12 @@ def _train_flags(task: TrainTask) -> dict[str, str]:
         "--epochs": str(task.epochs),
         "--warmup-steps": str(task.warmup_steps),
         "--model": task.model,
-        "--lr": repr(task.learning_rate),
+        "--recipe": task.recipe,
+        "--batch-norm": task.batch_norm.value,
         "--seed": str(task.seed),
     }
+    if task.learning_rate is not None:
+        flags["--lr"] = repr(task.learning_rate)
     if task.images is not None:
         flags["--images"] = str(task.images)
     return flags

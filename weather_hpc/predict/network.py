@@ -71,7 +71,7 @@ def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
         raise UserError(f"--checkpoint {path}: no epoch has ended in it; train on with --resume")
     try:
         module = build_model(asked["model"], len(checkpoint.classes), asked["image_size"])
-        module.load_state_dict(checkpoint.network)
+        module.load_state_dict(checkpoint.best)
     except (KeyError, TypeError, RuntimeError) as error:
         text = str(error).partition("\n")[0]
         raise UserError(f"--checkpoint {path}: does not fit its own network: {text}") from None

@@ -4,8 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from weather_hpc.errors import nearest
+from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.shipped import shipped
-from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Strategy
+from weather_hpc.study.spec import Backend, BatchMode, BatchNorm, Device, Scaling, Strategy
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load
 
 
@@ -44,8 +46,19 @@ class TrainGrid(Section):
     epochs: Count = Field(20, description="measured epochs")
     warmup_steps: int = Field(2, ge=0, description="unmeasured steps first")
     model: OneOrMany[str] = Field(default=["paper_cnn"], description="the network's name")
-    learning_rate: float = Field(1e-3, gt=0, description="the optimizer's step size")
+    recipe: OneOrMany[str] = Field(default=["paper"], description="how the network is taught")
+    learning_rate: float | None = Field(
+        None, gt=0, description="the optimizer's largest step size; null: the recipe's"
+    )
+    batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="ddp only: sync over all ranks")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.recipe:
+            if name not in RECIPES:
+                raise ValueError(f"recipe {name}: no such recipe{nearest(name, list(RECIPES))}")
+        return self
 
 
 class StudyConfig(Section):

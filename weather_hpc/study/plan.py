@@ -9,6 +9,7 @@ from weather_hpc.files import short_hash
 from weather_hpc.study.config import PreprocessGrid, StudyConfig, TrainGrid
 from weather_hpc.study.spec import (
     Backend,
+    BatchNorm,
     Device,
     PreprocessTask,
     Resources,
@@ -122,8 +123,8 @@ def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[Preprocess
 
 def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[TrainTask, int]]:
     where = f"study {study.name}: train[{index}]"
-    for strategy, device, model, nodes, world, threads, batch in itertools.product(
-        grid.strategy, grid.device, grid.model, grid.nodes,
+    for strategy, device, model, recipe, nodes, world, threads, batch in itertools.product(
+        grid.strategy, grid.device, grid.model, grid.recipe, grid.nodes,
         grid.world_size, grid.threads_per_rank, grid.batch_size,
     ):  # fmt: skip
         if world % nodes:
@@ -144,7 +145,9 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
                 warmup_steps=grid.warmup_steps,
                 model=model,
                 image_size=study.image_size,
+                recipe=recipe,
                 learning_rate=grid.learning_rate,
+                batch_norm=grid.batch_norm if strategy is Strategy.DDP else BatchNorm.LOCAL,
                 seed=grid.seed,
                 images=_images(study, world),
             )

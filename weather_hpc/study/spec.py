@@ -138,7 +138,9 @@ class TrainTask(Part):
         if self.strategy is Strategy.SINGLE and self.world_size != 1:
             raise ValueError("strategy single has world_size 1")
         if self.recipe not in RECIPES:
-            raise ValueError(f"recipe {self.recipe}: none{nearest(self.recipe, list(RECIPES))}")
+            raise ValueError(
+                f"recipe {self.recipe}: no such recipe{nearest(self.recipe, list(RECIPES))}"
+            )
         if self.batch_norm is BatchNorm.SYNC and self.strategy is not Strategy.DDP:
             raise ValueError(
                 "batch_norm sync is for strategy ddp, whose ranks each see a part of a step; "

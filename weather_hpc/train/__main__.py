@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError
+from weather_hpc.study.recipe import RECIPES
 
 if TYPE_CHECKING:
     from weather_hpc.records.record import RunRecord
@@ -67,8 +68,21 @@ def _parser() -> cli.Parser:
         help="steps that come first, unmeasured, and are undone")  # fmt: skip
     add("--model", default="paper_cnn", metavar="NAME",
         help="paper_cnn, or a torchvision classifier such as resnet18")  # fmt: skip
-    add("--lr", type=float, default=1e-3, help="the optimizer's step size")
-    add("--seed", type=int, default=0, metavar="S", help="of weights, order and dropout")
+    add(
+        "--recipe",
+        default="paper",
+        metavar="NAME",
+        help="how it is taught: " + "; ".join(f"{n}: {r.text}" for n, r in RECIPES.items()),
+    )
+    add("--lr", type=float, help="the optimizer's largest step size (default: the recipe's)")
+    add(
+        "--batch-norm",
+        default="local",
+        metavar="HOW",
+        help="ddp: statistics of one rank's images (local) or of the whole step's (sync)",
+    )
+    add("--seed", type=int, default=0, metavar="S",
+        help="of weights, order, dropout and augmentation")  # fmt: skip
     add("--images", type=int, metavar="N", help="train on N images (default: all)")
     add("--evaluate-every", type=int, default=0, metavar="E",
         help="evaluate after every E epochs as well; 0: after the last alone")  # fmt: skip

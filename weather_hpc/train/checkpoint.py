@@ -13,7 +13,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
-VERSION = 2
+VERSION = 3
 
 State = dict[str, Any]
 
@@ -37,9 +37,16 @@ class Checkpoint:
     ``epoch_data_wait`` are those that had gone when the epoch under way began."""
     network: State
     """The whole network's ``state_dict``, on the CPU."""
+    average: State
+    """The moving average of that; empty where the recipe keeps none."""
     ranks: list[State]
     """Of each rank: random states, its tally of the epoch under way, and its optimizer's state
     unless that equals rank 0's."""
+
+    @property
+    def best(self) -> State:
+        """The weights to evaluate and to predict with."""
+        return self.average or self.network
 
     def save(self, path: Path) -> None:
         """Write to ``path`` atomically."""

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.dataset.store import Store
+from weather_hpc.study.recipe import RECIPES, Augmentation
+from weather_hpc.study.spec import TrainTask
+from weather_hpc.train.augment import Draw, augment
+from weather_hpc.train.average import Average
 from weather_hpc.train.checkpoint import State, on_cpu
-from weather_hpc.train.loader import EpochSampler, Rows, network_input, pixels
+from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input, pixels
+from weather_hpc.train.optimizer import make_optimizer
 from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
 
@@ -51,13 +57,16 @@ class Trainer:
     """A placed network, its optimizer and its data. All ranks call the same methods in order."""
 
     def __init__(
-        self, strategy: Strategy, store: Store, sampler: EpochSampler, learning_rate: float
+        self, strategy: Strategy, store: Store, sampler: EpochSampler, task: TrainTask
     ) -> None:
         self.strategy = strategy
         self.store = store
         self.sampler = sampler
+        self.task = task
+        self.recipe = recipe = RECIPES[task.recipe]
         self.labels = torch.from_numpy(store.labels)
-        self.optimizer = torch.optim.Adam(strategy.network.parameters(), lr=learning_rate)
+        self.optimizer = make_optimizer(strategy.network, recipe)
+        self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
         self.data_wait_s = 0.0
         """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
 
@@ -75,15 +84,13 @@ class Trainer:
         """
         self.strategy.network.train()
         steps = self.sampler.epoch(epoch)
+        draw = self._draw(epoch)
         done = begun.steps if begun else 0
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
         if begun:
             total += begun.total.to(self.strategy.device)
         for step in steps[done:]:
-            images, labels = self._load(step.rows)
-            self.optimizer.zero_grad(set_to_none=True)
-            total += self.strategy.train_step(images, labels, step.images)
-            self.optimizer.step()
+            total += self._step(step, draw, (epoch - 1) * len(steps) + done)
             done += 1
             advance()
             if done < len(steps) and stop.seen(done):
@@ -102,13 +109,9 @@ class Trainer:
         """Train ``steps`` steps and undo them: memory, caches and buckets stand, weights don't."""
         before = self.snapshot()
         self.strategy.network.train()
-        planned = self.sampler.epoch(0)
+        planned, draw = self.sampler.epoch(0), self._draw(0)
         for number in range(steps):
-            step = planned[number % len(planned)]
-            images, labels = self._load(step.rows)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.strategy.train_step(images, labels, step.images)
-            self.optimizer.step()
+            self._step(planned[number % len(planned)], draw, number)
         self.optimizer.zero_grad(set_to_none=True)
         self.restore(before)
 
@@ -116,8 +119,13 @@ class Trainer:
     def evaluate(self, rows: Rows, batch_size: int) -> tuple[torch.Tensor, list[Named]]:
         """This rank's tally over its share of ``rows``, none twice and none left out.
 
-        Beside it what each image was named, on the rank that has the network's outputs.
+        Beside it what each image was named, on the rank that has the network's outputs. Where
+        the recipe averages the weights, it is their average that is evaluated.
         """
+        with self.average.in_place() if self.average else nullcontext():
+            return self._evaluate(rows, batch_size)
+
+    def _evaluate(self, rows: Rows, batch_size: int) -> tuple[torch.Tensor, list[Named]]:
         self.strategy.before_evaluation()
         self.strategy.network.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
@@ -141,18 +149,43 @@ class Trainer:
         network, optimizer = self.strategy.network.state_dict(), self.optimizer.state_dict()
         return {
             "network": on_cpu(dict(network)),
+            "average": on_cpu(self.average.state) if self.average else {},
             "optimizer": on_cpu(optimizer),
             "random": random,
         }
 
     def restore(self, state: State) -> None:
-        """Go back to a :meth:`snapshot`. ``network`` may hold more than this rank's part."""
+        """Go back to a :meth:`snapshot`; its weights may be more than this rank's part."""
         own = self.strategy.network.state_dict()
         self.strategy.network.load_state_dict({name: state["network"][name] for name in own})
+        if self.average:
+            self.average.restore(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"]["cpu"])
         if self.strategy.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.strategy.device)
+
+    def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
+        """One optimizer step, the ``number``-th of the run from 0; this rank's :func:`tally`."""
+        images, labels = self._load(step.rows)
+        if draw is not None and self.strategy.reads_images:
+            images = augment(images, step.rows, draw, self.recipe.augmentation)
+        steps = len(self.sampler.sizes) * self.task.epochs
+        rate = self.recipe.learning_rate_at(number, steps, self.task.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        part = self.strategy.train_step(images, labels, step.images)
+        self.optimizer.step()
+        if self.average:
+            self.average.update(number)
+        return part
+
+    def _draw(self, epoch: int) -> Draw | None:
+        """The random numbers by which the images of ``epoch`` are changed, if they are."""
+        if self.recipe.augmentation == Augmentation():
+            return None
+        return Draw.of(len(self.store.labels), self.task.seed, epoch)
 
     def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The network's input and the labels of ``rows``, on the device."""

@@ -17,6 +17,7 @@ from weather_hpc.records.record import RunRecord, Status, read_record
 from weather_hpc.records.writer import read_spec
 from weather_hpc.study.spec import (
     BatchMode,
+    BatchNorm,
     Device,
     Resources,
     RunSpec,
@@ -54,7 +55,10 @@ class Request:
 def make_request(args: argparse.Namespace, argv: Sequence[str]) -> Request:
     """The request that ``args`` make; ``argv`` are they as typed. Raises UserError."""
     world = world_from()
-    for name, kind in (("strategy", Strategy), ("device", Device), ("batch_mode", BatchMode)):
+    choices: dict[str, type[StrEnum]] = {
+        "strategy": Strategy, "device": Device, "batch_mode": BatchMode, "batch_norm": BatchNorm,
+    }  # fmt: skip
+    for name, kind in choices.items():
         _check_choice(name, getattr(args, name), kind)
     if args.resume and args.run_dir is None:
         raise UserError("--resume needs --run-dir: the folder that holds the checkpoint")
@@ -111,7 +115,9 @@ def _task(args: argparse.Namespace, store: Store, world: World) -> TrainTask:
             warmup_steps=args.warmup_steps,
             model=args.model,
             image_size=store.size,
+            recipe=args.recipe,
             learning_rate=args.lr,
+            batch_norm=args.batch_norm,
             seed=args.seed,
             images=args.images,
         )

@@ -48,9 +48,7 @@ def train(request: Request) -> RunRecord:
             device = _device(request)
         except Unavailable as lacking:
             return writer.finish(Status.SKIPPED, str(lacking))
-        strategy = make_strategy(
-            request.task.strategy, device, request.world, request.task.world_size
-        )
+        strategy = make_strategy(request.task, device, request.world)
         try:
             with stop_on_sigterm(request.paths.stop if request.paths else None):
                 _Run(request, strategy, writer, checkpoint).go()
@@ -160,12 +158,13 @@ class _Run:
         self.strategy.place(network, store.size)
         # equal weights so far; from here on every rank draws its own numbers: its own dropout
         torch.manual_seed(stream_seed(task.seed, rank))
-        trainer = Trainer(self.strategy, store, sampler, task.learning_rate)
+        trainer = Trainer(self.strategy, store, sampler, task)
         if self.resumed is not None:
             if self.resumed.loss is not None and self.resumed.accuracy is not None:
                 self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
             state = self.resumed.ranks[0] | self.resumed.ranks[rank]
-            trainer.restore(state | {"network": self.resumed.network})
+            weights = {"network": self.resumed.network, "average": self.resumed.average}
+            trainer.restore(state | weights)
         return trainer
 
     def _introduce(self) -> list[int]:
@@ -273,8 +272,10 @@ class _Run:
             ranks = self.strategy.gather(state)
             if ranks:
                 network: dict[str, Any] = {}
+                average: dict[str, Any] = {}
                 for rank in ranks:
                     network |= rank.pop("network", {})
+                    average |= rank.pop("average", {})
                 Checkpoint(
                     asked=_asked(self.request),
                     classes=self.request.store.classes,
@@ -284,6 +285,7 @@ class _Run:
                     accuracy=self.score.accuracy if self.score else None,
                     seconds=self.clock.seconds | {"total": self._total()},
                     network=network,
+                    average=average,
                     ranks=ranks,
                 ).save(paths.checkpoint)
         self.writer.event("checkpoint", epoch=epoch, step=step)

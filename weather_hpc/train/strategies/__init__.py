@@ -2,6 +2,8 @@
 
 import torch
 
+from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.spec import BatchNorm, TrainTask
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.strategies.base import Strategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
@@ -18,6 +20,9 @@ STRATEGIES: dict[Name, type[Strategy]] = {
 }
 
 
-def make_strategy(name: Name, device: torch.device, world: World, devices: int) -> Strategy:
-    """The strategy ``name`` for this process on ``device``; ``devices``: of all processes."""
-    return STRATEGIES[name](device, world, devices)
+def make_strategy(task: TrainTask, device: torch.device, world: World) -> Strategy:
+    """The strategy of ``task`` for this process on ``device``."""
+    strategy = STRATEGIES[task.strategy](device, world, task.world_size)
+    strategy.label_smoothing = RECIPES[task.recipe].label_smoothing
+    strategy.sync_batch_norm = task.batch_norm is BatchNorm.SYNC
+    return strategy

@@ -26,6 +26,12 @@ class Strategy:
     reads_images = True
     """Whether this rank needs the pixels of its rows."""
 
+    label_smoothing = 0.0
+    """Share of every label that is spread evenly over all classes in training."""
+
+    sync_batch_norm = False
+    """Whether batch norm takes its statistics from all ranks' images of a step."""
+
     owns_weights = True
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 
@@ -92,9 +98,9 @@ class Strategy:
     def tear_down(self) -> None:
         """Part from the other ranks."""
 
-    @staticmethod
-    def _backward(logits: torch.Tensor, labels: torch.Tensor, scale: float) -> torch.Tensor:
-        loss_sum = cross_entropy(logits, labels, reduction="sum")
+    def _backward(self, logits: torch.Tensor, labels: torch.Tensor, scale: float) -> torch.Tensor:
+        smoothing = self.label_smoothing
+        loss_sum = cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
         (loss_sum * scale).backward()  # type: ignore[no-untyped-call]
         return tally(loss_sum, logits, labels)
 

@@ -2,8 +2,9 @@
 
 The same seed and global batch give the loss curve of a single process, within float tolerance,
 for networks that treat images one by one. Two kinds of layers do not: batch norm takes its
-statistics from one rank's images (running statistics are rank 0's), and dropout draws other masks
-on each rank. Such networks train as well, along another curve.
+statistics from one rank's images (running statistics are rank 0's) unless it is asked to
+synchronise, and dropout draws other masks on each rank. Such networks train as well, along
+another curve.
 
 Gradients are exchanged while the backward pass still computes, so the time that communication
 takes is not separable from here; records leave it null.
@@ -16,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from weather_hpc.train.batch_norm import synchronised
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.strategies.distributed import Distributed
 
@@ -40,7 +42,7 @@ class DistributedDataParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
-        super().place(network, image_size)
+        super().place(synchronised(network) if self.sync_batch_norm else network, image_size)
         self._replica = _WRAPPER(
             self.network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
@@ -49,8 +51,10 @@ class DistributedDataParallel(Distributed):
         )
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The images of the rank that has the fewest."""
-        return min(sampler.sizes) // self.world.size
+        """The images of the rank that has the fewest; of all ranks where they synchronise."""
+        together = min(sampler.sizes)
+        each = together // self.world.size
+        return together if self.sync_batch_norm and each else each
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int

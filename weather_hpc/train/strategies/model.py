@@ -6,6 +6,8 @@ first reads pixels. Batch norm takes its statistics from one microbatch at a tim
 curve differs from a single process's; other networks (dropout apart) give the same.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
@@ -93,7 +95,8 @@ class ModelParallel(Distributed):
                 output_args=_ghost(each, self.stage.output_shape, training),
             )
             kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
-            self._schedules[key] = kind(stage, pieces, loss_fn=cross_entropy if training else None)
+            loss = partial(cross_entropy, label_smoothing=self.label_smoothing)
+            self._schedules[key] = kind(stage, pieces, loss_fn=loss if training else None)
         return self._schedules[key]
 
 

@@ -1,0 +1,82 @@
+"""Recipes: how a network is taught. Named, so that a study can hold them against each other."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Optimizer(StrEnum):
+    """torch's optimizers that recipes use."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class Schedule(StrEnum):
+    """``one-cycle``: up to the learning rate in the first steps, then down to 0 by a cosine."""
+
+    CONSTANT = "constant"
+    ONE_CYCLE = "one-cycle"
+
+
+RISING = 0.15
+"""Share of all steps in which a one-cycle schedule rises."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images, anew in every epoch; 0 and False: none.
+
+    Shares are of the image's side (shift) or of the full range of values (brightness); contrast
+    and saturation are stretched by up to this share.
+    """
+
+    flip: bool = False
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about teaching but data, network, batch size, epochs and seed."""
+
+    text: str
+    optimizer: Optimizer
+    learning_rate: float
+    """Where a run asks for none of its own."""
+    weight_decay: float = 0.0
+    schedule: Schedule = Schedule.CONSTANT
+    label_smoothing: float = 0.0
+    averaging: float | None = None
+    """Share of the old weights that their moving average keeps at each step; None: no average.
+    Where there is one, it is what is evaluated and what predicts."""
+    augmentation: Augmentation = Augmentation()
+
+    def learning_rate_at(self, step: int, steps: int, peak: float | None = None) -> float:
+        """The learning rate of the ``step``-th of ``steps`` steps, from 0; ``peak``: of the run."""
+        peak = self.learning_rate if peak is None else peak
+        if self.schedule is Schedule.CONSTANT:
+            return peak
+        rising = max(1, round(RISING * steps))
+        if step < rising:
+            return peak * (step + 1) / rising
+        return peak * (1 + math.cos(math.pi * (step - rising + 1) / (steps - rising + 1))) / 2
+
+
+RECIPES = {
+    "paper": Recipe("the reproduced study's: plain Adam", Optimizer.ADAM, 1e-3),
+    "strong": Recipe(
+        "AdamW on one cycle, augmented images, smoothed labels, averaged weights",
+        Optimizer.ADAMW,
+        learning_rate=4e-3,
+        weight_decay=0.05,
+        schedule=Schedule.ONE_CYCLE,
+        label_smoothing=0.1,
+        averaging=0.99,
+        augmentation=Augmentation(
+            flip=True, shift=0.1, brightness=0.1, contrast=0.2, saturation=0.2
+        ),
+    ),
+}

@@ -1,0 +1,83 @@
+"""Batch norm over all ranks' images, on CPUs too: torch's SyncBatchNorm works on GPUs only."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+Statistics = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class _SyncBatchNorm2d(nn.BatchNorm2d):
+    """Training: the mean and variance of every rank's images together, gradients included."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        """(images, channels, height, width) -> the same shape, normalised. Collective."""
+        if not self.training:
+            return super().forward(input)
+        count, mean, variance = _statistics(input)
+        with torch.no_grad():
+            self._track(count, mean, variance)
+        scale = (variance + self.eps).rsqrt()
+        if self.affine:
+            scale = scale * self.weight
+        shift = -mean * scale
+        if self.affine:
+            shift = shift + self.bias
+        return input * scale[:, None, None] + shift[:, None, None]
+
+    def _track(self, count: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.momentum is None:
+            return
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+
+
+def _statistics(images: torch.Tensor) -> Statistics:
+    """Values per channel on all ranks, their mean, and their variance about it.
+
+    Two exchanges, since a sum of squares would lose what the mean leaves over.
+    """
+    own = images.numel() // images.shape[1]
+    sums = _sum(torch.cat([images.sum((0, 2, 3)), images.new_tensor([float(own)])]))
+    count = sums[-1].detach()
+    mean = sums[:-1] / count
+    squares = _sum((images - mean[:, None, None]).square().sum((0, 2, 3)))
+    return count, mean, squares / count
+
+
+class _Sum(torch.autograd.Function):
+    """Over all ranks: every rank's value has its share in every rank's result."""
+
+    @staticmethod
+    def forward(_: Any, values: torch.Tensor) -> torch.Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum(values: torch.Tensor) -> torch.Tensor:
+    total: torch.Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
+def synchronised(network: nn.Module) -> nn.Module:
+    """``network`` with its batch norms over images exchanging statistics between ranks.
+
+    Weights and names of the state stay. A network without batch norm comes back as it was.
+    """
+    if dist.get_world_size() == 1:
+        return network
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _SyncBatchNorm2d
+    return network
