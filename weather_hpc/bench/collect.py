@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
     parser.add_argument("--records", type=int, default=10_000, metavar="N", help="run folders")
     parser.add_argument("--log-mb", type=int, default=1024, metavar="MB", help="of logs in all")
-    parser.add_argument("--logs", type=int, default=1000, metavar="N", help="number of logs")
+    parser.add_argument("--logs", type=int, default=200, metavar="N", help="number of logs")
     parser.add_argument(
         "--dir", type=Path, metavar="DIR",
         help="keep what is made here and use it again (default: a temporary folder)",

@@ -39,6 +39,8 @@ def contestants(
     def checked(read: Callable[[Outcome], Iterator[Read]]) -> Callable[[Outcome], None]:
         return partial(check_figures, expected, read)
 
+    # contestants run in folders of their own; not resolved, or a venv's python would lose its venv
+    peer = str(Path(shutil.which(peer_python) or peer_python).absolute())
     without_jube = jube.prepare(jube_folder, logs, list(expected))
     paths = [str(logs / path) for path in expected]
     return [
@@ -65,8 +67,8 @@ def contestants(
         Contestant(
             "ReFrame",
             "ReFrame's sanity.extractall, two patterns",
-            (peer_python, script, "reframe", root),
-            missing=_without_reframe(peer_python),
+            (peer, script, "reframe", root),
+            missing=_without_reframe(peer),
             check=checked(_printed),
         ),
         Contestant(

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from weather_hpc import cli
 from weather_hpc.bench.contestant import Outcome
 from weather_hpc.bench.log_readers import ACCURACY, EPOCH, RANK, TIME
 from weather_hpc.bench.once import once
@@ -25,13 +26,14 @@ COLUMNS = ("log", "rank_max", "epoch_max", "accuracy_last", "time_s_max")
 def prepare(folder: Path, logs: Path, paths: Sequence[str]) -> str | None:
     """Make JUBE's benchmark ``folder``, one work package per log; why that cannot be, else None.
 
-    It is what a user's runs would have left, and so in no measurement. ``paths`` are those of
-    the logs under ``logs``.
+    It is what a user's runs would have left, and so in no measurement; the time that takes grows
+    with the square of the number of logs. ``paths`` are those of the logs under ``logs``.
     """
     if shutil.which("jube") is None:
         return "there is no jube on PATH (it is not on PyPI; Debian: apt install jube)"
     try:
-        once(folder, lambda made: _run(made, logs, paths))
+        with cli.progress(f"setting up JUBE for {len(paths)} logs", total=1):
+            once(folder, lambda made: _run(made, logs, paths))
     except FailedError as error:
         return str(error)
     return None
