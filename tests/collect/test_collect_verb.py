@@ -1,6 +1,8 @@
 """The verb: its exit codes, its JSON line, and that it loads nothing it does not need."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,11 +49,15 @@ def test_wrong_input_is_one_line(
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     for argv, message in (
-        ([tmp_path / "missing"], "no such folder"),
-        ([tmp_path / "empty", "--out", tmp_path / "o"], "holds no runs"),
+        ([tmp_path / "missing"], "no such file or folder"),
+        ([tmp_path / "empty", "--out", tmp_path / "o"], "holds neither runs nor logs"),
         ([tmp_path], "--out: is needed"),
         ([study, study], "--out: is needed"),
         ([study, "--out", tmp_path / "file"], "is a file"),
+        ([study, "--reference", tmp_path / "none"], "none"),
+        ([study, "--tolerance", "much"], "--tolerance much: wanted is a number"),
+        ([study, "--pattern", "{gpu}.log"], "gpus"),
+        ([study, "--format", "nonesuch"], "nonesuch"),
         ([study, "--out", tmp_path / "file" / "below"], "Not a directory"),
     ):
         assert run(*argv) == cli.EXIT_USAGE
@@ -70,3 +76,113 @@ def test_nothing_heavy_is_loaded(study: Path) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script, study], check=True)
+
+
+@pytest.fixture
+def paper(shared_images: Path) -> Path:
+    """The reproduced study's figures and logs."""
+    return shared_images.parent / "paper"
+
+
+PAPERS_NAMES = ("--pattern", "ddp_{gpus}gpu_bs{batch_size}.log")
+
+
+def cells(path: Path, *columns: str) -> list[tuple[str, ...]]:
+    with path.open(newline="") as file:
+        return [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
+
+
+def test_the_papers_logs_give_the_papers_totals(
+    paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    reference = paper / "ddp_rtx3070.csv"
+    options = ("--out", out, *PAPERS_NAMES, "--reference", reference, "--json")
+    assert run(paper / "logs", *options) == cli.EXIT_OK
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["runs"], summary["in_tables"], summary["rejected"]) == (8, 8, 0)
+    assert (summary["reference"]["compared"], summary["reference"]["regressions"]) == (8, 0)
+    keys = ("world_size", "batch_size_per_device")
+    published = {row[:2]: float(row[2]) for row in cells(reference, "gpus", "batch_size", "time_s")}
+    for *key, time_s in cells(out / "tables" / "training.csv", *keys, "time_s"):
+        # the study cut decimals off in some rows and rounded in others
+        assert abs(float(time_s) - published[tuple(key)]) < 1
+    told = {code for (code,) in cells(out / "audit.csv", "code")}
+    assert told == {"incomplete_epochs", "batch_semantics", "reference_mismatch"}
+    assert "8 configurations" in (out / "audit.csv").read_text()
+
+
+def test_a_slower_log_is_a_regression(paper: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(paper / "logs", logs)
+    log = logs / "ddp_2gpu_bs128.log"
+    log.write_text(log.read_text().replace("63.36", "83.36"))
+    out = tmp_path / "out"
+    reference = ("--reference", paper / "ddp_rtx3070.csv")
+    assert run(logs, "--out", out, *PAPERS_NAMES, *reference) == cli.EXIT_FAILED
+    verdicts = cells(out / "tables" / "reference.csv", "configuration", "verdict")
+    assert [c for c, verdict in verdicts if verdict == "regression"] == [
+        "ddp on cuda, 2 ranks, batch 128"
+    ]
+    relaxed = (*PAPERS_NAMES, *reference, "--tolerance", "0.5")
+    assert run(logs, "--out", out, *relaxed) == cli.EXIT_OK
+
+
+def test_a_copy_under_another_name_is_found(paper: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(paper / "logs", logs)
+    shutil.copy(logs / "ddp_2gpu_bs64.log", logs / "ddp_4gpu_bs64.log")
+    out = tmp_path / "out"
+    assert run(logs, "--out", out, *PAPERS_NAMES) == cli.EXIT_OK
+    assert [run_id for (run_id,) in cells(out / "rejects.csv", "run_id")] == ["ddp_4gpu_bs64"]
+    assert ("ddp_4gpu_bs64", "duplicate_content") in cells(out / "audit.csv", "source", "code")
+
+
+def test_what_the_audit_doubts_is_not_advised(paper: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    shutil.copytree(paper / "logs", logs)
+    (logs / "ddp_2gpu_bs128.log").rename(logs / "ddp_4gpu_bs128.log")
+    out = tmp_path / "out"
+    assert run(logs, "--out", out, *PAPERS_NAMES) == cli.EXIT_OK
+    found = cells(out / "audit.csv", "source", "severity", "code")
+    assert ("ddp_4gpu_bs128", "error", "rank_count_mismatch") in found
+    (fastest,) = [
+        answer for question, answer in cells(out / "tables" / "advice.csv", "question", "answer")
+        if question == "fastest"
+    ]  # fmt: skip
+    assert fastest == "ddp on cuda, 2 ranks, batch 256"
+    (note,) = [
+        note for ranks, note in cells(out / "tables" / "training.csv", "world_size", "note")
+        if ranks == "4"
+    ]  # fmt: skip
+    assert "audit: rank_count_mismatch" in note
+
+
+def test_logs_accounting_and_records_together(study: Path, paper: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    shutil.copy(paper / "logs" / "ddp_1gpu_bs32.log", logs / "ddp_1gpu_bs32_77.log")
+    export = tmp_path / "jobs.txt"
+    export.write_text(
+        "JobID|JobName|State|Eligible|Start|End|Elapsed|NNodes|NodeList\n"
+        "77|ddp|COMPLETED|2023-05-01T10:00:00|2023-05-01T10:00:30|2023-05-01T10:02:30|00:02:00|1|n1\n"
+    )
+    out = tmp_path / "out"
+    pattern = ("--pattern", "ddp_{gpus}gpu_bs{batch_size}_{job_id}.log")
+    assert run(study, logs, export, "--out", out, *pattern) == cli.EXIT_OK
+    rows = cells(out / "rows.csv", "run_id", "queue_s", "node_hours", "slurm_state")
+    assert len(rows) > 1
+    assert ("ddp_1gpu_bs32_77", "30.0", str(2 / 60), "COMPLETED") in rows
+
+
+def test_a_deadline_and_a_budget_are_answered(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(study, "--out", out, "--deadline", "1000", "--budget", "5") == cli.EXIT_OK
+    questions = {q for (q,) in cells(out / "tables" / "advice.csv", "question")}
+    assert {"deadline of 1,000 s", "budget of 5 node-hours"} <= questions
+    with pytest.raises(SystemExit) as stopped:
+        run(study, "--out", out, "--deadline", "-1")
+    assert stopped.value.code == cli.EXIT_USAGE
+    assert "is no number of 0 or more" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def undrawn() -> Iterator[None]:
     """Collecting without plots and page, which take most of its time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("weather_hpc.report.plots.write_plots", lambda *_: [])
-        patch.setattr("weather_hpc.report.page.write_page", lambda *_: None)
+        patch.setattr("weather_hpc.report.write.write_report", lambda *_: None)
         yield
 
 
@@ -194,8 +194,20 @@ def _number(values: Any, path: tuple[str, ...]) -> float | None:
         return None
 
 
+def _with_true(victim: int, file: str, *path: str) -> tuple[int, dict[str, Any]]:
+    files = copy.deepcopy(WHOLE[victim])
+    value = files[file]
+    for key in path[:-1]:
+        value = value[key]
+    value[path[-1]] = True
+    return victim, files
+
+
 @given(mutated_values())
 @QUICK
+@example(_with_true(0, "record.json", "time_s"))
+@example(_with_true(0, "record.json", "counts", "epochs"))
+@example(_with_true(0, "slurm.json", "elapsed_s"))
 def test_changed_values(
     healthy: dict[str, dict[str, str]], mutated: tuple[int, dict[str, Any]]
 ) -> None:

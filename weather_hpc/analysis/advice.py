@@ -22,7 +22,8 @@ _CAPTION = (
     "cheapest: the least node_hours, which is nodes x the whole duration of the job, start-up "
     "included; deadline: the cheapest whose time_s meets it; budget: the fastest that costs no "
     f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many decode as many images per "
-    "second as one device trains on. Not told apart: the 95 % intervals overlap."
+    "second as one device trains on. Not told apart: the 95 % intervals overlap. Configurations in "
+    "whose runs the audit found errors are left out."
 )
 
 _STAGES = {"preprocess": "Preprocessing", "training": "Training"}

@@ -15,7 +15,7 @@ from weather_hpc.collect.row import Row
 MOST_NAMED = 2
 """So many rivals are named, the others counted."""
 
-WORK = ("study", "scaling", "data", "image_size_px", "model", "epochs")
+WORK = ("study", "scaling", "data", "image_size_px", "model", "recipe", "epochs")
 """Configurations that differ in one of these, or in the images, are not compared."""
 
 
@@ -104,7 +104,7 @@ def _of_table(table: ScalingTable, groups: Sequence[Group]) -> Iterable[Work]:
     by_work: dict[tuple[object, ...], list[Candidate]] = defaultdict(list)
     # a table has a line for each group, in their order
     for line, group in zip(table.rows, groups, strict=True):
-        if group.measured:
+        if group.measured and not group.errors:
             values = (*(getattr(group.asked, name) for name in WORK), images_each(group.asked))
             by_work[values].append(Candidate(table.label(line), group, line["efficiency"]))
     names = (*WORK, "images")

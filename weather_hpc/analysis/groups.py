@@ -38,6 +38,12 @@ class Group:
         return [(timed[found.position], found) for found in find_outliers(self.values("time_s"))]
 
     @property
+    def errors(self) -> list[str]:
+        """Codes of the errors that the audit found in the measured runs."""
+        told = [row.audit_errors.split("; ") for row in self.measured if row.audit_errors]
+        return sorted({code for codes in told for code in codes})
+
+    @property
     def note(self) -> str | None:
         """What a reader of the figures should know: runs missing, restarted or outlying."""
         notes = []
@@ -49,6 +55,8 @@ class Group:
         asked, used = self.asked.device_asked, self.asked.device
         if self.measured and asked not in (None, "auto", used):
             notes.append(f"{asked} was asked for, {used} was had")
+        if self.errors:
+            notes.append(f"audit: {', '.join(self.errors)}")
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")

@@ -1,11 +1,18 @@
-"""Turn what runs left behind into rows, rejects, an audit, tables, plots and a report page."""
+"""Turn what runs left behind into rows, rejects, an audit, tables, plots and a report.
 
+python -m weather_hpc.collect results/quick
+python -m weather_hpc.collect logs/ --pattern 'ddp_{gpus}gpu_bs{batch_size}.log' --out collected
+python -m weather_hpc.collect results/tonight --reference results/good-day --tolerance 0.1
+"""
+
+import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.collect import collect, tell
+from weather_hpc.collect import Question, collect, tell
 from weather_hpc.errors import UserError
 from weather_hpc.paths import StudyPaths
 
@@ -15,30 +22,66 @@ def parser() -> cli.Parser:
     result = cli.Parser("collect", description=__doc__)
     result.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH",
-        help="results folder of a study, a folder of several, or one run's folder",
+        help="results folder of a study, a folder of several, or one run's folder; text logs or "
+        "a folder of them; a file that sacct --parsable2 wrote",
     )  # fmt: skip
     result.add_argument(
         "--out", type=Path, metavar="DIR",
         help="where everything is written (may be left out for one study: then its own folder)",
     )  # fmt: skip
+    add = result.add_argument
+    add("--pattern", metavar="NAME", help="what the names of text logs tell, such as "
+        "'ddp_{gpus}gpu_bs{batch_size}.log'; a log of another name is rejected")  # fmt: skip
+    add("--format", action="append", default=[], metavar="NAME|FILE", help="how the logs are "
+        "printed: a known format, or a YAML file of regular expressions; may be repeated "
+        "(default: the known format that fits best)")  # fmt: skip
+    add("--reference", type=Path, metavar="DIR|FILE", help="figures to compare with: an "
+        "earlier collection, or a CSV of configurations and times; exit code 1 on a regression")
+    add("--tolerance", default="0.1", metavar="T", help="how much worse is no regression: "
+        "a fraction, or time_s=0.1,test_accuracy=0.02")  # fmt: skip
+    add("--deadline", type=_amount, metavar="SECONDS", help="advise what is done in time")
+    add("--budget", type=_amount, metavar="NODE_HOURS", help="advise what a run may cost")
     result.add_json()
     return result
 
 
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit code 0: collected, whatever was found; 2: wrong input."""
+    """Run the verb.
+
+    Exit code 0: collected, whatever was found; 1: worse than the reference, or nothing of it could
+    be compared; 2: wrong input.
+    """
     args = parser().parse_args(argv)
     out = args.out or _own_folder(args.paths)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; a folder is wanted")
+    question = Question(
+        pattern=args.pattern,
+        formats=tuple(args.format),
+        reference=args.reference,
+        tolerance=args.tolerance,
+        deadline_s=args.deadline,
+        budget_node_hours=args.budget,
+    )
     try:
-        summary = collect(args.paths, out)
+        summary = collect(args.paths, out, question)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror}") from None
     print(tell(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
-    return cli.EXIT_OK
+    worse = summary["reference"] is not None and summary["reference"]["failed"]
+    return cli.EXIT_FAILED if worse else cli.EXIT_OK
 
 
 def _own_folder(paths: Sequence[Path]) -> Path:

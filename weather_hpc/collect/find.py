@@ -44,6 +44,12 @@ def find_runs(paths: Iterable[Path]) -> Found:
     return Found(tuple(runs), tuple(plans.values()))
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether :func:`find_runs` would find anything under ``folder``."""
+    root = folder.resolve()
+    return any(StudyPaths(found).plan.exists() or _is_run(found) for found in _walk(root))
+
+
 def _under(path: Path, root: Path) -> bool:
     return path == root or root in path.parents
 

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weather_hpc.collect.inputs import read_json
 from weather_hpc.collect.plausible import LARGEST
@@ -27,6 +27,14 @@ class Job(BaseModel):
     node_list: str | None = None
     max_rss_mb: float | None = Field(None, ge=0)
     restarts: int | None = Field(None, ge=0)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object) -> object:
+        """``true`` would else be read as 1."""
+        if isinstance(value, bool):
+            raise ValueError("is true or false, not a figure")
+        return value
 
 
 def read_job(path: Path) -> Job | None:
@@ -54,7 +62,7 @@ def with_job(row: Row, job: Job) -> Row:
         slurm_max_rss_mb=job.max_rss_mb,
         nodes=job.nodes or row.nodes,
         queue_s=row.queue_s if job.queue_s is None else job.queue_s,
-        restarts=max(job.restarts or 0, row.restarts or 0),
+        restarts=max((n for n in (job.restarts, row.restarts) if n is not None), default=None),
     )
     return with_node_hours(known)
 

@@ -23,6 +23,9 @@ class Row:
     reason: str | None = None
     """Why the run is in no table, or what its record says."""
 
+    audit_errors: str | None = None
+    """Codes of the errors that the audit found in this run alone; it is advised nowhere."""
+
     study: str | None = None
     stage: str | None = None
     configuration: str | None = None
@@ -129,4 +132,6 @@ ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
 def clean(text: str) -> str:
     """``text`` on one line and writable as UTF-8: what is not printable is shown as an escape."""
     one_line = " ".join(text.split())
+    if one_line.isprintable():
+        return one_line
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)

@@ -1,6 +1,6 @@
 """Run: what one run folder holds, and the row that is made of it."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,5 +137,11 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "commit": origin.commit,
         "dirty": origin.dirty,
         "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
-        "slurm_job_id": origin.slurm.get("SLURM_JOB_ID"),
+        "slurm_job_id": _job_id(origin.slurm),
     }
+
+
+def _job_id(slurm: Mapping[str, str]) -> str | None:
+    """The id as sacct lists it: of an array's task ``12_3``, not the task's raw number."""
+    array, task = slurm.get("SLURM_ARRAY_JOB_ID"), slurm.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else slurm.get("SLURM_JOB_ID")

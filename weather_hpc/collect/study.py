@@ -3,10 +3,27 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weather_hpc.paths import StudyPaths
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a collection beyond its runs."""
+
+    pattern: str | None = None
+    """What the names of text logs tell, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
+    formats: tuple[str, ...] = ()
+    """Names or files of log formats; none: whichever fits."""
+    reference: Path | None = None
+    """Figures of another day to compare with."""
+    tolerance: str = "0.1"
+    """How far from them is no regression; see Tolerance.parse."""
+    deadline_s: float | None = None
+    budget_node_hours: float | None = None
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -14,46 +31,62 @@ def collect_study(root: Path) -> dict[str, Any]:
     return collect([root], root)
 
 
-def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
+def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -> dict[str, Any]:
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, findings by severity), the key findings in words and the paths written,
-    JSON-able. Raises UserError where a path does not exist or holds no runs.
+    in_tables, rejected, findings by severity), the key findings in words, what came of the
+    reference, and the paths written, JSON-able. Raises UserError where a path does not exist or
+    holds no runs, or something in ``question`` is wrong; nothing is written then.
     """
     # imported here, because matplotlib and numpy would slow --help
+    from weather_hpc.analysis.advice import advice_sentences, advice_table
+    from weather_hpc.analysis.comparisons import comparisons_table
+    from weather_hpc.analysis.law_table import laws_table
     from weather_hpc.analysis.scaling import preprocess_table, training_table
-    from weather_hpc.collect.audit import audit
+    from weather_hpc.analysis.sentences import sentences
+    from weather_hpc.collect.audit import audit, in_order
     from weather_hpc.collect.csv_file import write_csv
-    from weather_hpc.collect.duplicates import without_duplicates
-    from weather_hpc.collect.find import find_runs
     from weather_hpc.collect.finding import Finding, Severity
-    from weather_hpc.collect.read import read_runs
+    from weather_hpc.collect.reference import Tolerance, compare, load_reference
     from weather_hpc.collect.row import ROW_COLUMNS
-    from weather_hpc.launch.accounting import refresh_accounting
+    from weather_hpc.collect.sources import find_sources, read_sources
     from weather_hpc.report.findings import key_findings
-    from weather_hpc.report.page import write_page
     from weather_hpc.report.plots import write_plots
     from weather_hpc.report.tables import write_table
+    from weather_hpc.report.write import write_report
 
-    found = find_runs(paths)
-    for study in found.plans:
-        refresh_accounting(study)
-    readings = without_duplicates(list(read_runs(found)))
+    tolerance = Tolerance.parse(question.tolerance)
+    # read first: it may lie where the tables are about to be written
+    reference = load_reference(question.reference) if question.reference else None
+    readings = read_sources(find_sources(paths, question.pattern, question.formats))
     rows = [reading.row for reading in readings]
     tables = [preprocess_table(rows), training_table(rows)]
     findings = audit(readings, tables)
+    advice = advice_table(
+        tables,
+        rows,
+        deadline_s=question.deadline_s,
+        budget_node_hours=question.budget_node_hours,
+    )
+    laws, comparisons = laws_table(rows), comparisons_table(rows)
+    extras = [advice, laws, comparisons]
+    compared = compare(tables, reference, tolerance) if reference else None
+    if compared is not None:
+        extras.append(compared.table)
+        findings = in_order([*findings, *compared.findings])
+    told = [*advice_sentences(advice), *sentences(rows, laws, comparisons)]
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
-    write_csv(to.rows, ROW_COLUMNS, map(dataclasses.asdict, rows))
-    write_csv(to.rejects, ["run_id", "status", "reason"], map(dataclasses.asdict, rejects))
-    columns = [field.name for field in dataclasses.fields(Finding)]
-    write_csv(to.audit, columns, map(dataclasses.asdict, findings))
-    for table in tables:
+    # vars: rows are flat, and asdict copies every value
+    write_csv(to.rows, ROW_COLUMNS, map(vars, rows))
+    write_csv(to.rejects, ["run_id", "status", "reason"], map(vars, rejects))
+    write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
+    for table in [*tables, *extras]:
         write_table(to.tables, table)
-    plots = write_plots(to.plots, tables)
-    write_page(to.report, rows, tables, findings, plots)
+    plots = write_plots(to.plots, tables, rows)
+    write_report(to, rows, tables, findings, plots, extras, told)
 
     severities = Counter(finding.severity for finding in findings)
     return {
@@ -61,13 +94,21 @@ def collect(paths: Sequence[Path], out: Path) -> dict[str, Any]:
         "in_tables": sum(row.table is not None for row in rows),
         "rejected": len(rejects),
         "findings": {str(severity): severities[severity] for severity in Severity},
+        "reference": None
+        if compared is None
+        else {
+            "compared": compared.compared,
+            "regressions": compared.regressions,
+            "failed": compared.failed,
+            "summary": compared.summary,
+        },
         "rows": str(to.rows),
         "rejects": str(to.rejects),
         "audit": str(to.audit),
-        "tables": [str(to.tables / f"{table.name}.csv") for table in tables],
+        "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
         "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
         "report": str(to.report),
-        "key_findings": key_findings(tables, findings),
+        "key_findings": key_findings(tables, findings, told),
     }
 
 
@@ -76,4 +117,6 @@ def tell(summary: dict[str, Any]) -> str:
     found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
     counted = f"{summary['runs']} runs: {summary['in_tables']} in tables, "
     counted += f"{summary['rejected']} rejected; audit: {found or 'nothing found'}"
-    return "\n".join([counted, *summary["key_findings"], f"report: {summary['report']}"])
+    reference = [summary["reference"]["summary"]] if summary["reference"] else []
+    report = f"report: {summary['report']}"
+    return "\n".join([counted, *summary["key_findings"], *reference, report])

@@ -5,10 +5,12 @@ so the next sweep can ask Slurm whether that submission came about.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
@@ -64,10 +66,25 @@ def load(paths: StudyPaths) -> list[Submission]:
     found = []
     for path in sorted(paths.submissions.glob("[!.]*.json")):
         try:
-            found.append(Submission(**json.loads(path.read_bytes())))
-        except (OSError, ValueError, TypeError) as error:
+            found.append(_entry(path))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not an entry of the submissions: {error}") from None
     return sorted(found, key=lambda entry: (entry.intended_at, entry.token))
+
+
+def _entry(path: Path) -> Submission:
+    """The entry in ``path``. Raises ValueError for one that was not written by :func:`save`."""
+    if not path.is_file():
+        raise ValueError("not a file")
+    entry = Submission(**json.loads(path.read_bytes()))
+    names = [entry.token, entry.job_name, *entry.run_ids]
+    # they become names of files, and words of a command
+    if not all(isinstance(n, str) and re.fullmatch(r"\w[\w.,+=@%-]*", n, re.ASCII) for n in names):
+        raise ValueError("a token, a job_name or a run_id is no plain name")
+    if not isinstance(entry.job_id, int | None):
+        raise ValueError("job_id is no number")
+    datetime.fromisoformat(entry.intended_at)
+    return entry
 
 
 def newest(submissions: Iterable[Submission]) -> dict[str, tuple[Submission, int]]:

@@ -6,9 +6,16 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
@@ -35,6 +42,15 @@ class Part(BaseModel):
     """Base of all parts of a record: no unknown keys, no NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """``true`` where a figure belongs would else be read as 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
+            raise ValueError("is true or false, not a figure")
+        return value
 
 
 class RankInfo(Part):

@@ -42,20 +42,9 @@ def _of_table(table: ScalingTable) -> Iterator[str]:
     if table.rows and not comparable:
         yield f"{table.title}: no run was measured."
     for rows in comparable.values():
-        with_rate = [row for row in rows if row["images_per_s"] is not None]
-        if with_rate:
-            yield _fastest(table, max(with_rate, key=lambda row: row["images_per_s"]), len(rows))
         parallel = [r for r in rows if r["speedup"] is not None and table.workers(r) > 1]
         if parallel:
             yield _best(table, max(parallel, key=lambda row: row["speedup"]))
-
-
-def _fastest(table: ScalingTable, row: dict[str, Any], among: int) -> str:
-    return (
-        f"{table.title} was fastest with {table.label(row)}: "
-        f"{significant(row['images_per_s'])} images/s, {_time(row)} "
-        f"(of {among} configurations, median of {_repeats(row)})."
-    )
 
 
 def _best(table: ScalingTable, row: dict[str, Any]) -> str:

@@ -3,19 +3,14 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.collect.finding import Finding
-from weather_hpc.collect.row import Row
-from weather_hpc.files import write_text
+from weather_hpc.analysis.table import Table
 from weather_hpc.report.layout import caption, readable_columns
 from weather_hpc.report.plots import Plot
-from weather_hpc.report.sections import Report, report_of
+from weather_hpc.report.sections import Report
 from weather_hpc.report.style import INK
 from weather_hpc.report.text import rounded, shown
 
@@ -36,19 +31,6 @@ class Cell:
     """What it is sorted by, where that is not its text."""
     kind: str
     """``number``, ``words`` (long text), ``error``, ``warning`` or nothing."""
-
-
-def write_page(
-    path: Path,
-    rows: Sequence[Row],
-    tables: Sequence[ScalingTable],
-    findings: Sequence[Finding],
-    plots: Sequence[Plot],
-    extras: Sequence[Table] = (),
-    sentences: Sequence[str] = (),
-) -> None:
-    """Write the page alone to ``path``; see :func:`weather_hpc.report.sections.report_of`."""
-    write_text(path, html_page(report_of(rows, tables, findings, plots, extras, sentences)))
 
 
 def html_page(report: Report) -> str:

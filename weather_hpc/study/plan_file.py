@@ -38,6 +38,8 @@ def save_plan(paths: StudyPaths, plan: Plan) -> None:
 
 def load_plan(paths: StudyPaths) -> Plan:
     """The plan of a results folder. Raises :class:`UserError` where there is none."""
+    if paths.plan.exists() and not paths.plan.is_file():
+        raise UserError(f"{paths.plan}: is not a file")
     try:
         value = json.loads(paths.plan.read_bytes())
         prepare = RunSpec.from_dict(value["prepare"]) if value["prepare"] else None
@@ -47,5 +49,5 @@ def load_plan(paths: StudyPaths) -> Plan:
         raise UserError(
             f"{paths.root}: no study has been run here; give its folder with --results"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{paths.plan}: not a plan of this version: {error}") from None

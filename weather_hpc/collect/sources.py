@@ -1,0 +1,117 @@
+"""Everything under the paths that a user names, read: run folders, text logs, accounting."""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weather_hpc.collect.duplicates import without_duplicates
+from weather_hpc.collect.find import find_runs, holds_runs
+from weather_hpc.collect.finding import Finding, Severity
+from weather_hpc.collect.job import Job, with_job
+from weather_hpc.collect.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
+from weather_hpc.collect.logs.log_format import LogFormat
+from weather_hpc.collect.logs.pattern import Pattern
+from weather_hpc.collect.read import read_runs
+from weather_hpc.collect.reading import Reading
+from weather_hpc.collect.sacct_file import is_sacct, read_sacct
+from weather_hpc.errors import UserError
+from weather_hpc.launch.accounting import refresh_accounting
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is to be read, sorted by how."""
+
+    folders: list[Path]
+    """With run folders."""
+    logs: list[Path]
+    accounts: list[Path]
+    """Exported by sacct."""
+    pattern: Pattern | None
+    known: list[LogFormat]
+
+
+def find_sources(
+    paths: Sequence[Path], pattern: str | None = None, names: Sequence[str] = ()
+) -> Sources:
+    """What ``paths`` hold. A file is an export of sacct's or else a log.
+
+    A folder with runs is read for its runs, and for logs too where ``pattern`` (of their names)
+    or ``names`` (of their formats) ask for logs; any other folder is one of logs. Raises UserError
+    where a path does not exist or holds nothing, or pattern or formats are wrong.
+    """
+    parsed = parse_pattern(pattern) if pattern else None
+    known = formats(tuple(names))
+    folders: list[Path] = []
+    logs: dict[Path, None] = {}
+    accounts: list[Path] = []
+    for path in paths:
+        if is_sacct(path):
+            accounts.append(path)
+            continue
+        own = path.is_dir() and holds_runs(path)
+        if own:
+            folders.append(path)
+        if not own or parsed is not None or names:
+            found = find_logs([path], parsed)
+            logs |= dict.fromkeys(found)
+            if not own and not found:
+                raise UserError(
+                    f"{path}: holds neither runs nor logs; wanted is a results folder with "
+                    "runs/*/record.json, or text logs (named otherwise: give --pattern)"
+                )
+    if accounts and not (folders or logs):
+        raise UserError(f"{accounts[0]}: is accounting alone; name the runs or logs beside it")
+    return Sources(folders, list(logs), accounts, parsed, known)
+
+
+def read_sources(sources: Sources) -> list[Reading]:
+    """Every run and log once, with its accounting; those that are there twice are rejected."""
+    readings: list[Reading] = []
+    if sources.folders:
+        found = find_runs(sources.folders)
+        for study in found.plans:
+            try:
+                refresh_accounting(study)
+            except UserError as error:  # what is on disk stands
+                print(f"accounting: {error}", file=sys.stderr)
+        readings += read_runs(found)
+    logs = list(read_logs(sources.logs, sources.pattern, sources.known))
+    readings += _with_sibling_findings(logs)
+    readings = list(_with_accounts(readings, sources.accounts))
+    return [_with_doubts(reading) for reading in without_duplicates(readings)]
+
+
+def _with_sibling_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
+    found: dict[str, list[Finding]] = {}
+    for finding in audit_siblings(reading.row for reading in logs):
+        found.setdefault(finding.source, []).append(finding)
+    for reading in logs:
+        more = found.get(reading.row.run_id, ())
+        yield dataclasses.replace(reading, findings=(*reading.findings, *more))
+
+
+def _with_accounts(readings: Sequence[Reading], accounts: Iterable[Path]) -> Iterator[Reading]:
+    """``readings`` with what exports tell of jobs that the scheduler was not asked about."""
+    wanted = {r.row.slurm_job_id for r in readings if r.row.slurm_job_id}
+    jobs: dict[str, Job] = {}
+    for path in accounts:
+        jobs |= read_sacct(path, wanted)
+    for reading in readings:
+        row = reading.row
+        job = jobs.get(row.slurm_job_id or "")
+        if job is None or row.slurm_source == "sacct":
+            yield reading
+        else:
+            yield dataclasses.replace(reading, row=with_job(row, job))
+
+
+def _with_doubts(reading: Reading) -> Reading:
+    """``reading`` whose row names its errors, so that nothing is advised that is doubtful."""
+    codes = {str(f.code): None for f in reading.findings if f.severity is Severity.ERROR}
+    if not codes:
+        return reading
+    row = dataclasses.replace(reading.row, audit_errors="; ".join(codes))
+    return dataclasses.replace(reading, row=row)
