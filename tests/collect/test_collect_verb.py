@@ -138,12 +138,14 @@ def test_a_copy_under_another_name_is_found(paper: Path, tmp_path: Path) -> None
     assert ("ddp_4gpu_bs64", "duplicate_content") in cells(out / "audit.csv", "source", "code")
 
 
-def test_what_the_audit_doubts_is_not_advised(paper: Path, tmp_path: Path) -> None:
+def test_what_the_audit_doubts_is_not_advised(
+    paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs = tmp_path / "logs"
     shutil.copytree(paper / "logs", logs)
     (logs / "ddp_2gpu_bs128.log").rename(logs / "ddp_4gpu_bs128.log")
     out = tmp_path / "out"
-    assert run(logs, "--out", out, *PAPERS_NAMES) == cli.EXIT_OK
+    assert run(logs, "--out", out, *PAPERS_NAMES, "--json") == cli.EXIT_OK
     found = cells(out / "audit.csv", "source", "severity", "code")
     assert ("ddp_4gpu_bs128", "error", "rank_count_mismatch") in found
     (fastest,) = [
@@ -151,11 +153,13 @@ def test_what_the_audit_doubts_is_not_advised(paper: Path, tmp_path: Path) -> No
         if question == "fastest"
     ]  # fmt: skip
     assert fastest == "ddp on cuda, 2 ranks, batch 256"
-    (note,) = [
-        note for ranks, note in cells(out / "tables" / "training.csv", "world_size", "note")
+    (codes,) = [
+        codes for ranks, codes in cells(out / "tables" / "training.csv", "world_size", "audit_errors")
         if ranks == "4"
     ]  # fmt: skip
-    assert "audit: rank_count_mismatch" in note
+    assert codes == "rank_count_mismatch"
+    summary = json.loads(capsys.readouterr().out)
+    assert not any("4 ranks" in sentence for sentence in summary["key_findings"])
 
 
 def test_logs_accounting_and_records_together(study: Path, paper: Path, tmp_path: Path) -> None:

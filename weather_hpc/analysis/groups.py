@@ -55,8 +55,6 @@ class Group:
         asked, used = self.asked.device_asked, self.asked.device
         if self.measured and asked not in (None, "auto", used):
             notes.append(f"{asked} was asked for, {used} was had")
-        if self.errors:
-            notes.append(f"audit: {', '.join(self.errors)}")
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")

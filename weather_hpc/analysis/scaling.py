@@ -134,6 +134,7 @@ def _figures(group: Group, baselines: Baselines) -> dict[str, Any]:
         "serial_fraction_low": _serial_fraction(group, high),
         "serial_fraction_high": _serial_fraction(group, low),
         "baseline": None if baseline is None or value is None else describe(baseline),
+        "audit_errors": "; ".join(group.errors) or None,
         "note": _note(group, value, len(candidates)),
     }
 

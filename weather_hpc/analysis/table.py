@@ -9,7 +9,7 @@ PREPROCESS_COLUMNS = [
     "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
     "efficiency_low", "efficiency_high",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
-    "study", "scaling", "decoder", "image_size_px", "images", "note",
+    "study", "scaling", "decoder", "image_size_px", "images", "audit_errors", "note",
 ]  # fmt: skip
 
 TRAINING_COLUMNS = [
@@ -19,7 +19,7 @@ TRAINING_COLUMNS = [
     "efficiency_low", "efficiency_high",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
     "study", "scaling", "model", "recipe", "epochs", "threads_per_rank", "batch_mode", "images",
-    "note",
+    "audit_errors", "note",
 ]  # fmt: skip
 
 SETTINGS = [

@@ -42,7 +42,11 @@ def _of_table(table: ScalingTable) -> Iterator[str]:
     if table.rows and not comparable:
         yield f"{table.title}: no run was measured."
     for rows in comparable.values():
-        parallel = [r for r in rows if r["speedup"] is not None and table.workers(r) > 1]
+        parallel = [
+            row
+            for row in rows
+            if row["speedup"] is not None and table.workers(row) > 1 and not row["audit_errors"]
+        ]
         if parallel:
             yield _best(table, max(parallel, key=lambda row: row["speedup"]))
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import SETTINGS, Table
 from weather_hpc.report.text import rounded
 
 DOCUMENT_ROWS = 200
 """Rows of a table in a document that is read from top to bottom; the table's file has all."""
 
-_TRAILING = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px", "note"]
+_TRAILING = [*SETTINGS, "batch_mode", "audit_errors", "note"]
 
 
 def precise(table: Table) -> list[dict[str, Any]]:
