@@ -153,10 +153,8 @@ def test_what_the_audit_doubts_is_not_advised(
         if question == "fastest"
     ]  # fmt: skip
     assert fastest == "ddp on cuda, 2 ranks, batch 256"
-    (codes,) = [
-        codes for ranks, codes in cells(out / "tables" / "training.csv", "world_size", "audit_errors")
-        if ranks == "4"
-    ]  # fmt: skip
+    table = cells(out / "tables" / "training.csv", "world_size", "audit_errors")
+    (codes,) = [codes for ranks, codes in table if ranks == "4"]
     assert codes == "rank_count_mismatch"
     summary = json.loads(capsys.readouterr().out)
     assert not any("4 ranks" in sentence for sentence in summary["key_findings"])

@@ -35,8 +35,13 @@ def parser() -> cli.Parser:
     add("--format", action="append", default=[], metavar="NAME|FILE", help="how the logs are "
         "printed: a known format, or a YAML file of regular expressions; may be repeated "
         "(default: the known format that fits best)")  # fmt: skip
-    add("--reference", type=Path, metavar="DIR|FILE", help="figures to compare with: an "
-        "earlier collection, or a CSV of configurations and times; exit code 1 on a regression")
+    add(
+        "--reference",
+        type=Path,
+        metavar="DIR|FILE",
+        help="figures to compare with: an "
+        "earlier collection, or a CSV of configurations and times; exit code 1 on a regression",
+    )
     add("--tolerance", default="0.1", metavar="T", help="how much worse is no regression: "
         "a fraction, or time_s=0.1,test_accuracy=0.02")  # fmt: skip
     add("--deadline", type=_amount, metavar="SECONDS", help="advise what is done in time")
