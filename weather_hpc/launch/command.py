@@ -108,6 +108,8 @@ def _train_flags(task: TrainTask) -> dict[str, str]:
         "--batch-norm": task.batch_norm.value,
         "--seed": str(task.seed),
     }
+    if task.weights is not None:
+        flags["--weights"] = task.weights
     if task.learning_rate is not None:
         flags["--lr"] = repr(task.learning_rate)
     if task.images is not None:

@@ -8,11 +8,12 @@ from torch import nn
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.models.paper_cnn import paper_cnn
 from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.models.weather_net import weather_net
 
 Builder = Callable[[int, int], nn.Module]
 """(classes, image side in pixels) -> a network with fresh weights."""
 
-MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn}
+MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
 """Our own networks. Whatever is not here is looked up in torchvision."""
 
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from weather_hpc.errors import UserError
-from weather_hpc.models.registry import build_model
+from weather_hpc.models.pretrained import build_for_weights
 from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
 from weather_hpc.train.loader import network_input
 
@@ -70,7 +70,9 @@ def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
     if checkpoint.epoch == 0:
         raise UserError(f"--checkpoint {path}: no epoch has ended in it; train on with --resume")
     try:
-        module = build_model(asked["model"], len(checkpoint.classes), asked["image_size"])
+        module = build_for_weights(
+            asked["model"], len(checkpoint.classes), asked["image_size"], asked.get("weights")
+        )
         module.load_state_dict(checkpoint.best)
     except (KeyError, TypeError, RuntimeError) as error:
         text = str(error).partition("\n")[0]

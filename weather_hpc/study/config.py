@@ -46,6 +46,9 @@ class TrainGrid(Section):
     epochs: Count = Field(20, description="measured epochs")
     warmup_steps: int = Field(2, ge=0, description="unmeasured steps first")
     model: OneOrMany[str] = Field(default=["paper_cnn"], description="the network's name")
+    weights: str | None = Field(
+        None, min_length=1, description="file of ImageNet weights, or cached; null: drawn anew"
+    )
     recipe: OneOrMany[str] = Field(default=["paper"], description="how the network is taught")
     learning_rate: float | None = Field(
         None, gt=0, description="the optimizer's largest step size; null: the recipe's"

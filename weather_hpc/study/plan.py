@@ -144,6 +144,7 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
                 epochs=grid.epochs,
                 warmup_steps=grid.warmup_steps,
                 model=model,
+                weights=grid.weights,
                 image_size=study.image_size,
                 recipe=recipe,
                 learning_rate=grid.learning_rate,

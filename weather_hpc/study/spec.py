@@ -1,9 +1,11 @@
 """RunSpec: one planned run, all that a node needs to carry it out. Crosses from plan to launch."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -80,6 +82,14 @@ class Scaling(StrEnum):
     WEAK = "weak"
 
 
+CACHED = "cached"
+"""Instead of a file of weights: the user's cache of torch."""
+
+
+def _absolute(weights: str) -> str:
+    return weights if weights == CACHED else str(Path(weights).absolute())
+
+
 class Part(BaseModel):
     """Base of all parts of a spec: immutable, no unknown keys, no NaN."""
 
@@ -124,6 +134,9 @@ class TrainTask(Part):
     epochs: int = Field(ge=1, description="measured epochs")
     warmup_steps: int = Field(2, ge=0, description="unmeasured steps first, then undone")
     model: str = Field("paper_cnn", description="the network's name")
+    weights: Annotated[str, AfterValidator(_absolute)] | None = Field(
+        None, min_length=1, description="file of ImageNet weights, or cached; null: drawn anew"
+    )
     image_size: int = Field(256, ge=8, le=4096, description="the store's image side, pixels")
     recipe: str = Field("paper", description="how it is taught: a name in study/recipe.py")
     learning_rate: float | None = Field(
@@ -152,6 +165,11 @@ class TrainTask(Part):
                 f"by a world_size of {self.world_size}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``weights`` where there are none, so that such runs keep their ids."""
+        return {k: v for k, v in dump(self).items() if (k, v) != ("weights", None)}
 
     @property
     def peak_learning_rate(self) -> float:

@@ -67,7 +67,9 @@ def _parser() -> cli.Parser:
     add("--warmup-steps", type=int, default=2, metavar="W",
         help="steps that come first, unmeasured, and are undone")  # fmt: skip
     add("--model", default="paper_cnn", metavar="NAME",
-        help="paper_cnn, or a torchvision classifier such as resnet18")  # fmt: skip
+        help="paper_cnn, weather_net, or a torchvision classifier such as resnet18")  # fmt: skip
+    add("--weights", metavar="FILE",
+        help="begin with ImageNet weights (torchvision only): a file, or cached")  # fmt: skip
     add(
         "--recipe",
         default="paper",

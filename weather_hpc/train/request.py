@@ -114,6 +114,7 @@ def _task(args: argparse.Namespace, store: Store, world: World) -> TrainTask:
             epochs=args.epochs,
             warmup_steps=args.warmup_steps,
             model=args.model,
+            weights=args.weights,
             image_size=store.size,
             recipe=args.recipe,
             learning_rate=args.lr,
@@ -155,5 +156,5 @@ def _spec(args: argparse.Namespace, task: TrainTask, world: World) -> RunSpec:
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """``batch_size 32 there, 64 here; ...``; empty where both are equal."""
-    names = [name for name in here if there.get(name) != here[name]]
-    return "; ".join(f"{name} {there.get(name)} there, {here[name]} here" for name in names)
+    names = [name for name in here | there if there.get(name) != here.get(name)]
+    return "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)

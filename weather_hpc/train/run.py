@@ -11,7 +11,7 @@ import torch
 
 from weather_hpc import cli
 from weather_hpc.files import write_json
-from weather_hpc.models.registry import build_model
+from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
 from weather_hpc.records.nvml import open_devices
@@ -150,7 +150,9 @@ class _Run:
         rows = training_rows(store, task.images, task.seed)
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
         torch.manual_seed(task.seed)
-        network = build_model(task.model, len(store.classes), store.size)
+        network = build_for_weights(task.model, len(store.classes), store.size, task.weights)
+        if task.weights is not None and self.resumed is None:
+            load_pretrained(network, task.model, task.weights, store.size)
         check_share(network, self.strategy.smallest_normalised(sampler), task)
         self.writer.record.quality.parameters = sum(
             p.numel() for p in network.parameters() if p.requires_grad

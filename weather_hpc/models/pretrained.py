@@ -1,0 +1,138 @@
+"""torchvision's networks with weights learnt on ImageNet, from a file: nothing is downloaded."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import nn
+
+from weather_hpc.errors import UserError
+from weather_hpc.models.registry import MODELS, WITH_AUXILIARY_HEADS, build_model
+from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.study.spec import CACHED
+
+State = dict[str, torch.Tensor]
+
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Layers of the heads that our networks leave out."""
+
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.")
+"""torchvision's files of densenets name layers as its releases before 0.3 did."""
+
+
+def build_for_weights(name: str, classes: int, image_size: int, weights: str | None) -> nn.Module:
+    """The network ``name`` with fresh weights; where ``weights`` are to follow, fed as they want.
+
+    It takes images in -1..1 and has the same ``state_dict`` in either case. Raises UserError as
+    :func:`build_model` does, and for weights where ``name`` is none of torchvision's.
+    """
+    if weights is None:
+        return build_model(name, classes, image_size)
+    if name in MODELS:
+        raise UserError(f"--weights is for torchvision's networks; {name} has no published weights")
+    network = build_model(name, classes, image_size)
+    if name not in WITH_AUXILIARY_HEADS:  # those two were taught on -1..1 themselves
+        preset = _published(name)[0].transforms()
+        _normalise_input(network, preset.mean, preset.std)
+    return network
+
+
+def load_pretrained(network: nn.Module, name: str, weights: str, image_size: int) -> None:
+    """Fill ``network``, the one called ``name``, from the file ``weights`` or torch's cache.
+
+    All but the layers whose shape follows the number of classes: those stay as they are. Only
+    tensors are read: a file cannot run code. Raises UserError where the file is missing, damaged
+    or of another network.
+    """
+    path = _cached(name) if weights == CACHED else Path(weights)
+    found = _read(path)
+    wanted = network.state_dict()
+    head = _head(name, wanted, image_size)
+    body = {key: value for key, value in wanted.items() if key not in head}
+    _check(body, found, head, f"--weights {path}: does not fit {name}")
+    network.load_state_dict({key: found.get(key, wanted[key]) for key in body}, strict=False)
+
+
+def _published(name: str) -> list[Any]:
+    """torchvision's sets of weights for ``name``, the one that it prefers first."""
+    known = import_torchvision().models.get_model_weights(name)
+    return [known.DEFAULT, *(one for one in known if one is not known.DEFAULT)]
+
+
+def _normalise_input(network: nn.Module, mean: list[float], std: list[float]) -> None:
+    """Have ``network`` turn images in -1..1 into ones of 0 mean and unit deviation by channel."""
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values)[:, None, None]
+
+    # buffers follow the network to its device; not persistent, so the state stays torchvision's
+    network.register_buffer("input_scale", 0.5 / column(std), persistent=False)
+    network.register_buffer("input_shift", (0.5 - column(mean)) / column(std), persistent=False)
+
+    def normalise(module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+        return inputs[0] * module.input_scale + module.input_shift  # type: ignore[operator]
+
+    network.register_forward_pre_hook(normalise)
+
+
+def _cached(name: str) -> Path:
+    """The file in the user's cache where torchvision keeps weights of ``name``."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    files = [folder / Path(urlsplit(one.url).path).name for one in _published(name)]
+    for path in files:
+        if path.is_file():
+            return path
+    raise UserError(
+        f"--weights cached: {name} has none in torch's cache, and nothing is downloaded here; "
+        f"put {files[0].name} into {folder} ({_published(name)[0].url})"
+    )
+
+
+def _read(path: Path) -> State:
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"--weights {path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"--weights {path}: is a folder, not a file of weights") from None
+    except Exception as error:
+        # torch raises anything from EOFError to UnpicklingError for a damaged file
+        raise UserError(
+            f"--weights {path}: cannot be read as weights ({type(error).__name__}); "
+            "a state_dict saved by torch.save is wanted"
+        ) from None
+    for key in ("state_dict", "model"):  # as training scripts wrap it
+        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            value = value[key]
+    if (
+        not isinstance(value, Mapping)
+        or not value
+        or not all(isinstance(part, torch.Tensor) for part in value.values())
+    ):
+        raise UserError(f"--weights {path}: holds no state_dict, tensors by the names of layers")
+    return {OLD_DENSENET.sub(r"\1\2.", str(key)): part for key, part in value.items()}
+
+
+def _head(name: str, wanted: State, image_size: int) -> set[str]:
+    """The names of the parameters whose shape follows the number of classes."""
+    with torch.device("meta"):
+        heads = [build_model(name, classes, image_size).state_dict() for classes in (2, 3)]
+    return {key for key in wanted if heads[0][key].shape != heads[1][key].shape}
+
+
+def _check(body: State, found: State, head: set[str], complaint: str) -> None:
+    """Raise UserError, beginning with ``complaint``, unless ``found`` fills ``body``."""
+    for key, value in body.items():
+        if key not in found:
+            if key.endswith(".num_batches_tracked"):  # files older than torch 0.4.1 have none
+                continue
+            raise UserError(f"{complaint}: it has no {key}")
+        if found[key].shape != value.shape:
+            there, here = tuple(found[key].shape), tuple(value.shape)
+            raise UserError(f"{complaint}: {key} has shape {there} in it, {here} here")
+    for key in found.keys() - body.keys() - head:
+        if not key.startswith(AUXILIARY):
+            raise UserError(f"{complaint}: {key} is unknown to that network")
