@@ -14,7 +14,7 @@ from PIL import Image
 from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.predict.__main__ import main
-from weather_hpc.preprocess.decode import decode
+from weather_hpc.preprocess.fast import FastDecoder
 from weather_hpc.train.checkpoint import load_checkpoint
 from weather_hpc.train.loader import network_input
 
@@ -61,6 +61,7 @@ def test_probabilities_are_the_networks_own(
     trained = load_checkpoint(checkpoint)
     network = build_model("paper_cnn", len(trained.classes), 256).eval()
     network.load_state_dict(trained.network)
+    decode = FastDecoder()
     batch = torch.from_numpy(np.stack([decode(file, 256) for file in files]))
     with torch.no_grad():
         wanted = network(network_input(batch)).softmax(dim=1)

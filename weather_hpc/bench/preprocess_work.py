@@ -82,6 +82,24 @@ def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
     return _count(clock, (len(batch) for batch, _ in DataLoader(images, BATCH)))
 
 
+def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+    """NVIDIA DALI's pipeline on the CPU: full decode, antialiased bicubic resize."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    files = [str(path) for path in files_of(folder)]
+
+    def stages() -> Any:
+        encoded, _ = fn.readers.file(files=files, name="files", pad_last_batch=False)
+        pixels = fn.decoders.image(encoded, device="cpu", output_type=types.RGB)
+        return fn.resize(
+            pixels, resize_x=size, resize_y=size, interp_type=types.INTERP_CUBIC, antialias=True
+        )
+
+    pipeline = pipeline_def(stages)(batch_size=1, num_threads=1, device_id=None)
+    pipeline.build()
+    return _count(clock, (len(pipeline.run()[0]) for _ in files))
+
+
 def pool_map(clock: Clock, folder: str, size: int, workers: int) -> dict[str, Any]:
     """Pillow in a pool of processes, the pixels sent back, as Pool.map is used."""
     import multiprocessing

@@ -12,7 +12,8 @@ from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.predict.network import Images, Network
 from weather_hpc.predict.sheet import Picture, SheetWriter
-from weather_hpc.preprocess.decode import decode
+from weather_hpc.preprocess.decoders import available, make_decoder
+from weather_hpc.study.spec import Decoder
 
 DECIMALS = 6
 
@@ -48,6 +49,7 @@ def predict(
     A file that cannot be decoded in full is skipped and told with its reason. Sheets of an
     earlier call are replaced.
     """
+    decode = make_decoder(available(Decoder.FAST))
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
     writer = SheetWriter(out, wanted=sheets)
