@@ -14,7 +14,7 @@ from weather_hpc.dataset.probe import ImageError
 from weather_hpc.preprocess.decode import decode
 from weather_hpc.preprocess.decoders import METHODS, Decode, available, make_decoder
 from weather_hpc.preprocess.fast import FastDecoder, has_metadata, reduction
-from weather_hpc.study.spec import Decoder, PreprocessTask
+from weather_hpc.study.spec import Decoder
 
 SIZE = 32
 
@@ -174,13 +174,3 @@ def test_names(tmp_path: Path) -> None:
     path = plain_folder(tmp_path / "images")
     (first, *_) = sorted(path.rglob("*.jpg"))
     assert make_decoder(Decoder.FAST)(first, SIZE).shape == (SIZE, SIZE, 3)
-
-
-def test_a_task_keeps_its_form_unless_another_decoder_is_asked_for() -> None:
-    """So that runs asked for before there was a choice keep their ids."""
-    task = PreprocessTask(backend="sequential", workers=1)
-    assert task.decoder is Decoder.FAST
-    assert "decoder" not in task.model_dump(mode="json")
-    exact = task.model_copy(update={"decoder": Decoder.EXACT})
-    assert exact.model_dump(mode="json")["decoder"] == "exact"
-    assert PreprocessTask.model_validate(exact.model_dump(mode="json")) == exact

@@ -7,7 +7,6 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.slurm_site import WithoutCuda
 from weather_hpc.study.spec import (
     Backend,
-    Decoder,
     Device,
     PreprocessTask,
     RunSpec,
@@ -85,11 +84,10 @@ def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:
         "--backend": task.backend.value,
         "--workers": str(task.workers),
         "--size": str(task.image_size),
+        "--decoder": task.decoder.value,
     }
     if task.images is not None:
         flags["--images"] = str(task.images)
-    if task.decoder is not Decoder.FAST:
-        flags["--decoder"] = task.decoder.value
     return flags
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.shipped import shipped
-from weather_hpc.study.spec import Backend, BatchMode, BatchNorm, Device, Scaling, Strategy
+from weather_hpc.study.spec import Backend, BatchMode, BatchNorm, Decoder, Device, Scaling, Strategy
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load
 
 
@@ -23,6 +23,9 @@ class PreprocessGrid(Section):
 
     backend: OneOrMany[Backend] = Field(description="how the work is spread")
     workers: OneOrMany[Count] = Field(default=[1], description="worker processes")
+    decoder: OneOrMany[Decoder] = Field(
+        default=[Decoder.FAST], description="fast, or exact: Pillow's to the bit"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -112,10 +112,11 @@ def _images(study: StudyConfig, workers: int) -> int | None:
 
 
 def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[PreprocessTask]:
-    for backend, workers in itertools.product(grid.backend, grid.workers):
+    for backend, decoder, workers in itertools.product(grid.backend, grid.decoder, grid.workers):
         yield PreprocessTask(
             backend=backend,
             workers=workers,
+            decoder=decoder,
             image_size=study.image_size,
             images=_images(study, workers),
         )

@@ -9,8 +9,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
@@ -115,11 +113,6 @@ class PreprocessTask(Part):
     images: int | None = Field(None, ge=1, description="use this many images; null: all")
     decoder: Decoder = Field(Decoder.FAST, description="how images are decoded")
 
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without ``decoder`` where it is the default, so that such runs keep their ids."""
-        return {k: v for k, v in dump(self).items() if (k, v) != ("decoder", Decoder.FAST)}
-
 
 class TrainTask(Part):
     """Packed store -> trained network."""
@@ -165,11 +158,6 @@ class TrainTask(Part):
                 f"by a world_size of {self.world_size}"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without ``weights`` where there are none, so that such runs keep their ids."""
-        return {k: v for k, v in dump(self).items() if (k, v) != ("weights", None)}
 
     @property
     def peak_learning_rate(self) -> float:
