@@ -11,8 +11,8 @@ from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.row import Row
 
 ADVICE_COLUMNS = [
-    "question", "stage", "work", "answer", "workers", "time_s", "time_s_low", "time_s_high",
-    "images_per_s", "node_hours", "efficiency", "test_accuracy", "reason",
+    "question", "stage", "work", "answer", "reason", "workers", "time_s", "time_s_low",
+    "time_s_high", "images_per_s", "node_hours", "efficiency", "test_accuracy",
 ]  # fmt: skip
 
 _CAPTION = (

@@ -17,9 +17,13 @@ def precise(table: Table) -> list[dict[str, Any]]:
 
 
 def readable_columns(table: Table) -> list[str]:
-    """The columns a person needs: those that only repeat one setting in every row are left out."""
+    """The columns a person needs: those that are empty, or repeat one setting, are left out."""
     constant = set(_TRAILING) - set(table.varying(_trailing(table)))
-    return [column for column in table.columns if column not in constant]
+    return [
+        column
+        for column in table.columns
+        if column not in constant and any(row[column] is not None for row in table.rows)
+    ]
 
 
 def constants(table: Table) -> str:
