@@ -6,10 +6,11 @@ from enum import StrEnum
 
 
 class Optimizer(StrEnum):
-    """torch's optimizers that recipes use."""
+    """The optimizers that recipes use; ``muon`` is ours, for kernels, with AdamW for the rest."""
 
     ADAM = "adam"
     ADAMW = "adamw"
+    MUON = "muon"
 
 
 class Schedule(StrEnum):

@@ -4,10 +4,12 @@ import torch
 from torch import nn
 
 from weather_hpc.study.recipe import Optimizer, Recipe
+from weather_hpc.train.muon import Muon
 
 KINDS: dict[Optimizer, type[torch.optim.Adam]] = {
     Optimizer.ADAM: torch.optim.Adam,
     Optimizer.ADAMW: torch.optim.AdamW,
+    Optimizer.MUON: Muon,
 }
 
 
