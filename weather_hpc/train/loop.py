@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.dataset.store import Store
+from weather_hpc.models.fused import FusedNetwork
 from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.augment import Draw, augment
@@ -67,6 +68,8 @@ class Trainer:
         self.labels = torch.from_numpy(store.labels)
         self.optimizer = make_optimizer(strategy.network, recipe)
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
+        self.takes_pixels = isinstance(strategy.network, FusedNetwork)
+        """Whether the network is given images as they are stored, unless they are augmented."""
         self.data_wait_s = 0.0
         """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
 
@@ -167,7 +170,7 @@ class Trainer:
 
     def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
         """One optimizer step, the ``number``-th of the run from 0; this rank's :func:`tally`."""
-        images, labels = self._load(step.rows)
+        images, labels = self._load(step.rows, augmented=draw is not None)
         if draw is not None and self.strategy.reads_images:
             images = augment(images, step.rows, draw, self.recipe.augmentation)
         steps = len(self.sampler.sizes) * self.task.epochs
@@ -187,8 +190,8 @@ class Trainer:
             return None
         return Draw.of(len(self.store.labels), self.task.seed, epoch)
 
-    def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """The network's input and the labels of ``rows``, on the device."""
+    def _load(self, rows: Rows, augmented: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """The network's input, ``augmented`` or not, and the labels of ``rows``, on the device."""
         device = self.strategy.device
         start = time.perf_counter()
         labels = self.labels[torch.from_numpy(rows)].to(device)
@@ -197,4 +200,5 @@ class Trainer:
         else:
             images = pixels(self.store, rows).to(device)
         self.data_wait_s += time.perf_counter() - start
-        return (network_input(images) if self.strategy.reads_images else images), labels
+        as_it_is = not self.strategy.reads_images or (self.takes_pixels and not augmented)
+        return (images if as_it_is else network_input(images)), labels

@@ -11,6 +11,7 @@ import torch
 
 from weather_hpc import cli
 from weather_hpc.files import write_json
+from weather_hpc.models.fused import fuse
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
@@ -158,6 +159,8 @@ class _Run:
             p.numel() for p in network.parameters() if p.requires_grad
         )
         self.strategy.place(network, store.size)
+        if task.strategy is not Name.MODEL:
+            self._fuse()
         # equal weights so far; from here on every rank draws its own numbers: its own dropout
         torch.manual_seed(stream_seed(task.seed, rank))
         trainer = Trainer(self.strategy, store, sampler, task)
@@ -168,6 +171,12 @@ class _Run:
             weights = {"network": self.resumed.network, "average": self.resumed.average}
             trainer.restore(state | weights)
         return trainer
+
+    def _fuse(self) -> None:
+        """Compute the paper's first layers as one, where that can be; the record says whether."""
+        fused = fuse(self.strategy.network)
+        if fused is not None:
+            self.writer.record.provenance.environment["fused_layers"] = fused
 
     def _introduce(self) -> list[int]:
         """Wait until all ranks stand, and say so. The process ids of those on rank 0's host."""

@@ -1,0 +1,218 @@
+"""The first layers of the paper's network as one: convolution, batch norm, tanh and mean pool.
+
+They take most of a training step on a CPU, because what they pass on to each other is far larger
+than the caches. ``fused.cpp`` goes over each image once per pass instead. Batch norm needs the
+mean and variance of the convolution's output before that. Both follow from the pixels under the
+kernel (a patch x of 48 values with mean m and covariance C over the batch): an output w x + b has
+the mean w m + b and the variance w C w'. The gradient of the weights needs the same m and C, and of
+the images only the sum of slope times gradient times patch.
+
+All in float32, with sums in integers or float64; weights and state keep their names.
+"""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from weather_hpc.errors import FailedError
+from weather_hpc.models.fused_build import kernels
+
+SWITCH = "WEATHER_HPC_FUSED"
+
+CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
+FUSED = 4
+"""How many layers of the network are one here."""
+
+HALF_RANGE = 127.5
+"""Pixels are divided by it and 1 is taken off, as everywhere: -1..1."""
+
+
+class FusedNetwork(nn.Sequential):
+    """paper_cnn, taking pixels as they are stored: uint8 (images, side, side, 3), on the CPU.
+
+    Given float32 (images, 3, side, side) in -1..1 it computes layer by layer, as without.
+    """
+
+    conv1: nn.Conv2d
+    norm1: nn.BatchNorm2d
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (images, classes)."""
+        if images.dtype != torch.uint8:
+            values, rest = images, list(self)
+        else:
+            values, rest = self._first_layers(images.contiguous()), list(self)[FUSED:]
+        for layer in rest:
+            values = layer(values)
+        return values
+
+    def _first_layers(self, images: torch.Tensor) -> torch.Tensor:
+        conv, norm = self.conv1, self.norm1
+        if norm.training:
+            patches = _patches(images)
+            mean, variance = _output_statistics(patches, conv)
+            _track(norm, mean, variance, patches.count)
+        else:
+            patches = None
+            mean, variance = _running_statistics(norm)
+        statistics = _Statistics(mean, (variance + norm.eps).rsqrt(), patches)
+        pooled: torch.Tensor = _FirstLayers.apply(  # type: ignore[no-untyped-call]
+            conv.weight, conv.bias, norm.weight, norm.bias, images, statistics
+        )
+        return pooled
+
+
+def fuse(network: nn.Module) -> str | None:
+    """Let ``network``, where it is paper_cnn on the CPU, take stored pixels.
+
+    It is changed in place; its weights and the names of its state stay. Returns ``on``, or
+    ``off`` with the reason where the fused layers cannot be built or are not wanted (the variable
+    that SWITCH names says ``off``); None where the network is another.
+    """
+    if not _begins_as_the_paper(network):
+        return None
+    if os.environ.get(SWITCH) == "off":
+        return "off"
+    try:
+        kernels()
+    except FailedError as error:
+        return f"off: {error}"
+    network.__class__ = FusedNetwork
+    return "on"
+
+
+def _begins_as_the_paper(network: nn.Module) -> bool:
+    """Whether the fused layers compute the same. Batch norm over all ranks is of another type."""
+    if type(network) is not nn.Sequential or next(network.parameters()).device.type != "cpu":
+        return False
+    ours = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, CHANNELS, KERNEL),
+            norm1=nn.BatchNorm2d(CHANNELS),
+            tanh1=nn.Tanh(),
+            pool1=nn.AvgPool2d(POOL),
+        )
+    )
+    return repr(network[:FUSED]) == repr(ours)
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """``count`` patches, pixels in -1..1: mean (48,) and covariance (48, 48), float64."""
+
+    count: int
+    mean: torch.Tensor
+    covariance: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """What batch norm normalises by, float64 (6,); ``patches`` where these are the batch's own."""
+
+    mean: torch.Tensor
+    inverse_deviation: torch.Tensor
+    patches: _Patches | None
+
+
+def _patches(images: torch.Tensor) -> _Patches:
+    number, side = images.shape[:2]
+    sums = torch.empty(number, TAPS, dtype=torch.int64)
+    products = torch.empty(number, TAPS, TAPS, dtype=torch.int64)
+    kernels().call("moments", images, sums, products)
+    count = number * (side - KERNEL + 1) ** 2
+    mean = sums.sum(0).double() / count
+    covariance = products.sum(0).double() / count - mean.outer(mean)
+    return _Patches(count, mean / HALF_RANGE - 1, covariance / HALF_RANGE**2)
+
+
+@torch.no_grad()
+def _output_statistics(patches: _Patches, conv: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance, float64 (6,), of the convolution's output."""
+    weight = _rows(conv.weight)
+    mean = weight @ patches.mean + cast(torch.Tensor, conv.bias)
+    return mean, ((weight @ patches.covariance) * weight).sum(1)
+
+
+@torch.no_grad()
+def _track(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
+    """Update the running statistics as torch's batch norm does: with the unbiased variance."""
+    running_mean, running_var = _buffers(norm)
+    unbiased = variance * (count / (count - 1))
+    running_mean.lerp_(mean.float(), cast(float, norm.momentum))
+    running_var.lerp_(unbiased.float(), cast(float, norm.momentum))
+    cast(torch.Tensor, norm.num_batches_tracked).add_(1)
+
+
+def _running_statistics(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    running_mean, running_var = _buffers(norm)
+    return running_mean.double(), running_var.double()
+
+
+def _buffers(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    return cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
+
+
+def _rows(weight: torch.Tensor) -> torch.Tensor:
+    """A kernel's weights as float64 (6, 48)."""
+    return weight.detach().double().reshape(CHANNELS, TAPS)
+
+
+class _FirstLayers(torch.autograd.Function):
+    """uint8 (n, side, side, 3) -> float32 (n, 6, cells, cells), laid out channels last."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        gain: torch.Tensor,
+        offset: torch.Tensor,
+        images: torch.Tensor,
+        statistics: _Statistics,
+    ) -> torch.Tensor:
+        number, side = images.shape[:2]
+        cells = (side - KERNEL + 1) // POOL
+        scale = gain.double() * statistics.inverse_deviation
+        scaled = (_rows(weight) * scale[:, None]).T.float().contiguous()
+        shift = ((bias - statistics.mean) * scale + offset).float()
+        pooled = torch.empty(number, cells, cells, CHANNELS)
+        slopes = None
+        if any(ctx.needs_input_grad):
+            slopes = torch.empty(number, kernels().slopes_of_image(side))
+        kernels().call("forward", images, scaled, shift, pooled, slopes)
+        ctx.save_for_backward(weight, bias, scale, images, slopes)
+        ctx.statistics = statistics
+        return pooled.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        weight, bias, scale, images, slopes = ctx.saved_tensors
+        statistics: _Statistics = ctx.statistics
+        number = len(images)
+        products = torch.empty(number, CHANNELS, TAPS, dtype=torch.float64)
+        sums = torch.empty(number, CHANNELS, dtype=torch.float64)
+        pooled = gradient.permute(0, 2, 3, 1).contiguous()
+        kernels().call("backward", images, slopes, pooled, products, sums)
+        # of what batch norm puts out: its sum, and its products with the patches
+        total, by_tap = sums.sum(0), products.sum(0)
+        rows = _rows(weight)
+        about_mean = (rows * by_tap).sum(1) + (bias - statistics.mean) * total
+        of_gain = about_mean * statistics.inverse_deviation
+        if statistics.patches is None:
+            of_bias = scale * total
+        else:
+            # the batch's mean and deviation depend on the weights as well; on the bias, the mean
+            # does so much that nothing is left
+            of_bias = torch.zeros_like(total)
+            through_deviation = (of_gain * statistics.inverse_deviation)[:, None] * (
+                rows @ statistics.patches.covariance
+            )
+            by_tap = by_tap - total.outer(statistics.patches.mean) - through_deviation
+        of_weight = (scale[:, None] * by_tap).reshape(weight.shape)
+        return of_weight.float(), of_bias.float(), of_gain.float(), total.float(), None, None

@@ -1,0 +1,128 @@
+"""Builds ``fused.cpp`` on demand, once per processor and user, and calls it.
+
+It is plain C++ behind a C interface, without torch's headers: any C++ compiler builds it in about
+three seconds, and ninja, which ``torch.utils.cpp_extension.load`` asks for, is not needed.
+"""
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from weather_hpc.errors import FailedError
+from weather_hpc.files import atomic_path
+
+SOURCE = Path(__file__).with_name("fused.cpp")
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
+    *("-shared", "-fPIC", "-pthread"),
+)
+COMPILING_S = 300.0
+"""Far more than a compiler needs."""
+
+
+class Kernels:
+    """The functions of ``fused.cpp`` on tensors: contiguous, on the CPU, of the types told there.
+
+    Each computes on as many threads as torch does.
+    """
+
+    def __init__(self, library: Path) -> None:
+        """Raises OSError where ``library`` cannot be loaded."""
+        self._library = ctypes.CDLL(str(library))
+        self._library.slopes_of_image.restype = ctypes.c_int64
+
+    def slopes_of_image(self, side: int) -> int:
+        """How many floats the forward pass keeps of an image."""
+        return int(self._library.slopes_of_image(ctypes.c_int64(side)))
+
+    def call(self, name: str, images: torch.Tensor, *others: torch.Tensor | None) -> None:
+        """Run the pass ``name`` over ``images``, uint8 (count, side, side, 3)."""
+        count, side = images.shape[:2]
+        sizes = (count, side, min(torch.get_num_threads(), count))
+        getattr(self._library, name)(
+            _address(images), *map(ctypes.c_int64, sizes), *map(_address, others)
+        )
+
+
+def _address(tensor: torch.Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+@functools.cache
+def kernels() -> Kernels:
+    """The built functions. Raises FailedError, in one line, where they cannot be had."""
+    try:
+        return Kernels(build(_cache()))
+    except OSError as error:
+        raise FailedError(f"the first layer's C++ cannot be built or loaded: {error}") from None
+
+
+def build(folder: Path) -> Path:
+    """The library in ``folder``, built unless it is there.
+
+    Processes that want it at once wait for the one that builds it. Raises FailedError where there
+    is no compiler or it fails, and OSError where ``folder`` cannot be written.
+    """
+    compiler = os.environ.get("CXX", "c++")
+    library = folder / f"fused-{_fingerprint(compiler)}.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock"):
+        if not library.exists():
+            with atomic_path(library) as temporary:
+                _compile(compiler, temporary)
+    return library
+
+
+def _compile(compiler: str, library: Path) -> None:
+    command = [compiler, *FLAGS, "-o", str(library), str(SOURCE)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=COMPILING_S
+        )
+    except OSError as error:
+        raise FailedError(f"no C++ compiler ({compiler}): {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise FailedError(f"{compiler} takes longer than {COMPILING_S:g} s") from None
+    if done.returncode != 0:
+        told = [line for line in done.stderr.splitlines() if "error" in line] or ["no word why"]
+        raise FailedError(f"{compiler} cannot build {SOURCE.name}: {told[0]}")
+
+
+def _cache() -> Path:
+    """Where what was built is kept: the user's cache folder, by the XDG specification."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root, "weather_hpc")
+
+
+def _fingerprint(compiler: str) -> str:
+    """Of all that the library depends on. Nodes of a cluster may share the cache folder and
+    differ in what their processors can do."""
+    parts = [SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, *_features()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _features() -> list[str]:
+    """What the processor can do, as Linux tells it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = ("model name", "flags", "Features", "CPU part")
+    return sorted({line for line in lines if line.startswith(names)})
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold ``path`` locked; the kernel lets go of it when its holder dies."""
+    with path.open("a") as file:
+        # on a file system without locks two may build: the later one's rename wins
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
