@@ -31,7 +31,8 @@ class Muon(torch.optim.AdamW):
                 if parameter.ndim > 2:
                     self._turn(parameter, group["lr"], group["weight_decay"])
                     parameter.grad = None  # AdamW passes over what has none
-        return super().step(closure)
+        loss: float | None = super().step(closure)
+        return loss
 
     @torch.no_grad()
     def _turn(self, parameter: torch.Tensor, rate: float, decay: float) -> None:
@@ -55,7 +56,7 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     By Newton and Schulz's iteration: products of matrices alone.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: torch.Tensor = matrix.T if tall else matrix
     x = x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
