@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from pydantic import Field as Option
 
 from weather_hpc.collect.logs import trouble
+from weather_hpc.collect.logs.exact import GROUPS, Exact
 from weather_hpc.collect.logs.fields import Field, field, known
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
@@ -32,6 +33,7 @@ _PREFIX = rb"""(?x:(?:(?=[ \[\d|diwe-])(?>(?:[ ]*(?:
   | [-|](?=[ ])
 )){0,8}[ ]*))?)"""
 
+_OVER_LINES = re.compile(r"\\[sWDn]|\[\^")
 _GROUP = re.compile(r"\(\?P(<|=)(\w+)(>|\))|\(\?\(([A-Za-z_]\w*)\)")
 
 
@@ -59,6 +61,16 @@ def _readable(source: str) -> str:
     return source
 
 
+def _exact(source: str) -> str:
+    """Check the expression of a user for exact lines."""
+    groups = re.compile(_readable(source).encode()).groupindex.keys()
+    if not {"epoch"} <= groups <= GROUPS:
+        raise ValueError(f"wants group epoch, and beside it only {', '.join(GROUPS)}: {source}")
+    if wide := _OVER_LINES.search(source):
+        raise ValueError(f"{wide[0]} matches the end of a line too; name the characters: {source}")
+    return source
+
+
 class FormatFile(Section):
     """A format as it is written in YAML."""
 
@@ -69,6 +81,9 @@ class FormatFile(Section):
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
     marker: str | None = Option(
         None, min_length=3, description="text that only lines of figures hold, case kept"
+    )
+    exact: Annotated[str, AfterValidator(_exact)] | None = Option(
+        None, description="the commonest line of figures, whole and as printed; only for speed"
     )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
 
@@ -97,6 +112,7 @@ class LogFormat:
     never: int
     """A group that never matches."""
     file: FormatFile
+    exact: Exact | None
 
 
 def compiled(name: str, file: FormatFile) -> LogFormat:
@@ -118,7 +134,8 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         )
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
     ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
-    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file)
+    exact = None if file.exact is None else Exact.compiled(file.exact)
+    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact)
 
 
 def _numbered(number: int, match: re.Match[str]) -> str:

@@ -96,10 +96,12 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     tallies = [Tally(form) for form in known]
     unreadable: str | None = None
     try:
-        for lines, ended in text.blocks(file):
+        for block, ended in text.blocks(file):
             for tally in tallies:
                 with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
-                    tally.feed(lines, ended)
+                    tally.feed(block, ended)
+                if tally is tallies[0] and tally.exact_lines >= DECIDED:
+                    break  # no other could find more, and equals are decided by the order
             best = max(tallies, key=lambda tally: tally.score)
             if best.score >= DECIDED:
                 tallies = [best]
@@ -121,10 +123,10 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
     """How a run ended that left no figure, and why nothing is known of it."""
     if tally.trouble is not None:
         return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
-    head = next(text.blocks(file), ([], True))[0]
+    head = next(text.blocks(file), (b"", True))[0]
     if not head:
         return Status.INCOMPLETE, "empty file"
-    looks = "looks like binary data; " if any(map(text.is_binary, head)) else ""
+    looks = "looks like binary data; " if text.is_binary(head) else ""
     words = " or ".join(form.name for form in known)
     return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}"
 

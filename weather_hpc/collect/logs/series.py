@@ -11,6 +11,15 @@ Figures = tuple[float | None, float | None, float | None]
 KEPT = 100
 """Epochs whose figures stay when older ones must go."""
 
+_MOST_DIGITS = 9
+
+
+def epoch_number(text: bytes) -> int:
+    """An epoch's number. Raises ValueError for what is none."""
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("more epochs than any run has")
+    return int(text)
+
 
 @dataclass
 class Series:

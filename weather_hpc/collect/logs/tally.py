@@ -1,22 +1,23 @@
 """Tally: all that the lines of one log tell, gathered in one pass."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from weather_hpc.collect.logs.exact import Exact, Run
 from weather_hpc.collect.logs.fields import Field, Value
 from weather_hpc.collect.logs.log_format import Kind, LogFormat
-from weather_hpc.collect.logs.series import KEPT, Series
+from weather_hpc.collect.logs.series import KEPT, Figures, Series, epoch_number
 from weather_hpc.collect.logs.text import LONGEST_LINE
 from weather_hpc.collect.logs.trouble import Trouble, judge
 from weather_hpc.collect.row import clean
+from weather_hpc.errors import UserError
 
 MOST_EPOCHS = 100_000
 """Lines of figures held in memory; beyond, older epochs are kept as sums."""
 
 MOST_RANKS = 10_000
-MOST_DIGITS = 9
 MOST_VALUES = 1000
 _FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
 
@@ -51,6 +52,8 @@ class Tally:
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     held: int = 0
+    exact_lines: int = 0
+    """Lines that the format's exact expression has read."""
 
     def __post_init__(self) -> None:
         self._by_text: dict[bytes | None, Series] = {}
@@ -60,12 +63,58 @@ class Tally:
             if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
         }
 
-    def feed(self, lines: list[bytes], ended: bool) -> None:
-        """Take in ``lines``; ``ended``: the last has its line end."""
+    def feed(self, block: bytes, ended: bool) -> None:
+        """Take in the lines of ``block``; ``ended``: the last has its line end.
+
+        Raises UserError where the format's exact line is read otherwise than by its ``lines``.
+        """
+        before = self.total_lines
+        for lines, exact in self._exact(block):
+            self._feed(lines)
+            for rank, epoch, figures in exact:
+                self._add(self._by_text[rank], epoch, figures)
+            self.exact_lines += len(exact)
+        if not ended and self.total_lines > before:
+            self.open_total = True
+
+    def _exact(self, block: bytes) -> list[Run]:
+        """``block`` apart into exact lines, whose ranks are known then, and others."""
+        exact = self.form.exact
+        first = exact and exact.first(block)
+        if exact is not None and first is not None:
+            try:
+                if not self.exact_lines:
+                    self._check_exact(exact, first)
+                runs = list(exact.runs(block))
+                self._know({rank for _, lines in runs for rank, _, _ in lines})
+                return runs
+            except ValueError:
+                pass  # the general way tells which line is at fault
+        return [(block.split(b"\n"), ())]
+
+    def _check_exact(self, exact: Exact, line: bytes) -> None:
+        general = Tally(replace(self.form, exact=None))
+        general.feed(line, ended=True)
+        ((_, [(rank, epoch, figures)]),) = exact.runs(line)
+        own = {None if rank is None else int(rank): Series({epoch: figures})}
+        if repr(general.ranks) != repr(own):  # as text, for NaN is not equal to itself
+            raise UserError(
+                f"format {self.form.name}: exact reads {clean(line.decode('utf-8', 'replace'))!r} "
+                "otherwise than lines do; both must tell the same"
+            )
+
+    def _know(self, ranks: set[bytes | None]) -> None:
+        """Have a Series for each of ``ranks``; for none where one cannot be."""
+        new = {text: text and int(text) for text in ranks - self._by_text.keys()}
+        if len(self.ranks.keys() | set(new.values())) > MOST_RANKS:
+            raise ValueError("more ranks than any run has")
+        for text, rank in new.items():
+            self._by_text[text] = self.ranks.setdefault(rank, Series())
+
+    def _feed(self, lines: Sequence[bytes]) -> None:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
         epoch_lines = self._lines
-        before = self.total_lines
         for line in lines:
             if len(line) > LONGEST_LINE:
                 line = line[:LONGEST_LINE]
@@ -83,38 +132,28 @@ class Tally:
                     self._told(index, found)
             except ValueError:
                 self._tear(line)
-        if not ended and self.total_lines > before:
-            self.open_total = True
 
     def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
-        if len(epoch) > MOST_DIGITS:
-            raise ValueError("more epochs than any run has")
-        number = int(epoch)
+        number = epoch_number(epoch)
         figures = (
             None if loss is None else float(loss),
             None if accuracy is None else line.accuracy(accuracy),
             None if time is None else line.time(time),
         )
-        series = self._by_text.get(rank)
-        if series is None or rank is None:
-            series = self._series(rank, found)
+        if rank is None:
+            rank = next((r for r in found.group(*self.form.ranks) if r is not None), None)
+        if rank not in self._by_text:
+            self._know({rank})
         if line.others:
             self._facts(line.others, found)
-        if series.add(number, figures):
+        self._add(self._by_text[rank], number, figures)
+
+    def _add(self, series: Series, epoch: int, figures: Figures) -> None:
+        if series.add(epoch, figures):
             self.held += 1
             if self.held > MOST_EPOCHS:
                 self._fold()
-
-    def _series(self, text: bytes | None, found: re.Match[bytes]) -> Series:
-        """The epochs of the rank that ``text``, or else the launcher's prefix, names."""
-        if text is None:
-            text = next((r for r in found.group(*self.form.ranks) if r is not None), None)
-        rank = None if text is None else int(text)
-        if rank not in self.ranks and len(self.ranks) >= MOST_RANKS:
-            raise ValueError("more ranks than any run has")
-        self._by_text[text] = self.ranks.setdefault(rank, Series())
-        return self._by_text[text]
 
     def _fold(self) -> None:
         keep = min(KEPT, MOST_EPOCHS // (2 * len(self.ranks)))

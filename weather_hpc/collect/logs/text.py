@@ -24,13 +24,14 @@ class UnreadableError(Exception):
     """The file cannot be read to its end, in words."""
 
 
-def blocks(path: Path) -> Iterator[tuple[list[bytes], bool]]:
+def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The lines of ``path`` block by block, and whether the last of them has its line end.
 
-    A carriage return ends a line too, since progress bars rewrite theirs so. Terminal colours
-    are dropped, NUL bytes end a line, UTF-16 is known by its byte order mark, a name that ends in
-    .gz is decompressed. Of a line only the first LONGEST_LINE bytes are kept. Raises
-    UnreadableError, after the lines that could be read.
+    Lines of a block are separated by newlines, with none at its end. A carriage return ends a
+    line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
+    line, UTF-16 is known by its byte order mark, a name that ends in .gz is decompressed. A line
+    that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError, after
+    the lines that could be read.
     """
     rest = b""
     try:
@@ -40,11 +41,10 @@ def blocks(path: Path) -> Iterator[tuple[list[bytes], bool]]:
                     block = block.replace(b"\r", b"\n")
                 if b"\0" in block:
                     block = block.replace(b"\0", b"\n")
-                *lines, last = block.split(b"\n")
-                if lines:
-                    lines[0] = rest + lines[0]
+                lines, end, last = block.rpartition(b"\n")
+                if end:
+                    yield _plain(rest + lines), True
                     rest = b""
-                    yield [_plain(line) for line in lines] if b"\x1b" in block else lines, True
                 rest = (rest + last)[:LONGEST_LINE]
     except EOFError:
         raise UnreadableError("the compressed file is cut off") from None
@@ -53,7 +53,7 @@ def blocks(path: Path) -> Iterator[tuple[list[bytes], bool]]:
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from None
     if rest:
-        yield [_plain(rest)], False
+        yield _plain(rest), False
 
 
 def _open(path: Path) -> BinaryIO:
@@ -77,10 +77,10 @@ def _decoded(file: BinaryIO) -> Iterator[bytes]:
         block = file.read(BLOCK)
 
 
-def _plain(line: bytes) -> bytes:
-    return _COLOUR.sub(b"", line)
+def _plain(lines: bytes) -> bytes:
+    return _COLOUR.sub(b"", lines) if b"\x1b" in lines else lines
 
 
-def is_binary(line: bytes) -> bool:
-    """Whether ``line`` holds what no text does: control characters other than white space."""
-    return _CONTROL.search(line) is not None
+def is_binary(lines: bytes) -> bool:
+    """Whether ``lines`` hold what no text does: control characters other than white space."""
+    return _CONTROL.search(lines) is not None
