@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from weather_hpc import cli
@@ -27,9 +27,11 @@ from weather_hpc.dataset.probe import ImageError, probe
 from weather_hpc.errors import UserError
 
 HASHING_THREADS = 4
+BATCH = 1024
+"""Files handed to the threads at a time: a waiting one takes more memory than its item."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One usable image. ``path`` is relative to the root, ``size`` in bytes."""
 
@@ -43,7 +45,7 @@ class Item:
     duplicate_of: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """One file or folder that is left out; ``path`` is relative to the root."""
 
@@ -80,6 +82,13 @@ class Catalogue:
         counts = Counter(item.label for item in self.items)
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
+    def by_class(self) -> list[list[Item]]:
+        """The items of each class, in the classes' order."""
+        members: list[list[Item]] = [[] for _ in self.classes]
+        for item in self.items:
+            members[item.label].append(item)
+        return members
+
     def subset(self, images: int, seed: int = 0) -> "Catalogue":
         """``images`` of the items: seeded, and each class in its proportion.
 
@@ -90,10 +99,11 @@ class Catalogue:
             raise UserError(
                 f"{self.root}: {images} images asked for, {len(self.items)} usable ones found"
             )
-        counts = list(self.class_counts().values())
+        by_class = self.by_class()
         chosen: list[Item] = []
-        for label, share in enumerate(proportional(images, counts)):
-            members = [item for item in self.items if item.label == label]
+        for share, members in zip(
+            proportional(images, [*map(len, by_class)]), by_class, strict=True
+        ):
             chosen += heapq.nsmallest(share, members, key=lambda item: draw(seed, "subset", item))
         chosen.sort(key=lambda item: item.path)
         return replace(self, items=tuple(_mark_duplicates(chosen)))
@@ -127,7 +137,7 @@ def scan(root: Path) -> Catalogue:
         what = "is not a folder" if root.exists() else "no such folder"
         raise UserError(f"{root}: {what}; wanted: a folder of class folders with images")
     files, quarantine = _walk(root)
-    found: list[tuple[str, Item]] = []
+    found: list[Item] = []
     with (
         cli.progress("reading images", total=len(files)) as advance,
         warnings.catch_warnings(),
@@ -135,13 +145,13 @@ def scan(root: Path) -> Catalogue:
     ):
         # Pillow warns about odd metadata in usable images; what is not usable raises.
         warnings.simplefilter("ignore")
-        inspected = threads.map(lambda path: _inspect(root, path), files)
-        for path, result in zip(files, inspected, strict=True):
-            if isinstance(result, Item):
-                found.append((path.partition("/")[0], result))
-            else:
-                quarantine.append(result)
-            advance()
+        for first in range(0, len(files), BATCH):
+            for result in threads.map(partial(_inspect, root), files[first : first + BATCH]):
+                if isinstance(result, Item):
+                    found.append(result)
+                else:
+                    quarantine.append(result)
+                advance()
     return _assemble(root, found, quarantine)
 
 
@@ -208,29 +218,30 @@ def _inspect(root: Path, path: str) -> Item | Quarantined:
     return Item(path, -1, size, sha256, image.format, image.width, image.height)
 
 
-def _assemble(
-    root: Path, found: list[tuple[str, Item]], quarantine: list[Quarantined]
-) -> Catalogue:
+def _assemble(root: Path, found: list[Item], quarantine: list[Quarantined]) -> Catalogue:
     """Give each item its label, and settle duplicates."""
     if not found:
         raise UserError(_why_nothing(root, quarantine))
-    class_of: dict[str, str] = {}
-    first: dict[str, Item] = {}
-    kept: list[tuple[str, Item]] = []
-    for name, item in found:
-        original = first.setdefault(item.sha256, item)
-        class_of.setdefault(item.sha256, name)
-        if class_of[item.sha256] == name:
-            kept.append((name, item))
+    first: dict[str, str] = {}
+    kept: list[Item] = []
+    for item in found:
+        original = first.setdefault(item.sha256, item.path)
+        if _class(original) == _class(item.path):
+            kept.append(item)
         else:
-            text = f"same content as {printable(original.path)}, under another class"
+            text = f"same content as {printable(original)}, under another class"
             quarantine.append(Quarantined(item.path, text))
-    classes = sorted({name for name, _ in kept})
+    classes = sorted({_class(item.path) for item in kept})
     label = {name: index for index, name in enumerate(classes)}
-    items = _mark_duplicates(replace(item, label=label[name]) for name, item in kept)
+    items = _mark_duplicates(replace(item, label=label[_class(item.path)]) for item in kept)
     return Catalogue(
         root, tuple(classes), tuple(items), tuple(sorted(quarantine, key=lambda entry: entry.path))
     )
+
+
+def _class(path: str) -> str:
+    """The class folder that a file lies in."""
+    return path.partition("/")[0]
 
 
 def _why_nothing(root: Path, quarantine: list[Quarantined]) -> str:

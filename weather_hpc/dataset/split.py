@@ -29,8 +29,7 @@ def make_split(
     if abs(sum(fractions.values()) - 1.0) > 1e-6 or min(fractions.values()) < 0:
         raise UserError(f"split fractions must sum to 1, none below 0: {fractions}")
     sides: dict[str, Split] = {}
-    for label in range(len(catalogue.classes)):
-        members = [item for item in catalogue.items if item.label == label]
+    for members in catalogue.by_class():
         sides |= _split_class(members, seed, fractions)
     return [sides[item.sha256] for item in catalogue.items]
 
