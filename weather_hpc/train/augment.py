@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.functional import pad
 
 from weather_hpc.study.recipe import Augmentation
 from weather_hpc.train.loader import Rows
@@ -16,12 +15,16 @@ AUGMENT = 3
 # Weights of red, green and blue in brightness: ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
 
+WHITE = 255
+
+Numbers = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Draw:
     """Uniform numbers of every image of one epoch: float32 (rows of the store, 6), 0..1."""
 
-    numbers: npt.NDArray[np.float32]
+    numbers: Numbers
 
     @classmethod
     def of(cls, images: int, seed: int, epoch: int) -> "Draw":
@@ -31,38 +34,49 @@ class Draw:
 
 
 def augment(images: torch.Tensor, rows: Rows, draw: Draw, how: Augmentation) -> torch.Tensor:
-    """``images``, float32 (n, 3, side, side) in -1..1, of ``rows``, changed at random.
+    """``images``, uint8 (n, side, side, 3) as stored, of ``rows``, changed at random.
 
-    The shifted picture's rim is mirrored. Values may leave -1..1 a little.
+    The shifted picture's rim is mirrored; colours end at black and white.
     """
-    own = torch.from_numpy(draw.numbers[rows]).to(images.device)
-    if how.flip:
-        images = torch.where((own[:, 0] < 0.5)[:, None, None, None], images.flip(3), images)
-    if how.shift:
-        images = _shift(images, own[:, 1:3].cpu().numpy(), how.shift)
-    either = own * 2 - 1
-    if how.saturation:
-        grey = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        images = torch.lerp(grey, images, _column(1 + how.saturation * either[:, 3]))
-    if how.contrast or how.brightness:
-        # around each image's own mean, which a change of contrast alone then keeps
-        mean = images.mean((1, 2, 3), keepdim=True)
-        factor = _column(1 + how.contrast * either[:, 4])
-        images = (images - mean) * factor + (mean + 2 * how.brightness * _column(either[:, 5]))
+    own = draw.numbers[rows]
+    if how.flip or how.shift:
+        images = _moved(images, own, how)
+    if how.saturation or how.contrast or how.brightness:
+        images = _recoloured(images, torch.from_numpy(own).to(images.device), how)
     return images
 
 
-def _shift(images: torch.Tensor, shares: npt.NDArray[np.float32], largest: float) -> torch.Tensor:
-    side = images.shape[-1]
-    rim = round(largest * side)
-    if not rim:
-        return images
-    padded = pad(images, (rim,) * 4, mode="reflect")
-    corners = np.minimum((shares * (2 * rim + 1)).astype(int), 2 * rim)
-    return torch.stack(
-        [padded[i, :, y : y + side, x : x + side] for i, (y, x) in enumerate(corners)]
-    )
+def _moved(images: torch.Tensor, own: Numbers, how: Augmentation) -> torch.Tensor:
+    """Flipped and shifted: rows and columns of pixels are chosen, none is computed."""
+    side = images.shape[1]
+    largest = round(how.shift * side)
+    shifts = np.minimum((own[:, 1:3] * (2 * largest + 1)).astype(int), 2 * largest) - largest
+    high, wide = _mirrored(np.arange(side) + shifts[:, :, None], side).swapaxes(0, 1)
+    if how.flip:
+        wide = np.where(own[:, :1] < 0.5, wide[:, ::-1], wide)
+    chosen = torch.from_numpy(np.stack([high, wide])).to(images.device)
+    moved = torch.empty_like(images)
+    # image by image: on a CPU four times as fast as all of them by one index of three dimensions
+    for image, ys, xs, out in zip(images, *chosen, moved, strict=True):
+        torch.index_select(image.index_select(0, ys), 1, xs, out=out)
+    return moved
 
 
-def _column(values: torch.Tensor) -> torch.Tensor:
-    return values[:, None, None, None]
+def _mirrored(places: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]:
+    """``places`` up to a side beyond 0..side-1, as if the rim were a mirror."""
+    places = np.abs(places)
+    return np.where(places < side, places, 2 * (side - 1) - places)
+
+
+def _recoloured(images: torch.Tensor, own: torch.Tensor, how: Augmentation) -> torch.Tensor:
+    values = images.float()
+    either = (own * 2 - 1)[:, :, None, None, None]
+    if how.saturation:
+        grey = (values * values.new_tensor(LUMA)).sum(3, keepdim=True)
+        values = torch.lerp(grey, values, 1 + how.saturation * either[:, 3])
+    if how.contrast or how.brightness:
+        # around each image's own mean, which a change of contrast alone then keeps
+        mean = values.mean((1, 2, 3), keepdim=True)
+        factor = 1 + how.contrast * either[:, 4]
+        values = (values - mean) * factor + (mean + WHITE * how.brightness * either[:, 5])
+    return values.round_().clamp_(0, WHITE).to(torch.uint8)

@@ -69,7 +69,7 @@ class Trainer:
         self.optimizer = make_optimizer(strategy.network, recipe)
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
         self.takes_pixels = isinstance(strategy.network, FusedNetwork)
-        """Whether the network is given images as they are stored, unless they are augmented."""
+        """Whether the network is given images as they are stored."""
         self.data_wait_s = 0.0
         """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
 
@@ -138,7 +138,7 @@ class Trainer:
             if not len(batch):
                 continue
             images, labels = self._load(batch)
-            logits = self.strategy.predict(images)
+            logits = self.strategy.predict(self._input(images))
             if logits is not None:
                 total += tally(cross_entropy(logits, labels, reduction="sum"), logits, labels)
                 named.append(Named(batch, logits.float().softmax(dim=1).cpu().numpy()))
@@ -170,7 +170,7 @@ class Trainer:
 
     def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
         """One optimizer step, the ``number``-th of the run from 0; this rank's :func:`tally`."""
-        images, labels = self._load(step.rows, augmented=draw is not None)
+        images, labels = self._load(step.rows)
         if draw is not None and self.strategy.reads_images:
             images = augment(images, step.rows, draw, self.recipe.augmentation)
         steps = len(self.sampler.sizes) * self.task.epochs
@@ -178,7 +178,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        part = self.strategy.train_step(images, labels, step.images)
+        part = self.strategy.train_step(self._input(images), labels, step.images)
         self.optimizer.step()
         if self.average:
             self.average.update(number)
@@ -190,8 +190,8 @@ class Trainer:
             return None
         return Draw.of(len(self.store.labels), self.task.seed, epoch)
 
-    def _load(self, rows: Rows, augmented: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """The network's input, ``augmented`` or not, and the labels of ``rows``, on the device."""
+    def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """The stored images (where this rank reads them) and labels of ``rows``, on the device."""
         device = self.strategy.device
         start = time.perf_counter()
         labels = self.labels[torch.from_numpy(rows)].to(device)
@@ -200,5 +200,9 @@ class Trainer:
         else:
             images = pixels(self.store, rows).to(device)
         self.data_wait_s += time.perf_counter() - start
-        as_it_is = not self.strategy.reads_images or (self.takes_pixels and not augmented)
-        return (images if as_it_is else network_input(images)), labels
+        return images, labels
+
+    def _input(self, images: torch.Tensor) -> torch.Tensor:
+        """What this rank's part of the network takes, of stored images."""
+        as_they_are = self.takes_pixels or not self.strategy.reads_images
+        return images if as_they_are else network_input(images)
