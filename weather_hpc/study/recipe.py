@@ -69,13 +69,13 @@ class Recipe:
 RECIPES = {
     "paper": Recipe("the reproduced study's: plain Adam", Optimizer.ADAM, 1e-3),
     "strong": Recipe(
-        "AdamW on one cycle, augmented images, smoothed labels, averaged weights",
-        Optimizer.ADAMW,
-        learning_rate=4e-3,
+        "Muon on one cycle, augmented images, smoothed labels, averaged weights",
+        Optimizer.MUON,
+        learning_rate=8e-3,
         weight_decay=0.05,
         schedule=Schedule.ONE_CYCLE,
-        label_smoothing=0.1,
-        averaging=0.99,
+        label_smoothing=0.05,
+        averaging=0.98,
         augmentation=Augmentation(
             flip=True, shift=0.1, brightness=0.1, contrast=0.2, saturation=0.2
         ),
