@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 
-from weather_hpc.collect.logs.series import Figures, epoch_number
+from weather_hpc.collect.logs.series import MOST_DIGITS, Figures
 
 GROUPS = dict.fromkeys(("rank", "epoch", "loss", "accuracy", "time_s")).keys()
 """What an exact line may tell, as plain numbers."""
 
 Run = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, Figures]]]
-"""Lines that are no exact ones, then the exact ones that follow: rank as printed, epoch, figures."""
+"""Lines that are not exact; then the exact ones that follow: rank as printed, epoch, figures."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,17 @@ class Exact:
             return parts[regex.groupindex[group] :: width]
 
         def reals(group: str) -> Iterable[float | None]:
-            return list(map(float, column(group))) if group in regex.groupindex else repeat(None)
+            if group in regex.groupindex:
+                return map(float, column(group))
+            return repeat(None, len(epochs))
 
-        ranks = column("rank") if "rank" in regex.groupindex else repeat(None)
-        figures = zip(reals("loss"), reals("accuracy"), reals("time_s"))
-        lines = list(zip(ranks, map(epoch_number, column("epoch")), figures))
+        epochs = column("epoch")
+        if max(map(len, epochs), default=0) > MOST_DIGITS:
+            raise ValueError("more epochs than any run has")
+        named = "rank" in regex.groupindex
+        ranks = column("rank") if named else repeat(None, len(epochs))
+        figures = zip(reals("loss"), reals("accuracy"), reals("time_s"), strict=True)
+        lines = list(zip(ranks, map(int, epochs), figures, strict=True))
         marks = [number for number, gap in enumerate(gaps) if gap]
         if marks[:1] != [0]:
             yield (), lines[: marks[0] if marks else None]

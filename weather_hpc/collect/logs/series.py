@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from dataclasses import dataclass, field
+from typing import cast
 
 Figures = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
@@ -11,14 +12,8 @@ Figures = tuple[float | None, float | None, float | None]
 KEPT = 100
 """Epochs whose figures stay when older ones must go."""
 
-_MOST_DIGITS = 9
-
-
-def epoch_number(text: bytes) -> int:
-    """An epoch's number. Raises ValueError for what is none."""
-    if len(text) > _MOST_DIGITS:
-        raise ValueError("more epochs than any run has")
-    return int(text)
+MOST_DIGITS = 9
+"""Of an epoch's number."""
 
 
 @dataclass
@@ -58,27 +53,27 @@ class Series:
 
     def fold(self, keep: int) -> None:
         """Forget the figures of all but the newest ``keep`` epochs; what is summed stays exact."""
-        for epoch in sorted(self.epochs)[:-keep]:
-            loss, accuracy, time = self.epochs.pop(epoch)
-            self._judge(epoch, loss, accuracy)
-            self.folded += 1
-            self.folded_first = epoch if self.folded_first is None else self.folded_first
-            self.folded_last = epoch
-            self.folded_time += time or 0.0
+        old = {epoch: self.epochs.pop(epoch) for epoch in sorted(self.epochs)[:-keep]}
+        if not old:
+            return
+        self._judge(old)
+        self.folded += len(old)
+        self.folded_first = min(old) if self.folded_first is None else self.folded_first
+        self.folded_last = max(old)
+        self.folded_time += math.fsum(time or 0.0 for _, _, time in old.values())
 
     def judge(self) -> None:
         """Look at the figures that are still here; once, at the end."""
-        for epoch in sorted(self.epochs):
-            loss, accuracy, _ = self.epochs[epoch]
-            self._judge(epoch, loss, accuracy)
+        self._judge(self.epochs)
 
-    def _judge(self, epoch: int, loss: float | None, accuracy: float | None) -> None:
-        if loss is not None and not math.isfinite(loss) and self.lost is None:
-            self.lost = epoch, loss
-        if accuracy is not None:
-            self.accuracies += 1
-            self.above_one += accuracy > 1
-            self.below_zero += not accuracy >= 0  # NaN too
+    def _judge(self, epochs: dict[int, Figures]) -> None:
+        lost = [e for e, f in epochs.items() if f[0] is not None and not math.isfinite(f[0])]
+        if lost and self.lost is None:
+            self.lost = min(lost), cast(float, epochs[min(lost)][0])
+        accuracies = [f[1] for f in epochs.values() if f[1] is not None]
+        self.accuracies += len(accuracies)
+        self.above_one += sum([accuracy > 1 for accuracy in accuracies])
+        self.below_zero += sum([not accuracy >= 0 for accuracy in accuracies])  # NaN too
 
     @property
     def first(self) -> int:

@@ -8,7 +8,7 @@ from typing import cast
 from weather_hpc.collect.logs.exact import Exact, Run
 from weather_hpc.collect.logs.fields import Field, Value
 from weather_hpc.collect.logs.log_format import Kind, LogFormat
-from weather_hpc.collect.logs.series import KEPT, Figures, Series, epoch_number
+from weather_hpc.collect.logs.series import KEPT, MOST_DIGITS, Figures, Series
 from weather_hpc.collect.logs.text import LONGEST_LINE
 from weather_hpc.collect.logs.trouble import Trouble, judge
 from weather_hpc.collect.row import clean
@@ -80,8 +80,7 @@ class Tally:
     def _exact(self, block: bytes) -> list[Run]:
         """``block`` apart into exact lines, whose ranks are known then, and others."""
         exact = self.form.exact
-        first = exact and exact.first(block)
-        if exact is not None and first is not None:
+        if exact is not None and (first := exact.first(block)) is not None:
             try:
                 if not self.exact_lines:
                     self._check_exact(exact, first)
@@ -105,7 +104,7 @@ class Tally:
 
     def _know(self, ranks: set[bytes | None]) -> None:
         """Have a Series for each of ``ranks``; for none where one cannot be."""
-        new = {text: text and int(text) for text in ranks - self._by_text.keys()}
+        new = {text: None if text is None else int(text) for text in ranks - self._by_text.keys()}
         if len(self.ranks.keys() | set(new.values())) > MOST_RANKS:
             raise ValueError("more ranks than any run has")
         for text, rank in new.items():
@@ -135,7 +134,9 @@ class Tally:
 
     def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
-        number = epoch_number(epoch)
+        if len(epoch) > MOST_DIGITS:
+            raise ValueError("more epochs than any run has")
+        number = int(epoch)
         figures = (
             None if loss is None else float(loss),
             None if accuracy is None else line.accuracy(accuracy),
