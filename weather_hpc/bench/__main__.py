@@ -8,6 +8,7 @@ from weather_hpc import cli
 
 SUBJECTS = {
     "preprocess": "turning images into pixels, beside Pillow, OpenCV, torchvision and naive Dask",
+    "train": "training the paper's network on the CPU, beside naive code and Lightning Fabric",
     "collect": "reading run records and foreign logs, beside JUBE and others",
 }
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``."""

@@ -20,9 +20,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from weather_hpc.errors import FailedError
-from weather_hpc.models.fused_build import kernels
-
-SWITCH = "WEATHER_HPC_FUSED"
+from weather_hpc.models.fused_build import SWITCH, kernels
 
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4

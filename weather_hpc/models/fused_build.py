@@ -13,11 +13,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 from weather_hpc.errors import FailedError
 from weather_hpc.files import atomic_path
+
+SWITCH = "WEATHER_HPC_FUSED"
+"""The variable that says ``off`` where the fused layers are not wanted."""
 
 SOURCE = Path(__file__).with_name("fused.cpp")
 FLAGS = (
@@ -43,8 +48,10 @@ class Kernels:
         """How many floats the forward pass keeps of an image."""
         return int(self._library.slopes_of_image(ctypes.c_int64(side)))
 
-    def call(self, name: str, images: torch.Tensor, *others: torch.Tensor | None) -> None:
+    def call(self, name: str, images: "torch.Tensor", *others: "torch.Tensor | None") -> None:
         """Run the pass ``name`` over ``images``, uint8 (count, side, side, 3)."""
+        import torch
+
         count, side = images.shape[:2]
         sizes = (count, side, min(torch.get_num_threads(), count))
         getattr(self._library, name)(
@@ -52,7 +59,7 @@ class Kernels:
         )
 
 
-def _address(tensor: torch.Tensor | None) -> ctypes.c_void_p:
+def _address(tensor: "torch.Tensor | None") -> ctypes.c_void_p:
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 

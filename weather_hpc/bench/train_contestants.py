@@ -1,0 +1,87 @@
+"""Who takes part in ``bench train``, and which ratios this package has set itself."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.bench.contestant import Contestant, Outcome, python_function
+from weather_hpc.bench.preprocess_contestants import Goal
+from weather_hpc.errors import FailedError
+from weather_hpc.launch.environment import ALLOCATOR
+from weather_hpc.models.fused_build import SWITCH
+
+BATCH = 32
+"""Images per step and process."""
+
+NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
+PORTABLE, FUSED = "ours, portable", "ours, first layers fused"
+ONE_RANK, TWO_RANKS = "ours, 1 rank", "ours, 2 ranks"
+
+GOALS = [
+    Goal(PORTABLE, NAIVE, 2.3, cpu=True),
+    Goal(FUSED, NAIVE, 6.0, cpu=True),
+    Goal(TWO_RANKS, ONE_RANK, 1.9, cpu=False),
+]
+
+TOLERANCE = 2e-3
+"""By how much of it the mean loss of the measured steps may differ from the reference's. Float32
+sums in another order differ by 1e-7, and every step that follows enlarges that."""
+
+
+@dataclass
+class SameLoss:
+    """Checks that all come to the loss of the first, which is the reference."""
+
+    expected: float | None = None
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Raise FailedError where the loss is another."""
+        loss: float = outcome.facts["loss"]
+        if self.expected is None:
+            self.expected = loss
+        if abs(loss - self.expected) > TOLERANCE * self.expected:
+            raise FailedError(f"came to a loss of {loss:.6f}; the reference, {self.expected:.6f}")
+
+
+def contestants(store: Path, images: int) -> list[Contestant]:
+    """All, each with one thread per process."""
+    same_loss = SameLoss()
+    given: dict[str, Any] = {"store": str(store), "images": images, "batch": BATCH}
+
+    def make(name: str, what: str, function: str, missing: str | None = None, **more: Any
+             ) -> Contestant:  # fmt: skip
+        work = python_function(f"weather_hpc.bench.train_work:{function}", **given)
+        return Contestant(name, what, work, missing=missing, **more)
+
+    def ranks(name: str, count: int) -> Contestant:
+        work = python_function("weather_hpc.bench.train_work:ranks", **given, count=count)
+        what = f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {BATCH} images"
+        return Contestant(name, what, work, environment=ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"})
+
+    no_fabric = None
+    if importlib.util.find_spec("lightning_fabric") is None:
+        no_fabric = "lightning-fabric is not installed"
+    return [
+        make(NAIVE, "float tensors, DataLoader, .item() at every step", "naive", check=same_loss),
+        make(TUNED, "the same", "naive", environment=ALLOCATOR, check=same_loss),
+        make(FABRIC, "float tensors, DataLoader, Fabric's loop", "fabric", no_fabric,
+             environment=ALLOCATOR, check=same_loss),
+        make(PORTABLE, "this package's loop, torch alone", "ours",
+             environment=ALLOCATOR | {SWITCH: "off"}, check=same_loss),
+        make(FUSED, "this package's loop as it runs where there is a C++ compiler", "ours",
+             no_fused(), environment=ALLOCATOR, check=same_loss, warmup=True),
+        ranks(ONE_RANK, 1),
+        ranks(TWO_RANKS, 2),
+    ]  # fmt: skip
+
+
+def no_fused() -> str | None:
+    """Why the first layers cannot be fused here; None: they can."""
+    from weather_hpc.models.fused_build import kernels
+
+    try:
+        kernels()
+    except FailedError as error:
+        return str(error)
+    return None
