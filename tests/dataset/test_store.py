@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.partial import Contents, Finished, PartialStore, reusable
 from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import CHUNK_ROWS, Store
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 
 SIZE = 8
 
@@ -134,7 +135,7 @@ def test_what_a_killed_run_finished_is_kept(tmp_path: Path, contents: Contents) 
     with PartialStore(tmp_path / "store", contents) as partial:
         fill(partial, [1], failed={33: "bad"})
         with (partial.folder / "progress.jsonl").open("a") as file:
-            file.write('{"index": 2, "sha2')  # killed while it wrote this
+            file.write('\n{"index": 2, "sha2')  # killed while it wrote this
     with pytest.raises(UserError, match="no such store"):
         Store.open(tmp_path / "store")
 
@@ -216,12 +217,52 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, contents: Contents)
 def test_a_full_disk_is_told_before_work_begins(
     tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
-    with pytest.raises(UserError, match="GB are needed"):
+    with pytest.raises(UserError, match=r"needs 0.02 MB, 0.00 MB are free there; make room"):
         PartialStore(tmp_path / "store", contents)
+
+
+def test_only_what_is_missing_must_fit_on_the_disk(
+    tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = Contents(contents.catalogue, contents.split, 64, contents.resize)
+    with PartialStore(tmp_path / "store", large) as partial:
+        partial.images.write_bytes(partial.images.read_bytes())  # every block is on the disk now
+    free = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free)
+    for fresh in (False, True):
+        with PartialStore(tmp_path / "store", large, fresh=fresh) as partial:
+            assert partial.missing() == [0, 1, 2]
+    with pytest.raises(UserError, match=r"needs 1.10 MB, 0.00 MB are free"):
+        PartialStore(tmp_path / "store", large)  # its blocks were given back
+
+
+def test_images_that_fail_for_want_of_their_whole_folder_are_made_again(
+    tmp_path: Path, contents: Contents
+) -> None:
+    folder = contents.catalogue.root
+    with PartialStore(tmp_path / "store", contents) as partial:
+        fill(partial, [0], failed={3: "No such file"})
+        folder.rename(tmp_path / "unmounted")
+        with pytest.raises(FailedError, match=r"images: the folder of images went away"):
+            fill(partial, [1], failed={40: "No such file"})
+    with PartialStore(tmp_path / "store", contents) as partial:
+        assert partial.missing() == [1, 2]
+
+
+def test_a_table_that_is_damaged_is_one_clear_line(tmp_path: Path, contents: Contents) -> None:
+    store = make(tmp_path / "store", contents)
+    sound = (store.path / "items.csv").read_text()
+    for damaged in (
+        sound.replace(",train,", ",trian,", 1),
+        sound.replace(",a,", ",mist,", 1),
+        sound.replace("valid", "usable"),
+        sound[:-20],
+    ):
+        (store.path / "items.csv").write_text(damaged)
+        with pytest.raises(UserError, match=r"items.csv: (damaged|89 rows found)"):
+            Store.open(store.path)
 
 
 def test_the_header_says_how_the_store_was_made(tmp_path: Path, contents: Contents) -> None:

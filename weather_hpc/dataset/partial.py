@@ -8,13 +8,14 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from weather_hpc.dataset.catalogue import Catalogue
+from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.split import Split
 from weather_hpc.dataset.store import (
     CHUNK_ROWS,
@@ -29,10 +30,11 @@ from weather_hpc.dataset.store import (
     overall_checksum,
 )
 from weather_hpc.dataset.tables import items_csv, quarantine_csv
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
 
 PLAN, PROGRESS, LOCK = "plan.json", "progress.jsonl", "lock"
+KEPT = "finished chunks are kept: run the same command again to make only the missing ones"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class PartialStore:
         """Take up what an earlier run left of the same ``contents``, or begin anew.
 
         ``fresh`` always begins anew. Raises UserError where ``out`` is taken, another process
-        packs it, the file system is too full, or the partial folder is not one of ours.
+        packs it, the file system is too full, or the partial folder is not one of ours;
+        FailedError where it cannot be written.
         """
         if out.exists():
             raise UserError(f"{out}: already exists; remove it or choose another --out")
@@ -88,8 +91,11 @@ class PartialStore:
         self.folder = out.with_name(out.name + ".partial")
         self._lock = self._take_lock()
         try:
-            if fresh or not self._is_same():
-                self._begin()
+            with self._writing():
+                fresh = fresh or not self._is_same()
+                check_space(self.images, _bytes(contents.shape), replaced=fresh)
+                if fresh:
+                    self._begin()
             self.finished = {chunk.index: chunk for chunk in self._read_progress()}
         except BaseException:
             self._lock.close()
@@ -116,13 +122,24 @@ class PartialStore:
         return [index for index in range(self._chunks) if index not in self.finished]
 
     def finish(self, chunk: Finished) -> None:
-        """Take note of a chunk whose pixels are written."""
-        with (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(chunk)) + "\n")
+        """Take note of a chunk whose pixels are written.
+
+        Raises FailedError where images failed because their whole folder has gone: the file
+        system was unmounted, say. The chunk is then made again by the next run.
+        """
+        root = self.contents.catalogue.root
+        if chunk.failed and not root.is_dir():
+            raise FailedError(f"{root}: the folder of images went away; {KEPT}")
+        with self._writing(), (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
+            # the break comes first: the line before may be one that was never ended
+            file.write("\n" + json.dumps(asdict(chunk)))
         self.finished[chunk.index] = chunk
 
     def commit(self) -> Store:
-        """Write the tables and the header, flush all to disk, and rename to ``out``."""
+        """Write the tables and the header, flush all to disk, and rename to ``out``.
+
+        Raises FailedError where that cannot be written.
+        """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} chunks are still missing")
         chunks = [self.finished[index] for index in range(self._chunks)]
@@ -131,9 +148,16 @@ class PartialStore:
             ITEMS: items_csv(self.contents.catalogue, self.contents.split, failed),
             QUARANTINE: quarantine_csv(self.contents.catalogue, failed),
         }
+        with self._writing():
+            self._write_parts(tables, [chunk.sha256 for chunk in chunks])
+            self.folder.rename(self.out)
+            for name in (PLAN, PROGRESS, LOCK):
+                (self.out / name).unlink(missing_ok=True)
+        return Store.open(self.out)
+
+    def _write_parts(self, tables: dict[str, str], digests: list[str]) -> None:
         for name, text in tables.items():
             write_text(self.folder / name, text)
-        digests = [chunk.sha256 for chunk in chunks]
         write_json(
             self.folder / HEADER,
             {
@@ -148,10 +172,15 @@ class PartialStore:
         )
         with self.images.open("rb") as file:
             os.fsync(file.fileno())
-        self.folder.rename(self.out)
-        for name in (PLAN, PROGRESS, LOCK):
-            (self.out / name).unlink(missing_ok=True)
-        return Store.open(self.out)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What cannot be written in the block is one line."""
+        try:
+            yield
+        except OSError as error:
+            what = f"cannot be written: {error.strerror or error}"
+            raise FailedError(f"{self.folder}: {what}; {KEPT}") from None
 
     @property
     def _chunks(self) -> int:
@@ -191,11 +220,6 @@ class PartialStore:
         for path in self.folder.iterdir():
             if path.name != LOCK:
                 path.unlink()
-        needed, free = _bytes(self.contents.shape), shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise UserError(
-                f"{self.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
-            )
         array = np.lib.format.open_memmap(
             self.images, mode="w+", dtype=np.uint8, shape=self.contents.shape
         )
@@ -214,7 +238,7 @@ class PartialStore:
             try:
                 value = json.loads(line)
             except ValueError:
-                continue  # the line that was being written when the run was killed
+                continue  # nothing, or the line that was being written when the run was killed
             first = value["index"] * CHUNK_ROWS
             if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
                 failed = {int(row): why for row, why in value["failed"].items()}

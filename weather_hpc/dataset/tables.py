@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from weather_hpc.dataset.catalogue import Catalogue
@@ -37,14 +37,11 @@ def quarantine_csv(catalogue: Catalogue, failed: dict[int, str]) -> str:
     return _text(QUARANTINE_COLUMNS, [[printable(path), why] for path, why in sorted(left_out)])
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of either file, with names as the file system has them."""
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of either file one by one, with names as the file system has them."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {key: original(value) if key in NAME_COLUMNS else value for key, value in row.items()}
-        for row in rows
-    ]
+        for row in csv.DictReader(file):
+            yield {key: original(row[key]) if key in NAME_COLUMNS else row[key] for key in row}
 
 
 def _text(columns: list[str], rows: Iterable[Sequence[object]]) -> str:
