@@ -1,1 +1,1 @@
-"""Networks: the reproduced study's own, and torchvision's by their names."""
+"""Networks: the reproduced study's, our own, and torchvision's, with or without its weights."""

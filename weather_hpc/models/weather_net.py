@@ -43,11 +43,11 @@ class Residual(nn.Sequential):
 def weather_net(classes: int, image_size: int) -> nn.Sequential:
     """(images, 3, side, side) float -> (images, classes) logits, for any side from 8 px on.
 
-    A patch of 8x8 pixels becomes one position at once: the paper's network spends nine tenths
-    of its time on full-size maps, which weather, being the same all over a picture, needs least.
-    At 5 classes 682,101 trainable parameters, and 48.4 million multiply-adds for an image of
-    256 px. A plain sequence of layers, so that model parallelism can cut it. Raises UserError
-    for a smaller side.
+    A patch of 8x8 pixels becomes one position at once, since weather is the same all over a
+    picture: every layer after it works on small maps of many channels, which processors like
+    better than the paper's large maps of few. At 5 classes 682,101 trainable parameters, and 48.4
+    million multiply-adds for an image of 256 px. A plain sequence of layers, so that model
+    parallelism can cut it. Raises UserError for a smaller side.
     """
     if image_size < PATCH:
         raise UserError(
