@@ -40,7 +40,7 @@ class SameLoss:
         loss: float = outcome.facts["loss"]
         if self.expected is None:
             self.expected = loss
-        if abs(loss - self.expected) > TOLERANCE * self.expected:
+        if not abs(loss - self.expected) <= TOLERANCE * self.expected:  # not a number, too
             raise FailedError(f"came to a loss of {loss:.6f}; the reference, {self.expected:.6f}")
 
 

@@ -58,10 +58,12 @@ def fabric(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
     """Lightning Fabric's loop, in float32; the loss is read once, at the end."""
     import torch
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
     from torch.nn.functional import cross_entropy
 
     packed, task, sampler = _work(store, images, batch)
-    lightning = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    alone = LightningEnvironment()  # no job of Slurm's, even inside one
+    lightning = Fabric(accelerator="cpu", devices=1, precision="32-true", plugins=alone)
 
     def train(network: "nn.Module", batches: "Batches") -> float:
         plain = torch.optim.Adam(network.parameters(), lr=_rate(task))

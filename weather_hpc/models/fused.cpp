@@ -20,6 +20,7 @@ namespace {
 
 constexpr int COLOURS = 3, KERNEL = 4, TAPS = COLOURS * KERNEL * KERNEL;
 constexpr int CHANNELS = 6, POOL = 5;
+constexpr int PART = 256;  // columns at a time in the backward pass
 
 #ifdef __AVX512F__
 // 32 vector registers: 6 channels by 4 accumulators fit
@@ -43,6 +44,16 @@ double total(Floats value) {
   for (int lane = 0; lane < LANES; ++lane) sum += value[lane];
   return sum;
 }
+
+// Floats that begin where a vector may: loads that cross cache lines cost twice.
+class Scratch {
+ public:
+  explicit Scratch(int64_t count) : vectors_((count + LANES - 1) / LANES) {}
+  float* data() { return reinterpret_cast<float*>(vectors_.data()); }
+
+ private:
+  std::vector<Floats> vectors_;
+};
 
 struct Shape {
   explicit Shape(int64_t side)
@@ -250,8 +261,8 @@ void forward_image(const float* planes, const Shape& s, const float* weights, co
                    float* sums, float* pooled, float* slopes) {
   for (int64_t cell = 0; cell < s.cells; ++cell) {
     std::fill(sums, sums + CHANNELS * s.width, 0.0f);
-    for (int64_t y = cell * POOL; y < (cell + 1) * POOL; ++y)
-      for (int64_t x = 0; x < s.width; x += LANES * BLOCK) {
+    for (int64_t x = 0; x < s.width; x += LANES * BLOCK)
+      for (int64_t y = cell * POOL; y < (cell + 1) * POOL; ++y) {
         Floats z[CHANNELS][BLOCK];
         for (int c = 0; c < CHANNELS; ++c)
           for (int i = 0; i < BLOCK; ++i) z[c][i] = shift[c] - Floats{};
@@ -286,8 +297,8 @@ void forward_image(const float* planes, const Shape& s, const float* weights, co
 
 void backward_image(const float* planes, const Shape& s, const float* slopes,
                     const float* gradient, float* scratch, double* products, double* sums) {
-  float* spread_out = scratch;                    // (channel, width): of one row of cells
-  float* inner = scratch + CHANNELS * s.width;    // (row of the cells, channel, width)
+  float* spread_out = scratch;                  // (channel, width): of one row of cells
+  alignas(sizeof(Floats)) float inner[POOL * CHANNELS * PART];          // (row of the cells, channel, part of the width)
   Floats sum[CHANNELS] = {}, by_tap[TAPS][CHANNELS] = {};
   std::fill(spread_out, spread_out + CHANNELS * s.width, 0.0f);
   for (int64_t cell = 0; cell < s.cells; ++cell) {
@@ -296,32 +307,35 @@ void backward_image(const float* planes, const Shape& s, const float* slopes,
         float each = gradient[(cell * s.cells + i) * CHANNELS + c] * (1.0f / (POOL * POOL));
         for (int j = 0; j < POOL; ++j) spread_out[c * s.width + i * POOL + j] = each;
       }
-    for (int y = 0; y < POOL; ++y)
-      for (int c = 0; c < CHANNELS; ++c) {
-        const float* slope = slopes + ((cell * POOL + y) * CHANNELS + c) * s.width;
-        for (int64_t x = 0; x < s.width; x += LANES) {
-          Floats value = load(slope + x) * load(spread_out + c * s.width + x);
-          sum[c] += value;
-          store(inner + (y * CHANNELS + c) * s.width + x, value);
-        }
-      }
-    for (int tap = 0; tap < TAPS; tap += BLOCK) {
-      int colour = tap / (KERNEL * KERNEL), dy = tap / KERNEL % KERNEL, dx = tap % KERNEL;
-      Floats part[BLOCK][CHANNELS] = {};
-      for (int y = 0; y < POOL; ++y) {
-        const float* row = planes + (colour * s.side + cell * POOL + y + dy) * s.stride + dx;
-        const float* values = inner + y * CHANNELS * s.width;
-        for (int64_t x = 0; x < s.width; x += LANES) {
-          Floats pixels[BLOCK];
-          for (int i = 0; i < BLOCK; ++i) pixels[i] = load(row + x + i);
-          for (int c = 0; c < CHANNELS; ++c) {
-            Floats value = load(values + c * s.width + x);
-            for (int i = 0; i < BLOCK; ++i) part[i][c] += value * pixels[i];
+    for (int64_t x0 = 0; x0 < s.width; x0 += PART) {
+      const int64_t end = std::min(s.width, x0 + PART);
+      for (int y = 0; y < POOL; ++y)
+        for (int c = 0; c < CHANNELS; ++c) {
+          const float* slope = slopes + ((cell * POOL + y) * CHANNELS + c) * s.width;
+          for (int64_t x = x0; x < end; x += LANES) {
+            Floats value = load(slope + x) * load(spread_out + c * s.width + x);
+            sum[c] += value;
+            store(inner + (y * CHANNELS + c) * PART + x - x0, value);
           }
         }
+      for (int tap = 0; tap < TAPS; tap += BLOCK) {
+        int colour = tap / (KERNEL * KERNEL), dy = tap / KERNEL % KERNEL, dx = tap % KERNEL;
+        Floats part[BLOCK][CHANNELS] = {};
+        for (int y = 0; y < POOL; ++y) {
+          const float* row = planes + (colour * s.side + cell * POOL + y + dy) * s.stride + dx;
+          const float* values = inner + y * CHANNELS * PART - x0;
+          for (int64_t x = x0; x < end; x += LANES) {
+            Floats pixels[BLOCK];
+            for (int i = 0; i < BLOCK; ++i) pixels[i] = load(row + x + i);
+            for (int c = 0; c < CHANNELS; ++c) {
+              Floats value = load(values + c * PART + x);
+              for (int i = 0; i < BLOCK; ++i) part[i][c] += value * pixels[i];
+            }
+          }
+        }
+        for (int i = 0; i < BLOCK; ++i)
+          for (int c = 0; c < CHANNELS; ++c) by_tap[tap + i][c] += part[i][c];
       }
-      for (int i = 0; i < BLOCK; ++i)
-        for (int c = 0; c < CHANNELS; ++c) by_tap[tap + i][c] += part[i][c];
     }
   }
   for (int c = 0; c < CHANNELS; ++c) {
@@ -358,7 +372,7 @@ void forward(const uint8_t* images, int64_t count, int64_t side, int64_t threads
              const float* weights, const float* shift, float* pooled, float* slopes) {
   Shape shape(side);
   each_image(count, threads, [&](int64_t first, int64_t end) {
-    std::vector<float> planes(COLOURS * side * shape.stride), sums(CHANNELS * shape.width);
+    Scratch planes(COLOURS * side * shape.stride), sums(CHANNELS * shape.width);
     for (int64_t i = first; i < end; ++i) {
       spread(images + i * side * side * COLOURS, shape, planes.data());
       forward_image(planes.data(), shape, weights, shift, sums.data(),
@@ -373,8 +387,7 @@ void backward(const uint8_t* images, int64_t count, int64_t side, int64_t thread
               const float* slopes, const float* gradient, double* products, double* sums) {
   Shape shape(side);
   each_image(count, threads, [&](int64_t first, int64_t end) {
-    std::vector<float> planes(COLOURS * side * shape.stride);
-    std::vector<float> scratch((POOL + 1) * CHANNELS * shape.width);
+    Scratch planes(COLOURS * side * shape.stride), scratch(CHANNELS * shape.width);
     for (int64_t i = first; i < end; ++i) {
       spread(images + i * side * side * COLOURS, shape, planes.data());
       backward_image(planes.data(), shape, slopes + i * slopes_of_image(side),

@@ -1,0 +1,192 @@
+"""The paper's first layers as one: its numbers beside layers in float64, its building, its absence.
+
+It is built once per session, into a cache that all workers share.
+"""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from weather_hpc.errors import FailedError
+from weather_hpc.models import fused, fused_build
+from weather_hpc.models.fused import FusedNetwork, fuse
+from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
+from weather_hpc.train.batch_norm import _SyncBatchNorm2d
+from weather_hpc.train.loader import network_input
+
+CLASSES = 11
+
+
+def drawn(side: int = 256) -> nn.Sequential:
+    """The network with weights unlike fresh ones, so that no term of a gradient is nought."""
+    torch.manual_seed(0)
+    network = paper_cnn(CLASSES, side)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+        cast(torch.Tensor, first_norm(network).running_mean).normal_()
+    cast(nn.Dropout, network.dropout).p = 0.0
+    return network
+
+
+def first_norm(network: nn.Sequential) -> nn.BatchNorm2d:
+    return cast(nn.BatchNorm2d, network.norm1)
+
+
+def pictures(count: int, side: int = 256) -> torch.Tensor:
+    """Noise on a slope: neighbours are alike, and the rims are unlike each other."""
+    noise = torch.randint(0, 100, (count, side, side, 3))
+    slope = torch.linspace(0, 150, side).long()
+    return (noise + slope[None, :, None, None] // 2 + slope[None, None, :, None] // 2).to(
+        torch.uint8
+    )
+
+
+def fused_copy(network: nn.Sequential) -> FusedNetwork:
+    network = copy.deepcopy(network)
+    assert fuse(network) == "on"
+    assert isinstance(network, FusedNetwork)
+    return network
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("side", [256, fitting_sizes()[0]])
+def test_numbers_are_those_of_layers_in_float64(side: int, training: bool) -> None:
+    plain = drawn(side).train(training)
+    ours, exact = fused_copy(plain), copy.deepcopy(plain).double()
+    images, labels = pictures(3, side), torch.tensor([1, 2, 3])
+    planes = network_input(images)
+    logits = {}
+    for name, network, given in (
+        ("ours", ours, images), ("plain", plain, planes), ("exact", exact, planes.double()),
+    ):  # fmt: skip
+        logits[name] = network(given)
+        cross_entropy(logits[name], labels).backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(logits["ours"].double(), logits["exact"], rtol=0, atol=1e-5)
+    for key, value in exact.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key].to(value), value, rtol=1e-5, atol=1e-6)
+    theirs = dict(exact.named_parameters())
+    usual = dict(plain.named_parameters())
+    for name, parameter in ours.named_parameters():
+        wanted, found, eager = theirs[name].grad, parameter.grad, usual[name].grad
+        assert wanted is not None and found is not None and eager is not None  # noqa: PT018
+        # as near as float32 layers come, in a gradient of at least 1e-3
+        error, their_error = (float((g.double() - wanted).abs().max()) for g in (found, eager))
+        assert error <= max(2 * their_error, 1e-5 * float(wanted.abs().max())), name
+
+
+def test_batch_statistics_are_exact() -> None:
+    images = pictures(2)
+    patches = fused._patches(images)
+    unfolded = nn.functional.unfold(network_input(images).double(), 4).permute(1, 0, 2).flatten(1)
+    assert patches.count == unfolded.shape[1]
+    # the pixels' own float32 is what differs
+    torch.testing.assert_close(patches.mean, unfolded.mean(1), rtol=0, atol=1e-7)
+    torch.testing.assert_close(patches.covariance, unfolded.cov(correction=0), rtol=1e-6, atol=1e-7)
+
+
+def test_extreme_pixels_and_weights() -> None:
+    network = drawn()
+    with torch.no_grad():
+        first_norm(network).weight.fill_(1e4)  # tanh is -1 or 1 nearly everywhere
+    images = (pictures(2) > 75).to(torch.uint8) * 255
+    logits = fused_copy(network)(images)
+    torch.testing.assert_close(logits, network(network_input(images)), rtol=0, atol=2e-3)
+    first_norm(network).weight.data.fill_(float("nan"))
+    assert fused_copy(network)(images).isnan().all()
+
+
+def test_threads_change_nothing() -> None:
+    images, network = pictures(3), drawn()
+    gradients = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            ours = fused_copy(network)
+            pooled = ours._first_layers(images)
+            pooled.square().sum().backward()  # type: ignore[no-untyped-call]
+            gradients.append(ours.conv1.weight.grad)
+    finally:
+        torch.set_num_threads(before)
+    assert gradients[0] is not None
+    assert torch.equal(gradients[0], gradients[1])  # type: ignore[arg-type]
+
+
+def test_its_state_is_the_plain_network_s_and_floats_go_through() -> None:
+    plain, other = drawn().eval(), paper_cnn(CLASSES).eval()
+    ours = fused_copy(plain)
+    other.load_state_dict(ours.state_dict())
+    planes = network_input(pictures(2))
+    assert torch.equal(ours(planes), plain(planes))
+    assert torch.equal(other(planes), plain(planes))
+
+
+def test_other_networks_are_left_alone() -> None:
+    synchronised = paper_cnn(CLASSES)
+    synchronised.norm1.__class__ = _SyncBatchNorm2d
+    for network in (synchronised, paper_cnn(CLASSES)[4:], nn.Linear(2, 2)):
+        assert fuse(network) is None
+        assert not isinstance(network, FusedNetwork)
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fused_build.SWITCH, "off")
+    network = paper_cnn(CLASSES)
+    assert fuse(network) == "off"
+    assert type(network) is nn.Sequential
+
+
+def test_without_a_compiler_layers_stay_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    fused_build.kernels.cache_clear()
+    network = paper_cnn(CLASSES)
+    try:
+        told = fuse(network)
+    finally:
+        fused_build.kernels.cache_clear()
+    assert told is not None
+    assert told.startswith("off: no C++ compiler (c++)")
+    assert type(network) is nn.Sequential
+    assert network(network_input(pictures(2))).shape == (2, CLASSES)
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "cxx"
+    compiler.write_text("#!/bin/sh\necho 'x: error: no such option' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(FailedError, match=r"cannot build fused\.cpp: x: error: no such option"):
+        fused_build.build(tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.so"))
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    compiler, log = tmp_path / "cxx", tmp_path / "log"
+    compiler.write_text(f'#!/bin/sh\necho built >> {log}\nsleep 0.3\necho library > "$9"\n')
+    compiler.chmod(0o755)
+    assert fused_build.FLAGS[-1] == "-pthread"
+    assert len(fused_build.FLAGS) == 7  # so that the output file is the ninth word
+    code = (
+        "import sys; from pathlib import Path; from weather_hpc.models.fused_build import build;"
+        "print(build(Path(sys.argv[1])).read_text())"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    environment = os.environ | {"CXX": str(compiler)}
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [child.communicate()[0].strip() for child in both] == ["library", "library"]
+    assert log.read_text() == "built\n"
