@@ -112,9 +112,17 @@ def check_share(network: nn.Module, smallest: int, task: TrainTask) -> None:
         )
 
 
-def pixels(store: Store, rows: Rows) -> torch.Tensor:
-    """The images of ``rows``, copied from the map: uint8 (rows, side, side, 3)."""
-    return torch.from_numpy(np.asarray(store.images[rows]))
+def pixels(store: Store, rows: Rows, *, pinned: bool = False) -> torch.Tensor:
+    """The images of ``rows``, copied from the map: uint8 (rows, side, side, 3).
+
+    ``pinned``: into memory that a GPU copies from by itself.
+    """
+    if not pinned:
+        return torch.from_numpy(np.asarray(store.images[rows]))
+    batch = torch.empty((len(rows), *store.shape[1:]), dtype=torch.uint8, pin_memory=True)
+    # clip, because NumPy would check the rows in a second copy of the batch; they are in range
+    np.take(store.images, rows, axis=0, out=batch.numpy(), mode="clip")
+    return batch
 
 
 def network_input(images: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,9 @@ from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.augment import Draw, augment
 from weather_hpc.train.average import Average
 from weather_hpc.train.checkpoint import State, on_cpu
-from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input, pixels
+from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input
 from weather_hpc.train.optimizer import make_optimizer
+from weather_hpc.train.resident import Images, Source, moved
 from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
 
@@ -65,7 +66,8 @@ class Trainer:
         self.sampler = sampler
         self.task = task
         self.recipe = recipe = RECIPES[task.recipe]
-        self.labels = torch.from_numpy(store.labels)
+        self.labels = torch.from_numpy(store.labels).to(strategy.device)
+        self.images = Images(store, strategy.device)
         self.optimizer = make_optimizer(strategy.network, recipe)
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
         self.takes_pixels = isinstance(strategy.network, FusedNetwork)
@@ -117,6 +119,17 @@ class Trainer:
             self._step(planned[number % len(planned)], draw, number)
         self.optimizer.zero_grad(set_to_none=True)
         self.restore(before)
+
+    def settle_input(self) -> Source | None:
+        """Keep the training images on the device where they fit beside what warm-up needed.
+
+        Where they are read from, then; None on a rank that reads none.
+        """
+        if not self.strategy.reads_images:
+            return None
+        if self.images.fit(self.sampler.rows):
+            self.images.keep(self.sampler.rows)
+        return self.images.source
 
     @torch.no_grad()
     def evaluate(self, rows: Rows, batch_size: int) -> tuple[torch.Tensor, list[Named]]:
@@ -192,13 +205,12 @@ class Trainer:
 
     def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The stored images (where this rank reads them) and labels of ``rows``, on the device."""
-        device = self.strategy.device
         start = time.perf_counter()
-        labels = self.labels[torch.from_numpy(rows)].to(device)
+        labels = self.labels[moved(rows, self.strategy.device)]
         if not self.strategy.reads_images:
             images = torch.empty(len(rows), 0)
         else:
-            images = pixels(self.store, rows).to(device)
+            images = self.images.of(rows)
         self.data_wait_s += time.perf_counter() - start
         return images, labels
 

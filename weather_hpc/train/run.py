@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -121,6 +122,7 @@ class _Run:
         own_pids = self._introduce()
         with self._phase("warmup"):
             trainer.warm_up(self.task.warmup_steps)
+            self._settle_input(trainer)
         others = ForeignLoad(own_pids)
         devices = open_devices(device_uuids(self.strategy))
         with Telemetry(devices) as telemetry:
@@ -194,6 +196,18 @@ class _Run:
             origin = self.writer.record.provenance
             origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
         return [pid for where, pid in ranks if where == host]
+
+    def _settle_input(self, trainer: Trainer) -> None:
+        """Have every rank's images where they are read fastest, and say where that is."""
+        start = time.perf_counter()
+        sources = self.strategy.gather(trainer.settle_input())
+        self.strategy.synchronise()
+        self.writer.event(
+            "input",
+            source=" and ".join(sorted({source for source in sources if source})),
+            resident_mb=trainer.images.kept_bytes / 1e6,
+            time_s=time.perf_counter() - start,
+        )
 
     def _epochs(self, trainer: Trainer) -> None:
         """The epochs that are left, each with its event and its checkpoint.
