@@ -127,5 +127,5 @@ def pixels(store: Store, rows: Rows, *, pinned: bool = False) -> torch.Tensor:
 
 def network_input(images: torch.Tensor) -> torch.Tensor:
     """uint8 (images, side, side, 3) -> float32 (images, 3, side, side) in -1..1, on its device."""
-    planes = images.permute(0, 3, 1, 2)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    # reordered as bytes: in one step with the conversion it takes more than twice as long on a CPU
+    return images.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)
