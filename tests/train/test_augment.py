@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from weather_hpc.study.recipe import Augmentation
-from weather_hpc.train.augment import Draw, augment
+from weather_hpc.train.augment import LUMA, Draw, augment
 
 ROWS = np.arange(40)
 IMAGES = torch.randint(
@@ -69,6 +69,21 @@ def test_colours_change_within_bounds() -> None:
     assert torch.allclose(stretched.mean((1, 2, 3)), before.mean((1, 2, 3)), atol=0.1)
     ratio = stretched.std((1, 2, 3)) / before.std((1, 2, 3))
     assert 0.79 < float(ratio.min()) < 0.9 < 1.1 < float(ratio.max()) < 1.21
+
+
+def test_saturation_keeps_greys_and_brightness() -> None:
+    how = Augmentation(saturation=0.5)
+    grey = IMAGES[..., :1].repeat(1, 1, 1, 3)
+    assert torch.equal(augment(grey, ROWS, DRAW, how), grey)
+    images = IMAGES // 4 + 96
+    changed = augment(images, ROWS, DRAW, how).double()
+    before = images.double()
+    luma = torch.tensor(LUMA, dtype=torch.float64)
+    assert torch.allclose(changed @ luma, before @ luma, atol=1)
+    ratio = (changed.std(3) / before.std(3)).nanmedian()
+    spread = (changed - before).abs().amax((1, 2, 3))
+    assert 0.5 < float(ratio) < 1.5
+    assert spread.max() > 10
 
 
 def test_colours_end_at_black_and_white() -> None:

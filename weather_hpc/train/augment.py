@@ -69,14 +69,15 @@ def _mirrored(places: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]
 
 
 def _recoloured(images: torch.Tensor, own: torch.Tensor, how: Augmentation) -> torch.Tensor:
-    values = images.float()
-    either = (own * 2 - 1)[:, :, None, None, None]
-    if how.saturation:
-        grey = (values * values.new_tensor(LUMA)).sum(3, keepdim=True)
-        values = torch.lerp(grey, values, 1 + how.saturation * either[:, 3])
-    if how.contrast or how.brightness:
-        # around each image's own mean, which a change of contrast alone then keeps
-        mean = values.mean((1, 2, 3), keepdim=True)
-        factor = 1 + how.contrast * either[:, 4]
-        values = (values - mean) * factor + (mean + WHITE * how.brightness * either[:, 5])
-    return values.round_().clamp_(0, WHITE).to(torch.uint8)
+    """Each image's pixels times one matrix, plus one number: what all the changes come to."""
+    pixels = images.flatten(1, 2).float()
+    either = (own * 2 - 1)[:, :, None, None]
+    to_grey = pixels.new_tensor(LUMA)[:, None].expand(3, 3)
+    itself = torch.eye(3, device=pixels.device)
+    saturated = torch.lerp(to_grey, itself, 1 + how.saturation * either[:, 3])
+    # around each image's own mean, which a change of contrast alone then keeps
+    mean = (pixels.mean(1, keepdim=True) @ saturated).mean(2, keepdim=True)
+    contrast = 1 + how.contrast * either[:, 4]
+    step = mean * (1 - contrast) + WHITE * how.brightness * either[:, 5]
+    changed = torch.baddbmm(step.expand(-1, 1, 3), pixels, saturated * contrast)
+    return changed.round_().clamp_(0, WHITE).to(torch.uint8).view_as(images)
