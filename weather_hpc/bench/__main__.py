@@ -8,6 +8,7 @@ from weather_hpc import cli
 
 SUBJECTS = {
     "preprocess": "turning images into pixels, beside Pillow, OpenCV, torchvision and naive Dask",
+    "scale": "how preprocessing grows with the number of images, in time and memory",
     "train": "training the paper's network on the CPU, beside naive code and Lightning Fabric",
     "collect": "reading run records and foreign logs, beside JUBE and others",
 }
