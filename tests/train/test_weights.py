@@ -7,8 +7,12 @@ import torch
 
 from tests.train.conftest import Train
 from weather_hpc import cli
+from weather_hpc.launch.command import stage_command
 from weather_hpc.models.registry import build_model
+from weather_hpc.paths import StudyPaths
 from weather_hpc.predict.network import load_network
+from weather_hpc.study.config import StudyConfig
+from weather_hpc.study.plan import make_plan
 from weather_hpc.train.__main__ import main as train_main
 from weather_hpc.train.checkpoint import load_checkpoint
 
@@ -65,3 +69,16 @@ def test_a_missing_file_is_one_line(
     argv = ["--store", str(small_store), "--model", NETWORK, "--weights", "none.pth"]
     assert cli.guarded("train", train_main, argv) == cli.EXIT_USAGE
     assert capsys.readouterr().err.rstrip().endswith("none.pth: no such file")
+
+
+@pytest.mark.parametrize("named", ["w.pth", "cached"])
+def test_a_study_hands_them_on(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an absolute path: jobs start elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    grid = {"strategy": "single", "model": "resnet18", "weights": named}
+    study = StudyConfig.model_validate({"name": "s", "repeats": 1, "train": [grid]})
+    plan = make_plan(study, "/photos")
+    words = stage_command(plan, plan.runs[0], StudyPaths(tmp_path), "python")
+    assert words[words.index("--weights") + 1] == (
+        named if named == "cached" else str(tmp_path / named)
+    )
