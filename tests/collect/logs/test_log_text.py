@@ -46,11 +46,12 @@ def test_compressed(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (b"", "empty file"),
-        (b"hello\nworld\n", "no line with an epoch or a total in format study or keywords"),
+        (b"hello\nworld\n", "no line with an epoch or a total in format study or keywords or"),
         (bytes(range(256)) * 50, "looks like binary data"),
         (b"91.97\n", "a total but no epoch"),
         (b"ModuleNotFoundError: No module named 'torch'\n", "No module named 'torch'"),
     ],
+    ids=["empty", "prose", "binary", "total-only", "traceback"],
 )
 def test_what_holds_no_run_is_a_reject_that_says_so(
     tmp_path: Path, data: bytes, words: str

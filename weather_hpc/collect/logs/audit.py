@@ -192,6 +192,12 @@ def _totals(log: Log) -> Iterator[Found]:
                 "the slowest is taken"
             ),
         )
+    if tally.whole_process:
+        yield (
+            Severity.INFO,
+            Code.MISSING_TOTAL,
+            f"the total {max(tally.totals):g} s is of the whole process, its start included",
+        )
     if tally.open_total:
         yield (
             Severity.WARNING,

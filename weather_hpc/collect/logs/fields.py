@@ -1,6 +1,7 @@
 """The named groups that a format's regular expressions may have, and what they are turned into."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,14 +10,27 @@ Value = float | int | str
 UNITS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 """Seconds in a unit; ``hms`` is known beside these: 3:25 or 1:03:25.5."""
 
+_SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
+            "minute": 60.0, "hour": 3600.0, "hr": 3600.0}  # fmt: skip
+
 _WHOLE = (
     "rank", "epoch", "epochs", "world_size", "available_gpus", "nodes", "batch_size",
     "batch_size_global", "images", "train_images", "workers",
 )  # fmt: skip
 _REAL = ("loss", "test_loss", "images_per_s")
 _SHARE = ("accuracy", "test_accuracy")
-_TEXT = ("strategy", "device", "backend", "model", "job_id")
-_TIMES = ("time", "total")
+_TEXT = ("model", "job_id")
+_WORD = ("strategy", "device", "backend")
+_TIMES = ("time", "total", "wall")
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
+_UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
+_DURATION = (
+    rf"(?:\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
+    rf"|{_NUMBER}(?:[ ]?{_UNIT}(?:(?:,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,2}})?)"
+)
+_AMOUNT = re.compile(rf"({_NUMBER}) ?([a-z]+)?[, ]*")
 
 MOST_DIGITS = 15
 LONGEST_TEXT = 100
@@ -30,32 +44,39 @@ class Field:
     """Without the unit."""
     convert: Callable[[bytes], Value]
     """Raises ValueError for text that is no such value."""
+    text: str = r"\S+"
+    """A regular expression of the texts that are usual for it."""
 
 
 def field(group: str) -> Field | None:
     """What the group ``group`` holds; None for a name that is not known."""
+    if group in _TIMES:
+        return Field(group, _duration, _DURATION)
     name, _, unit = group.rpartition("_")
     if name in _TIMES and unit in UNITS:
         factor = UNITS[unit]
-        return Field(name, float if factor == 1 else lambda text: float(text) * factor)
+        return Field(name, float if factor == 1 else lambda text: float(text) * factor, _NUMBER)
     if name in _TIMES and unit == "hms":
-        return Field(name, _clock)
+        return Field(name, _clock, r"\d+(?::\d\d)+(?:\.\d+)?")
     if name in _SHARE and unit == "percent":
-        return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"))
+        return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"), _NUMBER)
     if group in _WHOLE:
-        return Field(group, _whole)
+        return Field(group, _whole, r"\d+")
     if group in _REAL:
-        return Field(group, float)
+        return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
-        return Field(group, _share)
+        return Field(group, _share, rf"{_REAL_TEXT}(?:[ ]?%)?")
+    if group in _WORD:
+        return Field(group, lambda text: _text(text).lower())
     return Field(group, _text) if group in _TEXT else None
 
 
 def known() -> list[str]:
     """Every name that a group may have."""
     times = [f"{name}_{unit}" for name in _TIMES for unit in (*UNITS, "hms")]
+    times += _TIMES
     shares = [name for share in _SHARE for name in (share, f"{share}_percent")]
-    return [*_WHOLE, *_REAL, *shares, *_TEXT, *times]
+    return [*_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
 
 
 def _whole(text: bytes) -> int:
@@ -79,6 +100,20 @@ def _clock(text: bytes) -> float:
         if not 0 <= value < math.inf:
             raise ValueError("no time of day or duration")
         seconds = seconds * 60 + value
+    return seconds
+
+
+def _duration(text: bytes) -> float:
+    """Seconds; 91.2 s, 1m31.2s, 1 min 31.2 s, 0:01:31.2, and seconds where no unit is told."""
+    if b":" in text:
+        return _clock(text)
+    seconds, smallest = 0.0, math.inf
+    for number, unit in _AMOUNT.findall(text.decode("ascii").lower()):
+        factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or _SPELLED[unit.rstrip("s")]
+        if factor >= smallest:
+            raise ValueError("units that do not grow smaller")
+        smallest = factor
+        seconds += float(number) * factor
     return seconds
 
 

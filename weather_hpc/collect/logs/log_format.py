@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parent / "formats"
 
 # What launchers, loggers and progress bars put in front of a line; the rank that some of them tell.
 # Tried as a whole or not at all: going back into it would cost more than all else.
-_PREFIX = rb"""(?x:(?:(?=[ \[\d|diwe-])(?>(?:[ ]*(?:
+_PREFIX = rb"""(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:
     \[(?:rank|default)(?P<launched>\d{1,9})\]:                     # torchrun
   | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
   | (?P<srun>\d{1,6}):(?=[ ])                                      # srun -l
@@ -28,17 +28,25 @@ _PREFIX = rb"""(?x:(?:(?=[ \[\d|diwe-])(?>(?:[ ]*(?:
   | \d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?
   | \d\d:\d\d:\d\d(?:[.,]\d+)?
   | (?:debug|info|warning|error)\b:?
+  | [iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]  # glog
   | (?<=[-|][ ])[\w.]{1,60}(?=[ ][-|]) | (?<=info:)[\w.]{1,60}:    # a logger's name
   | \d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]              # tqdm
   | [-|](?=[ ])
 )){0,8}[ ]*))?)"""
 
+_EMPTY = re.compile(r"\(\?P<(\w+)>\)")
 _OVER_LINES = re.compile(r"\\[sWDn]|\[\^")
 _GROUP = re.compile(r"\(\?P(<|=)(\w+)(>|\))|\(\?\(([A-Za-z_]\w*)\)")
 
 
+def _filled(empty: re.Match[str]) -> str:
+    kept = field(empty[1])
+    return f"(?P<{empty[1]}>{kept.text})" if kept else empty[0]
+
+
 def _readable(source: str) -> str:
-    """Check one regular expression of a user."""
+    """Check one regular expression of a user; its empty groups take their field's usual text."""
+    source = _EMPTY.sub(_filled, source)
     try:
         compiled = re.compile(source.encode(), re.IGNORECASE)
     except re.error as error:
@@ -63,7 +71,8 @@ def _readable(source: str) -> str:
 
 def _exact(source: str) -> str:
     """Check the expression of a user for exact lines."""
-    groups = re.compile(_readable(source).encode()).groupindex.keys()
+    source = _readable(source)
+    groups = re.compile(source.encode()).groupindex.keys()
     if not {"epoch"} <= groups <= GROUPS:
         raise ValueError(f"wants group epoch, and beside it only {', '.join(GROUPS)}: {source}")
     if wide := _OVER_LINES.search(source):

@@ -128,7 +128,7 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
         return Status.INCOMPLETE, "empty file"
     looks = "looks like binary data; " if text.is_binary(head) else ""
     words = " or ".join(form.name for form in known)
-    return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}"
+    return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}{tally.hint}"
 
 
 def _too_slow(form: LogFormat) -> str:

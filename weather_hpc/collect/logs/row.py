@@ -101,20 +101,34 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if not tally.totals or (missing and words):
         status = tally.trouble.status if tally.trouble else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"
-        return status, f"{count} total in the log{words}"
+        return status, f"{count} total in the log{words or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
     if is_too_short(log):
         return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     twice = any(series.contradicted for series in log.series)
-    if tally.total_lines > max(log.totals_expected) and (twice or not log.totals_agree):
-        why = "two runs in one file" if twice else "more totals than ranks, and they disagree"
+    most = max(log.totals_expected)
+    if _is_preprocess(log) and (several := _several(log)):
+        return Status.OK, f"several runs in one file ({several}); a log of each is wanted"
+    if tally.total_lines > most and (twice or len(set(tally.totals)) > most):
+        why = "two runs in one file" if twice else "more totals than ranks, and they differ"
         return Status.OK, f"{why}: which total is the run's cannot be told"
     if not log.series and not _is_preprocess(log):
-        return Status.OK, "a total but no epoch: nothing tells what was measured"
+        return Status.OK, f"a total but no epoch: nothing tells what was measured{tally.hint}"
     if log.workers is None and not log.said("workers", "workers"):
         return Status.OK, "nothing tells how many ranks or workers; name {gpus} in --pattern"
+    if _is_preprocess(log) and not log.said("backend", "backend"):
+        return Status.OK, "nothing tells the backend; name {backend} in --pattern"
     return Status.OK, None
+
+
+def _several(log: Log) -> str:
+    """The backends or numbers of workers of a log that tells of more than one."""
+    for name in ("backend", "workers"):
+        told = log.tally.facts.get(name, {})
+        if len(told) > 1:
+            return f"{name} {', '.join(map(str, list(told)[:5]))}"
+    return ""
 
 
 def _share(log: Log) -> float | None:

@@ -42,7 +42,11 @@ class Series:
             self.epochs[epoch] = figures
             return True
         before = self.epochs.get(epoch)
-        if before == figures or (before is not None and _same(before, figures)):
+        if before is not None and _complements(before, figures):
+            # one line of training and one of testing, say
+            old_new = zip(before, figures, strict=True)
+            self.epochs[epoch] = cast(Figures, tuple(o if n is None else n for o, n in old_new))
+        elif before is not None and _same(before, figures):
             self.repeated += 1
         else:
             if len(self.contradicted) < KEPT or epoch in self.contradicted:
@@ -129,3 +133,10 @@ class Series:
 def _same(one: Figures, other: Figures) -> bool:
     """Equal, a NaN being equal to a NaN."""
     return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+
+
+def _complements(one: Figures, other: Figures) -> bool:
+    """Whether each figure is told by one of them at most."""
+    return None in one + other and all(
+        a is None or b is None for a, b in zip(one, other, strict=True)
+    )

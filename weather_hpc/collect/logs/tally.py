@@ -48,9 +48,13 @@ class Tally:
     torn: int = 0
     """Lines that should have told something and could not be read."""
     torn_example: str = ""
+    unread: bytes = b""
+    """The first line that speaks of an epoch and is none that the format reads."""
     trouble: Trouble | None = None
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
+    whole_process: bool = False
+    """The total is the time of the whole process, for no line tells another."""
     held: int = 0
     exact_lines: int = 0
     """Lines that the format's exact expression has read."""
@@ -121,6 +125,8 @@ class Tally:
             if found is None:
                 if marker in line:
                     self._tear(line)
+                elif b"poch" in line:
+                    self.unread = self.unread or line
                 continue
             index = found.lastindex
             kind = epoch_lines.get(index)  # type: ignore[arg-type]
@@ -189,7 +195,14 @@ class Tally:
     def _tear(self, line: bytes) -> None:
         self.torn += 1
         if not self.torn_example:
-            self.torn_example = clean(line[:120].decode("utf-8", "backslashreplace"))
+            self.torn_example = _shown(line)
+
+    @property
+    def hint(self) -> str:
+        """What was found and not read, and what to do, for the end of a reason."""
+        if not self.unread:
+            return ""
+        return f"; not read: '{_shown(self.unread)}' (--format FILE tells how to)"
 
     @property
     def score(self) -> int:
@@ -210,6 +223,9 @@ class Tally:
             self.torn_example = self.torn_example or "a line of an epoch that names no rank"
         for series in self.ranks.values():
             series.judge()
+        walls = [float(value) for value in self.facts.get("wall", {})]
+        if walls and not self.totals:
+            self.totals, self.total_lines, self.whole_process = walls, len(walls), True
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""
@@ -219,3 +235,7 @@ class Tally:
     def latest(self, name: str) -> Value | None:
         """The value of ``name`` that was told last."""
         return next(reversed(self.facts.get(name, {})), None)
+
+
+def _shown(line: bytes) -> str:
+    return clean(line[:120].decode("utf-8", "backslashreplace"))
