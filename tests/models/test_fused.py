@@ -15,10 +15,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError
 from weather_hpc.models import fused, fused_build
 from weather_hpc.models.fused import FusedNetwork, fuse
 from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
+from weather_hpc.preprocess.__main__ import main as preprocess
+from weather_hpc.records.record import read_record
+from weather_hpc.train.__main__ import main as train
 from weather_hpc.train.batch_norm import _SyncBatchNorm2d
 from weather_hpc.train.loader import network_input
 
@@ -190,3 +194,18 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     ]
     assert [child.communicate()[0].strip() for child in both] == ["library", "library"]
     assert log.read_text() == "built\n"
+
+
+def test_the_record_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, store = plain_folder(tmp_path / "images"), str(tmp_path / "store")
+    assert preprocess(["--data", str(images), "--out", store, "--size", "256"]) == 0
+    told, losses = [], []
+    for run in ("fused", "plain"):
+        flags = ["--store", store, "--batch-size", "4", "--epochs", "1", "--images", "8"]
+        assert train([*flags, "--run-dir", str(tmp_path / run)]) == 0
+        record = read_record(tmp_path / run / "record.json")
+        told.append(record.provenance.environment["fused_layers"])
+        losses.append(record.quality.train_loss)
+        monkeypatch.setenv(fused_build.SWITCH, "off")
+    assert told == ["on", "off"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
