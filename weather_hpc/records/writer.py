@@ -2,9 +2,12 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.errors import FailedError
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.provenance import collect_provenance
 from weather_hpc.records.record import RunRecord, Status
@@ -16,7 +19,8 @@ class RunWriter:
 
     The record is on disk as ``incomplete`` from the start, so that a run which dies without a
     word is still seen. Use as a context manager: an exception that leaves the block is recorded
-    as the run's failure and goes on.
+    as the run's failure and goes on. All methods raise FailedError where a file of the run
+    cannot be written.
     """
 
     def __init__(self, spec: RunSpec, run_dir: Path | None) -> None:
@@ -24,8 +28,6 @@ class RunWriter:
         self.record = RunRecord.of(
             spec, reason="the run ended without a word", provenance=collect_provenance()
         )
-        if self.paths is not None:
-            self.paths.root.mkdir(parents=True, exist_ok=True)
         self._save()
 
     def __enter__(self) -> "RunWriter":
@@ -40,14 +42,21 @@ class RunWriter:
             if isinstance(error, MemoryError):
                 status = Status.OUT_OF_MEMORY
             text = " ".join(str(error).split())
-            self.finish(status, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+            # Where the disk is full there is no room for the record: what filled it is told.
+            with suppress(FailedError):
+                self.finish(
+                    status, f"{type(error).__name__}: {text}" if text else type(error).__name__
+                )
 
     def event(self, name: str, **fields: Any) -> None:
         """Append one event: its name, the time (UNIX, s) and ``fields`` as a JSON line."""
         if self.paths is None:
             return
         line = json.dumps({"event": name, "at": round(time.time(), 3), **fields})
-        with self.paths.events.open("a", encoding="utf-8") as file:
+        with (
+            self._writing(self.paths.events),
+            self.paths.events.open("a", encoding="utf-8") as file,
+        ):
             file.write(line + "\n")
 
     def finish(self, status: Status = Status.OK, reason: str | None = None) -> RunRecord:
@@ -59,7 +68,16 @@ class RunWriter:
 
     def _save(self) -> None:
         if self.paths is not None:
-            self.record.write(self.paths.record)
+            with self._writing(self.paths.record):
+                self.record.write(self.paths.record)
+
+    @staticmethod
+    @contextmanager
+    def _writing(path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FailedError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_spec(run_dir: Path | None) -> RunSpec | None:
