@@ -16,6 +16,9 @@ OUTSIDE = 0.05
 FAR = 2.0
 """A total this many times the epochs' sum does not fit them; cut epochs this many times too."""
 
+VERY_FAR = 5.0
+"""From here on that is an error: another unit, say, or another run's total."""
+
 Found = tuple[Severity, Code, str]
 
 
@@ -46,6 +49,12 @@ def _losses(log: Log) -> Iterator[Found]:
         if series.lost is not None:
             epoch, loss = series.lost
             yield Severity.ERROR, Code.NAN_LOSS, f"{name}epoch {epoch}: loss is {loss}"
+            break
+    for name, series in _named(log):
+        if series.negative is not None:
+            epoch, loss = series.negative
+            words = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
+            yield Severity.WARNING, Code.NAN_LOSS, words
             break
     above = 0 if log.in_percent else sum(series.above_one for series in log.series)
     if log.in_percent:
@@ -250,8 +259,9 @@ def _outside(log: Log) -> Iterator[Found]:
     if cut > 0 and log.typical_s:
         each = rest / cut
         if not log.typical_s / FAR <= each <= log.typical_s * FAR:
+            wild = each > log.typical_s * VERY_FAR and rest > total / 2
             yield (
-                Severity.WARNING,
+                Severity.ERROR if wild else Severity.WARNING,
                 Code.MISSING_TOTAL,
                 (
                     f"the total {total:g} s leaves {each:.2f} s for each of the "
@@ -260,7 +270,7 @@ def _outside(log: Log) -> Iterator[Found]:
             )
     elif cut <= 0 and total > spent * FAR:
         yield (
-            Severity.WARNING,
+            Severity.ERROR if total > spent * VERY_FAR else Severity.WARNING,
             Code.MISSING_TOTAL,
             (f"the total {total:g} s is much more than all epochs together, {spent:.2f} s"),
         )

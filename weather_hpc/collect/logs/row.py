@@ -107,10 +107,11 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if is_too_short(log):
         return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     twice = any(series.contradicted for series in log.series)
-    most = max(log.totals_expected)
+    most = max(*log.totals_expected, log.workers or 1)
     if _is_preprocess(log) and (several := _several(log)):
         return Status.OK, f"several runs in one file ({several}); a log of each is wanted"
-    if tally.total_lines > most and (twice or len(set(tally.totals)) > most):
+    differ = not log.totals_agree or len(set(tally.totals)) > most
+    if tally.total_lines > max(log.totals_expected) and (twice or differ):
         why = "two runs in one file" if twice else "more totals than ranks, and they differ"
         return Status.OK, f"{why}: which total is the run's cannot be told"
     if not log.series and not _is_preprocess(log):

@@ -31,6 +31,8 @@ class Series:
     folded_time: float = 0.0
     lost: tuple[int, float] | None = None
     """The first epoch whose loss is no finite number, and that loss."""
+    negative: tuple[int, float] | None = None
+    """The first epoch whose loss is below 0, and that loss."""
     above_one: int = 0
     """Accuracies above 1: the log has percent, or they are wrong."""
     below_zero: int = 0
@@ -74,6 +76,9 @@ class Series:
         lost = [e for e, f in epochs.items() if f[0] is not None and not math.isfinite(f[0])]
         if lost and self.lost is None:
             self.lost = min(lost), cast(float, epochs[min(lost)][0])
+        below = [e for e, f in epochs.items() if f[0] is not None and f[0] < 0]
+        if below and self.negative is None:
+            self.negative = min(below), cast(float, epochs[min(below)][0])
         accuracies = [f[1] for f in epochs.values() if f[1] is not None]
         self.accuracies += len(accuracies)
         self.above_one += sum([accuracy > 1 for accuracy in accuracies])

@@ -200,9 +200,8 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        if not self.unread:
-            return ""
-        return f"; not read: '{_shown(self.unread)}' (--format FILE tells how to)"
+        line = _shown(self.unread) or self.torn_example
+        return f"; not read: '{line}' (--format FILE tells how to)" if line else ""
 
     @property
     def score(self) -> int:
