@@ -96,6 +96,20 @@ def test_a_format_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("91.2", 91.2), ("91.2 s", 91.2), ("91200ms", 91.2), ("1m31.2s", 91.2), ("1.52 min", 91.2),
+        ("0:01:31.2", 91.2), ("1 hour, 2 minutes", 3720.0), ("1h 2m 3s", 3723.0), ("1e2", 100.0),
+    ],
+)  # fmt: skip
+def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, told: str, seconds: float) -> None:
+    yaml = "lines: ['e(?P<epoch>) (?P<loss>)$', 'run (?P<total>)$', 'of (?P<world_size>)$']\n"
+    (reading,) = _read(tmp_path, yaml, f"e0 .5\ne1 4e-1\nof 1\nrun {told}\n")
+    assert reading.row.train_loss == 0.4
+    assert reading.row.time_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("'(?P<epoch>\\d+'", "mine.yaml:1: lines[0]: not a regular expression: missing )"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.collect.logs.maker import read_lines, read_text, told
+from weather_hpc.collect.logs import parse_pattern, read_logs
 
 EPOCHS = range(1, 5)
 
@@ -217,3 +218,11 @@ def test_preprocessing_that_is_not_one_run(
     row = read_lines(tmp_path, [*lines], "preprocess.log").row
     assert row.table is None
     assert words in (row.reason or "")
+
+
+def test_the_backend_by_its_name(tmp_path: Path) -> None:
+    log = tmp_path / "dask_8.log"
+    log.write_text("Time taken with 8 processes: 3.21\n")
+    (reading,) = read_logs([log], parse_pattern("{backend}_*.log"))
+    row = reading.row
+    assert (row.table, row.backend, row.workers, row.time_s) == ("preprocess", "dask", 8, 3.21)

@@ -4,22 +4,8 @@ from collections.abc import Iterator
 
 from weather_hpc.analysis.table import counted
 from weather_hpc.collect.finding import Code, Severity
+from weather_hpc.collect.logs.audit_times import Found, audit_times
 from weather_hpc.collect.logs.log import Log
-from weather_hpc.collect.logs.series import Series
-
-ROUNDING = 0.01
-"""How much the epochs of a rank may exceed its total, relatively: figures are printed rounded."""
-
-OUTSIDE = 0.05
-"""Share of the total outside all epochs from which on it is told."""
-
-FAR = 2.0
-"""A total this many times the epochs' sum does not fit them; cut epochs this many times too."""
-
-VERY_FAR = 5.0
-"""From here on that is an error: another unit, say, or another run's total."""
-
-Found = tuple[Severity, Code, str]
 
 
 def audit_log(log: Log) -> Iterator[Found]:
@@ -40,17 +26,16 @@ def audit_log(log: Log) -> Iterator[Found]:
                 f"the first: {log.tally.torn_example}"
             ),
         )
-    yield from _totals(log)
-    yield from _times(log)
+    yield from audit_times(log)
 
 
 def _losses(log: Log) -> Iterator[Found]:
-    for name, series in _named(log):
+    for name, series in log.named():
         if series.lost is not None:
             epoch, loss = series.lost
             yield Severity.ERROR, Code.NAN_LOSS, f"{name}epoch {epoch}: loss is {loss}"
             break
-    for name, series in _named(log):
+    for name, series in log.named():
         if series.negative is not None:
             epoch, loss = series.negative
             words = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
@@ -101,7 +86,7 @@ def _ranks(log: Log) -> Iterator[Found]:
 
 
 def _repeats(log: Log) -> Iterator[Found]:
-    for name, series in _named(log):
+    for name, series in log.named():
         if series.contradicted:
             epochs = sorted(series.contradicted)
             what = "two runs in one file, or restarted"
@@ -125,7 +110,7 @@ def _repeats(log: Log) -> Iterator[Found]:
 
 def _gaps(log: Log) -> Iterator[Found]:
     gaps = []
-    for name, series in _named(log):
+    for name, series in log.named():
         missing = series.missing()
         count = series.last - series.first + 1 - series.seen
         if missing:
@@ -139,7 +124,7 @@ def _gaps(log: Log) -> Iterator[Found]:
 
 
 def _ends(log: Log) -> Iterator[Found]:
-    lasts = {name: series.last for name, series in _named(log)}
+    lasts = {name: series.last for name, series in log.named()}
     if len(set(lasts.values())) > 1:
         early, late = min(lasts, key=lasts.__getitem__), max(lasts, key=lasts.__getitem__)
         yield (
@@ -157,7 +142,7 @@ def _ends(log: Log) -> Iterator[Found]:
 
 def _head(log: Log) -> Iterator[Found]:
     first, start = log.first or 0, log.counted_from
-    late = {name: s.first for name, s in _named(log) if s.first > first}
+    late = {name: s.first for name, s in log.named() if s.first > first}
     severity = Severity.WARNING
     cut = ""
     if first == 1 and start != 1:
@@ -180,120 +165,6 @@ def _head(log: Log) -> Iterator[Found]:
         cut = f"{cut}; {named}" if cut else f"others begin at epoch {first}, {named}"
     if cut:
         yield severity, Code.INCOMPLETE_EPOCHS, cut
-
-
-def _totals(log: Log) -> Iterator[Found]:
-    tally = log.tally
-    if not tally.total_lines:
-        yield Severity.ERROR, Code.MISSING_TOTAL, "no line tells the run's total"
-        return
-    wrong = [total for total in tally.totals if not 0 < total < float("inf")]
-    if wrong:
-        yield Severity.ERROR, Code.MISSING_TOTAL, f"a total of {wrong[0]:g} s is impossible"
-        return
-    if not log.totals_agree:
-        low, high = min(tally.totals), max(tally.totals)
-        yield (
-            Severity.ERROR,
-            Code.MISSING_TOTAL,
-            (
-                f"totals disagree by {(high - low) / high:.0%}: {low:g} s to {high:g} s; "
-                "the slowest is taken"
-            ),
-        )
-    if tally.whole_process:
-        yield (
-            Severity.INFO,
-            Code.MISSING_TOTAL,
-            f"the total {max(tally.totals):g} s is of the whole process, its start included",
-        )
-    if tally.open_total:
-        yield (
-            Severity.WARNING,
-            Code.MISSING_TOTAL,
-            (
-                f"the file ends in the total {tally.totals[-1]:g} without a line end: "
-                "digits may be cut off"
-            ),
-        )
-    if tally.total_lines not in log.totals_expected and not log.speaks_as_one:
-        word = "more" if tally.total_lines > max(log.totals_expected) else "fewer"
-        yield (
-            Severity.ERROR,
-            Code.RANK_COUNT_MISMATCH,
-            (
-                f"{word} totals than ranks: {counted(tally.total_lines, 'total')}, "
-                f"{counted(len(log.series) or 1, 'rank')}"
-            ),
-        )
-
-
-def _times(log: Log) -> Iterator[Found]:
-    for name, series in _named(log):
-        odd = [e for e, f in series.epochs.items() if f[2] is not None and not 0 < f[2] < 1e15]
-        if odd:
-            yield (
-                Severity.ERROR,
-                Code.MISSING_TOTAL,
-                (f"{name}epoch {odd[0]}: a time of {series.epochs[odd[0]][2]:g} s is impossible"),
-            )
-            break
-    yield from _outside(log)
-
-
-def _outside(log: Log) -> Iterator[Found]:
-    """Whether the total and the epochs' times fit each other."""
-    total, rest = log.total, log.uncounted_s
-    if total is None or rest is None:
-        return
-    spent = total - rest
-    if is_too_short(log):
-        yield (
-            Severity.ERROR,
-            Code.MISSING_TOTAL,
-            (f"the total {total:g} s is less than the epochs of one rank together, {spent:.2f} s"),
-        )
-        return
-    start = log.counted_from if log.counted_from is not None else log.first
-    cut = (log.first or 0) - (start or 0)
-    if cut > 0 and log.typical_s:
-        each = rest / cut
-        if not log.typical_s / FAR <= each <= log.typical_s * FAR:
-            wild = each > log.typical_s * VERY_FAR and rest > total / 2
-            yield (
-                Severity.ERROR if wild else Severity.WARNING,
-                Code.MISSING_TOTAL,
-                (
-                    f"the total {total:g} s leaves {each:.2f} s for each of the "
-                    f"{counted(cut, 'epoch')} cut off; the others took {log.typical_s:.2f} s"
-                ),
-            )
-    elif cut <= 0 and total > spent * FAR:
-        yield (
-            Severity.ERROR if total > spent * VERY_FAR else Severity.WARNING,
-            Code.MISSING_TOTAL,
-            (f"the total {total:g} s is much more than all epochs together, {spent:.2f} s"),
-        )
-    elif cut <= 0 and rest > OUTSIDE * total:
-        yield (
-            Severity.INFO,
-            Code.MISSING_TOTAL,
-            (f"{rest:.1f} s of the total {total:g} s lie in no epoch of the log"),
-        )
-
-
-def is_too_short(log: Log) -> bool:
-    """Whether the total is less than what one rank's epochs took."""
-    if log.total is None or log.uncounted_s is None:
-        return False
-    return log.uncounted_s < -ROUNDING * log.total
-
-
-def _named(log: Log) -> Iterator[tuple[str, Series]]:
-    if not log.ranks:
-        yield from (("", series) for series in log.series)
-    for rank, series in log.ranks.items():
-        yield f"rank {rank}: ", series
 
 
 def _listed(numbers: list[int] | range, noun: str) -> str:

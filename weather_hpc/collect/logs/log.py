@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,13 @@ class Log:
     def series(self) -> list[Series]:
         """The epochs of each rank; of the one that has no number, where none has."""
         return list(self.ranks.values()) or list(self.tally.ranks.values())
+
+    def named(self) -> Iterator[tuple[str, Series]]:
+        """The epochs of each rank, with how a message about them begins."""
+        if not self.ranks:
+            yield from (("", series) for series in self.series)
+        for rank, series in self.ranks.items():
+            yield f"rank {rank}: ", series
 
     def said(self, column: str, field: str) -> Any:
         """What the path says in ``column``, or else the log in ``field``."""

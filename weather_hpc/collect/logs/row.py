@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from weather_hpc.collect.logs.audit import is_too_short
+from weather_hpc.collect.logs.audit_times import is_too_short
 from weather_hpc.collect.logs.log import Log, whole
 from weather_hpc.collect.row import Row, clean
 from weather_hpc.files import short_hash
