@@ -63,9 +63,10 @@ def plain_method(asked: Row) -> str:
 def work(asked: Row) -> tuple[object, ...]:
     """What is equal in rows that are compared: the images and what is done to them.
 
-    In preprocessing also the decoder. In training the device, the network, its recipe, the epochs
-    and the batch size (:func:`batch_size`); on CPUs the threads too: a CPU rank's threads are its
-    device, a GPU rank's only feed it.
+    In preprocessing also the decoder. In training the device, the network, its recipe, how it is
+    computed (precision, memory format, execution), the epochs and the batch size
+    (:func:`batch_size`); on CPUs the threads too: a CPU rank's threads are its device, a GPU
+    rank's only feed it.
     """
     same = (
         asked.stage, asked.study, asked.scaling, asked.data, asked.image_size_px,
@@ -75,7 +76,8 @@ def work(asked: Row) -> tuple[object, ...]:
         return *same, asked.decoder
     threads = asked.threads_per_rank if asked.device == Device.CPU else None
     taught = asked.model, asked.recipe, asked.epochs
-    return *same, asked.device, *taught, threads, batch_size(asked)
+    computed = asked.precision, asked.memory_format, asked.execution
+    return *same, asked.device, *taught, *computed, threads, batch_size(asked)
 
 
 def batch_size(asked: Row) -> int | None:

@@ -18,12 +18,13 @@ TRAINING_COLUMNS = [
     "speedup_low", "speedup_high", "efficiency", "test_accuracy", "node_hours", "baseline",
     "efficiency_low", "efficiency_high",
     "serial_fraction", "serial_fraction_low", "serial_fraction_high",
-    "study", "scaling", "model", "recipe", "epochs", "threads_per_rank", "batch_mode", "images",
-    "audit_errors", "note",
+    "study", "scaling", "model", "recipe", "precision", "memory_format", "execution", "epochs",
+    "threads_per_rank", "batch_mode", "images", "audit_errors", "note",
 ]  # fmt: skip
 
 SETTINGS = [
-    "study", "scaling", "model", "recipe", "epochs", "threads_per_rank", "decoder", "image_size_px",
+    "study", "scaling", "model", "recipe", "precision", "memory_format", "execution", "epochs",
+    "threads_per_rank", "decoder", "image_size_px",
 ]  # fmt: skip
 """Columns that are part of a configuration's name only where they differ between rows."""
 

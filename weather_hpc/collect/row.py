@@ -57,6 +57,9 @@ class Row:
     learning_rate: float | None = None
     """The largest that the optimizer used."""
     batch_norm: str | None = None
+    precision: str | None = None
+    memory_format: str | None = None
+    execution: str | None = None
     seed: int | None = None
     warmup_steps: int | None = None
 

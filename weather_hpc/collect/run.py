@@ -105,6 +105,9 @@ def _asked(spec: RunSpec) -> dict[str, Any]:
         "recipe": task.recipe,
         "learning_rate": task.peak_learning_rate,
         "batch_norm": str(task.batch_norm),
+        "precision": str(task.precision),
+        "memory_format": str(task.memory_format),
+        "execution": str(task.execution),
         "seed": task.seed,
         "warmup_steps": task.warmup_steps,
     }

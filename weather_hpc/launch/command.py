@@ -104,6 +104,9 @@ def _train_flags(task: TrainTask) -> dict[str, str]:
         "--model": task.model,
         "--recipe": task.recipe,
         "--batch-norm": task.batch_norm.value,
+        "--precision": task.precision.value,
+        "--memory-format": task.memory_format.value,
+        "--execution": task.execution.value,
         "--seed": str(task.seed),
     }
     if task.weights is not None:

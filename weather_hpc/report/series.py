@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable, counted
+from weather_hpc.analysis.table import SETTINGS, ScalingTable, counted
 
 Point = tuple[float, float, float | None, float | None]
 """x, y, and the low and high end of y's interval, where there is one."""
@@ -43,8 +43,7 @@ def by_batch(table: ScalingTable) -> list[Series]:
 
 
 def _settings(table: ScalingTable) -> list[str]:
-    names = ["study", "scaling", "model", "epochs", "threads_per_rank", "image_size_px", "nodes"]
-    return [name for name in names if name in table.columns]
+    return [name for name in (*SETTINGS, "nodes") if name in table.columns]
 
 
 def _series(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Series]:

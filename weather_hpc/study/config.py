@@ -7,7 +7,18 @@ from pydantic import Field, model_validator
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.shipped import shipped
-from weather_hpc.study.spec import Backend, BatchMode, BatchNorm, Decoder, Device, Scaling, Strategy
+from weather_hpc.study.spec import (
+    Backend,
+    BatchMode,
+    BatchNorm,
+    Decoder,
+    Device,
+    Execution,
+    MemoryFormat,
+    Precision,
+    Scaling,
+    Strategy,
+)
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load
 
 
@@ -57,6 +68,15 @@ class TrainGrid(Section):
         None, gt=0, description="the optimizer's largest step size; null: the recipe's"
     )
     batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="ddp only: sync over all ranks")
+    precision: OneOrMany[Precision] = Field(
+        default=[Precision.FP32], description="what the network computes in"
+    )
+    memory_format: OneOrMany[MemoryFormat] = Field(
+        default=[MemoryFormat.CONTIGUOUS], description="order of an image batch in memory"
+    )
+    execution: OneOrMany[Execution] = Field(
+        default=[Execution.EAGER], description="how a step is carried out"
+    )
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
 
     @model_validator(mode="after")

@@ -124,10 +124,15 @@ def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[Preprocess
 
 def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[TrainTask, int]]:
     where = f"study {study.name}: train[{index}]"
-    for strategy, device, model, recipe, nodes, world, threads, batch in itertools.product(
-        grid.strategy, grid.device, grid.model, grid.recipe, grid.nodes,
-        grid.world_size, grid.threads_per_rank, grid.batch_size,
-    ):  # fmt: skip
+    networks = itertools.product(
+        grid.strategy, grid.device, grid.model, grid.recipe,
+        grid.precision, grid.memory_format, grid.execution,
+    )  # fmt: skip
+    sizes = itertools.product(grid.nodes, grid.world_size, grid.threads_per_rank, grid.batch_size)
+    for (
+        (strategy, device, model, recipe, precision, memory_format, execution),
+        (nodes, world, threads, batch),
+    ) in itertools.product(networks, sizes):
         if world % nodes:
             raise UserError(f"{where}: a world_size of {world} does not divide by {nodes} nodes")
         if nodes > 1 and strategy in (Strategy.SINGLE, Strategy.DP):
@@ -150,6 +155,9 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
                 recipe=recipe,
                 learning_rate=grid.learning_rate,
                 batch_norm=grid.batch_norm if strategy is Strategy.DDP else BatchNorm.LOCAL,
+                precision=precision,
+                memory_format=memory_format,
+                execution=execution,
                 seed=grid.seed,
                 images=_images(study, world),
             )

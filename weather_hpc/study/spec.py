@@ -73,6 +73,44 @@ class BatchNorm(StrEnum):
     SYNC = "sync"
 
 
+class Precision(StrEnum):
+    """What a network computes in: float32; float32 whose products are taken from 19 bits, on GPUs
+    that can (``tf32``); or bfloat16 where that is safe (``bf16``). Weights stay float32.
+    """
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+
+
+class MemoryFormat(StrEnum):
+    """The order of an image batch in memory: torch's own, or colours of a pixel side by side."""
+
+    CONTIGUOUS = "contiguous"
+    CHANNELS_LAST = "channels-last"
+
+
+class Execution(StrEnum):
+    """How a step is carried out: operation by operation; with the network compiled by
+    torch.compile; or recorded once as a CUDA graph and replayed (``graph``); or both of these.
+    """
+
+    EAGER = "eager"
+    COMPILED = "compiled"
+    GRAPH = "graph"
+    COMPILED_GRAPH = "compiled-graph"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the network is compiled."""
+        return self in (Execution.COMPILED, Execution.COMPILED_GRAPH)
+
+    @property
+    def replays(self) -> bool:
+        """Whether whole steps are CUDA graphs."""
+        return self in (Execution.GRAPH, Execution.COMPILED_GRAPH)
+
+
 class Scaling(StrEnum):
     """``strong``: the same images whatever the workers. ``weak``: the same images per worker."""
 
@@ -136,6 +174,11 @@ class TrainTask(Part):
         None, gt=0, description="the optimizer's largest step size; null: the recipe's"
     )
     batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="whose images it normalises by")
+    precision: Precision = Field(Precision.FP32, description="what the network computes in")
+    memory_format: MemoryFormat = Field(
+        MemoryFormat.CONTIGUOUS, description="order of an image batch in memory"
+    )
+    execution: Execution = Field(Execution.EAGER, description="how a step is carried out")
     seed: int = Field(0, ge=0, description="of weights, order and augmentation")
     images: int | None = Field(None, ge=1, description="train on this many images; null: all")
 
@@ -152,12 +195,31 @@ class TrainTask(Part):
                 "batch_norm sync is for strategy ddp, whose ranks each see a part of a step; "
                 f"under {self.strategy} leave it local"
             )
+        self._check_ways()
         if self.batch_mode is BatchMode.GLOBAL and self.batch_size % self.world_size:
             raise ValueError(
                 f"a global batch_size of {self.batch_size} does not divide "
                 f"by a world_size of {self.world_size}"
             )
         return self
+
+    def _check_ways(self) -> None:
+        """Not every strategy has every way of computing: none is silently left out."""
+        replicas = self.strategy in (Strategy.SINGLE, Strategy.DDP)
+        if not replicas and (self.precision is Precision.BF16 or self.execution.compiles):
+            asked = "precision bf16" if self.precision is Precision.BF16 else self.execution
+            raise ValueError(f"{asked} is for strategies single and ddp, not {self.strategy}")
+        if self.memory_format is MemoryFormat.CHANNELS_LAST and self.strategy is Strategy.MODEL:
+            raise ValueError("memory_format channels-last is for strategies single, dp and ddp")
+        if not self.execution.replays:
+            return
+        if self.strategy is not Strategy.SINGLE:
+            raise ValueError(
+                f"execution {self.execution} is for strategy single; under {self.strategy} "
+                "use eager" + (" or compiled" if replicas else "")
+            )
+        if self.device is not Device.CUDA:
+            raise ValueError(f"execution {self.execution} needs device cuda, not {self.device}")
 
     @property
     def peak_learning_rate(self) -> float:

@@ -83,6 +83,13 @@ def _parser() -> cli.Parser:
         metavar="HOW",
         help="ddp: statistics of one rank's images (local) or of the whole step's (sync)",
     )
+    add("--precision", default="fp32", metavar="NAME",
+        help="what the network computes in: fp32, tf32 or bf16")  # fmt: skip
+    add("--memory-format", default="contiguous", metavar="NAME",
+        help="order of an image batch in memory: contiguous or channels-last")  # fmt: skip
+    add("--execution", default="eager", metavar="NAME",
+        help="how a step is carried out: eager or compiled; on one GPU also graph, "
+        "compiled-graph")  # fmt: skip
     add("--seed", type=int, default=0, metavar="S",
         help="of weights, order, dropout and augmentation")  # fmt: skip
     add("--images", type=int, metavar="N", help="train on N images (default: all)")

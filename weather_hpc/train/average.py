@@ -22,14 +22,21 @@ class Average:
         self.state: State = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights that the ``step``-th step of the run has left, counted from 0."""
-        keep = min(self.keep, (1 + step) / (10 + step))
+    def update(self, step: int | torch.Tensor) -> None:
+        """Take in the weights that the ``step``-th step of the run has left, counted from 0.
+
+        A number on the device, shape (), is left there.
+        """
         now = self.network.state_dict()
         floats = [name for name, value in self.state.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.state[name] for name in floats], [now[name] for name in floats], 1 - keep
-        )
+        average, new = ([of[name] for name in floats] for of in (self.state, now))
+        early = (1 + step) / (10 + step)
+        if isinstance(early, torch.Tensor):
+            change = torch._foreach_sub(new, average)
+            torch._foreach_mul_(change, 1 - early.clamp_max(self.keep))
+            torch._foreach_add_(average, change)
+        else:
+            torch._foreach_lerp_(average, new, 1 - min(self.keep, early))
         for name in self.state.keys() - set(floats):
             self.state[name].copy_(now[name])
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,11 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.models.fused import FusedNetwork
 from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
+from weather_hpc.train import graphs
 from weather_hpc.train.augment import Draw, augment
 from weather_hpc.train.average import Average
 from weather_hpc.train.checkpoint import State, on_cpu
+from weather_hpc.train.graphs import StepGraphs
 from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input
 from weather_hpc.train.optimizer import make_optimizer
 from weather_hpc.train.resident import Images, Source, moved
@@ -68,10 +70,16 @@ class Trainer:
         self.recipe = recipe = RECIPES[task.recipe]
         self.labels = torch.from_numpy(store.labels).to(strategy.device)
         self.images = Images(store, strategy.device)
-        self.optimizer = make_optimizer(strategy.network, recipe)
+        self.replays = task.execution.replays and graphs.possible(strategy.device)
+        """Whether steps are to be CUDA graphs."""
+        self.optimizer = make_optimizer(strategy.network, recipe, on_device=self.replays)
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
         self.takes_pixels = isinstance(strategy.network, FusedNetwork)
         """Whether the network is given images as they are stored."""
+        self.augments = recipe.augmentation != Augmentation()
+        """Whether images are changed at random, anew in every epoch."""
+        self.graphs: StepGraphs | None = None
+        """The steps as CUDA graphs, where :meth:`record_steps` has made them."""
         self.data_wait_s = 0.0
         """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
 
@@ -89,13 +97,19 @@ class Trainer:
         """
         self.strategy.network.train()
         steps = self.sampler.epoch(epoch)
-        draw = self._draw(epoch)
+        draw = self.draw(epoch)
         done = begun.steps if begun else 0
+        if self.graphs:
+            with self._waiting():
+                self.graphs.begin(epoch, done)
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
         if begun:
             total += begun.total.to(self.strategy.device)
         for step in steps[done:]:
-            total += self._step(step, draw, (epoch - 1) * len(steps) + done)
+            if self.graphs:
+                total += self.graphs.step(len(step.rows))
+            else:
+                total += self._step(step, draw, (epoch - 1) * len(steps) + done)
             done += 1
             advance()
             if done < len(steps) and stop.seen(done):
@@ -114,7 +128,7 @@ class Trainer:
         """Train ``steps`` steps and undo them: memory, caches and buckets stand, weights don't."""
         before = self.snapshot()
         self.strategy.network.train()
-        planned, draw = self.sampler.epoch(0), self._draw(0)
+        planned, draw = self.sampler.epoch(0), self.draw(0)
         for number in range(steps):
             self._step(planned[number % len(planned)], draw, number)
         self.optimizer.zero_grad(set_to_none=True)
@@ -130,6 +144,15 @@ class Trainer:
         if self.images.fit(self.sampler.rows):
             self.images.keep(self.sampler.rows)
         return self.images.source
+
+    def record_steps(self) -> bool:
+        """Make the steps CUDA graphs, where that is asked for and images are on the device.
+
+        Whether it was done. From then on weights and optimizer are changed in place only.
+        """
+        if self.replays and self.images.source is Source.RESIDENT:
+            self.graphs = StepGraphs(self)
+        return self.graphs is not None
 
     @torch.no_grad()
     def evaluate(self, rows: Rows, batch_size: int) -> tuple[torch.Tensor, list[Named]]:
@@ -172,49 +195,78 @@ class Trainer:
 
     def restore(self, state: State) -> None:
         """Go back to a :meth:`snapshot`; its weights may be more than this rank's part."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.put_back_weights(state)
+
+    def put_back_weights(self, state: State) -> None:
+        """Of a :meth:`snapshot`, weights, their average and random states, all in place."""
         own = self.strategy.network.state_dict()
         self.strategy.network.load_state_dict({name: state["network"][name] for name in own})
         if self.average:
             self.average.restore(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"]["cpu"])
         if self.strategy.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.strategy.device)
 
-    def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
-        """One optimizer step, the ``number``-th of the run from 0; this rank's :func:`tally`."""
-        images, labels = self._load(step.rows)
-        if draw is not None and self.strategy.reads_images:
-            images = augment(images, step.rows, draw, self.recipe.augmentation)
+    def rate_at(self, number: int) -> float:
+        """The learning rate of the ``number``-th step of the run, from 0."""
         steps = len(self.sampler.sizes) * self.task.epochs
-        rate = self.recipe.learning_rate_at(number, steps, self.task.learning_rate)
+        return self.recipe.learning_rate_at(number, steps, self.task.learning_rate)
+
+    def learn(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        numbers: torch.Tensor | None,
+        step_images: int,
+    ) -> torch.Tensor:
+        """One optimizer step, all of it on the device; this rank's :func:`tally`.
+
+        ``images`` are as stored, ``numbers`` those that change them at random; ``step_images``
+        counts the images of all ranks.
+        """
+        if numbers is not None:
+            images = augment(images, numbers, self.recipe.augmentation)
+        self.optimizer.zero_grad(set_to_none=True)
+        part = self.strategy.train_step(self._input(images), labels, step_images)
+        self.optimizer.step()
+        return part
+
+    def draw(self, epoch: int) -> Draw | None:
+        """The random numbers by which the images of ``epoch`` are changed, if they are."""
+        if not self.augments:
+            return None
+        return Draw.of(len(self.store.labels), self.task.seed, epoch)
+
+    def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
+        """The ``number``-th step of the run from 0; this rank's :func:`tally`."""
+        images, labels = self._load(step.rows)
+        numbers = None
+        if draw is not None and self.strategy.reads_images:
+            numbers = moved(draw.numbers[step.rows], self.strategy.device)
+        rate = self.rate_at(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        part = self.strategy.train_step(self._input(images), labels, step.images)
-        self.optimizer.step()
+        part = self.learn(images, labels, numbers, step.images)
         if self.average:
             self.average.update(number)
         return part
 
-    def _draw(self, epoch: int) -> Draw | None:
-        """The random numbers by which the images of ``epoch`` are changed, if they are."""
-        if self.recipe.augmentation == Augmentation():
-            return None
-        return Draw.of(len(self.store.labels), self.task.seed, epoch)
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Count the block's seconds as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self.data_wait_s += time.perf_counter() - start
 
     def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The stored images (where this rank reads them) and labels of ``rows``, on the device."""
-        start = time.perf_counter()
-        labels = self.labels[moved(rows, self.strategy.device)]
-        if not self.strategy.reads_images:
-            images = torch.empty(len(rows), 0)
-        else:
-            images = self.images.of(rows)
-        self.data_wait_s += time.perf_counter() - start
-        return images, labels
+        with self._waiting():
+            labels = self.labels[moved(rows, self.strategy.device)]
+            reads = self.strategy.reads_images
+            return self.images.of(rows) if reads else torch.empty(len(rows), 0), labels
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """What this rank's part of the network takes, of stored images."""
         as_they_are = self.takes_pixels or not self.strategy.reads_images
-        return images if as_they_are else network_input(images)
+        return images if as_they_are else network_input(images, self.strategy.memory_format)

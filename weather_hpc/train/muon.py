@@ -35,7 +35,7 @@ class Muon(torch.optim.AdamW):
         return loss
 
     @torch.no_grad()
-    def _turn(self, parameter: torch.Tensor, rate: float, decay: float) -> None:
+    def _turn(self, parameter: torch.Tensor, rate: float | torch.Tensor, decay: float) -> None:
         gradient = parameter.grad
         if gradient is None:
             return
@@ -47,7 +47,7 @@ class Muon(torch.optim.AdamW):
         ahead = gradient.lerp(state["momentum"], MOMENTUM)  # Nesterov's
         update = orthogonal(ahead.flatten(1))
         size = RMS * max(update.shape) ** 0.5
-        parameter.mul_(1 - rate * decay).add_(update.view_as(parameter), alpha=-rate * size)
+        parameter.mul_(1 - rate * decay).sub_(update.view_as(parameter) * (rate * size))
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:

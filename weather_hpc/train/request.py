@@ -19,6 +19,9 @@ from weather_hpc.study.spec import (
     BatchMode,
     BatchNorm,
     Device,
+    Execution,
+    MemoryFormat,
+    Precision,
     Resources,
     RunSpec,
     Stage,
@@ -57,6 +60,7 @@ def make_request(args: argparse.Namespace, argv: Sequence[str]) -> Request:
     world = world_from()
     choices: dict[str, type[StrEnum]] = {
         "strategy": Strategy, "device": Device, "batch_mode": BatchMode, "batch_norm": BatchNorm,
+        "precision": Precision, "memory_format": MemoryFormat, "execution": Execution,
     }  # fmt: skip
     for name, kind in choices.items():
         _check_choice(name, getattr(args, name), kind)
@@ -119,6 +123,9 @@ def _task(args: argparse.Namespace, store: Store, world: World) -> TrainTask:
             recipe=args.recipe,
             learning_rate=args.lr,
             batch_norm=args.batch_norm,
+            precision=args.precision,
+            memory_format=args.memory_format,
+            execution=args.execution,
             seed=args.seed,
             images=args.images,
         )

@@ -6,8 +6,10 @@ before measured time, and a batch is then picked out on the device. Both give th
 """
 
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from weather_hpc.dataset.store import Store
@@ -35,7 +37,6 @@ class Images:
         self.device = device
         self._kept: torch.Tensor | None = None
         self._places = np.full(len(store.labels), -1)
-        """Of every row of the store, its index among those kept; -1: it is not."""
 
     @property
     def source(self) -> Source:
@@ -52,11 +53,21 @@ class Images:
 
         Nothing waits for a GPU: what is done with them there comes after their copy.
         """
-        places = self._places[rows]
+        places = self.places(rows)
         if self._kept is not None and (places >= 0).all():
-            return self._kept.index_select(0, moved(places, self.device))
+            return self.at(moved(places, self.device))
         batch = pixels(self.store, rows, pinned=self.device.type == "cuda")
         return batch.to(self.device, non_blocking=True)
+
+    def places(self, rows: Rows) -> Rows:
+        """Of each of ``rows``, its index among the images kept; -1: it is not."""
+        return self._places[rows]
+
+    def at(self, places: torch.Tensor) -> torch.Tensor:
+        """The kept images of these indices, a tensor on the device. Raises ValueError."""
+        if self._kept is None:
+            raise ValueError("no images are kept on the device")
+        return self._kept.index_select(0, places)
 
     def fit(self, rows: Rows) -> bool:
         """Whether the images of ``rows`` are better kept on the device, and there is room.
@@ -85,7 +96,7 @@ class Images:
         return int(np.prod(self.store.shape[1:]))
 
 
-def moved(values: Rows, device: torch.device) -> torch.Tensor:
+def moved(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     """``values`` as a tensor on ``device``, without waiting for what a GPU has still to do."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

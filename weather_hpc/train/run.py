@@ -20,7 +20,7 @@ from weather_hpc.records.nvml import open_devices
 from weather_hpc.records.record import RunRecord, Status
 from weather_hpc.records.telemetry import Telemetry
 from weather_hpc.records.writer import RunWriter
-from weather_hpc.study.spec import Device
+from weather_hpc.study.spec import Device, Precision
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
 from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
@@ -161,7 +161,8 @@ class _Run:
             p.numel() for p in network.parameters() if p.requires_grad
         )
         self.strategy.place(network, store.size)
-        if task.strategy is not Name.MODEL:
+        plain = task.precision is not Precision.BF16 and not task.execution.compiles
+        if plain and task.strategy is not Name.MODEL:
             self._fuse()
         # equal weights so far; from here on every rank draws its own numbers: its own dropout
         torch.manual_seed(stream_seed(task.seed, rank))
@@ -201,6 +202,9 @@ class _Run:
         """Have every rank's images where they are read fastest, and say where that is."""
         start = time.perf_counter()
         sources = self.strategy.gather(trainer.settle_input())
+        if self.task.execution.replays and not trainer.record_steps():
+            why = "images are not kept on the device" if trainer.replays else "no CUDA"
+            self.writer.record.provenance.environment["execution"] = f"without graphs: {why}"
         self.strategy.synchronise()
         self.writer.event(
             "input",

@@ -36,8 +36,8 @@ class StopSign:
         """Whether any rank sees the sign; after a ``step``, only now and then. Collective."""
         if self.path is None or (step is not None and step % STEPS_BETWEEN_LOOKS):
             return False
-        seen = torch.tensor([float(self.path.exists())], device=self.strategy.device)
-        return bool(self.strategy.sum(seen).item())
+        # on the CPU, so that nobody waits for what a GPU has still to do
+        return bool(self.strategy.sum(torch.tensor([float(self.path.exists())])).item())
 
 
 @contextmanager

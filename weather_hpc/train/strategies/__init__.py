@@ -3,7 +3,7 @@
 import torch
 
 from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.spec import BatchNorm, TrainTask
+from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.strategies.base import Strategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
@@ -25,4 +25,18 @@ def make_strategy(task: TrainTask, device: torch.device, world: World) -> Strate
     strategy = STRATEGIES[task.strategy](device, world, task.world_size)
     strategy.label_smoothing = RECIPES[task.recipe].label_smoothing
     strategy.sync_batch_norm = task.batch_norm is BatchNorm.SYNC
+    strategy.precision = task.precision
+    strategy.compiles = task.execution.compiles
+    if task.memory_format is MemoryFormat.CHANNELS_LAST:
+        strategy.memory_format = torch.channels_last
+    choose_kernels(task.precision, device)
     return strategy
+
+
+def choose_kernels(precision: Precision, device: torch.device) -> None:
+    """Set, for this process, whether float32 products may be TF32 and how kernels are chosen."""
+    rounded = precision is not Precision.FP32
+    torch.backends.cuda.matmul.allow_tf32 = rounded
+    torch.backends.cudnn.allow_tf32 = rounded
+    # each size of batch tries cuDNN's kernels once, in warm-up, and keeps the fastest
+    torch.backends.cudnn.benchmark = device.type == "cuda"

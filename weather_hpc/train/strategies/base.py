@@ -4,12 +4,13 @@ Each strategy changes what differs for it. The loop, the loader, the checkpoint 
 record know nothing else of how the work is spread.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from weather_hpc.study.spec import Precision
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.world import World
 
@@ -32,6 +33,15 @@ class Strategy:
     sync_batch_norm = False
     """Whether batch norm takes its statistics from all ranks' images of a step."""
 
+    precision = Precision.FP32
+    """What the network computes in."""
+
+    memory_format = torch.contiguous_format
+    """The order in memory of images and kernels."""
+
+    compiles = False
+    """Whether torch.compile compiles the network for training."""
+
     owns_weights = True
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 
@@ -53,7 +63,11 @@ class Strategy:
 
         Raises UserError where the network does not suit the strategy.
         """
-        self.network = network.to(self.device)
+        self.network = network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.trained: nn.Module = self.network
+        if self.compiles:
+            # batches have few sizes, and a kernel for each is faster than one for all
+            self.trained = cast(nn.Module, torch.compile(self.network, dynamic=False))
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The fewest images that a layer sees at once in any of ``sampler``'s steps."""
@@ -68,12 +82,11 @@ class Strategy:
         ``step_images`` counts those of all ranks. Returns this rank's part of the step's
         :func:`tally`. Collective.
         """
-        return self._backward(self.network(images), labels, 1.0 / step_images)
+        return self._backward(self._logits(self.trained, images), labels, 1.0 / step_images)
 
     def predict(self, images: torch.Tensor) -> torch.Tensor | None:
         """Logits of ``images``; None on ranks that are not the last to compute. Collective."""
-        logits: torch.Tensor = self.network(images)
-        return logits
+        return self._logits(self.network, images)
 
     def before_evaluation(self) -> None:
         """Make replicas equal where training lets them differ. Collective."""
@@ -97,6 +110,14 @@ class Strategy:
 
     def tear_down(self) -> None:
         """Part from the other ranks."""
+
+    def _logits(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """float32 (n, classes), computed in :attr:`precision`."""
+        half = self.precision is Precision.BF16
+        # a step uses each weight once: nothing is worth keeping from one cast to the next
+        with torch.autocast(self.device.type, torch.bfloat16, half, cache_enabled=False):
+            logits: torch.Tensor = network(images)
+        return logits.float()
 
     def _backward(self, logits: torch.Tensor, labels: torch.Tensor, scale: float) -> torch.Tensor:
         smoothing = self.label_smoothing

@@ -43,8 +43,9 @@ class DistributedDataParallel(Distributed):
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
         super().place(synchronised(network) if self.sync_batch_norm else network, image_size)
+        # compiled inside: around the wrapper torch.compile would do nothing, and not say so
         self._replica = _WRAPPER(
-            self.network,
+            self.trained,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
             **_SYNC_BUFFERS,
@@ -60,7 +61,8 @@ class DistributedDataParallel(Distributed):
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
     ) -> torch.Tensor:
         """Scaled so that the average over ranks, whose shares may differ by one image, is exact."""
-        return self._backward(self._replica(images), labels, self.world.size / step_images)
+        logits = self._logits(self._replica, images)
+        return self._backward(logits, labels, self.world.size / step_images)
 
     def before_evaluation(self) -> None:
         """Give every rank the running statistics of rank 0."""
