@@ -157,7 +157,7 @@ def test_whole_nodes_hand_a_run_only_the_gpus_it_asked_for(sweep: Sweep) -> None
 
 def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(sweep: Sweep) -> None:
     """sbatch is wrapped: it submits, then kills the sweep that called it."""
-    sweep.behave(prepare="sleep")
+    sweep.behave(prepare="sleep", preprocess="sleep")  # so that all are there to be cancelled
     fake = sweep.folder / "bin"
     fake.mkdir()
     real = shutil.which("sbatch")
