@@ -250,7 +250,9 @@ def unlimited_afterwards() -> Iterator[None]:
 
 def no_file_beyond(size: int) -> None:
     """From now on writing beyond ``size`` bytes of any file fails, here and in our children."""
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+    children = psutil.Process().children(recursive=True)
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    for process in (psutil.Process(), *workers):
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
 

@@ -11,9 +11,6 @@ from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.models.fused_build import SWITCH
 
-BATCH = 32
-"""Images per step and process."""
-
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"
 ONE_RANK, TWO_RANKS = "ours, 1 rank", "ours, 2 ranks"
@@ -33,6 +30,7 @@ sums in another order differ by 1e-7, and every step that follows enlarges that.
 class SameLoss:
     """Checks that all come to the loss of the first, which is the reference."""
 
+    tolerance: float = TOLERANCE
     expected: float | None = None
 
     def __call__(self, outcome: Outcome) -> None:
@@ -40,14 +38,16 @@ class SameLoss:
         loss: float = outcome.facts["loss"]
         if self.expected is None:
             self.expected = loss
-        if not abs(loss - self.expected) <= TOLERANCE * self.expected:  # not a number, too
+        if not abs(loss - self.expected) <= self.tolerance * self.expected:  # not a number, too
             raise FailedError(f"came to a loss of {loss:.6f}; the reference, {self.expected:.6f}")
 
 
-def contestants(store: Path, images: int) -> list[Contestant]:
-    """All, each with one thread per process."""
+def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[Contestant]:
+    """All, each with one thread per process; ``batch`` images per step and process."""
     same_loss = SameLoss()
-    given: dict[str, Any] = {"store": str(store), "images": images, "batch": BATCH}
+    given: dict[str, Any] = {
+        "store": str(store), "images": images, "batch": batch, "epochs": epochs,
+    }  # fmt: skip
 
     def make(name: str, what: str, function: str, missing: str | None = None, **more: Any
              ) -> Contestant:  # fmt: skip
@@ -56,7 +56,7 @@ def contestants(store: Path, images: int) -> list[Contestant]:
 
     def ranks(name: str, count: int) -> Contestant:
         work = python_function("weather_hpc.bench.train_work:ranks", **given, count=count)
-        what = f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {BATCH} images"
+        what = f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {batch} images"
         return Contestant(name, what, work, environment=ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"})
 
     no_fabric = None

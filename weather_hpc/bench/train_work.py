@@ -2,19 +2,22 @@
 
 Those of one process train the same network from the same seed on the same images in the same
 order, after two steps of warm-up that leave no trace. They report the mean loss of the measured
-epoch and, beside the clock's seconds, the CPU seconds that it took.
+epochs and, beside the clock's seconds, the CPU seconds that these took. What is asked of all of
+them comes as ``store``, ``images``, ``batch``, ``device`` (cpu or cuda) and ``epochs``.
 """
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.child import MEASURED
+from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import Clock
 
 if TYPE_CHECKING:
@@ -27,21 +30,25 @@ if TYPE_CHECKING:
     from weather_hpc.train.loader import EpochSampler
 
     Batches = DataLoader[tuple[torch.Tensor, ...]]
+    Train = Callable[[nn.Module, Iterable[Batches]], float]
 
-SEED, EPOCH, WARMUP_STEPS = 0, 1, 2
+SEED, WARMUP_STEPS = 0, 2
 
 
-def naive(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
+def naive(clock: Clock, **asked: Any) -> dict[str, Any]:
     """As a student writes it: float tensors, a DataLoader, and .item() at every step."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    packed, task, sampler = _work(store, images, batch)
+    packed, task, sampler = _work(**asked)
+    device = task.device.value
 
-    def train(network: "nn.Module", batches: "Batches") -> float:
+    def train(network: "nn.Module", epochs: "Iterable[Batches]") -> float:
+        network.to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=_rate(task))
         loss_sum = right = 0.0
-        for pictures, labels in batches:
+        for pictures, labels in itertools.chain.from_iterable(epochs):
+            pictures, labels = pictures.to(device), labels.to(device)
             optimizer.zero_grad()
             output = network(pictures)
             loss = cross_entropy(output, labels)
@@ -51,37 +58,39 @@ def naive(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
             right += (output.argmax(1) == labels).sum().item()
         return loss_sum
 
-    return _measure_loop(clock, train, packed, sampler)
+    return _measure_loop(clock, train, packed, sampler, task)
 
 
-def fabric(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
+def fabric(clock: Clock, **asked: Any) -> dict[str, Any]:
     """Lightning Fabric's loop, in float32; the loss is read once, at the end."""
     import torch
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
     from torch.nn.functional import cross_entropy
 
-    packed, task, sampler = _work(store, images, batch)
+    packed, task, sampler = _work(**asked)
     alone = LightningEnvironment()  # no job of Slurm's, even inside one
-    lightning = Fabric(accelerator="cpu", devices=1, precision="32-true", plugins=alone)
+    device = task.device.value
+    lightning = Fabric(accelerator=device, devices=1, precision="32-true", plugins=alone)
 
-    def train(network: "nn.Module", batches: "Batches") -> float:
+    def train(network: "nn.Module", epochs: "Iterable[Batches]") -> float:
         plain = torch.optim.Adam(network.parameters(), lr=_rate(task))
         model, optimizer = lightning.setup(network, plain)
-        loss_sum = torch.zeros(())
-        for pictures, labels in lightning.setup_dataloaders(batches):
-            optimizer.zero_grad()
-            loss = cross_entropy(model(pictures), labels)
-            lightning.backward(loss)
-            optimizer.step()
-            loss_sum += loss.detach() * len(labels)
+        loss_sum = torch.zeros((), device=device)
+        for batches in epochs:
+            for pictures, labels in lightning.setup_dataloaders(batches):
+                optimizer.zero_grad()
+                loss = cross_entropy(model(pictures), labels)
+                lightning.backward(loss)
+                optimizer.step()
+                loss_sum += loss.detach() * len(labels)
         return loss_sum.item()
 
-    return _measure_loop(clock, train, packed, sampler)
+    return _measure_loop(clock, train, packed, sampler, task)
 
 
-def ours(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
-    """The train verb's own loop, one process."""
+def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[str, Any]:
+    """The train verb's own loop, one process. ``way``: precision, memory format and execution."""
     import torch
 
     from weather_hpc.models.fused import fuse
@@ -90,26 +99,40 @@ def ours(clock: Clock, store: str, images: int, batch: int) -> dict[str, Any]:
     from weather_hpc.train.strategies import make_strategy
     from weather_hpc.train.world import World
 
-    packed, task, sampler = _work(store, images, batch)
-    strategy = make_strategy(task, torch.device("cpu"), World())
+    packed, task, sampler = _work(**asked, **(way or {}))
+    device = torch.device(task.device.value)
+    strategy = make_strategy(task, device, World())
     strategy.place(_network(packed), packed.size)
     fused = fuse(strategy.network)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
+    source = trainer.settle_input()
+    recorded = trainer.record_steps()
     _seed_dropout()
     stop = StopSign(None, strategy)
+    clock.synchronise = strategy.synchronise
+    total = torch.zeros(2, dtype=torch.float64, device=device)
     cpu_s = time.process_time()
     with clock.phase(MEASURED):
-        position = trainer.train_epoch(EPOCH, lambda: None, stop)
-        score = trainer.score(position.total, images, EPOCH)
-    return {"loss": score.loss, "cpu_s": time.process_time() - cpu_s, "fused": fused}
+        for epoch in range(1, task.epochs + 1):
+            total += trainer.train_epoch(epoch, lambda: None, stop).total
+        score = trainer.score(total, len(sampler.rows) * task.epochs, task.epochs)
+    return {
+        "loss": score.loss,
+        "cpu_s": time.process_time() - cpu_s,
+        "fused": fused,
+        "source": source,
+        "graphs": recorded,
+    }
 
 
-def ranks(clock: Clock, store: str, images: int, batch: int, count: int) -> dict[str, Any]:
+def ranks(
+    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int
+) -> dict[str, Any]:
     """The train verb under torchrun, ``count`` processes; the time is the one in its record."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     flags = {"--store": store, "--strategy": "ddp", "--device": "cpu", "--images": images,
-             "--batch-size": batch, "--epochs": 1, "--run-dir": "run"}  # fmt: skip
+             "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip
     words = [str(word) for pair in flags.items() for word in pair]
     subprocess.run([sys.executable, *launcher, "-m", "weather_hpc.train", *words], check=True)
     record = json.loads(Path("run", "record.json").read_bytes())
@@ -117,19 +140,42 @@ def ranks(clock: Clock, store: str, images: int, batch: int, count: int) -> dict
     return {"loss": record["quality"]["train_loss"]}
 
 
-def _work(store: str, images: int, batch: int) -> "tuple[Store, TrainTask, EpochSampler]":
+def verb(clock: Clock, store: str, images: int, flags: list[str]) -> dict[str, Any]:
+    """The train verb as a user starts it; the time is the one in its record."""
+    words = ["--store", store, "--images", str(images), "--run-dir", "run", *flags]
+    subprocess.run([sys.executable, "-m", "weather_hpc.train", *words], check=True)
+    record = json.loads(Path("run", "record.json").read_bytes())
+    if record["time_s"] is None:
+        raise FailedError(f"{record['status']}: {record['reason']}")
+    clock.seconds[MEASURED] = record["time_s"]
+    return {
+        "loss": record["quality"]["train_loss"],
+        "images_per_s": record["images_per_s"],
+        "device": record["actual"]["ranks"][0]["device_name"],
+        "startup_s": record["phases"]["startup"],
+        "warmup_s": record["phases"]["warmup"],
+        "without": record["provenance"]["environment"].get("execution"),
+    }
+
+
+def _work(
+    store: str, images: int, batch: int, device: str = "cpu", epochs: int = 1, **way: Any
+) -> "tuple[Store, TrainTask, EpochSampler]":
     """The data, what is asked, and the order of the images."""
     import torch
 
     from weather_hpc.dataset.store import Store
-    from weather_hpc.study.spec import Device, Strategy, TrainTask
+    from weather_hpc.study.spec import Strategy, TrainTask
     from weather_hpc.train.loader import EpochSampler, Shard, training_rows
 
     torch.set_num_threads(1)
     packed = Store.open(Path(store))
-    task = TrainTask(
-        strategy=Strategy.SINGLE, device=Device.CPU, world_size=1, batch_size=batch, epochs=EPOCH,
-        warmup_steps=WARMUP_STEPS, image_size=packed.size, seed=SEED, images=images,
+    task = TrainTask.model_validate(
+        {
+            "strategy": Strategy.SINGLE, "device": device, "world_size": 1, "batch_size": batch,
+            "epochs": epochs, "warmup_steps": WARMUP_STEPS, "image_size": packed.size,
+            "seed": SEED, "images": images, **way,
+        }
     )  # fmt: skip
     rows = training_rows(packed, images, SEED)
     return packed, task, EpochSampler(rows, batch, SEED, Shard())
@@ -159,12 +205,9 @@ def _rate(task: "TrainTask") -> float:
 
 
 def _measure_loop(
-    clock: Clock,
-    train: "Callable[[nn.Module, Batches], float]",
-    store: "Store",
-    sampler: "EpochSampler",
+    clock: Clock, train: "Train", store: "Store", sampler: "EpochSampler", task: "TrainTask"
 ) -> dict[str, Any]:
-    """Time ``train``, which goes over all batches once and returns the sum of the losses."""
+    """Time ``train``, which goes over all batches of all epochs and returns the sum of losses."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -174,16 +217,22 @@ def _measure_loop(
         network_input(pixels(store, sampler.rows)), torch.from_numpy(store.labels[sampler.rows])
     )
     place = {row: index for index, row in enumerate(sampler.rows.tolist())}
-    steps = [[place[row] for row in step.rows.tolist()] for step in sampler.epoch(EPOCH)]
+    epochs = [
+        [[place[row] for row in step.rows.tolist()] for step in sampler.epoch(epoch)]
+        for epoch in range(1, task.epochs + 1)
+    ]
 
     def batches(some: list[list[int]]) -> "Batches":
         # a generator of its own: dropout then draws the same numbers as without a DataLoader
         return DataLoader(dataset, batch_sampler=some, generator=torch.Generator())
 
     network = _network(store)
-    train(copy.deepcopy(network), batches(steps[:WARMUP_STEPS]))
+    train(copy.deepcopy(network), [batches(epochs[0][:WARMUP_STEPS])])
     _seed_dropout()
+    if task.device.value == "cuda":
+        clock.synchronise = torch.cuda.synchronize
     cpu_s = time.process_time()
     with clock.phase(MEASURED):
-        loss_sum = train(network, batches(steps))
-    return {"loss": loss_sum / len(sampler.rows), "cpu_s": time.process_time() - cpu_s}
+        loss_sum = train(network, map(batches, epochs))
+    images = len(sampler.rows) * task.epochs
+    return {"loss": loss_sum / images, "cpu_s": time.process_time() - cpu_s}
