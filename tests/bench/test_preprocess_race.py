@@ -12,9 +12,10 @@ from weather_hpc.bench import preprocess_work
 from weather_hpc.bench.__main__ import main
 from weather_hpc.bench.child import MEASURED
 from weather_hpc.bench.contestant import Contestant
+from weather_hpc.bench.goals import Goal, judge
 from weather_hpc.bench.harness import Result, Standing
 from weather_hpc.bench.preprocess import link_images
-from weather_hpc.bench.preprocess_contestants import Goal, contestants, goals, judge
+from weather_hpc.bench.preprocess_contestants import contestants, goals
 from weather_hpc.bench.process import Measurement
 from weather_hpc.errors import UserError
 from weather_hpc.records.clock import Clock

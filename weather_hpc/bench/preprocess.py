@@ -10,8 +10,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from weather_hpc.bench.goals import judge, print_goals
 from weather_hpc.bench.telling import add_race_options, check_race_options, finish
 from weather_hpc.errors import FailedError, UserError
 
@@ -38,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
         REFERENCE,
         contestants,
         goals,
-        judge,
     )
 
     check_race_options(args)
@@ -54,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     code = finish(
         result, args, images=images, max_mpx=args.max_mpx, goals=judged, not_raced=NOT_RACED
     )
-    _print_goals(judged, NOT_RACED)
+    print_goals(judged)
+    for name, why in NOT_RACED.items():
+        print(f"{name}: not raced: {why}", file=sys.stderr)
     return code
 
 
@@ -99,16 +100,3 @@ def link_images(sources: Sequence[Path], folder: Path, at_least: int, max_mpx: f
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(original)
     return times * len(found)
-
-
-def _print_goals(judged: Sequence[dict[str, Any]], not_raced: dict[str, str]) -> None:
-    for goal in judged:
-        ratio = "not measured" if goal["ratio"] is None else f"{goal['ratio']:.2f} times as fast"
-        state = {True: "met", False: "missed", None: "open"}[goal["met"]]
-        print(
-            f"goal {state}: {goal['faster']} / {goal['slower']} ({goal['seconds']} s): {ratio}, "
-            f"at least {goal['goal']:g} wanted",
-            file=sys.stderr,
-        )
-    for name, why in not_raced.items():
-        print(f"{name}: not raced: {why}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Who takes part in ``bench preprocess``, and which ratios this package has set itself."""
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
 
 if TYPE_CHECKING:
-    from weather_hpc.bench.harness import Result
+    pass
 
 REFERENCE = "Pillow"
 FAST, EXACT, EPOCH = "ours, fast", "ours, exact", "epoch from the store"
@@ -20,17 +20,6 @@ DASK, NAIVE = "ours, dask, 2 workers", "dask.delayed per image, 2 workers"
 
 NOT_RACED = {"FFCV": "has no wheels, and its source does not build by pip alone"}
 """Peers that do not install with pip alone."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """``faster`` is to take at most 1/``at_least`` of the time of ``slower``."""
-
-    faster: str
-    slower: str
-    at_least: float
-    cpu: bool
-    """Whether CPU seconds are compared; otherwise those of the clock."""
 
 
 def goals(max_mpx: float | None) -> list[Goal]:
@@ -43,33 +32,6 @@ def goals(max_mpx: float | None) -> list[Goal]:
         Goal(TWO, REFERENCE, 4.0, cpu=False),
         Goal(DASK, TWO, 1.0, cpu=False),
     ]
-
-
-def judge(goal: Goal, result: "Result") -> dict[str, Any]:
-    """How the race went by ``goal``: its ratio, median over the rounds, and whether it is met."""
-    from weather_hpc.analysis.statistics import median, median_interval
-
-    rounds = {s.contestant.name: s.measurements for s in result.standings}
-    one, other = rounds[goal.faster], rounds[goal.slower]
-    ratios = [
-        other[r].facts["cpu_s"] / one[r].facts["cpu_s"]
-        if goal.cpu
-        else other[r].seconds / one[r].seconds
-        for r in one
-        if r in other
-    ]
-    ratio = median(ratios)
-    low, high = median_interval(ratios)
-    return {
-        "faster": goal.faster,
-        "slower": goal.slower,
-        "seconds": "cpu" if goal.cpu else "clock",
-        "ratio": ratio,
-        "ratio_low": low,
-        "ratio_high": high,
-        "goal": goal.at_least,
-        "met": None if ratio is None else ratio >= goal.at_least,
-    }
 
 
 def contestants(folder: Path, store: Path, images: int, size: int) -> list[Contestant]:

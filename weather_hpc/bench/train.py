@@ -10,10 +10,9 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from weather_hpc.bench.goals import judge, print_goals
 from weather_hpc.bench.telling import add_race_options, check_race_options, finish
 from weather_hpc.errors import FailedError, UserError
 
@@ -57,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
     from weather_hpc.bench.harness import race
-    from weather_hpc.bench.preprocess_contestants import judge
     from weather_hpc.bench.train_contestants import GOALS, NAIVE, contestants
 
     batch, epochs = args.batch_size, args.epochs
@@ -66,13 +64,12 @@ def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
     code = finish(
         result, args, device="cpu", images=images, batch_size=batch, epochs=epochs, goals=judged
     )
-    _print_goals(judged)
+    print_goals(judged)
     return code
 
 
 def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
     from weather_hpc.bench.harness import race
-    from weather_hpc.bench.preprocess_contestants import judge
     from weather_hpc.bench.train_contestants import NAIVE
     from weather_hpc.bench.train_gpu import contestants, fastest, goals, whole_training
 
@@ -85,7 +82,7 @@ def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
         result, args, device="cuda", images=images, batch_size=batch, epochs=epochs,
         goals=judged, whole_training=whole,
     )  # fmt: skip
-    _print_goals(judged)
+    print_goals(judged)
     if whole:
         state = {True: "met", False: "missed", None: "open (not its images)"}[whole["met"]]
         print(
@@ -122,14 +119,3 @@ def make_store(folder: Path, images: int, size: int = 256) -> Path:
     if packed.returncode != 0:
         raise FailedError(packed.stderr.strip())
     return folder / "store"
-
-
-def _print_goals(judged: Sequence[dict[str, Any]]) -> None:
-    for goal in judged:
-        ratio = "not measured" if goal["ratio"] is None else f"{goal['ratio']:.2f} times as fast"
-        state = {True: "met", False: "missed", None: "open"}[goal["met"]]
-        print(
-            f"goal {state}: {goal['faster']} / {goal['slower']} ({goal['seconds']} s): {ratio}, "
-            f"at least {goal['goal']:g} wanted",
-            file=sys.stderr,
-        )

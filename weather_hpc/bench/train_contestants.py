@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
-from weather_hpc.bench.preprocess_contestants import Goal
+from weather_hpc.bench.goals import Goal
 from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.models.fused_build import SWITCH

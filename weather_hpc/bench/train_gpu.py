@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
-from weather_hpc.bench.preprocess_contestants import Goal
+from weather_hpc.bench.goals import Goal
 from weather_hpc.bench.train_contestants import FABRIC, NAIVE, SameLoss
 from weather_hpc.errors import FailedError
 
