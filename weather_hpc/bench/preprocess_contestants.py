@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
+from weather_hpc.bench.goals import Goal
 from weather_hpc.bench.preprocess_work import files_of
 from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
