@@ -3,16 +3,13 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
 from weather_hpc.bench.goals import Goal
 from weather_hpc.bench.preprocess_work import files_of
 from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
-
-if TYPE_CHECKING:
-    pass
 
 REFERENCE = "Pillow"
 FAST, EXACT, EPOCH = "ours, fast", "ours, exact", "epoch from the store"
