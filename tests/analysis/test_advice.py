@@ -78,11 +78,13 @@ def test_what_the_intervals_do_not_tell_apart_is_said() -> None:
     rows = priced([*ddp(2, [10.0, 10.5, 12.0]), *ddp(4, [9.5, 10.2, 11.0]), *ddp(1, [20.0] * 3)])
     found = answers(rows, deadline_s=10.6)
     apart = "not told apart from ddp on cuda, 2 ranks, batch 32"
-    assert apart in found["fastest"]["reason"]
-    assert apart in found["cheapest"]["reason"]
-    assert "its interval ends past the deadline, at 11 s" in found["deadline"]["reason"]
+    assert found["fastest"]["doubt"] == apart
+    assert found["cheapest"]["doubt"] == apart
+    assert "its interval ends past the deadline, at 11 s" in found["deadline"]["doubt"]
     few = answers([*ddp(2, [10.0]), *ddp(1, [20.0])])["fastest"]
-    assert "with 1 run of it, how sure that is cannot be told" in few["reason"]
+    assert few["doubt"] == "with 1 run of it, how sure that is cannot be told"
+    odd = answers([*ddp(2, [1.0] * 3), *ddp(1, [20.0] * 3)])["fastest"]
+    assert odd["doubt"] == "its speedup is super-linear, see the audit"
 
 
 def test_the_fastest_that_loses_no_accuracy() -> None:
@@ -96,6 +98,12 @@ def test_the_fastest_that_loses_no_accuracy() -> None:
     assert (
         "2 of 4 configurations are within 0.02 of the best test accuracy, 0.710" in (best["reason"])
     )
+    few_images = answers([replace(row, test_images=20) for row in rows])["fastest_without_loss"]
+    assert "20 test images do not tell 0.710 from the 0.500 of" in few_images["doubt"]
+    # the fastest of all loses nothing: no other accuracy stands against it
+    kept = {1: 0.50, 2: 0.60, 4: 0.70, 8: 0.71}
+    rows = [replace(row, test_accuracy=kept[row.workers or 1], test_images=20) for row in ROWS]
+    assert answers(rows)["fastest_without_loss"]["doubt"] is None
 
 
 def test_the_knee_is_where_added_ranks_stop_paying() -> None:
@@ -195,8 +203,16 @@ def test_nothing_measured_is_said_and_nothing_at_all_is_nothing() -> None:
 def test_sentences_tell_figures_and_reasons() -> None:
     told = advice_sentences(advice(ROWS, deadline_s=5.0))
     assert told[0] == (
-        "Training, fastest: ddp on cuda, 8 ranks, batch 32 (6.1 s, 12.2 node-hours); "
-        "of 4 configurations."
+        "Training, fastest: ddp on cuda, 8 ranks, batch 32 (6.1 s, 12.2 node-hours)."
     )
     assert any(line.startswith("Training, for a deadline of 5 s: no answer, none") for line in told)
-    assert not any("knee" in line for line in told)
+    assert not any("knee" in line or "To feed" in line for line in told)
+
+
+def test_questions_with_one_answer_share_a_sentence() -> None:
+    rows = priced([*ddp(2, [10.0, 10.5, 12.0]), *ddp(4, [9.5, 10.2, 11.0])])
+    answer = "Training, fastest and cheapest: ddp on cuda, 4 ranks, batch 32 (10.2 s, 10.2 node-"
+    apart = "ot told apart from ddp on cuda, 2 ranks, batch 32."
+    assert advice_sentences(advice(rows)) == [f"{answer}hours). N{apart}"]
+    dearer = [replace(row, node_hours=50.0) if row.workers == 2 else row for row in rows]
+    assert advice_sentences(advice(dearer)) == [f"{answer}hours). Fastest: n{apart}"]

@@ -98,11 +98,11 @@ def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     rows = series(w1=100, w2=55, w4=50, w8=90)
     rows += ddp(1, [10.0, 10.1, 9.9, 30.0, 10.2], epochs=3)
     told = sentences(rows, laws_table(rows), comparisons_table(rows))
-    assert told[0] == "Of 3 steps to more workers in training: 2 faster, 1 slower."
+    assert told[0] == "Adding workers, 3 steps in training: 2 faster, 1 slower."
     assert told[1].startswith("More was slower: ddp on cuda, batch 32 per device, epochs")
     assert "8 against 4, 0.56 times as fast (p = 0.024)" in told[1]
     (peak,) = [line for line in told if line.startswith("By the USL")]
-    assert "is fastest with about 3 ranks (95 % interval from 3 to 3)" in peak
+    assert "is fastest with about 3 ranks (95 % interval from 3.12 to 3.24)" in peak
     assert told[-1].startswith("1 run far from the median of the repeats, kept: ")
     assert told[-1].endswith("(30 s, median 10.1 s).")
     assert sentences([], laws_table([]), comparisons_table([])) == []

@@ -13,7 +13,9 @@ from tests.analysis.rows_maker import (
     scaled,
     usl_time,
 )
+from weather_hpc.analysis.comparisons import comparisons_table
 from weather_hpc.analysis.law_table import LAW_COLUMNS, laws_table
+from weather_hpc.analysis.sentences import sentences
 from weather_hpc.collect.row import Row
 
 FIGURES = LAW_COLUMNS[LAW_COLUMNS.index("serial_fraction") : LAW_COLUMNS.index("baseline")]
@@ -49,6 +51,17 @@ def test_amdahls_law_is_found_and_the_usl_then_has_no_peak() -> None:
     assert found["Amdahl"]["coherency"] is None
     assert found["USL"]["coherency_low"] == 0
     assert found["USL"]["peak_workers_high"] is None
+
+
+def test_rounding_is_no_peak_and_a_slowdown_has_none() -> None:
+    """Times exactly by Amdahl's law leave a coherency of some 1e-17, a peak at 1e8 workers."""
+    rows = [row for n, t in {1: 100.0, 2: 60.0, 4: 40.0, 8: 30.0}.items() for row in ddp(n, [t])]
+    usl = laws(rows)["USL"]
+    assert (usl["coherency"], usl["peak_workers"]) == (0, None)
+    rows = [row for n, t in {1: 100.0, 2: 140.0, 4: 215.0, 8: 306.0}.items() for row in ddp(n, [t])]
+    assert laws(rows)["USL"]["peak_workers"] == 1
+    told = sentences(rows, laws_table(rows), comparisons_table(rows))
+    assert "By the USL, ddp on cuda, batch 32 per device is never faster than on one rank." in told
 
 
 def test_weak_scaling_has_gustafsons_law() -> None:

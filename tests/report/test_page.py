@@ -95,7 +95,7 @@ def test_every_plot_is_described(root: Path, page: Page) -> None:
 
 
 def test_the_page_tells_findings_skips_and_provenance(page: Page) -> None:
-    assert "Preprocessing, fastest: multiprocessing, 2 workers" in page.text
+    assert "Preprocessing, fastest and cheapest: multiprocessing, 2 workers" in page.text
     assert "best speedup is 1.82 (95 % interval 1.7" in page.text
     assert "this machine has no GPU" in page.text
     for text in ("c0ffee", "node1", "A CPU", "numpy 2.0"):

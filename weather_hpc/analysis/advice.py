@@ -1,6 +1,8 @@
 """Advice: which configuration to take, by what was measured, and how sure that is."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from weather_hpc.analysis.advice_candidates import all_works, figure
 from weather_hpc.analysis.advice_choices import ACCURACY_TOLERANCE, choices
@@ -11,7 +13,7 @@ from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.row import Row
 
 ADVICE_COLUMNS = [
-    "question", "stage", "work", "answer", "reason", "workers", "time_s", "time_s_low",
+    "question", "stage", "work", "answer", "reason", "doubt", "workers", "time_s", "time_s_low",
     "time_s_high", "images_per_s", "node_hours", "efficiency", "test_accuracy",
 ]  # fmt: skip
 
@@ -22,8 +24,8 @@ _CAPTION = (
     "cheapest: the least node_hours, which is nodes x the whole duration of the job, start-up "
     "included; deadline: the cheapest whose time_s meets it; budget: the fastest that costs no "
     f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many decode as many images per "
-    "second as one device trains on. Not told apart: the 95 % intervals overlap. Configurations in "
-    "whose runs the audit found errors are left out."
+    "second as one device trains on. doubt tells how sure the answer is; not told apart: the 95 % "
+    "intervals overlap. Configurations in whose runs the audit found errors are left out."
 )
 
 _STAGES = {"preprocess": "Preprocessing", "training": "Training"}
@@ -32,6 +34,9 @@ _WORDS = {
     "fastest": "fastest", "fastest_without_loss": "fastest without a loss of accuracy",
     "cheapest": "cheapest",
 }  # fmt: skip
+
+_UNASKED = ("cheapest", "cpu_workers_per_gpu")
+"""Questions that are answered where that can be done, and else are not worth a sentence."""
 
 
 def advice_table(
@@ -65,30 +70,52 @@ def advice_table(
         "Advice",
         _CAPTION,
         ADVICE_COLUMNS,
-        [{column: line.get(column) for column in ADVICE_COLUMNS} for line in lines],
+        [
+            {column: line.get(column) for column in ADVICE_COLUMNS}
+            | {"doubt": line.get("doubt") or None}
+            for line in lines
+        ],
     )
 
 
 def advice_sentences(advice: Table) -> list[str]:
-    """The rows of :func:`advice_table` in sentences, but for the knees, of which there are many."""
-    sentences = []
+    """The rows of :func:`advice_table` in sentences; questions with one answer share one.
+
+    Left to the table are the knees, of which there are many, and what nobody asked for and has no
+    answer.
+    """
+    alike: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in advice.rows:
-        question = row["question"]
-        if question == "knee":
+        question, answer = row["question"], row["answer"]
+        if question == "knee" or (answer is None and question in _UNASKED):
             continue
-        about = _STAGES[row["stage"]] + (f" ({row['work']})" if row["work"] else "")
-        if question == "cpu_workers_per_gpu":
-            about, what = f"To feed one device of {row['stage']} from decoding", "take"
-        else:
-            what = _WORDS.get(question, f"for a {question}")
-        if row["answer"] is None:
-            sentences.append(f"{about}, {what}: no answer, {row['reason']}.")
-            continue
-        sentences.append(f"{about}, {what}: {row['answer']}{_figures(row)}; {row['reason']}.")
-    return sentences
+        feeds = question == "cpu_workers_per_gpu"
+        # what has no answer stands alone, for its reason
+        alike[row["stage"], row["work"], feeds, answer or question].append(row)
+    return [_sentence(rows) for rows in alike.values()]
 
 
-def _figures(row: dict[str, object]) -> str:
+def _sentence(rows: Sequence[dict[str, Any]]) -> str:
+    first = rows[0]
+    about = _STAGES[first["stage"]] + (f" ({first['work']})" if first["work"] else "")
+    words = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
+    what = f"{about}, {' and '.join(words)}"
+    if first["question"] == "cpu_workers_per_gpu":
+        return f"To feed one device of {about} from decoding: {first['answer']}; {first['reason']}."
+    if first["answer"] is None:
+        return f"{what}: no answer, {first['reason']}."
+    doubts = [row["doubt"] for row in rows]
+    told = dict.fromkeys(filter(None, doubts))
+    if len(set(doubts)) > 1:
+        told = {f"{w}: {doubt}": None for w, doubt in zip(words, doubts, strict=True) if doubt}
+    return ". ".join([f"{what}: {first['answer']}{_figures(first)}", *map(_upper, told)]) + "."
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _figures(row: dict[str, Any]) -> str:
     time_s, hours, accuracy = row["time_s"], row["node_hours"], row["test_accuracy"]
     words = []
     if isinstance(time_s, float):

@@ -27,6 +27,8 @@ class Candidate:
     """In the words of its table."""
     group: Group
     efficiency: float | None
+    superlinear: bool = False
+    """Whether its speedup is beyond its workers, as the table tells."""
 
     @property
     def workers(self) -> int | None:
@@ -106,7 +108,8 @@ def _of_table(table: ScalingTable, groups: Sequence[Group]) -> Iterable[Work]:
     for line, group in zip(table.rows, groups, strict=True):
         if group.measured and not group.errors:
             values = (*(getattr(group.asked, name) for name in WORK), images_each(group.asked))
-            by_work[values].append(Candidate(table.label(line), group, line["efficiency"]))
+            found = Candidate(table.label(line), group, line["efficiency"], table.superlinear(line))
+            by_work[values].append(found)
     names = (*WORK, "images")
     varying = [i for i in range(len(names)) if len({values[i] for values in by_work}) > 1]
     for values, candidates in by_work.items():
@@ -115,10 +118,15 @@ def _of_table(table: ScalingTable, groups: Sequence[Group]) -> Iterable[Work]:
 
 
 def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None) -> str:
-    """Whether ``best`` may be no better than others ``among`` which it is; empty where it is.
+    """Why ``best`` may be no better than others ``among`` which it is; empty where it is.
 
     Judged by the intervals of the medians in ``column``; None: of what its speed is judged by.
     """
+    odd = "its speedup is super-linear, see the audit" if best.superlinear else ""
+    return "; ".join(filter(None, [odd, _rivalled(best, among, column)]))
+
+
+def _rivalled(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
     if len(among) == 1:
         return ""
     found = _samples(best, column)

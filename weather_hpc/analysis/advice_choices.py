@@ -6,6 +6,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice_candidates import Candidate, Work, doubt, figure
 from weather_hpc.analysis.statistics import median_interval
+from weather_hpc.analysis.table import counted
 
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
@@ -14,7 +15,7 @@ NORMAL_95 = 1.96
 """Standard deviations that hold 95 % of a normal distribution around its mean."""
 
 Line = dict[str, Any]
-"""``question``, ``reason`` and, where there is an answer, its figures."""
+"""``question``, ``reason`` and, where there is an answer, its figures and ``doubt``."""
 
 
 def choices(
@@ -33,8 +34,12 @@ def choices(
 def fastest(work: Work) -> Line:
     """The least time; weak scaling: the most images per second."""
     best = _fastest(work.candidates)
-    reason = _reasons(f"of {len(work.candidates)} configurations", doubt(best, work.candidates))
-    return {"question": "fastest", **best.figures, "reason": reason}
+    return {
+        "question": "fastest",
+        **best.figures,
+        "reason": f"of {counted(len(work.candidates), 'configuration')}",
+        "doubt": doubt(best, work.candidates),
+    }
 
 
 def same_accuracy(work: Work) -> Iterator[Line]:
@@ -55,21 +60,26 @@ def same_accuracy(work: Work) -> Iterator[Line]:
     yield {
         "question": "fastest_without_loss",
         **best.figures,
-        "reason": _reasons(reason, doubt(best, good), _same_by_chance(top, _fastest(known))),
+        "reason": reason,
+        "doubt": _joined(doubt(best, good), _same_by_chance(top, best, _fastest(known))),
     }
 
 
-def _same_by_chance(top: Candidate, other: Candidate) -> str:
-    """Whether so few test images can tell two accuracies apart, by the normal approximation."""
+def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
+    """Whether so few test images can tell the accuracy of ``top`` from that of ``other``.
+
+    ``other`` is the fastest of all, ``best`` the fastest without a loss: where they are the same
+    nothing is lost. By the normal approximation.
+    """
     images = top.group.median("test_images")
-    if not images or top.accuracy is None or other.accuracy is None:
+    if best is other or not images or top.accuracy is None or other.accuracy is None:
         return ""
     variance = sum(a * (1 - a) for a in (top.accuracy, other.accuracy)) / images
     if top.accuracy - other.accuracy > NORMAL_95 * math.sqrt(variance):
         return ""
     return (
-        f"{images:.0f} test images do not tell it from the {other.accuracy:.3f} of the fastest, "
-        f"{other.label}"
+        f"{images:.0f} test images do not tell {top.accuracy:.3f} from the {other.accuracy:.3f} of "
+        f"the fastest, {other.label}"
     )
 
 
@@ -82,10 +92,10 @@ def cheapest(work: Work) -> Line:
     if not priced:
         return line | {"reason": "no run tells how long its job took"}
     best = min(priced, key=_cost)
-    reason = f"of {len(priced)} configurations whose node-hours are known"
     return line | {
         **best.figures,
-        "reason": _reasons(reason, doubt(best, priced, "node_hours")),
+        "reason": f"of {counted(len(priced), 'configuration')} whose node-hours are known",
+        "doubt": doubt(best, priced, "node_hours"),
     }
 
 
@@ -98,8 +108,8 @@ def under_deadline(work: Work, deadline_s: float) -> Line:
     meeting = [c for c in work.candidates if c.time_s is not None and c.time_s <= deadline_s]
     if not meeting:
         return line | {
-            "reason": f"none of {len(work.candidates)} configurations is so fast: the fastest, "
-            f"{quick.label}, takes {figure(quick.slowness)} s"
+            "reason": f"none of {counted(len(work.candidates), 'configuration')} is so fast: the "
+            f"fastest, {quick.label}, takes {figure(quick.slowness)} s"
         }
     priced = [c for c in meeting if c.node_hours is not None]
     reason = f"the cheapest of {len(priced)} that meet it"
@@ -114,7 +124,8 @@ def under_deadline(work: Work, deadline_s: float) -> Line:
     past = f"its interval ends past the deadline, at {figure(high)} s" if late and high else ""
     return line | {
         **best.figures,
-        "reason": _reasons(reason, doubt(best, priced, "node_hours"), past),
+        "reason": reason,
+        "doubt": _joined(doubt(best, priced, "node_hours"), past),
     }
 
 
@@ -130,7 +141,7 @@ def under_budget(work: Work, node_hours: float) -> Line:
     if not affordable:
         least = min(priced, key=_cost)
         return line | {
-            "reason": f"none of {len(priced)} configurations is so cheap: the cheapest, "
+            "reason": f"none of {counted(len(priced), 'configuration')} is so cheap: the cheapest, "
             f"{least.label}, takes {figure(_cost(least))} node-hours"
         }
     best = _fastest(affordable)
@@ -140,7 +151,8 @@ def under_budget(work: Work, node_hours: float) -> Line:
     reason = f"the fastest of {len(affordable)} that cost no more"
     return line | {
         **best.figures,
-        "reason": _reasons(reason, doubt(best, affordable), past),
+        "reason": reason,
+        "doubt": _joined(doubt(best, affordable), past),
     }
 
 
@@ -160,5 +172,5 @@ def _no_same_work(what: str) -> str:
     return f"weak scaling: each size does another amount of work, so {what} cannot be chosen"
 
 
-def _reasons(*parts: str) -> str:
+def _joined(*parts: str) -> str:
     return "; ".join(filter(None, parts))

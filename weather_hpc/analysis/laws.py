@@ -35,6 +35,9 @@ class Law(StrEnum):
 FEWEST_SIZES = {Law.AMDAHL: 3, Law.USL: 4, Law.GUSTAFSON: 3}
 """Different numbers of workers that a fit needs, the baseline's one among them."""
 
+_DUST = 1e-12
+"""A parameter up to this is rounding of 0: it would put a peak at millions of workers."""
+
 
 def serial_fraction(speedup: float, workers: int, weak: bool = False) -> float:
     """The serial fraction that explains one ``speedup`` on ``workers`` > 1, by Amdahl's law.
@@ -62,9 +65,11 @@ def fit(law: Law, workers: Array, speedups: Array) -> Array:
         terms = [speedups * more / workers, speedups * more]
         target = 1 - speedups / workers
     if law is Law.USL:
-        return _two(terms[0], terms[1], target)
-    only = _one(terms[0], target)
-    return np.stack([only, np.zeros_like(only)], axis=-1)
+        found = _two(terms[0], terms[1], target)
+    else:
+        only = _one(terms[0], target)
+        found = np.stack([only, np.zeros_like(only)], axis=-1)
+    return np.where(found > _DUST, found, 0.0)
 
 
 def predict(law: Law, workers: Array, parameters: Array) -> Array:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from weather_hpc.analysis.advice_candidates import figure
 from weather_hpc.analysis.comparisons import Verdict
 from weather_hpc.analysis.groups import preprocess_groups, training_groups
 from weather_hpc.analysis.laws import Law
@@ -13,6 +14,18 @@ from weather_hpc.collect.row import Row
 
 MOST_NAMED = 3
 """Of one kind of finding, so many are told one by one; the tables hold them all."""
+
+FARTHEST = 4
+"""A peak beyond so many times the most workers measured is a guess, left to the table."""
+
+STAGES = {"preprocess": "preprocessing", "training": "training"}
+"""The tables' names in sentences."""
+
+_TOLD = {
+    Verdict.FASTER: "faster", Verdict.SLOWER: "slower",
+    Verdict.NO_DIFFERENCE: "with no difference shown",
+    Verdict.TOO_FEW: "with too few repeats to tell",
+}  # fmt: skip
 
 
 def outliers(rows: Sequence[Row]) -> list[tuple[Row, Outlier]]:
@@ -33,8 +46,8 @@ def _steps(comparisons: Table) -> Iterator[str]:
         by_table[row["table"]].append(row)
     for name, rows in by_table.items():
         counts = Counter(row["verdict"] for row in rows)
-        told = ", ".join(f"{counts[v]} {v}" for v in Verdict if counts[v])
-        yield f"Of {counted(len(rows), 'step')} to more workers in {name}: {told}."
+        told = ", ".join(f"{counts[v]} {_TOLD[v]}" for v in Verdict if counts[v])
+        yield f"Adding workers, {counted(len(rows), 'step')} in {STAGES[name]}: {told}."
         for row in [r for r in rows if r["verdict"] == Verdict.SLOWER][:MOST_NAMED]:
             yield (
                 f"More was slower: {row['series']}, {row['workers']} against {row['against']}, "
@@ -43,15 +56,25 @@ def _steps(comparisons: Table) -> Iterator[str]:
 
 
 def _peaks(laws: Table) -> Iterator[str]:
-    """Where more workers stop helping, nearest first."""
-    found = [row for row in laws.rows if row["law"] == Law.USL and row["peak_workers"] is not None]
+    """Where more workers stop helping, nearest first; not what lies far beyond what was run."""
+    found = [
+        row
+        for row in laws.rows
+        if row["law"] == Law.USL
+        and row["peak_workers"] is not None
+        and row["peak_workers"] <= FARTHEST * row["workers_max"]
+    ]
     for row in sorted(found, key=lambda row: float(row["peak_workers"]))[:MOST_NAMED]:
         peak, low, high = (row[f"peak_workers{end}"] for end in ("", "_low", "_high"))
+        unit = "worker" if row["table"] == "preprocess" else "rank"
+        if peak == 1:
+            yield f"By the USL, {row['series']} is never faster than on one {unit}."
+            continue
         interval = "no interval"
         if low is not None:
-            interval = f"95 % interval from {low:.0f} " + (f"to {high:.0f}" if high else "up")
+            end = f"to {figure(high)}" if high else "up"
+            interval = f"95 % interval from {figure(low)} {end}"
         beyond = ", more than were measured" if peak > row["workers_max"] else ""
-        unit = "worker" if row["table"] == "preprocess" else "rank"
         yield (
             f"By the USL, {row['series']} is fastest with about {counted(round(peak), unit)} "
             f"({interval}){beyond}: {row['speedup_limit']:.1f} times as fast as with one."

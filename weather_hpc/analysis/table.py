@@ -28,6 +28,9 @@ SETTINGS = [
 ]  # fmt: skip
 """Columns that are part of a configuration's name only where they differ between rows."""
 
+TOLERANCE = 0.05
+"""A speedup without an interval may exceed the number of workers by so much."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -58,6 +61,14 @@ class ScalingTable(Table):
     def workers(self, row: dict[str, Any]) -> int:
         """How many workers or ranks ``row`` had; 0 where that is not known."""
         return int(row[self.workers_column] or 0)
+
+    def superlinear(self, row: dict[str, Any]) -> bool:
+        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %."""
+        speedup, low = row["speedup"], row["speedup_low"]
+        if speedup is None:
+            return False
+        workers = self.workers(row)
+        return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))
 
     @property
     def measured(self) -> list[dict[str, Any]]:

@@ -8,9 +8,6 @@ from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.row import Row, clean
 
-SUPERLINEAR_TOLERANCE = 0.05
-"""A speedup without an interval may exceed the number of workers by so much."""
-
 IMPOSSIBLE = 2.0
 """Beyond so many times the workers no cache explains a speedup: a figure is wrong."""
 
@@ -40,13 +37,8 @@ def in_order(found: Iterable[Finding]) -> list[Finding]:
 def _superlinear(table: ScalingTable) -> Iterator[Finding]:
     for row in table.rows:
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
-        if speedup is None:
-            continue
-        if low is None:
-            beyond, interval = speedup > workers * (1 + SUPERLINEAR_TOLERANCE), "no interval"
-        else:
-            beyond, interval = low > workers, f"95 % interval from {low:.2f}"
-        if beyond:
+        if table.superlinear(row):
+            interval = "no interval" if low is None else f"95 % interval from {low:.2f}"
             impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
                 f"tables/{table.name}.csv",

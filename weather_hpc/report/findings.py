@@ -6,7 +6,6 @@ from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable, counted
 from weather_hpc.collect.finding import Finding, Severity
-from weather_hpc.report.text import significant
 
 
 def key_findings(
@@ -27,8 +26,8 @@ def _doubts(findings: Sequence[Finding]) -> Iterator[str]:
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
     if errors or warnings:
-        counts = f"{counted(errors, 'error')} and {counted(warnings, 'warning')}"
-        yield f"The audit holds {counts}: read it before trusting a figure."
+        counts = [counted(n, noun) for n, noun in ((errors, "error"), (warnings, "warning")) if n]
+        yield f"The audit holds {' and '.join(counts)}: read it before trusting a figure."
 
 
 def _of_table(table: ScalingTable) -> Iterator[str]:
@@ -52,23 +51,17 @@ def _of_table(table: ScalingTable) -> Iterator[str]:
 
 
 def _best(table: ScalingTable, row: dict[str, Any]) -> str:
+    low, high = row["speedup_low"], row["speedup_high"]
     interval, doubt = "", ""
-    if row["speedup_low"] is not None:
-        interval = f" (95 % interval {row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
-        if row["speedup_low"] <= 1 <= row["speedup_high"]:
+    if table.superlinear(row):
+        doubt = " It is super-linear: more often a mistake than a discovery."
+    if low is not None:
+        interval = f" (95 % interval {low:.2f} to {high:.2f})"
+        if low <= 1 < row["speedup"]:
             doubt = " The interval holds 1: these runs do not show that it is faster at all."
+    if row["speedup"] <= 1:
+        doubt = " So nothing was faster than its baseline."
     return (
         f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
         f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %.{doubt}"
     )
-
-
-def _time(row: dict[str, Any]) -> str:
-    text = f"{significant(row['time_s'])} s"
-    if row["time_s_low"] is None:
-        return text
-    return f"{text} ({significant(row['time_s_low'])} to {significant(row['time_s_high'])})"
-
-
-def _repeats(row: dict[str, Any]) -> str:
-    return counted(row["runs"], "run")
