@@ -206,7 +206,16 @@ def test_sentences_tell_figures_and_reasons() -> None:
         "Training, fastest: ddp on cuda, 8 ranks, batch 32 (6.1 s, 12.2 node-hours)."
     )
     assert any(line.startswith("Training, for a deadline of 5 s: no answer, none") for line in told)
-    assert not any("knee" in line or "To feed" in line for line in told)
+    assert not any("knee" in line or "to decode for" in line for line in told)
+
+
+def test_of_many_works_the_first_are_told_in_sentences() -> None:
+    rows = [row for n in range(1, 6) for row in ddp(2, [10.0], epochs=n)]
+    *told, rest = advice_sentences(advice(rows))
+    assert [line.split(":")[0] for line in told] == [
+        f"Training (epochs {n}), fastest" for n in (1, 2, 3)
+    ]
+    assert rest == "What to run for 2 more works is in tables/advice.csv."
 
 
 def test_questions_with_one_answer_share_a_sentence() -> None:

@@ -1,5 +1,6 @@
 """Is 4 against 2 faster: verdicts that follow from the runs, and not from fewer than it takes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,4 +106,8 @@ def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     assert "is fastest with about 3 ranks (95 % interval from 3.12 to 3.24)" in peak
     assert told[-1].startswith("1 run far from the median of the repeats, kept: ")
     assert told[-1].endswith("(30 s, median 10.1 s).")
+    lost = [replace(row, table=None, reason=f"lost {n // 2}") for n, row in enumerate(rows[:3])]
+    assert sentences([*rows, *lost], laws_table(rows), comparisons_table(rows))[-1] == (
+        f"3 of {len(rows) + 3} runs are in no table: lost 0 (2 of them, and 1 for other reasons)."
+    )
     assert sentences([], laws_table([]), comparisons_table([])) == []

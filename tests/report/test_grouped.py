@@ -2,7 +2,7 @@
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.collect.finding import Code, Finding, Severity
-from weather_hpc.report.grouped import MOST_LINES, audit_table, rejects_table
+from weather_hpc.report.grouped import MOST_ALIKE, audit_table, rejects_table
 
 
 def finding(source: str, message: str, severity: Severity = Severity.WARNING) -> Finding:
@@ -32,12 +32,12 @@ def test_the_same_words_are_told_once_with_the_number_of_runs() -> None:
 
 
 def test_of_very_many_those_that_differ_in_figures_only_are_told_as_one() -> None:
-    findings = [finding(f"run{n}", f"{n} % of a core") for n in range(MOST_LINES + 1)]
+    findings = [finding(f"run{n}", f"{n} % of a core") for n in range(MOST_ALIKE + 1)]
     (row,) = audit_table(findings).rows
-    assert row["runs"] == MOST_LINES + 1
+    assert row["runs"] == MOST_ALIKE + 1
     assert row["evidence"] == "such as: 0 % of a core"
     other = [*findings, finding("x", "quite another thing")]
-    assert sum(row["runs"] for row in audit_table(other).rows) == MOST_LINES + 2
+    assert sum(row["runs"] for row in audit_table(other).rows) == MOST_ALIKE + 2
 
 
 def test_every_reject_is_counted() -> None:

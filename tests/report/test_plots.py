@@ -2,6 +2,8 @@
 
 import re
 
+from matplotlib.figure import Figure
+
 from tests.report.many_rows import many_rows
 from weather_hpc.analysis.scaling import training_table
 from weather_hpc.report.drawing import render
@@ -9,7 +11,7 @@ from weather_hpc.report.lines import Lines
 from weather_hpc.report.phase_bars import phase_bars
 from weather_hpc.report.phases import phase_splits
 from weather_hpc.report.series import Series, by_workers
-from weather_hpc.report.style import MOST_BARS, MOST_LINES
+from weather_hpc.report.style import MARKERS, MOST_BARS, MOST_LINES
 
 
 def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
@@ -22,13 +24,32 @@ def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
 
 
 def test_of_many_bars_the_longest_are_drawn() -> None:
-    splits = phase_splits(many_rows(400, 1))
+    rows = many_rows(400, 1)
+    splits = phase_splits(rows, [training_table(rows)])
     drawing = phase_bars("train", "Training", splits)
     assert drawing.text.count("compute") == MOST_BARS
     assert drawing.left_out == len(splits) - MOST_BARS
     longest = max(splits, key=lambda split: split.seconds["compute_s"] or 0)
     assert longest.label in drawing.text
     assert phase_bars("preprocess", "Preprocessing", splits).draw is None
+
+
+def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
+    lines = [
+        Series(name, ((1.0, time_s, 0.9 * time_s, 1.1 * time_s), (2.0, time_s / 2, None, None)))
+        for name, time_s in (("a", 90.0), ("b", 91.0))
+    ]
+    drawing = Lines("time", "Time", "workers", "s", lines, "nothing").drawing()
+    assert drawing.draw is not None
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)
+    (axes,) = figure.axes
+    firsts = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in MARKERS[:2]]
+    assert firsts[0] < 1 < firsts[1]
+    low, high = axes.get_ylim()
+    assert 36 < low < 45
+    assert 100.1 < high < 125
+    assert len(axes.get_yticks()) >= 3
 
 
 def test_ticks_of_many_worker_counts_keep_apart() -> None:

@@ -69,13 +69,33 @@ def test_settings_that_never_vary_move_into_the_caption(tmp_path: Path) -> None:
     rows = [{"backend": "dask", "workers": n, "study": "s", "image_size_px": 256} for n in (1, 2)]
     write_table(tmp_path, table_of(*rows))
     text = (tmp_path / "preprocess.md").read_text()
-    assert "In all rows: study s; image_size_px 256." in text
+    assert "In all rows: study: s; image_size_px: 256." in text
     assert "| study |" not in text
     assert "study" in (tmp_path / "preprocess.csv").read_text().splitlines()[0].split(",")
 
 
+def test_an_interval_stands_beside_its_value_where_people_read(tmp_path: Path) -> None:
+    interval = {"speedup": 1.8449, "speedup_low": 1.7, "speedup_high": 2.0}
+    write_table(tmp_path, table_of({"backend": "dask", "workers": 2, **interval}))
+    assert "| dask | 2 | 1.84 (1.70–2.00) |" in (tmp_path / "preprocess.md").read_text()
+    tex = (tmp_path / "preprocess.tex").read_text()
+    assert r"dask & 2 & 1.84 (1.70\textendash{}2.00) \\" in tex
+    assert "1.8449,1.7,2.0" in (tmp_path / "preprocess.csv").read_text()
+
+
+@pytest.mark.parametrize("text", ["=cmd|calc!A1", "+1", "-1+2", "@SUM(1)"])
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str) -> None:
+    write_table(tmp_path, table_of({"backend": text, "workers": -1}))
+    with (tmp_path / "preprocess.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["backend"], row["workers"]) == (f"'{text}", "-1")
+    assert json.loads((tmp_path / "preprocess.json").read_text())[0]["backend"] == text
+
+
 def test_no_runs_is_said(tmp_path: Path) -> None:
     write_table(tmp_path, table_of())
+    # LaTeX takes no tabular without columns
+    assert (tmp_path / "preprocess.tex").read_text() == "Preprocessing: no runs.\\par\n"
     assert "No runs." in (tmp_path / "preprocess.md").read_text()
     assert json.loads((tmp_path / "preprocess.json").read_text()) == []
     assert len((tmp_path / "preprocess.csv").read_text().splitlines()) == 1

@@ -9,7 +9,7 @@ from weather_hpc.analysis.advice_choices import ACCURACY_TOLERANCE, choices
 from weather_hpc.analysis.advice_feed import cpu_workers_per_gpu
 from weather_hpc.analysis.advice_knee import RULE, knee
 from weather_hpc.analysis.series import all_series
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.table import ScalingTable, Table, counted
 from weather_hpc.collect.row import Row
 
 ADVICE_COLUMNS = [
@@ -35,7 +35,10 @@ _WORDS = {
     "cheapest": "cheapest",
 }  # fmt: skip
 
-_UNASKED = ("cheapest", "cpu_workers_per_gpu")
+MOST_WORKS = 3
+"""Of so many works in a stage the advice is told in sentences."""
+
+_UNASKED = ("fastest", "cheapest", "cpu_workers_per_gpu")
 """Questions that are answered where that can be done, and else are not worth a sentence."""
 
 
@@ -81,34 +84,53 @@ def advice_table(
 def advice_sentences(advice: Table) -> list[str]:
     """The rows of :func:`advice_table` in sentences; questions with one answer share one.
 
-    Left to the table are the knees, of which there are many, and what nobody asked for and has no
-    answer.
+    Left to the table are the knees, of which there are many, what nobody asked for and has no
+    answer, and of many works in a stage all but the first.
     """
+    works: dict[str, dict[str | None, None]] = defaultdict(dict)
+    for row in advice.rows:
+        if row["question"] != "knee":
+            works[row["stage"]][row["work"]] = None
+    told = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
     alike: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in advice.rows:
         question, answer = row["question"], row["answer"]
         if question == "knee" or (answer is None and question in _UNASKED):
             continue
+        if row["work"] not in told[row["stage"]]:
+            continue
         feeds = question == "cpu_workers_per_gpu"
         # what has no answer stands alone, for its reason
         alike[row["stage"], row["work"], feeds, answer or question].append(row)
-    return [_sentence(rows) for rows in alike.values()]
+    more = sum(len(names) - len(told[stage]) for stage, names in works.items())
+    rest = (
+        [f"What to run for {counted(more, 'more work')} is in tables/advice.csv."] if more else []
+    )
+    return [*map(_sentence, alike.values()), *rest]
 
 
 def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     about = _STAGES[first["stage"]] + (f" ({first['work']})" if first["work"] else "")
     words = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
-    what = f"{about}, {' and '.join(words)}"
+    what = f"{about}, {_listed(words)}"
     if first["question"] == "cpu_workers_per_gpu":
-        return f"To feed one device of {about} from decoding: {first['answer']}; {first['reason']}."
+        return f"{about}, to decode for one device: {first['answer']}; {first['reason']}."
     if first["answer"] is None:
         return f"{what}: no answer, {first['reason']}."
-    doubts = [row["doubt"] for row in rows]
-    told = dict.fromkeys(filter(None, doubts))
-    if len(set(doubts)) > 1:
-        told = {f"{w}: {doubt}": None for w, doubt in zip(words, doubts, strict=True) if doubt}
+    doubts: dict[str | None, list[str]] = defaultdict(list)
+    for row, word in zip(rows, words, strict=True):
+        doubts[row["doubt"]].append(word)
+    told = [
+        doubt if len(doubts) == 1 else f"{_listed(of)}: {doubt}"
+        for doubt, of in doubts.items()
+        if doubt
+    ]
     return ". ".join([f"{what}: {first['answer']}{_figures(first)}", *map(_upper, told)]) + "."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _upper(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weather_hpc.analysis.baselines import images_each
-from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
+from weather_hpc.analysis.groups import GROUPS, Group
 from weather_hpc.analysis.speedup import is_weak, speeds
 from weather_hpc.analysis.statistics import Interval, median, median_interval
 from weather_hpc.analysis.table import ScalingTable, counted
@@ -98,8 +98,7 @@ class Work:
 
 def all_works(tables: Sequence[ScalingTable], rows: Sequence[Row]) -> list[Work]:
     """Every work that was measured, in the order of the tables."""
-    groups = {"preprocess": preprocess_groups, "training": training_groups}
-    return [work for table in tables for work in _of_table(table, groups[table.name](rows))]
+    return [work for table in tables for work in _of_table(table, GROUPS[table.name](rows))]
 
 
 def _of_table(table: ScalingTable, groups: Sequence[Group]) -> Iterable[Work]:

@@ -46,7 +46,7 @@ _NO_TEST = {"p_value": None, "p_holm": None}
 def comparisons_table(rows: Sequence[Row]) -> Table:
     """One row for each pair of neighbouring numbers of workers in each series."""
     lines = [line for series in all_series(rows) for line in _lines(series)]
-    return Table("comparisons", "Is more faster?", _CAPTION, COMPARISON_COLUMNS, lines)
+    return Table("comparisons", "Does adding workers help?", _CAPTION, COMPARISON_COLUMNS, lines)
 
 
 def _lines(series: Series) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Repeats of one configuration, together, in the order of the tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.analysis.outliers import Outlier, find_outliers
@@ -116,6 +116,12 @@ def training_groups(rows: Iterable[Row]) -> list[Group]:
             g.asked.threads_per_rank or 0,
         ),
     )
+
+
+GROUPS: dict[str, Callable[[Iterable[Row]], list[Group]]] = {
+    "preprocess": preprocess_groups, "training": training_groups,
+}  # fmt: skip
+"""How each table's lines come of rows."""
 
 
 def _study_order(row: Row) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from weather_hpc.collect.row import Row
 MOST_NAMED = 3
 """Of one kind of finding, so many are told one by one; the tables hold them all."""
 
-FARTHEST = 4
+FARTHEST = 2
 """A peak beyond so many times the most workers measured is a guess, left to the table."""
 
 STAGES = {"preprocess": "preprocessing", "training": "training"}
@@ -35,8 +35,11 @@ def outliers(rows: Sequence[Row]) -> list[tuple[Row, Outlier]]:
 
 
 def sentences(rows: Sequence[Row], laws: Table, comparisons: Table) -> list[str]:
-    """What the runs show of more workers, of scaling laws and of outliers, a few lines in all."""
-    return [*_steps(comparisons), *_peaks(laws), *_outlying(rows)]
+    """What the runs show of more workers and of scaling laws, and what of them is odd or missing.
+
+    A few lines in all.
+    """
+    return [*_steps(comparisons), *_peaks(laws), *_outlying(rows), *_rejected(rows)]
 
 
 def _steps(comparisons: Table) -> Iterator[str]:
@@ -89,3 +92,16 @@ def _outlying(rows: Sequence[Row]) -> Iterator[str]:
     told = ", ".join(f"{row.run_id} ({o.value:.3g} s, median {o.median:.3g} s)" for row, o in worst)
     first = "" if len(found) <= MOST_NAMED else "the farthest: "
     yield f"{counted(len(found), 'run')} far from the median of the repeats, kept: {first}{told}."
+
+
+def _rejected(rows: Sequence[Row]) -> Iterator[str]:
+    rejected = [row for row in rows if row.is_rejected]
+    if not rejected:
+        return
+    (reason, most), *others = Counter(
+        row.reason or "no reason told" for row in rejected
+    ).most_common()
+    why = (
+        f"{most} of them, and {len(rejected) - most} for other reasons" if others else "all of them"
+    )
+    yield f"{len(rejected)} of {counted(len(rows), 'run')} are in no table: {reason} ({why})."

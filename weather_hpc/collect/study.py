@@ -115,7 +115,8 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
 def tell(summary: dict[str, Any]) -> str:
     """What :func:`collect` returned, in a few lines for a person at a terminal."""
     found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
-    counted = f"{summary['runs']} runs: {summary['in_tables']} in tables, "
+    total = summary["runs"]
+    counted = f"{total} run{'' if total == 1 else 's'}: {summary['in_tables']} in tables, "
     counted += f"{summary['rejected']} rejected; audit: {found or 'nothing found'}"
     reference = [summary["reference"]["summary"]] if summary["reference"] else []
     report = f"report: {summary['report']}"

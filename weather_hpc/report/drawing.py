@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[[Figure], None]
 
-SINGLE_WIDTH, DOUBLE_WIDTH = 7.2, 14.8
+SINGLE_WIDTH, DOUBLE_WIDTH = 6.4, 14.8
 """Inches of a figure, and of one that takes the whole width of a page."""
 
 

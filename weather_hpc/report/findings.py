@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from weather_hpc.analysis.advice import MOST_WORKS
 from weather_hpc.analysis.table import ScalingTable, counted
 from weather_hpc.collect.finding import Finding, Severity
 
@@ -40,14 +41,19 @@ def _of_table(table: ScalingTable) -> Iterator[str]:
         comparable[tuple(row[column] for column in work)].append(row)
     if table.rows and not comparable:
         yield f"{table.title}: no run was measured."
-    for rows in comparable.values():
-        parallel = [
+    parallel = [
+        [
             row
             for row in rows
             if row["speedup"] is not None and table.workers(row) > 1 and not row["audit_errors"]
         ]
-        if parallel:
-            yield _best(table, max(parallel, key=lambda row: row["speedup"]))
+        for rows in comparable.values()
+    ]
+    best = [max(rows, key=lambda row: row["speedup"]) for rows in parallel if rows]
+    yield from (_best(table, row) for row in best[:MOST_WORKS])
+    if len(best) > MOST_WORKS:
+        more = counted(len(best) - MOST_WORKS, "more work")
+        yield f"{table.title}'s speedups for {more} are in tables/{table.name}.csv."
 
 
 def _best(table: ScalingTable, row: dict[str, Any]) -> str:
@@ -60,7 +66,7 @@ def _best(table: ScalingTable, row: dict[str, Any]) -> str:
         if low <= 1 < row["speedup"]:
             doubt = " The interval holds 1: these runs do not show that it is faster at all."
     if row["speedup"] <= 1:
-        doubt = " So nothing was faster than its baseline."
+        doubt = " Nothing with more workers was faster than its baseline."
     return (
         f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
         f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %.{doubt}"

@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from weather_hpc.analysis.table import Table
 from weather_hpc.collect.finding import Finding, Severity
 from weather_hpc.collect.row import Row
 
-MOST_LINES = 100
+MOST_ALIKE = 10
 """Above this, lines that differ in nothing but figures and names are told as one."""
 _EXAMPLES = 3
 
@@ -47,27 +47,26 @@ def rejects_table(rows: Iterable[Row]) -> Table:
 
 def gather(lines: Sequence[Line]) -> list[tuple[str, str, int, str, str]]:
     """``lines`` as rank, name, number of runs, the first few of them, and what they share."""
-    groups = _by_text(lines, lambda text: text)
-    if len(groups) > MOST_LINES:
-        groups = _by_text(lines, _pattern)
+    alike: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        alike[line[0], line[1], _pattern(line[3])].append(line)
     gathered = []
-    for members in groups.values():
+    for members in (part for group in alike.values() for part in _told_apart(group)):
         rank, name, _, text = members[0]
         sources = list(dict.fromkeys(source for _, _, source, _ in members))
         more = len(sources) - _EXAMPLES
         listed = ", ".join(sources[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
-        alike = all(member[3] == text for member in members)
-        gathered.append((rank, name, len(sources), listed, text if alike else f"such as: {text}"))
+        same = all(member[3] == text for member in members)
+        gathered.append((rank, name, len(sources), listed, text if same else f"such as: {text}"))
     return gathered
 
 
-def _by_text(
-    lines: Iterable[Line], reduce: Callable[[str], str]
-) -> dict[tuple[str, str, str], list[Line]]:
-    groups = defaultdict(list)
-    for line in lines:
-        groups[line[0], line[1], reduce(line[3])].append(line)
-    return groups
+def _told_apart(group: Sequence[Line]) -> Collection[list[Line]]:
+    """``group``, whose lines differ in figures and names only, by text; as one if that is much."""
+    by_text: dict[str, list[Line]] = defaultdict(list)
+    for line in group:
+        by_text[line[3]].append(line)
+    return by_text.values() if len(by_text) <= MOST_ALIKE else [list(group)]
 
 
 def _pattern(text: str) -> str:

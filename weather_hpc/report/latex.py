@@ -1,17 +1,27 @@
 r"""LaTeX: one table for \input, and the whole report as a document of its own."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.layout import DOCUMENT_ROWS, caption, is_text, readable_columns
+from weather_hpc.report.layout import (
+    DOCUMENT_ROWS,
+    caption,
+    cell_text,
+    is_text,
+    readable_columns,
+)
+from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.report.text import latex, shown
+from weather_hpc.report.text import latex
 
 _PER_PAGE = 24
-"""Rows of a part of a table: a page on its side holds them."""
+"""Lines of a part of a table: a page on its side holds them."""
 _WORDS_FROM = 40
 """Characters of a cell from which its column is broken into lines."""
+_PER_LINE = 50
+"""Characters of such a line, which is 80 mm wide."""
 
 _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \usepackage[T1]{fontenc}
@@ -43,27 +53,37 @@ def _section(section: Section) -> Iterator[str]:
         yield r"\begin{itemize}"
         yield from (rf"\item {item}" for item in items)
         yield r"\end{itemize}"
-    for plot in section.plots:
-        if plot.svg is None:
-            yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
-        else:
-            width = 0.9 if plot.wide else 0.49
-            size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
-            yield rf"\includegraphics[{size}]{{plots/{plot.name}.png}}"
+    yield from _plots(section.plots)
     for table in section.tables:
         yield latex_table(table, most=DOCUMENT_ROWS, whole=section.whole(table))
-    yield r"\clearpage"
+    if section.plots or section.tables:
+        yield r"\clearpage"
+
+
+def _plots(plots: Sequence[Plot]) -> Iterator[str]:
+    drawn = [plot for plot in plots if plot.svg is not None]
+    if drawn:
+        yield r"{\raggedright"  # two narrow ones stand side by side, a third on the next line
+        for plot in drawn:
+            width = 0.9 if plot.wide else 0.45
+            size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
+            yield rf"\includegraphics[{size}]{{plots/{plot.name}.png}}"
+        yield r"\par}"
+    for plot in plots:
+        if plot.svg is None:
+            yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
 
 
 def latex_table(table: Table, most: int | None = None, whole: str | None = None) -> str:
     r"""``table`` as floats of a page each; needs \usepackage{booktabs,graphicx}.
 
-    At most ``most`` rows, and then where the ``whole`` is.
+    At most ``most`` rows, and then where the ``whole`` is. A table without rows is a sentence.
     """
-    rows = table.rows[:most]
     columns = readable_columns(table)
+    if not columns:
+        return rf"{latex(table.title)}: no runs.\par" + "\n"
     form = "".join(_form(table, column) for column in columns)
-    parts = [rows[i : i + _PER_PAGE] for i in range(0, len(rows), _PER_PAGE)] or [rows]
+    parts = _parts(table.rows[:most], columns)
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for number, part in enumerate(parts, start=1):
         of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
@@ -80,6 +100,21 @@ def latex_table(table: Table, most: int | None = None, whole: str | None = None)
     return "\n".join([*lines, ""])
 
 
+def _parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """``rows`` in parts of a page each."""
+    parts: list[list[dict[str, Any]]] = []
+    room = 0
+    for row in rows:
+        longest = max(len(cell_text(row, column)) for column in columns)
+        needs = math.ceil(longest / _PER_LINE) if longest > _WORDS_FROM else 1
+        if needs > room or not parts:
+            parts.append([])
+            room = _PER_PAGE
+        parts[-1].append(row)
+        room -= needs
+    return parts
+
+
 def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     # shrunk where it is too wide, never blown up
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
@@ -88,12 +123,12 @@ def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) 
     yield " & ".join(map(latex, columns)) + r" \\"
     yield r"\midrule"
     for row in rows:
-        yield " & ".join(latex(shown(column, row[column])) for column in columns) + r" \\"
+        yield " & ".join(latex(cell_text(row, column)) for column in columns) + r" \\"
     yield r"\bottomrule"
     yield r"\end{tabular}}"
 
 
 def _form(table: Table, column: str) -> str:
-    if max((len(shown(column, row[column])) for row in table.rows), default=0) > _WORDS_FROM:
+    if max((len(cell_text(row, column)) for row in table.rows), default=0) > _WORDS_FROM:
         return "p{80mm}"
     return "l" if is_text(table, column) else "r"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from weather_hpc.analysis.table import SETTINGS, Table
-from weather_hpc.report.text import rounded
+from weather_hpc.report.text import rounded, shown
 
 DOCUMENT_ROWS = 200
 """Rows of a table in a document that is read from top to bottom; the table's file has all."""
@@ -17,13 +17,41 @@ def precise(table: Table) -> list[dict[str, Any]]:
 
 
 def readable_columns(table: Table) -> list[str]:
-    """The columns a person needs: those that are empty, or repeat one setting, are left out."""
-    constant = set(_TRAILING) - set(table.varying(_trailing(table)))
+    """The columns a person needs.
+
+    Left out are those that are empty, that repeat one setting (:func:`constants`), or that hold
+    the ends of an interval, which :func:`cell_text` shows beside its value.
+    """
+    left_out = (set(_TRAILING) - set(table.varying(_trailing(table)))) | _ends(table)
     return [
         column
         for column in table.columns
-        if column not in constant and any(row[column] is not None for row in table.rows)
+        if column not in left_out and any(row[column] is not None for row in table.rows)
     ]
+
+
+def cell_text(row: dict[str, Any], column: str) -> str:
+    """What ``row`` shows in ``column``: its value, with its interval where there is one."""
+    return f"{shown(column, row[column])} {interval_text(row, column)}".rstrip()
+
+
+def interval_text(row: dict[str, Any], column: str) -> str:
+    """The interval of ``row``'s value in ``column`` in brackets; it may be open at one end."""
+    # an end is rounded as its value is
+    low, high = (shown(column, row.get(f"{column}_{end}")) for end in ("low", "high"))
+    if low and high:
+        return f"({low}–{high})"
+    return f"(from {low})" if low else f"(up to {high})" if high else ""
+
+
+def _ends(table: Table) -> set[str]:
+    """The columns that hold the ends of another's interval."""
+    return {
+        f"{column}_{end}"
+        for column in table.columns
+        if {f"{column}_low", f"{column}_high"} <= set(table.columns)
+        for end in ("low", "high")
+    }
 
 
 def constants(table: Table) -> str:
@@ -33,16 +61,21 @@ def constants(table: Table) -> str:
     varying = table.varying(_trailing(table))
     first = table.rows[0]
     same = [c for c in _trailing(table) if c not in varying and first[c] is not None]
-    return "; ".join(f"{column} {first[column]}" for column in same)
+    return "; ".join(f"{column}: {first[column]}" for column in same)
+
+
+def shared(table: Table, most: int | None = None, whole: str | None = None) -> str:
+    """What all rows share and, if cut to ``most`` rows, where all are; empty where neither is."""
+    same = constants(table)
+    words = [f"In all rows: {same}."] if same else []
+    if most is not None and len(table.rows) > most:
+        words.append(f"The first {most} of {len(table.rows)} rows; all are in {whole}.")
+    return " ".join(words)
 
 
 def caption(table: Table, most: int | None = None, whole: str | None = None) -> str:
-    """What the columns mean, what all rows share and, if cut to ``most`` rows, where all are."""
-    same = constants(table)
-    text = table.caption + (f" In all rows: {same}." if same else "")
-    if most is not None and len(table.rows) > most:
-        text += f" The first {most} of {len(table.rows)} rows; all are in {whole}."
-    return text
+    """What the columns mean, and what :func:`shared` tells."""
+    return f"{table.caption} {shared(table, most, whole)}".rstrip()
 
 
 def is_text(table: Table, column: str) -> bool:

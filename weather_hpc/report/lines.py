@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 _TICKS = 10
 """Labels that an axis has room for."""
+_FEWEST_TICKS = 3
+"""Powers of two within an axis from which they alone are its labels."""
+_MARGIN = 0.06
+"""Room at the ends of an axis in doublings, as a share of it."""
+_APART = 0.018
+"""How far lines with bars are set side by side, as a share of the axis."""
+_TWO_COLUMNS = 26
+"""Characters of a label up to which a legend has two columns."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,10 @@ class Lines:
         panels = self._panels()
         shown = [line for lines in panels.values() for line in lines]
         rows, columns = _grid(len(panels))
-        size = (SINGLE_WIDTH, 4.2) if columns == 1 else (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
+        size = (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
+        if columns == 1:
+            entries = len(shown) + (self.ideal is not None)
+            size = (SINGLE_WIDTH, 3.7 + 0.2 * math.ceil(entries / _legend_columns(shown)))
         return Drawing(
             self.name,
             self.title,
@@ -76,13 +87,16 @@ class Lines:
         for number, (name, lines) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, number)
             labels = _labels(lines)
+            apart = _side_by_side(lines, len(labels))
             for line in lines:
-                _draw_line(axes, line, labels.index(line.label))
+                index = labels.index(line.label)
+                _draw_line(axes, line, index, apart[index])
             # the same scales where panels show one stage: what looks higher is higher
             self._draw_axes(axes, lines if self.divided else everything)
             axes.set_title(self.title if alone else plain(name))
             if alone:
-                axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+                # below, where it leaves the plot its width on a phone as well
+                figure.legend(loc="outside lower left", ncols=_legend_columns(lines))
             else:
                 axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=1)
         if not alone:
@@ -101,8 +115,13 @@ class Lines:
             ys += ideal
         if self.doubling:
             axes.set_yscale("log", base=2)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.10g}")
-            axes.set_ylim(*_doublings(ys))
+            ends = _ends(ys)
+            axes.set_ylim(*ends)
+            ticks = _ticks(*ends)
+            axes.set_yticks(
+                ticks, [f"{tick:.10g}" if tick >= 1 else f"{tick:.3g}" for tick in ticks]
+            )
+            axes.minorticks_off()
         else:
             axes.set_ylim(0, 1.08 * max(ys))
         axes.set_xlabel(self.x)
@@ -116,8 +135,8 @@ class Lines:
         return f"{self.y} by {self.x}. " + "; ".join(parts) + "."
 
 
-def _draw_line(axes: "Axes", series: Series, index: int) -> None:
-    xs = [point[0] for point in series.points]
+def _draw_line(axes: "Axes", series: Series, index: int, apart: float) -> None:
+    xs = [point[0] * apart for point in series.points]
     ys = [point[1] for point in series.points]
     # a point without an interval gets a bar of no length
     below = [y - low if low is not None else 0.0 for _, y, low, _ in series.points]
@@ -125,6 +144,20 @@ def _draw_line(axes: "Axes", series: Series, index: int) -> None:
     bars = [[max(0.0, value) for value in ends] for ends in (below, above)]
     style = line_style(index, series.published)
     axes.errorbar(xs, ys, yerr=bars, label=plain(_name(series)), **style)
+
+
+def _side_by_side(lines: Sequence[Series], labels: int) -> list[float]:
+    """By what x is multiplied for each of so many ``labels``, so that no bar hides another."""
+    points = [point for line in lines for point in line.points]
+    if all(point[2] is None for point in points):
+        return [1.0] * labels
+    xs = [point[0] for point in points]
+    step = _APART * (math.log2(max(xs) / min(xs)) or 1.0)
+    return [2.0 ** (step * (index - (labels - 1) / 2)) for index in range(labels)]
+
+
+def _legend_columns(lines: Iterable[Series]) -> int:
+    return 1 if max(len(_name(line)) for line in lines) > _TWO_COLUMNS else 2
 
 
 def _grid(panels: int) -> tuple[int, int]:
@@ -151,9 +184,21 @@ def _spread(xs: Sequence[float]) -> list[float]:
     return sorted(kept)
 
 
-def _doublings(ys: Iterable[float]) -> tuple[float, float]:
-    """The powers of two around ``ys``, which are above 0."""
-    positive = [y for y in ys if y > 0]
-    low = math.floor(math.log2(min(positive)) - 0.1)
-    high = math.ceil(math.log2(max(positive)) + 0.1)
-    return 2.0**low, 2.0**high
+def _ends(ys: Iterable[float]) -> tuple[float, float]:
+    """The ends of an axis in doublings that shows ``ys``; what is not above 0 is not shown."""
+    exponents = [math.log2(y) for y in ys if y > 0]
+    low, high = min(exponents), max(exponents)
+    room = _MARGIN * (high - low) + 0.1
+    return 2.0 ** (low - room), 2.0 ** (high + room)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """What is labelled between ``low`` and ``high``: powers of two, or round numbers where few."""
+    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
+    powers = list(range(first, last + 1, math.ceil((last - first + 1) / _TICKS) or 1))
+    if len(powers) >= _FEWEST_TICKS:
+        return [2.0**power for power in powers]
+    from matplotlib.ticker import MaxNLocator
+
+    steps = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in steps if low <= tick <= high]

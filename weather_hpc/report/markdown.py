@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.layout import DOCUMENT_ROWS, caption, is_text, readable_columns
+from weather_hpc.report.layout import (
+    DOCUMENT_ROWS,
+    cell_text,
+    is_text,
+    readable_columns,
+    shared,
+)
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.report.text import markdown, shown
+from weather_hpc.report.text import markdown
 
 
 def markdown_report(report: Report) -> str:
@@ -38,22 +44,19 @@ def _section(section: Section) -> Iterator[str]:
 def markdown_table(
     table: Table, level: int = 1, most: int | None = None, whole: str | None = None
 ) -> str:
-    """``table`` as a pipe table under a heading of ``level`` and its caption.
+    """``table`` as a pipe table under a heading of ``level``, its caption below.
 
     At most ``most`` rows, and then where the ``whole`` is.
     """
     columns = readable_columns(table)
-    lines = [
-        f"{'#' * level} {markdown(table.title)}",
-        "",
-        markdown(caption(table, most, whole)),
-        "",
-    ]
+    lines = [f"{'#' * level} {markdown(table.title)}", ""]
+    if same := shared(table, most, whole):
+        lines += [markdown(same), ""]
     if not table.rows:
         return "\n".join([*lines, "No runs.", ""])
     lines.append("| " + " | ".join(map(markdown, columns)) + " |")
     lines.append("|" + "|".join("---" if is_text(table, c) else "--:" for c in columns) + "|")
     for row in table.rows[:most]:
-        cells = [markdown(shown(column, row[column])) for column in columns]
+        cells = [markdown(cell_text(row, column)) for column in columns]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", markdown(table.caption), ""])

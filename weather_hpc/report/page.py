@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.layout import caption, readable_columns
+from weather_hpc.report.layout import interval_text, readable_columns, shared
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report
 from weather_hpc.report.style import INK
@@ -18,8 +18,8 @@ MOST_ROWS = 1000
 """Rows of a table that the page holds; its file holds all."""
 _FILTER_FROM = 10
 """Rows from which a table gets a box to filter them."""
-_WORDS_FROM = 40
-"""Characters from which a cell's text is broken into lines."""
+_PHRASE_FROM, _WORDS_FROM = 20, 40
+"""Characters from which a cell's text is broken into lines, into few and into longer ones."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,12 @@ class Cell:
     """What a cell shows."""
 
     text: str
+    interval: str
+    """What stands behind the text."""
     sort: str | None
     """What it is sorted by, where that is not its text."""
     kind: str
-    """``number``, ``words`` (long text), ``error``, ``warning`` or nothing."""
+    """``number``, ``words`` (long text), ``phrase``, ``error``, ``warning`` or nothing."""
 
 
 def html_page(report: Report) -> str:
@@ -61,26 +63,17 @@ def html_page(report: Report) -> str:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """``table`` for the template: an interval stands in its value's cell."""
-    columns = [c for c in readable_columns(table) if c not in _ends(table)]
+    """``table`` for the template."""
+    columns = readable_columns(table)
     rows = table.rows[:MOST_ROWS]
     return {
         "columns": columns,
         "numeric": [_is_numeric(table, column) for column in columns],
         "rows": [[_cell(row, column) for column in columns] for row in rows],
-        "caption": caption(table, MOST_ROWS, "the file"),
+        "caption": table.caption,
+        "shared": shared(table, MOST_ROWS, "the file"),
         "filtered": len(rows) >= _FILTER_FROM,
         "wide": len(columns) > 12,
-    }
-
-
-def _ends(table: Table) -> set[str]:
-    """The columns that hold the ends of another's interval."""
-    return {
-        f"{column}_{end}"
-        for column in table.columns
-        if {f"{column}_low", f"{column}_high"} <= set(table.columns)
-        for end in ("low", "high")
     }
 
 
@@ -91,21 +84,14 @@ def _is_numeric(table: Table, column: str) -> bool:
 
 def _cell(row: dict[str, Any], column: str) -> Cell:
     value = row[column]
-    text = shown(column, value) + _interval(row, column)
+    text, interval = shown(column, value), interval_text(row, column)
     if column == "severity":
-        return Cell(text, None, text)
+        return Cell(text, interval, None, text)
     if isinstance(value, int | float) and not isinstance(value, bool):
         sort = str(rounded(value))
-        return Cell(text, None if sort == text else sort, "number")
-    return Cell(text, None, "words" if len(text) > _WORDS_FROM else "")
-
-
-def _interval(row: dict[str, Any], column: str) -> str:
-    """What stands behind the value of ``column``; an interval may be open at one end."""
-    low, high = (shown(column, row.get(f"{column}_{end}")) for end in ("low", "high"))
-    if low and high:
-        return f" ({low}–{high})"
-    return f" (from {low})" if low else f" (up to {high})" if high else ""
+        return Cell(text, interval, None if sort == text and not interval else sort, "number")
+    long = "words" if len(text) > _WORDS_FROM else "phrase" if len(text) > _PHRASE_FROM else ""
+    return Cell(text, interval, None, long if " " in text else "")
 
 
 def _inline(plot: Plot) -> str:

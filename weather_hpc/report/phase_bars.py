@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 
 from weather_hpc.report.drawing import DOUBLE_WIDTH, Drawing
 from weather_hpc.report.phases import PHASES, Split, recorded
-from weather_hpc.report.style import FAINT, MOST_BARS, PALETTE, plain
+from weather_hpc.report.style import FAINT, LONGEST_LABEL, MOST_BARS, PALETTE, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = dict(zip(PHASES, [FAINT, *PALETTE, "#5a5a57"], strict=True))
+
+_LABEL = 2 * LONGEST_LABEL
+"""Characters of a bar's label: a wide figure has room for them."""
 
 
 def phase_bars(stage: str, title: str, splits: Iterable[Split]) -> Drawing:
@@ -44,7 +47,7 @@ def _draw(figure: "Figure", title: str, splits: Sequence[Split]) -> None:
         right = figure.subplots()
     _stack(right, splits, inside, "in the job, s (median over the runs)")
     axes = left if queued else right
-    axes.set_yticks(range(len(splits)), [plain(split.label) for split in splits])
+    axes.set_yticks(range(len(splits)), [plain(split.label, _LABEL) for split in splits])
     axes.invert_yaxis()
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.0)

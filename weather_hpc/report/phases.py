@@ -1,11 +1,10 @@
 """Where the time went: the phases of each configuration, median over its runs."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from weather_hpc.analysis.groups import group_rows
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.groups import GROUPS
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.row import Row
 
 PHASES = [
@@ -24,15 +23,20 @@ class Split:
     total_s: float | None
 
 
-def phase_splits(rows: Iterable[Row]) -> list[Split]:
-    """One Split per measured configuration that recorded any phase, by label."""
+def phase_splits(rows: Sequence[Row], tables: Iterable[ScalingTable]) -> list[Split]:
+    """One Split per measured configuration that recorded any phase, in the tables' words and order.
+
+    ``tables`` are those that were made of ``rows``.
+    """
     splits = []
-    for group in group_rows(rows):
-        seconds = {name: group.median(name) for name in PHASES}
-        if any(value for value in seconds.values()):
-            label = group.asked.configuration or group.asked.run_id
-            splits.append(Split(group.asked.stage, label, seconds, group.median("total_s")))
-    return sorted(splits, key=lambda split: _natural(split.label))
+    for table in tables:
+        # a table has a line for each group, in their order
+        for line, group in zip(table.rows, GROUPS[table.name](rows), strict=True):
+            seconds = {name: group.median(name) for name in PHASES}
+            if any(value for value in seconds.values()):
+                label, total = table.label(line), group.median("total_s")
+                splits.append(Split(group.asked.stage, label, seconds, total))
+    return splits
 
 
 def recorded(splits: Iterable[Split]) -> list[str]:
@@ -58,9 +62,3 @@ def phase_table(splits: Sequence[Split]) -> Table:
         columns=["configuration", *phases, "total_s"],
         rows=rows,
     )
-
-
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """A key that sorts w2 before w16."""
-    parts = re.split(r"([0-9]+)", text)
-    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]

@@ -1,6 +1,6 @@
 """Every plot of a report: which there are, and their files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Plot:
 
 
 def write_plots(
-    folder: Path, tables: Sequence[ScalingTable], rows: Iterable[Row] = ()
+    folder: Path, tables: Sequence[ScalingTable], rows: Sequence[Row] = ()
 ) -> list[Plot]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
@@ -42,7 +42,7 @@ def write_plots(
     """
     drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
     drawings.append(published_speedup(tables))
-    splits = phase_splits(rows)
+    splits = phase_splits(rows, tables)
     drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", splits))
     drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", splits))
     plots = []

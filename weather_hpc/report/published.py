@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.table import ScalingTable, Table, counted
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.lines import Lines
 from weather_hpc.report.series import Point, Series
@@ -216,10 +216,10 @@ def not_comparable(tables: Sequence[ScalingTable]) -> str:
     """What stands between the study's seconds and ours, in words."""
     compared = pairs(tables)
     facts = []
-    for column, words in (("images", "images"), ("epochs", "epochs")):
+    for column, words in (("images", "image"), ("epochs", "epoch")):
         values = sorted({p.row[column] for p in compared if p.row.get(column) is not None})
         if values:
-            span = str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-            facts.append(f"{span} {words}")
+            span = f"{values[0]} to {values[-1]} {words}s"
+            facts.append(span if len(values) > 1 else counted(values[0], words))
     ours = f"ours have {' and '.join(facts)}" if facts else "ours are named in the tables"
     return NOT_COMPARABLE.format(ours=ours)

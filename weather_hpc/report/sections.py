@@ -81,10 +81,10 @@ def report_of(
             "" if measured else "There is no preprocessing and no training run.",
             tables=measured,
         ),
-        Section("plots", "Plots", plots=[p for p in plots if not p.name.startswith(_OWN_SECTION)]),
+        _plots(tables, plots),
         *([Section("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
-        _phases(rows, plots),
+        _phases(rows, tables, plots),
         Section(
             "audit",
             "Audit",
@@ -99,7 +99,7 @@ def report_of(
             tables=[rejects] if rejects.rows else [],
             file="rejects.csv",
         ),
-        Section("provenance", "Provenance", facts=provenance(rows)),
+        _provenance(rows),
     ]
     studies = distinct(row.study for row in rows)
     return Report(f"Scaling report: {studies or 'no study'}", sections)
@@ -107,7 +107,19 @@ def report_of(
 
 def own_tables(rows: Sequence[Row], tables: Sequence[ScalingTable]) -> list[Table]:
     """The tables that the report itself makes, beside the analysis."""
-    return [published_table(tables), phase_table(phase_splits(rows))]
+    return [published_table(tables), phase_table(phase_splits(rows, tables))]
+
+
+def _plots(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+    """The plots of ``tables``; that one without a measured row has none goes without saying."""
+    apart = (*_OWN_SECTION, *(f"{table.name}_" for table in tables if not table.measured))
+    own = [plot for plot in plots if not plot.name.startswith(apart)]
+    intervals = any(row["time_s_low"] is not None for table in tables for row in table.rows)
+    bars = "Bars are 95 % intervals, which take three runs or more"
+    if not intervals:
+        bars = "There are no bars, because 95 % intervals take three runs or more"
+    text = f"{bars}. Points of the same size stand side by side. The dotted line is ideal."
+    return Section("plots", "Plots", text if own else "Nothing was measured.", plots=own)
 
 
 def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
@@ -118,12 +130,19 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section
     return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
 
 
-def _phases(rows: Sequence[Row], plots: Sequence[Plot]) -> Section:
-    table = phase_table(phase_splits(rows))
+def _phases(rows: Sequence[Row], tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+    table = phase_table(phase_splits(rows, tables))
     name, title = "phases", "Where the time went"
     if not table.rows:
         return Section(name, title, "No measured run recorded its phases.")
-    return Section(name, title, tables=[table], plots=_own(name, plots))
+    drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
+    return Section(name, title, tables=[table], plots=drawn)
+
+
+def _provenance(rows: Sequence[Row]) -> Section:
+    facts = provenance(rows)
+    text = "" if facts else "No run tells where it ran: text logs do not."
+    return Section("provenance", "Provenance", text, facts=facts)
 
 
 def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:

@@ -38,9 +38,9 @@ def line_style(index: int, published: bool = False) -> dict[str, Any]:
     }
 
 
-def plain(label: str) -> str:
+def plain(label: str, longest: int = LONGEST_LABEL) -> str:
     """``label`` short enough to leave room; nothing in it is mathematics or hides it."""
-    short = label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    short = label if len(label) <= longest else f"{label[: longest - 1]}…"
     return short.replace("$", r"\$").lstrip("_")
 
 

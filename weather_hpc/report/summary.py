@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from weather_hpc.collect.row import Row
 
@@ -19,7 +20,7 @@ def overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Images", _images(rows)),
         ("Image folder", distinct(row.data for row in rows)),
         ("Scaling", distinct(row.scaling for row in rows)),
-        ("Measured", " to ".join(dict.fromkeys((*started[:1], *started[-1:])))),
+        ("Measured", " to ".join(dict.fromkeys(map(_minute, (*started[:1], *started[-1:]))))),
     ]
     return [(label, text) for label, text in facts if text]
 
@@ -38,6 +39,15 @@ def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("Versions", distinct(p for packages in lists for p in packages.split("; "))),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _minute(stamp: str) -> str:
+    """An ISO time without its seconds, for reading; anything else as it is."""
+    try:
+        time = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    return f"{time:%Y-%m-%d %H:%M} {time.tzname() or ''}".rstrip()
 
 
 def distinct(values: Iterable[object]) -> str:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 _DIGITS = {
-    "speedup": 2, "speedup_low": 2, "speedup_high": 2, "efficiency": 2, "test_accuracy": 3,
+    "speedup": 2, "published_speedup": 2, "ratio": 2, "efficiency": 2, "test_accuracy": 3,
 }  # fmt: skip
 
 _LATEX = {
