@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from tests.report.many_rows import many_rows
@@ -44,7 +45,8 @@ def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)
     (axes,) = figure.axes
-    firsts = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in MARKERS[:2]]
+    drawn = [line for line in axes.get_lines() if line.get_marker() in MARKERS[:2]]
+    firsts = [float(np.asarray(line.get_xdata())[0]) for line in drawn]
     assert firsts[0] < 1 < firsts[1]
     low, high = axes.get_ylim()
     assert 36 < low < 45
