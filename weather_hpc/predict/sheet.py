@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from weather_hpc.predict.network import Images
 
 COLUMNS, ROWS = 6, 6
-SIDE_PX, CAPTION_PX, GAP_PX = 192, 44, 10
-FONT_PX = 14
-INK, FAINT_INK, PAPER = "#1a1a1a", "#6a6a6a", "white"
+SIDE_PX, BAR_PX, CAPTION_PX, GAP_PX = 192, 5, 46, 10
+FONT_PX = 13
+INK, FAINT_INK, BAR, PAPER = "#1a1a1a", "#6a6a6a", "#3b6ea8", "white"
+REST = "#d9dfe6"
+"""What the bar lacks of a probability of 1."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class SheetWriter:
 
 
 def _draw(pictures: list[Picture]) -> "Image.Image":
+    from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
     columns = min(COLUMNS, len(pictures))
@@ -68,13 +71,18 @@ def _draw(pictures: list[Picture]) -> "Image.Image":
     width, height = SIDE_PX + GAP_PX, SIDE_PX + CAPTION_PX + GAP_PX
     sheet = Image.new("RGB", (columns * width + GAP_PX, rows * height + GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(FONT_PX)
+    # matplotlib's own, since Pillow's has no letter beyond ASCII
+    font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), FONT_PX)
     for index, picture in enumerate(pictures):
         left = GAP_PX + index % columns * width
         top = GAP_PX + index // columns * height
         small = Image.fromarray(picture.image).resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
         sheet.paste(small, (left, top))
-        below = top + SIDE_PX + 4
+        bar = top + SIDE_PX
+        draw.rectangle((left, bar, left + SIDE_PX - 1, bar + BAR_PX - 1), REST)
+        sure = round(picture.probability * SIDE_PX)
+        draw.rectangle((left, bar, left + sure - 1, bar + BAR_PX - 1), BAR)
+        below = bar + BAR_PX + 3
         label = _fitting(f"{picture.label} {picture.probability:.0%}", font)
         draw.text((left, below), label, INK, font)
         draw.text((left, below + FONT_PX + 4), _fitting(_name(picture.file), font), FAINT_INK, font)
@@ -82,10 +90,11 @@ def _draw(pictures: list[Picture]) -> "Image.Image":
 
 
 def _name(file: str) -> str:
-    return file.rpartition("/")[2]
+    """The file and its folder, which often says what it shows."""
+    return "/".join(file.split("/")[-2:])
 
 
-def _fitting(text: str, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont") -> str:
+def _fitting(text: str, font: "ImageFont.FreeTypeFont") -> str:
     """``text``, shortened at its end until it is no wider than a picture."""
     if font.getlength(text) <= SIDE_PX:
         return text

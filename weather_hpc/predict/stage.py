@@ -73,6 +73,7 @@ def predict(
         for path in files:
             file = printable(str(path))
             try:
+                _check_kind(path)
                 waiting.append((file, decode(path, network.image_size)))
             except ImageError as error:
                 skipped.append((file, str(error)))
@@ -95,6 +96,12 @@ def predict(
         predictions=predictions,
         sheets=writer.close(),
     )
+
+
+def _check_kind(path: Path) -> None:
+    """Raise ImageError for a pipe, device or socket, which would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise ImageError("no regular file")
 
 
 def _probabilities(network: Network, waiting: Sequence[tuple[str, Images]]) -> list[list[float]]:

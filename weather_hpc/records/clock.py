@@ -55,11 +55,14 @@ class ForeignLoad:
     """CPU use by processes outside this run while it is watched, in % of one core.
 
     The whole machine's busy time (from /proc/stat, by psutil) less that of the processes in
-    our session's tree: ``own`` lists their root pids; the default is this process.
+    our session's tree: ``own`` lists their root pids; the default is this process. To find
+    ``descendants`` takes a look at every process of the machine: where it is asked often they may
+    be left out, and count once they have ended.
     """
 
-    def __init__(self, own: list[int] | None = None) -> None:
+    def __init__(self, own: list[int] | None = None, *, descendants: bool = True) -> None:
         self.own = own or [os.getpid()]
+        self.descendants = descendants
         self.start()
 
     def start(self) -> None:
@@ -80,7 +83,7 @@ class ForeignLoad:
         for pid in self.own:
             try:
                 root = psutil.Process(pid)
-                family = [root, *root.children(recursive=True)]
+                family = [root, *(root.children(recursive=True) if self.descendants else [])]
             except psutil.NoSuchProcess:
                 continue
             for process in family:

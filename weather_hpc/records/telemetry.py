@@ -1,9 +1,9 @@
 """Telemetry: what host and devices do while a run is measured, sampled beside it."""
 
 import csv
-import io
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -11,8 +11,7 @@ from typing import Protocol, Self
 
 import psutil
 
-from weather_hpc.files import write_text
-from weather_hpc.records.clock import machine_busy_s
+from weather_hpc.records.clock import ForeignLoad, machine_busy_s
 from weather_hpc.records.nvml import DeviceSample
 
 EVERY_S = 1.0
@@ -35,33 +34,47 @@ class Devices(Protocol):
 class Sample:
     """One moment: a line of telemetry.csv."""
 
-    at_s: float
-    """Seconds since the watch began."""
+    at: float
+    """UNIX time, s, as in events.jsonl."""
     host_cpu_percent: float
     """CPU use on the host, whoever's it is, since the sample before, % of one core."""
     host_memory_mb: float
     """In use on the host, whoever uses it."""
+    foreign_cpu_percent: float
+    """As ``host_cpu_percent``, of processes that are not the run's."""
     device_use_percent: float | None = None
     device_memory_mb: float | None = None
     device_power_w: float | None = None
 
 
 class Telemetry:
-    """Samples in a thread of its own from start to stop, at least at both ends."""
+    """Samples in a thread of its own from start to stop, at least at both ends.
 
-    def __init__(self, devices: Devices | None = None, every_s: float = EVERY_S) -> None:
+    Each is added to ``path`` at once, so that a run which is killed has left its own, and one
+    that is gone on with has all. ``own``: pids of the run's processes on this host.
+    """
+
+    def __init__(
+        self,
+        devices: Devices | None = None,
+        own: Sequence[int] = (),
+        path: Path | None = None,
+        every_s: float = EVERY_S,
+    ) -> None:
         self.devices = devices
+        self.path = path
         self.every_s = every_s
         self.samples: list[Sample] = []
-        self.energy_j: float | None = None
-        """Device energy from start to stop; None where there are no devices that tell."""
+        self._others = ForeignLoad(list(own), descendants=False)
+        self._joules = 0.0
+        """Energy by the samples' power, each held since the one before."""
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="telemetry", daemon=True)
 
     def __enter__(self) -> Self:
-        self._begin = time.perf_counter()
-        self._before = self._begin, machine_busy_s()
-        self._energy = self.devices.energy_j() if self.devices else None
+        self._before = time.perf_counter(), machine_busy_s()
+        self._others.start()
         self._thread.start()
         return self
 
@@ -69,52 +82,82 @@ class Telemetry:
         self._over.set()
         self._thread.join()
         self._take()
-        after = self.devices.energy_j() if self.devices else None
-        if after is not None and self._energy is not None:
-            self.energy_j = after - self._energy
-        elif self.devices:
-            self.energy_j = self._integrated()
 
     def mean(self, name: str) -> float | None:
         """The mean of one column of the samples; None where no sample has it."""
         values = [value for s in self.samples if (value := getattr(s, name)) is not None]
         return fmean(values) if values else None
 
-    def write(self, path: Path) -> None:
-        """Write the samples to ``path`` as CSV; what is not known is empty."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(Sample)], lineterminator="\n")
-        writer.writeheader()
-        for sample in self.samples:
-            values = asdict(sample).items()
-            writer.writerow({k: "" if v is None else round(v, 3) for k, v in values})
-        write_text(path, text.getvalue())
+    def energy_j(self) -> float | None:
+        """Joules that the devices have used, from any origin; None where they do not tell.
+
+        By their own counter; without one, by power over time since the watch began.
+        """
+        if self.devices is None:
+            return None
+        counted = self.devices.energy_j()
+        if counted is not None:
+            return counted
+        sample = self._take()
+        return None if sample.device_power_w is None else self._joules
 
     def _watch(self) -> None:
         while not self._over.wait(self.every_s):
             self._take()
 
-    def _take(self) -> None:
-        device = self.devices.sample() if self.devices else DeviceSample(None, None, None)
-        now, busy = time.perf_counter(), machine_busy_s()
-        (then, busy_then), self._before = self._before, (now, busy)
-        self.samples.append(
-            Sample(
-                at_s=now - self._begin,
+    def _take(self) -> Sample:
+        with self._lock:
+            device = self.devices.sample() if self.devices else DeviceSample(None, None, None)
+            now, busy = time.perf_counter(), machine_busy_s()
+            (then, busy_then), self._before = self._before, (now, busy)
+            sample = Sample(
+                at=time.time(),
                 host_cpu_percent=100.0 * (busy - busy_then) / (now - then),
                 host_memory_mb=psutil.virtual_memory().used / BYTES_PER_MB,
+                foreign_cpu_percent=self._others.percent(),
                 device_use_percent=device.use_percent,
                 device_memory_mb=device.memory_mb,
                 device_power_w=device.power_w,
             )
-        )
+            self._others.start()
+            self._joules += (device.power_w or 0.0) * (now - then)
+            self.samples.append(sample)
+            self._write(sample)
+            return sample
 
-    def _integrated(self) -> float | None:
-        """Energy by the samples' power, each held since the one before."""
-        joules, before = 0.0, 0.0
-        for sample in self.samples:
-            if sample.device_power_w is None:
-                return None
-            joules += sample.device_power_w * (sample.at_s - before)
-            before = sample.at_s
-        return joules
+    def _write(self, sample: Sample) -> None:
+        if self.path is None:
+            return
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            names = [field.name for field in fields(Sample)]
+            writer = csv.DictWriter(file, names, lineterminator="\n")
+            if not file.tell():
+                writer.writeheader()
+            values = asdict(sample).items()
+            writer.writerow({k: "" if v is None else round(v, 3) for k, v in values})
+
+
+@dataclass
+class Energy:
+    """Joules in measured time, of all ranks' devices; None once a part is not known."""
+
+    total_j: float | None = 0.0
+    before_epoch_j: float | None = 0.0
+    """What the total was when the epoch under way began."""
+
+    def begin_epoch(self) -> None:
+        """From here on it is the next epoch's."""
+        self.before_epoch_j = self.total_j
+
+    def add(self, parts: Sequence[float | None]) -> None:
+        """What each rank's devices have used meanwhile."""
+        for part in parts:
+            known = part is not None and self.total_j is not None
+            self.total_j = self.total_j + part if known else None  # type: ignore[operator]
+
+    @property
+    def epoch_j(self) -> float | None:
+        """Of the epoch under way."""
+        if self.total_j is None or self.before_epoch_j is None:
+            return None
+        return self.total_j - self.before_epoch_j
