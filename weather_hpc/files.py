@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets half of one: written beside, then renamed."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -30,6 +31,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes have left beside ``path`` that were killed while they wrote it.
+
+    Only where no other process is writing it.
+    """
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.????????"):
         temporary.unlink(missing_ok=True)
 
 

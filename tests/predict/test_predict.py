@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.predict.__main__ import main
 from weather_hpc.preprocess.fast import FastDecoder
-from weather_hpc.train.checkpoint import load_checkpoint
+from weather_hpc.train.checkpoint import VERSION, load_checkpoint
 from weather_hpc.train.loader import network_input
 
 
@@ -81,12 +82,13 @@ def test_wrong_files_are_named_and_skipped(
     (folder / "a.jpg").write_text("no picture")
     (folder / "c\n.jpg").write_bytes(good.read_bytes()[:500])
     (folder / ".hidden.jpg").write_text("left out")
+    os.mkfifo(folder / "pipe.jpg")
     missing = tmp_path / "missing.jpg"
     out = tmp_path / "out"
     summary = named(capsys, folder, missing, "--checkpoint", checkpoint, "--out", out)
     assert summary["images"] == 1
     reasons = {Path(row["file"]).name: row["reason"] for row in rows(out / "skipped.csv")}
-    assert set(reasons) == {"a.jpg", "c\\u000a.jpg", "missing.jpg"}
+    assert set(reasons) == {"a.jpg", "c\\u000a.jpg", "missing.jpg", "pipe.jpg"}
     assert "No such file" in reasons["missing.jpg"]
     assert [skip["file"] for skip in summary["skipped"]] == [
         row["file"] for row in rows(out / "skipped.csv")
@@ -111,7 +113,7 @@ def test_a_checkpoint_cannot_run_code(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trap, sprung = tmp_path / "trap.pt", tmp_path / "sprung"
-    torch.save({"version": 3, "network": Trap(sprung)}, trap)
+    torch.save({"version": VERSION, "network": Trap(sprung)}, trap)
     argv = [str(images), "--checkpoint", str(trap), "--out", str(tmp_path / "out")]
     assert cli.guarded("predict", main, argv) == 2
     assert "cannot be read as a checkpoint" in capsys.readouterr().err

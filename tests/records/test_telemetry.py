@@ -1,15 +1,14 @@
 """Telemetry of this very host; GPUs at the border of the library that tells of them."""
 
 import csv
+import itertools
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from weather_hpc.records.nvml import Devices, DeviceSample, open_devices
-from weather_hpc.records.telemetry import Sample, Telemetry
+from weather_hpc.records.telemetry import Energy, Sample, Telemetry
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -18,20 +17,38 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_busy_host_is_seen(tmp_path: Path) -> None:
-    with Telemetry(every_s=0.05) as telemetry:
+    path = tmp_path / "telemetry.csv"
+    begin = time.time()
+    with Telemetry(path=path, every_s=0.05) as telemetry:
         until = time.perf_counter() + 0.4
         while time.perf_counter() < until:
             pass
-    telemetry.write(tmp_path / "telemetry.csv")
-    written = rows(tmp_path / "telemetry.csv")
+        assert rows(path), "they are there before the run has ended"
+    written = rows(path)
     assert list(written[0]) == list(Sample.__dataclass_fields__)
     assert len(written) == len(telemetry.samples) >= 2
-    assert [float(row["at_s"]) for row in written] == sorted(float(row["at_s"]) for row in written)
+    times = [float(row["at"]) for row in written]
+    assert times == sorted(times)
+    assert begin - 1 < times[0] < times[-1] < time.time() + 1
+    foreign, whole = (telemetry.mean(f"{whose}_cpu_percent") for whose in ("foreign", "host"))
+    assert foreign is not None
+    assert whole is not None
+    assert 0.0 <= foreign < whole, "this process's share is not foreign"
     assert (telemetry.mean("host_cpu_percent") or 0.0) > 0.0
     assert all(float(row["host_memory_mb"]) > 1.0 for row in written)
     assert {row["device_power_w"] for row in written} == {""}
-    assert telemetry.energy_j is None
+    assert telemetry.energy_j() is None
     assert telemetry.mean("device_use_percent") is None
+
+
+def test_a_run_that_goes_on_adds_to_its_samples(tmp_path: Path) -> None:
+    path = tmp_path / "telemetry.csv"
+    counts = []
+    for _ in range(2):
+        with Telemetry(path=path) as telemetry:
+            pass
+        counts.append(len(telemetry.samples))
+    assert len(rows(path)) == sum(counts)
 
 
 class NVMLError(Exception):
@@ -85,10 +102,10 @@ def test_what_a_device_does_not_tell_is_none() -> None:
 
 
 class Metered:
-    """Devices that draw 200 W; their counter, where they have one, goes up by 7 J."""
+    """Devices that draw 200 W; their counter, where they have one, goes up by 7 J each time."""
 
     def __init__(self, counter: bool) -> None:
-        self.counts = iter([10.0, 17.0]) if counter else None
+        self.counts = itertools.count(10.0, 7.0) if counter else None
 
     def sample(self) -> DeviceSample:
         return DeviceSample(use_percent=None, memory_mb=None, power_w=200.0)
@@ -99,14 +116,31 @@ class Metered:
 
 def test_energy_is_the_counters_difference() -> None:
     with Telemetry(Metered(counter=True)) as telemetry:
-        pass
-    assert telemetry.energy_j == 7.0
+        readings = [telemetry.energy_j() for _ in range(2)]
+    assert readings == [10.0, 17.0]
 
 
 def test_without_a_counter_energy_is_power_over_time() -> None:
     with Telemetry(Metered(counter=False), every_s=0.02) as telemetry:
+        begin, before = time.perf_counter(), telemetry.energy_j()
         time.sleep(0.1)
-    assert telemetry.energy_j == pytest.approx(200.0 * telemetry.samples[-1].at_s)
+        after, end = telemetry.energy_j(), time.perf_counter()
+    assert before is not None
+    assert after is not None
+    assert 200.0 * 0.1 <= after - before <= 200.0 * (end - begin)
+
+
+def test_energy_is_summed_over_ranks_and_epochs_or_not_known() -> None:
+    energy = Energy()
+    for parts in ([3.0, 4.0], [5.0, 6.0]):
+        energy.begin_epoch()
+        energy.add(parts)
+    assert (energy.epoch_j, energy.total_j) == (11.0, 18.0)
+    resumed = Energy(**vars(energy))
+    resumed.add([1.0, 1.0])
+    assert (resumed.epoch_j, resumed.total_j) == (13.0, 20.0), "a stop does not end an epoch"
+    resumed.add([1.0, None])
+    assert (resumed.epoch_j, resumed.total_j) == (None, None)
 
 
 def test_without_gpus_there_are_no_devices() -> None:

@@ -83,8 +83,11 @@ def test_a_killed_run_ends_as_one_never_stopped(
     argv = [sys.executable, str(RUN_TINY), *map(str, options), "--run-dir", str(killed), "--resume"]
     kill_after_epoch(1, argv, killed)
     kill_after_epoch(3, argv, killed)
+    half_written = killed / ".checkpoint.pt.a1b2c3d4"
+    half_written.touch()
     record = train(*options, "--resume", run_dir=killed)
     assert_same_end(whole, killed)
+    assert not half_written.exists()
     assert record["provenance"]["restarts"] == 2
     assert record["counts"]["epochs"] == EPOCHS
     # time measured before the stop counts; the last one of an epoch's events is the one kept
@@ -188,6 +191,18 @@ def test_the_record_of_another_run_is_not_taken_for_this_one(
     argv = [*options, "--seed", "9", "--resume", "--run-dir", str(run_dir)]
     assert cli.guarded("train", main, argv) == 2
     assert "choose another --run-dir" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_lacks_a_part_is_told(
+    finished: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, run_dir = finished
+    (run_dir / "record.json").unlink()
+    state = state_in(run_dir)
+    del state["classes"]
+    torch.save(state, run_dir / "checkpoint.pt")
+    assert cli.guarded("train", main, [*options, "--resume", "--run-dir", str(run_dir)]) == 2
+    assert "parts are missing or unknown" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])

@@ -119,7 +119,7 @@ class Usage(Part):
     device_memory_peak_mb: float | None = Field(None, description="peak device memory, MB")
     device_use_percent: float | None = Field(None, description="mean device utilisation, %")
     energy_j: float | None = Field(
-        None, description="device energy from the first measured epoch to the last, J"
+        None, description="energy of the devices of all ranks in measured time, J"
     )
     host_cpu_percent: float | None = Field(
         None, description="mean CPU use on rank 0's host in measured time, % of one core"

@@ -4,6 +4,7 @@ import csv
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -128,7 +129,8 @@ class Telemetry:
     def _write(self, sample: Sample) -> None:
         if self.path is None:
             return
-        with self.path.open("a", encoding="utf-8", newline="") as file:
+        # a disk that is full is told by what the run cannot do without
+        with suppress(OSError), self.path.open("a", encoding="utf-8", newline="") as file:
             names = [field.name for field in fields(Sample)]
             writer = csv.DictWriter(file, names, lineterminator="\n")
             if not file.tell():
@@ -152,8 +154,10 @@ class Energy:
     def add(self, parts: Sequence[float | None]) -> None:
         """What each rank's devices have used meanwhile."""
         for part in parts:
-            known = part is not None and self.total_j is not None
-            self.total_j = self.total_j + part if known else None  # type: ignore[operator]
+            if part is None or self.total_j is None:
+                self.total_j = None
+            else:
+                self.total_j += part
 
     @property
     def epoch_j(self) -> float | None:

@@ -3,7 +3,7 @@
 Plain tensors, numbers and strings, so that ``torch.load(weights_only=True)`` reads them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
-VERSION = 3
+VERSION = 4
 
 State = dict[str, Any]
 
@@ -35,6 +35,8 @@ class Checkpoint:
     seconds: dict[str, float]
     """Seconds of each phase so far, and ``total`` since the first start. ``epoch_train`` and
     ``epoch_data_wait`` are those that had gone when the epoch under way began."""
+    energy: dict[str, float | None]
+    """The fields of :class:`weather_hpc.records.telemetry.Energy`."""
     network: State
     """The whole network's ``state_dict``, on the CPU."""
     average: State
@@ -67,6 +69,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     version = value.pop("version", None) if isinstance(value, dict) else None
     if version != VERSION:
         raise UserError(f"{path}: checkpoint version {version!r} found, {VERSION} wanted")
+    if value.keys() != {field.name for field in fields(Checkpoint)}:
+        raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
     return Checkpoint(**value)
 
 

@@ -27,7 +27,6 @@ class Reported:
     info: RankInfo
     device_memory_peak_mb: float | None
     device_use_percent: float | None
-    energy_j: float | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Outcome:
     store: Store
     sampler: EpochSampler
     seconds: Mapping[str, float]
+    energy_j: float | None
     train: Score
     test: Score | None
     ranks: list[Reported]
@@ -70,7 +70,7 @@ def this_rank(
     )
     peak = torch.cuda.max_memory_allocated(device) / BYTES_PER_MB if on_gpu else None
     use = telemetry.mean("device_use_percent")
-    return Reported(info, peak, use, telemetry.energy_j)
+    return Reported(info, peak, use)
 
 
 def describe(record: RunRecord, outcome: Outcome) -> None:
@@ -99,6 +99,7 @@ def describe(record: RunRecord, outcome: Outcome) -> None:
     quality.train_loss, quality.train_accuracy = outcome.train.loss, outcome.train.accuracy
     if outcome.test is not None:
         quality.test_loss, quality.test_accuracy = outcome.test.loss, outcome.test.accuracy
+    record.usage.energy_j = outcome.energy_j
     quality.store_checksum = outcome.store.checksum
     _describe_ranks(record, outcome)
 
@@ -118,9 +119,7 @@ def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
     on_devices = [r.device_memory_peak_mb for r in outcome.ranks if r.device_memory_peak_mb]
     record.usage.device_memory_peak_mb = max(on_devices, default=None)
     used = _known(r.device_use_percent for r in outcome.ranks)
-    spent = _known(r.energy_j for r in outcome.ranks)
     record.usage.device_use_percent = fmean(used) if used else None
-    record.usage.energy_j = sum(spent) if spent else None
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from weather_hpc import cli
-from weather_hpc.files import write_json
+from weather_hpc.files import remove_leftovers, write_json
 from weather_hpc.models.fused import fuse
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
 from weather_hpc.records.nvml import open_devices
 from weather_hpc.records.record import RunRecord, Status
-from weather_hpc.records.telemetry import Telemetry
+from weather_hpc.records.telemetry import Energy, Telemetry
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device, Precision
 from weather_hpc.study.spec import Strategy as Name
@@ -42,8 +42,11 @@ def train(request: Request) -> RunRecord:
     torch.set_num_threads(request.task.threads_per_rank)
     checkpoint = _checkpoint(request)
     leads = request.world.rank == 0
+    if leads and request.paths is not None:
+        for file in (request.paths.checkpoint, request.paths.evaluation):
+            remove_leftovers(file)
     if leads and checkpoint is None and request.paths is not None:
-        for stale in (request.paths.checkpoint, request.paths.events):
+        for stale in (request.paths.checkpoint, request.paths.events, request.paths.telemetry):
             stale.unlink(missing_ok=True)
     with RunWriter(request.spec, request.run_dir if leads else None) as writer:
         try:
@@ -113,6 +116,7 @@ class _Run:
         self.writer = writer
         self.resumed = checkpoint
         self.clock = Clock(strategy.synchronise)
+        self.energy = Energy() if checkpoint is None else Energy(**checkpoint.energy)
         self.stop = StopSign(request.paths.stop if request.paths else None, strategy)
 
     def go(self) -> None:
@@ -125,8 +129,9 @@ class _Run:
             self._settle_input(trainer)
         others = ForeignLoad(own_pids)
         devices = open_devices(device_uuids(self.strategy))
-        with Telemetry(devices) as telemetry:
-            self._epochs(trainer)
+        paths = self.writer.paths
+        with Telemetry(devices, own_pids, paths.telemetry if paths else None) as telemetry:
+            self._epochs(trainer, telemetry)
         foreign = others.percent()
         if self.test is None:  # stopped between its last checkpoint and its evaluation
             self._evaluate(trainer)
@@ -136,14 +141,12 @@ class _Run:
         ranks = self.strategy.gather(own)
         outcome = Outcome(
             self.task, self.request.store, trainer.sampler, self.clock.seconds,
-            self.score, self.test, ranks,
+            self.energy.total_j, self.score, self.test, ranks,
         )  # fmt: skip
         usage = self.writer.record.usage
         usage.foreign_cpu_percent = foreign
         usage.host_cpu_percent = telemetry.mean("host_cpu_percent")
         self.writer.record.provenance.driver = devices.driver if devices else None
-        if self.writer.paths is not None:
-            telemetry.write(self.writer.paths.telemetry)
         describe(self.writer.record, outcome)
         self.writer.record.phases.total = self._total()
 
@@ -213,7 +216,7 @@ class _Run:
             time_s=time.perf_counter() - start,
         )
 
-    def _epochs(self, trainer: Trainer) -> None:
+    def _epochs(self, trainer: Trainer, telemetry: Telemetry) -> None:
         """The epochs that are left, each with its event and its checkpoint.
 
         Raises StoppedError, with a checkpoint written, where the run was asked to stop.
@@ -227,9 +230,12 @@ class _Run:
                 if begun is None:
                     for name in ("train", "data_wait"):
                         seconds[f"epoch_{name}"] = seconds.setdefault(name, 0.0)
+                    self.energy.begin_epoch()
                 waited = trainer.data_wait_s
+                spent = telemetry.energy_j()
                 with self._phase("train"):
                     position = trainer.train_epoch(epoch, advance, self.stop, begun)
+                self._count_energy(spent, telemetry.energy_j())
                 seconds["data_wait"] += trainer.data_wait_s - waited
                 begun = None
                 if position.steps < per_epoch:
@@ -246,10 +252,16 @@ class _Run:
                     test_accuracy=self.test.accuracy if self.test else None,
                     time_s=seconds["train"] - seconds["epoch_train"],
                     data_wait_s=seconds["data_wait"] - seconds["epoch_data_wait"],
+                    energy_j=self.energy.epoch_j,
                 )
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
+
+    def _count_energy(self, before: float | None, after: float | None) -> None:
+        """What all ranks' devices have used between two readings; rank 0 keeps the sum."""
+        used = None if before is None or after is None else after - before
+        self.energy.add(self.strategy.gather(used))
 
     def _reached(self) -> tuple[int, Position | None]:
         """Epochs that an earlier process has finished, and where it stopped in the next one."""
@@ -313,6 +325,7 @@ class _Run:
                     loss=self.score.loss if self.score else None,
                     accuracy=self.score.accuracy if self.score else None,
                     seconds=self.clock.seconds | {"total": self._total()},
+                    energy=vars(self.energy),
                     network=network,
                     average=average,
                     ranks=ranks,
