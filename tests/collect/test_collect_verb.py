@@ -108,7 +108,7 @@ def test_the_papers_logs_give_the_papers_totals(
         # the study cut decimals off in some rows and rounded in others
         assert abs(float(time_s) - published[tuple(key)]) < 1
     told = {code for (code,) in cells(out / "audit.csv", "code")}
-    assert told == {"incomplete_epochs", "batch_semantics", "reference_mismatch"}
+    assert told == {"incomplete_epochs", "batch_semantics", "missing_total", "reference_mismatch"}
     assert "8 configurations" in (out / "audit.csv").read_text()
 
 

@@ -1,33 +1,50 @@
-"""Runs that are there twice."""
+"""Runs that are there twice, whole or in part."""
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import combinations
 
 from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.row import Row
 
+FEWEST_SHARED = 3
+"""Epochs with the same figures that no two runs have by chance."""
+
+MOST_OWNERS = 50
+"""An epoch that more runs than this share proves nothing: figures are printed rounded."""
+
+_IDENTITY = (
+    "stage", "strategy", "backend", "device", "model", "nodes", "workers",
+    "batch_size_per_device", "batch_size_global",
+)  # fmt: skip
+
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
     """``readings``, in which a run that is there twice counts once; the others are rejected.
 
-    Of equal contents the one with the fewest errors stays: a log that was copied under the name of
-    another configuration does not fit its new name. Of equal run ids the first stays.
+    Runs are the same by their content, or where half of the epochs of one are in the other too.
+    Of these the one with the fewest errors stays, then with the fewest warnings: a log that was
+    copied under the name of another configuration does not fit its new name. Where it fits both,
+    the one that stays is in doubt as well. Of equal run ids the first stays.
     """
-    by_content: dict[Hashable, list[Reading]] = defaultdict(list)
-    for reading in readings:
-        if reading.content is not None:
-            by_content[reading.content].append(reading)
-    original = {content: min(same, key=_errors) for content, same in by_content.items()}
+    copies = _copies(readings)
+    doubted = {
+        of: number
+        for number, of in copies.items()
+        if _errors(readings[number]) == _errors(readings[of])
+        and _identity(readings[number].row) != _identity(readings[of].row)
+    }
     by_id: dict[str, Row] = {}
     kept = []
-    for reading in readings:
+    for number, reading in enumerate(readings):
         row = reading.row
-        same_content = original.get(reading.content, reading)
-        if same_content is not reading:
-            kept.append(_copy(reading, same_content.row))
+        if number in copies:
+            kept.append(_copy(reading, readings[copies[number]]))
             continue
+        if number in doubted:
+            reading = _doubted(reading, readings[doubted[number]].row)
         same_id = by_id.setdefault(row.run_id, row)
         if same_id is not row:
             reason = f"the run_id is already that of {same_id.source}, which is kept"
@@ -41,18 +58,90 @@ def rejected(row: Row, reason: str) -> Row:
     return dataclasses.replace(row, table=None, reason=reason)
 
 
-def _copy(reading: Reading, original: Row) -> Reading:
+def _copies(readings: Sequence[Reading]) -> dict[int, int]:
+    """By number, the readings that are copies, and what each is a copy of."""
+    group = list(range(len(readings)))
+
+    def first(number: int) -> int:
+        while group[number] != number:
+            number = group[number]
+        return number
+
+    for one, other in (*_equal(readings), *_alike(readings)):
+        group[first(other)] = first(one)
+    members: dict[int, list[int]] = defaultdict(list)
+    for number in range(len(readings)):
+        members[first(number)].append(number)
+    copies: dict[int, int] = {}
+    for same in members.values():
+        if len(same) > 1:
+            original = min(same, key=lambda number: _doubts(readings[number]))
+            copies |= {number: original for number in same if number != original}
+    return copies
+
+
+def _equal(readings: Sequence[Reading]) -> Iterator[tuple[int, int]]:
+    """Pairs with equal content."""
+    seen: dict[Hashable, int] = {}
+    for number, reading in enumerate(readings):
+        if reading.content is not None:
+            before = seen.setdefault(reading.content, number)
+            if before != number:
+                yield before, number
+
+
+def _alike(readings: Sequence[Reading]) -> list[tuple[int, int]]:
+    """Pairs that share half of the smaller one's epochs."""
+    owners: dict[int, list[int]] = defaultdict(list)
+    for number, reading in enumerate(readings):
+        for epoch in reading.epochs:
+            owners[epoch].append(number)
+    shared = Counter(
+        pair
+        for numbers in owners.values()
+        if 1 < len(numbers) <= MOST_OWNERS
+        for pair in combinations(numbers, 2)
+    )
+
+    def half(pair: tuple[int, int]) -> float:
+        return min(len(readings[number].epochs) for number in pair) / 2
+
+    return [pair for pair, count in shared.items() if count >= max(FEWEST_SHARED, half(pair))]
+
+
+def _copy(reading: Reading, original: Reading) -> Reading:
     """``reading``, rejected, with the one finding that matters of it."""
-    row = reading.row
+    row, of = reading.row, original.row
     told = {"time_s": row.time_s, "started_at": row.started_at, "ranks": row.world_size_actual}
-    shared = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+    values = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+    same = reading.content is not None and reading.content == original.content
+    words = "the same run" if same else "in part the same run"
     finding = Finding(
         row.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
-        f"{row.source} holds the same run as {original.source} ({shared})",
+        f"{row.source} holds {words} as {of.source} ({values})",
     )  # fmt: skip
-    reason = f"same content as {original.run_id} in {original.source}"
+    reason = f"{'same' if same else 'in part the same'} content as {of.run_id} in {of.source}"
     return dataclasses.replace(reading, row=rejected(row, reason), findings=(finding,))
+
+
+def _doubted(reading: Reading, copy: Row) -> Reading:
+    """``reading``, which stays, though its copy fits another configuration as well."""
+    finding = Finding(
+        reading.row.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
+        f"the same run is in {copy.source} as another configuration; which it was cannot be told, "
+        "and this one is kept",
+    )  # fmt: skip
+    return dataclasses.replace(reading, findings=(*reading.findings, finding))
+
+
+def _identity(row: Row) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in _IDENTITY)
 
 
 def _errors(reading: Reading) -> int:
     return sum(finding.severity is Severity.ERROR for finding in reading.findings)
+
+
+def _doubts(reading: Reading) -> tuple[int, int]:
+    warnings = sum(finding.severity is Severity.WARNING for finding in reading.findings)
+    return _errors(reading), warnings

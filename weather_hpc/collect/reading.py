@@ -16,3 +16,6 @@ class Reading:
     """What looks wrong in this run alone."""
     content: Hashable | None = None
     """What two different runs cannot share; None: too little is known of the run to tell."""
+    epochs: frozenset[int] = frozenset()
+    """Marks of some epochs' figures, the same ones for runs with the same epochs; empty: too
+    little is known of them."""

@@ -100,6 +100,7 @@ def test_a_format_of_ones_own(tmp_path: Path) -> None:
     [
         ("91.2", 91.2), ("91.2 s", 91.2), ("91200ms", 91.2), ("1m31.2s", 91.2), ("1.52 min", 91.2),
         ("0:01:31.2", 91.2), ("1 hour, 2 minutes", 3720.0), ("1h 2m 3s", 3723.0), ("1e2", 100.0),
+        ("1 day, 1:00:04", 90004.0), ("2 days, 0:00:01.5", 172801.5), ("1-01:00:04", 90004.0),
     ],
 )  # fmt: skip
 def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, told: str, seconds: float) -> None:

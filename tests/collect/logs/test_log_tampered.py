@@ -19,6 +19,7 @@ def _times(factor: float) -> Callable[[re.Match[str]], str]:
     return lambda match: f"{match[1]}{float(match[2]) * factor:.9f}"
 
 
+KILLED = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2023-05-01T10:00:00 ***\n"
 TOTALS = re.compile(r"(?m)^()(\d+\.\d+)$")
 EPOCH_TIMES = re.compile(r"(Time: )([\d.]+)")
 CHANGES: dict[str, tuple[str, str, str, str]] = {
@@ -53,6 +54,26 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
                                 "incomplete_epochs", "1899981 epochs"),
     "fewer devices": (SOUND.replace("GPUs: 2", "GPUs: 1"), "error", "rank_count_mismatch",
                       "its name says 2 and 'available GPUs: 1' says 1"),
+    "a number of devices below 0": (SOUND.replace("GPUs: 2", "GPUs: -2"), "error",
+                                    "rank_count_mismatch", "'available GPUs: -2' says -2"),
+    "ranks from 1": (SOUND.replace("Rank: 1", "Rank: 2").replace("Rank: 0", "Rank: 1"), "warning",
+                     "rank_count_mismatch", "none of rank 0 (or ranks count from 1)"),
+    "a slow epoch": (re.sub(r"(Epoch: 7 .* Time: )4", r"\g<1>14", SOUND.replace("82.", "92.")),
+                     "warning", "foreign_load", "rank 0: epoch 7 took 14.007 s, one takes 4.0"),
+    "a fast epoch": (re.sub(r"(Epoch: 7 .* Time: )4", r"\g<1>1", SOUND), "warning",
+                     "incomplete_epochs", "rank 0: epoch 7 took 1.007 s, one takes 4.0"),
+    "one rank's time of an epoch": (SOUND.replace("Time: 4.017", "Time: 5.217"), "warning",
+                                    "missing_total", "epoch 7: rank 0: 4.007 s, rank 1: 5.217 s"),
+    "total a third more, head cut": (TOTALS.sub(_times(1.3), CUT), "warning", "missing_total",
+                                     "leaves 6.64 s for each of the 10 epochs cut off"),
+    "total a fifth more, head cut": (TOTALS.sub(_times(1.15), CUT), "info", "missing_total",
+                                     "leaves 5.41 s for each of the 10 epochs cut off"),
+    "total a fifth less, head cut": (TOTALS.sub(_times(0.8), CUT), "warning", "missing_total",
+                                     "leaves 2.54 s for each of the 10 epochs cut off"),
+    "stopped and gone on": (SOUND.replace("Rank: 0 || Epoch: 9 ", KILLED + "Rank: 0 || Epoch: 9 "),
+                            "warning", "restarted", "goes on after epoch 8 and 'slurmstepd"),
+    "stopped after its totals": (SOUND + KILLED, "info", "missing_total",
+                                 "after the last epoch 'slurmstepd"),
     "the log twice": (SOUND * 2, "warning", "duplicate_content", "40 epoch lines there again"),
 }  # fmt: skip
 
@@ -62,6 +83,15 @@ def test_a_change_is_told(tmp_path: Path, change: str) -> None:
     text, severity, code, words = CHANGES[change]
     found = read_text(tmp_path, text).findings
     assert [f for f in found if (f.severity, f.code) == (severity, code) and words in f.message]
+
+
+@pytest.mark.parametrize(
+    "total", ["82", "1,082.5", "82,5", "Total time: 1,222.8 s", "82.0000082.0001"]
+)
+def test_a_number_that_is_not_taken_for_a_total_is_told(tmp_path: Path, total: str) -> None:
+    row = read_text(tmp_path, TOTALS.sub("", SOUND) + f"{total}\n").row
+    assert (row.status, row.time_s) == ("incomplete", None)
+    assert f"no total in the log; not read: '{total}'" in (row.reason or "")
 
 
 def test_accuracies_that_are_no_share_are_no_figure(tmp_path: Path) -> None:

@@ -18,13 +18,28 @@ TEXT = "\n".join(log_lines()) + "\n"
         TEXT.replace("\n", "\r\n").encode(),
         TEXT.replace("\n", "\r").encode(),
         TEXT.encode("utf-16"),
+        TEXT.encode("utf-16-le"),
+        TEXT.encode("utf-16-be"),
         TEXT.encode("utf-8-sig"),
+        gzip.compress(TEXT.encode()),
         b"\0" * 10_000 + TEXT.encode(),
         b"\xff\xfe\xfd\x80" + b"\n" + TEXT.encode(),
         b"x" * 3_000_000 + b"\n" + TEXT.encode(),
         b"50%|###  |\r" * 200_000 + TEXT.encode(),
     ],
-    ids=["crlf", "cr", "utf-16", "bom", "nul", "not-utf-8", "long-line", "progress"],
+    ids=[
+        "crlf",
+        "cr",
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "bom",
+        "gzip",
+        "nul",
+        "not-utf-8",
+        "long-line",
+        "progress",
+    ],
 )
 def test_figures_are_the_same_however_they_are_stored(tmp_path: Path, data: bytes) -> None:
     if data[:4] == b"\xff\xfe\xfd\x80":
@@ -49,9 +64,10 @@ def test_compressed(tmp_path: Path) -> None:
         (b"hello\nworld\n", "no line with an epoch or a total in format study or keywords or"),
         (bytes(range(256)) * 50, "looks like binary data"),
         (b"91.97\n", "a total but no epoch"),
+        (b"a.sh: line 3: 77 Killed  python a.py\n", "no figures, and: a.sh: line 3: 77 Killed"),
         (b"ModuleNotFoundError: No module named 'torch'\n", "No module named 'torch'"),
     ],
-    ids=["empty", "prose", "binary", "total-only", "traceback"],
+    ids=["empty", "prose", "binary", "total-only", "killed", "traceback"],
 )
 def test_what_holds_no_run_is_a_reject_that_says_so(
     tmp_path: Path, data: bytes, words: str
@@ -59,6 +75,7 @@ def test_what_holds_no_run_is_a_reject_that_says_so(
     reading = read_text(tmp_path, data)
     assert reading.row.table is None
     assert words in (reading.row.reason or "")
+    assert ("missing_total" in told(reading)) == (reading.row.time_s is None)
 
 
 def test_memory_does_not_grow_with_the_file(

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from weather_hpc.analysis.table import counted
 from weather_hpc.collect.finding import Code, Severity
-from weather_hpc.collect.logs.audit_times import Found, audit_times
+from weather_hpc.collect.logs.audit_pace import Found
+from weather_hpc.collect.logs.audit_times import audit_times
 from weather_hpc.collect.logs.log import Log
 
 
@@ -13,6 +14,7 @@ def audit_log(log: Log) -> Iterator[Found]:
     yield from _losses(log)
     yield from _ranks(log)
     yield from _repeats(log)
+    yield from _stops(log)
     if log.series:
         yield from _gaps(log)
         yield from _ends(log)
@@ -78,8 +80,11 @@ def _ranks(log: Log) -> Iterator[Found]:
     missing = [rank for rank in range(min(int(claim or 0), 10_000)) if rank not in seen]
     if len(seen) != claim or missing:
         lost = f", none of {_listed(missing, 'rank')}" if missing else ""
+        from_one = sorted(seen) == list(range(1, len(seen) + 1)) and len(seen) == claim
+        if from_one:
+            lost += " (or ranks count from 1)"
         yield (
-            Severity.ERROR,
+            Severity.WARNING if from_one else Severity.ERROR,
             Code.RANK_COUNT_MISMATCH,
             (f"{told or f'highest rank {max(seen)}'}; {_listed(sorted(seen), 'rank')} seen{lost}"),
         )
@@ -106,6 +111,21 @@ def _repeats(log: Log) -> Iterator[Found]:
             Code.DUPLICATE_CONTENT,
             (f"{counted(repeated, 'epoch line')} there again with the same figures; counted once"),
         )
+
+
+def _stops(log: Log) -> Iterator[Found]:
+    """A line of trouble that epochs or nothing but totals go before."""
+    if log.tally.stopped is None:
+        return
+    epoch, line = log.tally.stopped
+    if log.tally.last > epoch:
+        yield (
+            Severity.WARNING,
+            Code.RESTARTED,
+            f"goes on after epoch {epoch} and '{line}': its total may leave out what was before",
+        )
+    elif log.total is not None:
+        yield Severity.INFO, Code.MISSING_TOTAL, f"a total, and after the last epoch '{line}'"
 
 
 def _gaps(log: Log) -> Iterator[Found]:

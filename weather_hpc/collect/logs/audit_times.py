@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from weather_hpc.analysis.table import counted
 from weather_hpc.collect.finding import Code, Severity
+from weather_hpc.collect.logs.audit_pace import FAR, Found, audit_pace
 from weather_hpc.collect.logs.log import Log
 
 ROUNDING = 0.01
@@ -12,19 +13,21 @@ ROUNDING = 0.01
 OUTSIDE = 0.05
 """Share of the total outside all epochs from which on it is told."""
 
-FAR = 2.0
-"""A total this many times the epochs' sum does not fit them; cut epochs this many times too."""
-
 VERY_FAR = 5.0
 """From here on that is an error: another unit, say, or another run's total."""
 
-Found = tuple[Severity, Code, str]
+USUAL = 0.8, 1.25
+"""What cut epochs may have taken, relative to the others; the first ones are slower."""
+
+DOUBTFUL = 1.5
+"""Cut epochs that took longer, relatively, are a warning; between, it is told."""
 
 
 def audit_times(log: Log) -> Iterator[Found]:
     """What looks wrong in the times of one log, as severity, code and the evidence in one line."""
     yield from _totals(log)
     yield from _times(log)
+    yield from audit_pace(log)
 
 
 def _totals(log: Log) -> Iterator[Found]:
@@ -103,10 +106,13 @@ def _outside(log: Log) -> Iterator[Found]:
     cut = (log.first or 0) - (start or 0)
     if cut > 0 and log.typical_s:
         each = rest / cut
-        if not log.typical_s / FAR <= each <= log.typical_s * FAR:
-            wild = each > log.typical_s * VERY_FAR and rest > total / 2
+        pace = each / log.typical_s
+        if not USUAL[0] <= pace <= USUAL[1]:
+            wild = pace > VERY_FAR and rest > total / 2
+            doubtful = not USUAL[0] <= pace <= DOUBTFUL
+            severity = Severity.WARNING if doubtful else Severity.INFO
             yield (
-                Severity.ERROR if wild else Severity.WARNING,
+                Severity.ERROR if wild else severity,
                 Code.MISSING_TOTAL,
                 (
                     f"the total {total:g} s leaves {each:.2f} s for each of the "

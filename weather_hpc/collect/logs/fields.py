@@ -26,8 +26,9 @@ _TIMES = ("time", "total", "wall")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
+_DAYS = r"(?:\d+(?:[ ]days?,[ ]|-))?"
 _DURATION = (
-    rf"(?:\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
+    rf"(?:{_DAYS}\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
     rf"|{_NUMBER}(?:[ ]?{_UNIT}(?:(?:,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,2}})?)"
 )
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([a-z]+)?[, ]*")
@@ -57,7 +58,7 @@ def field(group: str) -> Field | None:
         factor = UNITS[unit]
         return Field(name, float if factor == 1 else lambda text: float(text) * factor, _NUMBER)
     if name in _TIMES and unit == "hms":
-        return Field(name, _clock, r"\d+(?::\d\d)+(?:\.\d+)?")
+        return Field(name, _clock, rf"{_DAYS}\d+(?::\d\d)+(?:\.\d+)?")
     if name in _SHARE and unit == "percent":
         return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"), _NUMBER)
     if group in _WHOLE:
@@ -94,12 +95,14 @@ def _share(text: bytes) -> float:
 
 
 def _clock(text: bytes) -> float:
-    seconds = 0.0
-    for part in text.split(b":"):
-        value = float(part)
-        if not 0 <= value < math.inf:
-            raise ValueError("no time of day or duration")
-        seconds = seconds * 60 + value
+    """Seconds of 3:25, 1:03:25.5, ``1 day, 1:03:25`` (Python's) or 1-01:03:25 (Slurm's)."""
+    days, _, clock = re.sub(rb" days?, |(?<=\d)-", b"|", text).rpartition(b"|")
+    parts = [float(part) for part in clock.split(b":")]
+    if not (days or b"0").isdigit() or not all(0 <= part < math.inf for part in parts):
+        raise ValueError("no time of day or duration")
+    seconds = 86400.0 * int(days or 0)
+    for power, part in enumerate(reversed(parts)):
+        seconds += part * 60**power
     return seconds
 
 

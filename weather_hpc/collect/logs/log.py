@@ -1,6 +1,7 @@
 """Log: one log read to its end, with what its path says, as the figures of one run."""
 
 import hashlib
+import heapq
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ ALIKE = 0.01
 
 _TAIL = 3
 """The last epochs that make a log's content: a cut head does not change them."""
+
+_MARKS = 16
+"""Epochs by which logs are compared."""
 
 _EXACT_DIGITS = 8
 """Significant digits of a total that two runs do not share by chance."""
@@ -182,11 +186,25 @@ class Log:
         ]
         shown = sorted(map(repr, tail))
         if not self.sums or len(tail) < _TAIL - 1:
-            exact = [t for t in self.tally.totals if len(repr(t)) > _EXACT_DIGITS]
+            exact = [total for total in self.tally.totals if is_exact(total)]
             if not exact:
                 return None
             shown += sorted(map(repr, exact))
         return "log", hashlib.sha256("\n".join(shown).encode()).hexdigest()
+
+    def marks(self) -> frozenset[int]:
+        """The smallest hashes of epochs' loss, accuracy and time together, ranks and numbers apart.
+
+        Logs that have epochs in common have many of these in common, whichever lines were cut.
+        """
+        figures = {f for series in self.series for f in series.epochs.values()}
+        told = (hash(f) for f in figures if None not in f and all(map(math.isfinite, f)))  # type: ignore[arg-type]
+        return frozenset(heapq.nsmallest(_MARKS, told))
+
+
+def is_exact(seconds: float) -> bool:
+    """Whether ``seconds`` has more digits than two runs share by chance."""
+    return len(repr(seconds)) > _EXACT_DIGITS
 
 
 def whole(value: Value | None) -> int | None:

@@ -1,5 +1,6 @@
 """From log files to readings: every file becomes exactly one."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -43,9 +44,8 @@ def read_logs(
         reading = _read(file, run_id, pattern, known)
         if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
             batch_told = True
-            reading = Reading(
-                reading.row, (*reading.findings, _batch(run_id, pattern)), reading.content
-            )
+            findings = (*reading.findings, _batch(run_id, pattern))
+            reading = dataclasses.replace(reading, findings=findings)
         yield reading
 
 
@@ -81,8 +81,9 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     parents = file.absolute().parents
     values["study"] = clean(parents[min(depth, len(parents) - 1)].name) or None
 
-    def rejected(status: Status, reason: str) -> Reading:
-        return Reading(Row(**values, status=str(status), reason=clean(reason)))
+    def rejected(status: Status, reason: str, *code: Code) -> Reading:
+        findings = tuple(Finding(run_id, Severity.ERROR, each, reason) for each in code)
+        return Reading(Row(**values, status=str(status), reason=clean(reason)), findings)
 
     columns: dict[str, Any] = {}
     if pattern is not None:
@@ -112,11 +113,13 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     if unreadable is not None:
         return rejected(Status.FAILED, f"cannot be read: {unreadable}")
     if not tally.score:
-        return rejected(*_nothing(file, tally, known))
+        # without a pattern nobody said that it is a run's log
+        codes = [] if pattern is None else [Code.MISSING_TOTAL]
+        return rejected(*_nothing(file, tally, known), *codes)
     log = Log(file, tally, columns)
     findings = tuple(Finding(run_id, *found) for found in audit_log(log))
     row = log_row(log, values, has_pattern=pattern is not None)
-    return Reading(row, findings, log.content())
+    return Reading(row, findings, log.content(), log.marks())
 
 
 def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:

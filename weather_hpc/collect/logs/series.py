@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import cast
 
 Figures = tuple[float | None, float | None, float | None]
@@ -106,9 +107,9 @@ class Series:
             return []
         return [epoch for epoch in range(low, self.last) if epoch not in self.epochs]
 
-    @property
+    @cached_property
     def times(self) -> list[float]:
-        """Seconds of the epochs that are still here, in their order."""
+        """Seconds of the epochs that are still here, in their order; once all lines are read."""
         return [t for e in sorted(self.epochs) if (t := self.epochs[e][2]) is not None]
 
     @property
@@ -128,7 +129,7 @@ class Series:
         rising = all(a < b for a, b in itertools.pairwise(times))
         return len(times) > 3 and rising and times[-1] > 2.5 * times[0]
 
-    @property
+    @cached_property
     def typical(self) -> float | None:
         """The median time of an epoch, s."""
         times = self.times

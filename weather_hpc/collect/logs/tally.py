@@ -19,6 +19,12 @@ MOST_EPOCHS = 100_000
 
 MOST_RANKS = 10_000
 MOST_VALUES = 1000
+_TOTAL = re.compile(
+    rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
+    rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
+)
+"""A number alone, or words of a run's time with one."""
+
 _FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
 
 
@@ -50,7 +56,11 @@ class Tally:
     torn_example: str = ""
     unread: bytes = b""
     """The first line that speaks of an epoch and is none that the format reads."""
+    unread_total: bytes = b""
+    """The last line that may be meant as a total and is none that the format reads."""
     trouble: Trouble | None = None
+    stopped: tuple[int, str] | None = None
+    """The first line of trouble after the first epoch, and the last epoch before it."""
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     whole_process: bool = False
@@ -127,6 +137,8 @@ class Tally:
                     self._tear(line)
                 elif b"poch" in line:
                     self.unread = self.unread or line
+                elif (line[:1].isdigit() or b"ime" in line) and _TOTAL.match(line):
+                    self.unread_total = line
                 continue
             index = found.lastindex
             kind = epoch_lines.get(index)  # type: ignore[arg-type]
@@ -171,7 +183,10 @@ class Tally:
     def _told(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
         if kind is None:
-            self.trouble = judge(found.string[found.start(index or 0) :], self.trouble)
+            line = found.string[found.start(index or 0) :]
+            self.trouble = judge(line, self.trouble)
+            if self.ranks and self.stopped is None:
+                self.stopped = self.last, _shown(line)
             return
         self._facts(kind.fields, found)
 
@@ -200,8 +215,14 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        line = _shown(self.unread) or self.torn_example
+        total = self.ranks and not self.totals and _shown(self.unread_total)
+        line = total or _shown(self.unread) or self.torn_example
         return f"; not read: '{line}' (--format FILE tells how to)" if line else ""
+
+    @property
+    def last(self) -> int:
+        """The highest epoch of any rank; below 0 where there is none."""
+        return max((series.last for series in self.series), default=-1)
 
     @property
     def score(self) -> int:

@@ -15,7 +15,7 @@ BLOCK = 2**20
 LONGEST_LINE = 4096
 """Bytes of a line that are looked at; no line of figures is longer."""
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_GZIP = b"\x1f\x8b"
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
@@ -29,9 +29,9 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
     line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
-    line, UTF-16 is known by its byte order mark, a name that ends in .gz is decompressed. A line
-    that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError, after
-    the lines that could be read.
+    line, UTF-16 is known by its byte order mark or its zeros, what gzip wrote is decompressed. A
+    line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
+    after the lines that could be read.
     """
     rest = b""
     try:
@@ -57,16 +57,19 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb", buffering=0)
+    file = path.open("rb", buffering=0)
+    if path.suffix != ".gz" and file.read(len(_GZIP)) != _GZIP:
+        file.seek(0)
+        return file
+    file.close()
+    return cast(BinaryIO, gzip.open(path, "rb"))
 
 
 def _decoded(file: BinaryIO) -> Iterator[bytes]:
     """The file's bytes as UTF-8, without a byte order mark."""
     block = file.read(BLOCK)
-    if block.startswith(_UTF16):
-        decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+    if wide := _utf_16(block[:200]):
+        decoder = codecs.getincrementaldecoder(wide)(errors="replace")
         while block:
             yield decoder.decode(block).encode("utf-8", "replace")
             block = file.read(BLOCK)
@@ -75,6 +78,16 @@ def _decoded(file: BinaryIO) -> Iterator[bytes]:
     while block:
         yield block
         block = file.read(BLOCK)
+
+
+def _utf_16(head: bytes) -> str | None:
+    """The UTF-16 that ``head`` is written in, if it is: a text's every second byte is 0."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for name, zeros, others in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+        if head[zeros::2].count(0) * 2 > len(head) - 1 > 4 and 0 not in head[others::2]:
+            return name
+    return None
 
 
 def _plain(lines: bytes) -> bytes:

@@ -8,6 +8,8 @@ from weather_hpc.records.record import Status
 
 LINE = (
     rb"(?:slurmstepd|srun): error: |slurmstepd: \*\*\*|traceback \(most recent|killed\s*\Z"
+    rb"|(?>[^\s:]{1,200}): line \d+: +\d+ (?:killed|terminated|aborted|segmentation|bus error)"
+    rb"|=>> pbs: job killed|terminate called after|segmentation fault"
     rb"|(?>[\w.]{1,150})(?:(?<=error)|(?<=exception)|(?<=interrupt))(?::|\s*\Z)|out of memory"
 )
 """How such a line begins; case is ignored."""
@@ -18,11 +20,11 @@ LONGEST = 200
 # The first that is found tells how the run ended.
 _KINDS = (
     (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror")),
-    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit")),
+    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded")),
     (Status.PREEMPTED, re.compile(rb"(?i)due to preemption")),
     (Status.NODE_FAIL, re.compile(rb"(?i)due to node failure|node_fail")),
     (Status.CANCELLED, re.compile(rb"(?i)cancelled at|keyboardinterrupt")),
-    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed")),
+    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed|segmentation|aborted")),
 )
 _JOB = re.compile(rb"(?i)\b(?:job|step) (\d+)")
 
