@@ -215,6 +215,27 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "cache").glob("*.so"))
 
 
+@pytest.mark.parametrize("damage", ["read-only", "another system's"])
+def test_a_cache_that_does_not_serve_is_gone_around(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "env LANG=C c++")  # a wrapper, as make takes it
+    monkeypatch.setattr(fused_build, "FLAGS", [f.replace("O3", "O0") for f in fused_build.FLAGS])
+    cache = tmp_path / "cache"
+    if damage == "read-only":
+        cache.touch()  # no folder can be made there, not even by root
+    else:
+        cache.mkdir()
+        name = f"fused-{fused_build._fingerprint('env LANG=C c++')}.so"
+        (cache / name).write_text("no library of ours")
+    monkeypatch.setattr(fused_build, "_cache", lambda: cache)
+    fused_build.kernels.cache_clear()
+    try:
+        assert fused_build.kernels().slopes_of_image(fitting_sizes()[0]) > 0
+    finally:
+        fused_build.kernels.cache_clear()
+
+
 def test_two_processes_build_once(tmp_path: Path) -> None:
     compiler, log = tmp_path / "cxx", tmp_path / "log"
     compiler.write_text(f'#!/bin/sh\necho built >> {log}\nsleep 0.3\necho library > "$9"\n')

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -75,7 +76,13 @@ template <typename Work>
 void each_image(int64_t count, int64_t threads, Work work) {
   std::vector<std::thread> others;
   auto part = [&](int64_t index) { work(count * index / threads, count * (index + 1) / threads); };
-  for (int64_t index = 1; index < threads; ++index) others.emplace_back(part, index);
+  for (int64_t index = 1; index < threads; ++index) {
+    try {
+      others.emplace_back(part, index);
+    } catch (const std::system_error&) {  // no more threads for this user
+      part(index);
+    }
+  }
   part(0);
   for (auto& other : others) other.join();
 }
@@ -298,7 +305,7 @@ void forward_image(const float* planes, const Shape& s, const float* weights, co
 void backward_image(const float* planes, const Shape& s, const float* slopes,
                     const float* gradient, float* scratch, double* products, double* sums) {
   float* spread_out = scratch;                  // (channel, width): of one row of cells
-  alignas(sizeof(Floats)) float inner[POOL * CHANNELS * PART];          // (row of the cells, channel, part of the width)
+  alignas(sizeof(Floats)) float inner[POOL * CHANNELS * PART];  // (row of the cells, channel, x)
   Floats sum[CHANNELS] = {}, by_tap[TAPS][CHANNELS] = {};
   std::fill(spread_out, spread_out + CHANNELS * s.width, 0.0f);
   for (int64_t cell = 0; cell < s.cells; ++cell) {
@@ -382,7 +389,8 @@ void forward(const uint8_t* images, int64_t count, int64_t side, int64_t threads
   });
 }
 
-// gradient: of pooled, shaped so. products: (count, 6, 48), gradients before tanh times pixels in -1..1; sums: (count, 6), of them.
+// gradient: of pooled, shaped so. products: (count, 6, 48), gradients before tanh times pixels in
+// -1..1; sums: (count, 6), of those gradients.
 void backward(const uint8_t* images, int64_t count, int64_t side, int64_t threads,
               const float* slopes, const float* gradient, double* products, double* sums) {
   Shape shape(side);

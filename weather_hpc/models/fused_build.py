@@ -9,7 +9,10 @@ import fcntl
 import functools
 import hashlib
 import os
+import platform
+import shlex
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,7 +56,7 @@ class Kernels:
         import torch
 
         count, side = images.shape[:2]
-        sizes = (count, side, min(torch.get_num_threads(), count))
+        sizes = (count, side, max(1, min(torch.get_num_threads(), count)))
         getattr(self._library, name)(
             _address(images), *map(ctypes.c_int64, sizes), *map(_address, others)
         )
@@ -65,9 +68,16 @@ def _address(tensor: "torch.Tensor | None") -> ctypes.c_void_p:
 
 @functools.cache
 def kernels() -> Kernels:
-    """The built functions. Raises FailedError, in one line, where they cannot be had."""
-    try:
+    """The built functions. Raises FailedError, in one line, where they cannot be had.
+
+    Where the cache cannot be written, or what is in it cannot be loaded (a home that is read-only
+    or allows no programs, a library of another system), this process builds its own.
+    """
+    with suppress(OSError, RuntimeError):  # RuntimeError: nobody knows the user's home
         return Kernels(build(_cache()))
+    try:
+        with tempfile.TemporaryDirectory(prefix="weather-hpc-") as own:
+            return Kernels(build(Path(own)))  # what is loaded may be removed
     except OSError as error:
         raise FailedError(f"the first layer's C++ cannot be built or loaded: {error}") from None
 
@@ -78,7 +88,7 @@ def build(folder: Path) -> Path:
     Processes that want it at once wait for the one that builds it. Raises FailedError where there
     is no compiler or it fails, and OSError where ``folder`` cannot be written.
     """
-    compiler = os.environ.get("CXX", "c++")
+    compiler = os.environ.get("CXX") or "c++"
     library = folder / f"fused-{_fingerprint(compiler)}.so"
     if library.exists():
         return library
@@ -91,13 +101,16 @@ def build(folder: Path) -> Path:
 
 
 def _compile(compiler: str, library: Path) -> None:
-    command = [compiler, *FLAGS, "-o", str(library), str(SOURCE)]
+    # CXX may name a wrapper or options too, as make takes it; errors are looked for in English
+    command = [*shlex.split(compiler), *FLAGS, "-o", str(library), str(SOURCE)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=COMPILING_S
-        )
-    except OSError as error:
-        raise FailedError(f"no C++ compiler ({compiler}): {error.strerror}") from None
+            command, capture_output=True, text=True, check=False, timeout=COMPILING_S,
+            stdin=subprocess.DEVNULL, env=os.environ | {"LC_ALL": "C"},
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise FailedError(f"no C++ compiler ({compiler}): {why}") from None
     except subprocess.TimeoutExpired:
         raise FailedError(f"{compiler} takes longer than {COMPILING_S:g} s") from None
     if done.returncode != 0:
@@ -112,9 +125,10 @@ def _cache() -> Path:
 
 
 def _fingerprint(compiler: str) -> str:
-    """Of all that the library depends on. Nodes of a cluster may share the cache folder and
-    differ in what their processors can do."""
-    parts = [SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, *_features()]
+    """Of all that the library depends on. Nodes and containers of a cluster may share the cache
+    folder and differ in what their processors can do, and in their C library."""
+    system = "-".join(platform.libc_ver())
+    parts = [SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, system, *_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
