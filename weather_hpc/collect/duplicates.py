@@ -110,7 +110,7 @@ def _alike(readings: Sequence[Reading]) -> list[tuple[int, int]]:
 
 
 def _copy(reading: Reading, original: Reading) -> Reading:
-    """``reading``, rejected, with the one finding that matters of it."""
+    """``reading``, rejected, with its errors: they tell why it is the copy."""
     row, of = reading.row, original.row
     told = {"time_s": row.time_s, "started_at": row.started_at, "ranks": row.world_size_actual}
     values = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
@@ -121,7 +121,8 @@ def _copy(reading: Reading, original: Reading) -> Reading:
         f"{row.source} holds {words} as {of.source} ({values})",
     )  # fmt: skip
     reason = f"{'same' if same else 'in part the same'} content as {of.run_id} in {of.source}"
-    return dataclasses.replace(reading, row=rejected(row, reason), findings=(finding,))
+    errors = (f for f in reading.findings if f.severity is Severity.ERROR)
+    return dataclasses.replace(reading, row=rejected(row, reason), findings=(finding, *errors))
 
 
 def _doubted(reading: Reading, copy: Row) -> Reading:

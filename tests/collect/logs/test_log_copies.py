@@ -59,7 +59,9 @@ def test_which_of_two_names_is_right_is_left_open(tmp_path: Path) -> None:
 
 def test_a_name_that_does_not_fit_is_no_doubt(tmp_path: Path) -> None:
     found = _read(tmp_path, **{"1gpu_bs32": LINES, "2gpu_bs32": LINES})
-    assert found["ddp_1gpu_bs32"].row.table is None
+    copy = found["ddp_1gpu_bs32"]
+    assert copy.row.table is None
+    assert {f.code for f in copy.findings} == {Code.DUPLICATE_CONTENT, Code.RANK_COUNT_MISMATCH}
     assert _messages(found["ddp_2gpu_bs32"]) == []
 
 
