@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from weather_hpc.errors import UserError
 
 LARGEST_FILE = 64 * 2**20
@@ -48,7 +50,7 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
         with path.open("rb") as file:
             while line := file.readline(LARGEST_FILE):
                 try:
-                    event = json.loads(line)
+                    event = _event(line)
                 except (ValueError, RecursionError):
                     continue  # a run that was killed leaves half a line
                 if not isinstance(event, dict) or event.get("event") != "epoch":
@@ -62,6 +64,14 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
     except OSError:
         return None, None
     return len(epochs), wrong
+
+
+def _event(line: bytes) -> Any:
+    """The JSON in ``line``. Raises ValueError or RecursionError where there is none."""
+    try:
+        return from_json(line)  # several times faster than json on so short a text
+    except ValueError:
+        return json.loads(line)  # which takes halves of surrogate pairs, too
 
 
 def nan_in_record(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Iterator
 
+from weather_hpc.analysis.table import counted
 from weather_hpc.errors import UserError
 from weather_hpc.launch.forecast import Estimate, Forecast
 from weather_hpc.study.spec import Stage
@@ -18,13 +19,15 @@ def check_budget(forecast: Forecast, limit: float | None) -> None:
         return
     left = limit - forecast.committed
     raise UserError(
-        f"--max-node-hours {limit:g}: {len(forecast.runs)} runs are forecast to take "
+        f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')} forecast to take "
         f"{forecast.node_hours:.3g} node-hours, {forecast.committed:.3g} are used or in hand here; "
         f"nothing was submitted; {_what_fits(forecast, left)}"
     )
 
 
 def _what_fits(forecast: Forecast, left: float) -> str:
+    if left <= 0:
+        return "the budget is spent: give more to go on"
     best = max(
         (part for part in _parts(forecast) if part[1] <= left),
         key=lambda part: (part[2], -part[1]),
@@ -32,7 +35,7 @@ def _what_fits(forecast: Forecast, left: float) -> str:
     )
     if best is not None:
         pattern, hours, count = best
-        return f"--only '{pattern}' would fit ({count} runs, {hours:.3g} node-hours)"
+        return f"--only '{pattern}' would fit ({counted(count, 'run')}, {hours:.3g} node-hours)"
     cheapest = min(forecast.runs, key=lambda estimate: estimate.node_hours)
     return (
         f"no configuration fits: {cheapest.spec.run_id} alone is forecast at "
