@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from pydantic import Field as Option
 
 from weather_hpc.collect.logs import trouble
+from weather_hpc.collect.logs.dull import Dull
 from weather_hpc.collect.logs.exact import GROUPS, Exact
 from weather_hpc.collect.logs.fields import Field, field, known
 from weather_hpc.errors import UserError, nearest
@@ -24,7 +25,7 @@ _PREFIX = rb"""(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:
   | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
   | (?P<srun>\d{1,6}):(?=[ ])                                      # srun -l
   | \[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s # Dask
-  | \[[^\]]{1,80}\][ ]?:?                                          # [INFO], [2023-05-01 12:00:00]
+  | \[[^\]]{1,80}\][ ]?:?                                          # [INFO], [date and time]
   | \d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?
   | \d\d:\d\d:\d\d(?:[.,]\d+)?
   | (?:debug|info|warning|error)\b:?
@@ -122,6 +123,8 @@ class LogFormat:
     """A group that never matches."""
     file: FormatFile
     exact: Exact | None
+    dull: Dull
+    """Shapes of lines in which it found nothing, in whatever log."""
 
 
 def compiled(name: str, file: FormatFile) -> LogFormat:
@@ -144,7 +147,8 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
     ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
     exact = None if file.exact is None else Exact.compiled(file.exact)
-    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact)
+    dull = Dull(regex.pattern, (file.marker or "").encode())
+    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact, dull)
 
 
 def _numbered(number: int, match: re.Match[str]) -> str:

@@ -128,7 +128,11 @@ class Tally:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
         epoch_lines = self._lines
+        dull = self.form.dull
+        table, shapes = dull.table, dull.shapes
         for line in lines:
+            if line.translate(table) in shapes:
+                continue
             if len(line) > LONGEST_LINE:
                 line = line[:LONGEST_LINE]
             found = match(line)
@@ -139,6 +143,8 @@ class Tally:
                     self.unread = self.unread or line
                 elif (line[:1].isdigit() or b"ime" in line) and _TOTAL.match(line):
                     self.unread_total = line
+                else:  # which all the lines of its shape come to
+                    dull.add(line)
                 continue
             index = found.lastindex
             kind = epoch_lines.get(index)  # type: ignore[arg-type]
