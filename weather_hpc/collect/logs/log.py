@@ -157,9 +157,10 @@ class Log:
     def in_percent(self) -> bool:
         """Whether accuracies are printed as percent: most of them are above 1, one above 2."""
         above = sum(series.above_one for series in self.series)
-        most = max((f[1] or 0 for s in self.series for f in s.epochs.values()), default=0)
+        if above * 2 <= sum(series.accuracies for series in self.series):
+            return False
         # 1.54 throughout is no accuracy of 1.54 %, but a wrong fraction
-        return above * 2 > sum(series.accuracies for series in self.series) and most > 2
+        return max((f[1] or 0 for s in self.series for f in s.epochs.values()), default=0) > 2
 
     def final(self, figure: int) -> float | None:
         """The mean over ranks of the last epoch's loss (0) or accuracy (1); None for NaN."""

@@ -74,16 +74,18 @@ class Series:
         self._judge(self.epochs)
 
     def _judge(self, epochs: dict[int, Figures]) -> None:
-        lost = [e for e, f in epochs.items() if f[0] is not None and not math.isfinite(f[0])]
-        if lost and self.lost is None:
-            self.lost = min(lost), cast(float, epochs[min(lost)][0])
-        below = [e for e, f in epochs.items() if f[0] is not None and f[0] < 0]
-        if below and self.negative is None:
-            self.negative = min(below), cast(float, epochs[min(below)][0])
+        # every figure of gigabytes of logs passes here: by map, in C, as long as nothing is odd
+        losses = {e: f[0] for e, f in epochs.items() if f[0] is not None}
+        if not all(map(math.isfinite, losses.values())) and self.lost is None:
+            first = min(e for e, loss in losses.items() if not math.isfinite(loss))
+            self.lost = first, losses[first]
+        if any(map((0.0).__gt__, losses.values())) and self.negative is None:
+            first = min(e for e, loss in losses.items() if loss < 0)
+            self.negative = first, losses[first]
         accuracies = [f[1] for f in epochs.values() if f[1] is not None]
         self.accuracies += len(accuracies)
-        self.above_one += sum([accuracy > 1 for accuracy in accuracies])
-        self.below_zero += sum([not accuracy >= 0 for accuracy in accuracies])  # NaN too
+        self.above_one += sum(map((1.0).__lt__, accuracies))
+        self.below_zero += len(accuracies) - sum(map((0.0).__le__, accuracies))  # NaN too
 
     @property
     def first(self) -> int:

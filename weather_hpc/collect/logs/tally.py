@@ -85,8 +85,9 @@ class Tally:
         before = self.total_lines
         for lines, exact in self._exact(block):
             self._feed(lines)
+            by_text = self._by_text
             for rank, epoch, figures in exact:
-                self._add(self._by_text[rank], epoch, figures)
+                self._add(by_text[rank], epoch, figures)
             self.exact_lines += len(exact)
         if not ended and self.total_lines > before:
             self.open_total = True
