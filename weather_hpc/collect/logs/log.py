@@ -6,11 +6,12 @@ import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from weather_hpc.collect.logs.fields import Value
-from weather_hpc.collect.logs.series import Series
+from weather_hpc.collect.logs.series import Figures, Series
 from weather_hpc.collect.logs.tally import Tally
 from weather_hpc.collect.plausible import LARGEST
 from weather_hpc.study.spec import Strategy
@@ -23,6 +24,9 @@ _TAIL = 3
 
 _MARKS = 16
 """Epochs by which logs are compared."""
+
+_LOOKED = 2000
+"""So many of the last epochs are they taken from; hardly any run has more."""
 
 _EXACT_DIGITS = 8
 """Significant digits of a total that two runs do not share by chance."""
@@ -194,13 +198,24 @@ class Log:
         return "log", hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
     def marks(self) -> frozenset[int]:
-        """The smallest hashes of epochs' loss, accuracy and time together, ranks and numbers apart.
+        """The smallest hashes of what two epochs in a row printed, ranks and numbers apart.
 
-        Logs that have epochs in common have many of these in common, whichever lines were cut.
+        Loss, accuracy and time together; of one epoch alone they are equal by chance in logs of
+        thousands. Logs that have epochs in common have many of these in common, whichever lines
+        were cut.
         """
-        figures = {f for series in self.series for f in series.epochs.values()}
-        told = (hash(f) for f in figures if None not in f and all(map(math.isfinite, f)))  # type: ignore[arg-type]
+        pairs = {
+            pair
+            for series in self.series
+            for pair in pairwise(series.epochs[e] for e in sorted(series.epochs)[-_LOOKED:])
+        }
+        told = (hash(pair) for pair in pairs if all(map(_is_told, pair)))
         return frozenset(heapq.nsmallest(_MARKS, told))
+
+
+def _is_told(figures: Figures) -> bool:
+    """Whether all are there, and finite."""
+    return all(figure is not None and math.isfinite(figure) for figure in figures)
 
 
 def is_exact(seconds: float) -> bool:
