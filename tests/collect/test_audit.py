@@ -43,6 +43,13 @@ RUN_CASES: list[tuple[str, Severity, RunRecord]] = [
     ("rank_count_mismatch", Severity.ERROR, measured(DDP2, 5.0, actual={"ranks": [rank(0)]})),
     ("missing_total", Severity.ERROR, measured(DDP2, None)),
     ("missing_total", Severity.WARNING, measured(DDP2, 5.0, phases={"total": None})),
+    ("missing_total", Severity.ERROR, measured(DDP2, 5.0, phases={"total": 4.0})),
+    ("missing_total", Severity.ERROR, measured(DDP2, 5.0, images_per_s=80.0)),
+    (
+        "hardware_mismatch", Severity.WARNING,
+        measured(DDP2, 5.0, actual={"ranks": [rank(0, device_name="A100"),
+                                              rank(1, device_name="H100")]}),
+    ),
     ("foreign_load", Severity.WARNING, measured(DDP2, 5.0, usage={"foreign_cpu_percent": 10.5})),
     ("restarted", Severity.WARNING, measured(DDP2, 5.0, provenance={"restarts": 1})),
     ("incomplete_epochs", Severity.ERROR, measured(DDP2, 5.0, counts={"epochs": 1})),
@@ -74,6 +81,7 @@ def test_a_finding_of_one_run(
         measured(DDP2, 5.0, actual={"ranks": [rank(0, cpus=[0]), rank(1, cpus=[0], host="m")]}),
         measured(DDP2, 5.0, actual={"world_size": None, "ranks": []}),
         measured(DDP2, 5.0, usage={"foreign_cpu_percent": 10.0}),
+        measured(DDP2, 5.0, images_per_s=None, phases={"total": 5.0}),
         measured(DDP2, 5.0, usage={"foreign_cpu_percent": None}),
         # one process drives both devices
         measured(

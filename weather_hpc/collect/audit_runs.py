@@ -1,6 +1,6 @@
 """Audit of single runs: what a record says against what was asked of it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from weather_hpc.collect.finding import Code, Finding, Severity
@@ -10,6 +10,10 @@ from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
 
 FOREIGN_LOAD_PERCENT = 10.0
 """CPU use by others, % of one core in measured time, above which a run is reported."""
+
+
+ROUNDING = 0.01
+"""How far figures of one record may be apart, relatively."""
 
 
 def audit_run(run: Run) -> Iterator[Finding]:
@@ -22,8 +26,10 @@ def audit_run(run: Run) -> Iterator[Finding]:
     yield from _totals(run, record)
     if run.reject is not None:
         return  # in no table, for a reason that rejects.csv gives
+    yield from _times(run, record)
     yield from _ranks(run, record)
     yield from _affinity(run, record)
+    yield from _devices(run, record)
     if isinstance(record.spec.task, TrainTask):
         yield from _epochs(run, record, record.spec.task)
     others = record.usage.foreign_cpu_percent
@@ -49,6 +55,34 @@ def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
     elif record.phases.total is None:
         message = "phases.total is null: the run's node-hours are unknown"
         yield _finding(run, Severity.WARNING, Code.MISSING_TOTAL, message)
+
+
+def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """A time that contradicts what the record tells beside it: one of them was changed."""
+    seconds, total, task = record.time_s, record.phases.total, record.spec.task
+    if seconds is None or record.provenance.restarts:
+        return
+    if total is not None and seconds > total * (1 + ROUNDING):
+        message = f"time_s {seconds:g} is more than the whole process took, {total:g} s"
+        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
+    images, rate = record.counts.images, record.images_per_s
+    if isinstance(task, TrainTask) and images and rate is not None:
+        expected = images * task.epochs / seconds
+        if abs(rate - expected) > ROUNDING * expected:
+            message = (
+                f"images_per_s {rate:g} does not fit time_s {seconds:g}: "
+                f"{task.epochs} epochs of {images} images are {expected:g}"
+            )
+            yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
+
+
+def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """Ranks of one run that computed on different models of a device."""
+    names = Counter(rank.device_name for rank in record.actual.ranks if rank.device_name)
+    if len(names) > 1:
+        text = ", ".join(f"{count} on {name}" for name, count in sorted(names.items()))
+        message = f"its ranks differ in hardware: {text}; the slowest sets the time"
+        yield _finding(run, Severity.WARNING, Code.HARDWARE_MISMATCH, message)
 
 
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
