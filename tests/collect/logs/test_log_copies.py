@@ -1,11 +1,12 @@
 """A run that is there twice under two names, however one of them was disguised."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.collect.logs.maker import log_lines
+from tests.collect.logs.maker import epoch_line, log_lines
 from weather_hpc.collect.finding import Code
 from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.sources import find_sources, read_sources
@@ -84,3 +85,16 @@ def test_a_total_of_another_run_is_told(tmp_path: Path) -> None:
     exact = [[line.replace("82.0", "83.1234567") for line in lines] for lines in (LINES, others)]
     found = _read(tmp_path, **{"2gpu_bs32": exact[0], "2gpu_bs64": exact[1]})
     assert "is to the last digit that of ddp_2gpu_bs32" in _messages(found["ddp_2gpu_bs64"])[0]
+
+
+def test_long_runs_that_share_rounded_figures_by_chance_are_no_copies(tmp_path: Path) -> None:
+    logs = {}
+    for seed in (1, 2):
+        draw = random.Random(seed)
+        lines = [
+            epoch_line(0, epoch, loss=f"{draw.random():.3f}", accuracy="0.5", time="4.0")
+            for epoch in range(2000)
+        ]
+        logs[f"1gpu_bs{32 * seed}"] = [*lines, str(8000 + draw.random())]
+    readings = _read(tmp_path, **logs)
+    assert all(reading.epochs and reading.row.table for reading in readings.values())
