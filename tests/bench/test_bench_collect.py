@@ -12,6 +12,7 @@ import pytest
 from weather_hpc.bench.__main__ import main
 from weather_hpc.bench.collect_contestants import contestants, expected_figures
 from weather_hpc.bench.contestant import Contestant
+from weather_hpc.bench.jube import program
 from weather_hpc.bench.made_records import make_records
 from weather_hpc.bench.once import once
 from weather_hpc.bench.process import measure
@@ -116,11 +117,11 @@ def test_jube_is_set_up_beforehand_and_its_table_is_checked(
 ) -> None:
     """With a program in JUBE's place that prints what JUBE 2.5.1 prints."""
     table, configuration = tmp_path / "table", tmp_path / "configuration"
-    program = tmp_path / "bin" / "jube"
-    program.parent.mkdir()
-    program.write_text(FAKE_JUBE.format(table=table, configuration=configuration))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    fake = tmp_path / "bin" / "jube"
+    fake.parent.mkdir()
+    fake.write_text(FAKE_JUBE.format(table=table, configuration=configuration))
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
     expected = expected_figures(LOGS, SIZE)
     jube = contestants(tmp_path, expected, tmp_path / "prepared", sys.executable)[1]
     assert "part-0/000000/ddp_1gpu_bs32.log" in configuration.read_text()
@@ -142,6 +143,18 @@ def test_without_jube_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     named = {c.name: c for c in contestants(tmp_path, {}, tmp_path / "jube", "/no/python")}
     assert "no jube on PATH" in str(named["JUBE"].missing)
     assert "/no/python" in str(named["ReFrame"].missing)
+
+
+def test_jube_is_found_beside_the_peers_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    jube = tmp_path / "venv" / "bin" / "jube"
+    jube.parent.mkdir(parents=True)
+    jube.write_text("#!/bin/sh\n")
+    jube.chmod(0o755)
+    assert program(str(jube.parent / "python")) == str(jube)
+    assert program(str(tmp_path / "python")) is None
 
 
 def test_made_records_are_whole_and_sound(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--peer-python", default=sys.executable, metavar="PYTHON",
-        help="an interpreter that holds ReFrame (default: this one)",
+        help="an interpreter that holds ReFrame, or JUBE if that is not on PATH (default: "
+        "this one)",
     )  # fmt: skip
     add_race_options(parser, rounds=3)
 

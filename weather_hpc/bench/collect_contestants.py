@@ -32,7 +32,7 @@ def contestants(
     """All who read the logs under ``logs``, of which ``expected`` tells the figures by path.
 
     ``jube_folder`` is where JUBE keeps what it needs beforehand; ``peer_python`` is an interpreter
-    that holds ReFrame, if any does.
+    that holds ReFrame, if any does, and perhaps JUBE.
     """
     script, root = log_readers.__file__, str(logs)
 
@@ -41,7 +41,8 @@ def contestants(
 
     # contestants run in folders of their own; not resolved, or a venv's python would lose its venv
     peer = str(Path(shutil.which(peer_python) or peer_python).absolute())
-    without_jube = jube.prepare(jube_folder, logs, list(expected))
+    jube_program = jube.program(peer)
+    without_jube = jube.prepare(jube_program, jube_folder, logs, list(expected))
     paths = [str(logs / path) for path in expected]
     return [
         Contestant(
@@ -54,7 +55,7 @@ def contestants(
         Contestant(
             "JUBE",
             "jube result --analyse on a benchmark set up before: reads figures, prints a table",
-            jube.command(jube_folder),
+            jube.command(jube_program, jube_folder),
             missing=without_jube,
             check=checked(jube.table),
         ),

@@ -23,25 +23,34 @@ PATTERNS = {
 COLUMNS = ("log", "rank_max", "epoch_max", "accuracy_last", "time_s_max")
 
 
-def prepare(folder: Path, logs: Path, paths: Sequence[str]) -> str | None:
+def program(python: str) -> str | None:
+    """JUBE's command: on PATH, or where pip put it beside the interpreter ``python``."""
+    return shutil.which("jube") or shutil.which("jube", path=str(Path(python).parent))
+
+
+def prepare(jube: str | None, folder: Path, logs: Path, paths: Sequence[str]) -> str | None:
     """Make JUBE's benchmark ``folder``, one work package per log; why that cannot be, else None.
 
     It is what a user's runs would have left, and so in no measurement; the time that takes grows
-    with the square of the number of logs. ``paths`` are those of the logs under ``logs``.
+    with the square of the number of logs. ``paths`` are those of the logs under ``logs``, ``jube``
+    is its command.
     """
-    if shutil.which("jube") is None:
-        return "there is no jube on PATH (it is not on PyPI; Debian: apt install jube)"
+    if jube is None:
+        return (
+            "there is no jube on PATH or beside --peer-python (it is not on PyPI; Debian: apt "
+            "install jube)"
+        )
     try:
         with cli.progress(f"setting up JUBE for {len(paths)} logs", total=1):
-            once(folder, lambda made: _run(made, logs, paths))
+            once(folder, lambda made: _run(jube, made, logs, paths))
     except FailedError as error:
         return str(error)
     return None
 
 
-def command(folder: Path) -> tuple[str, ...]:
+def command(jube: str | None, folder: Path) -> tuple[str, ...]:
     """Read the figures of all logs, then print the table."""
-    return ("jube", "result", "--analyse", str(folder))
+    return (jube or "jube", "result", "--analyse", str(folder))
 
 
 def table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
@@ -61,13 +70,13 @@ def table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
         )
 
 
-def _run(folder: Path, logs: Path, paths: Sequence[str]) -> None:
+def _run(jube: str, folder: Path, logs: Path, paths: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="jube-") as name:
         configuration = Path(name) / "logs.xml"
         tree = _configuration(folder, logs, paths)
         tree.write(configuration, "utf-8", xml_declaration=True)
         done = subprocess.run(
-            ["jube", "run", "--hide-animation", str(configuration)],
+            [jube, "run", "--hide-animation", str(configuration)],
             cwd=name, capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
     if done.returncode != 0 or not folder.is_dir():
