@@ -46,7 +46,7 @@ def test_the_loss_curve_is_that_of_one_process(
 def test_the_strong_recipe_with_synchronised_batch_norm(
     train: Train, torchrun: Train, small_store: Path, tmp_path: Path
 ) -> None:
-    """Augmentation, smoothed labels, schedule, average and batch norm, as in one process."""
+    """Augmentation, smoothed labels, schedule, average, batch norm, dropout: as in one process."""
     options = (*OPTIONS, "--model", "tiny_norm", "--store", small_store, "--recipe", "strong")
     alone, spread, local = (tmp_path / name for name in ("alone", "spread", "local"))
     expected = train(*options, run_dir=alone)["quality"]

@@ -73,9 +73,9 @@ def training_rows(store: Store, images: int | None, seed: int) -> Rows:
     return np.random.default_rng([seed, SUBSET]).permutation(rows)[:images]
 
 
-def stream_seed(seed: int, rank: int) -> int:
-    """The seed of torch's generator on ``rank`` once the weights are drawn."""
-    return int(np.random.SeedSequence([seed, DROPOUT, rank]).generate_state(1)[0])
+def stream_seed(seed: int, stream: int) -> int:
+    """The seed of torch's generator once the weights are drawn, for one of many streams."""
+    return int(np.random.SeedSequence([seed, DROPOUT, stream]).generate_state(1)[0])
 
 
 class EpochSampler:

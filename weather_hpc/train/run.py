@@ -167,8 +167,8 @@ class _Run:
         plain = task.precision is not Precision.BF16 and not task.execution.compiles
         if plain and task.strategy is not Name.MODEL:
             self._fuse()
-        # equal weights so far; from here on every rank draws its own numbers: its own dropout
-        torch.manual_seed(stream_seed(task.seed, rank))
+        # equal weights so far
+        torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
         trainer = Trainer(self.strategy, store, sampler, task)
         if self.resumed is not None:
             if self.resumed.loss is not None and self.resumed.accuracy is not None:

@@ -88,6 +88,11 @@ class Strategy:
         """Logits of ``images``; None on ranks that are not the last to compute. Collective."""
         return self._logits(self.network, images)
 
+    @property
+    def random_stream(self) -> int:
+        """Which of the seed's random streams this rank draws from in training."""
+        return self.world.rank
+
     def before_evaluation(self) -> None:
         """Make replicas equal where training lets them differ. Collective."""
 

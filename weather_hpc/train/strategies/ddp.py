@@ -1,10 +1,10 @@
 """``ddp``: torch's DistributedDataParallel, one process per device, gradients averaged.
 
 The same seed and global batch give the loss curve of a single process, within float tolerance,
-for networks that treat images one by one. Two kinds of layers do not: batch norm takes its
-statistics from one rank's images (running statistics are rank 0's) unless it is asked to
-synchronise, and dropout draws other masks on each rank. Such networks train as well, along
-another curve.
+for networks that treat images one by one. Batch norm does not: it takes its statistics from one
+rank's images (running statistics are rank 0's) unless it is asked to synchronise. Such networks
+train as well, along another curve. Dropout drops what it would in one process; on GPUs, whose
+kernels draw otherwise there, the curves differ by that.
 
 Gradients are exchanged while the backward pass still computes, so the time that communication
 takes is not separable from here; records leave it null.
@@ -13,11 +13,13 @@ takes is not separable from here; records leave it null.
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from weather_hpc.train.batch_norm import synchronised
+from weather_hpc.train.dropout import share_dropout
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.strategies.distributed import Distributed
 
@@ -42,6 +44,7 @@ class DistributedDataParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
+        self._dropout = share_dropout(network) if self.world.size > 1 else []
         super().place(synchronised(network) if self.sync_batch_norm else network, image_size)
         # compiled inside: around the wrapper torch.compile would do nothing, and not say so
         self._replica = _WRAPPER(
@@ -61,8 +64,16 @@ class DistributedDataParallel(Distributed):
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
     ) -> torch.Tensor:
         """Scaled so that the average over ranks, whose shares may differ by one image, is exact."""
+        first = int(self.shard.of(np.arange(step_images))[0])
+        for layer in self._dropout:
+            layer.first, layer.together = first, step_images
         logits = self._logits(self._replica, images)
         return self._backward(logits, labels, self.world.size / step_images)
+
+    @property
+    def random_stream(self) -> int:
+        """One for all: dropout takes this rank's part of what is drawn for all images."""
+        return 0
 
     def before_evaluation(self) -> None:
         """Give every rank the running statistics of rank 0."""
