@@ -47,14 +47,19 @@ def cv2_decode(path: Path, size: int) -> "Pixels":
 
 def pillow(clock: Clock, folder: str, size: int) -> dict[str, Any]:
     """One image after the other by Pillow."""
+    from PIL import Image
+
+    Image.init()  # as our workers do
     return _fill(clock, (pillow_decode(path, size) for path in files_of(folder)), size)
 
 
 def ours(clock: Clock, folder: str, size: int, decoder: str) -> dict[str, Any]:
-    """One image after the other by a decoder of this package."""
+    """One image after the other by a decoder of this package, in a process like a worker's."""
+    from weather_hpc.preprocess.chunk import introduce
     from weather_hpc.preprocess.decoders import make_decoder
     from weather_hpc.study.spec import Decoder
 
+    introduce(Decoder(decoder))
     decode = make_decoder(Decoder(decoder))
     return _fill(clock, (decode(path, size) for path in files_of(folder)), size)
 

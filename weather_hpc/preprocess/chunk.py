@@ -1,5 +1,6 @@
 """What a worker does: decode one chunk of images and write it into the store's file of pixels."""
 
+import gc
 import hashlib
 import os
 from collections.abc import Sequence
@@ -120,6 +121,9 @@ def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
             f"--decoder {Decoder.EXACT}"
         ) from None
     Image.init()  # else the first image of each worker pays for loading Pillow's formats
+    # What was imported stays. Else the collector looks through all of it once in mid-work, which
+    # costs as much as fifty images.
+    gc.freeze()
     return RankInfo(
         rank=rank,
         host=node_name(),

@@ -52,6 +52,8 @@ class FastDecoder:
         self._simplejpeg: Any = simplejpeg
         self._torch = torch
         self._scratch = np.empty(SCRATCH_BYTES, dtype=np.uint8)
+        # torch sets itself up in its first resize, which takes as long as forty images
+        self._resized(np.zeros((2, 2, 3), dtype=np.uint8), 1)
 
     def __call__(self, path: Path, size: int) -> "npt.NDArray[np.uint8]":
         """As :func:`weather_hpc.preprocess.decode.decode`, but for the last bits."""
