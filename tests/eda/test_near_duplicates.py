@@ -58,6 +58,21 @@ def test_a_changed_copy_is_found_and_nothing_else(change: str) -> None:
         assert any(pair.mirrored for pair in pairs)
 
 
+def test_frames_of_a_still_camera_are_not_all_paired_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = np.asarray(scene(1).resize((SIDE, SIDE)))
+    frames = 40
+    greys = grey_thumbnails(np.stack([frame] * frames))
+    together = difference_hashes(greys), pictures(greys)
+    assert len(near_duplicates(*together)) == frames * (frames - 1) // 2
+    monkeypatch.setattr("weather_hpc.eda.near_duplicates.ENOUGH", 5)
+    monkeypatch.setattr("weather_hpc.eda.near_duplicates.BATCH", 64)
+    few = near_duplicates(*together)
+    assert len(few) <= frames * 5 + 64
+    assert {place for pair in few for place in (pair.first, pair.second)} == set(range(frames))
+
+
 def test_pictures_of_one_colour_are_no_pair() -> None:
     assert (
         found_in([Image.new("RGB", (64, 64), colour) for colour in ("black", "grey", "red")]) == []

@@ -116,6 +116,8 @@ def _histograms(found: Gathered) -> Drawing:
             axes.set(title=plain(found.classes[label]), xlim=(0, 255), ylim=(0, top * 100))
         for axes in grid.flat[len(labels) :]:
             axes.set_axis_off()
+        for axes in grid.flat[max(0, len(labels) - grid.shape[1]) : len(labels)]:
+            axes.tick_params(labelbottom=True)  # the lowest of its column, if not of the grid
         figure.supxlabel("level", fontsize=10)
         figure.supylabel("share of pixels, %", fontsize=10)
         handles = grid.flat[0].get_lines()

@@ -94,7 +94,7 @@ def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
     clock: dict[str, float] = {}
     images = len(store.rows())
     _check_space(out, images * (4 * sum(GROUPS) + SIDE**2))
-    with _timed(clock, "census"):
+    with timed(clock, "census"):
         counted = _census(store, data, out / CENSUS, spread)
     with (
         atomic_path(out / FEATURES) as features_file,
@@ -107,11 +107,11 @@ def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
             pictures_file, np.uint8, "w+", shape=(images, SIDE, SIDE)
         )
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
-        with _timed(clock, "pixels"):
+        with timed(clock, "pixels"):
             tally = _pixels(store, spread, features, hashes, pictures)
-        with _timed(clock, "map"):
+        with timed(clock, "map"):
             positions, explained = principal_map(features, GROUPS)
-        with _timed(clock, "near_duplicates"):
+        with timed(clock, "near_duplicates"):
             pairs = near_duplicates(hashes, pictures)
         features.flush()
     return Gathered(store, counted, tally, positions, explained, pairs, clock)
@@ -173,7 +173,8 @@ def _pixels(
 
 
 @contextlib.contextmanager
-def _timed(clock: dict[str, float], name: str) -> Iterator[None]:
+def timed(clock: dict[str, float], name: str) -> Iterator[None]:
+    """Note the seconds that the block takes."""
     start = time.perf_counter()
     yield
     clock[name] = round(time.perf_counter() - start, 4)

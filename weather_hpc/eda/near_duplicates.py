@@ -23,6 +23,9 @@ CUT_OFF = 2.0
 """Gradients count up to so many times their mean size."""
 BATCH = 2048
 """Pairs compared at once: 64 MB."""
+ENOUGH = 50
+"""Two images that both have so many pairs are not compared any more: the frames of a camera
+that stands still would be pairs of all with all."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,25 @@ def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
     """The pairs of images that look alike, in order.
 
     ``hashes`` uint64 (images, 2, 2) and ``small`` uint8 (images, 32, 32), which may be a memory
-    map: only the candidates that the hashes give are read. Memory grows with the pairs found.
+    map: only the candidates that the hashes give are read. Memory grows with the pairs found,
+    of which there are about :data:`ENOUGH` an image at the most.
     """
     best: dict[tuple[int, int], Pair] = {}
+    pairs_of = np.zeros(len(hashes), dtype=np.int64)
     for mirrored in (False, True):
         for i, j in _batches(close_pairs(hashes[:, 0], hashes[:, int(mirrored)])):
+            wanted = (pairs_of[i] < ENOUGH) | (pairs_of[j] < ENOUGH)
+            i, j = i[wanted], j[wanted]
+            if not len(i):
+                continue
             left, right = small[i], small[j][:, :, ::-1] if mirrored else small[j]
             alike = gradient_correlation(left, right)
             same = (alike >= ALIKE_GRADIENTS) & (grey_correlation(left, right) >= ALIKE_GREYS)
             for at in np.nonzero(same)[0].tolist():
                 pair = Pair(int(i[at]), int(j[at]), float(alike[at]), mirrored)
                 before = best.get((pair.first, pair.second))
+                if before is None:
+                    pairs_of[[pair.first, pair.second]] += 1
                 if before is None or before.similarity < pair.similarity:
                     best[pair.first, pair.second] = pair
     return [best[key] for key in sorted(best)]

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.eda.near_duplicates import ENOUGH
 from weather_hpc.eda.sheets import Sheet
 from weather_hpc.files import write_text
 from weather_hpc.report.drawing import Drawing
@@ -40,6 +41,7 @@ def write_page(
         name=name,
         findings=findings(result),
         most_pairs=MOST_PAIRS,
+        enough=ENOUGH,
         significant=significant,
         # style and drawings are our own; matplotlib has escaped every label
         style=Markup(style),  # noqa: S704

@@ -12,7 +12,7 @@ from weather_hpc.dataset.partial import Contents
 from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import Store, is_store
 from weather_hpc.eda import charts, opencv, sheets, tables
-from weather_hpc.eda.gather import gather
+from weather_hpc.eda.gather import gather, timed
 from weather_hpc.eda.page import write_page
 from weather_hpc.eda.race import race_kernels
 from weather_hpc.eda.spread import spread
@@ -51,18 +51,20 @@ def explore(request: Request) -> dict[str, Any]:
     with spread(request.task.backend, request.task.workers) as workers:
         found = gather(store, request.data, request.out, workers)
     found.time_s = {"packing": round(packed_s, 4), **found.time_s}
-    race = race_kernels(store, request.rounds) if request.rounds else None
+    with timed(found.time_s, "kernels"):
+        race = race_kernels(store, request.rounds) if request.rounds else None
     result = tables.summary(found) | {
         "store": {"path": printable(str(store.path)), "reused": reused, "side": store.size},
         "backend": str(request.task.backend),
         "workers": request.task.workers,
         "kernels": race,
     }
-    tables.write_tables(request.out, found)
-    drawn = charts.write_charts(request.out / "figures", found)
-    pictures = sheets.write_sheets(request.out / "figures", found, request.seed)
+    with timed(found.time_s, "drawing"):
+        tables.write_tables(request.out, found)
+        drawn = charts.write_charts(request.out / "figures", found)
+        pictures = sheets.write_sheets(request.out / "figures", found, request.seed)
     result["memory_peak_mb"] = memory_peak_mb()
-    result["time_s"] |= {"total": round(time.perf_counter() - started, 4)}
+    result["time_s"] = found.time_s | {"total": round(time.perf_counter() - started, 4)}
     write_json(request.out / "eda.json", result)
     write_page(request.out / "eda.html", printable(request.data.name), result, drawn, pictures)
     return result

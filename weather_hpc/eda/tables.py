@@ -13,7 +13,7 @@ from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.split import Split
 from weather_hpc.eda import kernels
 from weather_hpc.eda.gather import Gathered
-from weather_hpc.eda.near_duplicates import Pair
+from weather_hpc.eda.near_duplicates import ENOUGH, Pair
 from weather_hpc.files import write_json
 
 DIGITS = 6
@@ -47,7 +47,6 @@ def summary(found: Gathered) -> dict[str, Any]:
         "normalization": normalization(found),
         "near_duplicates": pairs_summary(found),
         "map": {"variance_explained": _rounded(found.explained)},
-        "time_s": dict(found.time_s),
     }
 
 
@@ -160,9 +159,11 @@ def pairs_summary(found: Gathered) -> dict[str, Any]:
         for position in (pair.first, pair.second)
         if found.splits[position] != Split.TRAIN
     }
+    pairs_of = Counter(place for pair in found.pairs for place in (pair.first, pair.second))
     held_out = sum(split != Split.TRAIN for split in found.splits)
     return {
         "pairs": len(rows),
+        "images_with_enough": sum(pairs >= ENOUGH for pairs in pairs_of.values()),
         **{kind: kinds[kind] for kind in ("identical", "alike", "mirrored")},
         "across_classes": sum(row["first_class"] != row["second_class"] for row in rows),
         "straddling": len(across),
