@@ -34,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     """Race. Exit code: 0; 1 where a contestant failed or was wrong."""
     from weather_hpc.bench.harness import race
     from weather_hpc.bench.preprocess_contestants import (
-        NOT_RACED,
         REFERENCE,
         contestants,
         goals,
@@ -50,12 +49,8 @@ def run(args: argparse.Namespace) -> int:
         racing = contestants(folder, store, images, args.size)
         result = race("preprocess", racing, args.rounds, REFERENCE)
     judged = [judge(goal, result) for goal in goals(args.max_mpx)]
-    code = finish(
-        result, args, images=images, max_mpx=args.max_mpx, goals=judged, not_raced=NOT_RACED
-    )
+    code = finish(result, args, images=images, max_mpx=args.max_mpx, goals=judged)
     print_goals(judged)
-    for name, why in NOT_RACED.items():
-        print(f"{name}: not raced: {why}", file=sys.stderr)
     return code
 
 

@@ -16,9 +16,6 @@ FAST, EXACT, EPOCH = "ours, fast", "ours, exact", "epoch from the store"
 ONE, TWO = "ours, multiprocessing, 1 worker", "ours, multiprocessing, 2 workers"
 DASK, NAIVE = "ours, dask, 2 workers", "dask.delayed per image, 2 workers"
 
-NOT_RACED = {"FFCV": "has no wheels, and its source does not build by pip alone"}
-"""Peers that do not install with pip alone."""
-
 
 def goals(max_mpx: float | None) -> list[Goal]:
     """The package's goals; large photographs, which can be reduced, have one of their own."""
@@ -40,11 +37,12 @@ def contestants(folder: Path, store: Path, images: int, size: int) -> list[Conte
             raise FailedError(f"{outcome.facts['images']} of {images} images came out")
 
     def make(name: str, what: str, function: str, needs: str = "", **arguments: Any) -> Contestant:
+        module = "ffcv_work" if needs == "ffcv" else "preprocess_work"
         lacks = needs and not _is_installed(needs)
         return Contestant(
             name,
             what,
-            python_function(f"weather_hpc.bench.preprocess_work:{function}", **arguments),
+            python_function(f"weather_hpc.bench.{module}:{function}", **arguments),
             environment=ALLOCATOR,
             missing=f"{needs} is not installed" if lacks else None,
             check=check,
@@ -62,7 +60,11 @@ def contestants(folder: Path, store: Path, images: int, size: int) -> list[Conte
              "torchvision", **given),
         _reading_all(make("DALI", "reader, decoder and resize on the CPU; one core", "dali",
                           "nvidia.dali", **given), folder),
+        make("FFCV", "JPEGs in its own file, decode, resize by area; one core", "ffcv_decode",
+             "ffcv", **given),
         make(EPOCH, "shuffled batches of 32 by memory map; one core", "epoch", store=str(store)),
+        make("epoch by FFCV", "the same from its own file; one core", "ffcv_epoch", "ffcv",
+             store=str(store)),
         make("ours, sequential", "the stage: store written and checksummed", "pack",
              **packing, backend="sequential", workers=1),
         make(ONE, "the stage", "pack", **packing, backend="multiprocessing", workers=1),

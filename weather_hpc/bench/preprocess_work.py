@@ -84,7 +84,7 @@ def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
     stretch = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
     images = ImageFolder(folder, v2.Compose([stretch, v2.PILToTensor()]))
-    return _count(clock, (len(batch) for batch, _ in DataLoader(images, BATCH)))
+    return count(clock, (len(batch) for batch, _ in DataLoader(images, BATCH)))
 
 
 def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
     pipeline = pipeline_def(stages)(batch_size=1, num_threads=1, device_id=None)
     pipeline.build()
-    return _count(clock, (len(pipeline.run()[0]) for _ in files))
+    return count(clock, (len(pipeline.run()[0]) for _ in files))
 
 
 def pool_map(clock: Clock, folder: str, size: int, workers: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def epoch(clock: Clock, store: str) -> dict[str, Any]:
             yield len(images[np.sort(order[first : first + BATCH])])
 
     sum(read())
-    return _count(clock, read())
+    return count(clock, read())
 
 
 def _fill(clock: Clock, decoded: "Iterable[Pixels]", size: int) -> dict[str, Any]:
@@ -169,11 +169,11 @@ def _fill(clock: Clock, decoded: "Iterable[Pixels]", size: int) -> dict[str, Any
         rows[number % BATCH] = pixels
         return 1
 
-    return _count(clock, (put(*each) for each in enumerate(decoded)))
+    return count(clock, (put(*each) for each in enumerate(decoded)))
 
 
-def _count(clock: Clock, done: Iterable[int]) -> dict[str, Any]:
-    """Time what ``done`` yields the numbers of."""
+def count(clock: Clock, done: Iterable[int]) -> dict[str, Any]:
+    """Time what ``done`` yields the numbers of, and take its CPU seconds."""
     start = time.process_time()
     with clock.phase(MEASURED):
         images = sum(done)
