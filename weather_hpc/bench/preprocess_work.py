@@ -89,9 +89,13 @@ def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
 def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
     """NVIDIA DALI's pipeline on the CPU: full decode, antialiased bicubic resize."""
+    from itertools import chain
+
     from nvidia.dali import fn, pipeline_def, types
 
-    files = [str(path) for path in files_of(folder)]
+    paths = files_of(folder)
+    gifs = {path for path in paths if path.read_bytes()[:4] == b"GIF8"}
+    files = [str(path) for path in paths if path not in gifs]
 
     def stages() -> Any:
         encoded, _ = fn.readers.file(files=files, name="files", pad_last_batch=False)
@@ -102,7 +106,9 @@ def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
     pipeline = pipeline_def(stages)(batch_size=1, num_threads=1, device_id=None)
     pipeline.build()
-    return count(clock, (len(pipeline.run()[0]) for _ in files))
+    by_dali = (len(pipeline.run()[0]) for _ in files)
+    by_pillow = (len(pillow_decode(path, size)[None]) for path in gifs)
+    return count(clock, chain(by_dali, by_pillow))
 
 
 def pool_map(clock: Clock, folder: str, size: int, workers: int) -> dict[str, Any]:

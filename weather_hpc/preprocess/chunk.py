@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weather_hpc.dataset.partial import Finished
+from weather_hpc.dataset.partial import KEPT, Finished
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.errors import FailedError
 from weather_hpc.records.memory import memory_peak_mb
@@ -99,7 +99,7 @@ def write_chunk(
             file.seek(target.offset + chunk.first_row * target.row_bytes)
             file.write(rows.data)
     except OSError as error:
-        raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}") from None
+        raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
     finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
     return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.records.record import RankInfo
@@ -47,10 +48,7 @@ class Backend(Protocol):
 
 def worker_lost(cause: str) -> FailedError:
     """The one message for a worker that went away in the middle of its work."""
-    return FailedError(
-        f"a worker process was lost ({cause}); finished chunks are kept: "
-        "run the same command again to make only the missing ones"
-    )
+    return FailedError(f"a worker process was lost ({cause}); {KEPT}")
 
 
 def not_all_came(came: int, workers: int) -> FailedError:
