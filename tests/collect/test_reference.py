@@ -109,6 +109,27 @@ def test_a_faster_one_is_a_warning_and_green(tmp_path: Path, rows: list[Row]) ->
     assert verdicts(comparison)[DDP] == "improvement"
 
 
+def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None:
+    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6100\n"), rows)
+    assert comparison.failed
+    assert verdicts(comparison)[DDP].startswith("cannot be compared: 1000 times shorter")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ranks;batch_size;time_s\n2;32;6.1\n",
+        "World Size\tBatch Size\tTime (s)\n2\t32\t6.1\n",
+        "n_ranks,bs,seconds\n2,32,6.1\n",
+        "Number of ranks, batch size, Total time\n2, 32, 6.1\n",
+    ],
+)
+def test_tables_of_others_are_read_however_they_are_headed(
+    tmp_path: Path, rows: list[Row], text: str
+) -> None:
+    assert verdicts(beside(csv(tmp_path, text), rows))[DDP] == "ok"
+
+
 def test_within_the_noise_is_no_regression(tmp_path: Path, rows: list[Row]) -> None:
     noisy = [
         dataclasses.replace(row, time_s=[6.0, 8.0, 9.0][row.repeat or 0])
@@ -225,7 +246,7 @@ def test_the_papers_tables_are_read(name: str) -> None:
         ("ranks,batch_size\n2,32\n", "ddp.csv", "ddp.csv:1: no column time_s"),
         ("batch_size,time_s\n2,3\n", "ddp.csv", "ddp.csv:1: no column workers"),
         ("ranks,time_s\n2,3\n", "lab.csv", "lab.csv:1: preprocessing or training"),
-        ("ranks;time_s\n2;3\n", "ddp.csv", "columns: ranks;time_s"),
+        ("ranks;time_s\n2;3,5\n", "ddp.csv", "ddp.csv:2: time_s: '3,5' is not a number above 0"),
         ("ranks,time_s\n2,-3\n", "ddp.csv", "ddp.csv:2: time_s: '-3' is not a number above 0"),
         ("ranks,time_s\n2,nan\n", "ddp.csv", "ddp.csv:2: time_s: 'nan' is not a number above 0"),
         ("ranks,time_s\n\n2,fast\n", "ddp.csv", "ddp.csv:3: time_s: 'fast' is not a number"),

@@ -43,6 +43,9 @@ _CAPTION = (
     "may differ by the tolerance itself."
 )
 
+IMPLAUSIBLE = 5.0
+"""A time that is so many times shorter than the reference is of something else."""
+
 _ROUNDING = 1e-5
 """Tables hold six digits: what differs less is equal."""
 
@@ -178,6 +181,8 @@ def _judge(figure: str, ours: Mapping[str, Any], theirs: Mapping[str, float], li
         worse, better = (above, below) if figure == "time_s" else (below, above)
     if not (worse or better) or math.isclose(here, there, rel_tol=_ROUNDING):
         return OK
+    if better and figure == "time_s" and there > here * IMPLAUSIBLE:
+        return f"{NOT_COMPARED}: {there / here:.0f} times shorter; another unit, or other work?"
     if _overlap(_interval(figure, ours), _interval(figure, theirs)):
         return f"{OK}: within noise, the intervals overlap"
     return REGRESSION if worse else IMPROVEMENT

@@ -122,7 +122,10 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            first = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=first.count)  # the first of these where there is none
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, [cell.strip() for cell in cells]
@@ -134,7 +137,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _our_names(header: list[str]) -> dict[str, str]:
     """The file's column by our name for it; our own name comes before any other."""
-    plain = {re.sub(r"\W+", "_", name.lower()): name for name in header}
+    # Time (s) and Num GPUs are time_s and gpus
+    words = {name: re.sub(r"\W+", "_", name.lower()).strip("_") for name in header}
+    plain = {re.sub(r"^(?:n|num|number_of)_", "", word): name for name, word in words.items()}
     found: dict[str, str] = {}
     names = (*_TEXT, *FIGURES, *WORK, "nodes", "batch_size_per_device", "batch_size_global")
     ends = [f"{figure}_{end}" for figure in FIGURES for end in ("low", "high")]
@@ -216,7 +221,7 @@ def _row(form: _Form, number: int, cells: dict[str, str]) -> ReferenceRow:
         raise UserError(f"{where}: {form.columns['workers']}: is empty; wanted is a whole number")
     if form.table == "training":
         key["world_size"] = key.pop("workers")
-        _on_device(key, form.columns["workers"].lower() == "gpus")
+        _on_device(key, form.columns["workers"].lower().endswith("gpus"))
     known = ("study", *IDENTITY[form.table], *WORK)
     if not figures.keys() & set(FIGURES):
         figures = {}
@@ -238,7 +243,7 @@ def _count(where: str, column: str, text: str) -> int:
         value = float(text)
     except ValueError:
         value = -1.0
-    lowest = 0 if column.lower() == "gpus" else 1
+    lowest = 0 if column.lower().endswith("gpus") else 1
     if not value.is_integer() or not lowest <= value <= 2**53:
         raise UserError(f"{where}: {column}: {text!r} is no whole number from {lowest} on")
     return int(value)
