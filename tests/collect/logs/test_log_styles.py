@@ -39,6 +39,31 @@ STYLES: dict[str, list[str]] = {
                     "- val_accuracy: 0.49 - 22s/epoch - 20ms/step"),
         "Elapsed: 91.2",
     ],
+    "keras-bar": [
+        *each_epoch(
+            "Epoch {e}/4",
+            "  1/215 [..............................] - ETA: 12s - loss: 2.3 - accuracy: 0.1\r"
+            "215/215 [==============================] - ETA: 0s - loss: 2.0 - accuracy: 0.2\r"
+            "215/215 [==============================] - 22s 102ms/step - loss: {loss} "
+            "- accuracy: {acc} - val_loss: 0.7 - val_accuracy: 0.49",
+        ),
+        "Training took 0:01:31.2",
+    ],
+    "keras-3": [
+        *each_epoch(
+            "Epoch {e}/4",
+            "\x1b[1m107/215\x1b[0m \x1b[32m━━━\x1b[0m\x1b[37m━━━\x1b[0m \x1b[1m11s\x1b[0m "
+            "102ms/step - accuracy: 0.1 - loss: 2.3\r"
+            "\x1b[1m215/215\x1b[0m \x1b[32m━━━━━━\x1b[0m\x1b[37m\x1b[0m \x1b[1m22s\x1b[0m "
+            "102ms/step - accuracy: {acc} - loss: {loss}",
+        ),
+        "Total time: 91.2 s",
+    ],
+    "train-and-val": [
+        *each_epoch("Epoch {e}/4", "----------", "train Loss: {loss} Acc: {acc}",
+                    "val Loss: 0.7 Acc: 0.49", ""),
+        "Training complete in 1m 31.2s",
+    ],
     "tqdm": [
         *each_epoch(
             "  0%|          | 0/215 [00:00<?, ?it/s]\r 50%|#####     | 107/215 [00:02<00:02, "
@@ -126,6 +151,19 @@ def test_a_style_is_read_whole(tmp_path: Path, style: str, end: str) -> None:
     assert errors == []
 
 
+def test_an_epoch_under_a_heading_that_was_not_ended_is_none(tmp_path: Path) -> None:
+    lines = STYLES["keras-bar"][:-2]
+    reading = read_lines(tmp_path, [*lines, "100/215 [=>..] - ETA: 9s - loss: 0.5 - accuracy: 0.8"])
+    assert (reading.row.epochs_done, reading.row.train_loss) == (None, 0.7)
+    assert {"missing_total", "incomplete_epochs"} <= told(reading)
+
+
+def test_headings_of_two_runs(tmp_path: Path) -> None:
+    other = [line.replace("Loss: 0.", "Loss: 1.") for line in STYLES["train-and-val"]]
+    reading = read_lines(tmp_path, STYLES["train-and-val"] + other, "ddp_1gpu_bs32.log")
+    assert "restarted" in told(reading)
+
+
 def test_two_ranks_as_key_value_lines(tmp_path: Path) -> None:
     lines = each_epoch("epoch={e} rank=0 loss={loss}", "epoch={e} rank=1 loss=0.2")
     reading = read_lines(tmp_path, [*lines, "rank 0: total time 91.2s", "rank 1: total time 91.3s"])
@@ -150,7 +188,9 @@ def test_the_whole_process_is_the_total_only_where_no_other_is_told(tmp_path: Pa
     [
         (["Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.300000"], "Train Epoch: 1 [0/60000"),
         (["Epoch: [3][ 100/5005]\tTime 0.5 (0.6)\tLoss 2.3 (2.5)"], "Epoch: [3]"),
-        (["Epoch 1/20", "215/215 [====] - 4s 20ms/step - loss: 0.5 - accuracy: 0.8"], "Epoch 1/20"),
+        (["215/215 [====] - 4s 20ms/step - loss: 0.5 - accuracy: 0.8"], "215/215 [====]"),
+        (["Epoch 1/20", "100/215 [=>..] - 2s 20ms/step - loss: 0.5 - accuracy: 0.8"], "100/215"),
+        (["train Loss: 0.5 Acc: 0.8"], "train Loss: 0.5"),
         (["Epoch 3, step 100, loss: 0.5"], "step 100"),
         (["Epoch 3 iter=100 loss=0.5"], "iter=100"),
         (["{'loss': 0.5, 'learning_rate': 5e-05, 'epoch': 0.5}"], "'epoch': 0.5"),

@@ -14,8 +14,8 @@ _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 6
             "minute": 60.0, "hour": 3600.0, "hr": 3600.0}  # fmt: skip
 
 _WHOLE = (
-    "rank", "epoch", "epochs", "world_size", "available_gpus", "nodes", "batch_size",
-    "batch_size_global", "images", "train_images", "workers",
+    "rank", "epoch", "current_epoch", "epochs", "world_size", "available_gpus", "nodes",
+    "batch_size", "batch_size_global", "images", "train_images", "workers",
 )  # fmt: skip
 _REAL = ("loss", "test_loss", "images_per_s")
 _SHARE = ("accuracy", "test_accuracy")
@@ -63,6 +63,8 @@ def field(group: str) -> Field | None:
         return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"), _NUMBER)
     if group in _WHOLE:
         return Field(group, _whole, r"\d+")
+    if group == "progress":
+        return Field(group, _progress, r"\d+/\d+")
     if group in _REAL:
         return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
@@ -77,13 +79,19 @@ def known() -> list[str]:
     times = [f"{name}_{unit}" for name in _TIMES for unit in (*UNITS, "hms")]
     times += _TIMES
     shares = [name for share in _SHARE for name in (share, f"{share}_percent")]
-    return [*_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
+    return ["progress", *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
 
 
 def _whole(text: bytes) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError("too many digits")
     return int(text)
+
+
+def _progress(text: bytes) -> float:
+    """The fraction in 100/215."""
+    done, of = text.split(b"/")
+    return _whole(done) / max(1, _whole(of))
 
 
 def _share(text: bytes) -> float:

@@ -143,8 +143,8 @@ class Log:
             return 0
         if declared == 1 or self.last == asked:
             return 1
-        if self.last + 1 == asked:
-            return 0
+        if self.last + 1 == asked and self.first > 1:
+            return 0  # epoch 1 to the last but one leaves it open
         rest, typical = self.uncounted_s, self.typical_s
         if self.first == 1 and rest is not None and typical is not None and rest < typical / 2:
             return 1  # no time is left for an epoch 0

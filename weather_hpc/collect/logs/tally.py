@@ -27,6 +27,8 @@ _TOTAL = re.compile(
 
 _FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
 
+_NO_FACTS = {*_FIGURES, "current_epoch", "progress"}
+
 
 class _Line:
     """A Kind of epoch line, with the group and the conversion of each figure at hand."""
@@ -65,6 +67,8 @@ class Tally:
     """The file ends in a total without a line end: digits may be missing."""
     whole_process: bool = False
     """The total is the time of the whole process, for no line tells another."""
+    pending: dict[bytes | None, tuple[int, Figures]] = field(default_factory=dict)
+    """By rank as printed, the epoch that the last heading named, and the figures below it."""
     held: int = 0
     exact_lines: int = 0
     """Lines that the format's exact expression has read."""
@@ -159,16 +163,13 @@ class Tally:
 
     def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
-        if len(epoch) > MOST_DIGITS:
-            raise ValueError("more epochs than any run has")
-        number = int(epoch)
+        number = _whole_epoch(epoch)
         figures = (
             None if loss is None else float(loss),
             None if accuracy is None else line.accuracy(accuracy),
             None if time is None else line.time(time),
         )
-        if rank is None:
-            rank = next((r for r in found.group(*self.form.ranks) if r is not None), None)
+        rank = self._rank(rank, found)
         if rank not in self._by_text:
             self._know({rank})
         if line.others:
@@ -195,12 +196,45 @@ class Tally:
             if self.ranks and self.stopped is None:
                 self.stopped = self.last, _shown(line)
             return
+        named = {kept.name: found[group] for kept, group in kind.fields}
+        if "current_epoch" in named:
+            rank = self._rank(named.get("rank"), found)
+            self._settle(rank)
+            self.pending[rank] = _whole_epoch(named["current_epoch"]), (None, None, None)
+        elif named.keys() & set(_FIGURES[2:]):
+            self._below(kind, found)
         self._facts(kind.fields, found)
+
+    def _below(self, kind: Kind, found: re.Match[bytes]) -> None:
+        """Figures without an epoch's number: of the heading before; the latest count."""
+        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
+        rank = self._rank(found[kind.group("rank", self.form.never)], found)
+        if values.get("progress", 1.0) != 1.0 or rank not in self.pending:
+            self.unread = self.unread or found.string  # of an epoch under way, or of none
+            return
+        epoch, before = self.pending[rank]
+        new = (cast(float | None, values.get(name)) for name in _FIGURES[2:])
+        figures = [b if n is None else n for b, n in zip(before, new, strict=True)]
+        self.pending[rank] = epoch, cast(Figures, tuple(figures))
+
+    def _settle(self, rank: bytes | None) -> None:
+        """The figures below ``rank``'s heading are whole."""
+        epoch, figures = self.pending.pop(rank, (0, (None, None, None)))
+        if figures != (None, None, None):
+            if rank not in self._by_text:
+                self._know({rank})
+            self._add(self._by_text[rank], epoch, figures)
+
+    def _rank(self, told: bytes | None, found: re.Match[bytes]) -> bytes | None:
+        """The rank that a line tells, or else what a launcher put in front of it."""
+        if told is not None:
+            return told
+        return next((r for r in found.group(*self.form.ranks) if r is not None), None)
 
     def _facts(self, fields: tuple[tuple[Field, int], ...], found: re.Match[bytes]) -> None:
         for kept, group in fields:
             text = found[group]
-            if text is None or kept.name == "rank":
+            if text is None or kept.name in _NO_FACTS:
                 continue
             value = kept.convert(text)
             if kept.name == "total":
@@ -235,7 +269,8 @@ class Tally:
     def score(self) -> int:
         """How many lines of epochs and totals there are: how well the format fits."""
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
-        return epochs + self.total_lines
+        below = sum(figures != (None, None, None) for _, figures in self.pending.values())
+        return epochs + below + self.total_lines
 
     @property
     def series(self) -> list[Series]:
@@ -244,6 +279,8 @@ class Tally:
 
     def close(self) -> None:
         """The file is at its end. Where lines name ranks, one without a rank is a torn one."""
+        for rank in list(self.pending):
+            self._settle(rank)
         if len(self.ranks) > 1 and None in self.ranks:
             lost = self.ranks.pop(None)
             self.torn += lost.seen
@@ -262,6 +299,12 @@ class Tally:
     def latest(self, name: str) -> Value | None:
         """The value of ``name`` that was told last."""
         return next(reversed(self.facts.get(name, {})), None)
+
+
+def _whole_epoch(text: bytes) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError("more epochs than any run has")
+    return int(text)
 
 
 def _shown(line: bytes) -> str:
