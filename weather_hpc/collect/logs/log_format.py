@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 from pydantic import Field as Option
@@ -125,6 +125,10 @@ class LogFormat:
     exact: Exact | None
     dull: Dull
     """Shapes of lines in which it found nothing, in whatever log."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process compiles it anew."""
+        return compiled, (self.name, self.file)
 
 
 def compiled(name: str, file: FormatFile) -> LogFormat:

@@ -13,6 +13,7 @@ from weather_hpc.collect.logs.log import Log
 from weather_hpc.collect.logs.log_format import LogFormat, formats
 from weather_hpc.collect.logs.pattern import Pattern
 from weather_hpc.collect.logs.row import log_row
+from weather_hpc.collect.logs.spread import spread
 from weather_hpc.collect.logs.tally import Tally
 from weather_hpc.collect.logs.time_limit import time_limit
 from weather_hpc.collect.reading import Reading
@@ -40,8 +41,8 @@ def read_logs(
     """
     known = formats() if known is None else known
     batch_told = False
-    for file, run_id in zip(files, names(files), strict=True):
-        reading = _read(file, run_id, pattern, known)
+    jobs = list(zip(files, names(files), strict=True))
+    for (_, run_id), reading in zip(jobs, spread(_read, jobs, (pattern, known)), strict=True):
         if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
             batch_told = True
             findings = (*reading.findings, _batch(run_id, pattern))
