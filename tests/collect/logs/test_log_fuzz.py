@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.collect.logs.maker import PATTERN, log_lines, read_lines, read_text
+from tests.collect.logs.test_log_styles import STYLES
 from weather_hpc.collect.logs import read_logs
 from weather_hpc.collect.reading import Reading
 
@@ -64,6 +65,28 @@ def test_cut_anywhere_and_bytes_flipped(
         damaged[place] = byte
     data = bytes(damaged[:cut])
     _check(read_text(tmp_path, data), data)
+
+
+@SETTINGS
+@given(
+    styles=st.lists(st.sampled_from(sorted(STYLES)), min_size=1, max_size=2),
+    data=st.data(),
+    flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=4),
+)
+def test_other_peoples_logs_damaged(
+    tmp_path: Path, styles: list[str], data: st.DataObject, flips: list[tuple[float, int]]
+) -> None:
+    lines = [line for style in styles for line in STYLES[style]]
+    kept = data.draw(st.lists(st.sampled_from(lines), max_size=len(lines)))
+    damaged = bytearray("\n".join(kept).encode())
+    for where, byte in flips:
+        if damaged:
+            damaged[int(len(damaged) * where)] = byte
+    reading = read_text(tmp_path, bytes(damaged), "ddp_1gpu_bs32.log")
+    row = reading.row
+    assert (row.table is None) == (row.reason is not None)
+    assert row.table is None or (row.time_s or 0) > 0
+    assert all("\n" not in finding.message for finding in reading.findings)
 
 
 @SETTINGS
