@@ -64,3 +64,12 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
     ]
     assert {1, 2, 4, 8, 16, 32, 64} <= set(ticks)
     assert len(ticks) <= 12
+
+
+def test_a_line_without_a_name_is_drawn_without_a_legend() -> None:
+    series = [Series("", ((1.0, 2.0, None, None),))]
+    drawing = Lines("time", "Time", "workers", "s", series, "nothing").drawing()
+    assert drawing.draw is not None
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)  # a legend of nothing would warn
+    assert figure.legends == []

@@ -94,6 +94,8 @@ class Lines:
             # the same scales where panels show one stage: what looks higher is higher
             self._draw_axes(axes, lines if self.divided else everything)
             axes.set_title(self.title if alone else plain(name))
+            if not any(labels):
+                continue  # the one configuration of logs that name none
             if alone:
                 # below, where it leaves the plot its width on a phone as well
                 figure.legend(loc="outside lower left", ncols=_legend_columns(lines))
