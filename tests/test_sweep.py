@@ -267,9 +267,13 @@ def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
     assert hours[0] <= told["node_hours"] * 1.001 <= hours[1] * 1.002
 
     plan = paths.plan.read_text()
-    refused = sweep(*words, "--max-node-hours", told["used"])  # used, and nothing is left
-    assert refused.returncode == 2
-    assert "nothing was submitted; no configuration fits" in refused.stderr
+    for limit, why in (
+        (0.9 * told["used"], "the budget is spent"),
+        (told["used"] + 0.5 * told["node_hours"], "no configuration fits"),
+    ):
+        refused = sweep(*words, "--max-node-hours", limit)
+        assert refused.returncode == 2
+        assert f"nothing was submitted; {why}" in refused.stderr
     assert paths.plan.read_text() == plan
     assert len(records(paths)) == 2
     assert sweep(*words, "--max-node-hours", "0.5").returncode == 0
