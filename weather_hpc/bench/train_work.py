@@ -94,6 +94,7 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     import torch
 
     from weather_hpc.models.fused import fuse
+    from weather_hpc.models.pieces import learn_in_pieces
     from weather_hpc.train.loop import Trainer
     from weather_hpc.train.stop import StopSign
     from weather_hpc.train.strategies import make_strategy
@@ -104,6 +105,7 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     strategy = make_strategy(task, device, World())
     strategy.place(_network(packed), packed.size)
     fused = fuse(strategy.network)
+    learn_in_pieces(strategy.network)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
     source = trainer.settle_input()

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH, kernels
+from weather_hpc.models.pieces import InPieces, through, track
 
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4
@@ -30,7 +31,7 @@ HALF_RANGE = 127.5
 """Pixels are divided by it and 1 is taken off, as everywhere: -1..1."""
 
 
-class FusedNetwork(nn.Sequential):
+class FusedNetwork(InPieces):
     """paper_cnn, taking pixels as they are stored: uint8 (images, side, side, 3), on the CPU.
 
     Given float32 (images, 3, side, side) in -1..1 it computes layer by layer, as without.
@@ -42,19 +43,15 @@ class FusedNetwork(nn.Sequential):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (images, classes)."""
         if images.dtype != torch.uint8:
-            values, rest = images, list(self)
-        else:
-            values, rest = self._first_layers(images.contiguous()), list(self)[FUSED:]
-        for layer in rest:
-            values = layer(values)
-        return values
+            return super().forward(images)
+        return through(list(self)[FUSED:], self._first_layers(images.contiguous()))
 
     def _first_layers(self, images: torch.Tensor) -> torch.Tensor:
         conv, norm = self.conv1, self.norm1
         if norm.training:
             patches = _patches(images)
             mean, variance = _output_statistics(patches, conv)
-            _track(norm, mean, variance, patches.count)
+            track(norm, mean, variance, patches.count)
         else:
             patches = None
             mean, variance = _running_statistics(norm)
@@ -136,23 +133,9 @@ def _output_statistics(patches: _Patches, conv: nn.Conv2d) -> tuple[torch.Tensor
     return mean, ((weight @ patches.covariance) * weight).sum(1)
 
 
-@torch.no_grad()
-def _track(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
-    """Update the running statistics as torch's batch norm does: with the unbiased variance."""
-    running_mean, running_var = _buffers(norm)
-    unbiased = variance * (count / (count - 1))
-    running_mean.lerp_(mean.float(), cast(float, norm.momentum))
-    running_var.lerp_(unbiased.float(), cast(float, norm.momentum))
-    cast(torch.Tensor, norm.num_batches_tracked).add_(1)
-
-
 def _running_statistics(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    running_mean, running_var = _buffers(norm)
-    return running_mean.double(), running_var.double()
-
-
-def _buffers(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    return cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
+    running = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
+    return running[0].double(), running[1].double()
 
 
 def _rows(weight: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 from weather_hpc import cli
 from weather_hpc.files import remove_leftovers, write_json
 from weather_hpc.models.fused import fuse
+from weather_hpc.models.pieces import learn_in_pieces
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
@@ -179,8 +180,12 @@ class _Run:
         return trainer
 
     def _fuse(self) -> None:
-        """Compute the paper's first layers as one, where that can be; the record says whether."""
+        """Compute the paper's first layers as one, where that can be; the record says whether.
+
+        Else, and in other sequences of layers, on a CPU a few images at a time.
+        """
         fused = fuse(self.strategy.network)
+        learn_in_pieces(self.strategy.network)
         if fused is not None:
             self.writer.record.provenance.environment["fused_layers"] = fused
 

@@ -1,0 +1,193 @@
+"""Batch norm, tanh and mean pool as one, a few images at a time, with torch alone, for CPUs.
+
+Layer by layer each of them writes tens of megabytes that the next one reads again. Here a piece of
+the batch goes through all three while it lies in the processor's caches. tanh is taken from torch's
+logistic function, tanh(x) = 2 logistic(2x) - 1, which is several times as fast as its tanh.
+Everything is float32; what is summed over the batch is added up in float64.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+PIECE = 1 << 18
+"""Values of a piece, at least those of one image: 1 MB, of which a few at a time fit a cache."""
+
+
+class InPieces(nn.Sequential):
+    """A sequence of layers that learns in pieces; its numbers differ by rounding alone."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """As nn.Sequential."""
+        return through(list(self), values)
+
+
+def learn_in_pieces(network: nn.Module) -> None:
+    """Let ``network`` do so where it is a plain sequence of layers on the CPU."""
+    on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
+    if type(network) is nn.Sequential and on_cpu:
+        network.__class__ = InPieces
+
+
+def through(layers: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
+    """``values`` through ``layers``, one after the other or, in training, three at once."""
+    rest = iter(range(len(layers)))
+    for index in rest:
+        layer = layers[index]
+        if _fit_together(layers[index : index + 3], values):
+            values = _three(*layers[index : index + 3], values)  # type: ignore[call-arg, arg-type]
+            next(rest), next(rest)
+        elif type(layer) is nn.Tanh and layer.training:
+            values = cast(torch.Tensor, _Tanh.apply(values))  # type: ignore[no-untyped-call]
+        else:
+            values = layer(values)
+    return values
+
+
+def _fit_together(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
+    """Whether these are the three layers, in training, as they are here."""
+    if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.Tanh, nn.AvgPool2d]:
+        return False
+    norm, pool = cast(nn.BatchNorm2d, layers[0]), cast(nn.AvgPool2d, layers[2])
+    usual = norm.affine and norm.track_running_stats and norm.momentum is not None
+    plain = repr(pool) == repr(nn.AvgPool2d(pool.kernel_size)) and isinstance(pool.kernel_size, int)
+    fits = values.dtype == torch.float32 and values.is_contiguous() and len(values) > 1
+    return norm.training and usual and plain and fits
+
+
+@torch.no_grad()
+def track(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
+    """Update the running statistics as torch's batch norm does: with the unbiased variance."""
+    unbiased = variance * (count / (count - 1))
+    for buffer, value in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+        cast(torch.Tensor, buffer).lerp_(value.float(), cast(float, norm.momentum))
+    cast(torch.Tensor, norm.num_batches_tracked).add_(1)
+
+
+def _three(
+    norm: nn.BatchNorm2d, _: nn.Tanh, pool: nn.AvgPool2d, values: torch.Tensor
+) -> torch.Tensor:
+    mean, variance = _statistics(values.detach())
+    track(norm, mean, variance, values.numel() // values.shape[1])
+    batch = _Batch(mean, (variance + norm.eps).rsqrt(), cast(int, pool.kernel_size))
+    pooled: torch.Tensor = _NormTanhPool.apply(  # type: ignore[no-untyped-call]
+        values, norm.weight, norm.bias, batch
+    )
+    return pooled
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What batch norm normalises by, float64 (channels,), and the side of the pool's cells."""
+
+    mean: torch.Tensor
+    inverse_deviation: torch.Tensor
+    cell: int
+
+
+def _pieces(images: torch.Tensor) -> Iterator[slice]:
+    count = max(1, PIECE // images[0].numel())
+    for first in range(0, len(images), count):
+        yield slice(first, min(first + count, len(images)))
+
+
+def _by_channel(values: torch.Tensor) -> torch.Tensor:
+    return values.float()[:, None, None]
+
+
+def _sum(values: torch.Tensor) -> torch.Tensor:
+    """Over all but the channels: float64 (channels,)."""
+    return values.sum((2, 3)).sum(0, dtype=torch.float64)
+
+
+def _statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of each channel, float64.
+
+    Around the first image's mean, so that no large mean hides a small variance.
+    """
+    centre = _by_channel(values[0].mean((1, 2)))
+    total = torch.zeros(values.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for piece in _pieces(values):
+        apart = values[piece] - centre
+        total += _sum(apart)
+        norms = torch.linalg.vector_norm(apart, dim=(2, 3)).double()
+        squares += norms.square_().sum(0)
+    count = values.numel() // values.shape[1]
+    offset = total / count
+    variance = (squares / count - offset.square()).clamp_min_(0.0)
+    return centre.flatten().double() + offset, variance
+
+
+class _NormTanhPool(torch.autograd.Function):
+    """float32 (n, channels, side, side) -> (n, channels, cells, cells)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, batch: _Batch
+    ) -> torch.Tensor:
+        scale = gain.double() * batch.inverse_deviation
+        twice = _by_channel(2 * scale), _by_channel(2 * (offset.double() - batch.mean * scale))
+        cell, (high, wide) = batch.cell, values.shape[2:]
+        rows, columns = high // cell, wide // cell
+        logistic = torch.empty_like(values)
+        pooled = values.new_empty(*values.shape[:2], rows, columns)
+        for piece in _pieces(values):
+            part = torch.addcmul(twice[1], values[piece], twice[0], out=logistic[piece]).sigmoid_()
+            cells = part[:, :, : rows * cell, : columns * cell]
+            strips = cells.unflatten(2, (rows, cell)).sum(3)  # type: ignore[no-untyped-call]
+            torch.sum(strips.unflatten(3, (columns, cell)), 4, out=pooled[piece])
+        ctx.save_for_backward(values, logistic, scale)
+        ctx.batch = batch
+        return pooled.mul_(2 / cell**2).sub_(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        values, logistic, scale = ctx.saved_tensors
+        batch: _Batch = ctx.batch
+        cell, (rows, columns) = batch.cell, gradient.shape[2:]
+        mean = _by_channel(batch.mean)
+        before_tanh = torch.empty_like(values)
+        total = torch.zeros_like(batch.mean)
+        about_mean = torch.zeros_like(batch.mean)
+        for piece in _pieces(values):
+            part = torch.addcmul(
+                logistic[piece], logistic[piece], logistic[piece], value=-1, out=before_tanh[piece]
+            )
+            wide = (gradient[piece] * (4 / cell**2)).repeat_interleave(cell, 3)
+            cells = part[:, :, : rows * cell, : columns * cell]
+            cells.unflatten(2, (rows, cell)).mul_(wide[:, :, :, None])  # type: ignore[no-untyped-call]
+            part[:, :, rows * cell :] = 0
+            part[:, :, :, columns * cell :] = 0
+            total += _sum(part)
+            about_mean += _sum((values[piece] - mean).mul_(part))
+        of_gain = about_mean * batch.inverse_deviation
+        count = values.numel() // values.shape[1]
+        # what the batch's own mean and deviation depend on each value
+        slope = -scale * of_gain * batch.inverse_deviation / count
+        constant = -scale * total / count - slope * batch.mean
+        factors = [_by_channel(each) for each in (scale, slope, constant)]
+        for piece in _pieces(values):
+            through_batch = torch.addcmul(factors[2], values[piece], factors[1])
+            part = before_tanh[piece]
+            torch.addcmul(through_batch, part, factors[0], out=part)
+        return before_tanh, of_gain.float(), total.float(), None
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        result = torch.sigmoid(values * 2).mul_(2).sub_(1)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(gradient, result)  # type: ignore[no-any-return]
