@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -128,12 +129,32 @@ def test_the_whole_network_learns_as_in_float64(training: bool) -> None:
 
 def test_batch_statistics_are_exact() -> None:
     images = pictures(2)
-    patches = fused._patches(images)
+    patches = fused._patches(images, fused.Moments())
     unfolded = nn.functional.unfold(network_input(images).double(), 4).permute(1, 0, 2).flatten(1)
     assert patches.count == unfolded.shape[1]
     # the pixels' own float32 is what differs
     torch.testing.assert_close(patches.mean, unfolded.mean(1), rtol=0, atol=1e-7)
     torch.testing.assert_close(patches.covariance, unfolded.cov(correction=0), rtol=1e-6, atol=1e-7)
+
+
+def test_moments_of_an_image_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(4)
+    rows = np.array([7, 3, 9, 5])
+    batches = [[0, 1], [1, 2, 3], [3, 2, 0], [0, 2]]
+    moments = fused.Moments()
+    wanted = [moments.of(images[some], None) for some in batches]
+    computed: list[int] = []
+    compute = fused.Moments._computed
+
+    def counting(self: fused.Moments, given: torch.Tensor) -> torch.Tensor:
+        computed.append(len(given))
+        return compute(self, given)
+
+    monkeypatch.setattr(fused.Moments, "_computed", counting)
+    monkeypatch.setattr(fused, "MOST_KNOWN", 3)
+    for some, expected in zip(batches, wanted, strict=True):
+        assert torch.equal(moments.of(images[some], rows[some]), expected)
+    assert computed == [2, 2, 1]  # 7 and 3; 9 and 5, which finds no room; 5 again
 
 
 def test_extreme_pixels_and_weights() -> None:

@@ -85,7 +85,7 @@ def test_the_paper_s_network_learns_as_in_float64() -> None:
     ):  # fmt: skip
         loss = cross_entropy(network(given), labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        losses[name] = float(loss)
+        losses[name] = float(loss.detach())
     assert losses["ours"] == pytest.approx(losses["exact"], rel=1e-5)
     wanted = dict(exact.named_parameters())
     usual = dict(plain.named_parameters())

@@ -14,6 +14,7 @@ from weather_hpc.models.fused_build import SWITCH
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"
 ONE_RANK, TWO_RANKS = "ours, 1 rank", "ours, 2 ranks"
+TWO_APART = "ours, 2 processes apart"
 
 GOALS = [
     Goal(PORTABLE, NAIVE, 2.3, cpu=True),
@@ -54,10 +55,11 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
         work = python_function(f"weather_hpc.bench.train_work:{function}", **given)
         return Contestant(name, what, work, missing=missing, **more)
 
-    def ranks(name: str, count: int) -> Contestant:
-        work = python_function("weather_hpc.bench.train_work:ranks", **given, count=count)
-        what = f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {batch} images"
+    def processes(name: str, what: str, function: str, count: int) -> Contestant:
+        work = python_function(f"weather_hpc.bench.train_work:{function}", **given, count=count)
         return Contestant(name, what, work, environment=ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"})
+
+    as_a_sweep = "python -m weather_hpc.train as a sweep starts it: ddp, {} x {} images"
 
     no_fabric = None
     if importlib.util.find_spec("lightning_fabric") is None:
@@ -71,8 +73,10 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
              environment=ALLOCATOR | {SWITCH: "off"}, check=same_loss),
         make(FUSED, "this package's loop as it runs where there is a C++ compiler", "ours",
              no_fused(), environment=ALLOCATOR, check=same_loss, warmup=True),
-        ranks(ONE_RANK, 1),
-        ranks(TWO_RANKS, 2),
+        processes(ONE_RANK, as_a_sweep.format(1, batch), "ranks", 1),
+        processes(TWO_RANKS, as_a_sweep.format(2, batch), "ranks", 2),
+        processes(TWO_APART, "half of the images each and no exchange: what the cores allow",
+                  "apart", 2),
     ]  # fmt: skip
 
 

@@ -142,6 +142,22 @@ def ranks(
     return {"loss": record["quality"]["train_loss"]}
 
 
+def apart(
+    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int
+) -> dict[str, Any]:
+    """``count`` runs of the train verb at once, each on its share; the time is the longest."""
+    runs = [Path(f"run{number}") for number in range(count)]
+    flags = ["--store", store, "--device", "cpu", "--images", str(images // count),
+             "--batch-size", str(batch), "--epochs", str(epochs)]  # fmt: skip
+    command = [sys.executable, "-m", "weather_hpc.train", *flags, "--run-dir"]
+    children = [subprocess.Popen([*command, str(run)]) for run in runs]
+    if max(child.wait() for child in children):  # waits for all
+        raise FailedError("one of the runs failed")
+    records = [json.loads((run / "record.json").read_bytes()) for run in runs]
+    clock.seconds[MEASURED] = max(record["time_s"] for record in records)
+    return {}
+
+
 def verb(clock: Clock, store: str, images: int, flags: list[str]) -> dict[str, Any]:
     """The train verb as a user starts it; the time is the one in its record."""
     words = ["--store", store, "--images", str(images), "--run-dir", "run", *flags]

@@ -15,6 +15,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -26,6 +28,9 @@ from weather_hpc.models.pieces import InPieces, through, track
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4
 """How many layers of the network are one here."""
+
+MOST_KNOWN = 10_000
+"""Images whose moments are remembered: 190 MB."""
 
 HALF_RANGE = 127.5
 """Pixels are divided by it and 1 is taken off, as everywhere: -1..1."""
@@ -39,6 +44,11 @@ class FusedNetwork(InPieces):
 
     conv1: nn.Conv2d
     norm1: nn.BatchNorm2d
+    moments: "Moments"
+
+    rows: npt.NDArray[np.int64] | None = None
+    """Numbers of the images that the next step is given, where these are the same whenever they
+    come: what depends on their pixels alone is then computed once."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (images, classes)."""
@@ -48,8 +58,9 @@ class FusedNetwork(InPieces):
 
     def _first_layers(self, images: torch.Tensor) -> torch.Tensor:
         conv, norm = self.conv1, self.norm1
+        rows, self.rows = self.rows, None
         if norm.training:
-            patches = _patches(images)
+            patches = _patches(images, self.moments, rows)
             mean, variance = _output_statistics(patches, conv)
             track(norm, mean, variance, patches.count)
         else:
@@ -78,6 +89,7 @@ def fuse(network: nn.Module) -> str | None:
     except FailedError as error:
         return f"off: {error}"
     network.__class__ = FusedNetwork
+    cast(FusedNetwork, network).moments = Moments()
     return "on"
 
 
@@ -114,14 +126,47 @@ class _Statistics:
     patches: _Patches | None
 
 
-def _patches(images: torch.Tensor) -> _Patches:
+class Moments:
+    """Sums of taps (48) and of products of two (48 x 48) over each image's patches, int64.
+
+    They depend on pixels alone, so those of numbered images are remembered, 19 KB for each.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, torch.Tensor] = {}
+
+    def of(self, images: torch.Tensor, rows: npt.NDArray[np.int64] | None) -> torch.Tensor:
+        """int64 (48, 49): those of all ``images`` together, the sums in the last column."""
+        if rows is None:
+            return self._computed(images).sum(0)
+        missing = [index for index, row in enumerate(rows.tolist()) if row not in self._known]
+        total = torch.zeros(TAPS, TAPS + 1, dtype=torch.int64)
+        if missing:
+            new = self._computed(images if len(missing) == len(images) else images[missing])
+            total += new.sum(0)
+            for index, moments in zip(missing, new, strict=True):
+                if len(self._known) < MOST_KNOWN:
+                    self._known[int(rows[index])] = moments.clone()
+        others = set(range(len(images))).difference(missing)
+        if others:
+            total += torch.stack([self._known[int(rows[index])] for index in others]).sum(0)
+        return total
+
+    def _computed(self, images: torch.Tensor) -> torch.Tensor:
+        sums = torch.empty(len(images), TAPS, dtype=torch.int64)
+        products = torch.empty(len(images), TAPS, TAPS, dtype=torch.int64)
+        kernels().call("moments", images, sums, products)
+        return torch.cat([products, sums[:, :, None]], 2)
+
+
+def _patches(
+    images: torch.Tensor, moments: Moments, rows: npt.NDArray[np.int64] | None = None
+) -> _Patches:
     number, side = images.shape[:2]
-    sums = torch.empty(number, TAPS, dtype=torch.int64)
-    products = torch.empty(number, TAPS, TAPS, dtype=torch.int64)
-    kernels().call("moments", images, sums, products)
+    together = moments.of(images, rows).double()
     count = number * (side - KERNEL + 1) ** 2
-    mean = sums.sum(0).double() / count
-    covariance = products.sum(0).double() / count - mean.outer(mean)
+    mean = together[:, TAPS] / count
+    covariance = together[:, :TAPS] / count - mean.outer(mean)
     return _Patches(count, mean / HALF_RANGE - 1, covariance / HALF_RANGE**2)
 
 

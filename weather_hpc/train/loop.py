@@ -74,8 +74,9 @@ class Trainer:
         """Whether steps are to be CUDA graphs."""
         self.optimizer = make_optimizer(strategy.network, recipe, on_device=self.replays)
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
-        self.takes_pixels = isinstance(strategy.network, FusedNetwork)
-        """Whether the network is given images as they are stored."""
+        network = strategy.network
+        self.fused = network if isinstance(network, FusedNetwork) else None
+        """The network, where it is given images as they are stored."""
         self.augments = recipe.augmentation != Augmentation()
         """Whether images are changed at random, anew in every epoch."""
         self.graphs: StepGraphs | None = None
@@ -106,6 +107,8 @@ class Trainer:
         if begun:
             total += begun.total.to(self.strategy.device)
         for step in steps[done:]:
+            if self.fused and not self.augments:
+                self.fused.rows = step.rows
             if self.graphs:
                 total += self.graphs.step(len(step.rows))
             else:
@@ -268,5 +271,5 @@ class Trainer:
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """What this rank's part of the network takes, of stored images."""
-        as_they_are = self.takes_pixels or not self.strategy.reads_images
+        as_they_are = self.fused is not None or not self.strategy.reads_images
         return images if as_they_are else network_input(images, self.strategy.memory_format)
