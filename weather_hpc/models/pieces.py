@@ -182,7 +182,7 @@ class _NormTanhPool(torch.autograd.Function):
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        result = torch.sigmoid(values * 2).mul_(2).sub_(1)
+        result = (values * 2).sigmoid_().mul_(2).sub_(1)
         ctx.save_for_backward(result)
         return result
 
