@@ -89,7 +89,7 @@ class Sweep:
         value: dict[str, Any] = json.loads(path.read_text())
         return value
 
-    def until(self, done: Callable[[], bool], patience_s: float = 60) -> None:
+    def until(self, done: Callable[[], bool], patience_s: float = 150) -> None:
         deadline = time.monotonic() + patience_s
         while not done():
             assert time.monotonic() < deadline, self("status").stdout
