@@ -61,13 +61,10 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
 
     as_a_sweep = "python -m weather_hpc.train as a sweep starts it: ddp, {} x {} images"
 
-    no_fabric = None
-    if importlib.util.find_spec("lightning_fabric") is None:
-        no_fabric = "lightning-fabric is not installed"
     return [
         make(NAIVE, "float tensors, DataLoader, .item() at every step", "naive", check=same_loss),
         make(TUNED, "the same", "naive", environment=ALLOCATOR, check=same_loss),
-        make(FABRIC, "float tensors, DataLoader, Fabric's loop", "fabric", no_fabric,
+        make(FABRIC, "float tensors, DataLoader, Fabric's loop", "fabric", no_fabric(),
              environment=ALLOCATOR, check=same_loss),
         make(PORTABLE, "this package's loop, torch alone", "ours",
              environment=ALLOCATOR | {SWITCH: "off"}, check=same_loss),
@@ -78,6 +75,12 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
         processes(TWO_APART, "half of the images each and no exchange: what the cores allow",
                   "apart", 2),
     ]  # fmt: skip
+
+
+def no_fabric() -> str | None:
+    """Why Lightning Fabric cannot race here; None: it can."""
+    there = importlib.util.find_spec("lightning_fabric") is not None
+    return None if there else "lightning-fabric is not installed"
 
 
 def no_fused() -> str | None:
