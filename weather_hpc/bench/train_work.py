@@ -93,19 +93,16 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     """The train verb's own loop, one process. ``way``: precision, memory format and execution."""
     import torch
 
-    from weather_hpc.models.fused import fuse
-    from weather_hpc.models.pieces import learn_in_pieces
     from weather_hpc.train.loop import Trainer
     from weather_hpc.train.stop import StopSign
-    from weather_hpc.train.strategies import make_strategy
+    from weather_hpc.train.strategies import make_strategy, use_fast_layers
     from weather_hpc.train.world import World
 
     packed, task, sampler = _work(**asked, **(way or {}))
     device = torch.device(task.device.value)
     strategy = make_strategy(task, device, World())
     strategy.place(_network(packed), packed.size)
-    fused = fuse(strategy.network)
-    learn_in_pieces(strategy.network)
+    fused = use_fast_layers(strategy.network, task)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
     source = trainer.settle_input()

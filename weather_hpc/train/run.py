@@ -12,8 +12,6 @@ import torch
 
 from weather_hpc import cli
 from weather_hpc.files import remove_leftovers, write_json
-from weather_hpc.models.fused import fuse
-from weather_hpc.models.pieces import learn_in_pieces
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
@@ -21,7 +19,7 @@ from weather_hpc.records.nvml import open_devices
 from weather_hpc.records.record import RunRecord, Status
 from weather_hpc.records.telemetry import Energy, Telemetry
 from weather_hpc.records.writer import RunWriter
-from weather_hpc.study.spec import Device, Precision
+from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
 from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
@@ -30,7 +28,7 @@ from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, tra
 from weather_hpc.train.loop import DivergedError, Named, Position, Score, Trainer
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StoppedError, StopSign, acknowledge, stop_on_sigterm
-from weather_hpc.train.strategies import make_strategy
+from weather_hpc.train.strategies import make_strategy, use_fast_layers
 from weather_hpc.train.strategies.base import Strategy
 from weather_hpc.train.world import Unavailable, choose_device
 
@@ -165,9 +163,9 @@ class _Run:
             p.numel() for p in network.parameters() if p.requires_grad
         )
         self.strategy.place(network, store.size)
-        plain = task.precision is not Precision.BF16 and not task.execution.compiles
-        if plain and task.strategy is not Name.MODEL:
-            self._fuse()
+        fused = use_fast_layers(self.strategy.network, task)
+        if fused is not None:
+            self.writer.record.provenance.environment["fused_layers"] = fused
         # equal weights so far
         torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
         trainer = Trainer(self.strategy, store, sampler, task)
@@ -178,16 +176,6 @@ class _Run:
             weights = {"network": self.resumed.network, "average": self.resumed.average}
             trainer.restore(state | weights)
         return trainer
-
-    def _fuse(self) -> None:
-        """Compute the paper's first layers as one, where that can be; the record says whether.
-
-        Else, and in other sequences of layers, on a CPU a few images at a time.
-        """
-        fused = fuse(self.strategy.network)
-        learn_in_pieces(self.strategy.network)
-        if fused is not None:
-            self.writer.record.provenance.environment["fused_layers"] = fused
 
     def _introduce(self) -> list[int]:
         """Wait until all ranks stand, and say so. The process ids of those on rank 0's host."""

@@ -1,7 +1,10 @@
 """How one training step is spread over devices: one file per strategy, chosen by name."""
 
 import torch
+from torch import nn
 
+from weather_hpc.models.fused import fuse
+from weather_hpc.models.pieces import learn_in_pieces
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
@@ -40,3 +43,18 @@ def choose_kernels(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = rounded
     # each size of batch tries cuDNN's kernels once, in warm-up, and keeps the fastest
     torch.backends.cudnn.benchmark = device.type == "cuda"
+
+
+def use_fast_layers(network: nn.Module, task: TrainTask) -> str | None:
+    """On a CPU, let ``network``, already placed, compute several of its layers as one.
+
+    The paper's first layers where that can be, else, and in other sequences of layers, a few
+    images at a time. What :func:`~weather_hpc.models.fused.fuse` tells; None where the strategy,
+    the precision or the execution of ``task`` needs layers as they are.
+    """
+    compiled, half = task.execution.compiles, task.precision is Precision.BF16
+    if compiled or half or task.strategy is Name.MODEL:
+        return None
+    told = fuse(network)
+    learn_in_pieces(network)
+    return told
