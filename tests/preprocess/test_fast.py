@@ -12,7 +12,7 @@ from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, plain
 from tests.preprocess.test_decode import UPRIGHT
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.preprocess.decode import decode
-from weather_hpc.preprocess.decoders import METHODS, Decode, available, make_decoder
+from weather_hpc.preprocess.decoders import METHODS, Decode, available, cost, make_decoder
 from weather_hpc.preprocess.fast import FastDecoder, has_metadata, reduction
 from weather_hpc.study.spec import Decoder
 
@@ -174,3 +174,12 @@ def test_names(tmp_path: Path) -> None:
     path = plain_folder(tmp_path / "images")
     (first, *_) = sorted(path.rglob("*.jpg"))
     assert make_decoder(Decoder.FAST)(first, SIZE).shape == (SIZE, SIZE, 3)
+
+
+def test_a_large_jpeg_costs_the_fast_decoder_less_than_the_full_one() -> None:
+    def pixels(decoder: Decoder, side: int) -> int:
+        return cost(decoder, side, side, 0, 256) - cost(decoder, 0, 0, 0, 256)
+
+    assert pixels(Decoder.EXACT, 4000) == pixels(Decoder.FAST, 4000) * 64
+    assert pixels(Decoder.EXACT, 300) == pixels(Decoder.FAST, 300)
+    assert cost(Decoder.FAST, 300, 300, 1000, 256) > cost(Decoder.FAST, 300, 300, 0, 256)

@@ -44,11 +44,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of rows: its number, its first row, and the images' paths under the root."""
+    """A run of rows: its number, its first row, and the images' paths under the root.
+
+    ``cost``: a chunk of twice the cost takes about twice as long.
+    """
 
     index: int
     first_row: int
     paths: Sequence[str]
+    cost: int = 1
 
 
 @dataclass(frozen=True)

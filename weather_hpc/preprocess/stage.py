@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.dataset.catalogue import Catalogue, scan
+from weather_hpc.dataset.catalogue import Catalogue, Item, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
@@ -23,7 +23,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.backends.base import Backend, Context
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
-from weather_hpc.preprocess.decoders import METHODS, available
+from weather_hpc.preprocess.decoders import METHODS, available, cost
 from weather_hpc.records.clock import ForeignLoad, since_process_start
 from weather_hpc.records.memory import memory_peak_mb
 from weather_hpc.records.record import Actual, RankInfo, RunRecord
@@ -87,7 +87,7 @@ def _pack(
     if here:
         _warn_of_few_cpus(task.workers)
     already = len(partial.finished)
-    chunks = _plan(partial)
+    chunks = _plan(partial, decoder)
     ranks = backend.start(task.workers, decoder)
     standing = since_process_start()
     record.phases.startup = standing - (record.phases.queue or 0.0)
@@ -117,14 +117,20 @@ def _pack(
     return store
 
 
-def _plan(partial: PartialStore) -> list[Chunk]:
-    """The chunks that are still to be made."""
-    paths = [item.path for item in partial.contents.catalogue.items]
-    return [
-        Chunk(index, first, paths[first : first + CHUNK_ROWS])
-        for index in partial.missing()
-        for first in [index * CHUNK_ROWS]
-    ]
+def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
+    """The chunks that are still to be made, the longest first: then all workers end together."""
+    contents = partial.contents
+
+    def cost_of(item: Item) -> int:
+        return cost(decoder, item.width, item.height, item.size, contents.size)
+
+    chunks = []
+    for index in partial.missing():
+        first = index * CHUNK_ROWS
+        items = contents.catalogue.items[first : first + CHUNK_ROWS]
+        paths = [item.path for item in items]
+        chunks.append(Chunk(index, first, paths, sum(map(cost_of, items))))
+    return sorted(chunks, key=lambda chunk: chunk.cost, reverse=True)
 
 
 def _target(partial: PartialStore, decoder: Decoder) -> Target:

@@ -5,6 +5,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
+from weather_hpc.preprocess.backends.batches import make_batches
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
@@ -21,23 +23,56 @@ from weather_hpc.preprocess.chunk import (
     introduce,
     pack_chunk,
 )
+from weather_hpc.preprocess.decoders import make_decoder
 from weather_hpc.records.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
-SETTINGS = {
-    # Dask tells malloc to return every 64 KiB; the decoder's buffers then fault in anew for every
-    # image, which costs a third of the speed. Replaced whole, so that only threads are set.
-    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+ALIKE = {
     # A lost worker ends the run as it does elsewhere: a time with a silent repeat is no time.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.worker.daemon": True,
 }
+"""What makes any cluster of Dask's here comparable with the other backends."""
 
-# The scheduler's HTTP server cannot be left out. By itself it takes the one port 8787, which a
-# second run on the node finds taken, and listens to the whole network.
+UNWATCHED: dict[str, bool | str] = {
+    # Dask samples stacks, looks at its loops and asks for the disk's load up to 100 times a
+    # second in every process: a seventh of a core on two workers that do nothing.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "5s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
+"""For all processes of a cluster, wherever they are."""
+
+ONE_EACH: dict[str, float | bool] = {
+    # a task waits for the first worker that is free, not behind another one
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.active-memory-manager.start": False,
+}
+"""For the scheduler of workers that do one task at a time and keep no results."""
+
+SETTINGS = {
+    **ALIKE,
+    **UNWATCHED,
+    **ONE_EACH,
+    "distributed.scheduler.work-stealing": False,
+    # Dask tells malloc to return every 64 KiB; the decoder's buffers then fault in anew for every
+    # image, which costs a third of the speed. Replaced whole, so that only threads are set.
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+}
+
+FETCH_S = 1.0
+"""How often results are fetched, and told as progress."""
+
+SYNC_S = 60
+"""How often the cluster's object here asks its scheduler who is there."""
+
 LOOK_S = 1.0
 """How often a cluster that may lose workers is looked after."""
 
+# The scheduler's HTTP server cannot be left out. By itself it takes the one port 8787, which a
+# second run on the node finds taken, and listens to the whole network.
 QUIET_SCHEDULER = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
@@ -51,6 +86,7 @@ class DaskBackend:
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
+        self._workers = workers
         enter = self._open.enter_context
         enter(dask.config.set(dict(self.settings)))
         scratch = enter(tempfile.TemporaryDirectory(prefix="weather_hpc-dask-"))
@@ -63,6 +99,7 @@ class DaskBackend:
                 protocol="tcp://",
                 scheduler_kwargs=QUIET_SCHEDULER,
                 memory_limit=None,
+                scheduler_sync_interval=SYNC_S,
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
             )
@@ -73,11 +110,17 @@ class DaskBackend:
         except TimeoutError:
             raise not_all_came(len(cluster.scheduler.workers), workers) from None
         came = sorted(self._client.run(introduce, decoder).values(), key=lambda info: info.pid)
+        # the first tasks take all that they pass through twice as long as the next
+        first = self._client.map(_begin, [decoder] * (4 * workers), pure=False)
+        try:
+            self._client.gather(first)
+        except KilledWorker:
+            raise worker_lost("killed, or out of memory") from None
         return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(came)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
-        """Pack ``chunks``, each as one task."""
-        return results(self._client, pack_chunk, target, chunks)
+        """Pack ``chunks``, a batch of them as one task."""
+        return results(self._client, pack_chunk, target, chunks, self._workers)
 
     def close(self) -> None:
         """Close client and cluster, and wait for the processes' end."""
@@ -89,38 +132,65 @@ def results(
     pack: Callable[[Target, Chunk], ChunkResult],
     target: Target,
     chunks: Sequence[Chunk],
+    workers: int,
     look: Callable[[], None] | None = None,
 ) -> Iterator[ChunkResult]:
-    """``pack`` each of ``chunks`` as one task of ``client``; what comes back, as it comes.
+    """``pack`` all ``chunks`` in batches, each a task of ``client``; what comes back, as it comes.
 
-    A result that was given out is forgotten: Dask would make it again if its worker were lost.
-    ``look``, where given, is called at least every :data:`LOOK_S`, and may raise.
+    Results are fetched together, every :data:`FETCH_S`: each fetch costs the scheduler as much as
+    the tasks do. One that was given out is forgotten: Dask would make it again if its worker were
+    lost. ``look``, where given, is called at least every :data:`LOOK_S`, and may raise.
     """
-    done: SimpleQueue[ChunkResult | Exception] = SimpleQueue()
-    result: ChunkResult | Exception | None
+    news: SimpleQueue[Future | list[list[ChunkResult]] | Exception] = SimpleQueue()
 
-    async def fetch(future: Future) -> None:
+    async def fetch(futures: list[Future]) -> None:
         try:
-            done.put(await client.gather(future, asynchronous=True))
+            news.put(await client.gather(futures, asynchronous=True))
         except Exception as error:
-            done.put(error)
+            news.put(error)
 
-    for chunk in chunks:
-        client.loop.add_callback(fetch, client.submit(pack, target, chunk, pure=False))
-    waiting, next_look = len(chunks), time.monotonic() + LOOK_S
+    batches = make_batches(chunks, workers)
+    task = partial(_pack_batch, pack, target)
+    for future in client.map(task, batches, key="pack", pure=False):
+        future.add_done_callback(news.put)
+    del future
+    running = waiting = len(batches)
+    ended: list[Future] = []
+    next_fetch, next_look = time.monotonic() + FETCH_S, time.monotonic() + LOOK_S
     while waiting:
-        pause = None if look is None else max(0.0, next_look - time.monotonic())
+        due = [next_fetch] if ended else []
+        due += [next_look] if look else []
         try:
-            result = done.get(timeout=pause)
+            what = news.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None)
         except Empty:
-            result = None
-        if isinstance(result, KilledWorker):
+            what = None
+        now = time.monotonic()
+        if isinstance(what, KilledWorker):
             raise worker_lost("killed, or out of memory")
-        if isinstance(result, Exception):
-            raise result
-        if look is not None and time.monotonic() >= next_look:
+        if isinstance(what, Exception):
+            raise what
+        if isinstance(what, Future):
+            running -= 1
+            ended.append(what)
+        if ended and (now >= next_fetch or not running):
+            client.loop.add_callback(fetch, ended)
+            ended, next_fetch = [], now + FETCH_S
+        if look and now >= next_look:
             look()
-            next_look = time.monotonic() + LOOK_S
-        if result is not None:
-            waiting -= 1
-            yield result
+            next_look = now + LOOK_S
+        if isinstance(what, list):
+            waiting -= len(what)
+            for batch in what:
+                yield from batch
+
+
+def _begin(decoder: Decoder) -> None:
+    """On a worker: what its thread does first in every chunk."""
+    make_decoder(decoder)
+
+
+def _pack_batch(
+    pack: Callable[[Target, Chunk], ChunkResult], target: Target, batch: Sequence[Chunk]
+) -> list[ChunkResult]:
+    """On a worker: ``pack`` one chunk after the other."""
+    return [pack(target, chunk) for chunk in batch]

@@ -1,7 +1,7 @@
 """Dask's distributed scheduler with workers that are Slurm jobs, one process each, on any nodes.
 
-Chunks are written by position and each is one task with one result, so what a lost worker was
-at is simply done again by another. Scheduler and workers talk over TLS only, with a certificate
+Chunks are written by position and each has one result, so what a lost worker was at is simply
+done again by another. Scheduler and workers talk over TLS only, with a certificate
 made for the run.
 """
 
@@ -27,7 +27,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.slurm_cli import SlurmError, unavailable
 from weather_hpc.preprocess.backends import worker_jobs
 from weather_hpc.preprocess.backends.base import Context, worker_lost
-from weather_hpc.preprocess.backends.dask import QUIET_SCHEDULER, results
+from weather_hpc.preprocess.backends.dask import ONE_EACH, QUIET_SCHEDULER, UNWATCHED, results
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
 from weather_hpc.records.clock import since_process_start
 from weather_hpc.records.provenance import node_name
@@ -35,7 +35,9 @@ from weather_hpc.records.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
 SETTINGS = {
-    "distributed.scheduler.allowed-failures": 3,  # a chunk that costs more workers ends the run
+    **UNWATCHED,
+    **ONE_EACH,
+    "distributed.scheduler.allowed-failures": 3,  # a batch that costs more workers ends the run
     "distributed.scheduler.worker-ttl": "60s",  # a node that is gone says nothing
     "distributed.deploy.lost-worker-timeout": "1s",  # without a nanny it will not come back
 }
@@ -87,9 +89,9 @@ class DaskJobqueueBackend:
         return self._introductions(submitted, decoder)
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
-        """Pack ``chunks``, each as one task, whatever becomes of single workers."""
+        """Pack ``chunks``, a batch of them as one task, whatever becomes of single workers."""
         try:
-            yield from results(self._client, _pack, target, chunks, self._look)
+            yield from results(self._client, _pack, target, chunks, self._workers, self._look)
         except FailedError as error:
             self._keep_logs = True
             raise FailedError(f"{error}; the workers' logs: {self._folder}") from None

@@ -15,7 +15,7 @@ from distributed import KilledWorker
 
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.preprocess.backends.base import worker_lost
-from weather_hpc.preprocess.backends.dask import SETTINGS, DaskBackend
+from weather_hpc.preprocess.backends.dask import ALIKE, DaskBackend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, write_chunk
 from weather_hpc.preprocess.decoders import make_decoder
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 
 class DaskNaiveBackend(DaskBackend):
-    """As :class:`DaskBackend`, with Dask's own settings of the allocator and images as tasks."""
+    """As :class:`DaskBackend`, with Dask's own settings and images as tasks."""
 
-    settings = MappingProxyType(
-        {k: v for k, v in SETTINGS.items() if k != "distributed.nanny.pre-spawn-environ"}
-    )
+    settings = MappingProxyType(ALIKE)
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Have every image decoded by a task of its own; write the chunks here, in order."""

@@ -15,6 +15,7 @@ from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.launch.sbatch import Shape, directives
 from weather_hpc.launch.script import quote
 from weather_hpc.launch.slurm_cli import Slurm, SlurmError, stderr_of
+from weather_hpc.preprocess.backends.dask import UNWATCHED
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, Stage
@@ -131,6 +132,7 @@ def _prologue(site: SiteProfile, security: Security) -> list[str]:
         **ONE_THREAD,
         **{name: os.environ[name] for name in ALLOCATOR if name in os.environ},
         **site.environment,
+        **{_variable(name): str(value) for name, value in UNWATCHED.items()},
         "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
         f"{tls}CA_FILE": security.tls_ca_file,
         f"{tls}WORKER__CERT": security.tls_worker_cert,
@@ -141,6 +143,11 @@ def _prologue(site: SiteProfile, security: Security) -> list[str]:
         *site.setup,
         *(f"export {name}={quote(value)}" for name, value in variables.items()),
     ]
+
+
+def _variable(setting: str) -> str:
+    """The environment variable that Dask reads ``setting`` from."""
+    return "DASK_" + setting.upper().replace(".", "__").replace("-", "_")
 
 
 def check_submission(script: str, folder: Path) -> None:
