@@ -157,6 +157,28 @@ def test_moments_of_an_image_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
     assert computed == [2, 2, 1]  # 7 and 3; 9 and 5, which finds no room; 5 again
 
 
+def test_ranks_tell_each_other_moments_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(5)
+    one, other = fused.Moments(), fused.Moments()
+    one.of(images[:3], np.array([0, 1, 2]))
+    other.of(images[2:], np.array([2, 3, 4]))
+    both: list[list[torch.Tensor]] = []
+    for moments in (one, other):
+        sent: list[torch.Tensor] = []
+        moments.exchange(lambda own, sent=sent: (sent.append(own), own)[1])  # type: ignore[misc]
+        both.append(sent)
+    rows, sums = (torch.cat(parts) for parts in zip(*both, strict=True))
+    assert rows.tolist() == [0, 1, 2, 2, 3, 4]
+    for moments in (one, other):
+        answers = iter([rows, sums])
+        moments.exchange(lambda own, answers=answers: next(answers))  # type: ignore[misc]
+        moments.exchange(lambda own: own)  # nothing new is told
+    wanted = fused.Moments().of(images, None)
+    monkeypatch.setattr(fused.Moments, "_computed", lambda *_: pytest.fail("computed again"))
+    for moments in (one, other):
+        assert torch.equal(moments.of(images, np.arange(5)), wanted)
+
+
 def test_extreme_pixels_and_weights() -> None:
     network = drawn()
     with torch.no_grad():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.conftest import Train, events, losses, record_in
+from weather_hpc.models.fused_build import SWITCH
 
 OPTIONS = ("--model", "tiny", "--device", "cpu", "--epochs", 3, "--batch-size", 10)
 
@@ -77,3 +78,17 @@ def test_the_papers_network_in_stages(torchrun: Train, paper_store: Path, tmp_pa
     record = torchrun(*options, "--epochs", 2, run_dir=tmp_path)
     assert record["quality"]["parameters"] == 108_517
     assert losses(tmp_path)[1] < losses(tmp_path)[0]
+
+
+def test_ranks_of_fused_and_of_separate_layers_come_to_the_same_losses(
+    torchrun: Train, paper_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the second epoch on a rank uses what the other has computed; shares are uneven."""
+    options = ("--store", paper_store, "--strategy", "ddp", "--batch-size", 7, "--images", 22)
+    curves = []
+    for fused in ("on", "off"):
+        monkeypatch.setenv(SWITCH, fused)
+        record = torchrun(*options, "--epochs", 3, run_dir=tmp_path / fused)
+        assert record["provenance"]["environment"]["fused_layers"] == fused
+        curves.append(losses(tmp_path / fused))
+    assert curves[0] == pytest.approx(curves[1], rel=1e-3)

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.dataset.store import Store
-from weather_hpc.models.fused import FusedNetwork
+from weather_hpc.models.fused import FusedNetwork, Moments
 from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train import graphs
@@ -117,6 +117,8 @@ class Trainer:
             advance()
             if done < len(steps) and stop.seen(done):
                 break
+        else:
+            self._share_moments()
         return Position(done, total)
 
     def score(self, total: torch.Tensor, images: int, epoch: int) -> Score:
@@ -240,6 +242,14 @@ class Trainer:
         if not self.augments:
             return None
         return Draw.of(len(self.store.labels), self.task.seed, epoch)
+
+    def _share_moments(self) -> None:
+        """Let no rank compute what another has computed of an image's pixels. Collective."""
+        shared_out = self.strategy.shard.count > 1
+        if shared_out and not self.augments and self.strategy.device.type == "cpu":
+            # on other nodes the layers may be fused
+            moments = self.fused.moments if self.fused else Moments()
+            moments.exchange(self.strategy.concatenate)
 
     def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
         """The ``number``-th step of the run from 0; this rank's :func:`tally`."""

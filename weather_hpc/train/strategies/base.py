@@ -100,6 +100,13 @@ class Strategy:
         """``values`` summed over the ranks. Collective."""
         return values
 
+    def concatenate(self, values: torch.Tensor) -> torch.Tensor:
+        """All ranks' ``values``, by rank, along the first dimension, in which they may differ.
+
+        Collective.
+        """
+        return values
+
     def gather(self, value: Any) -> list[Any]:
         """Every rank's ``value``, by rank, on rank 0; nothing on the others. Collective."""
         return [value]

@@ -33,6 +33,19 @@ class Distributed(Strategy):
         dist.all_reduce(total)
         return total
 
+    def concatenate(self, values: torch.Tensor) -> torch.Tensor:
+        """An all-gather of equally many, the longest rank's; the padding is cut off again."""
+        own = torch.tensor([len(values)], device=self.device)
+        counts = [torch.empty_like(own) for _ in range(self.world.size)]
+        dist.all_gather(counts, own)
+        longest = max(int(count) for count in counts)
+        padded = values.new_zeros(longest, *values.shape[1:])
+        padded[: len(values)] = values
+        parts = [torch.empty_like(padded) for _ in counts]
+        if longest:
+            dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
     def gather(self, value: Any) -> list[Any]:
         """Rank 0 gets every rank's ``value``."""
         values: list[Any] | None = [None] * self.world.size if self.world.rank == 0 else None
