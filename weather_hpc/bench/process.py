@@ -19,8 +19,9 @@ from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import ForeignLoad
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-WATCH_S = 0.05
-"""Seconds between two looks at a process's memory; the first ones follow sooner."""
+WATCH_S = 0.5
+"""Seconds between two looks at a process's memory, which take some of its CPUs' time where it uses
+them all; the first ones follow sooner."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         """Look until told to end."""
-        pause = WATCH_S / 16
+        pause = WATCH_S / 128
         while not self._ended.wait(pause):
             pause = min(WATCH_S, 2 * pause)
             memories = [_memory_kb(pid) for pid in _family(self.pid)]

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, default=32, metavar="B", help="images of a step and process"
     )
-    parser.add_argument("--epochs", type=int, default=5, metavar="E", help="measured epochs")
+    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="measured epochs")
     add_race_options(parser)
 
 

@@ -135,8 +135,6 @@ class Moments:
 
     def __init__(self) -> None:
         self._known: dict[int, torch.Tensor] = {}
-        self._fresh: list[int] = []
-        """Those that other ranks have not been told of."""
 
     def of(self, images: torch.Tensor, rows: npt.NDArray[np.int64] | None) -> torch.Tensor:
         """int64 (48, 49): those of all ``images`` together, the sums in the last column."""
@@ -150,24 +148,21 @@ class Moments:
             for index, moments in zip(missing, new, strict=True):
                 if len(self._known) < MOST_KNOWN:
                     self._known[int(rows[index])] = moments.clone()
-                    self._fresh.append(int(rows[index]))
         others = set(range(len(images))).difference(missing)
         if others:
             total += torch.stack([self._known[int(rows[index])] for index in others]).sum(0)
         return total
 
     def exchange(self, gather: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Learn what other ranks have computed since the last exchange, and tell them.
+        """Learn what other ranks have computed, and tell them.
 
         ``gather`` puts all ranks' tensors together along the first dimension. Collective.
         """
-        rows = gather(torch.tensor(self._fresh, dtype=torch.int64))
-        if not len(rows):
-            return
-        own = [self._known[row] for row in self._fresh]
+        own_rows = list(self._known)
+        rows = gather(torch.tensor(own_rows, dtype=torch.int64))
+        own = [self._known[row] for row in own_rows]
         none = torch.empty(0, TAPS, TAPS + 1, dtype=torch.int64)
         moments = gather(torch.stack(own) if own else none)
-        self._fresh.clear()
         for row, one in zip(rows.tolist(), moments, strict=True):
             if row not in self._known and len(self._known) < MOST_KNOWN:
                 self._known[row] = one

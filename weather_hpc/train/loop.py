@@ -77,6 +77,8 @@ class Trainer:
         network = strategy.network
         self.fused = network if isinstance(network, FusedNetwork) else None
         """The network, where it is given images as they are stored."""
+        self.moments_shared = False
+        """Whether :meth:`_share_moments` has done it."""
         self.augments = recipe.augmentation != Augmentation()
         """Whether images are changed at random, anew in every epoch."""
         self.graphs: StepGraphs | None = None
@@ -117,7 +119,7 @@ class Trainer:
             advance()
             if done < len(steps) and stop.seen(done):
                 break
-        else:
+        if begun is None and done == len(steps) and epoch < self.task.epochs:
             self._share_moments()
         return Position(done, total)
 
@@ -244,12 +246,17 @@ class Trainer:
         return Draw.of(len(self.store.labels), self.task.seed, epoch)
 
     def _share_moments(self) -> None:
-        """Let no rank compute what another has computed of an image's pixels. Collective."""
-        shared_out = self.strategy.shard.count > 1
-        if shared_out and not self.augments and self.strategy.device.type == "cpu":
+        """Let no rank compute what another has computed of an image's pixels. Collective.
+
+        Once, after an epoch from its beginning: then all ranks together have seen all images.
+        """
+        if self.strategy.shard.count == 1 or self.augments or self.strategy.device.type != "cpu":
+            return
+        if not self.moments_shared:
             # on other nodes the layers may be fused
             moments = self.fused.moments if self.fused else Moments()
             moments.exchange(self.strategy.concatenate)
+            self.moments_shared = True
 
     def _step(self, step: Step, draw: Draw | None, number: int) -> torch.Tensor:
         """The ``number``-th step of the run from 0; this rank's :func:`tally`."""
