@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
-from weather_hpc.bench.harness import race
+from weather_hpc.bench.goals import Goal, judge_all
+from weather_hpc.bench.harness import Result, Standing, chosen, race
 from weather_hpc.bench.process import measure
-from weather_hpc.errors import FailedError
+from weather_hpc.errors import FailedError, UserError
 
 HERE = "tests.bench.sleepers"
 
@@ -98,3 +99,24 @@ def test_memory_is_that_of_the_process_and_its_children_together() -> None:
     small = peak_mb(0, 0)
     assert peak_mb(200, 0) - small == pytest.approx(200, abs=40)
     assert peak_mb(200, 200) - small == pytest.approx(400, abs=40)
+
+
+def test_only_some_may_race_and_the_first_of_them_is_the_reference() -> None:
+    everybody = [Contestant(name, "", ()) for name in ("Pillow", "ours, 1", "ours, 2", "Dask")]
+
+    def names(*only: str) -> tuple[list[str], str]:
+        racing, reference = chosen(everybody, only, "Pillow")
+        return [contestant.name for contestant in racing], reference
+
+    assert names() == (["Pillow", "ours, 1", "ours, 2", "Dask"], "Pillow")
+    assert names("ours") == (["ours, 1", "ours, 2"], "ours, 1")
+    assert names("Dask", "Pillow") == (["Pillow", "Dask"], "Pillow")
+    with pytest.raises(UserError, match=r"--only Dusk: .* there are: \['Pillow'"):
+        names("ours", "Dusk")
+
+
+def test_goals_of_those_who_do_not_race_are_left_out() -> None:
+    racing = tuple(Standing(Contestant(name, "", ()), {}, None, ()) for name in ("a", "b"))
+    goals = [Goal("a", "b", 1.0, cpu=False), Goal("a", "c", 1.0, cpu=False)]
+    judged = judge_all(goals, Result("x", "a", 1, racing, {}))
+    assert [(goal["faster"], goal["slower"]) for goal in judged] == [("a", "b")]

@@ -20,6 +20,12 @@ class Goal:
     """Whether CPU seconds are compared; otherwise those of the clock."""
 
 
+def judge_all(goals: Sequence[Goal], result: "Result") -> list[dict[str, Any]]:
+    """:func:`judge` for each of ``goals`` whose contestants both took part."""
+    names = {standing.contestant.name for standing in result.standings}
+    return [judge(goal, result) for goal in goals if {goal.faster, goal.slower} <= names]
+
+
 def judge(goal: Goal, result: "Result") -> dict[str, Any]:
     """How the race went by ``goal``: its ratio, median over the rounds, and whether it is met."""
     from weather_hpc.analysis.statistics import median, median_interval
@@ -51,6 +57,8 @@ def print_goals(judged: Sequence[dict[str, Any]]) -> None:
     """Tell on stderr what :func:`judge` found."""
     for goal in judged:
         ratio = "not measured" if goal["ratio"] is None else f"{goal['ratio']:.2f} times as fast"
+        if goal["ratio_low"] is not None:
+            ratio += f" (95 % interval {goal['ratio_low']:.2f} to {goal['ratio_high']:.2f})"
         state = {True: "met", False: "missed", None: "open"}[goal["met"]]
         print(
             f"goal {state}: {goal['faster']} / {goal['slower']} ({goal['seconds']} s): {ratio}, "

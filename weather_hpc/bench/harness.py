@@ -13,7 +13,7 @@ from typing import Any
 from weather_hpc import cli
 from weather_hpc.bench.contestant import Contestant
 from weather_hpc.bench.process import Measurement, measure
-from weather_hpc.errors import FailedError
+from weather_hpc.errors import FailedError, UserError
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,22 @@ def race(subject: str, contestants: Sequence[Contestant], rounds: int, reference
         for c in contestants
     )
     return Result(subject, reference, rounds, standings, provenance)
+
+
+def chosen(
+    contestants: Sequence[Contestant], only: Sequence[str], reference: str
+) -> tuple[list[Contestant], str]:
+    """Those whose name contains one of ``only``, and the one of them that ratios are to.
+
+    All where ``only`` is empty. ``reference``, where it is among them, else the first. Raises
+    UserError where a text is in no name.
+    """
+    names = [contestant.name for contestant in contestants]
+    for text in only:
+        if not any(text in name for name in names):
+            raise UserError(f"--only {text}: no contestant is called so; there are: {names}")
+    racing = [c for c in contestants if not only or any(text in c.name for text in only)]
+    return racing, reference if reference in [c.name for c in racing] else racing[0].name
 
 
 def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]:

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from weather_hpc.bench.goals import judge, print_goals
-from weather_hpc.bench.telling import add_race_options, check_race_options, finish
+from weather_hpc.bench.goals import judge_all, print_goals
+from weather_hpc.bench.telling import add_only, add_race_options, check_race_options, finish
 from weather_hpc.errors import FailedError, UserError
 
 SYNTHETIC_PER_CLASS = 12
@@ -27,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--images", type=int, default=640, metavar="N",
         help="link images again until there are at least so many")  # fmt: skip
     add("--size", type=int, default=256, metavar="PIXELS", help="height and width wanted")
+    add_only(parser)
     add_race_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Race. Exit code: 0; 1 where a contestant failed or was wrong."""
-    from weather_hpc.bench.harness import race
+    from weather_hpc.bench.harness import chosen, race
     from weather_hpc.bench.preprocess_contestants import (
         REFERENCE,
         contestants,
@@ -45,10 +46,11 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
         folder, store = Path(name, "images"), Path(name, "store")
         images = link_images(_sources(args.data, Path(name)), folder, args.images, args.max_mpx)
+        everybody = contestants(folder, store, images, args.size)
+        racing, reference = chosen(everybody, args.only, REFERENCE)
         _pack(folder, store, args.size)
-        racing = contestants(folder, store, images, args.size)
-        result = race("preprocess", racing, args.rounds, REFERENCE)
-    judged = [judge(goal, result) for goal in goals(args.max_mpx)]
+        result = race("preprocess", racing, args.rounds, reference)
+    judged = judge_all(goals(args.max_mpx), result)
     code = finish(result, args, images=images, max_mpx=args.max_mpx, goals=judged)
     print_goals(judged)
     return code

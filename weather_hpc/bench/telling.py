@@ -27,6 +27,14 @@ def add_race_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
 
 
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """Add ``--only``, for subjects with goals between few of many contestants."""
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TEXT",
+        help="race only contestants with this in their names; may be repeated",
+    )  # fmt: skip
+
+
 def check_race_options(args: argparse.Namespace) -> None:
     """Raise UserError where they make no sense: call it before anything that takes time."""
     if args.rounds < 1:

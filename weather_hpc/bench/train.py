@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from weather_hpc.bench.goals import judge, print_goals
-from weather_hpc.bench.telling import add_race_options, check_race_options, finish
+from weather_hpc.bench.goals import judge_all, print_goals
+from weather_hpc.bench.telling import add_only, add_race_options, check_race_options, finish
 from weather_hpc.errors import FailedError, UserError
 
 PAINTED_PER_CLASS = 4
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, metavar="B", help="images of a step and process"
     )
     parser.add_argument("--epochs", type=int, default=10, metavar="E", help="measured epochs")
+    add_only(parser)
     add_race_options(parser)
 
 
@@ -55,12 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
-    from weather_hpc.bench.harness import race
+    from weather_hpc.bench.harness import chosen, race
     from weather_hpc.bench.train_contestants import GOALS, NAIVE, contestants
 
     batch, epochs = args.batch_size, args.epochs
-    result = race("train", contestants(store, images, batch, epochs), args.rounds, NAIVE)
-    judged = [judge(goal, result) for goal in GOALS]
+    racing, reference = chosen(contestants(store, images, batch, epochs), args.only, NAIVE)
+    result = race("train", racing, args.rounds, reference)
+    judged = judge_all(GOALS, result)
     code = finish(
         result, args, device="cpu", images=images, batch_size=batch, epochs=epochs, goals=judged
     )
@@ -69,14 +71,15 @@ def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
 
 
 def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
-    from weather_hpc.bench.harness import race
+    from weather_hpc.bench.harness import chosen, race
     from weather_hpc.bench.train_contestants import NAIVE
     from weather_hpc.bench.train_gpu import contestants, fastest, goals, whole_training
 
     batch, epochs = args.batch_size, args.epochs
-    result = race("train", contestants(store, images, batch, epochs), args.rounds, NAIVE)
+    racing, reference = chosen(contestants(store, images, batch, epochs), args.only, NAIVE)
+    result = race("train", racing, args.rounds, reference)
     way = fastest(result)
-    judged = [judge(goal, result) for goal in goals(way)] if way else []
+    judged = judge_all(goals(way), result) if way else []
     whole = whole_training(store, images, batch, way, args.rounds) if way else None
     code = finish(
         result, args, device="cuda", images=images, batch_size=batch, epochs=epochs,

@@ -1,7 +1,7 @@
 """Dask as it is often written first: one task per image, pixels sent back to one process.
 
-Kept to be measured. It is what makes Dask look slower than no parallelism at all; the other Dask
-backend differs in three things only, told in docs/how-to/preprocessing.md.
+Kept to be measured. It is what makes Dask look slower than no parallelism at all; what the other
+Dask backend does otherwise is told in docs/how-to/preprocessing.md.
 """
 
 from collections.abc import Iterator, Sequence
