@@ -60,11 +60,17 @@ def _fit_together(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def track(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
-    """Update the running statistics as torch's batch norm does: with the unbiased variance."""
+def track(
+    norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int | torch.Tensor
+) -> None:
+    """Update the running statistics as torch's batch norm does: with the unbiased variance.
+
+    ``mean`` and ``variance`` are of ``count`` values per channel.
+    """
     unbiased = variance * (count / (count - 1))
     for buffer, value in ((norm.running_mean, mean), (norm.running_var, unbiased)):
-        cast(torch.Tensor, buffer).lerp_(value.float(), cast(float, norm.momentum))
+        running = cast(torch.Tensor, buffer)
+        running.lerp_(value.to(running.dtype), cast(float, norm.momentum))
     cast(torch.Tensor, norm.num_batches_tracked).add_(1)
 
 

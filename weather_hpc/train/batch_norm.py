@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from weather_hpc.models.pieces import track
+
 Statistics = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -17,8 +19,8 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         count, mean, variance = _statistics(input)
-        with torch.no_grad():
-            self._track(count, mean, variance)
+        if self.running_mean is not None and self.momentum is not None:
+            track(self, mean, variance, count)
         scale = (variance + self.eps).rsqrt()
         if self.affine:
             scale = scale * self.weight
@@ -26,14 +28,6 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         if self.affine:
             shift = shift + self.bias
         return input * scale[:, None, None] + shift[:, None, None]
-
-    def _track(self, count: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.momentum is None:
-            return
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
 
 
 def _statistics(images: torch.Tensor) -> Statistics:
