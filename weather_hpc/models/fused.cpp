@@ -17,6 +17,10 @@
 #include <thread>
 #include <vector>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr int COLOURS = 3, KERNEL = 4, TAPS = COLOURS * KERNEL * KERNEL;
@@ -39,6 +43,24 @@ Floats load(const float* from) {
 }
 
 void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
+
+// Past the caches: what is read only after all images have been gone through would push out of them
+// what is wanted sooner, and lines that are overwritten whole would be read first. Narrower vectors
+// gain nothing by it.
+void store_far(float* to, Floats value) {
+#ifdef __AVX512F__
+  _mm512_stream_ps(to, (__m512)value);
+#else
+  store(to, value);
+#endif
+}
+
+// Makes what was stored far visible to other threads.
+void finish_far_stores() {
+#ifdef __AVX512F__
+  _mm_sfence();
+#endif
+}
 
 double total(Floats value) {
   double sum = 0;
@@ -290,7 +312,7 @@ void forward_image(const float* planes, const Shape& s, const float* weights, co
             tanh_of(z[c][i], value, slope);
             float* sum = sums + c * s.width + x + i * LANES;
             store(sum, load(sum) + value);
-            if (slopes) store(slopes + (y * CHANNELS + c) * s.width + x + i * LANES, slope);
+            if (slopes) store_far(slopes + (y * CHANNELS + c) * s.width + x + i * LANES, slope);
           }
       }
     for (int c = 0; c < CHANNELS; ++c)
@@ -374,7 +396,8 @@ void moments(const uint8_t* images, int64_t count, int64_t side, int64_t threads
 
 // weights: (48, 6), for pixels in -1..1; shift: (6,); pooled:
 // (count, cells, cells, 6), as the next layers compute fastest.
-// slopes: slopes_of_image values each; null where there will be no backward pass.
+// slopes: slopes_of_image values each, the first where a vector may begin; null where there will be
+// no backward pass.
 void forward(const uint8_t* images, int64_t count, int64_t side, int64_t threads,
              const float* weights, const float* shift, float* pooled, float* slopes) {
   Shape shape(side);
@@ -386,6 +409,7 @@ void forward(const uint8_t* images, int64_t count, int64_t side, int64_t threads
                     pooled + i * CHANNELS * shape.cells * shape.cells,
                     slopes ? slopes + i * slopes_of_image(side) : nullptr);
     }
+    finish_far_stores();
   });
 }
 

@@ -134,23 +134,26 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, torch.Tensor] = {}
+        # in one place from the start: pieces of it among the buffers of steps would break up the
+        # memory that each step uses again. Pages count once they are written
+        self._known = torch.empty(MOST_KNOWN, TAPS, TAPS + 1, dtype=torch.int64)
+        self._place: dict[int, int] = {}
+        """Where in it an image's are, by the image's number."""
 
     def of(self, images: torch.Tensor, rows: npt.NDArray[np.int64] | None) -> torch.Tensor:
         """int64 (48, 49): those of all ``images`` together, the sums in the last column."""
         if rows is None:
             return self._computed(images).sum(0)
-        missing = [index for index, row in enumerate(rows.tolist()) if row not in self._known]
+        numbers = rows.tolist()
+        missing = [index for index, row in enumerate(numbers) if row not in self._place]
         total = torch.zeros(TAPS, TAPS + 1, dtype=torch.int64)
+        known = [self._place[row] for row in numbers if row in self._place]
+        if known:
+            total += self._known[known].sum(0)
         if missing:
             new = self._computed(images if len(missing) == len(images) else images[missing])
             total += new.sum(0)
-            for index, moments in zip(missing, new, strict=True):
-                if len(self._known) < MOST_KNOWN:
-                    self._known[int(rows[index])] = moments.clone()
-        others = set(range(len(images))).difference(missing)
-        if others:
-            total += torch.stack([self._known[int(rows[index])] for index in others]).sum(0)
+            self._learn([numbers[index] for index in missing], new)
         return total
 
     def exchange(self, gather: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -158,14 +161,16 @@ class Moments:
 
         ``gather`` puts all ranks' tensors together along the first dimension. Collective.
         """
-        own_rows = list(self._known)
-        rows = gather(torch.tensor(own_rows, dtype=torch.int64))
-        own = [self._known[row] for row in own_rows]
-        none = torch.empty(0, TAPS, TAPS + 1, dtype=torch.int64)
-        moments = gather(torch.stack(own) if own else none)
-        for row, one in zip(rows.tolist(), moments, strict=True):
-            if row not in self._known and len(self._known) < MOST_KNOWN:
-                self._known[row] = one
+        own = torch.tensor(list(self._place), dtype=torch.int64)
+        rows = gather(own)
+        self._learn(rows.tolist(), gather(self._known[: len(own)]))
+
+    def _learn(self, rows: list[int], moments: torch.Tensor) -> None:
+        for row, one in zip(rows, moments, strict=True):
+            place = len(self._place)
+            if row not in self._place and place < MOST_KNOWN:
+                self._known[place] = one
+                self._place[row] = place
 
     def _computed(self, images: torch.Tensor) -> torch.Tensor:
         sums = torch.empty(len(images), TAPS, dtype=torch.int64)
