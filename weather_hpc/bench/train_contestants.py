@@ -10,11 +10,12 @@ from weather_hpc.bench.goals import Goal
 from weather_hpc.errors import FailedError
 from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.models.fused_build import SWITCH
+from weather_hpc.train.world import SHARED_MEMORY
 
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"
 ONE_RANK, TWO_RANKS = "ours, 1 rank", "ours, 2 ranks"
-TWO_APART = "ours, 2 processes apart"
+TWO_GLOO, TWO_APART = "ours, 2 ranks over gloo", "ours, 2 processes apart"
 
 GOALS = [
     Goal(PORTABLE, NAIVE, 2.3, cpu=True),
@@ -55,9 +56,10 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
         work = python_function(f"weather_hpc.bench.train_work:{function}", **given)
         return Contestant(name, what, work, missing=missing, **more)
 
-    def processes(name: str, what: str, function: str, count: int) -> Contestant:
+    def processes(name: str, what: str, function: str, count: int, **variables: str) -> Contestant:
         work = python_function(f"weather_hpc.bench.train_work:{function}", **given, count=count)
-        return Contestant(name, what, work, environment=ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"})
+        set_up = ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"} | variables
+        return Contestant(name, what, work, environment=set_up)
 
     as_a_sweep = "python -m weather_hpc.train as a sweep starts it: ddp, {} x {} images"
 
@@ -72,6 +74,8 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
              no_fused(), environment=ALLOCATOR, check=same_loss, warmup=True),
         processes(ONE_RANK, as_a_sweep.format(1, batch), "ranks", 1),
         processes(TWO_RANKS, as_a_sweep.format(2, batch), "ranks", 2),
+        processes(TWO_GLOO, "the same, but through gloo's sockets", "ranks", 2,
+                  **{SHARED_MEMORY: "off"}),
         processes(TWO_APART, "half of the images each and no exchange: what the cores allow",
                   "apart", 2),
     ]  # fmt: skip

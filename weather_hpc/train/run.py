@@ -166,6 +166,8 @@ class _Run:
         fused = use_fast_layers(self.strategy.network, task)
         if fused is not None:
             self.writer.record.provenance.environment["fused_layers"] = fused
+        if self.strategy.exchange is not None:
+            self.writer.record.provenance.environment["exchange"] = self.strategy.exchange
         # equal weights so far
         torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
         trainer = Trainer(self.strategy, store, sampler, task)

@@ -10,6 +10,9 @@ from weather_hpc.study.spec import Device, Strategy, TrainTask
 
 LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
 
+SHARED_MEMORY = "WEATHER_HPC_SHARED_MEMORY"
+"""The variable that says ``off``, to rank 0, where ranks of one host are to use gloo."""
+
 
 class Unavailable(Exception):  # noqa: N818 - no error: the run is skipped
     """This machine lacks what the run asks for; the text says what."""

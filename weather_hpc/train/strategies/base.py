@@ -42,6 +42,9 @@ class Strategy:
     compiles = False
     """Whether torch.compile compiles the network for training."""
 
+    exchange: str | None = None
+    """What ranks exchange gradients through, where they do."""
+
     owns_weights = True
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 

@@ -7,7 +7,8 @@ train as well, along another curve. Dropout drops what it would in one process; 
 kernels draw otherwise there, the curves differ by that.
 
 Gradients are exchanged while the backward pass still computes, so the time that communication
-takes is not separable from here; records leave it null.
+takes is not separable from here; records leave it null. CPUs of one host exchange them through
+memory that they share (:mod:`weather_hpc.train.strategies.shared_memory`).
 """
 
 import inspect
@@ -22,6 +23,7 @@ from weather_hpc.train.batch_norm import synchronised
 from weather_hpc.train.dropout import share_dropout
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.strategies.distributed import Distributed
+from weather_hpc.train.strategies.shared_memory import SharedMemory, share_memory
 
 _WRAPPER = nn.parallel.DistributedDataParallel
 _RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters
@@ -32,6 +34,9 @@ _SYNC_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadc
 class DistributedDataParallel(Distributed):
     """A replica per rank; each step's images are shared out evenly."""
 
+    memory: SharedMemory | None = None
+    """Where all ranks share some, which takes the place of gloo."""
+
     @property
     def shard(self) -> Shard:
         """One share per rank."""
@@ -41,6 +46,19 @@ class DistributedDataParallel(Distributed):
     def owns_weights(self) -> bool:  # type: ignore[override]
         """Replicas are equal: rank 0's are saved."""
         return self.world.rank == 0
+
+    @property
+    def exchange(self) -> str:  # type: ignore[override]
+        """``shared memory``, ``gloo`` or ``nccl``."""
+        if self.memory is not None:
+            return "shared memory"
+        return "nccl" if self.device.type == "cuda" else "gloo"
+
+    def set_up(self) -> None:
+        """Join the process group, and share memory where the ranks can."""
+        super().set_up()
+        if self.device.type == "cpu":
+            self.memory = share_memory(self.world)
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
@@ -53,6 +71,8 @@ class DistributedDataParallel(Distributed):
             gradient_as_bucket_view=True,
             **_SYNC_BUFFERS,
         )
+        if self.memory is not None:
+            self._replica.register_comm_hook(self.memory, _average)
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of the rank that has the fewest; of all ranks where they synchronise."""
@@ -75,7 +95,32 @@ class DistributedDataParallel(Distributed):
         """One for all: dropout takes this rank's part of what is drawn for all images."""
         return 0
 
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Every rank gets the sum."""
+        return super().sum(values) if self.memory is None else self.memory.add_up(values.clone())
+
+    def concatenate(self, values: torch.Tensor) -> torch.Tensor:
+        """Every rank gets all of them."""
+        memory = self.memory
+        return super().concatenate(values) if memory is None else memory.concatenate(values)
+
     def before_evaluation(self) -> None:
         """Give every rank the running statistics of rank 0."""
         for buffer in self.network.buffers():
             dist.broadcast(buffer, src=0)
+
+    def tear_down(self) -> None:
+        """Leave the other ranks."""
+        if self.memory is not None:
+            self.memory.close()
+        super().tear_down()
+
+
+def _average(
+    memory: SharedMemory,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[torch.Tensor]:
+    """The mean of all ranks' gradients, as DistributedDataParallel asks its hook for it."""
+    mean: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.world.size))
+    return mean
