@@ -89,10 +89,17 @@ def test_who_has_lost_a_rank_does_not_wait_for_it(ranks: list[SharedMemory]) -> 
 def test_the_curve_is_the_same_over_gloo(
     torchrun: Train, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the record tells which it was."""
+    """And the record tells which it was, and the seconds that went there where they are known."""
     options = ("--model", "tiny", "--device", "cpu", "--epochs", 2, "--strategy", "ddp")
     for name, switch in (("shared memory", "on"), ("gloo", "off")):
         monkeypatch.setenv(SHARED_MEMORY, switch)
         record = torchrun(*options, "--store", small_store, run_dir=tmp_path / name)
         assert record["provenance"]["environment"]["exchange"] == name
+        phases = record["phases"]
+        if name == "gloo":
+            assert phases["communication"] is None
+        else:
+            assert 0 < phases["communication"] < record["time_s"]
+        parts = phases["compute"], phases["data_wait"], phases["communication"] or 0
+        assert sum(parts) == pytest.approx(record["time_s"])
     assert losses(tmp_path / "gloo") == losses(tmp_path / "shared memory")

@@ -76,8 +76,8 @@ def this_rank(
 def describe(record: RunRecord, outcome: Outcome) -> None:
     """Fill ``record`` in, but for what is known only while the run goes on.
 
-    ``phases.compute`` is the measured time less rank 0's waiting for data; it contains the
-    exchange between ranks, which overlaps with computing and is not told apart.
+    ``phases.compute`` is the measured time less rank 0's waiting for data and, where that is told
+    apart, for other ranks.
     """
     seconds, sampler, task = outcome.seconds, outcome.sampler, outcome.task
     images = len(sampler.rows)
@@ -86,7 +86,8 @@ def describe(record: RunRecord, outcome: Outcome) -> None:
     phases = record.phases
     phases.warmup = seconds["warmup"]
     phases.data_wait = seconds["data_wait"]
-    phases.compute = seconds["train"] - seconds["data_wait"]
+    phases.communication = seconds.get("communication")
+    phases.compute = seconds["train"] - seconds["data_wait"] - (phases.communication or 0.0)
     phases.checkpoint = seconds.get("checkpoint")
     phases.evaluation = seconds.get("evaluation")
     record.counts = Counts(

@@ -217,6 +217,8 @@ class _Run:
         Raises StoppedError, with a checkpoint written, where the run was asked to stop.
         """
         task, seconds, images = self.task, self.clock.seconds, len(trainer.sampler.rows)
+        if self.resumed is None:
+            seconds["communication"] = 0.0
         done, begun = self._reached()
         per_epoch = len(trainer.sampler.sizes)
         left = per_epoch * (task.epochs - done) - (begun.steps if begun else 0)
@@ -229,7 +231,9 @@ class _Run:
                 waited = trainer.data_wait_s
                 spent = telemetry.energy_j()
                 with self._phase("train"):
+                    exchanged = self.strategy.communication_s
                     position = trainer.train_epoch(epoch, advance, self.stop, begun)
+                self._count_communication(exchanged)
                 self._count_energy(spent, telemetry.energy_j())
                 seconds["data_wait"] += trainer.data_wait_s - waited
                 begun = None
@@ -252,6 +256,13 @@ class _Run:
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
+
+    def _count_communication(self, before: float | None) -> None:
+        """Add what rank 0 has spent since; left out where any epoch's is not known."""
+        so_far = self.clock.seconds.pop("communication", None)
+        now = self.strategy.communication_s
+        if so_far is not None and before is not None and now is not None:
+            self.clock.seconds["communication"] = so_far + now - before
 
     def _count_energy(self, before: float | None, after: float | None) -> None:
         """What all ranks' devices have used between two readings; rank 0 keeps the sum."""

@@ -45,6 +45,9 @@ class Strategy:
     exchange: str | None = None
     """What ranks exchange gradients through, where they do."""
 
+    communication_s: float | None = None
+    """Seconds that this rank has given to others and to waiting for them; None: not told apart."""
+
     owns_weights = True
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 

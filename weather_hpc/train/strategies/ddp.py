@@ -6,9 +6,9 @@ rank's images (running statistics are rank 0's) unless it is asked to synchronis
 train as well, along another curve. Dropout drops what it would in one process; on GPUs, whose
 kernels draw otherwise there, the curves differ by that.
 
-Gradients are exchanged while the backward pass still computes, so the time that communication
-takes is not separable from here; records leave it null. CPUs of one host exchange them through
-memory that they share (:mod:`weather_hpc.train.strategies.shared_memory`).
+CPUs of one host exchange gradients through memory that they share
+(:mod:`weather_hpc.train.strategies.shared_memory`). gloo and NCCL exchange them while the backward
+pass still computes, so the time that it takes is not separable from here; records leave it null.
 """
 
 import inspect
@@ -53,6 +53,11 @@ class DistributedDataParallel(Distributed):
         if self.memory is not None:
             return "shared memory"
         return "nccl" if self.device.type == "cuda" else "gloo"
+
+    @property
+    def communication_s(self) -> float | None:  # type: ignore[override]
+        """Known where memory is shared."""
+        return None if self.memory is None else self.memory.spent_s
 
     def set_up(self) -> None:
         """Join the process group, and share memory where the ranks can."""

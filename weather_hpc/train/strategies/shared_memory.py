@@ -9,6 +9,7 @@ sender has read the side before, which may then be written again.
 import math
 import os
 import socket
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,8 @@ class SharedMemory:
         self._slots = slots
         self._peers = peers
         self._turn = 0
+        self.spent_s = 0.0
+        """Seconds spent here, most of them waiting for slower ranks."""
 
     def add_up(self, values: torch.Tensor) -> torch.Tensor:
         """Make ``values``, contiguous, the sum of all ranks', to the same bits on each."""
@@ -67,6 +70,7 @@ class SharedMemory:
 
         To be read before the next call but one. Raises RuntimeError where a rank has gone.
         """
+        start = time.perf_counter()
         side = self._slots[self._turn % 2, :, : length * own.element_size()].view(own.dtype)
         self._turn += 1
         side[self.world.rank, : len(own)] = own
@@ -78,6 +82,7 @@ class SharedMemory:
                     raise ConnectionError("it has ended")
         except OSError as error:
             raise RuntimeError(f"rank {self.world.rank} has lost another: {error}") from None
+        self.spent_s += time.perf_counter() - start
         return side
 
 
