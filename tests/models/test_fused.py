@@ -127,6 +127,46 @@ def test_the_whole_network_learns_as_in_float64(training: bool) -> None:
         assert float((found - wanted).norm()) <= 1e-3 * float(wanted.norm()), layers
 
 
+def first_gradients(network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    network.zero_grad()
+    cross_entropy(network(images), torch.arange(len(images))).backward()  # type: ignore[no-untyped-call]
+    return [gradient_of(network, name).clone() for name in ("conv1.weight", "norm1.weight")]
+
+
+def test_steps_use_one_buffer_whatever_their_sizes() -> None:
+    network = drawn()
+    often = fused_copy(network)
+    buffers = []
+    for count in (3, 2, 5, 4):
+        images = pictures(count)
+        expected = first_gradients(fused_copy(network), images)
+        for one, other in zip(first_gradients(often, images), expected, strict=True):
+            assert torch.equal(one, other)
+        buffers.append(often.spare[0].data_ptr())
+    assert buffers[0] == buffers[1]
+    assert buffers[2] == buffers[3]
+
+
+def test_forward_passes_before_a_backward_pass_each_keep_their_slopes() -> None:
+    network = fused_copy(drawn())
+    pair = pictures(2), pictures(2)
+    expected = [first_gradients(network, images) for images in pair]
+    labels = torch.arange(2)
+    lost = [cross_entropy(network(images), labels) for images in pair]
+    for loss, gradients in zip(lost, expected, strict=True):
+        network.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert torch.equal(gradient_of(network, "conv1.weight"), gradients[0])
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    network = fused_copy(drawn())
+    loss = network(pictures(2)).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
+
+
 def test_batch_statistics_are_exact() -> None:
     images = pictures(2)
     patches = fused._patches(images, fused.Moments())

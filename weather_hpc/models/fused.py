@@ -46,6 +46,8 @@ class FusedNetwork(InPieces):
     conv1: nn.Conv2d
     norm1: nn.BatchNorm2d
     moments: "Moments"
+    spare: list[torch.Tensor]
+    """The buffer of the step before, if any: a new one would be faulted in page by page."""
 
     rows: npt.NDArray[np.int64] | None = None
     """Numbers of the images that the next step is given, where these are the same whenever they
@@ -69,7 +71,7 @@ class FusedNetwork(InPieces):
             mean, variance = _running_statistics(norm)
         statistics = _Statistics(mean, (variance + norm.eps).rsqrt(), patches)
         pooled: torch.Tensor = _FirstLayers.apply(  # type: ignore[no-untyped-call]
-            conv.weight, conv.bias, norm.weight, norm.bias, images, statistics
+            conv.weight, conv.bias, norm.weight, norm.bias, images, statistics, self.spare
         )
         return pooled
 
@@ -90,7 +92,8 @@ def fuse(network: nn.Module) -> str | None:
     except FailedError as error:
         return f"off: {error}"
     network.__class__ = FusedNetwork
-    cast(FusedNetwork, network).moments = Moments()
+    fused = cast(FusedNetwork, network)
+    fused.moments, fused.spare = Moments(), []
     return "on"
 
 
@@ -220,6 +223,7 @@ class _FirstLayers(torch.autograd.Function):
         offset: torch.Tensor,
         images: torch.Tensor,
         statistics: _Statistics,
+        spare: list[torch.Tensor],
     ) -> torch.Tensor:
         number, side = images.shape[:2]
         cells = (side - KERNEL + 1) // POOL
@@ -229,22 +233,26 @@ class _FirstLayers(torch.autograd.Function):
         pooled = torch.empty(number, cells, cells, CHANNELS)
         slopes = None
         if any(ctx.needs_input_grad):
-            slopes = torch.empty(number, kernels().slopes_of_image(side))
+            slopes = _buffer(number * kernels().slopes_of_image(side), spare)
         kernels().call("forward", images, scaled, shift, pooled, slopes)
-        ctx.save_for_backward(weight, bias, scale, images, slopes)
-        ctx.statistics = statistics
+        ctx.save_for_backward(weight, bias, scale, images)
+        ctx.statistics, ctx.slopes, ctx.spare = statistics, slopes, spare
         return pooled.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        weight, bias, scale, images, slopes = ctx.saved_tensors
+        weight, bias, scale, images = ctx.saved_tensors
         statistics: _Statistics = ctx.statistics
+        slopes, ctx.slopes = ctx.slopes, None
+        if slopes is None:
+            raise RuntimeError("the fused first layers go backward once per forward pass")
         number = len(images)
         products = torch.empty(number, CHANNELS, TAPS, dtype=torch.float64)
         sums = torch.empty(number, CHANNELS, dtype=torch.float64)
         pooled = gradient.permute(0, 2, 3, 1).contiguous()
         kernels().call("backward", images, slopes, pooled, products, sums)
+        ctx.spare[:] = [slopes]
         # of what batch norm puts out: its sum, and its products with the patches
         total, by_tap = sums.sum(0), products.sum(0)
         rows = _rows(weight)
@@ -261,4 +269,10 @@ class _FirstLayers(torch.autograd.Function):
             )
             by_tap = by_tap - total.outer(statistics.patches.mean) - through_deviation
         of_weight = (scale[:, None] * by_tap).reshape(weight.shape)
-        return of_weight.float(), of_bias.float(), of_gain.float(), total.float(), None, None
+        return of_weight.float(), of_bias.float(), of_gain.float(), total.float(), None, None, None
+
+
+def _buffer(values: int, spare: list[torch.Tensor]) -> torch.Tensor:
+    """Room for at least so many float32: the spare buffer, where it is large enough."""
+    kept = spare.pop() if spare else torch.empty(0)
+    return kept if len(kept) >= values else torch.empty(values)
