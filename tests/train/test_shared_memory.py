@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def test_who_has_lost_a_rank_does_not_wait_for_it(ranks: list[SharedMemory]) -> 
         if rank.world.rank == 1:
             rank.close()
             return torch.zeros(1)
-        return rank.add_up(torch.ones(1))
+        return cast(torch.Tensor, rank.add_up(torch.ones(1)))
 
     with pytest.raises(RuntimeError, match=r"rank 0 has lost another: .+"):
         together(ranks, lost)

@@ -1,24 +1,27 @@
 """Batch norm over all ranks' images, on CPUs too: torch's SyncBatchNorm works on GPUs only."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from weather_hpc.models.pieces import track
 
 Statistics = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+SumOverRanks = Callable[[torch.Tensor], torch.Tensor]
 
 
 class _SyncBatchNorm2d(nn.BatchNorm2d):
     """Training: the mean and variance of every rank's images together, gradients included."""
 
+    over_ranks: SumOverRanks
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
         """(images, channels, height, width) -> the same shape, normalised. Collective."""
         if not self.training:
             return super().forward(input)
-        count, mean, variance = _statistics(input)
+        count, mean, variance = _statistics(input, self.over_ranks)
         if self.running_mean is not None and self.momentum is not None:
             track(self, mean, variance, count)
         scale = (variance + self.eps).rsqrt()
@@ -30,16 +33,16 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         return input * scale[:, None, None] + shift[:, None, None]
 
 
-def _statistics(images: torch.Tensor) -> Statistics:
+def _statistics(images: torch.Tensor, over_ranks: SumOverRanks) -> Statistics:
     """Values per channel on all ranks, their mean, and their variance about it.
 
     Two exchanges, since a sum of squares would lose what the mean leaves over.
     """
     own = images.numel() // images.shape[1]
-    sums = _sum(torch.cat([images.sum((0, 2, 3)), images.new_tensor([float(own)])]))
+    sums = _sum(torch.cat([images.sum((0, 2, 3)), images.new_tensor([float(own)])]), over_ranks)
     count = sums[-1].detach()
     mean = sums[:-1] / count
-    squares = _sum((images - mean[:, None, None]).square().sum((0, 2, 3)))
+    squares = _sum((images - mean[:, None, None]).square().sum((0, 2, 3)), over_ranks)
     return count, mean, squares / count
 
 
@@ -47,31 +50,28 @@ class _Sum(torch.autograd.Function):
     """Over all ranks: every rank's value has its share in every rank's result."""
 
     @staticmethod
-    def forward(_: Any, values: torch.Tensor) -> torch.Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+    def forward(ctx: Any, values: torch.Tensor, over_ranks: SumOverRanks) -> torch.Tensor:
+        ctx.over_ranks = over_ranks
+        return over_ranks(values)
 
     @staticmethod
-    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.over_ranks(gradient.contiguous()), None
 
 
-def _sum(values: torch.Tensor) -> torch.Tensor:
-    total: torch.Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+def _sum(values: torch.Tensor, over_ranks: SumOverRanks) -> torch.Tensor:
+    total: torch.Tensor = _Sum.apply(values, over_ranks)  # type: ignore[no-untyped-call]
     return total
 
 
-def synchronised(network: nn.Module) -> nn.Module:
-    """``network`` with its batch norms over images exchanging statistics between ranks.
+def synchronised(network: nn.Module, over_ranks: SumOverRanks) -> nn.Module:
+    """``network`` with its batch norms over images taking their statistics from all ranks.
 
-    Weights and names of the state stay. A network without batch norm comes back as it was.
+    ``over_ranks`` gives every rank the sum of all ranks' tensors, as a new one. Weights and names
+    of the state stay. A network without batch norm comes back as it was.
     """
-    if dist.get_world_size() == 1:
-        return network
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _SyncBatchNorm2d
+            cast(_SyncBatchNorm2d, module).over_ranks = over_ranks
     return network

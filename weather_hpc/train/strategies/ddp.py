@@ -67,8 +67,11 @@ class DistributedDataParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
-        self._dropout = share_dropout(network) if self.world.size > 1 else []
-        super().place(synchronised(network) if self.sync_batch_norm else network, image_size)
+        several = self.world.size > 1
+        self._dropout = share_dropout(network) if several else []
+        if several and self.sync_batch_norm:
+            network = synchronised(network, self.sum)
+        super().place(network, image_size)
         # compiled inside: around the wrapper torch.compile would do nothing, and not say so
         self._replica = _WRAPPER(
             self.trained,

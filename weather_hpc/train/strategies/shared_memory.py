@@ -41,6 +41,7 @@ class SharedMemory:
         self.spent_s = 0.0
         """Seconds spent here, most of them waiting for slower ranks."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # called in compiled layers, too
     def add_up(self, values: torch.Tensor) -> torch.Tensor:
         """Make ``values``, contiguous, the sum of all ranks', to the same bits on each."""
         for piece in torch.split(values.view(-1), SLOT // values.element_size()):
