@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         images = link_images(_sources(args.data, Path(name)), folder, args.images, args.max_mpx)
         everybody = contestants(folder, store, images, args.size)
         racing, reference = chosen(everybody, args.only, REFERENCE)
-        _pack(folder, store, args.size)
+        pack(folder, store, args.size)
         result = race("preprocess", racing, args.rounds, reference)
     judged = judge_all(goals(args.max_mpx), result)
     code = finish(result, args, images=images, max_mpx=args.max_mpx, goals=judged)
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _pack(folder: Path, store: Path, size: int) -> None:
-    """The store that an epoch is read from. Raises FailedError where it cannot be made."""
+def pack(folder: Path, store: Path, size: int) -> None:
+    """A store of the images in ``folder``. Raises FailedError where it cannot be made."""
     command = [sys.executable, "-m", "weather_hpc.preprocess", "--data", str(folder)]
     packed = subprocess.run(
         [*command, "--out", str(store), "--size", str(size)],

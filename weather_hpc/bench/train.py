@@ -7,14 +7,13 @@ by the clock, and the fastest then trains for 20 epochs.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from weather_hpc.bench.goals import judge_all, print_goals
 from weather_hpc.bench.telling import add_only, add_race_options, check_race_options, finish
-from weather_hpc.errors import FailedError, UserError
+from weather_hpc.errors import UserError
 
 PAINTED_PER_CLASS = 4
 
@@ -110,15 +109,11 @@ def make_store(folder: Path, images: int, size: int = 256) -> Path:
 
     A few are painted and used again and again: what is in them does not change the time.
     """
-    from weather_hpc.bench.preprocess import link_images
+    from weather_hpc.bench.preprocess import link_images, pack
     from weather_hpc.dataset.synthetic import make_synthetic
 
     made, linked = folder / "synthetic", folder / "images"
     make_synthetic(made, PAINTED_PER_CLASS)
     link_images([made], linked, images * 3 // 2, None)  # a fifth is held out
-    command = [sys.executable, "-m", "weather_hpc.preprocess", "--data", str(linked)]
-    command += ["--out", str(folder / "store"), "--size", str(size)]
-    packed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if packed.returncode != 0:
-        raise FailedError(packed.stderr.strip())
+    pack(linked, folder / "store", size)
     return folder / "store"

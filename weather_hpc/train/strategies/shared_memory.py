@@ -110,7 +110,7 @@ def share_memory(world: World) -> SharedMemory | None:
             return None
         lower = [_connected(folder / str(rank)) for rank in range(world.rank)]
         higher = [listener.accept()[0] for _ in range(world.rank + 1, world.size)]
-        _everywhere(True)  # only then is the folder removed
+        dist.barrier()  # only then is the folder removed
     for peer in (peers := lower + higher):
         peer.settimeout(default_pg_timeout.total_seconds())
     return SharedMemory(world, slots, peers)
