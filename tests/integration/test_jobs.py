@@ -1,15 +1,21 @@
 """jobs/: scripts submitted as a user would, from a checkout, and trained for real."""
 
 import csv
+import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.integration.conftest import Slurm
 from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.files import write_text
+from weather_hpc.launch.jobs_folder import jobs_folder
 from weather_hpc.records.record import read_record
+from weather_hpc.study.site import load_site
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -29,23 +35,58 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_two_jobs_train_and_a_third_collects(slurm: Slurm, checkout: Path) -> None:
-    make_synthetic(checkout / "images", 2)
-    settings = {"EPOCHS": "1", "BATCH_SIZE": "4", "WEATHER_HPC_DATA": "images"}
-    mine = Slurm(slurm.state, slurm.env | settings)
+@dataclass(frozen=True)
+class User:
+    """Somebody who submits scripts in a checkout, with settings for two images a class."""
 
-    def sbatch(*words: str) -> str:
-        done = mine.run(["sbatch", "--parsable", *words], cwd=checkout)
+    slurm: Slurm
+    checkout: Path
+
+    def sbatch(self, *words: str) -> str:
+        """Submit; the job's number."""
+        done = self.slurm.run(["sbatch", "--parsable", *words], cwd=self.checkout)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    one = sbatch("jobs/ddp_4gpu.sbatch")
-    two = sbatch("jobs/ddp_2node.sbatch")
-    last = sbatch(f"--dependency=afterany:{one}:{two}", "jobs/collect.sbatch")
-    deadline = time.monotonic() + 240
-    while mine.run(["squeue", "-h", "--me", "-j", last]).stdout.strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    def wait(self, job: str) -> None:
+        """Until ``job`` is out of the queue."""
+        deadline = time.monotonic() + 240
+        while self.slurm.run(["squeue", "-h", "--me", "-j", job]).stdout.strip():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def user(slurm: Slurm, checkout: Path) -> User:
+    make_synthetic(checkout / "images", 2)
+    settings = {"EPOCHS": "1", "BATCH_SIZE": "4", "WEATHER_HPC_DATA": "images"}
+    return User(Slurm(slurm.state, slurm.env | settings), checkout)
+
+
+def test_gpu_jobs_of_a_torch_without_cuda_are_skipped_with_the_reason(
+    user: User, checkout: Path
+) -> None:
+    """The testbed's GPUs are counted and named but not there, as for a CPU build of torch."""
+    job = user.sbatch("jobs/ddp_4gpu.sbatch")
+    user.wait(job)
+    run = checkout / f"results/jobs/runs/ddp_4gpu-b4-{job}"
+    record = read_record(run / "record.json")
+    assert record.status == "skipped", (run / "stderr.log").read_text()
+    said = str(record.reason)
+    assert said.startswith(f"asks for 4 CUDA GPUs; this machine has 0: torch {torch.__version__}")
+    assert "CUDA_VISIBLE_DEVICES is 0,1,2,3" in said
+    assert (record.time_s, record.actual.ranks) == (None, [])
+    assert json.loads((run / "exit.json").read_bytes())["code"] == 0
+
+
+def test_two_jobs_train_and_a_third_collects(user: User, checkout: Path) -> None:
+    """With the testbed's own scripts, which train on the CPU where torch finds no CUDA."""
+    for name, text in jobs_folder(load_site("testbed")).items():
+        write_text(checkout / "testbed" / name, text)
+    one = user.sbatch("testbed/ddp_4gpu.sbatch")
+    two = user.sbatch("testbed/ddp_2node.sbatch")
+    last = user.sbatch(f"--dependency=afterany:{one}:{two}", "testbed/collect.sbatch")
+    user.wait(last)
 
     logs = {path.stem: path.read_text() for path in checkout.glob("*.log")}
     # both wanted the store; one packed it, the other waited

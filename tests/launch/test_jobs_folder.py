@@ -37,6 +37,10 @@ def test_every_configuration_of_the_paper_has_its_script() -> None:
         assert len({_without_batch_size(spec) for spec in specs}) == 1
 
 
+def test_no_script_trains_on_the_cpu_where_it_asks_for_gpus() -> None:
+    assert [path.name for path in JOBS.glob("*.sbatch") if "--without" in path.read_text()] == []
+
+
 def _without_batch_size(spec: RunSpec) -> str:
     return spec.model_dump_json(exclude={"task": {"batch_size"}})
 

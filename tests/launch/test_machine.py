@@ -1,5 +1,8 @@
 """What cannot be measured here is skipped with the reason."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from weather_hpc.launch.machine import Machine, skip_reason, this_machine
@@ -59,7 +62,22 @@ def test_oversubscribing_is_a_choice() -> None:
     assert skip_reason(preprocess("multiprocessing", 4), LAPTOP, oversubscribe=True) is None
 
 
-def test_this_machine_is_asked_for_gpus_by_the_runs_own_interpreter(tmp_path: object) -> None:
+def test_this_machine_is_asked_for_gpus_by_the_runs_own_interpreter() -> None:
     spec = train(strategy="single", device="cuda")
-    assert this_machine([spec], "/bin/false").gpus == 0
-    assert this_machine([spec], "/bin/false").cpus
+    machine = this_machine([spec], "/bin/false")
+    assert machine.cpus
+    assert skip_reason(spec, machine) == (
+        "asks for 1 CUDA GPUs; this machine has 0: /bin/false cannot tell: exit code 1"
+    )
+
+
+def test_why_no_gpu_can_be_used_is_the_words_of_the_runs_own_interpreter(tmp_path: Path) -> None:
+    """An interpreter whose torch sees no GPU, as on a node whose driver is too old."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nCUDA_VISIBLE_DEVICES= exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    spec = train(strategy="single", device="cuda")
+    said = skip_reason(spec, this_machine([spec], str(python)))
+    assert said is not None
+    assert said.startswith("asks for 1 CUDA GPUs; this machine has 0: torch ")
+    assert "CUDA_VISIBLE_DEVICES is empty: no GPU is visible" in said

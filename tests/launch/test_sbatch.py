@@ -13,7 +13,7 @@ from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.site import SiteProfile, load_site
 
 PATHS = StudyPaths(Path("/results/s"))
 LOG = "/results/s/jobs/logs/%A_%a.log"
@@ -155,7 +155,6 @@ def test_srun_repeats_what_it_does_not_inherit() -> None:
         "--gres=gpu:a100:2", "--cpu-bind=cores", "--mpi=none",
     ]  # fmt: skip
     assert "--standalone" in asked
-    assert asked[asked.index("--without-cuda") + 1] == "cpu"
     assert "export GLOO_SOCKET_IFNAME=lo" in text
 
 
@@ -168,10 +167,18 @@ def test_several_nodes_meet_at_the_first() -> None:
     assert "PET_MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))" in text
 
 
-def test_only_runs_for_gpus_are_told_what_to_do_without() -> None:
-    assert "--without-cuda" not in run_script(site(), strategy="single", device="cpu")
-    skip = run_script(site(without_cuda="skip"), strategy="single", device="cuda")
-    assert "--without-cuda" not in skip
+def test_runs_for_gpus_use_the_cpu_only_where_the_site_says_so() -> None:
+    assert "--without-cuda" not in run_script(site(), strategy="single", device="cuda")
+    testbed = site(without_cuda="cpu")
+    asked = words(run_script(testbed, strategy="single", device="cuda"))
+    assert asked[asked.index("--without-cuda") + 1] == "cpu"
+    assert "--without-cuda" not in run_script(testbed, strategy="single", device="cpu")
+
+
+def test_of_the_shipped_sites_the_testbed_alone_uses_the_cpu() -> None:
+    sites = Path(__file__).resolve().parents[2] / "hpc" / "sites"
+    fallback = {p.stem: load_site(str(p)).slurm.without_cuda for p in sites.glob("*.yaml")}
+    assert [name for name, way in fallback.items() if way == "cpu"] == ["testbed"]
 
 
 @pytest.mark.parametrize("name", ["paper", "quick", "weak"])

@@ -15,6 +15,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.study.spec import Device, RunSpec, Stage, TrainTask
 from weather_hpc.train.__main__ import main
+from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.world import Unavailable, World, check_world, choose_device, world_from
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -90,7 +91,9 @@ def test_cuda_without_cuda(
     options = ("--store", small_store, "--device", "cuda", "--model", "tiny", "--epochs", 1)
     record = train(*options, run_dir=tmp_path / "skip")
     assert record["status"] == "skipped"
-    assert record["reason"] == "asks for 1 CUDA GPUs; this machine has 0"
+    lacking, _, why = record["reason"].partition(": ")
+    assert lacking == "asks for 1 CUDA GPUs; this machine has 0"
+    assert why == why_no_cuda()
     record = train(*options, "--without-cuda", "cpu", run_dir=tmp_path / "cpu")
     assert (record["status"], record["actual"]["device"]) == ("ok", "cpu")
     assert record["spec"]["task"]["device"] == "cuda"

@@ -96,12 +96,11 @@ def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
 
 
 def _check_cuda() -> None:
-    import torch
+    from weather_hpc.train.cuda import why_no_cuda
 
-    if not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: torch finds no CUDA GPU here; run it on a node that has one"
-        )
+    why = why_no_cuda()
+    if why is not None:
+        raise UserError(f"--device cuda: {why}")
 
 
 def make_store(folder: Path, images: int, size: int = 256) -> Path:

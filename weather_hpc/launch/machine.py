@@ -2,15 +2,22 @@
 
 import functools
 import importlib.util
+import json
 import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from weather_hpc.cli import one_line
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
+from weather_hpc.train.world import lacking_gpus
 
-_COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+_ASK_TORCH = """
+import json
+from weather_hpc.train.cuda import usable_gpus, why_no_cuda
+print(json.dumps([usable_gpus(), why_no_cuda()]))
+"""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Machine:
     """CUDA GPUs that torch sees."""
     packages: frozenset[str]
     """Which of the optional packages are installed."""
+    no_cuda: str | None = None
+    """Why torch can compute on no GPU, where it was asked."""
 
 
 def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
@@ -31,7 +40,8 @@ def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
         name for name in ("torch", "distributed") if importlib.util.find_spec(name) is not None
     )
     ask = any(_wants_gpu(spec) for spec in specs) and "torch" in packages
-    return Machine(tuple(sorted(os.sched_getaffinity(0))), _gpus(python) if ask else 0, packages)
+    gpus, no_cuda = _gpus(python) if ask else (0, None)
+    return Machine(tuple(sorted(os.sched_getaffinity(0))), gpus, packages, no_cuda)
 
 
 def _wants_gpu(spec: RunSpec) -> bool:
@@ -39,14 +49,19 @@ def _wants_gpu(spec: RunSpec) -> bool:
 
 
 @functools.cache
-def _gpus(python: str) -> int:
+def _gpus(python: str) -> tuple[int, str | None]:
+    """How many GPUs torch can compute on, and where it is none, why."""
     try:
         done = subprocess.run(
-            [python, "-c", _COUNT_GPUS], capture_output=True, text=True, timeout=120, check=True
+            [python, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=120, check=True
         )
-        return int(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return 0
+        gpus, why = json.loads(done.stdout)
+        return gpus, why
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.splitlines() or [f"exit code {error.returncode}"]
+        return 0, f"{python} cannot tell: {said[-1]}"
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return 0, f"{python} cannot tell: {one_line(error)}"
 
 
 def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) -> str | None:
@@ -64,7 +79,7 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         if "torch" not in machine.packages:
             return "torch is not installed: pip install 'weather_hpc[train]'"
         if _wants_gpu(spec) and machine.gpus < asked.gpus_per_node:
-            return f"asks for {asked.gpus_per_node} CUDA GPUs; this machine has {machine.gpus}"
+            return lacking_gpus(asked.gpus_per_node, machine.gpus, machine.no_cuda)
     if asked.cpus_per_node > len(machine.cpus) and not oversubscribe:
         return f"asks for {asked.cpus_per_node} CPUs; this machine gives {len(machine.cpus)}"
     return None

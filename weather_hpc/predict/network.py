@@ -13,6 +13,7 @@ from torch import nn
 from weather_hpc.errors import UserError
 from weather_hpc.models.pretrained import build_for_weights
 from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
+from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 from weather_hpc.train.loader import network_input
 
 Images = npt.NDArray[np.uint8]
@@ -51,10 +52,10 @@ def load_network(path: Path, device: str, threads: int) -> Network:
     """
     if not path.is_file():
         raise UserError(f"--checkpoint {path}: no such file; training writes checkpoint.pt")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA GPU here; leave it out for the CPU")
+    on_gpu = device != "cpu" and usable_gpus() > 0
+    if device == "cuda" and not on_gpu:
+        raise UserError(f"--device cuda: {why_no_cuda()}")
     torch.set_num_threads(threads)
-    on_gpu = device != "cpu" and torch.cuda.is_available()
     where = torch.device("cuda" if on_gpu else "cpu")
     checkpoint = load_checkpoint(path)
     return Network(

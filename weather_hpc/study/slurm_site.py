@@ -83,7 +83,7 @@ class SlurmSite(Section):
     srun_options: list[Option] = Field(default=[], description="more options of srun")
     extra_directives: list[Option] = Field(default=[], description="more #SBATCH lines")
     without_cuda: WithoutCuda = Field(
-        WithoutCuda.CPU, description="what GPU runs do on nodes without CUDA"
+        WithoutCuda.SKIP, description="what GPU runs do on nodes where torch finds no CUDA"
     )
 
     @model_validator(mode="after")

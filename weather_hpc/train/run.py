@@ -22,6 +22,7 @@ from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
+from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
 from weather_hpc.train.evaluation import evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
@@ -70,8 +71,9 @@ def train(request: Request) -> RunRecord:
 
 
 def _device(request: Request) -> torch.device:
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    chosen = choose_device(request.task, request.world, gpus, fall_back=request.fall_back)
+    asks = request.task.device is not Device.CPU
+    gpus, why = (usable_gpus(), why_no_cuda()) if asks else (0, None)
+    chosen = choose_device(request.task, request.world, gpus, why, fall_back=request.fall_back)
     if chosen is Device.CPU:
         return torch.device("cpu")
     local = 0 if request.task.strategy is Name.DP else request.world.local_rank

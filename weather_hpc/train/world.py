@@ -72,8 +72,20 @@ def check_world(task: TrainTask, world: World, argv: Sequence[str]) -> None:
     )
 
 
-def choose_device(task: TrainTask, world: World, gpus: int, *, fall_back: bool = False) -> Device:
-    """CPU or CUDA for ``task`` on a machine with ``gpus`` CUDA GPUs.
+def lacking_gpus(needed: int, gpus: int, why: str | None) -> str:
+    """What is said where ``needed`` GPUs are not there; ``why`` tells why none can be used."""
+    return f"asks for {needed} CUDA GPUs; this machine has {gpus}" + (f": {why}" if why else "")
+
+
+def choose_device(
+    task: TrainTask,
+    world: World,
+    gpus: int,
+    why: str | None = None,
+    *,
+    fall_back: bool = False,
+) -> Device:
+    """CPU or CUDA for ``task`` on a machine with ``gpus`` CUDA GPUs; ``why`` it has none.
 
     Raises Unavailable where CUDA is asked for and missing, unless ``fall_back`` allows the CPU.
     DataParallel does nothing without CUDA, so it never falls back.
@@ -87,4 +99,4 @@ def choose_device(task: TrainTask, world: World, gpus: int, *, fall_back: bool =
         return Device.CUDA
     if task.strategy is not Strategy.DP and (task.device is Device.AUTO or fall_back):
         return Device.CPU
-    raise Unavailable(f"asks for {needed} CUDA GPUs; this machine has {gpus}")
+    raise Unavailable(lacking_gpus(needed, gpus, why))

@@ -1,0 +1,106 @@
+"""Whether torch can compute on GPUs here; where it cannot, why, and what would mend it.
+
+A job may hold GPUs that its torch cannot use: a CPU build, a driver too old for the build, GPUs
+that are not visible. Each looks alike from outside: no CUDA.
+"""
+
+import os
+import warnings
+
+import torch
+
+from weather_hpc.cli import one_line
+from weather_hpc.records.driver import driver_cuda, driver_version
+
+WHEELS = "https://download.pytorch.org/whl"
+BUILDS = "https://pytorch.org/get-started/locally/"
+"""Which builds there are is told here: wheels are not made for every version of CUDA."""
+
+OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580"}
+"""The first driver that serves builds for a major version of CUDA, whatever their minor one."""
+
+
+def usable_gpus() -> int:
+    """GPUs that torch can compute on; 0 without CUDA."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns once a process; why_no_cuda() tells it
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def why_no_cuda() -> str | None:
+    """Why torch can compute on no GPU here, on one line; None where it can.
+
+    Names the build of torch, the driver, which GPUs are visible and what torch itself says,
+    and tells what to install or ask for.
+    """
+    if usable_gpus():
+        return None
+    build, newest = _built_for(), driver_cuda()
+    parts = [_build(build), _driver(newest), _visible()]
+    if build is not None:
+        parts.append(f"torch says: {_torch_says()}")
+    return f"{'; '.join(parts)}. {_advice(build, newest)}"
+
+
+def _built_for() -> tuple[int, ...] | None:
+    """The CUDA that torch was built for; None for a build without."""
+    version = torch.version.cuda
+    return None if version is None else tuple(int(part) for part in version.split("."))
+
+
+def _build(built_for: tuple[int, ...] | None) -> str:
+    if built_for is not None:
+        return f"torch {torch.__version__} is built for CUDA {torch.version.cuda}"
+    kind = "CPU" if torch.version.hip is None else "ROCm"
+    return f"torch {torch.__version__} is a {kind} build"
+
+
+def _driver(newest: tuple[int, int] | None) -> str:
+    version = driver_version()
+    if version is None and newest is None:
+        return "no NVIDIA driver"
+    serves = "" if newest is None else f", which serves CUDA up to {_dotted(newest)}"
+    return f"NVIDIA driver {version or 'of unknown version'}{serves}"
+
+
+def _visible() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return "CUDA_VISIBLE_DEVICES is not set"
+    return f"CUDA_VISIBLE_DEVICES is {visible or 'empty: no GPU is visible'}"
+
+
+def _torch_says() -> str:
+    """The text of its warning, which comes once a process, is that of this error."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return one_line(error)
+    return "nothing"
+
+
+def _advice(built_for: tuple[int, ...] | None, newest: tuple[int, int] | None) -> str:
+    if newest is None and driver_version() is None:
+        node = "Use a node with NVIDIA GPUs"
+        return node if built_for else f"{node}. {_install(None)}"
+    if built_for is None:
+        return _install(newest)
+    if newest is not None and built_for[0] > newest[0]:
+        oldest = OLDEST_DRIVER.get(built_for[0])
+        return _install(newest) + (f"; or a driver from {oldest} on" if oldest else "")
+    return "Ask for GPUs in the job (--gres=gpu:1) and see whether nvidia-smi lists them there"
+
+
+def _install(newest: tuple[int, int] | None) -> str:
+    """How to get a build of torch that the driver serves: one for its major version of CUDA."""
+    if newest is None:
+        return f"Install a CUDA build of torch: make CONSTRAINTS= sweep, or {BUILDS}"
+    index = f"{WHEELS}/cu{newest[0]}x, with x as {BUILDS} lists it"
+    return (
+        f"Install torch for CUDA {newest[0]}: make CONSTRAINTS= sweep, or "
+        f"pip install torch --index-url {index}"
+    )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
