@@ -89,7 +89,7 @@ def steps_played(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(graphs, "possible", lambda device: True)
     monkeypatch.setattr(graphs, "record", record)
     monkeypatch.setattr(optimizer, "ON_DEVICE", {})  # capturable is CUDA's alone
-    monkeypatch.setattr(Images, "fit", lambda self, rows: True)
+    monkeypatch.setattr(Images, "fit", lambda self, rows, needed: True)
     return played
 
 

@@ -79,7 +79,7 @@ def test_training_is_the_same_from_either(
     words: list[object] = ["--store", small_store, "--model", "tiny", "--recipe", recipe]
     words += ["--device", "cpu", "--epochs", 2, "--batch-size", 8]
     mapped = train(*words, run_dir=tmp_path / "map")
-    monkeypatch.setattr(Images, "fit", lambda self, rows: True)
+    monkeypatch.setattr(Images, "fit", lambda self, rows, needed: True)
     resident = train(*words, run_dir=tmp_path / "resident")
 
     assert losses(tmp_path / "resident") == losses(tmp_path / "map")

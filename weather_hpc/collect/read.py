@@ -24,7 +24,7 @@ from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.run import TABLES, Run
 from weather_hpc.errors import UserError
 from weather_hpc.paths import RunPaths, StudyPaths
-from weather_hpc.records.record import RunRecord, Status, read_record
+from weather_hpc.records.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.study.plan_file import load_plan
 from weather_hpc.study.spec import RunSpec
 
@@ -85,6 +85,8 @@ def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
         return record.status, f"stage {record.spec.stage} is not measured"
     if record.time_s is None:
         return record.status, f"{paths.record}: time_s: is missing though the status is ok"
+    if len(record.provenance.devices) > 1:
+        return record.status, measured_on_several(record.provenance.devices)
     odd = implausible(record)
     return record.status, f"{paths.record}: {odd}" if odd else None
 

@@ -64,6 +64,9 @@ class RankInfo(Part):
     cpus: list[int] | None = Field(None, description="CPUs it may run on (affinity)")
     threads: int | None = Field(None, description="compute threads it used")
     memory_peak_mb: float | None = Field(None, description="peak resident memory, MB (1e6 bytes)")
+    device_memory_peak_mb: list[float] | None = Field(
+        None, description="peak memory in use after warm-up of each of its GPUs, MB"
+    )
     images: int | None = Field(None, description="images it handled in the measured time")
 
 
@@ -140,12 +143,22 @@ class Provenance(Part):
     cpu_model: str | None = Field(None, description="the host's processor")
     cpu_count: int | None = Field(None, description="logical CPUs of the host")
     driver: str | None = Field(None, description="GPU driver")
+    devices: list[str] = Field(
+        default=[],
+        description="what training has computed on, in turn: cpu, or the GPUs' names; more than one"
+        " where it was stopped and resumed elsewhere",
+    )
     packages: dict[str, str] = Field(default={}, description="versions of what was used")
     environment: dict[str, str] = Field(default={}, description="thread and allocator settings")
     slurm: dict[str, str] = Field(default={}, description="SLURM_* ids and node list")
     restarts: int = Field(
         0, description="how often the run was stopped and resumed, or a worker lost"
     )
+
+
+def measured_on_several(devices: list[str]) -> str:
+    """Why a run whose :attr:`Provenance.devices` are more than one is in no table."""
+    return f"measured on {', then on '.join(devices)}: its time is of neither"
 
 
 class RunRecord(Part):

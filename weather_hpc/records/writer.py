@@ -19,8 +19,8 @@ class RunWriter:
 
     The record is on disk as ``incomplete`` from the start, so that a run which dies without a
     word is still seen. Use as a context manager: an exception that leaves the block is recorded
-    as the run's failure and goes on. All methods raise FailedError where a file of the run
-    cannot be written.
+    as the run's failure, unless it has been said how the run ended, and goes on. All methods raise
+    FailedError where a file of the run cannot be written.
     """
 
     def __init__(self, spec: RunSpec, run_dir: Path | None) -> None:
@@ -28,6 +28,8 @@ class RunWriter:
         self.record = RunRecord.of(
             spec, reason="the run ended without a word", provenance=collect_provenance()
         )
+        self.finished = False
+        """Whether it has been said how the run ended."""
         self._save()
 
     def __enter__(self) -> "RunWriter":
@@ -36,7 +38,7 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
-        if error is not None:
+        if error is not None and not self.finished:
             interrupted = isinstance(error, KeyboardInterrupt)
             status = Status.CANCELLED if interrupted else Status.FAILED
             if isinstance(error, MemoryError):
@@ -63,6 +65,7 @@ class RunWriter:
         """Write the record with how the run ended."""
         self.record.status = status
         self.record.reason = reason
+        self.finished = True
         self._save()
         return self.record
 

@@ -21,7 +21,7 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         """(images, channels, height, width) -> the same shape, normalised. Collective."""
         if not self.training:
             return super().forward(input)
-        count, mean, variance = _statistics(input, self.over_ranks)
+        count, mean, variance = _statistics(input.float(), self.over_ranks)
         if self.running_mean is not None and self.momentum is not None:
             track(self, mean, variance, count)
         scale = (variance + self.eps).rsqrt()
@@ -30,16 +30,18 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         shift = -mean * scale
         if self.affine:
             shift = shift + self.bias
-        return input * scale[:, None, None] + shift[:, None, None]
+        normalised = input * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(input.dtype)  # which is less than float32 within autocast
 
 
 def _statistics(images: torch.Tensor, over_ranks: SumOverRanks) -> Statistics:
-    """Values per channel on all ranks, their mean, and their variance about it.
+    """Values per channel of the float32 ``images`` on all ranks, their mean, and their variance.
 
     Two exchanges, since a sum of squares would lose what the mean leaves over.
     """
-    own = images.numel() // images.shape[1]
-    sums = _sum(torch.cat([images.sum((0, 2, 3)), images.new_tensor([float(own)])]), over_ranks)
+    # filled on the device: a number from the host would make the host wait
+    own = images.new_full((1,), images.numel() // images.shape[1])
+    sums = _sum(torch.cat([images.sum((0, 2, 3)), own]), over_ranks)
     count = sums[-1].detach()
     mean = sums[:-1] / count
     squares = _sum((images - mean[:, None, None]).square().sum((0, 2, 3)), over_ranks)

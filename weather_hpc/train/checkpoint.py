@@ -13,7 +13,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
-VERSION = 4
+VERSION = 5
 
 State = dict[str, Any]
 
@@ -24,6 +24,8 @@ class Checkpoint:
 
     asked: dict[str, Any]
     """The task's settings and the store's checksum: a run resumes from its own kind only."""
+    devices: list[str]
+    """What it has been computed on so far, in turn: cpu, or a GPU's name."""
     classes: list[str]
     """Names of the network's outputs."""
     epoch: int

@@ -13,11 +13,10 @@ from weather_hpc.records.provenance import node_name
 from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
 from weather_hpc.records.telemetry import Telemetry
 from weather_hpc.study.spec import TrainTask
+from weather_hpc.train.device_memory import peaks_mb
 from weather_hpc.train.loader import EpochSampler
 from weather_hpc.train.loop import Score
 from weather_hpc.train.strategies.base import Strategy
-
-BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,6 @@ class Reported:
     """What one rank tells rank 0 at the end."""
 
     info: RankInfo
-    device_memory_peak_mb: float | None
     device_use_percent: float | None
 
 
@@ -45,10 +43,12 @@ class Outcome:
 
 def device_uuids(strategy: Strategy) -> list[str]:
     """The GPUs that this process computes on, as NVML names them; none on the CPU."""
-    if strategy.device.type != "cuda":
-        return []
-    own = range(strategy.devices) if strategy.world.size == 1 else [strategy.device.index]
-    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in own]
+    return [f"GPU-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in strategy.gpus]
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def this_rank(
@@ -56,21 +56,19 @@ def this_rank(
 ) -> Reported:
     """This process and what it handled in the measured time."""
     device = strategy.device
-    on_gpu = device.type == "cuda"
     info = RankInfo(
         rank=strategy.world.rank,
         host=node_name(),
         pid=os.getpid(),
         device=str(device),
-        device_name=torch.cuda.get_device_name(device) if on_gpu else None,
+        device_name=device_name(device) if strategy.gpus else None,
         cpus=sorted(os.sched_getaffinity(0)),
         threads=torch.get_num_threads(),
         memory_peak_mb=memory_peak_mb(),
+        device_memory_peak_mb=peaks_mb(strategy.gpus) or None,
         images=sampler.images * epochs,
     )
-    peak = torch.cuda.max_memory_allocated(device) / BYTES_PER_MB if on_gpu else None
-    use = telemetry.mean("device_use_percent")
-    return Reported(info, peak, use)
+    return Reported(info, telemetry.mean("device_use_percent"))
 
 
 def describe(record: RunRecord, outcome: Outcome) -> None:
@@ -117,7 +115,7 @@ def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
     )
     peaks = [rank.memory_peak_mb for rank in ranks if rank.memory_peak_mb is not None]
     record.usage.host_memory_peak_mb = max(peaks, default=None)
-    on_devices = [r.device_memory_peak_mb for r in outcome.ranks if r.device_memory_peak_mb]
+    on_devices = [peak for rank in ranks for peak in rank.device_memory_peak_mb or []]
     record.usage.device_memory_peak_mb = max(on_devices, default=None)
     used = _known(r.device_use_percent for r in outcome.ranks)
     record.usage.device_use_percent = fmean(used) if used else None

@@ -6,13 +6,14 @@ with a counter of steps that every replay moves on. Nothing waits for the device
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from weather_hpc.train.checkpoint import State
+from weather_hpc.train.device_memory import BYTES_PER_MB, working_bytes
+from weather_hpc.train.failure import out_of_memory
 from weather_hpc.train.resident import moved
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class StepGraphs:
         """Images of the epoch that earlier steps have taken."""
         self._number = torch.zeros(1, dtype=torch.int64, device=device)
         """The step's number in the run, from 0."""
-        self._replays: dict[int, Replay] = {}
-        self._record_all()
+        self._replays = self._record_all()
 
     def begin(self, epoch: int, done: int = 0) -> None:
         """Send what the steps of ``epoch`` need, to go on after the first ``done`` of them."""
@@ -68,14 +68,58 @@ class StepGraphs:
         """The next step, of ``images`` images; its tally, until the next step overwrites it."""
         return self._replays[images]()
 
-    def _record_all(self) -> None:
+    def _record_all(self) -> dict[int, Replay]:
+        """A graph for each size of step.
+
+        One is replayed at a time and none needs what another has left, so all share the memory of
+        the largest, which is recorded first.
+        """
         trainer = self.trainer
         before = trainer.snapshot()
         trainer.strategy.network.train()
-        for images in sorted(set(trainer.sampler.sizes)):
-            self.begin(1)
-            self._replays[images] = record(partial(self._step, images), trainer)
+        pool = torch.cuda.graph_pool_handle()
+        replays = {
+            images: self._record(images, pool)
+            for images in sorted(set(trainer.sampler.sizes), reverse=True)
+        }
         put_back(trainer, before)
+        return replays
+
+    def _record(self, images: int, pool: Any) -> Replay:
+        """A step of ``images`` as a graph, after rehearsals, which do change the weights."""
+        trainer, device = self.trainer, self.trainer.strategy.device
+        # what is freed on one stream is not given to another: here no memory is for two of them
+        torch.cuda.empty_cache()
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(REHEARSALS):
+                self.begin(1)  # an epoch may have fewer steps than there are rehearsals
+                self._step(images)
+            self.begin(1)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        # gradients not there yet are written by a replay, those that are would be added to
+        trainer.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        needed, free = working_bytes(device), torch.cuda.mem_get_info(device)[0]
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                part = self._step(images)
+        except RuntimeError as error:
+            # want of memory may end the capture first, whose error then says nothing of it
+            if needed <= free or out_of_memory(error):
+                raise
+            raise torch.OutOfMemoryError(
+                f"a graph of a step of {images} images needs {needed / BYTES_PER_MB:.0f} MB of GPU "
+                f"memory; {free / BYTES_PER_MB:.0f} MB are free"
+            ) from error
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return part
+
+        return replay
 
     def _step(self, images: int) -> torch.Tensor:
         """What a graph is made of: kernels alone, no number that the host knows or asks for."""
@@ -95,28 +139,6 @@ class StepGraphs:
 def possible(device: torch.device) -> bool:
     """Whether ``device`` has graphs at all."""
     return device.type == "cuda"
-
-
-def record(step: Callable[[], torch.Tensor], trainer: "Trainer") -> Replay:
-    """``step`` as a CUDA graph, after some rehearsals, which do change the weights."""
-    device = trainer.strategy.device
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(REHEARSALS):
-            step()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    # gradients that are not there yet are written by a replay, those that are would be added to
-    trainer.optimizer.zero_grad(set_to_none=True)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        part = step()
-
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return part
-
-    return replay
 
 
 def put_back(trainer: "Trainer", before: State) -> None:

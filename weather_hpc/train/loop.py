@@ -1,9 +1,8 @@
 """The training loop. It is the same for every strategy and knows none of them."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +18,14 @@ from weather_hpc.train import graphs
 from weather_hpc.train.augment import Draw, augment
 from weather_hpc.train.average import Average
 from weather_hpc.train.checkpoint import State, on_cpu
+from weather_hpc.train.device_memory import working_bytes
 from weather_hpc.train.graphs import StepGraphs
 from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input
 from weather_hpc.train.optimizer import make_optimizer
 from weather_hpc.train.resident import Images, Source, moved
 from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
+from weather_hpc.train.waiting import DataWait
 
 
 class DivergedError(Exception):
@@ -83,8 +84,8 @@ class Trainer:
         """Whether images are changed at random, anew in every epoch."""
         self.graphs: StepGraphs | None = None
         """The steps as CUDA graphs, where :meth:`record_steps` has made them."""
-        self.data_wait_s = 0.0
-        """Seconds that this rank has waited for its batches, warm-up and evaluation included."""
+        self.data_wait = DataWait(strategy.device)
+        """For this rank's batches, warm-up and evaluation included."""
 
     def train_epoch(
         self,
@@ -103,7 +104,7 @@ class Trainer:
         draw = self.draw(epoch)
         done = begun.steps if begun else 0
         if self.graphs:
-            with self._waiting():
+            with self.data_wait.idle():
                 self.graphs.begin(epoch, done)
         total = torch.zeros(2, dtype=torch.float64, device=self.strategy.device)
         if begun:
@@ -132,23 +133,37 @@ class Trainer:
         return Score(loss_sum / images, right / images, images)
 
     def warm_up(self, steps: int) -> None:
-        """Train ``steps`` steps and undo them: memory, caches and buckets stand, weights don't."""
+        """Train ``steps`` steps and undo them: memory, caches and buckets stand, weights don't.
+
+        More than ``steps`` where there are more sizes of steps: what is compiled or chosen for a
+        size is so at its first step, which none is to be in measured time. 0: no step at all.
+        """
+        if not steps:
+            return
         before = self.snapshot()
         self.strategy.network.train()
-        planned, draw = self.sampler.epoch(0), self.draw(0)
-        for number in range(steps):
+        draw = self.draw(0)
+        # the largest first: the others then fit into the memory that it took
+        of_each_size = {step.images: step for step in self.sampler.epoch(0)}
+        planned = sorted(of_each_size.values(), key=lambda step: step.images, reverse=True)
+        for number in range(max(steps, len(planned))):
             self._step(planned[number % len(planned)], draw, number)
         self.optimizer.zero_grad(set_to_none=True)
         self.restore(before)
 
     def settle_input(self) -> Source | None:
-        """Keep the training images on the device where they fit beside what warm-up needed.
+        """Keep the training images on the device where they fit beside what a step needs.
 
-        Where they are read from, then; None on a rank that reads none.
+        To be called after warm-up. Where they are read from, then; None on a rank that reads none.
         """
         if not self.strategy.reads_images:
             return None
-        if self.images.fit(self.sampler.rows):
+        needed = 0
+        if self.replays:
+            # graphs use no memory that steps outside of them have taken: they need as much again
+            needed = working_bytes(self.strategy.device)
+            torch.cuda.empty_cache()
+        if self.images.fit(self.sampler.rows, needed):
             self.images.keep(self.sampler.rows)
         return self.images.source
 
@@ -189,9 +204,10 @@ class Trainer:
 
     def snapshot(self) -> State:
         """This rank's weights, optimizer and random states, as copies on the CPU."""
-        random = {"cpu": torch.get_rng_state()}
-        if self.strategy.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.strategy.device)
+        random = {
+            "cpu": torch.get_rng_state(),
+            "cuda": [torch.cuda.get_rng_state(gpu) for gpu in self.strategy.gpus],
+        }
         network, optimizer = self.strategy.network.state_dict(), self.optimizer.state_dict()
         return {
             "network": on_cpu(dict(network)),
@@ -201,8 +217,12 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Go back to a :meth:`snapshot`; its weights may be more than this rank's part."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go back to a :meth:`snapshot`; its weights may be more than this rank's part.
+
+        It may be another device's: how the optimizer works stays as it is here.
+        """
+        saved, here = state["optimizer"], self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": here})
         self.put_back_weights(state)
 
     def put_back_weights(self, state: State) -> None:
@@ -212,8 +232,8 @@ class Trainer:
         if self.average:
             self.average.restore(state["average"])
         torch.set_rng_state(state["random"]["cpu"])
-        if self.strategy.device.type == "cuda" and "cuda" in state["random"]:
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.strategy.device)
+        for gpu, generator in zip(self.strategy.gpus, state["random"]["cuda"], strict=False):
+            torch.cuda.set_rng_state(generator, gpu)
 
     def rate_at(self, number: int) -> float:
         """The learning rate of the ``number``-th step of the run, from 0."""
@@ -272,19 +292,15 @@ class Trainer:
             self.average.update(number)
         return part
 
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Count the block's seconds as waiting for data."""
-        start = time.perf_counter()
-        yield
-        self.data_wait_s += time.perf_counter() - start
-
     def _load(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The stored images (where this rank reads them) and labels of ``rows``, on the device."""
-        with self._waiting():
-            labels = self.labels[moved(rows, self.strategy.device)]
+        device, images = self.strategy.device, self.images
+        # what is on the device already is picked out there: that is work, and none waits for it
+        kept = images.source is Source.RESIDENT
+        with nullcontext() if kept else self.data_wait.batch():
+            labels = self.labels[moved(rows, device)]
             reads = self.strategy.reads_images
-            return self.images.of(rows) if reads else torch.empty(len(rows), 0), labels
+            return images.of(rows) if reads else torch.empty(len(rows), 0), labels
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """What this rank's part of the network takes, of stored images."""

@@ -69,15 +69,16 @@ class Images:
             raise ValueError("no images are kept on the device")
         return self._kept.index_select(0, places)
 
-    def fit(self, rows: Rows) -> bool:
+    def fit(self, rows: Rows, needed: int = 0) -> bool:
         """Whether the images of ``rows`` are better kept on the device, and there is room.
 
-        Ask it after warm-up: what the network takes is then no longer free.
+        Ask it after warm-up: what the network takes is then no longer free. ``needed``: bytes that
+        will be taken later.
         """
         if self.device.type != "cuda":
             return False
         free, total = torch.cuda.mem_get_info(self.device)
-        return len(rows) * self._row_bytes <= free - SPARE * total
+        return len(rows) * self._row_bytes <= free - needed - SPARE * total
 
     def keep(self, rows: Rows) -> None:
         """Copy the images of ``rows`` to the device, in the order in which they are stored."""

@@ -1,37 +1,46 @@
 """One training run from end to end: set up, train, evaluate, and fill in the record."""
 
-import os
-import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from weather_hpc import cli
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import remove_leftovers, write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
 from weather_hpc.records.nvml import open_devices
-from weather_hpc.records.record import RunRecord, Status
+from weather_hpc.records.record import RunRecord, Status, measured_on_several
 from weather_hpc.records.telemetry import Energy, Telemetry
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
-from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
+from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
+from weather_hpc.train.device_memory import forget_peaks
 from weather_hpc.train.evaluation import evaluation_report
+from weather_hpc.train.failure import Failure, FailureWatch
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
 from weather_hpc.train.loop import DivergedError, Named, Position, Score, Trainer
+from weather_hpc.train.ranks import Rank, Ranks, agreed_device
 from weather_hpc.train.request import Request
-from weather_hpc.train.stop import StoppedError, StopSign, acknowledge, stop_on_sigterm
+from weather_hpc.train.stop import (
+    StoppedError,
+    StopSign,
+    acknowledge,
+    stop_on_sigterm,
+    take_down,
+)
 from weather_hpc.train.strategies import make_strategy, use_fast_layers
 from weather_hpc.train.strategies.base import Strategy
-from weather_hpc.train.world import Unavailable, choose_device
+from weather_hpc.train.world import Unavailable
 
 
 def train(request: Request) -> RunRecord:
@@ -43,38 +52,66 @@ def train(request: Request) -> RunRecord:
     checkpoint = _checkpoint(request)
     leads = request.world.rank == 0
     if leads and request.paths is not None:
+        take_down(request.paths)  # an earlier process's
         for file in (request.paths.checkpoint, request.paths.evaluation):
             remove_leftovers(file)
     if leads and checkpoint is None and request.paths is not None:
         for stale in (request.paths.checkpoint, request.paths.events, request.paths.telemetry):
             stale.unlink(missing_ok=True)
     with RunWriter(request.spec, request.run_dir if leads else None) as writer:
+        own = Rank.here(request.task, request.world, fall_back=request.fall_back)
+        ranks = Ranks(request.world, own)
         try:
-            device = _device(request)
+            device = agreed_device(ranks.all)
         except Unavailable as lacking:
             return writer.finish(Status.SKIPPED, str(lacking))
-        strategy = make_strategy(request.task, device, request.world)
-        try:
-            with stop_on_sigterm(request.paths.stop if request.paths else None):
-                _Run(request, strategy, writer, checkpoint).go()
-        except StoppedError as stopped:
-            if writer.paths is not None:
-                acknowledge(writer.paths)
-            return writer.finish(Status.INCOMPLETE, str(stopped))
-        except DivergedError as error:
-            return writer.finish(Status.FAILED, str(error))
-        except torch.OutOfMemoryError as error:
-            return writer.finish(Status.OUT_OF_MEMORY, cli.one_line(error))
-        finally:
+        stop = request.paths.stop if request.paths else None
+        with FailureWatch(ranks, partial(_fail, writer)) as watch, stop_on_sigterm(stop):
+            return _carry_out(request, ranks, device, writer, checkpoint, watch)
+
+
+def _carry_out(
+    request: Request,
+    ranks: Ranks,
+    device: Device,
+    writer: RunWriter,
+    checkpoint: Checkpoint | None,
+    watch: FailureWatch,
+) -> RunRecord:
+    """The run and how it ended, on ``device``."""
+    strategy = make_strategy(request.task, _own(device, request), request.world)
+    try:
+        _Run(request, ranks, strategy, writer, checkpoint).go()
+    except StoppedError as stopped:
+        if writer.paths is not None:
+            acknowledge(writer.paths)
+        writer.finish(Status.INCOMPLETE, str(stopped))
+    except DivergedError as error:  # which all ranks come to together
+        writer.finish(Status.FAILED, str(error))
+    except Exception as error:
+        first = watch.report(error)
+        _fail(writer, first)
+        # the process group stays: to let go of it is to wait for ranks that wait for this one
+        if request.world.size == 1:
             strategy.tear_down()
-        return writer.finish()
+        secondary = first.rank != request.world.rank and not isinstance(error, UserError)
+        if secondary or first.status is Status.OUT_OF_MEMORY:
+            return writer.record
+        raise
+    else:
+        writer.finish()
+    strategy.tear_down()
+    return writer.record
 
 
-def _device(request: Request) -> torch.device:
-    asks = request.task.device is not Device.CPU
-    gpus, why = (usable_gpus(), why_no_cuda()) if asks else (0, None)
-    chosen = choose_device(request.task, request.world, gpus, why, fall_back=request.fall_back)
-    if chosen is Device.CPU:
+def _fail(writer: RunWriter, failure: Failure) -> None:
+    with suppress(FailedError):  # a disk that is full has no room for the record
+        writer.finish(failure.status, failure.reason)
+
+
+def _own(device: Device, request: Request) -> torch.device:
+    """This rank's own one of what all compute on."""
+    if device is Device.CPU:
         return torch.device("cpu")
     local = 0 if request.task.strategy is Name.DP else request.world.local_rank
     return torch.device("cuda", local)
@@ -107,12 +144,14 @@ class _Run:
     def __init__(
         self,
         request: Request,
+        ranks: Ranks,
         strategy: Strategy,
         writer: RunWriter,
         checkpoint: Checkpoint | None,
     ) -> None:
         self.request = request
         self.task = request.task
+        self.ranks = ranks
         self.strategy = strategy
         self.writer = writer
         self.resumed = checkpoint
@@ -122,12 +161,13 @@ class _Run:
 
     def go(self) -> None:
         """Train, evaluate and fill in the record."""
-        self.strategy.set_up()
+        self.strategy.set_up(self.ranks.store)
         trainer = self._trainer()
-        own_pids = self._introduce()
+        self._introduce()
         with self._phase("warmup"):
             trainer.warm_up(self.task.warmup_steps)
             self._settle_input(trainer)
+        own_pids = [rank.pid for rank in self.ranks.on_this_host]
         others = ForeignLoad(own_pids)
         devices = open_devices(device_uuids(self.strategy))
         paths = self.writer.paths
@@ -181,27 +221,33 @@ class _Run:
             trainer.restore(state | weights)
         return trainer
 
-    def _introduce(self) -> list[int]:
-        """Wait until all ranks stand, and say so. The process ids of those on rank 0's host."""
+    def _introduce(self) -> None:
+        """Wait until all ranks stand, and say so."""
         self.strategy.barrier()
         self.writer.record.phases.startup = since_process_start()
-        host = socket.gethostname()
-        ranks = self.strategy.gather((host, os.getpid()))
+        ranks, origin = len(self.ranks.all), self.writer.record.provenance
+        names = self.strategy.gather(device_name(self.strategy.device))
+        devices = " and ".join(sorted(set(names)))
         if self.resumed is None:
-            self.writer.event("start", ranks=len(ranks))
-        else:
-            self.clock.seconds |= self.resumed.seconds
-            self.writer.event(
-                "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=len(ranks)
-            )
-            origin = self.writer.record.provenance
-            origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
-        return [pid for where, pid in ranks if where == host]
+            origin.devices = [devices]
+            self.writer.event("start", ranks=ranks, devices=devices)
+            return
+        so_far = self.resumed.devices
+        origin.devices = so_far if devices == so_far[-1] else [*so_far, devices]
+        if len(origin.devices) > 1 and self.request.world.rank == 0:
+            print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
+        self.clock.seconds |= self.resumed.seconds
+        self.writer.event(
+            "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=ranks,
+            devices=devices,
+        )  # fmt: skip
+        origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
 
     def _settle_input(self, trainer: Trainer) -> None:
         """Have every rank's images where they are read fastest, and say where that is."""
         start = time.perf_counter()
         sources = self.strategy.gather(trainer.settle_input())
+        forget_peaks(self.strategy.gpus)  # warm-up's: it also tries kernels that are not chosen
         if self.task.execution.replays and not trainer.record_steps():
             why = "images are not kept on the device" if trainer.replays else "no CUDA"
             self.writer.record.provenance.environment["execution"] = f"without graphs: {why}"
@@ -230,14 +276,14 @@ class _Run:
                     for name in ("train", "data_wait"):
                         seconds[f"epoch_{name}"] = seconds.setdefault(name, 0.0)
                     self.energy.begin_epoch()
-                waited = trainer.data_wait_s
+                waited = trainer.data_wait.seconds()
                 spent = telemetry.energy_j()
                 with self._phase("train"):
                     exchanged = self.strategy.communication_s
                     position = trainer.train_epoch(epoch, advance, self.stop, begun)
                 self._count_communication(exchanged)
                 self._count_energy(spent, telemetry.energy_j())
-                seconds["data_wait"] += trainer.data_wait_s - waited
+                seconds["data_wait"] += trainer.data_wait.seconds() - waited
                 begun = None
                 if position.steps < per_epoch:
                     self._save(trainer, epoch - 1, position)
@@ -327,6 +373,7 @@ class _Run:
                     average |= rank.pop("average", {})
                 Checkpoint(
                     asked=_asked(self.request),
+                    devices=self.writer.record.provenance.devices,
                     classes=self.request.store.classes,
                     epoch=epoch,
                     step=step,

@@ -61,5 +61,10 @@ def stop_on_sigterm(path: Path | None) -> Iterator[None]:
 def acknowledge(paths: RunPaths) -> None:
     """Tell the job script that the run has stopped by request, and take down a sign of our own."""
     paths.stopped.touch()
+    take_down(paths)
+
+
+def take_down(paths: RunPaths) -> None:
+    """Remove the stop sign if it is one that a process of ours has put up itself."""
     if paths.stop.exists() and paths.stop.read_text() == OURS:
         paths.stop.unlink()

@@ -7,6 +7,7 @@ record know nothing else of how the work is spread.
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -61,8 +62,13 @@ class Strategy:
         """This rank's share of every step's images."""
         return Shard()
 
-    def set_up(self) -> None:
-        """Meet the other ranks. Collective."""
+    @property
+    def gpus(self) -> list[torch.device]:
+        """The GPUs that this process computes on; none on a CPU."""
+        return [self.device] if self.device.type == "cuda" else []
+
+    def set_up(self, store: "dist.Store | None" = None) -> None:  # type: ignore[name-defined]
+        """Meet the other ranks at ``store``; None: there are none. Collective."""
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Take over ``network``, equal on all ranks, for images of ``image_size`` px. Collective.
@@ -118,9 +124,9 @@ class Strategy:
         return [value]
 
     def synchronise(self) -> None:
-        """Wait until this rank's device has finished what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Wait until this rank's devices have finished what they were given."""
+        for gpu in self.gpus:
+            torch.cuda.synchronize(gpu)
 
     def barrier(self) -> None:
         """Wait until all ranks' devices have finished. Collective."""

@@ -59,9 +59,9 @@ class DistributedDataParallel(Distributed):
         """Known where memory is shared."""
         return None if self.memory is None else self.memory.spent_s
 
-    def set_up(self) -> None:
+    def set_up(self, store: dist.Store | None = None) -> None:  # type: ignore[name-defined]
         """Join the process group, and share memory where the ranks can."""
-        super().set_up()
+        super().set_up(store)
         if self.device.type == "cpu":
             self.memory = share_memory(self.world)
 

@@ -16,16 +16,15 @@ _LEFT: list[object] = []
 class Distributed(Strategy):
     """One process per device, met through torchrun: gloo on CPUs, NCCL on GPUs."""
 
-    def set_up(self) -> None:
-        """Join the process group; alone, without torchrun, make one of this process."""
+    def set_up(self, store: dist.Store | None = None) -> None:  # type: ignore[name-defined]
+        """Join the process group; alone, without a store, make one of this process."""
         backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-        if self.world.launched:
-            dist.init_process_group(backend)
-        else:
-            alone = dist.HashStore()  # type: ignore[attr-defined]
-            dist.init_process_group(backend, store=alone, rank=0, world_size=1)
+        where = dist.HashStore() if store is None else store  # type: ignore[attr-defined]
+        dist.init_process_group(
+            backend, store=where, rank=self.world.rank, world_size=self.world.size
+        )
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """An all-reduce: every rank gets the sum."""

@@ -14,10 +14,15 @@ from weather_hpc.train.strategies.base import Strategy
 class DataParallel(Strategy):
     """One process, ``devices`` GPUs. It is never built without CUDA, where it would do nothing."""
 
+    @property
+    def gpus(self) -> list[torch.device]:
+        """All of them: the first holds the network between steps."""
+        return [torch.device("cuda", index) for index in range(self.devices)]
+
     def place(self, network: nn.Module, image_size: int) -> None:
         """Put the network on the first GPU; each step copies it to the others."""
         super().place(network, image_size)
-        self._spread = nn.DataParallel(self.network, device_ids=list(range(self.devices)))
+        self._spread = nn.DataParallel(self.network, device_ids=self.gpus)
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of one GPU: each batch is cut into equal pieces, the last one smaller."""
@@ -28,8 +33,3 @@ class DataParallel(Strategy):
     ) -> torch.Tensor:
         """As a single process, with the forward and backward spread over the GPUs."""
         return self._backward(self._spread(images), labels, 1.0 / step_images)
-
-    def synchronise(self) -> None:
-        """Wait for every GPU."""
-        for index in range(self.devices):
-            torch.cuda.synchronize(index)
