@@ -1,19 +1,16 @@
 """Precision, memory format and execution: what they may change, and what they may not."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._dynamo.utils import counters
 
 from tests.train.conftest import Train, losses
 from weather_hpc import cli
-from weather_hpc.train import graphs, optimizer
 from weather_hpc.train.__main__ import main
-from weather_hpc.train.loop import Trainer
-from weather_hpc.train.resident import Images
+from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.strategies.base import Strategy
 
 
@@ -59,90 +56,27 @@ def test_a_compiled_network_learns_alike(train: Train, small_store: Path, tmp_pa
     assert one == other, "weights keep their names"
 
 
-class KernelsAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses what a graph cannot hold: numbers that the host reads off a device or sends there."""
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+def test_nothing_is_compiled_in_measured_time(
+    train: Train, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[int] = []
+    train_epoch = Trainer.train_epoch
 
-    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "unique")
+    def counting(self: Trainer, *arguments: Any) -> Position:
+        before = counters["stats"]["unique_graphs"]
+        position = train_epoch(self, *arguments)
+        compiled.append(counters["stats"]["unique_graphs"] - before)
+        return position
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.__name__
-        assert not name.startswith(self.REFUSED), f"the host takes part: {name}"
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def steps_played(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The CPU stands in for a GPU: a graph's kernels are called one by one, in its memory."""
-    played: list[int] = []
-
-    def record(step: Callable[[], torch.Tensor], trainer: Trainer) -> graphs.Replay:
-        step()
-        with KernelsAlone():  # type: ignore[no-untyped-call]
-            step()
-
-        def replay() -> torch.Tensor:
-            played.append(1)
-            return step()
-
-        return replay
-
-    monkeypatch.setattr(graphs, "possible", lambda device: True)
-    monkeypatch.setattr(graphs, "record", record)
-    monkeypatch.setattr(optimizer, "ON_DEVICE", {})  # capturable is CUDA's alone
-    monkeypatch.setattr(Images, "fit", lambda self, rows, needed: True)
-    return played
+    monkeypatch.setattr(Trainer, "train_epoch", counting)
+    options = words(small_store, "--images", 29, "--execution", "compiled")
+    train(*options, "--warmup-steps", 1, run_dir=tmp_path)
+    assert counters["stats"]["unique_graphs"] == 3, "one for each size of step"
+    assert compiled == [0, 0]
 
 
 GRAPH = ["--device", "cuda", "--without-cuda", "cpu", "--execution", "graph"]
-
-
-@pytest.mark.parametrize("recipe", ["paper", "strong"])
-def test_recorded_steps_are_the_loop_s(
-    recipe: str, train: Train, small_store: Path, tmp_path: Path, steps_played: list[int]
-) -> None:
-    """Same images, random numbers, rates and average; rehearsals leave no trace."""
-    options = words(small_store, "--recipe", recipe, "--images", 29)
-    eager = train(*options, "--device", "cpu", run_dir=tmp_path / "eager")
-    assert not steps_played
-    played = train(*options, *GRAPH, run_dir=tmp_path / "graph")
-    assert len(steps_played) == played["counts"]["steps"] == eager["counts"]["steps"]
-    # the rate is a float32 there, and a double in the loop
-    assert losses(tmp_path / "graph") == pytest.approx(losses(tmp_path / "eager"), rel=1e-5)
-    assert "execution" not in played["provenance"]["environment"]
-    for key in ("train_accuracy", "test_accuracy"):
-        assert played["quality"][key] == eager["quality"][key]
-
-
-def test_recorded_steps_go_on_where_they_stopped(
-    train: Train,
-    small_store: Path,
-    tmp_path: Path,
-    steps_played: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    options = [*words(small_store, "--recipe", "strong"), *GRAPH]
-    train(*options, run_dir=tmp_path / "whole")
-    monkeypatch.setattr("weather_hpc.train.stop.STEPS_BETWEEN_LOOKS", 1)
-    begin = graphs.StepGraphs.begin
-
-    def stopping(self: graphs.StepGraphs, epoch: int, done: int = 0) -> None:
-        begin(self, epoch, done)
-        if epoch == 2:
-            (tmp_path / "parts" / "stop").touch()
-
-    with monkeypatch.context() as patched:
-        patched.setattr(graphs.StepGraphs, "begin", stopping)
-        train(*options, run_dir=tmp_path / "parts", code=75)
-    (tmp_path / "parts" / "stop").unlink()
-    steps_played.clear()
-    record = train(*options, "--resume", run_dir=tmp_path / "parts")
-    assert 0 < len(steps_played) < record["counts"]["steps"] / 2
-    whole, parts = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
-        for name in ("whole", "parts")
-    )
-    for name, value in whole["network"].items():
-        assert torch.equal(value, parts["network"][name]), name
 
 
 def test_without_cuda_steps_are_not_recorded_and_the_record_says_so(

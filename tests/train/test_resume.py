@@ -22,6 +22,8 @@ from tests.train.conftest import (
     torchrun_environment,
 )
 from weather_hpc import cli
+from weather_hpc.collect.read import read_run
+from weather_hpc.records.record import Status
 from weather_hpc.train.__main__ import main
 
 EPOCHS = 5
@@ -106,6 +108,31 @@ def test_two_killed_ranks_end_as_if_never_stopped(
     kill_after_epoch(2, torchrun_argv(*options, "--run-dir", killed), killed)
     assert torchrun(*options, "--resume", run_dir=killed)["provenance"]["restarts"] == 1
     assert_same_end(whole, killed)
+
+
+def test_a_run_resumed_on_another_device_says_so_and_is_in_no_table(
+    train: Train, small_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its weights go on; its time would be of neither."""
+    options = ["--store", small_store, "--model", "tiny", "--epochs", 2]
+    whole, moved = tmp_path / "whole", tmp_path / "runs" / "moved"
+    train(*options, run_dir=whole)
+    moved.mkdir(parents=True)
+    (moved / "stop").touch()
+    train(*options, run_dir=moved, code=75)
+    (moved / "stop").unlink()
+    state = state_in(moved)
+    assert state["devices"] == ["cpu"]
+    torch.save(state | {"devices": ["NVIDIA H100"]}, moved / "checkpoint.pt")
+    capsys.readouterr()
+    record = train(*options, "--resume", run_dir=moved)
+    assert record["provenance"]["devices"] == ["NVIDIA H100", "cpu"]
+    assert [event["devices"] for event in events(moved, "resume")] == ["cpu"]
+    told = "measured on NVIDIA H100, then on cpu: its time is of neither"
+    assert told in capsys.readouterr().err
+    assert same(state_in(whole)["network"], state_in(moved)["network"])
+    run = read_run(moved)
+    assert (run.status, run.reject) == (Status.OK, told)
 
 
 @pytest.fixture

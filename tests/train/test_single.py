@@ -1,11 +1,14 @@
 """One process on a CPU: learning, timing, the record."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.train.conftest import Train, events, losses, record_in
 from weather_hpc.records.record import read_record
+from weather_hpc.train.loop import Trainer
 
 
 def test_the_loss_falls_and_the_record_says_so(
@@ -63,6 +66,25 @@ def test_warm_up_leaves_no_trace(train: Train, paper_store: Path, tmp_path: Path
     assert losses(tmp_path / "0") == losses(tmp_path / "3")
     assert records[0]["quality"] == records[3]["quality"]
     assert records[0]["quality"]["parameters"] == 108_517
+
+
+def test_warm_up_meets_every_size_of_step(
+    train: Train, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest first, whose memory then serves the others."""
+    sizes: list[int] = []
+    learn = Trainer.learn
+
+    def noting(self: Trainer, *arguments: Any) -> torch.Tensor:
+        sizes.append(len(arguments[1]))
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "learn", noting)
+    options = ("--store", small_store, "--model", "tiny", "--batch-size", 8, "--images", 29)
+    for steps, warmed_up in ((0, []), (1, [8, 7, 6]), (4, [8, 7, 6, 8])):
+        sizes.clear()
+        train(*options, "--epochs", 1, "--warmup-steps", steps, run_dir=tmp_path)
+        assert sizes == [*warmed_up, 8, 8, 7, 6]
 
 
 def test_seeds_make_curves(train: Train, small_store: Path, tmp_path: Path) -> None:

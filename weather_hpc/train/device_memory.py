@@ -12,6 +12,12 @@ def working_bytes(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can be had: nobody's, or this process's own and not in use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
 def forget_peaks(devices: Iterable[torch.device]) -> None:
     """From here on peaks are those of what follows."""
     for device in devices:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from weather_hpc.train.checkpoint import State
-from weather_hpc.train.device_memory import BYTES_PER_MB, working_bytes
+from weather_hpc.train.device_memory import BYTES_PER_MB, free_bytes, working_bytes
 from weather_hpc.train.failure import out_of_memory
 from weather_hpc.train.resident import moved
 
@@ -101,7 +101,7 @@ class StepGraphs:
         # gradients not there yet are written by a replay, those that are would be added to
         trainer.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
-        needed, free = working_bytes(device), torch.cuda.mem_get_info(device)[0]
+        needed, free = working_bytes(device), free_bytes(device)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=pool, stream=stream):

@@ -17,7 +17,7 @@ from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
 from weather_hpc.records.nvml import open_devices
-from weather_hpc.records.record import RunRecord, Status, measured_on_several
+from weather_hpc.records.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.records.telemetry import Energy, Telemetry
 from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
@@ -66,7 +66,7 @@ def train(request: Request) -> RunRecord:
         except Unavailable as lacking:
             return writer.finish(Status.SKIPPED, str(lacking))
         stop = request.paths.stop if request.paths else None
-        with FailureWatch(ranks, partial(_fail, writer)) as watch, stop_on_sigterm(stop):
+        with FailureWatch(ranks, partial(_fail, request, writer)) as watch, stop_on_sigterm(stop):
             return _carry_out(request, ranks, device, writer, checkpoint, watch)
 
 
@@ -90,7 +90,7 @@ def _carry_out(
         writer.finish(Status.FAILED, str(error))
     except Exception as error:
         first = watch.report(error)
-        _fail(writer, first)
+        _fail(request, writer, first)
         # the process group stays: to let go of it is to wait for ranks that wait for this one
         if request.world.size == 1:
             strategy.tear_down()
@@ -104,9 +104,15 @@ def _carry_out(
     return writer.record
 
 
-def _fail(writer: RunWriter, failure: Failure) -> None:
-    with suppress(FailedError):  # a disk that is full has no room for the record
+def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
+    """Write into the record why the run has failed; rank 1 does it for a rank 0 that is gone."""
+    with suppress(FailedError, UserError):  # a disk that is full has no room for the record
         writer.finish(failure.status, failure.reason)
+        if failure.rank == 0 and request.world.rank == 1 and request.paths is not None:
+            record = read_record(request.paths.record)
+            if record.status is Status.INCOMPLETE:
+                record.status, record.reason = failure.status, failure.reason
+                record.write(request.paths.record)
 
 
 def _own(device: Device, request: Request) -> torch.device:

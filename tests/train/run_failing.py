@@ -1,0 +1,46 @@
+"""The train verb with ``tiny``, one rank of which fails, as ``FAILS`` says: ``1 memory``.
+
+From that step on the others wait for ever, as they do under NCCL; gloo would let them go.
+"""
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import torch
+
+from tests.train.run_tiny import TINY
+from weather_hpc import cli
+from weather_hpc.models.registry import MODELS
+from weather_hpc.train.__main__ import main
+from weather_hpc.train.loop import Trainer
+
+AT_STEP = 6
+"""Of all steps from the first of warm-up on: in measured time."""
+
+RANK, HOW = os.environ["FAILS"].split()
+
+steps = 0
+learn = Trainer.learn
+
+
+def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
+    global steps
+    steps += 1
+    if steps < AT_STEP:
+        return learn(self, *arguments)
+    if os.environ["RANK"] != RANK:
+        threading.Event().wait()
+    if HOW == "memory":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    if HOW == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+if __name__ == "__main__":
+    MODELS.update(TINY)
+    Trainer.learn = failing  # type: ignore[assignment, method-assign]
+    cli.run("train", main, sys.argv[1:])
