@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from weather_hpc.collect.run import configuration
 from weather_hpc.errors import UserError
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig, load_study
@@ -155,7 +156,9 @@ def test_cpus_beside_those_that_compute_make_no_other_run() -> None:
     for spec, before in zip(runs, (1, 1, 2), strict=True):
         fewer = spec.resources.model_copy(update={"cpus_per_node": before})
         assert fewer != spec.resources
-        assert spec.model_copy(update={"resources": fewer}).run_id == spec.run_id
+        old = spec.model_copy(update={"resources": fewer})
+        assert old.run_id == spec.run_id
+        assert configuration(old) == configuration(spec), "it is another repeat of the same"
     on_cpu = [{"strategy": "single", "device": "cpu"}]
     (spec,) = plan_of({"repeats": 1, "train": on_cpu}).runs
     more = spec.resources.model_copy(update={"cpus_per_node": 2})

@@ -140,8 +140,12 @@ class Provenance(Part):
     cpu_model: str | None = Field(None, description="the host's processor")
     cpu_count: int | None = Field(None, description="logical CPUs of the host")
     driver: str | None = Field(None, description="GPU driver")
-    packages: dict[str, str] = Field(default={}, description="versions of what was used")
-    environment: dict[str, str] = Field(default={}, description="thread and allocator settings")
+    packages: dict[str, str] = Field(
+        default={}, description="versions of what was used; on GPUs cuda, cudnn, nccl, triton too"
+    )
+    environment: dict[str, str] = Field(
+        default={}, description="settings of threads, allocators, torch, NCCL and gloo"
+    )
     slurm: dict[str, str] = Field(default={}, description="SLURM_* ids and node list")
     restarts: int = Field(
         0, description="how often the run was stopped and resumed, or a worker lost"

@@ -264,14 +264,19 @@ class RunSpec(Part):
 
     @property
     def run_id(self) -> str:
-        """A readable name, unique to what was asked: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``.
+        """A readable name, unique to what was asked: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``."""
+        return "-".join([self.label, f"r{self.repeat}", short_hash(self.identity)])
 
-        CPUs that a run holds beside those that its threads compute on make no other run of it.
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes this run another than those that differ in it: the spec as JSON.
+
+        CPUs that a GPU run holds beside those that its threads compute on are not part of it.
         """
         asked = self.model_dump(mode="json")
         if isinstance(self.task, TrainTask) and self.resources.gpus_per_node:
             asked["resources"]["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
-        return "-".join([self.label, f"r{self.repeat}", short_hash(asked)])
+        return asked
 
     @property
     def label(self) -> str:

@@ -22,7 +22,7 @@ from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
-from weather_hpc.train.cuda import usable_gpus, why_no_cuda
+from weather_hpc.train.cuda import usable_gpus, versions, why_no_cuda
 from weather_hpc.train.describe import Outcome, describe, device_uuids, this_rank
 from weather_hpc.train.evaluation import evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
@@ -53,6 +53,8 @@ def train(request: Request) -> RunRecord:
             device = _device(request)
         except Unavailable as lacking:
             return writer.finish(Status.SKIPPED, str(lacking))
+        if device.type == "cuda":
+            writer.record.provenance.packages |= versions()
         strategy = make_strategy(request.task, device, request.world)
         try:
             with stop_on_sigterm(request.paths.stop if request.paths else None):
