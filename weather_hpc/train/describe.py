@@ -44,11 +44,11 @@ class Outcome:
 
 
 def device_uuids(strategy: Strategy) -> list[str]:
-    """The GPUs that this process computes on, as NVML names them; none on the CPU."""
+    """The GPUs, or instances of them, that this process computes on; none on the CPU."""
     if strategy.device.type != "cuda":
         return []
     own = range(strategy.devices) if strategy.world.size == 1 else [strategy.device.index]
-    return [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in own]
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in own]
 
 
 def this_rank(
