@@ -11,6 +11,7 @@ from weather_hpc.study.plan import make_plan
 from weather_hpc.study.spec import RunSpec
 
 LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed"}))
+WORKSTATION = Machine(cpus=(0, 1), gpus=2, packages=LAPTOP.packages)
 BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
 
 
@@ -42,10 +43,12 @@ def one(study: dict[str, object]) -> RunSpec:
         (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
         (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),
         (train(strategy="ddp", device="cpu", world_size=2, nodes=2), LAPTOP, "asks for 2 nodes"),
+        # four CPUs are asked of a cluster; here two ranks make do with two
+        (train(strategy="ddp", device="cuda", world_size=2), WORKSTATION, None),
         (
-            train(strategy="dp", device="cuda", world_size=2),
-            Machine((0, 1), 2, LAPTOP.packages),
-            None,
+            train(strategy="ddp", device="cuda", world_size=2, threads_per_rank=2),
+            WORKSTATION,
+            "asks for 4 CPUs; this machine gives 2",
         ),
     ],
 )

@@ -66,7 +66,7 @@ def test_whole_nodes() -> None:
     profile = site(exclusive=True, gpu_request="gpus-per-node", memory_mb=64000)
     train = {"strategy": "dp", "device": "cuda", "world_size": 2}
     assert directives(profile, **train) == ALWAYS | {
-        "--nodes=1", "--cpus-per-task=1", "--gpus-per-node=2", "--exclusive", "--mem=64000M",
+        "--nodes=1", "--cpus-per-task=4", "--gpus-per-node=2", "--exclusive", "--mem=64000M",
         "--signal=B:USR1@120", "--requeue", "--array=0-1",
     }  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_whole_nodes() -> None:
 def test_several_nodes() -> None:
     train = {"strategy": "ddp", "device": "cuda", "world_size": 8, "nodes": 2}
     assert directives(site(), **train) == ALWAYS | {
-        "--nodes=2", "--cpus-per-task=4", "--gres=gpu:4", "--signal=B:USR1@120", "--requeue",
+        "--nodes=2", "--cpus-per-task=8", "--gres=gpu:4", "--signal=B:USR1@120", "--requeue",
         "--array=0-1",
     }  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_runs_of_one_shape_share_an_array() -> None:
              for s in groups]  # fmt: skip
     assert asked == [
         ("prepare", 8, 0, "c"), ("preprocess", 1, 0, "c"), ("preprocess", 2, 0, "c"),
-        ("train", 1, 0, "c"), ("train", 2, 0, "c"), ("train", 1, 1, "g"), ("train", 2, 2, "g"),
+        ("train", 1, 0, "c"), ("train", 2, 0, "c"), ("train", 2, 1, "g"), ("train", 4, 2, "g"),
     ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_submitit_is_asked_for_what_sbatch_would_be(plan: Plan) -> None:
             "account": "x-1",
             "nodes": "1",
             "ntasks_per_node": "1",
-            "cpus_per_task": "4",
+            "cpus_per_task": "8",
             "time": "120",
             "signal": "B:USR2@120",
             "gres": "gpu:a100:4",

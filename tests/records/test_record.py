@@ -108,6 +108,24 @@ def test_provenance_names_versions_and_command(spec: RunSpec, tmp_path: Path) ->
     assert provenance.started_at is not None
 
 
+def test_provenance_holds_the_settings_of_what_computes_and_exchanges(
+    spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "OMP_NUM_THREADS": "3",
+        "NCCL_DEBUG": "WARN",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "PYTORCH_ALLOC_CONF": "backend:native",
+        "TORCH_NCCL_BLOCKING_WAIT": "1",
+    }
+    for name in (*settings, "NCCLISH", "PYTORCH_VERSION"):
+        monkeypatch.setenv(name, settings.get(name, "x"))
+    found = RunWriter(spec, None).record.provenance.environment
+    assert {name: found.get(name) for name in settings} == settings
+    assert found.keys().isdisjoint({"NCCLISH", "PYTORCH_VERSION", "PATH"})
+
+
 def test_the_launchers_spec_is_found(spec: RunSpec, tmp_path: Path) -> None:
     assert read_spec(None) is None
     assert read_spec(tmp_path) is None

@@ -5,9 +5,12 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from weather_hpc.records.nvml import Devices, DeviceSample, open_devices
 from weather_hpc.records.telemetry import Energy, Sample, Telemetry
@@ -72,6 +75,17 @@ class NVMLError(Exception):
     """The library's own kind of error."""
 
 
+def named(handles: dict[str, Any]) -> Callable[[str], Any]:
+    """The library's way from a UUID to a device."""
+
+    def find(uuid: str) -> Any:
+        if uuid not in handles:
+            raise NVMLError("not found")
+        return handles[uuid]
+
+    return find
+
+
 def library(**answers: Any) -> Any:
     """NVML with two devices; an answer that is an exception is raised."""
 
@@ -86,7 +100,9 @@ def library(**answers: Any) -> Any:
 
     return SimpleNamespace(
         NVMLError=NVMLError,
-        nvmlDeviceGetHandleByUUID={"GPU-a": 0, "GPU-b": 1}.__getitem__,
+        nvmlDeviceGetHandleByUUID=named({"GPU-a": 0, "GPU-b": 1}),
+        nvmlDeviceIsMigDeviceHandle=lambda handle: False,
+        nvmlDeviceGetMigMode=answer("mig"),
         nvmlSystemGetDriverVersion=lambda: "580.1",
         nvmlDeviceGetUtilizationRates=answer("use"),
         nvmlDeviceGetMemoryInfo=answer("memory"),
@@ -101,8 +117,9 @@ def two_devices(**changes: Any) -> Devices:
         "memory": [SimpleNamespace(used=1_000_000), SimpleNamespace(used=2_000_000)],
         "power": [100_000, 150_000],
         "energy": [1_000, 3_000],
+        "mig": NVMLError("not supported"),
     }
-    return Devices(library(**answers | changes), ["GPU-a", "GPU-b"])
+    return Devices(library(**answers | changes), ["a", "GPU-b"])
 
 
 def test_devices_are_added_up_in_units() -> None:
@@ -115,6 +132,72 @@ def test_devices_are_added_up_in_units() -> None:
 def test_what_a_device_does_not_tell_is_none() -> None:
     devices = two_devices(power=NVMLError("not supported"), energy=NVMLError("not supported"))
     assert devices.sample() == DeviceSample(use_percent=50.0, memory_mb=3.0, power_w=None)
+    assert devices.energy_j() is None
+
+
+CARD, FIRST, SECOND = "card", "MIG-1111-a", "MIG-1122-b"
+
+
+def divided_card(monkeypatch: pytest.MonkeyPatch, instances: Sequence[str | None]) -> None:
+    """A GPU with MIG; an instance's handle is its UUID, None an empty place."""
+
+    def place(card: str, index: int) -> str:
+        found = instances[index]
+        if found is None:
+            raise NVMLError("not found")
+        return found
+
+    def of_the_card(handle: str) -> Any:
+        raise AssertionError(f"asked for what is the whole card's, of {handle}")
+
+    known = {str(instance): instance for instance in instances} | {"GPU-0": CARD}
+    fake = SimpleNamespace(
+        NVMLError=NVMLError,
+        NVML_DEVICE_MIG_ENABLE=1,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=named(known),
+        nvmlDeviceGetMigMode=lambda card: [1, 1],
+        nvmlDeviceIsMigDeviceHandle=lambda handle: handle != CARD,
+        nvmlDeviceGetMaxMigDeviceCount=lambda card: len(instances),
+        nvmlDeviceGetMigDeviceHandleByIndex=place,
+        nvmlDeviceGetUUID=lambda handle: handle,
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(
+            used={FIRST: 1_000_000, SECOND: 2_000_000}[handle]
+        ),
+        nvmlDeviceGetUtilizationRates=of_the_card,
+        nvmlDeviceGetPowerUsage=of_the_card,
+        nvmlDeviceGetTotalEnergyConsumption=of_the_card,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+
+
+@pytest.mark.parametrize(
+    ("uuid", "visible", "instances", "memory_mb"),
+    [
+        ("1122-b", "", [FIRST, SECOND], 2.0),  # CUDA tells the instance's UUID
+        ("0", SECOND, [FIRST, SECOND], 2.0),  # CUDA tells its card's; the job got this one
+        ("0", f"{SECOND},{FIRST}", [FIRST, SECOND], 2.0),  # of several it computes on the first
+        ("0", "MIG-112", [FIRST, None, SECOND], 2.0),  # a UUID's beginning names it
+        ("0", "0", [None, FIRST], 1.0),  # there is but one
+        ("0", "0", [FIRST, SECOND], None),  # it may be either
+        ("0", "MIG-3", [FIRST, SECOND], None),
+    ],
+)
+def test_an_instance_tells_its_own_memory_and_nothing_of_its_card(
+    monkeypatch: pytest.MonkeyPatch,
+    uuid: str,
+    visible: str,
+    instances: list[str | None],
+    memory_mb: float | None,
+) -> None:
+    divided_card(monkeypatch, instances)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    devices = open_devices([uuid])
+    if memory_mb is None:
+        assert devices is None
+        return
+    assert devices is not None
+    assert devices.sample() == DeviceSample(use_percent=None, memory_mb=memory_mb, power_w=None)
     assert devices.energy_j() is None
 
 

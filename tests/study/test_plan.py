@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from weather_hpc.collect.run import configuration
 from weather_hpc.errors import UserError
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig, load_study
@@ -103,12 +104,14 @@ def test_resources_follow_from_strategy_and_nodes() -> None:
                  "threads_per_rank": 3},
                 {"strategy": "dp", "device": "cuda", "world_size": 4},
                 {"strategy": "ddp", "device": "cpu", "world_size": 4},
+                {"strategy": "model", "device": "cuda", "world_size": 2},
+                {"strategy": "single", "device": "cuda"},
             ],
         }
     )  # fmt: skip
     asked = [(s.resources.nodes, s.resources.cpus_per_node, s.resources.gpus_per_node)
              for s in plan.runs]  # fmt: skip
-    assert asked == [(2, 12, 4), (1, 1, 4), (1, 4, 0)]
+    assert asked == [(2, 12, 4), (1, 8, 4), (1, 4, 0), (1, 4, 2), (1, 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,26 @@ def test_run_id_is_readable_stable_and_unique_to_what_was_asked() -> None:
     assert RunSpec.from_dict(spec.as_dict()).run_id == spec.run_id
     other = spec.model_copy(update={"task": task.model_copy(update={"epochs": 3})})
     assert other.run_id != spec.run_id
+
+
+def test_cpus_beside_those_that_compute_make_no_other_run() -> None:
+    """So that what was measured with one CPU a GPU is not measured again."""
+    entries = [
+        {"strategy": "single", "device": "cuda"},
+        {"strategy": "dp", "device": "cuda", "world_size": 4},
+        {"strategy": "ddp", "device": "cuda", "world_size": 4, "nodes": 2, "threads_per_rank": 1},
+    ]
+    runs = plan_of({"repeats": 1, "train": entries}).runs
+    for spec, before in zip(runs, (1, 1, 2), strict=True):
+        fewer = spec.resources.model_copy(update={"cpus_per_node": before})
+        assert fewer != spec.resources
+        old = spec.model_copy(update={"resources": fewer})
+        assert old.run_id == spec.run_id
+        assert configuration(old) == configuration(spec), "it is another repeat of the same"
+    on_cpu = [{"strategy": "single", "device": "cpu"}]
+    (spec,) = plan_of({"repeats": 1, "train": on_cpu}).runs
+    more = spec.resources.model_copy(update={"cpus_per_node": 2})
+    assert spec.model_copy(update={"resources": more}).run_id != spec.run_id
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,24 @@ def test_torchs_warning_goes_into_the_reason_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
+    ("number", "cudnn"), [(91002, "9.10.2"), (90100, "9.1.0"), (8907, "8.9.7"), (None, None)]
+)
+def test_versions_of_what_computes_on_gpus(
+    monkeypatch: pytest.MonkeyPatch, number: int | None, cudnn: str | None
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: number)
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 7))
+    found = cuda.versions()
+    assert (found["cuda"], found.get("cudnn"), found["nccl"]) == ("13.0", cudnn, "2.27.7")
+
+
+def test_a_build_without_cuda_has_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert cuda.versions() == {}
+
+
+@pytest.mark.parametrize(
     ("line", "version"),
     [
         (

@@ -68,7 +68,8 @@ class Run:
 
 def configuration(spec: RunSpec) -> str:
     """What was asked, repeat and time limit apart, as a name that its repeats share."""
-    asked = spec.model_dump(mode="json", exclude={"repeat": True, "resources": {"time_limit_min"}})
+    asked = spec.identity
+    del asked["repeat"], asked["resources"]["time_limit_min"]
     return f"{spec.label}-{short_hash(asked)}"
 
 

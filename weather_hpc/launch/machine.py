@@ -80,6 +80,10 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
             return "torch is not installed: pip install 'weather_hpc[train]'"
         if _wants_gpu(spec) and machine.gpus < asked.gpus_per_node:
             return lacking_gpus(asked.gpus_per_node, machine.gpus, machine.no_cuda)
-    if asked.cpus_per_node > len(machine.cpus) and not oversubscribe:
-        return f"asks for {asked.cpus_per_node} CPUs; this machine gives {len(machine.cpus)}"
+    # CPUs beside those that threads compute on are for the asking; here there are those there are
+    needed = asked.cpus_per_node
+    if not isinstance(task, PreprocessTask):
+        needed = task.threads_per_node(asked.nodes)
+    if needed > len(machine.cpus) and not oversubscribe:
+        return f"asks for {needed} CPUs; this machine gives {len(machine.cpus)}"
     return None

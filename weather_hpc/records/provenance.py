@@ -1,5 +1,6 @@
 """Where a run's figures come from: commit, versions, host, Slurm ids, settings that matter."""
 
+import fnmatch
 import importlib.metadata
 import os
 import platform
@@ -34,7 +35,12 @@ SETTINGS = [
     "MALLOC_TRIM_THRESHOLD_",
     "MALLOC_TOP_PAD_",
     "LD_PRELOAD",
+    "NCCL_*",
+    "GLOO_*",
+    "TORCH_*",
+    "PYTORCH_*ALLOC_CONF",
 ]
+"""Variables that a run's speed may hang on; ``*`` stands for any text."""
 SLURM = [
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
@@ -63,7 +69,7 @@ def collect_provenance() -> Provenance:
         cpu_model=cpu_model(),
         cpu_count=psutil.cpu_count(logical=True),
         packages={"python": platform.python_version()} | _versions(),
-        environment={name: os.environ[name] for name in SETTINGS if name in os.environ},
+        environment=_settings(),
         slurm={name: os.environ[name] for name in SLURM if name in os.environ},
         restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0") or 0),
     )
@@ -72,6 +78,11 @@ def collect_provenance() -> Provenance:
 def node_name() -> str:
     """This node as the scheduler calls it, else the host's name. Several may share a host."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def _settings() -> dict[str, str]:
+    found = {name for like in SETTINGS for name in fnmatch.filter(os.environ, like)}
+    return {name: os.environ[name] for name in sorted(found)}
 
 
 def _versions() -> dict[str, str]:

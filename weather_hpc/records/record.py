@@ -148,8 +148,12 @@ class Provenance(Part):
         description="what training has computed on, in turn: cpu, or the GPUs' names; more than one"
         " where it was stopped and resumed elsewhere",
     )
-    packages: dict[str, str] = Field(default={}, description="versions of what was used")
-    environment: dict[str, str] = Field(default={}, description="thread and allocator settings")
+    packages: dict[str, str] = Field(
+        default={}, description="versions of what was used; on GPUs cuda, cudnn, nccl, triton too"
+    )
+    environment: dict[str, str] = Field(
+        default={}, description="settings of threads, allocators, torch, NCCL and gloo"
+    )
     slurm: dict[str, str] = Field(default={}, description="SLURM_* ids and node list")
     restarts: int = Field(
         0, description="how often the run was stopped and resumed, or a worker lost"

@@ -21,6 +21,9 @@ from weather_hpc.study.spec import (
     TrainTask,
 )
 
+CPUS_PER_GPU = 2
+"""One feeds the GPU, one is for the threads of loader and NCCL; alike for all strategies."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -168,11 +171,10 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
 
 
 def _train_resources(task: TrainTask, nodes: int) -> Resources:
-    """DP is one process that drives all GPUs; the others are one process per device."""
-    devices = task.world_size // nodes
-    processes = 1 if task.strategy is Strategy.DP else devices
+    """A CPU for each thread that computes, and at least CPUS_PER_GPU for each GPU."""
+    gpus = 0 if task.device is Device.CPU else task.world_size // nodes
     return Resources(
         nodes=nodes,
-        cpus_per_node=processes * task.threads_per_rank,
-        gpus_per_node=0 if task.device is Device.CPU else devices,
+        cpus_per_node=max(task.threads_per_node(nodes), CPUS_PER_GPU * gpus),
+        gpus_per_node=gpus,
     )

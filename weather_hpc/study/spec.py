@@ -235,6 +235,11 @@ class TrainTask(Part):
             return self.batch_size
         return self.batch_size // self.world_size
 
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``; DP's one process drives all its GPUs."""
+        processes = 1 if self.strategy is Strategy.DP else self.world_size // nodes
+        return processes * self.threads_per_rank
+
     @property
     def batch_size_global(self) -> int:
         """Images in one optimizer step."""
@@ -260,7 +265,18 @@ class RunSpec(Part):
     @property
     def run_id(self) -> str:
         """A readable name, unique to what was asked: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``."""
-        return "-".join([self.label, f"r{self.repeat}", short_hash(self.model_dump(mode="json"))])
+        return "-".join([self.label, f"r{self.repeat}", short_hash(self.identity)])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes this run another than those that differ in it: the spec as JSON.
+
+        CPUs that a GPU run holds beside those that its threads compute on are not part of it.
+        """
+        asked = self.model_dump(mode="json")
+        if isinstance(self.task, TrainTask) and self.resources.gpus_per_node:
+            asked["resources"]["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
+        return asked
 
     @property
     def label(self) -> str:

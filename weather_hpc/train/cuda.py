@@ -4,10 +4,13 @@ A job may hold GPUs that its torch cannot use: a CPU build, a driver too old for
 that are not visible. Each looks alike from outside: no CUDA.
 """
 
+import contextlib
+import importlib.metadata
 import os
 import warnings
 
 import torch
+from torch.cuda import nccl
 
 from weather_hpc.cli import one_line
 from weather_hpc.records.driver import driver_cuda, driver_version
@@ -40,6 +43,24 @@ def why_no_cuda() -> str | None:
     if build is not None:
         parts.append(f"torch says: {_torch_says()}")
     return f"{'; '.join(parts)}. {_advice(build, newest)}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes on GPUs: CUDA, cuDNN, NCCL and Triton, those that torch has."""
+    if torch.version.cuda is None:
+        return {}
+    found = {"cuda": torch.version.cuda}
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    if cudnn is not None:
+        # 90100 is 9.1.0; before 9 the number had a digit less
+        major, rest = divmod(cudnn, 10_000 if cudnn >= 90_000 else 1000)
+        found["cudnn"] = _dotted((major, *divmod(rest, 100)))
+    with contextlib.suppress(AttributeError):  # a build may come without
+        found["nccl"] = _dotted(nccl.version())  # type: ignore[no-untyped-call]
+    for package in ("triton", "pytorch-triton"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found["triton"] = importlib.metadata.version(package)
+    return found
 
 
 def _built_for() -> tuple[int, ...] | None:
@@ -102,5 +123,5 @@ def _install(newest: tuple[int, int] | None) -> str:
     )
 
 
-def _dotted(version: tuple[int, ...]) -> str:
+def _dotted(version: tuple[object, ...]) -> str:
     return ".".join(map(str, version))

@@ -42,8 +42,8 @@ class Outcome:
 
 
 def device_uuids(strategy: Strategy) -> list[str]:
-    """The GPUs that this process computes on, as NVML names them; none on the CPU."""
-    return [f"GPU-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in strategy.gpus]
+    """The GPUs, or instances of them, that this process computes on; none on the CPU."""
+    return [str(torch.cuda.get_device_properties(gpu).uuid) for gpu in strategy.gpus]
 
 
 def device_name(device: torch.device) -> str:

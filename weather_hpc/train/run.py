@@ -23,6 +23,7 @@ from weather_hpc.records.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
+from weather_hpc.train.cuda import versions
 from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
 from weather_hpc.train.device_memory import forget_peaks
 from weather_hpc.train.evaluation import evaluation_report
@@ -65,9 +66,10 @@ def train(request: Request) -> RunRecord:
             device = agreed_device(ranks.all)
         except Unavailable as lacking:
             return writer.finish(Status.SKIPPED, str(lacking))
-        stop = request.paths.stop if request.paths else None
-        with FailureWatch(ranks, partial(_fail, request, writer)) as watch, stop_on_sigterm(stop):
-            return _carry_out(request, ranks, device, writer, checkpoint, watch)
+        if device is Device.CUDA:
+            writer.record.provenance.packages |= versions()
+        with stop_on_sigterm(request.paths.stop if request.paths else None):
+            return _carry_out(request, ranks, device, writer, checkpoint)
 
 
 def _carry_out(
@@ -76,12 +78,13 @@ def _carry_out(
     device: Device,
     writer: RunWriter,
     checkpoint: Checkpoint | None,
-    watch: FailureWatch,
 ) -> RunRecord:
     """The run and how it ended, on ``device``."""
     strategy = make_strategy(request.task, _own(device, request), request.world)
+    watch = FailureWatch(ranks, partial(_fail, request, writer))
     try:
-        _Run(request, ranks, strategy, writer, checkpoint).go()
+        with watch:  # no longer: ranks that are through may end at any time
+            _Run(request, ranks, strategy, writer, checkpoint).go()
     except StoppedError as stopped:
         if writer.paths is not None:
             acknowledge(writer.paths)
