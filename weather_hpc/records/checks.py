@@ -16,9 +16,9 @@ BINDING = "binding"
 """Name of the check of which CPUs, GPU and network interface each rank has."""
 
 ALL_REDUCE = "all-reduce"
-"""Name of the check of the network between ranks. Its figures: ``ranks``, ``nodes``,
-``bus_gb_s_64mb`` (bus bandwidth at messages of 64 MB, GB/s, 1e9 bytes) and ``latency_us`` (of the
-smallest message)."""
+"""What the names of checks of the network between ranks begin with. Their figures: ``device`` (cpu
+or cuda), ``ranks``, ``nodes``, ``bus_gb_s_64mb`` (bus bandwidth at messages of 64 MB, GB/s, 1e9
+bytes) and ``latency_us`` (of the smallest message)."""
 
 
 class CheckResult(Part):
