@@ -1,10 +1,20 @@
 """Fixtures that every part of the suite may use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# GPUs are hidden from this process and from all that tests start (ranks, sweeps, jobs), so that a
+# test has the same outcome whether or not the machine has any. CUDA reads the variable once in a
+# process, so a test marked ``gpu`` starts one of its own, with what SEEN kept.
+SEEN = "WEATHER_HPC_TESTS_SEE_GPUS"
+if SEEN not in os.environ:  # pytest-xdist's workers inherit both
+    os.environ[SEEN] = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # a busy machine is no error of what is tested
 hypothesis.settings.register_profile(
@@ -29,3 +39,25 @@ def shared_images() -> Path:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def seeing_gpus() -> dict[str, str]:
+    """The environment of a process that sees the GPUs that pytest was started with."""
+    hidden = ("CUDA_VISIBLE_DEVICES", SEEN)
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    if os.environ[SEEN] != "all":
+        environment["CUDA_VISIBLE_DEVICES"] = os.environ[SEEN]
+    return environment
+
+
+@pytest.fixture(scope="session")
+def gpus() -> int:
+    """How many GPUs there are; without any the test is left out, and pytest's summary says so."""
+    code = "import torch; print(torch.__version__, torch.cuda.device_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=seeing_gpus(), capture_output=True, text=True, check=True
+    )
+    version, count = done.stdout.split()
+    if count == "0":
+        pytest.skip(f"torch {version} sees no CUDA GPU")
+    return int(count)

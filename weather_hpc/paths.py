@@ -87,6 +87,18 @@ class RunPaths:
 
 
 @dataclass(frozen=True)
+class CheckPaths:
+    """What one call of the check verb leaves in its folder."""
+
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        """What was checked and what came of it: a JSON object a line, a check a line."""
+        return self.root / "check.jsonl"
+
+
+@dataclass(frozen=True)
 class StudyPaths:
     """What one study leaves, ``results/<study>/``."""
 
@@ -146,6 +158,15 @@ class StudyPaths:
     def job_logs(self) -> Path:
         """What jobs print beside their runs: Slurm's own messages, as a rule."""
         return self.jobs / "logs"
+
+    @property
+    def checks(self) -> Path:
+        """What was found of the machines before or between the runs: a folder per call of check."""
+        return self.root / "check"
+
+    def check(self, name: str) -> CheckPaths:
+        """The folder of one call of the check verb."""
+        return CheckPaths(self.checks / name)
 
     @property
     def submissions(self) -> Path:

@@ -16,8 +16,9 @@ from weather_hpc.bench.harness import Result, Standing
 from weather_hpc.bench.process import Measurement
 from weather_hpc.bench.train import make_store
 from weather_hpc.bench.train_contestants import GOALS, NAIVE, PORTABLE, SameLoss, contestants
-from weather_hpc.bench.train_gpu import WAYS, Way, fastest, goals, whole_training
+from weather_hpc.bench.train_gpu import WAYS, Way, fastest, goals, rank_counts, whole_training
 from weather_hpc.bench.train_gpu import contestants as gpu_contestants
+from weather_hpc.dataset.store import Store
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.preprocess.__main__ import main as preprocess
@@ -32,6 +33,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     images = plain_folder(folder / "images")
     assert preprocess(["--data", str(images), "--out", str(folder / "store"), "--size", "256"]) == 0
     return str(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def small_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of at least 50 training images of 16 px, as the race makes its own."""
+    return make_store(tmp_path_factory.mktemp("small"), 50, size=16)
 
 
 def outcome(tmp_path: Path, loss: float) -> Outcome:
@@ -70,10 +77,34 @@ def test_all_come_to_the_same_loss(store: str, monkeypatch: pytest.MonkeyPatch) 
         assert loss == pytest.approx(portable["loss"], rel=1e-4)
 
 
-def test_a_store_of_enough_images(tmp_path: Path) -> None:
-    from weather_hpc.dataset.store import Store
+def test_a_store_of_enough_images(small_images: Path) -> None:
+    assert len(Store.open(small_images).rows("train")) >= 50
 
-    assert len(Store.open(make_store(tmp_path, 50, size=16)).rows("train")) >= 50
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--store", "{tmp}/none"], "none: no such store"),
+        (["--store", "{small}", "--images", "8", "--batch-size", "4"],
+         "--store {small}: its images have 16 px; 256 px are wanted"),
+        (["--store", "{store}"], "--store {store}: has {there} training images; --images 128 asks"),
+        (["--store", "{store}", "--images", "7", "--batch-size", "4"], "--images 7: at least 8"),
+    ],
+)  # fmt: skip
+def test_a_given_store_that_will_not_do(
+    words: list[str],
+    said: str,
+    store: str,
+    small_images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = len(Store.open(Path(store)).rows("train"))
+    known = {"tmp": tmp_path, "store": store, "there": there, "small": small_images}
+    argv = [word.format(**known) for word in words]
+    assert cli.guarded("bench", main, ["train", *argv]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said.format(**known) in line
 
 
 def test_too_few_images(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,31 +115,14 @@ def test_too_few_images(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_whole_race(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def chosen(_: Path, images: int, batch: int, epochs: int) -> list[Contestant]:
-        everybody = contestants(Path(store), images, batch, epochs)
+    def chosen(path: Path, images: int, batch: int, epochs: int) -> list[Contestant]:
+        everybody = contestants(path, images, batch, epochs)
         return [c for c in everybody if c.name in (NAIVE, PORTABLE)]
 
-    def made(_: Path, __: int) -> Path:
-        return Path(store)
-
-    monkeypatch.setattr("weather_hpc.bench.train.make_store", made)
     monkeypatch.setattr("weather_hpc.bench.train_contestants.contestants", chosen)
     monkeypatch.setattr("weather_hpc.bench.train_contestants.GOALS", GOALS[:1])
-    assert (
-        main(
-            [
-                "train",
-                "--images",
-                str(IMAGES),
-                "--batch-size",
-                str(BATCH),
-                "--rounds",
-                "1",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    words = ["--store", store, "--images", str(IMAGES), "--batch-size", str(BATCH)]
+    assert main(["train", *words, "--rounds", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [c["name"] for c in told["contestants"]] == [NAIVE, PORTABLE]
     assert all(c["reason"] is None for c in told["contestants"])
@@ -126,7 +140,7 @@ def test_without_a_gpu_its_race_says_why(
 
 def test_ways_are_named_once_and_race_beside_naive_code(tmp_path: Path) -> None:
     names = [c.name for c in gpu_contestants(tmp_path, IMAGES, BATCH, 2)]
-    assert len(set(names)) == len(names) == len(WAYS) + 2
+    assert len(set(names)) == len(names) == len(WAYS) + 3
     assert names[0] == goals(WAYS[0])[0].slower == NAIVE
 
 
@@ -160,3 +174,25 @@ def test_the_fastest_of_those_that_are_right_is_chosen() -> None:
 def test_the_verb_is_not_taken_for_what_it_could_not_be(store: str) -> None:
     with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPUs"):
         whole_training(Path(store), IMAGES, BATCH, Way("bf16", "contiguous", "eager"), 1)
+
+
+def test_ranks_race_on_one_to_all_gpus() -> None:
+    assert [rank_counts(gpus) for gpus in (1, 2, 3, 4, 6, 8)] == [
+        [1], [1, 2], [1, 2, 3], [1, 2, 4], [1, 2, 4, 6], [1, 2, 4, 8],
+    ]  # fmt: skip
+    everybody = {c.name: c for c in gpu_contestants(Path("store"), 64, BATCH, 2, gpus=4)}
+    assert [name for name in everybody if "ddp" in name] == [
+        "ours, ddp, 1 rank", "ours, ddp, 2 ranks", "ours, ddp, 4 ranks",
+    ]  # fmt: skip
+    _, asked = everybody["ours, ddp, 4 ranks"].command[-2:]
+    assert json.loads(asked) == {
+        "store": "store", "images": 64, "batch": BATCH, "device": "cuda", "epochs": 2, "count": 4,
+    }  # fmt: skip
+
+
+def test_ranks_that_found_no_gpu_are_not_measured(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPUs"):
+        train_work.ranks(Clock(), store, IMAGES, BATCH, epochs=1, count=1, device="cuda")

@@ -171,8 +171,6 @@ def test_json_is_the_last_line(small_store: Path) -> None:
 
 def test_only_rank_0_speaks(small_store: Path) -> None:
     words = ("--store", small_store, "--strategy", "ddp", "--device", "cuda", "--json")
-    if torch.cuda.device_count() >= 2:
-        words = (*words[:-2], "cpu", "--json")
     done = subprocess.run(
         torchrun_argv(*words, "--model", "tiny", "--epochs", 1),
         env=torchrun_environment(), capture_output=True, text=True, check=True,

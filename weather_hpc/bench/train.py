@@ -2,8 +2,8 @@
 
 All see the same images in the same order from the same weights and must come to the same loss. On
 the CPU all is float32; ratios of one-process contestants are of CPU seconds, those of ranks of the
-clock's. On a GPU (``--device cuda``) precisions, memory formats and ways of execution race as well,
-by the clock, and the fastest then trains for 20 epochs.
+clock's. On GPUs (``--device cuda``) precisions, memory formats, ways of execution and ranks on up
+to all GPUs race as well, by the clock, and the fastest on one then trains for 20 epochs.
 """
 
 import argparse
@@ -17,6 +17,9 @@ from weather_hpc.errors import UserError
 
 PAINTED_PER_CLASS = 4
 
+SIZE = 256
+"""Height and width of an image, pixels: the goals are for this one."""
+
 ON_CPU, ON_CUDA = 128, 6862
 """Images of an epoch: four steps of one rank, two of two ranks together; WEAPD has 6,862."""
 
@@ -24,6 +27,10 @@ ON_CPU, ON_CUDA = 128, 6862
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="packed store to train from (default: one of synthetic images, made for the race)",
+    )  # fmt: skip
     parser.add_argument(
         "--images", type=int, metavar="N",
         help=f"images of an epoch (default: {ON_CPU} on the CPU, {ON_CUDA} on a GPU)",
@@ -47,11 +54,17 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--images {images}: at least {2 * args.batch_size} are wanted")
     if args.epochs < 1:
         raise UserError(f"--epochs {args.epochs}: at least 1 is wanted")
-    if on_gpu:
-        _check_cuda()
+    gpus = _count_gpus() if on_gpu else 0
+    if args.store is not None:
+        return _race(args, given_store(args.store, images), images, gpus)
     with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
-        store = make_store(Path(name), images)
-        return (_race_on_gpu if on_gpu else _race_on_cpu)(args, store, images)
+        return _race(args, make_store(Path(name), images), images, gpus)
+
+
+def _race(args: argparse.Namespace, store: Path, images: int, gpus: int) -> int:
+    if gpus:
+        return _race_on_gpus(args, store, images, gpus)
+    return _race_on_cpu(args, store, images)
 
 
 def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
@@ -69,19 +82,20 @@ def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
     return code
 
 
-def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
+def _race_on_gpus(args: argparse.Namespace, store: Path, images: int, gpus: int) -> int:
     from weather_hpc.bench.harness import chosen, race
     from weather_hpc.bench.train_contestants import NAIVE
     from weather_hpc.bench.train_gpu import contestants, fastest, goals, whole_training
 
     batch, epochs = args.batch_size, args.epochs
-    racing, reference = chosen(contestants(store, images, batch, epochs), args.only, NAIVE)
+    everybody = contestants(store, images, batch, epochs, gpus)
+    racing, reference = chosen(everybody, args.only, NAIVE)
     result = race("train", racing, args.rounds, reference)
     way = fastest(result)
     judged = judge_all(goals(way), result) if way else []
     whole = whole_training(store, images, batch, way, args.rounds) if way else None
     code = finish(
-        result, args, device="cuda", images=images, batch_size=batch, epochs=epochs,
+        result, args, device="cuda", gpus=gpus, images=images, batch_size=batch, epochs=epochs,
         goals=judged, whole_training=whole,
     )  # fmt: skip
     print_goals(judged)
@@ -95,15 +109,32 @@ def _race_on_gpu(args: argparse.Namespace, store: Path, images: int) -> int:
     return code
 
 
-def _check_cuda() -> None:
-    from weather_hpc.train.cuda import why_no_cuda
+def _count_gpus() -> int:
+    """GPUs that torch can compute on. Raises UserError, which says why, where there is none."""
+    from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 
     why = why_no_cuda()
     if why is not None:
         raise UserError(f"--device cuda: {why}")
+    return usable_gpus()
 
 
-def make_store(folder: Path, images: int, size: int = 256) -> Path:
+def given_store(path: Path, images: int) -> Path:
+    """The absolute path of a store that will do. Raises UserError where ``path`` is none such."""
+    from weather_hpc.dataset.store import Store
+
+    store = Store.open(path)
+    if store.size != SIZE:
+        raise UserError(f"--store {path}: its images have {store.size} px; {SIZE} px are wanted")
+    there = len(store.rows("train"))
+    if there < images:
+        raise UserError(
+            f"--store {path}: has {there} training images; --images {images} asks for more"
+        )
+    return path.absolute()
+
+
+def make_store(folder: Path, images: int, size: int = SIZE) -> Path:
     """A packed store of synthetic images, at least ``images`` of them to train on.
 
     A few are painted and used again and again: what is in them does not change the time.

@@ -23,6 +23,9 @@ GOALS = [
     Goal(TWO_RANKS, ONE_RANK, 1.9, cpu=False),
 ]
 
+AS_A_SWEEP = ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"}
+"""What a sweep sets in the environment of the ranks of one node."""
+
 TOLERANCE = 2e-3
 """By how much of it the mean loss of the measured steps may differ from the reference's. Float32
 sums in another order differ by 1e-7, and every step that follows enlarges that."""
@@ -56,13 +59,6 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
         work = python_function(f"weather_hpc.bench.train_work:{function}", **given)
         return Contestant(name, what, work, missing=missing, **more)
 
-    def processes(name: str, what: str, function: str, count: int, **variables: str) -> Contestant:
-        work = python_function(f"weather_hpc.bench.train_work:{function}", **given, count=count)
-        set_up = ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"} | variables
-        return Contestant(name, what, work, environment=set_up)
-
-    as_a_sweep = "python -m weather_hpc.train as a sweep starts it: ddp, {} x {} images"
-
     return [
         make(NAIVE, "float tensors, DataLoader, .item() at every step", "naive", check=same_loss),
         make(TUNED, "the same", "naive", environment=ALLOCATOR, check=same_loss),
@@ -72,13 +68,26 @@ def contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[C
              environment=ALLOCATOR | {SWITCH: "off"}, check=same_loss),
         make(FUSED, "this package's loop as it runs where there is a C++ compiler", "ours",
              no_fused(), environment=ALLOCATOR, check=same_loss, warmup=True),
-        processes(ONE_RANK, as_a_sweep.format(1, batch), "ranks", 1),
-        processes(TWO_RANKS, as_a_sweep.format(2, batch), "ranks", 2),
-        processes(TWO_GLOO, "the same, but through gloo's sockets", "ranks", 2,
-                  **{SHARED_MEMORY: "off"}),
-        processes(TWO_APART, "half of the images each and no exchange: what the cores allow",
-                  "apart", 2),
+        ranks(ONE_RANK, 1, given),
+        ranks(TWO_RANKS, 2, given),
+        ranks(TWO_GLOO, 2, given, **{SHARED_MEMORY: "off"}),
+        Contestant(TWO_APART, "half of the images each and no exchange: what the cores allow",
+                   python_function("weather_hpc.bench.train_work:apart", **given, count=2),
+                   environment=AS_A_SWEEP),
     ]  # fmt: skip
+
+
+def ranks(name: str, count: int, given: dict[str, Any], **variables: str) -> Contestant:
+    """``count`` ranks of ddp, as a sweep starts them, with ``variables`` set besides.
+
+    ``given``: store, images, batch and epochs, and the device where it is not the CPU.
+    """
+    return Contestant(
+        name,
+        f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {given['batch']} images",
+        python_function("weather_hpc.bench.train_work:ranks", **given, count=count),
+        environment=AS_A_SWEEP | variables,
+    )
 
 
 def no_fabric() -> str | None:

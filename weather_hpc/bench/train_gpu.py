@@ -1,7 +1,8 @@
 """Who takes part in ``bench train --device cuda``: which way of computing is the fastest there.
 
 Beside naive code and Lightning Fabric it is this package's loop in every combination worth trying
-of precision, memory format and execution. The fastest then trains as the verb does, for 20 epochs.
+of precision, memory format and execution, and the train verb with ddp on 1, 2, 4 and so on up to
+all GPUs of the node. The fastest way on one GPU then trains as the verb does, for 20 epochs.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
 from weather_hpc.bench.goals import Goal
-from weather_hpc.bench.train_contestants import FABRIC, NAIVE, SameLoss, no_fabric
+from weather_hpc.bench.train_contestants import FABRIC, NAIVE, SameLoss, no_fabric, ranks
 from weather_hpc.errors import FailedError
 
 if TYPE_CHECKING:
@@ -58,8 +59,15 @@ WAYS = [
 ]
 
 
-def contestants(store: Path, images: int, batch: int, epochs: int) -> list[Contestant]:
-    """All, each in one process on one GPU."""
+def rank_counts(gpus: int) -> list[int]:
+    """With how many ranks ddp takes part: powers of two up to ``gpus``, and as many as those."""
+    return sorted({*(2**power for power in range(gpus.bit_length())), gpus})
+
+
+def contestants(
+    store: Path, images: int, batch: int, epochs: int, gpus: int = 1
+) -> list[Contestant]:
+    """All: ``batch`` images a step on one GPU, or with ddp on each of up to ``gpus``."""
     same_loss = SameLoss(TOLERANCE)
     given: dict[str, Any] = {
         "store": str(store), "images": images, "batch": batch, "device": "cuda", "epochs": epochs,
@@ -72,11 +80,16 @@ def contestants(store: Path, images: int, batch: int, epochs: int) -> list[Conte
                    python_function(f"{where}:fabric", **given), missing=no_fabric(),
                    check=same_loss),
     ]  # fmt: skip
-    return peers + [
+    ways = [
         Contestant(way.name, "this package's loop",
                    python_function(f"{where}:ours", way=vars(way), **given), check=same_loss)
         for way in WAYS
     ]  # fmt: skip
+    ddp = [
+        ranks(f"ours, ddp, {count} rank{'s' if count > 1 else ''}", count, given)
+        for count in rank_counts(gpus)
+    ]
+    return [*peers, *ways, *ddp]
 
 
 def fastest(result: "Result") -> Way | None:

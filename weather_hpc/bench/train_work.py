@@ -126,17 +126,17 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
 
 
 def ranks(
-    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int
+    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """The train verb under torchrun, ``count`` processes; the time is the one in its record."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    flags = {"--store": store, "--strategy": "ddp", "--device": "cpu", "--images": images,
+    flags = {"--store": store, "--strategy": "ddp", "--device": device, "--images": images,
              "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip
     words = [str(word) for pair in flags.items() for word in pair]
     subprocess.run([sys.executable, *launcher, "-m", "weather_hpc.train", *words], check=True)
-    record = json.loads(Path("run", "record.json").read_bytes())
+    record = _measured(Path("run"))
     clock.seconds[MEASURED] = record["time_s"]
-    return {"loss": record["quality"]["train_loss"]}
+    return {"loss": record["quality"]["train_loss"], "device": record["actual"]["device"]}
 
 
 def apart(
@@ -150,8 +150,7 @@ def apart(
     children = [subprocess.Popen([*command, str(run)]) for run in runs]
     if max(child.wait() for child in children):  # waits for all
         raise FailedError("one of the runs failed")
-    records = [json.loads((run / "record.json").read_bytes()) for run in runs]
-    clock.seconds[MEASURED] = max(record["time_s"] for record in records)
+    clock.seconds[MEASURED] = max(_measured(run)["time_s"] for run in runs)
     return {}
 
 
@@ -159,9 +158,7 @@ def verb(clock: Clock, store: str, images: int, flags: list[str]) -> dict[str, A
     """The train verb as a user starts it; the time is the one in its record."""
     words = ["--store", store, "--images", str(images), "--run-dir", "run", *flags]
     subprocess.run([sys.executable, "-m", "weather_hpc.train", *words], check=True)
-    record = json.loads(Path("run", "record.json").read_bytes())
-    if record["time_s"] is None:
-        raise FailedError(f"{record['status']}: {record['reason']}")
+    record = _measured(Path("run"))
     clock.seconds[MEASURED] = record["time_s"]
     return {
         "loss": record["quality"]["train_loss"],
@@ -171,6 +168,14 @@ def verb(clock: Clock, store: str, images: int, flags: list[str]) -> dict[str, A
         "warmup_s": record["phases"]["warmup"],
         "without": record["provenance"]["environment"].get("execution"),
     }
+
+
+def _measured(run: Path) -> dict[str, Any]:
+    """The record in the folder ``run``. Raises FailedError where it has no time."""
+    record: dict[str, Any] = json.loads((run / "record.json").read_bytes())
+    if record["time_s"] is None:
+        raise FailedError(f"{record['status']}: {record['reason']}")
+    return record
 
 
 def _work(

@@ -1,9 +1,11 @@
 """The audit: what looks wrong in the runs and between them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.collect.audit_checks import audit_checks
+from weather_hpc.collect.checks import Checked
 from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.row import Row, clean
@@ -14,9 +16,13 @@ IMPOSSIBLE = 2.0
 _ORDER = list(Severity)
 
 
-def audit(readings: Iterable[Reading], tables: Iterable[ScalingTable]) -> list[Finding]:
-    """Every finding, errors first: those of single runs and those between ``readings``."""
-    readings = list(readings)
+def audit(
+    readings: Sequence[Reading], tables: Sequence[ScalingTable], checked: Sequence[Checked] = ()
+) -> list[Finding]:
+    """Every finding, errors first: of single runs, between ``readings``, and of their machines.
+
+    ``tables`` are made of the rows of all ``readings``.
+    """
     rows = [reading.row for reading in readings]
     found = [finding for reading in readings for finding in reading.findings]
     for table in tables:
@@ -25,6 +31,7 @@ def audit(readings: Iterable[Reading], tables: Iterable[ScalingTable]) -> list[F
         found += _hardware(table.name, compared)
         found += _batches(table.name, compared)
     found += _stores(rows)
+    found += audit_checks(checked, rows, tables)
     return in_order(found)
 
 

@@ -11,10 +11,13 @@ from weather_hpc.paths import RunPaths, StudyPaths
 
 @dataclass(frozen=True)
 class Found:
-    """Run folders, and the study folders with a plan that were met on the way."""
+    """Run folders, and what was met on the way to them."""
 
     runs: tuple[Path, ...]
     plans: tuple[StudyPaths, ...]
+    """Study folders with a plan."""
+    checks: tuple[Path, ...]
+    """Files in which the check verb left its results."""
 
 
 def find_runs(paths: Iterable[Path]) -> Found:
@@ -26,6 +29,7 @@ def find_runs(paths: Iterable[Path]) -> Found:
     """
     runs: dict[Path, None] = {}
     plans: dict[Path, StudyPaths] = {}
+    checks: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; a study's results folder is wanted")
@@ -37,17 +41,26 @@ def find_runs(paths: Iterable[Path]) -> Found:
                 plans.setdefault(folder, study)
             elif _is_run(folder):
                 runs.setdefault(folder)
+                continue
+            checks |= dict.fromkeys(_checks(study))
         if len(runs) + len(plans) == before and not any(_under(p, root) for p in [*runs, *plans]):
             raise UserError(
                 f"{path}: holds no runs; wanted is a results folder with runs/*/record.json"
             )
-    return Found(tuple(runs), tuple(plans.values()))
+    return Found(tuple(runs), tuple(plans.values()), tuple(checks))
 
 
 def holds_runs(folder: Path) -> bool:
     """Whether :func:`find_runs` would find anything under ``folder``."""
     root = folder.resolve()
     return any(StudyPaths(found).plan.exists() or _is_run(found) for found in _walk(root))
+
+
+def _checks(study: StudyPaths) -> Iterator[Path]:
+    for folder in sorted(study.checks.glob("*")):
+        results = study.check(folder.name).results
+        if results.exists():
+            yield results
 
 
 def _under(path: Path, root: Path) -> bool:

@@ -27,11 +27,17 @@ class Code(StrEnum):
     BATCH_SEMANTICS = "batch_semantics"
     RESTARTED = "restarted"
     REFERENCE_MISMATCH = "reference_mismatch"
+    CHECK_FAILED = "check_failed"
+    CHECK_UNREADABLE = "check_unreadable"
+    WRONG_BINDING = "wrong_binding"
+    SLOW_NETWORK = "slow_network"
+    EXCHANGE_TIME = "exchange_time"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``source`` is a run_id or a table's name, ``message`` the evidence in one line."""
+    """``source`` is a run_id, or the name of a table or a check; ``message`` the evidence in one
+    line."""
 
     source: str
     severity: Severity

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc.collect.duplicates import without_duplicates
-from weather_hpc.collect.find import find_runs, holds_runs
+from weather_hpc.collect.find import Found, find_runs, holds_runs
 from weather_hpc.collect.finding import Finding, Severity
 from weather_hpc.collect.job import Job, with_job
 from weather_hpc.collect.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
@@ -24,8 +24,8 @@ from weather_hpc.launch.accounting import refresh_accounting
 class Sources:
     """What is to be read, sorted by how."""
 
-    folders: list[Path]
-    """With run folders."""
+    found: Found | None
+    """Run folders and what lies beside them; None: no folder with runs was named."""
     logs: list[Path]
     accounts: list[Path]
     """Exported by sacct."""
@@ -64,20 +64,20 @@ def find_sources(
                 )
     if accounts and not (folders or logs):
         raise UserError(f"{accounts[0]}: is accounting alone; name the runs or logs beside it")
-    return Sources(folders, list(logs), accounts, parsed, known)
+    found_runs = find_runs(folders) if folders else None
+    return Sources(found_runs, list(logs), accounts, parsed, known)
 
 
 def read_sources(sources: Sources) -> list[Reading]:
     """Every run and log once, with its accounting; those that are there twice are rejected."""
     readings: list[Reading] = []
-    if sources.folders:
-        found = find_runs(sources.folders)
-        for study in found.plans:
+    if sources.found is not None:
+        for study in sources.found.plans:
             try:
                 refresh_accounting(study)
             except UserError as error:  # what is on disk stands
                 print(f"accounting: {error}", file=sys.stderr)
-        readings += read_runs(found)
+        readings += read_runs(sources.found)
     logs = list(read_logs(sources.logs, sources.pattern, sources.known))
     readings += _with_sibling_findings(logs)
     readings = list(_with_accounts(readings, sources.accounts))

@@ -46,6 +46,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.analysis.scaling import preprocess_table, training_table
     from weather_hpc.analysis.sentences import sentences
     from weather_hpc.collect.audit import audit, in_order
+    from weather_hpc.collect.checks import checks_table, read_checked
     from weather_hpc.collect.csv_file import write_csv
     from weather_hpc.collect.finding import Finding, Severity
     from weather_hpc.collect.reference import Tolerance, compare, load_reference
@@ -59,10 +60,12 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     tolerance = Tolerance.parse(question.tolerance)
     # read first: it may lie where the tables are about to be written
     reference = load_reference(question.reference) if question.reference else None
-    readings = read_sources(find_sources(paths, question.pattern, question.formats))
+    sources = find_sources(paths, question.pattern, question.formats)
+    readings = read_sources(sources)
+    checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
     tables = [preprocess_table(rows), training_table(rows)]
-    findings = audit(readings, tables)
+    findings = audit(readings, tables, checked)
     advice = advice_table(
         tables,
         rows,
@@ -71,6 +74,8 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     )
     laws, comparisons = laws_table(rows), comparisons_table(rows)
     extras = [advice, laws, comparisons]
+    if checked:
+        extras.append(checks_table(checked))
     compared = compare(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
