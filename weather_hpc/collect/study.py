@@ -48,6 +48,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.collect.audit import audit, in_order
     from weather_hpc.collect.csv_file import write_csv
     from weather_hpc.collect.finding import Finding, Severity
+    from weather_hpc.collect.gpus import gpus_table
     from weather_hpc.collect.reference import Tolerance, compare, load_reference
     from weather_hpc.collect.row import ROW_COLUMNS
     from weather_hpc.collect.sources import find_sources, read_sources
@@ -70,7 +71,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
         budget_node_hours=question.budget_node_hours,
     )
     laws, comparisons = laws_table(rows), comparisons_table(rows)
-    extras = [advice, laws, comparisons]
+    extras = [advice, laws, comparisons, gpus_table(rows)]
     compared = compare(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
