@@ -41,6 +41,11 @@ class RunPaths:
         return self.root / "telemetry.csv"
 
     @property
+    def gpus(self) -> Path:
+        """What every GPU of its nodes did at the start and in the middle of measured time: CSV."""
+        return self.root / "nvidia-smi.csv"
+
+    @property
     def stdout(self) -> Path:
         """What the run printed."""
         return self.root / "stdout.log"

@@ -49,6 +49,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.collect.checks import checks_table, read_checked
     from weather_hpc.collect.csv_file import write_csv
     from weather_hpc.collect.finding import Finding, Severity
+    from weather_hpc.collect.gpus import gpus_table
     from weather_hpc.collect.reference import Tolerance, compare, load_reference
     from weather_hpc.collect.row import ROW_COLUMNS
     from weather_hpc.collect.sources import find_sources, read_sources
@@ -73,7 +74,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
         budget_node_hours=question.budget_node_hours,
     )
     laws, comparisons = laws_table(rows), comparisons_table(rows)
-    extras = [advice, laws, comparisons]
+    extras = [advice, laws, comparisons, gpus_table(rows)]
     if checked:
         extras.append(checks_table(checked))
     compared = compare(tables, reference, tolerance) if reference else None

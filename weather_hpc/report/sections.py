@@ -15,6 +15,8 @@ from weather_hpc.report.summary import distinct, overview, provenance
 
 _ADVICE = "advice"
 """What the names of tables begin with that go to the top."""
+_GPUS = "gpus"
+"""The table that goes to the end."""
 _OWN_SECTION = ("published", "phases")
 """What the names of plots begin with that stand in the section of that name."""
 
@@ -63,7 +65,8 @@ def report_of(
     """
     measured = [table for table in tables if table.rows]
     advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
-    others = [table for table in extras if table.rows and table not in advice]
+    gpus = [table for table in extras if table.rows and table.name == _GPUS]
+    others = [table for table in extras if table.rows and table not in (*advice, *gpus)]
     audit, rejects = audit_table(findings), rejects_table(rows)
     told = key_findings(tables, findings, sentences)
     sections = [
@@ -100,6 +103,7 @@ def report_of(
             file="rejects.csv",
         ),
         _provenance(rows),
+        *([Section(_GPUS, "GPUs", tables=gpus)] if gpus else []),
     ]
     studies = distinct(row.study for row in rows)
     return Report(f"Scaling report: {studies or 'no study'}", sections)

@@ -16,6 +16,7 @@ from weather_hpc.files import remove_leftovers, write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
+from weather_hpc.records.gpus import append_gpus, look_at_gpus
 from weather_hpc.records.nvml import open_devices
 from weather_hpc.records.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.records.telemetry import Energy, Telemetry
@@ -57,7 +58,8 @@ def train(request: Request) -> RunRecord:
         for file in (request.paths.checkpoint, request.paths.evaluation):
             remove_leftovers(file)
     if leads and checkpoint is None and request.paths is not None:
-        for stale in (request.paths.checkpoint, request.paths.events, request.paths.telemetry):
+        paths = request.paths
+        for stale in (paths.checkpoint, paths.events, paths.telemetry, paths.gpus):
             stale.unlink(missing_ok=True)
     with RunWriter(request.spec, request.run_dir if leads else None) as writer:
         own = Rank.here(request.task, request.world, fall_back=request.fall_back)
@@ -177,6 +179,7 @@ class _Run:
             trainer.warm_up(self.task.warmup_steps)
             self._settle_input(trainer)
         own_pids = [rank.pid for rank in self.ranks.on_this_host]
+        self._look_at_gpus("start")
         others = ForeignLoad(own_pids)
         devices = open_devices(device_uuids(self.strategy))
         paths = self.writer.paths
@@ -297,6 +300,8 @@ class _Run:
                 if position.steps < per_epoch:
                     self._save(trainer, epoch - 1, position)
                     raise StoppedError(f"stopped in epoch {epoch} after step {position.steps}")
+                if epoch == (task.epochs + 1) // 2:
+                    self._look_at_gpus("middle")
                 self.score = score = trainer.score(position.total, images, epoch)
                 if epoch == task.epochs or self._is_evaluated(epoch):
                     self._evaluate(trainer)
@@ -313,6 +318,15 @@ class _Run:
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
+
+    def _look_at_gpus(self, moment: str) -> None:
+        """Write down what all GPUs of all nodes do, outside measured time; nothing on CPUs."""
+        if self.strategy.device.type != "cuda":
+            return
+        own = look_at_gpus(moment) if self.request.world.local_rank == 0 else []
+        seen = [gpu for node in self.strategy.gather(own) for gpu in node]
+        if self.writer.paths is not None:
+            append_gpus(self.writer.paths.gpus, seen)
 
     def _count_communication(self, before: float | None) -> None:
         """Add what rank 0 has spent since; left out where any epoch's is not known."""
