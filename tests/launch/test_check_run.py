@@ -154,7 +154,7 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
         {"python": "/opt/python", "slurm": {"gpu_partition": "gpu", "interface": "ib0"}}
     )
     plan = plan_of(tmp_path, "{strategy: ddp, device: cuda, nodes: [1, 2, 4], world_size: 8}")
-    one, two = planned(plan)
+    one, two = planned(plan.all)
     assert (one.name, two.name) == ("check_1node", "check_2node")
     assert [c.spec.resources.nodes for c in (one, two)] == [1, 2]
     assert [c.spec.resources.gpus_per_node for c in (one, two)] == [8, 4]
@@ -172,12 +172,12 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
 
 
 def test_a_study_on_single_nodes_has_one_check(tmp_path: Path) -> None:
-    (one,) = planned(plan_of(tmp_path, "{strategy: ddp, device: cpu, world_size: [1, 4]}"))
+    (one,) = planned(plan_of(tmp_path, "{strategy: ddp, device: cpu, world_size: [1, 4]}").all)
     assert (one.spec.resources.cpus_per_node, one.spec.resources.gpus_per_node) == (4, 0)
 
 
 def test_a_study_without_a_run_of_its_own_nodes_is_told(tmp_path: Path) -> None:
     path = tmp_path / "queue.yaml"
     path.write_text(STUDY.replace("sequential", "dask-jobqueue"))
-    with pytest.raises(UserError, match="study small: has no run that says"):
-        planned(make_plan(load_study(str(path)), ""))
+    with pytest.raises(UserError, match="no run of the study can be made here"):
+        planned(make_plan(load_study(str(path)), "").all)

@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 
 from weather_hpc import cli
 from weather_hpc.collect.checks import RESULTS, Checked, read_checked
@@ -13,7 +12,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.files import write_text
 from weather_hpc.launch import cluster as slurm_cluster
 from weather_hpc.launch import executors, ledger
-from weather_hpc.launch.check_script import HERE, Check, job_script, local_script, planned
+from weather_hpc.launch.check_script import HERE, job_script, local_script, planned
 from weather_hpc.launch.ledger import Submission
 from weather_hpc.launch.local import end
 from weather_hpc.launch.lock import SUBMITTING_S, lock
@@ -50,19 +49,18 @@ def run_check(args: argparse.Namespace, paths: StudyPaths) -> int:
     plan = make_plan(load_study(args.study), "")
     site = load_site(args.site).on(args.partition, args.cpu_partition)
     executor = executors.choose(args.executor, args.partition, needed=not args.dry_run)
-    checks = planned(plan)
     if executor == "local":
-        script = local_script(checks[0], paths, site)
+        script = local_script(planned(plan.all)[0], paths, site)
         if args.dry_run:
             print(script)
             return cli.EXIT_OK
         found = [_here(script, paths, quiet=args.json)]
     elif args.dry_run:
-        for check in checks:
+        for check in planned(plan.all):
             print(job_script(check, job_name(plan.study, check.name), paths, site))
         return cli.EXIT_OK
     else:
-        found = _jobs(checks, plan, paths, site)
+        found = _jobs(plan, paths, site)
         for one in found:
             _print(one)
     results = [result for one in found for result in one.results]
@@ -95,21 +93,16 @@ def _here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
     return checked
 
 
-def _jobs(
-    checks: Sequence[Check], plan: Plan, paths: StudyPaths, site: SiteProfile
-) -> list[Checked]:
-    """Submit a job for each of ``checks`` that the cluster can hold, and wait for all of them."""
+def _jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Checked]:
+    """Submit the checks of the runs that the cluster can hold, and wait for them."""
     executor = SlurmExecutor(plan, paths, site)
     slurm = executor.slurm
     cluster = slurm_cluster.ask(slurm)
     slurm_cluster.check_partitions(cluster, site)
+    possible = [s for s in plan.all if slurm_cluster.skip_reason(s, cluster, site) is None]
     jobs: dict[str, int] = {}
     with lock(paths, wait_s=SUBMITTING_S):
-        for check in checks:
-            reason = slurm_cluster.skip_reason(check.spec, cluster, site)
-            if reason is not None:
-                slurm.say(f"{check.name}: left out: {reason}")
-                continue
+        for check in planned(possible):
             _begin(paths, check.name)
             token = ledger.new_token()
             entry = Submission(token, job_name(plan.study, token), check.name, [], utc_now())
@@ -118,8 +111,6 @@ def _jobs(
             after = [f"--dependency=afterany:{job}" for job in list(jobs.values())[-1:]]
             jobs[check.name] = executor.submit(entry, text, after)
             slurm.say(f"job {jobs[check.name]}: {check.name}")
-    if not jobs:
-        raise FailedError("the cluster can hold none of the checks")
     pause = FIRST_PAUSE_S
     while set(jobs.values()) & set(open_jobs(paths, slurm)):
         time.sleep(pause)

@@ -8,7 +8,6 @@ from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.sbatch import directives, pattern_path, shape_of
 from weather_hpc.launch.script import command_lines, meeting, prelude, quote, srun
 from weather_hpc.paths import StudyPaths
-from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
 
@@ -27,20 +26,20 @@ class Check:
     spec: RunSpec
 
 
-def planned(plan: Plan) -> list[Check]:
-    """The check of one node, and that of two where the study has runs of several.
+def planned(specs: Iterable[RunSpec]) -> list[Check]:
+    """The check of one node, and that of two where ``specs`` have runs of several.
 
     Each asks for what the largest of those runs asks for on a node. Raises UserError where no run
     is made on nodes of its own.
     """
-    runs = [spec for spec in plan.all if not submits_workers(spec)]
+    runs = [spec for spec in specs if not submits_workers(spec)]
     found = []
     if alone := [spec for spec in runs if spec.resources.nodes == 1]:
         found.append(Check("check_1node", _largest(alone, 1)))
     if together := [spec for spec in runs if spec.resources.nodes > 1]:
         found.append(Check("check_2node", _largest(together, 2)))
     if not found:
-        raise UserError(f"study {plan.study}: has no run that says what a node is to be checked as")
+        raise UserError("no run of the study can be made here, so there is nothing to check for")
     return found
 
 
