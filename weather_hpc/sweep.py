@@ -4,6 +4,7 @@ python -m weather_hpc.sweep                          the small default study
 python -m weather_hpc.sweep --partition gpu --wait   as jobs on a Slurm cluster
 python -m weather_hpc.sweep --study paper --dry-run  every job script, nothing run
 python -m weather_hpc.sweep status                   where each run stands
+python -m weather_hpc.sweep check                    are the machines right, and how fast
 
 Run again = resume: what is done is never done twice.
 """
@@ -30,6 +31,7 @@ EXECUTORS = ("auto", "slurm", "submitit", "local")
 ACTIONS = {
     "run": "plan, run what is missing, collect",
     "status": "tell where each run stands",
+    "check": "tell whether the machines of the study compute rightly, and how fast",
     "cancel": "cancel the folder's jobs, stop the sweep that runs in it",
     "clean": "remove stores, checkpoints and half-made runs; keep records, tables and report",
 }
@@ -95,17 +97,19 @@ def _number(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit code 0: all done or skipped; 1: a run failed; 2: wrong input."""
+    """Run the verb. Exit code 0: all done or skipped; 1: something failed; 2: wrong input."""
     command_line = parser()
     args = command_line.parse_args(argv)
     if args.efficiency_floor is not None and not args.staged:
         command_line.error("--efficiency-floor goes with --staged")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
-    from weather_hpc.launch import housekeeping, sweep_run
+    from weather_hpc.launch import check_run, housekeeping, sweep_run
 
     paths = _paths(args)
     if args.action == "run":
         return sweep_run.run_study(args, paths)
+    if args.action == "check":
+        return check_run.run_check(args, paths)
     if args.action == "status":
         return _status(args, paths)
     if args.action == "cancel":

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.analysis.groups import Group, training_groups
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.table import ScalingTable, counted
 from weather_hpc.collect.checks import Checked, Network, networks
 from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.row import Row, clean
@@ -75,8 +75,8 @@ def _between_nodes(found: Sequence[Network], rows: Sequence[Row]) -> Iterator[Fi
                 several.source, Severity.INFO, Code.SLOW_NETWORK,
                 f"an all-reduce on {device} has a bus bandwidth of {several.gb_s:.3g} GB/s over "
                 f"{several.ranks} ranks on {several.nodes} nodes, {one.gb_s:.3g} GB/s over "
-                f"{one.ranks} ranks on one ({one.source}): {spread} training "
-                f"run{'s have' if spread > 1 else ' has'} ranks on several nodes",
+                f"{one.ranks} ranks on one ({one.source}); on several nodes ran "
+                f"{counted(spread, 'training run')}",
             )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _exchange(
         return
     if asked.device == "cpu" and asked.nodes == 1:
         return  # these ranks exchange through memory that they share, not through the network
-    alike = [n for n in found if (n.device, n.nodes) == (asked.device, asked.nodes) and n.ranks > 1]
+    alike = [n for n in found if (n.device, n.nodes) == (asked.device, asked.nodes)]
     time_s, epochs = group.median("time_s"), group.median("epochs_done")
     steps, parameters = group.median("steps"), group.median("parameters")
     if not (alike and time_s and epochs and steps and parameters):
@@ -105,7 +105,7 @@ def _exchange(
         network.source, Severity.INFO, Code.EXCHANGE_TIME,
         f"{label}: efficiency {efficiency:.2f}. Its gradients are {step_bytes / 1e6:.3g} MB a step "
         f"and {epoch_bytes / 1e9:.3g} GB an epoch; at the {network.gb_s:.3g} GB/s measured over "
-        f"{network.ranks} ranks on {network.nodes} node{'s' if network.nodes > 1 else ''} their "
+        f"{network.ranks} ranks on {counted(network.nodes, 'node')} their "
         f"exchange takes {seconds:.3g} s of the epoch's {time_s / epochs:.3g} s, less what "
         "computing hides of it",
     )  # fmt: skip

@@ -1,9 +1,12 @@
 """What the check verb found of the machines that a study's runs were made on."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weather_hpc.analysis.table import Table
 from weather_hpc.collect.inputs import check_size
@@ -52,36 +55,27 @@ def _read(path: Path) -> Checked:
     return Checked(folder.parent.parent, folder.name, tuple(results), fault)
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(BaseModel):
     """What an all-reduce between the ranks of one device and one number of nodes came to."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
     source: str
     device: str
-    nodes: int
-    ranks: int
-    gb_s: float
+    nodes: int = Field(ge=1)
+    ranks: int = Field(ge=2)
+    gb_s: float = Field(gt=0, validation_alias="bus_gb_s_64mb")
     """Bus bandwidth at 64 MB, GB/s (1e9 bytes)."""
 
 
 def networks(checked: Iterable[Checked]) -> list[Network]:
-    """Every all-reduce that was measured; the newest last."""
+    """Every all-reduce that was measured, the newest last; what is no figure is left out."""
     found = []
     by_time = sorted(((r, one) for one in checked for r in one.results), key=lambda p: p[0].at)
     for result, one in by_time:
-        figures = result.figures
-        gb_s, device = figures.get("bus_gb_s_64mb"), figures.get("device")
-        nodes, ranks = figures.get("nodes"), figures.get("ranks")
-        if (
-            result.name.startswith(ALL_REDUCE)
-            and isinstance(device, str)
-            and isinstance(gb_s, int | float)
-            and isinstance(nodes, int)
-            and isinstance(ranks, int)
-            and 0 < gb_s < 1e6
-            and 0 < nodes <= ranks
-        ):
-            found.append(Network(one.source, device, nodes, ranks, float(gb_s)))
+        if result.name.startswith(ALL_REDUCE):
+            with contextlib.suppress(ValidationError):
+                found.append(Network.model_validate({**result.figures, "source": one.source}))
     return found
 
 

@@ -27,7 +27,7 @@ class Submission:
     about: str
     """The shape of its jobs, in words."""
     run_ids: list[str]
-    """Array index -> run; empty for the collecting job."""
+    """Array index -> run; empty for a job that makes none, such as the collecting one."""
     intended_at: str
     """When sbatch was about to be called, UTC, ISO 8601."""
     job_id: int | None = None

@@ -90,11 +90,11 @@ class LocalExecutor:
         try:
             child.wait(timeout=SECONDS_PER_MINUTE * spec.resources.time_limit_min)
         except subprocess.TimeoutExpired:
-            _end(child)
+            end(child)
             limit = spec.resources.time_limit_min
             record_end(self.paths, spec, Status.TIMEOUT, f"ran past its time limit of {limit} min")
         except BaseException:
-            _end(child)
+            end(child)
             record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")
             raise
 
@@ -110,8 +110,8 @@ def _affinity(cpus: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the run and all that it started: first asked, then told.
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End ``child``, which leads a session, and all that it started: first asked, then told.
 
     torchrun gives each rank a session of its own, out of the process group's reach.
     """

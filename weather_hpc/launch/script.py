@@ -128,11 +128,9 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
 
     The shell's variable ``run`` is to name the run's folder.
     """
-    parts = []
-    if spec.resources.nodes > 1:
-        parts.append(_MEET % (FIRST_PORT, PORTS))
-    command = [*map(command_lines, filter(None, [_srun(spec, slurm), argv])), _INTO_LOGS]
-    parts += [
+    command = [*map(command_lines, filter(None, [srun(spec, slurm), argv])), _INTO_LOGS]
+    parts = [
+        *meeting(spec),
         f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
         _TRAPS,
         " \\\n    ".join(command) + " &",
@@ -142,6 +140,11 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     if slurm.requeue:
         parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))
     return "\n".join([*parts, _LEAVE])
+
+
+def meeting(spec: RunSpec) -> list[str]:
+    """What tells torchrun on each of several nodes where their ranks meet."""
+    return [_MEET % (FIRST_PORT, PORTS)] if spec.resources.nodes > 1 else []
 
 
 def prelude(spec: RunSpec, site: SiteProfile) -> list[str]:
@@ -167,7 +170,7 @@ def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, how: str) -> str:
     return "\n".join(parts)
 
 
-def _srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
+def srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
     """One task on each node. Options repeat the job's, for srun inherits not all of them.
 
     A run that submits its own workers stays outside: what it starts is no step of this job.

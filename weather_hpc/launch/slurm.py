@@ -34,6 +34,9 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
 
+COLLECT = "collect"
+"""What the ledger calls the job that collects."""
+
 SETTLING_S = 20.0
 """A controller that has just restarted refuses what fits, until its nodes have reported."""
 
@@ -99,15 +102,15 @@ class SlurmExecutor:
         if not open_ids:
             return []
         queued = set(open_jobs(self.paths, self.slurm))
-        collecting = [e.job_id for e in ledger.load(self.paths) if e.job_id and not e.run_ids]
+        collecting = [e.job_id for e in ledger.load(self.paths) if e.about == COLLECT]
         waiting = [job_id for job_id in collecting if job_id in queued]
         if waiting and not self.made:
             return [*open_ids, *waiting]
         token = ledger.new_token()
         text = collect_script(self.plan.study, token, self.paths, self.site)
-        entry = Submission(token, job_name(self.plan.study, token), "collect", [], utc_now())
+        entry = Submission(token, job_name(self.plan.study, token), COLLECT, [], utc_now())
         after = f"--dependency=afterany:{':'.join(map(str, open_ids))}"
-        return [*open_ids, self._submit(entry, text, [after])]
+        return [*open_ids, self.submit(entry, text, [after])]
 
     def _without_skipped(
         self, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster
@@ -184,7 +187,7 @@ class SlurmExecutor:
     def _submit_array(self, shape: Shape, specs: Sequence[RunSpec], options: list[str]) -> int:
         self._write_runs(specs, self.site)
         entry = self._intent(shape, specs)
-        return self._submit(
+        return self.submit(
             entry, array_script(shape, specs, entry.token, self.paths, self.site), options
         )
 
@@ -204,8 +207,8 @@ class SlurmExecutor:
         name = job_name(self.plan.study, token)
         return Submission(token, name, shape.label, [spec.run_id for spec in specs], utc_now())
 
-    def _submit(self, entry: Submission, text: str, options: list[str]) -> int:
-        """Submit the sbatch script ``text``; the job's id."""
+    def submit(self, entry: Submission, text: str, options: list[str]) -> int:
+        """Submit the sbatch script ``text``; the job's id. Raises FailedError if refused."""
         script = self.paths.array_script(entry.token)
         write_text(script, text)
         self.paths.job_logs.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
-from weather_hpc.launch import dry_run, executors
+from weather_hpc.launch import check_run, dry_run, executors
 from weather_hpc.launch.branch import earlier_runs
 from weather_hpc.launch.budget import check_budget
 from weather_hpc.launch.forecast import Forecast, forecast
@@ -67,6 +67,7 @@ class _Sweep:
             costs, _ = self.outlook(todo, [s for s in plan.all if s.run_id in in_hand])
             check_budget(costs, args.max_node_hours)
             save_plan(paths, plan)
+            check_run.offer(args, paths)
             if args.data is None:
                 _make_images(Path(plan.data), self.study.synthetic)
             print(
