@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     record = already_done(request)
     done_before = record is not None
     if record is None:
-        from weather_hpc.train.run import train
+        from weather_hpc.train.process import train
 
         record = train(request)
     if request.world.rank == 0:

@@ -54,6 +54,11 @@ class Request:
         """The run's files, where it has a folder."""
         return None if self.run_dir is None else RunPaths(self.run_dir)
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a checkpoint must have been asked for to be gone on with."""
+        return self.task.model_dump(mode="json") | {"store checksum": self.store.checksum}
+
 
 def make_request(args: argparse.Namespace, argv: Sequence[str]) -> Request:
     """The request that ``args`` make; ``argv`` are they as typed. Raises UserError."""

@@ -1,149 +1,41 @@
-"""One training run from end to end: set up, train, evaluate, and fill in the record."""
+"""One training run: set up, warm up, train, evaluate, and fill in the record."""
 
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from weather_hpc import cli
-from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import remove_leftovers, write_json
+from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
 from weather_hpc.records.gpus import append_gpus, look_at_gpus
 from weather_hpc.records.nvml import open_devices
-from weather_hpc.records.record import RunRecord, Status, measured_on_several, read_record
+from weather_hpc.records.record import measured_on_several
 from weather_hpc.records.telemetry import Energy, Telemetry
 from weather_hpc.records.writer import RunWriter
-from weather_hpc.study.spec import Device
-from weather_hpc.study.spec import Strategy as Name
-from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
-from weather_hpc.train.cuda import versions
+from weather_hpc.train.checkpoint import Checkpoint
 from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
 from weather_hpc.train.device_memory import forget_peaks
 from weather_hpc.train.evaluation import evaluation_report
-from weather_hpc.train.failure import Failure, FailureWatch
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
-from weather_hpc.train.loop import DivergedError, Named, Position, Score, Trainer
-from weather_hpc.train.ranks import Rank, Ranks, agreed_device
+from weather_hpc.train.loop import Named, Position, Score, Trainer
+from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import (
     StoppedError,
     StopSign,
-    acknowledge,
-    stop_on_sigterm,
-    take_down,
 )
-from weather_hpc.train.strategies import make_strategy, use_fast_layers
+from weather_hpc.train.strategies import use_fast_layers
 from weather_hpc.train.strategies.base import Strategy
-from weather_hpc.train.world import Unavailable
 
 
-def train(request: Request) -> RunRecord:
-    """Carry ``request`` out; rank 0 writes the record, which says how it ended.
-
-    Raises UserError for what the store, the network or the checkpoint do not allow.
-    """
-    torch.set_num_threads(request.task.threads_per_rank)
-    checkpoint = _checkpoint(request)
-    leads = request.world.rank == 0
-    if leads and request.paths is not None:
-        take_down(request.paths)  # an earlier process's
-        for file in (request.paths.checkpoint, request.paths.evaluation):
-            remove_leftovers(file)
-    if leads and checkpoint is None and request.paths is not None:
-        paths = request.paths
-        for stale in (paths.checkpoint, paths.events, paths.telemetry, paths.gpus):
-            stale.unlink(missing_ok=True)
-    with RunWriter(request.spec, request.run_dir if leads else None) as writer:
-        own = Rank.here(request.task, request.world, fall_back=request.fall_back)
-        ranks = Ranks(request.world, own)
-        try:
-            device = agreed_device(ranks.all)
-        except Unavailable as lacking:
-            return writer.finish(Status.SKIPPED, str(lacking))
-        if device is Device.CUDA:
-            writer.record.provenance.packages |= versions()
-        with stop_on_sigterm(request.paths.stop if request.paths else None):
-            return _carry_out(request, ranks, device, writer, checkpoint)
-
-
-def _carry_out(
-    request: Request,
-    ranks: Ranks,
-    device: Device,
-    writer: RunWriter,
-    checkpoint: Checkpoint | None,
-) -> RunRecord:
-    """The run and how it ended, on ``device``."""
-    strategy = make_strategy(request.task, _own(device, request), request.world)
-    watch = FailureWatch(ranks, partial(_fail, request, writer))
-    try:
-        with watch:  # no longer: ranks that are through may end at any time
-            _Run(request, ranks, strategy, writer, checkpoint).go()
-    except StoppedError as stopped:
-        if writer.paths is not None:
-            acknowledge(writer.paths)
-        writer.finish(Status.INCOMPLETE, str(stopped))
-    except DivergedError as error:  # which all ranks come to together
-        writer.finish(Status.FAILED, str(error))
-    except Exception as error:
-        first = watch.report(error)
-        _fail(request, writer, first)
-        # the process group stays: to let go of it is to wait for ranks that wait for this one
-        if request.world.size == 1:
-            strategy.tear_down()
-        secondary = first.rank != request.world.rank and not isinstance(error, UserError)
-        if secondary or first.status is Status.OUT_OF_MEMORY:
-            return writer.record
-        raise
-    else:
-        writer.finish()
-    strategy.tear_down()
-    return writer.record
-
-
-def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
-    """Write into the record why the run has failed; rank 1 does it for a rank 0 that is gone."""
-    with suppress(FailedError, UserError):  # a disk that is full has no room for the record
-        writer.finish(failure.status, failure.reason)
-        if failure.rank == 0 and request.world.rank == 1 and request.paths is not None:
-            record = read_record(request.paths.record)
-            if record.status is Status.INCOMPLETE:
-                record.status, record.reason = failure.status, failure.reason
-                record.write(request.paths.record)
-
-
-def _own(device: Device, request: Request) -> torch.device:
-    """This rank's own one of what all compute on."""
-    if device is Device.CPU:
-        return torch.device("cpu")
-    local = 0 if request.task.strategy is Name.DP else request.world.local_rank
-    return torch.device("cuda", local)
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    """What a checkpoint must have been asked for to be gone on with."""
-    return request.task.model_dump(mode="json") | {"store checksum": request.store.checksum}
-
-
-def _checkpoint(request: Request) -> Checkpoint | None:
-    """The checkpoint to go on from, if one is asked for and there. Raises UserError."""
-    paths = request.paths
-    if paths is None or not request.resume or not paths.checkpoint.exists():
-        return None
-    checkpoint = load_checkpoint(paths.checkpoint)
-    check_same_run(checkpoint, _asked(request), paths.checkpoint)
-    return checkpoint
-
-
-class _Run:
+class Run:
     """A run under way. All ranks go through it together; rank 0 keeps the record."""
 
     score: Score | None = None
@@ -395,7 +287,7 @@ class _Run:
                     network |= rank.pop("network", {})
                     average |= rank.pop("average", {})
                 Checkpoint(
-                    asked=_asked(self.request),
+                    asked=self.request.asked,
                     devices=self.writer.record.provenance.devices,
                     classes=self.request.store.classes,
                     epoch=epoch,
