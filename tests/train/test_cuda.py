@@ -74,14 +74,14 @@ def test_a_cpu_build_beside_a_driver(node: Node) -> None:
         f"torch {torch.__version__} is a CPU build; NVIDIA driver 535.104.05, which serves CUDA up "
         "to 12.2; CUDA_VISIBLE_DEVICES is 0,1,2,3. Install torch for CUDA 12: "
     )
-    assert "make CONSTRAINTS= sweep" in said
-    assert "--index-url https://download.pytorch.org/whl/cu12" in said
+    assert "pip install torch --index-url https://download.pytorch.org/whl/cu12" in said
 
 
 def test_a_cpu_build_on_a_node_without_gpus(node: Node) -> None:
     node.has_torch_for(None)
     said = why()
     assert "; no NVIDIA driver; CUDA_VISIBLE_DEVICES is not set. Use a node with NVIDIA" in said
+    assert "make CONSTRAINTS= sweep" in said
     assert said.endswith("https://pytorch.org/get-started/locally/")
 
 

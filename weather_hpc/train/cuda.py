@@ -113,14 +113,14 @@ def _advice(built_for: tuple[int, ...] | None, newest: tuple[int, int] | None) -
 
 
 def _install(newest: tuple[int, int] | None) -> str:
-    """How to get a build of torch that the driver serves: one for its major version of CUDA."""
+    """How to get a build of torch that the driver serves: one for its major version of CUDA.
+
+    What pip installs without an index is for the newest CUDA, which not every driver serves.
+    """
     if newest is None:
         return f"Install a CUDA build of torch: make CONSTRAINTS= sweep, or {BUILDS}"
     index = f"{WHEELS}/cu{newest[0]}x, with x as {BUILDS} lists it"
-    return (
-        f"Install torch for CUDA {newest[0]}: make CONSTRAINTS= sweep, or "
-        f"pip install torch --index-url {index}"
-    )
+    return f"Install torch for CUDA {newest[0]}: pip install torch --index-url {index}"
 
 
 def _dotted(version: tuple[object, ...]) -> str:
