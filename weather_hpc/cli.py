@@ -4,6 +4,7 @@ Kept free of heavy imports, so that ``--help`` answers at once.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -96,8 +97,8 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Advance]:
-    """A progress bar on stderr; silent when stderr is not a terminal."""
-    if not sys.stderr.isatty():
+    """A progress bar on stderr; silent when stderr is not a terminal, or rich is not installed."""
+    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         yield lambda count=1, text=None: None
         return
     from rich.console import Console

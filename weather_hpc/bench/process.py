@@ -7,16 +7,16 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from weather_hpc.bench.child import REPORT
 from weather_hpc.bench.contestant import Contestant, Outcome
 from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import ForeignLoad
+from weather_hpc.records.proc import family
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WATCH_S = 0.5
@@ -124,7 +124,7 @@ class _Watch(threading.Thread):
         pause = WATCH_S / 128
         while not self._ended.wait(pause):
             pause = min(WATCH_S, 2 * pause)
-            memories = [_memory_kb(pid) for pid in _family(self.pid)]
+            memories = [_memory_kb(pid) for pid in family(self.pid)]
             together = sum(now for now, _ in memories)
             alone = max((peak for _, peak in memories), default=0)
             self._peak_kb = max(self._peak_kb, together, alone)
@@ -137,18 +137,6 @@ class _Watch(threading.Thread):
         """Stop to look."""
         self._ended.set()
         self.join()
-
-
-def _family(pid: int) -> list[int]:
-    """``pid`` and its descendants, from /proc alone: psutil would read every process there is."""
-    found = [pid]
-    for member in found:
-        try:
-            for task in Path(f"/proc/{member}/task").iterdir():
-                found.extend(map(int, (task / "children").read_text().split()))
-        except OSError:
-            continue  # it has just ended
-    return found
 
 
 def _memory_kb(pid: int) -> tuple[int, int]:
@@ -167,16 +155,9 @@ def _memory_kb(pid: int) -> tuple[int, int]:
 
 def _kill(pid: int) -> None:
     """End a process and all that it has started, sessions of their own included."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for member in family:
-        try:
-            member.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
+    for member in family(pid):
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 def _last_line(path: Path) -> str:

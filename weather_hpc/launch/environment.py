@@ -1,7 +1,11 @@
 """The variables that every run gets, whatever starts it: threads, allocator, network interface."""
 
-from weather_hpc.study.site import SiteProfile
+from typing import TYPE_CHECKING
+
 from weather_hpc.study.spec import PreprocessTask, RunSpec
+
+if TYPE_CHECKING:
+    from weather_hpc.study.site import SiteProfile
 
 # Large thresholds keep freed batch buffers in the process instead of giving their pages back and
 # faulting them in anew at every step. glibc reads them before Python starts, hence from outside;
@@ -13,7 +17,7 @@ ALLOCATOR = {
 }
 
 
-def run_environment(spec: RunSpec, site: SiteProfile) -> dict[str, str]:
+def run_environment(spec: RunSpec, site: "SiteProfile") -> dict[str, str]:
     """The variables of ``spec`` on ``site``; the site's own come last and win.
 
     Threads are always set: torchrun sets them only for more than one process, which would give

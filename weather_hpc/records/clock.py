@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psutil
+from weather_hpc.records.proc import busy_s, family, process_times, running_s
 
 Synchronise = Callable[[], None]
 
@@ -39,22 +39,13 @@ class Clock:
 
 def since_process_start() -> float:
     """Wall-clock seconds since this process was created, interpreter start included."""
-    return max(0.0, time.time() - psutil.Process().create_time())
-
-
-def machine_busy_s() -> float:
-    """CPU seconds that all processes of the machine have used since it booted."""
-    times = psutil.cpu_times()
-    waiting = times.idle + getattr(times, "iowait", 0.0)
-    # guest time is contained in user and nice: it must not be counted twice
-    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return float(sum(times) - waiting - guests)
+    return running_s(os.getpid()) or 0.0
 
 
 class ForeignLoad:
     """CPU use by processes outside this run while it is watched, in % of one core.
 
-    The whole machine's busy time (from /proc/stat, by psutil) less that of the processes in
+    The whole machine's busy time (from /proc/stat) less that of the processes in
     our session's tree: ``own`` lists their root pids; the default is this process. To find
     ``descendants`` takes a look at every process of the machine: where it is asked often they may
     be left out, and count once they have ended.
@@ -68,30 +59,21 @@ class ForeignLoad:
     def start(self) -> None:
         """Begin to watch, or begin anew."""
         self._wall = time.perf_counter()
-        self._busy = machine_busy_s()
+        self._busy = busy_s()
         self._mine = self._own_busy()
 
     def percent(self) -> float:
         """CPU use by others since the start, in % of one core; never below 0."""
         wall = time.perf_counter() - self._wall
-        busy = machine_busy_s() - self._busy
+        busy = busy_s() - self._busy
         mine = self._own_busy() - self._mine
         return max(0.0, 100.0 * (busy - mine) / wall) if wall > 0 else 0.0
 
     def _own_busy(self) -> float:
         total = 0.0
-        for pid in self.own:
-            try:
-                root = psutil.Process(pid)
-                family = [root, *(root.children(recursive=True) if self.descendants else [])]
-            except psutil.NoSuchProcess:
-                continue
-            for process in family:
-                try:
-                    times = process.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                total += times.user + times.system
-                if process is root:
-                    total += times.children_user + times.children_system
+        for root in self.own:
+            for pid in family(root) if self.descendants else [root]:
+                times = process_times(pid)
+                if times is not None:
+                    total += times.own_s + (times.children_s if pid == root else 0.0)
         return total

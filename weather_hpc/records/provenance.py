@@ -10,8 +10,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from weather_hpc.records.record import Provenance
 
 PACKAGES = [
@@ -67,7 +65,7 @@ def collect_provenance() -> Provenance:
         dirty=dirty,
         host=socket.gethostname(),
         cpu_model=cpu_model(),
-        cpu_count=psutil.cpu_count(logical=True),
+        cpu_count=os.cpu_count(),
         packages={"python": platform.python_version()} | _versions(),
         environment=_settings(),
         slurm={name: os.environ[name] for name in SLURM if name in os.environ},

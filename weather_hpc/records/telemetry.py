@@ -10,15 +10,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol, Self
 
-import psutil
-
-from weather_hpc.records.clock import ForeignLoad, machine_busy_s
+from weather_hpc.records.clock import ForeignLoad
 from weather_hpc.records.nvml import DeviceSample
+from weather_hpc.records.proc import busy_s, memory_used_mb
 
 EVERY_S = 1.0
 """Between two samples: one costs well under a millisecond."""
-
-BYTES_PER_MB = 1e6
 
 
 class Devices(Protocol):
@@ -74,7 +71,7 @@ class Telemetry:
         self._thread = threading.Thread(target=self._watch, name="telemetry", daemon=True)
 
     def __enter__(self) -> Self:
-        self._before = time.perf_counter(), machine_busy_s()
+        self._before = time.perf_counter(), busy_s()
         self._others.start()
         self._thread.start()
         return self
@@ -109,12 +106,12 @@ class Telemetry:
     def _take(self) -> Sample:
         with self._lock:
             device = self.devices.sample() if self.devices else DeviceSample(None, None, None)
-            now, busy = time.perf_counter(), machine_busy_s()
+            now, busy = time.perf_counter(), busy_s()
             (then, busy_then), self._before = self._before, (now, busy)
             sample = Sample(
                 at=time.time(),
                 host_cpu_percent=100.0 * (busy - busy_then) / (now - then),
-                host_memory_mb=psutil.virtual_memory().used / BYTES_PER_MB,
+                host_memory_mb=memory_used_mb(),
                 foreign_cpu_percent=self._others.percent(),
                 device_use_percent=device.use_percent,
                 device_memory_mb=device.memory_mb,

@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
 from weather_hpc.cli import EXIT_FAILED, one_line
+from weather_hpc.records.proc import is_running
 from weather_hpc.records.record import Status
 from weather_hpc.train.ranks import Ranks
 
@@ -90,7 +90,7 @@ class FailureWatch:
         self.rank = ranks.world.rank
         self.ranks = ranks.world.size
         others = [rank for rank in ranks.on_this_host if rank != ranks.own]
-        self._neighbours = [rank for rank in others if _is_alive(rank.pid)]
+        self._neighbours = [rank for rank in others if is_running(rank.pid)]
         self._missed: dict[int, float] = {}
         """When a neighbour was first found gone."""
         self._on_failure = on_failure
@@ -144,7 +144,7 @@ class FailureWatch:
     def _lost(self, before: float) -> Failure | None:
         """A neighbour that was found gone ``before`` that time, s, and has told nobody why."""
         for rank in self._neighbours:
-            if not _is_alive(rank.pid):
+            if not is_running(rank.pid):
                 since = self._missed.setdefault(rank.rank, time.monotonic())
                 if since <= before:
                     text = f"rank {rank.rank} on {rank.host}: exited without an error message, "
@@ -160,12 +160,3 @@ class FailureWatch:
 def _key() -> str:
     """Where the first failure stands in the store, which torchrun keeps if it starts ranks anew."""
     return f"weather_hpc/first_failure/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether the process is there and has not ended; one that nobody has asked after yet has."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
