@@ -30,7 +30,7 @@ STAND_IN = """\
 [ "$2" = weather_hpc.check ] || exec @python "$@"
 echo "$@" >>"@folder/asked"
 echo "NOTE is $NOTE"
-cp "@folder/found" "$4/check.jsonl" 2>/dev/null
+cp "@folder/found" "$6/check.jsonl" 2>/dev/null
 exit "$(cat "@folder/code")"
 """
 """The interpreter of the jobs; where it is to run the check, it leaves what the test tells it."""
@@ -74,7 +74,7 @@ def test_this_machine_is_checked_and_the_results_count(
     assert capfd.readouterr().out == "NOTE is here\n", "in the site's environment, as it prints"
     asked = (tmp_path / "asked").read_text()
     folder = paths.check("local").root
-    assert asked == f"-m weather_hpc.check --out {folder} --device cpu\n"
+    assert asked == f"-m weather_hpc.check --device cpu --out {folder}\n"
 
     leave(tmp_path, 1, ("versions", True), ("resume", False))
     assert sweep("check", *words, "--json") == cli.EXIT_FAILED
@@ -167,6 +167,8 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
     step = text[text.index("exec srun") :]
     assert "--gres=gpu:4" in step
     assert "PET_NODE_RANK=$SLURM_NODEID" in step
+    for launcher in ("-m torch.distributed.run", "--nnodes=2", "--nproc-per-node=4"):
+        assert launcher in step
     assert step.endswith("--out /r/check/check_2node\n")
     assert "--device" not in step
 

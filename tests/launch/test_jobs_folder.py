@@ -19,7 +19,7 @@ from weather_hpc.study.slurm_site import SlurmSite
 from weather_hpc.study.spec import RunSpec, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-EXTRA = {"ddp_2node", "preprocess_dask_jobqueue", "collect"}
+EXTRA = {"ddp_2node", "preprocess_dask_jobqueue", "collect", "check_1node", "check_2node"}
 """What the folder has beyond the paper's study."""
 
 PAPER = by_name([spec for spec in make_plan(load_study("paper"), "").runs if spec.repeat == 0])

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.command import submits_workers
+from weather_hpc.launch.command import submits_workers, torchrun
 from weather_hpc.launch.sbatch import directives, pattern_path, shape_of
 from weather_hpc.launch.script import command_lines, meeting, prelude, quote, srun
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.spec import Resources, RunSpec
 
 HERE = "local"
 """The name of the check of this machine."""
@@ -49,6 +49,19 @@ def _largest(specs: Iterable[RunSpec], nodes: int) -> RunSpec:
     return spec.model_copy(update={"resources": spec.resources.model_copy(update=asked)})
 
 
+def check_command(asked: Resources, python: str, out: str) -> list[str]:
+    """The argument list that checks the nodes ``asked`` for, on each of them.
+
+    On one node the verb starts ranks as it needs them. On several torchrun starts it, one rank for
+    each GPU, or without GPUs two on a node, so that some meet on a node and some between nodes.
+    """
+    launcher = []
+    if asked.nodes > 1:
+        launcher = torchrun(asked.nodes, asked.gpus_per_node or min(2, asked.cpus_per_node))
+    device = [] if asked.gpus_per_node else ["--device", "cpu"]
+    return [python, *launcher, "-m", "weather_hpc.check", *device, "--out", out]
+
+
 def local_script(check: Check, paths: StudyPaths, site: SiteProfile) -> str:
     """The script that checks this machine; it runs by hand as well."""
     head = ["#!/usr/bin/env bash", "# checks this machine, written by weather_hpc"]
@@ -56,7 +69,7 @@ def local_script(check: Check, paths: StudyPaths, site: SiteProfile) -> str:
 
 
 def job_script(check: Check, job: str, paths: StudyPaths, site: SiteProfile) -> str:
-    """The sbatch script, for a job called ``job``. On several nodes the verb runs once on each."""
+    """The sbatch script, for a job called ``job``."""
     shape, log = shape_of(check.spec, site.slurm), f"{pattern_path(paths)}/%j.log"
     head = [
         "#!/usr/bin/env bash",
@@ -70,9 +83,7 @@ def job_script(check: Check, job: str, paths: StudyPaths, site: SiteProfile) -> 
 def _body(
     check: Check, name: str, paths: StudyPaths, site: SiteProfile, step: str | None = None
 ) -> list[str]:
-    argv = [site.python, "-m", "weather_hpc.check", "--out", str(paths.check(name).root)]
-    if not check.spec.resources.gpus_per_node:
-        argv += ["--device", "cpu"]
+    argv = check_command(check.spec.resources, site.python, str(paths.check(name).root))
     command = " \\\n    ".join(filter(None, [step, command_lines(argv)]))
     return [
         "set -uo pipefail",

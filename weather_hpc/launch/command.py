@@ -46,7 +46,8 @@ def stage_command(
         flags["--store"] = str(paths.store(plan.store_name))
         argv = [python]
         if spec.task.strategy in (Strategy.DDP, Strategy.MODEL):
-            argv += ["-m", "torch.distributed.run", *_torchrun_flags(spec, spec.task)]
+            nodes = spec.resources.nodes
+            argv += torchrun(nodes, spec.task.world_size // nodes)
         argv += ["-m", "weather_hpc.train"]
     argv += [part for flag, value in flags.items() for part in (flag, value)]
     argv += ["--run-dir", run_dir]
@@ -68,14 +69,14 @@ def needs_cuda(task: TrainTask) -> bool:
     return task.device is Device.CUDA or task.strategy is Strategy.DP
 
 
-def _torchrun_flags(spec: RunSpec, task: TrainTask) -> list[str]:
-    """One node finds a free port by itself; more of them are told rank, address and port.
+def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
+    """torchrun on each of ``nodes``, for an interpreter; the module with its options comes after.
 
-    The script passes those three in torchrun's own variables, ``PET_<OPTION>``.
+    One node finds a free port by itself; more of them are told rank, address and port. The script
+    passes those three in torchrun's own variables, ``PET_<OPTION>``.
     """
-    nodes = spec.resources.nodes
     meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
-    return [*meet, f"--nproc-per-node={task.world_size // nodes}"]
+    return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
 
 
 def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:

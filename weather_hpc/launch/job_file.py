@@ -6,9 +6,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.launch.check_script import check_command
 from weather_hpc.launch.command import stage_command
 from weather_hpc.launch.sbatch import COLLECT, Shape, directives, shape_of
-from weather_hpc.launch.script import Shell, prelude, quote, supervised
+from weather_hpc.launch.script import (
+    Shell,
+    command_lines,
+    meeting,
+    prelude,
+    quote,
+    srun,
+    supervised,
+)
 from weather_hpc.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import Plan
@@ -108,6 +117,28 @@ def collect_file(name: str, site: SiteProfile) -> str:
         about="tables, plots and a report of all runs that the other scripts have made",
         prelude=[*(f"module load {quote(module)}" for module in site.modules), *site.setup],
         asks_interface=False,
+    )
+
+
+def check_file(name: str, spec: RunSpec, site: SiteProfile) -> str:
+    """The script that checks nodes which have what ``spec``, a run to be made there, asks for."""
+    asked = spec.resources
+    gpus = f" with {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
+    which = (
+        f"{asked.nodes} nodes{gpus} each compute" if asked.nodes > 1 else f"a node{gpus} computes"
+    )
+    python, out = Shell('"$python"'), Shell('"$out"')
+    step = [srun(spec, site.slurm), check_command(asked, python, out)]
+    return _render(
+        name,
+        Shape(Stage.PREPARE, asked, site.slurm.partition_for(asked.gpus_per_node)),
+        site,
+        kind="check",
+        about=f"check whether {which} rightly, and how fast",
+        prelude=prelude(spec, site),
+        asks_interface=asked.nodes > 1 and site.slurm.interface is None,
+        meeting="\n".join(meeting(spec)),
+        command=" \\\n    ".join(map(command_lines, step)),
     )
 
 

@@ -45,14 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     """The text of every script, by its file's name."""
-    from weather_hpc.launch.job_file import collect_file, job_file
+    from weather_hpc.launch.check_script import planned
+    from weather_hpc.launch.job_file import check_file, collect_file, job_file
 
     study, plan = _study()
     scripts = {
         f"{name}.sbatch": job_file(name, specs, plan, study, site)
         for name, specs in by_name(plan.runs).items()
     }
-    return scripts | {"collect.sbatch": collect_file("collect", site)}
+    checks = {
+        f"{check.name}.sbatch": check_file(check.name, check.spec, site)
+        for check in planned(plan.runs)
+    }
+    return scripts | checks | {"collect.sbatch": collect_file("collect", site)}
 
 
 def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
