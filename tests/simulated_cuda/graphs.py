@@ -1,0 +1,101 @@
+"""CUDA graphs: operations are recorded and done again in the same memory, without their Python."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.simulated_cuda.cuda import DEFAULT, calls, stream
+from tests.simulated_cuda.waits import not_counted, wait_in
+
+_recording = [False]
+_pools = itertools.count(1)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps every operation with its arguments and results; refuses what a capture refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        told = wait_in(func, args, kwargs or {})
+        if told is not None:
+            raise RuntimeError(
+                f"CUDA error: operation not permitted when stream is capturing: {told}"
+            )
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+
+class Graph:
+    """What was recorded; its results stay where they were."""
+
+    def __init__(self) -> None:
+        self.operations: list[tuple[Any, Any, Any, Any]] = []
+
+    def replay(self) -> None:
+        """Do it all again."""
+        calls.append(("replay", len(self.operations)))
+        below_autograd = torch._C._AutoDispatchBelowAutograd()
+        with not_counted(), torch.no_grad(), below_autograd:
+            for func, args, kwargs, before in self.operations:
+                if _is_view(func):
+                    continue  # it is one still
+                result = func(*args, **kwargs)
+                for old, new in zip(tree_leaves(before), tree_leaves(result), strict=True):
+                    if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
+
+
+def _is_view(func: Any) -> bool:
+    aliases = [one.alias_info for one in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+@contextlib.contextmanager
+def graph(into: Graph, pool: Any = None, stream: Any = None, **_: Any) -> Iterator[None]:
+    """Record the block. Out of memory ends it as CUDA may end it: by an error that hides that."""
+    assert stream is not None
+    assert stream is not DEFAULT, "the default stream cannot be captured"
+    with _on(stream), _Recorder() as recorder:
+        _recording[0] = True
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            hides = "CUDA error: operation failed due to a previous error during capture"
+            raise RuntimeError(hides)  # noqa: B904
+        finally:
+            _recording[0] = False
+    into.operations = recorder.operations
+    calls.append(("capture", pool, _bytes(recorder.operations)))
+
+
+_on = stream
+
+
+def _bytes(operations: list[tuple[Any, Any, Any, Any]]) -> int:
+    """Of all results."""
+    leaves = tree_leaves([result for *_, result in operations])
+    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+
+def install() -> None:
+    """Replace graphs of ``torch.cuda``, and the check that optimizers make within a capture."""
+    cuda: Any = torch.cuda
+    cuda.CUDAGraph, cuda.graph = Graph, graph
+    cuda.graph_pool_handle = lambda: (0, next(_pools))
+
+    def check(self: torch.optim.Optimizer) -> None:
+        if _recording[0] and not all(group["capturable"] for group in self.param_groups):
+            raise RuntimeError("Attempting CUDA graph capture of step() but capturable is False")
+
+    optimizer: Any = torch.optim.Optimizer
+    optimizer._accelerator_graph_capture_health_check = check
+    optimizer._cuda_graph_capture_health_check = check
