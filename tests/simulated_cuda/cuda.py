@@ -118,6 +118,10 @@ def install(library: Any, gpus: int) -> None:
         total = library.memory_limit()
         return total - library.memory_used(index(device)), total
 
+    def reset_peak(device: Any = None) -> None:
+        calls.append(("reset_peak", index(device)))
+        library.reset_memory_peak(index(device))
+
     cuda._lazy_init = lambda: None
     cuda.init = lambda: None
     cuda.is_available = lambda: True
@@ -133,7 +137,7 @@ def install(library: Any, gpus: int) -> None:
     cuda.memory_allocated = lambda device=None: library.memory_used(index(device))
     cuda.memory_reserved = cuda.memory_allocated
     cuda.max_memory_allocated = lambda device=None: library.memory_peak(index(device))
-    cuda.reset_peak_memory_stats = lambda device=None: library.reset_memory_peak(index(device))
+    cuda.reset_peak_memory_stats = reset_peak
     cuda.get_device_name = lambda device=None: NAME
     cuda.get_device_capability = lambda device=None: (9, 0)
     cuda.get_device_properties = properties

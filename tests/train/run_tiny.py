@@ -1,4 +1,4 @@
-"""The train verb with two networks more: ``tiny``; ``tiny_norm`` with batch norm and dropout."""
+"""The train verb with small networks, and some without dropout, whose losses can be compared."""
 
 import sys
 from collections import OrderedDict
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from torch import nn
 
 from weather_hpc import cli
-from weather_hpc.models.registry import MODELS
+from weather_hpc.models.registry import MODELS, Builder
 from weather_hpc.train.__main__ import main
 
 
@@ -25,6 +25,12 @@ def tiny(classes: int, image_size: int) -> nn.Sequential:
     )
 
 
+def tiny_deep(classes: int, image_size: int) -> nn.Sequential:
+    """As ``tiny``, with layers enough for four stages."""
+    layers = OrderedDict(tiny(64, image_size).named_children())
+    return nn.Sequential(OrderedDict(layers | {"tanh3": nn.Tanh(), "last": nn.Linear(64, classes)}))
+
+
 def tiny_norm(classes: int, image_size: int) -> nn.Sequential:
     """As ``tiny``, but images of a step influence each other, and chance has its part."""
     first, *middle, last = tiny(classes, image_size).named_children()
@@ -32,7 +38,26 @@ def tiny_norm(classes: int, image_size: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict([first, norm, *middle, dropout, last]))
 
 
-TINY = {"tiny": tiny, "tiny_norm": tiny_norm}
+def dry(build: Builder) -> Builder:
+    """A network without its chance: nothing is dropped."""
+
+    def make(classes: int, image_size: int) -> nn.Module:
+        network = build(classes, image_size)
+        for module in network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return network
+
+    return make
+
+
+TINY: dict[str, Builder] = {
+    "tiny": tiny,
+    "tiny_deep": tiny_deep,
+    "tiny_norm": tiny_norm,
+    "tiny_norm_dry": dry(tiny_norm),
+    "paper_dry": dry(MODELS["paper_cnn"]),
+}
 
 if __name__ == "__main__":
     MODELS.update(TINY)

@@ -1,0 +1,29 @@
+"""``bench train --device cuda`` on simulated devices: its contestants see them, too."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulated_cuda.conftest import simulating
+from tests.train.conftest import STALLED_S
+
+pytestmark = pytest.mark.xdist_group("simulated_cuda")
+
+
+def test_contestants_come_to_the_same_loss() -> None:
+    chosen = ["naive", "ours, fp32, contiguous, eager", "ours, bf16, contiguous, graph", "ddp, 2"]
+    argv = [sys.executable, "-m", "weather_hpc.bench", "train", "--device", "cuda", "--json",
+            "--images", "12", "--batch-size", "4", "--epochs", "1", "--rounds", "1",
+            *(word for name in chosen for word in ("--only", name))]  # fmt: skip
+    done = subprocess.run(
+        argv, env=simulating(2), capture_output=True, text=True, timeout=STALLED_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["device"], told["images"]) == ("cuda", 12)
+    facts = {one["name"]: one for one in told["contestants"]}
+    assert len(facts) == 4, sorted(facts)
+    assert all(one["reason"] is None for one in facts.values())
+    assert told["whole_training"]["time_s"] > 0
