@@ -86,7 +86,7 @@ def telemetry(session: Session) -> Found:
 
 
 def race(session: Session) -> Found:
-    """``bench train --device cuda``: naive code, Fabric, ours, ddp; and 20 epochs by the fastest."""
+    """``bench train --device cuda``: naive code, peers, ours; and 20 epochs in the fastest way."""
     names = [NAIVE, FABRIC, *(way.name for way in WAYS), "ddp"]
     words = [word for name in names for word in ("--only", name)]
     argv = [sys.executable, "-m", "weather_hpc.bench", "train", "--device", "cuda",
