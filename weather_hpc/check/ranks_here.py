@@ -1,8 +1,8 @@
 """The checks that ranks make together, on this node: torchrun starts the verb once a rank."""
 
-import subprocess
 import sys
 
+from weather_hpc.check.process import finished, last_words
 from weather_hpc.check.runs import STALLED_S, alone
 from weather_hpc.check.session import Check, Found, Session, WrongError
 from weather_hpc.errors import FailedError
@@ -38,10 +38,8 @@ def _start(session: Session, count: int) -> dict[str, CheckResult]:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
              "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, *launcher, *words], env=alone(),
-        capture_output=True, text=True, check=False, timeout=STALLED_S,
-    )  # fmt: skip
-    if not out.results.exists():
-        raise FailedError(f"ranks ended with {done.returncode}: {done.stderr.split()[-40:]}")
-    return {result.name: result for result in read_checks(out.results)[0]}
+    done = finished([sys.executable, *launcher, *words], alone(), STALLED_S)
+    found = read_checks(out.results)[0] if out.results.exists() else []
+    if len(found) < 2:
+        raise FailedError(f"ranks ended with {done.returncode}: {last_words(done.stderr)}")
+    return {result.name: result for result in found}
