@@ -122,6 +122,10 @@ def install(library: Any, gpus: int) -> None:
         calls.append(("reset_peak", index(device)))
         library.reset_memory_peak(index(device))
 
+    def set_memory_fraction(fraction: float, device: Any = None) -> None:
+        library.set_memory_limit(ctypes.c_int64(int(fraction * library.memory_limit())))
+
+    cuda.set_per_process_memory_fraction = set_memory_fraction
     cuda._lazy_init = lambda: None
     cuda.init = lambda: None
     cuda.is_available = lambda: True
