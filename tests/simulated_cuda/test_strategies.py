@@ -117,6 +117,9 @@ def test_synchronised_batch_norm(
     train(*options, "--device", "cpu", run_dir=tmp_path / "cpu")
     simulated_ranks(2, *options, *spread, run_dir=tmp_path / "ranks")
     assert losses(tmp_path / "ranks") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-5)
+    half = (*spread, "--precision", "bf16")
+    simulated_ranks(2, *options, *half, run_dir=tmp_path / "half")
+    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "cpu"), rel=2e-2)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "strong"])
