@@ -86,11 +86,14 @@ class Ranks:
 
 
 def agreed_device(ranks: Sequence[Rank]) -> Device:
-    """What ``ranks`` can all compute on: the CPU where one of them makes do with it."""
+    """What ``ranks`` can all compute on: the CPU where one of them makes do with it.
+
+    Raises Unavailable, naming the rank if others have what it lacks, where one can on nothing.
+    """
     for rank in ranks:
         if rank.device is None:
-            where = f"rank {rank.rank} on {rank.host} " if len(ranks) > 1 else ""
-            raise Unavailable(where + rank.lacks)
+            alike = all(other.lacks == rank.lacks for other in ranks)
+            raise Unavailable(("" if alike else f"rank {rank.rank} on {rank.host} ") + rank.lacks)
     return Device.CPU if any(rank.device is Device.CPU for rank in ranks) else Device.CUDA
 
 
