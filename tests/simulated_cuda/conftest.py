@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.simulated_cuda.build import library
 from tests.train.conftest import STALLED_S, images, packed, paper_store, record_in
 from tests.train.conftest import small_store as small_store
 from tests.train.conftest import train as train
@@ -54,6 +55,7 @@ Simulated = Callable[..., Told]
 
 @pytest.fixture(scope="session")
 def worker() -> Iterator["subprocess.Popen[str]"]:
+    library()  # where it cannot be built, that is what is told
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.simulated_cuda.worker"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=simulating(), cwd=REPOSITORY, text=True,

@@ -114,16 +114,17 @@ def graph(into: Graph, pool: Any = None, stream: Any = None, **_: Any) -> Iterat
     """Record the block. Out of memory ends it as CUDA may end it: by an error that hides that."""
     assert stream is not None
     assert stream is not DEFAULT, "the default stream cannot be captured"
-    with _on(stream), _Recorder() as recorder:
-        _recording[0] = True
-        try:
+    recorder = _Recorder()
+    try:
+        with _on(stream), recorder:
+            _recording[0] = True
             yield
-        except torch.OutOfMemoryError:
-            hides = "CUDA error: operation failed due to a previous error during capture"
-            raise RuntimeError(hides)  # noqa: B904
-        finally:
-            _recording[0] = False
-    with not_counted():
+    except torch.OutOfMemoryError:
+        calls.append(("capture_failed", pool))
+        hides = "CUDA error: operation failed due to a previous error during capture"
+        raise RuntimeError(hides)  # noqa: B904
+    finally:
+        _recording[0] = False
         recorder.undo()
     into.operations = recorder.operations
     calls.append(("capture", pool, _bytes(recorder.operations)))

@@ -216,6 +216,20 @@ def test_want_of_memory_in_a_capture_is_hidden_by_how_it_ends() -> None:
     assert not isinstance(told.value, torch.OutOfMemoryError)
 
 
+def test_times_are_known_once_the_host_has_waited() -> None:
+    begin, end, untimed = (torch.cuda.Event(enable_timing=timed) for timed in (True, True, False))  # type: ignore[no-untyped-call]
+    begin.record()
+    with pytest.raises(RuntimeError, match="recorded"):
+        begin.elapsed_time(end)
+    end.record()
+    with pytest.raises(RuntimeError, match="completed"):
+        begin.elapsed_time(end)
+    torch.cuda.synchronize()
+    assert 0 < begin.elapsed_time(end) < 1000
+    with pytest.raises(RuntimeError, match="enable_timing"):
+        begin.elapsed_time(untimed)
+
+
 def test_which_memory_graphs_share_is_told() -> None:
     one, other = (torch.cuda.graph_pool_handle() for _ in range(2))
     assert one != other

@@ -91,15 +91,15 @@ def test_out_of_memory_has_its_name_where_the_end_of_a_capture_hides_it(
 ) -> None:
     """Where a first graph fits and a second does not, it is the recording that fails."""
     options = words(small_store, "tiny", *GRAPH, "--batch-size", 32)
-    failed = []
+    in_recording = 0
     for tenths_mb in range(8, 30):
         told = simulated(*options, run_dir=tmp_path, memory_mb=tenths_mb / 10, code=None)
         if told.record["status"] != "ok":
-            failed.append(told.count("capture"))
+            in_recording += told.count("capture_failed")
             assert told.record["status"] == "out_of_memory", told.record["reason"]
             assert told.record["reason"].startswith("CUDA out of memory")
     assert told.count("capture") == 2, "so much memory is enough"
-    assert 1 in failed
+    assert in_recording, "it is never the recording that fails"
 
 
 def test_peaks_are_of_every_device_and_of_what_comes_after_warm_up(
