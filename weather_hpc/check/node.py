@@ -1,0 +1,95 @@
+"""What a node is: versions, driver, GPUs; and what its memory and its arithmetic achieve."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from weather_hpc.analysis.statistics import median
+from weather_hpc.check.session import Found, Session, WrongError
+from weather_hpc.records.gpus import look_at_gpus
+from weather_hpc.records.provenance import collect_provenance, node_name
+from weather_hpc.study.spec import Device, Precision
+from weather_hpc.train.cuda import versions as cuda_versions
+from weather_hpc.train.cuda import why_no_cuda
+from weather_hpc.train.strategies import choose_kernels
+
+REPEATS = 5
+COPIED = {Device.CPU: 256_000_000, Device.CUDA: 1_000_000_000}
+"""Bytes of one copy."""
+
+SIDE = {Device.CPU: 1024, Device.CUDA: 8192}
+"""Rows and columns of the matrices that are multiplied."""
+
+GIVEN = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
+"""Variables that tell of GPUs which a job was given."""
+
+
+def versions(session: Session) -> Found:
+    """What computes here. Wrong: there are GPUs, and torch can use none of them."""
+    told = collect_provenance()
+    figures: dict[str, Any] = {f"{k} version": v for k, v in told.packages.items()}
+    figures |= told.slurm | {"host": node_name(), "cpu": told.cpu_model}
+    figures["cpus_allowed"] = len(os.sched_getaffinity(0))
+    listed = look_at_gpus("start")
+    for gpu in listed:
+        about = (gpu.name, gpu.driver, gpu.p_state, f"{gpu.power_w} W", f"{gpu.temperature_c} C")
+        figures[f"gpu {gpu.gpu}"] = ", ".join(map(str, about))
+    if session.device is Device.CUDA:
+        figures |= {f"{k} version": v for k, v in cuda_versions().items()}
+        for index in range(session.gpus):
+            figures[f"torch cuda:{index}"] = torch.cuda.get_device_name(index)
+        where = f"{session.gpus} x {torch.cuda.get_device_name(0)}"
+    else:
+        where = f"{told.cpu_model}, {figures['cpus_allowed']} CPUs allowed"
+        given = [name for name in GIVEN if os.environ.get(name)]
+        why = why_no_cuda()
+        if why is not None and session.asked is Device.AUTO and (listed or given):
+            seen = f"{len(listed)} GPUs are listed" if listed else f"{given[0]} is set"
+            raise WrongError(f"{seen}, but torch can use none: {why}", figures)
+    return Found(f"torch {torch.__version__}, {where}", figures)
+
+
+def bandwidth(session: Session) -> Found:
+    """Copies of memory, and products of matrices in each precision."""
+    device = torch.device(session.device.value)
+    count, side = COPIED[session.device], SIDE[session.device]
+    figures: dict[str, float] = {}
+    source = torch.ones(count // 4, device=device)
+    target = torch.empty_like(source)
+    # each byte is read and written
+    figures["copy_gb_s"] = 2 * count / 1e9 / _seconds(lambda: target.copy_(source), device)
+    if device.type == "cuda":
+        pinned = torch.ones(count // 4, pin_memory=True)
+        sent = _seconds(lambda: target.copy_(pinned, non_blocking=True), device)
+        figures["host_to_device_gb_s"] = count / 1e9 / sent
+    del source, target
+    ways = [Precision.FP32] + ([Precision.TF32, Precision.BF16] if device.type == "cuda" else [])
+    for precision in ways:
+        choose_kernels(precision, device)
+        kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
+        one = torch.ones(side, side, device=device, dtype=kind)
+        taken = _seconds(lambda matrix=one: matrix @ matrix, device)  # type: ignore[misc]
+        figures[f"product_{precision}_tflop_s"] = 2 * side**3 / 1e12 / taken
+    choose_kernels(Precision.FP32, device)
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    return Found(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The median time of ``work``, after two times that count not."""
+    times = []
+    for _ in range(REPEATS + 2):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return median(times[2:]) or 0.0
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

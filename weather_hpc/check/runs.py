@@ -1,0 +1,118 @@
+"""Runs of the train verb, and how their losses compare."""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc import cli
+from weather_hpc.check.networks import register
+from weather_hpc.check.rank import BACKEND, MEMORY_MB
+from weather_hpc.errors import FailedError
+from weather_hpc.paths import RunPaths
+
+STALLED_S = 120.0
+"""Far more than a small run takes, under torchrun too."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run has left."""
+
+    paths: RunPaths
+    record: dict[str, Any]
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The events of its epochs."""
+        lines = self.paths.events.read_text(encoding="utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == "epoch"]
+
+    @property
+    def losses(self) -> list[float]:
+        """Of each epoch."""
+        return [event["loss"] for event in self.epochs]
+
+    @property
+    def exchange(self) -> str | None:
+        """What its ranks exchanged gradients through."""
+        told: str | None = self.record["provenance"]["environment"].get("exchange")
+        return told
+
+
+class Runs:
+    """Makes runs in folders of their own under ``work``."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self._numbers = itertools.count(1)
+        register()
+
+    def here(self, *words: object, run_dir: Path | None = None, code: int = cli.EXIT_OK) -> Ran:
+        """The verb in this process, where the GPU is ready. Raises FailedError on another code."""
+        from weather_hpc.train.__main__ import main
+
+        folder = self._folder() if run_dir is None else run_dir
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            argv = [*map(str, words), "--run-dir", str(folder)]
+            found = cli.guarded("train", main, argv)
+        return _ran(folder, found, code, printed.getvalue())
+
+    def apart(
+        self,
+        *words: object,
+        ranks: int = 0,
+        code: int = cli.EXIT_OK,
+        backend: str = "",
+        memory_mb: int | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> Ran:
+        """The verb in a process of its own, or in ``ranks`` of them under torchrun.
+
+        ``backend``: what all ranks share one GPU by, see :mod:`weather_hpc.check.rank`;
+        ``memory_mb``: of the GPU's memory, how much a process may use.
+        """
+        folder = self._folder()
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        argv = [sys.executable, *(launcher if ranks else []), "-m", "weather_hpc.check.rank"]
+        environment = local_environment() | (variables or {}) | {BACKEND: backend}
+        if memory_mb is not None:
+            environment[MEMORY_MB] = str(memory_mb)
+        done = subprocess.run(
+            [*argv, *map(str, words), "--run-dir", str(folder)],
+            env=environment, capture_output=True, text=True, check=False, timeout=STALLED_S,
+        )  # fmt: skip
+        return _ran(folder, done.returncode, code, done.stderr)
+
+    def _folder(self) -> Path:
+        return self.work / f"run{next(self._numbers)}"
+
+
+def local_environment() -> dict[str, str]:
+    """Of processes that meet on this host and find this package."""
+    checkout = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+
+
+def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:
+    paths = RunPaths(folder)
+    record = json.loads(paths.record.read_bytes()) if paths.record.exists() else {}
+    if found != code:
+        told = record.get("reason") or " ".join(printed.split()[-60:])
+        raise FailedError(f"the train verb ended with {found}, not {code}: {told}")
+    return Ran(paths, record)
+
+
+def furthest(found: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest relative difference of two curves of losses."""
+    pairs = zip(found, expected, strict=True)
+    return max(abs(one - other) / abs(other) for one, other in pairs)
