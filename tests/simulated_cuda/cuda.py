@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 NAME = "Simulated GPU"
+VERSION = "0.0"
+"""Of CUDA: none."""
 
 calls: list[tuple[Any, ...]] = []
 """What was asked of the devices, in order: name and arguments."""
@@ -155,5 +157,6 @@ def install(library: Any, gpus: int) -> None:
     cuda.manual_seed_all = manual_seed_all
     cuda.Stream, cuda.Event, cuda.stream = Stream, Event, stream
     cuda.current_stream = lambda device=None: _streams[-1]
+    torch.version.cuda = VERSION
     torch.backends.cudnn.enabled = False
     manual_seed_all(torch.initial_seed())

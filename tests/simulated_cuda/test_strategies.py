@@ -42,6 +42,7 @@ def test_one_process(
     # graphs have the learning rate as a float32, the loop has it as a double
     assert losses(tmp_path / "run") == pytest.approx(expected, rel=1e-6)
     assert told.record["actual"]["ranks"][0]["device"] == "cuda:0"
+    assert told.record["provenance"]["packages"]["cuda"] == "0.0"
     assert told.count("replay") == (told.record["counts"]["steps"] if execution == "graph" else 0)
     assert "execution" not in told.record["provenance"]["environment"]
     check_epochs(told)
