@@ -102,6 +102,11 @@ class CheckPaths:
         """What was checked and what came of it: a JSON object a line, a check a line."""
         return self.root / "check.jsonl"
 
+    @property
+    def kernels(self) -> Path:
+        """Tables of the kernels that a step's time on a GPU goes to."""
+        return self.root / "kernels.txt"
+
 
 @dataclass(frozen=True)
 class StudyPaths:

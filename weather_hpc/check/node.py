@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import torch
 
-from weather_hpc.analysis.statistics import median
 from weather_hpc.check.session import Found, Session, WrongError
 from weather_hpc.records.gpus import look_at_gpus
 from weather_hpc.records.provenance import collect_provenance, node_name
@@ -55,27 +55,33 @@ def versions(session: Session) -> Found:
 def bandwidth(session: Session) -> Found:
     """Copies of memory, and products of matrices in each precision."""
     device = torch.device(session.device.value)
-    count, side = COPIED[session.device], SIDE[session.device]
-    figures: dict[str, float] = {}
+    figures = _copies(device, COPIED[session.device])
+    for precision in Precision if device.type == "cuda" else [Precision.FP32]:
+        figures[f"product_{precision}_tflop_s"] = _product(device, precision, SIDE[session.device])
+    choose_kernels(Precision.FP32, device)
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    return Found(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
+
+
+def _copies(device: torch.device, count: int) -> dict[str, float]:
+    """GB/s (1e9 bytes) of ``count`` bytes within the device's memory, and from the host's to it."""
     source = torch.ones(count // 4, device=device)
     target = torch.empty_like(source)
     # each byte is read and written
-    figures["copy_gb_s"] = 2 * count / 1e9 / _seconds(lambda: target.copy_(source), device)
+    figures = {"copy_gb_s": 2 * count / 1e9 / _seconds(lambda: target.copy_(source), device)}
     if device.type == "cuda":
         pinned = torch.ones(count // 4, pin_memory=True)
         sent = _seconds(lambda: target.copy_(pinned, non_blocking=True), device)
         figures["host_to_device_gb_s"] = count / 1e9 / sent
-    del source, target
-    ways = [Precision.FP32] + ([Precision.TF32, Precision.BF16] if device.type == "cuda" else [])
-    for precision in ways:
-        choose_kernels(precision, device)
-        kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
-        one = torch.ones(side, side, device=device, dtype=kind)
-        taken = _seconds(lambda matrix=one: matrix @ matrix, device)  # type: ignore[misc]
-        figures[f"product_{precision}_tflop_s"] = 2 * side**3 / 1e12 / taken
-    choose_kernels(Precision.FP32, device)
-    rounded = {name: round(value, 3) for name, value in figures.items()}
-    return Found(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
+    return figures
+
+
+def _product(device: torch.device, precision: Precision, side: int) -> float:
+    """TFLOP/s of a product of square matrices, a multiplication and an addition counting two."""
+    choose_kernels(precision, device)
+    kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
+    matrix = torch.ones(side, side, device=device, dtype=kind)
+    return 2.0 * side**3 / 1e12 / _seconds(lambda: matrix @ matrix, device)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -87,7 +93,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         work()
         _wait(device)
         times.append(time.perf_counter() - start)
-    return median(times[2:]) or 0.0
+    return median(times[2:])
 
 
 def _wait(device: torch.device) -> None:

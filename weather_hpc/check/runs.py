@@ -83,7 +83,7 @@ class Runs:
         folder = self._folder()
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         argv = [sys.executable, *(launcher if ranks else []), "-m", "weather_hpc.check.rank"]
-        environment = local_environment() | (variables or {}) | {BACKEND: backend}
+        environment = alone() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
         done = subprocess.run(
@@ -92,15 +92,47 @@ class Runs:
         )  # fmt: skip
         return _ran(folder, done.returncode, code, done.stderr)
 
+    def beside(self, port: int, *words: object) -> Ran | None:
+        """The verb as one of the ranks that torchrun has started this process among. Collective.
+
+        They meet at ``port`` of rank 0's host. Rank 0 gets what has come of the run.
+        """
+        folder = self._folder()
+        environment = os.environ | {
+            "PYTHONPATH": _python_path(), "MASTER_PORT": str(port),
+            "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words), "--run-dir", folder],
+            env=environment, capture_output=True, text=True, check=False, timeout=STALLED_S,
+        )  # fmt: skip
+        if os.environ["RANK"] == "0":
+            return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
+        return None
+
     def _folder(self) -> Path:
         return self.work / f"run{next(self._numbers)}"
 
 
-def local_environment() -> dict[str, str]:
-    """Of processes that meet on this host and find this package."""
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun tells its ranks."""
+
+
+def alone() -> dict[str, str]:
+    """The environment of processes that meet on this host, whoever has started this one."""
+    told = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in LAUNCHED and not name.startswith(("TORCHELASTIC_", "PET_"))
+    }
+    meet = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    return told | meet | {"PYTHONPATH": _python_path()}
+
+
+def _python_path() -> str:
+    """With this package, wherever a process is started."""
     checkout = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    return os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH")]))
 
 
 def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:

@@ -74,22 +74,30 @@ class Session:
         return path if path.exists() else random_store(path, images, side)
 
     def make(
-        self, checks: Iterable[Check], tell: Callable[[CheckResult], None]
+        self,
+        checks: Iterable[Check],
+        tell: Callable[[CheckResult], None],
+        agree: Callable[[bool], object] = bool,
     ) -> list[CheckResult]:
-        """Make ``checks`` in order while time suffices; each is told and written at once."""
+        """Make ``checks`` in order while time suffices; each is told and written at once.
+
+        ``agree`` is called before each with whether it is made.
+        """
         results = []
         for check in checks:
-            result = self._make(check)
+            agree(enough := self.left_s() >= check.needs_s)
+            result = self._make(check, enough)
             results.append(result)
             result.append_to(self.paths.results)
             tell(result)
         return results
 
-    def _make(self, check: Check) -> CheckResult:
-        start, left = time.monotonic(), self.left_s()
+    def _make(self, check: Check, enough: bool) -> CheckResult:
+        start = time.monotonic()
         ok: bool | None = None
         figures: Figures = {}
-        if left < check.needs_s:
+        if not enough:
+            left = max(0.0, self.left_s())
             detail = f"{left:.0f} s left, it needs about {check.needs_s:.0f} s"
         else:
             try:

@@ -1,0 +1,121 @@
+"""How fast a GPU trains: where a step's time goes, what it draws, and the race with its goals."""
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from weather_hpc.bench.train import ON_CUDA
+from weather_hpc.bench.train_contestants import FABRIC, NAIVE
+from weather_hpc.bench.train_gpu import Way
+from weather_hpc.check.runs import alone
+from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.records.clock import Clock
+
+BIG = ON_CUDA
+"""Images: as many as the study trains on."""
+
+WAYS = [
+    Way("fp32", "contiguous", "eager"),
+    Way("tf32", "channels-last", "graph"),
+    Way("bf16", "contiguous", "graph"),
+    Way("bf16", "channels-last", "graph"),
+    Way("bf16", "channels-last", "compiled-graph"),
+]
+"""Those that race; others are left to ``bench train``, which has the time for them."""
+
+LAST_S = 20.0
+"""What is left to the end of the verb when the race is told to be over."""
+
+
+def checks_of_speed() -> list[Check]:
+    """The race comes last: it takes what time is left."""
+    return [
+        Check("kernels of a step", 30, kernels),
+        Check("telemetry and energy", 25, telemetry),
+        Check("bench train and its goals", 120, race),
+    ]
+
+
+def kernels(session: Session) -> Found:
+    """A table of kernels by time for each of some ways, in kernels.txt."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from weather_hpc.bench import train_work
+
+    text, figures = [], {}
+    for way in (WAYS[0], WAYS[1], WAYS[3]):
+        store = session.store(PAPER, BIG)
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            clock = Clock()
+            train_work.ours(clock, way=vars(way), store=str(store), images=2048, batch=32,
+                            device="cuda", epochs=1)  # fmt: skip
+        averages = profiled.key_averages()
+        table = averages.table(sort_by="self_cuda_time_total", row_limit=25,
+                               max_name_column_width=90)  # fmt: skip
+        text.append(f"{way.name}: 2048 images, batch 32\n{table}")
+        figures[f"{way.name}, epoch of 2048 images, s"] = sum(clock.seconds.values())
+    path = session.paths.kernels
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(text), encoding="utf-8")
+    return Found(f"{len(text)} tables in {path.name}", figures)
+
+
+def telemetry(session: Session) -> Found:
+    """A run of some seconds has use, energy and the driver's version in its record."""
+    ran = session.runs.here(
+        "--store", session.store(PAPER, BIG), "--device", "cuda", "--execution", "graph",
+        "--precision", "bf16", "--batch-size", 256, "--epochs", 40,
+    )  # fmt: skip
+    for path in (ran.paths.record, ran.paths.telemetry, ran.paths.gpus):
+        if path.exists():
+            shutil.copy(path, session.paths.root / path.name)
+    usage, driver = ran.record["usage"], ran.record["provenance"]["driver"]
+    figures = {"time_s": ran.record["time_s"], "images_per_s": ran.record["images_per_s"],
+               **{k: v for k, v in usage.items() if v is not None}}  # fmt: skip
+    missing = [name for name in ("energy_j", "device_use_percent") if usage[name] is None]
+    missing += ["driver"] if driver is None else []
+    if missing:
+        raise WrongError(f"the record has no {', '.join(missing)}: is nvidia-ml-py installed, and "
+                         "may this user ask the driver?", figures)  # fmt: skip
+    return Found(
+        f"40 epochs in {ran.record['time_s']:.3g} s, {usage['energy_j']:.0f} J, GPU used "
+        f"{usage['device_use_percent']:.0f} %, driver {driver}", figures,
+    )  # fmt: skip
+
+
+def race(session: Session) -> Found:
+    """``bench train --device cuda``: naive code, Fabric, ours, ddp; and 20 epochs by the fastest."""
+    names = [NAIVE, FABRIC, *(way.name for way in WAYS), "ddp"]
+    words = [word for name in names for word in ("--only", name)]
+    argv = [sys.executable, "-m", "weather_hpc.bench", "train", "--device", "cuda",
+            "--store", str(session.store(PAPER, BIG)), "--rounds", "3", "--epochs", "3",
+            "--out", str(session.paths.root), *words]  # fmt: skip
+    timeout_s = max(1.0, session.left_s() - LAST_S)
+    try:
+        done = subprocess.run(argv, env=alone(), capture_output=True, text=True, check=False,
+                              timeout=timeout_s)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise NotDoneError(f"the race was not over after {timeout_s:.0f} s") from None
+    path = session.paths.root / "bench-train.json"
+    if not path.exists():
+        raise WrongError(f"bench train ended with {done.returncode}: {_last(done.stderr)}")
+    told = json.loads(path.read_bytes())
+    goals = [line for line in done.stderr.splitlines() if line.startswith("goal ")]
+    figures = _figures(told)
+    if done.returncode or any(goal.startswith("goal missed") for goal in goals):
+        failed = [f"{c['name']}: {c['reason']}" for c in told["contestants"] if c["failed"]]
+        raise WrongError("; ".join([*goals, *failed]) or _last(done.stderr), figures)
+    return Found("; ".join(goals), figures)
+
+
+def _figures(told: dict[str, Any]) -> dict[str, Any]:
+    found = {f"{one['name']}, s": one["median_s"] for one in told["contestants"]}
+    if told.get("whole_training"):
+        found["20 epochs, s"] = told["whole_training"]["time_s"]
+    return found
+
+
+def _last(text: str) -> str:
+    return " ".join(text.split()[-40:])

@@ -1,0 +1,164 @@
+"""Checks that several ranks make together: where they are, how fast they exchange, what they learn.
+
+torchrun starts the verb once a rank, on one node or several. All ranks make the same checks in the
+same order; rank 0 alone tells and writes, and decides whether time suffices.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from weather_hpc.check import network
+from weather_hpc.check.binding import judge, place_of
+from weather_hpc.check.node import versions
+from weather_hpc.check.runs import furthest
+from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
+from weather_hpc.errors import UserError
+from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult
+from weather_hpc.records.provenance import node_name
+from weather_hpc.study.spec import Device
+from weather_hpc.train.cuda import why_no_cuda
+from weather_hpc.train.ranks import Rank, Ranks, agreed_device
+from weather_hpc.train.strategies.distributed import Distributed
+from weather_hpc.train.world import Unavailable, World, lacking_gpus
+
+SILENT = Found("")
+"""What ranks other than 0 find."""
+
+LOSS_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Team:
+    """The ranks, met."""
+
+    ranks: Ranks
+    strategy: Distributed
+
+    @property
+    def nodes(self) -> list[str]:
+        """Each once, in the order of the ranks."""
+        return list(dict.fromkeys(rank.host for rank in self.ranks.all))
+
+    def on(self, node: str) -> list[int]:
+        """The ranks of a node."""
+        return [rank.rank for rank in self.ranks.all if rank.host == node]
+
+
+def meet(world: World, asked: Device, gpus: int) -> Team:
+    """Join the other ranks. Raises UserError where they cannot compute on what is asked for."""
+    device, lacks = Device.CPU, ""
+    if asked is not Device.CPU and gpus >= world.local_size:
+        device = Device.CUDA
+    elif asked is Device.CUDA:
+        lacks = lacking_gpus(world.local_size, gpus, why_no_cuda())
+    own = Rank(world.rank, node_name(), os.getpid(), None if lacks else device, lacks)
+    ranks = Ranks(world, own)
+    try:
+        agreed = agreed_device(ranks.all)
+    except Unavailable as lacking:
+        raise UserError(f"--device {asked}: {lacking}") from None
+    local = world.local_rank if agreed is Device.CUDA else None
+    place = torch.device("cpu") if local is None else torch.device("cuda", local)
+    strategy = Distributed(place, world, world.size)
+    strategy.set_up(ranks.store)
+    return Team(ranks, strategy)
+
+
+def checks_of(team: Team) -> list[Check]:
+    """Those that ``team`` can make, most valuable first."""
+    size, nodes = team.ranks.world.size, team.nodes
+    where = f"{size} ranks on {len(nodes)} node" + ("s" if len(nodes) > 1 else "")
+    checks = [
+        Check("versions", 1, lambda session: versions(session) if _leads(team) else SILENT),
+        Check(BINDING, 2, lambda session: _binding(team)),
+        Check(f"{ALL_REDUCE}, {where}", 30, lambda session: _all_reduce(team, None)),
+    ]
+    crowded = next((node for node in nodes if len(team.on(node)) > 1), None)
+    if len(nodes) > 1 and crowded is not None:
+        own = team.on(crowded)
+        name = f"{ALL_REDUCE}, {len(own)} ranks on 1 node"
+        checks.append(Check(name, 15, lambda session: _all_reduce(team, own)))
+    if size > 1:
+        for strategy, most in (("ddp", 10), ("model", 4)):
+            if size <= most:
+                name = f"{strategy} on {where} = one process"
+                learn = _learn(team, strategy)
+                checks.append(Check(name, 30, learn))
+    return checks
+
+
+def make(
+    team: Team, session: Session, texts: Sequence[str], tell: Callable[[CheckResult], None]
+) -> list[CheckResult]:
+    """Make the checks. On ranks other than 0 nothing is told, and the list is empty."""
+    checks = chosen(checks_of(team), texts)
+    if not _leads(team):
+        for check in checks:
+            if _agreed(team, None):
+                check.function(session)
+        return []
+    # rank 0 tells the others, before each check, whether it is made
+    return session.make(checks, tell, lambda enough: _agreed(team, enough))
+
+
+def _leads(team: Team) -> bool:
+    return team.ranks.world.rank == 0
+
+
+def _agreed(team: Team, enough: bool | None) -> bool:
+    told = [enough]
+    dist.broadcast_object_list(told)
+    return bool(told[0])
+
+
+def _binding(team: Team) -> Found:
+    rank, device = team.ranks.world.rank, team.strategy.device
+    places = team.strategy.gather(place_of(rank, device, torch.get_num_threads()))
+    return judge(places) if _leads(team) else SILENT
+
+
+def _all_reduce(team: Team, own: list[int] | None) -> Found:
+    """Of all ranks, or of those of one node; rank 0 is on the node whose ranks measure."""
+    device, rank = team.strategy.device, team.ranks.world.rank
+    group = None if own is None else dist.new_group(own)
+    seconds = network.all_reduce_s(device, group) if own is None or rank in own else {}
+    team.strategy.barrier()
+    told = team.strategy.gather(seconds)
+    if not _leads(team):
+        return SILENT
+    measured = next(one for one in told if one)
+    ranks, nodes = (len(team.ranks.all), len(team.nodes)) if own is None else (len(own), 1)
+    return network.found(measured, device.type, ranks, nodes)
+
+
+def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
+    def learn(session: Session) -> Found:
+        """The ranks together come to the losses of one process."""
+        size, device = team.ranks.world.size, team.strategy.device.type
+        base = ["--store", session.store(), "--model", "tiny_deep", "--epochs", 2,
+                "--device", device, "--batch-size", 2 * size, "--batch-mode", "global"]  # fmt: skip
+        port = [_free_port()]
+        dist.broadcast_object_list(port)
+        ran = session.runs.beside(port[0], *base, "--strategy", strategy, "--world-size", size)
+        if ran is None:
+            return SILENT
+        alone = session.runs.apart(*base)
+        apart = furthest(ran.losses, alone.losses)
+        told = f"losses differ by {apart:.1e} at most, through {ran.exchange or 'pipelines'}"
+        if not apart <= LOSS_TOLERANCE:
+            raise WrongError(f"{told}; {LOSS_TOLERANCE:g} is allowed", {"difference": apart})
+        return Found(told, {"difference": apart})
+
+    return learn
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        port: int = listener.getsockname()[1]
+        return port
