@@ -83,7 +83,7 @@ def test_one_rank(
 
 
 @pytest.mark.parametrize(
-    ("strategy", "ranks"), [("ddp", 2), ("ddp", 3), ("model", 2), ("model", 4)]
+    ("strategy", "ranks"), [("ddp", 1), ("ddp", 2), ("ddp", 3), ("model", 2), ("model", 4)]
 )
 def test_ranks_on_a_device_each(
     strategy: str,
