@@ -48,5 +48,11 @@ def _compile(compiler: str, path: Path) -> None:
         f"-I{include / 'torch' / 'csrc' / 'api' / 'include'}", str(SOURCE), "-o", str(path),
         f"-L{libraries}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{libraries}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise AssertionError(
+            f"no C++ compiler ({compiler}: {error.strerror}); the simulated devices need one: "
+            "install g++, or name one by CXX"
+        ) from None
     assert done.returncode == 0, f"{SOURCE.name} cannot be built:\n{done.stderr[-4000:]}"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.train.conftest import RUN_TINY, STALLED_S, images, packed, paper_store, record_in
+from tests.simulated_cuda.build import library
+from tests.train.conftest import STALLED_S, images, packed, paper_store, record_in
 from tests.train.conftest import small_store as small_store
 from tests.train.conftest import train as train
 
@@ -20,6 +21,7 @@ __all__ = ["images", "packed", "paper_store", "small_store", "train"]
 
 GPUS = 4
 SITE = Path(__file__).with_name("site")
+RANK = Path(__file__).with_name("rank.py")
 
 
 def simulating(gpus: int = GPUS) -> dict[str, str]:
@@ -53,6 +55,7 @@ Simulated = Callable[..., Told]
 
 @pytest.fixture(scope="session")
 def worker() -> Iterator["subprocess.Popen[str]"]:
+    library()  # where it cannot be built, that is what is told
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.simulated_cuda.worker"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=simulating(), cwd=REPOSITORY, text=True,
@@ -81,12 +84,15 @@ def simulated(worker: "subprocess.Popen[str]") -> Simulated:
 
 @pytest.fixture
 def simulated_ranks() -> Callable[..., dict[str, Any]]:
-    """Trains under torchrun, each rank on a simulated device; the record."""
+    """Trains under torchrun, each rank on a simulated device; the record.
+
+    A run fails where the host of a rank waits for its device.
+    """
 
     def run(ranks: int, *words: object, run_dir: Path) -> dict[str, Any]:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         done = subprocess.run(
-            [sys.executable, *launcher, str(RUN_TINY), *map(str, words), "--run-dir", str(run_dir)],
+            [sys.executable, *launcher, str(RANK), *map(str, words), "--run-dir", str(run_dir)],
             env=simulating(ranks), capture_output=True, text=True, timeout=STALLED_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 NAME = "Simulated GPU"
+VERSION = "0.0"
+"""Of CUDA: none."""
 
 calls: list[tuple[Any, ...]] = []
 """What was asked of the devices, in order: name and arguments."""
@@ -26,27 +28,39 @@ class Stream:
 
 
 class Event:
-    """The time at which it was recorded."""
+    """The time at which it was recorded, which is known once somebody has waited for the device."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         self.timing = enable_timing
         self.at: float | None = None
+        self._waits_before = 0
 
     def record(self, stream: Stream | None = None) -> None:
         """Now."""
         self.at = time.perf_counter()
+        self._waits_before = _waits[0]
 
     def synchronize(self) -> None:
-        """It is done."""
+        """Wait for it."""
+        _waits[0] += 1
+
+    def query(self) -> bool:
+        """Whether somebody has waited since it was recorded: a device may take its time."""
+        return _waits[0] > self._waits_before
 
     def elapsed_time(self, end: "Event") -> float:
-        """Milliseconds from this one until ``end``."""
-        assert self.timing
-        assert end.timing
-        assert self.at is not None
-        assert end.at is not None
+        """Milliseconds from this one until ``end``. Raises RuntimeError as CUDA does."""
+        if not (self.timing and end.timing):
+            raise RuntimeError("Both events must be created with argument 'enable_timing=True'.")
+        if self.at is None or end.at is None:
+            raise RuntimeError("Both events must be recorded before calculating elapsed time.")
+        if not (self.query() and end.query()):
+            raise RuntimeError("Both events must be completed before calculating elapsed time.")
         return (end.at - self.at) * 1000
 
+
+_waits = [0]
+"""How often the host has waited for the devices."""
 
 DEFAULT = Stream()
 _streams = [DEFAULT]
@@ -72,12 +86,9 @@ def install(library: Any, gpus: int) -> None:
         chosen = None if device is None else torch.device(device).index
         return int(library.get_device()) if chosen is None else chosen
 
-    def note(name: str, value: Any = None) -> Any:
-        def called(device: Any = None) -> Any:
-            calls.append((name, index(device)))
-            return value
-
-        return called
+    def synchronize(device: Any = None) -> None:
+        calls.append(("synchronize", index(device)))
+        _waits[0] += 1
 
     def set_device(device: Any) -> None:
         calls.append(("set_device", index(device)))
@@ -122,6 +133,10 @@ def install(library: Any, gpus: int) -> None:
         calls.append(("reset_peak", index(device)))
         library.reset_memory_peak(index(device))
 
+    def set_memory_fraction(fraction: float, device: Any = None) -> None:
+        library.set_memory_limit(ctypes.c_int64(int(fraction * library.memory_limit())))
+
+    cuda.set_per_process_memory_fraction = set_memory_fraction
     cuda._lazy_init = lambda: None
     cuda.init = lambda: None
     cuda.is_available = lambda: True
@@ -131,7 +146,7 @@ def install(library: Any, gpus: int) -> None:
     cuda.current_device = lambda: library.get_device()
     cuda.set_device = set_device
     cuda.device = Device
-    cuda.synchronize = note("synchronize")
+    cuda.synchronize = synchronize
     cuda.empty_cache = lambda: calls.append(("empty_cache",))
     cuda.mem_get_info = mem_get_info
     cuda.memory_allocated = lambda device=None: library.memory_used(index(device))
@@ -146,5 +161,6 @@ def install(library: Any, gpus: int) -> None:
     cuda.manual_seed_all = manual_seed_all
     cuda.Stream, cuda.Event, cuda.stream = Stream, Event, stream
     cuda.current_stream = lambda device=None: _streams[-1]
+    torch.version.cuda = VERSION
     torch.backends.cudnn.enabled = False
     manual_seed_all(torch.initial_seed())

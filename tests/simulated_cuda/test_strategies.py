@@ -42,6 +42,7 @@ def test_one_process(
     # graphs have the learning rate as a float32, the loop has it as a double
     assert losses(tmp_path / "run") == pytest.approx(expected, rel=1e-6)
     assert told.record["actual"]["ranks"][0]["device"] == "cuda:0"
+    assert told.record["provenance"]["packages"]["cuda"] == "0.0"
     assert told.count("replay") == (told.record["counts"]["steps"] if execution == "graph" else 0)
     assert "execution" not in told.record["provenance"]["environment"]
     check_epochs(told)
@@ -82,7 +83,7 @@ def test_one_rank(
 
 
 @pytest.mark.parametrize(
-    ("strategy", "ranks"), [("ddp", 2), ("ddp", 3), ("model", 2), ("model", 4)]
+    ("strategy", "ranks"), [("ddp", 1), ("ddp", 2), ("ddp", 3), ("model", 2), ("model", 4)]
 )
 def test_ranks_on_a_device_each(
     strategy: str,
@@ -117,6 +118,9 @@ def test_synchronised_batch_norm(
     train(*options, "--device", "cpu", run_dir=tmp_path / "cpu")
     simulated_ranks(2, *options, *spread, run_dir=tmp_path / "ranks")
     assert losses(tmp_path / "ranks") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-5)
+    half = (*spread, "--precision", "bf16")
+    simulated_ranks(2, *options, *half, run_dir=tmp_path / "half")
+    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "cpu"), rel=2e-2)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "strong"])

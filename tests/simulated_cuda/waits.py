@@ -3,12 +3,15 @@
 import contextlib
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-PACKAGE = "weather_hpc"
+import weather_hpc
+
+PACKAGE = Path(weather_hpc.__file__).parent
 
 READ_BY_THE_HOST = ("_local_scalar_dense", "nonzero", "masked_select", "unique")
 
@@ -30,6 +33,8 @@ def wait_in(func: Any, args: Any, kwargs: Any) -> str | None:
     name = func.__name__
     if name.startswith(READ_BY_THE_HOST) and any(_on_gpu(argument) for argument in args):
         return f"{name}: the host reads a result of the device"
+    if name.startswith(("index.", "index_put", "_index_put")) and any(map(_is_mask, args[1])):
+        return f"{name}: the host counts what a mask on the device has chosen"
     if name.startswith("lift_fresh") and _on_gpu(args[0]):
         return f"{name}: numbers of Python, {tuple(args[0].shape)}, are sent to the device"
     if name.startswith("copy_"):
@@ -66,10 +71,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _line() -> str:
     """``train/loop.py:99``: the innermost line of the package."""
     for frame in reversed(traceback.extract_stack()):
-        before, found, after = frame.filename.rpartition(f"/{PACKAGE}/")
-        if found and "simulated_cuda" not in before:
-            return f"{after}:{frame.lineno}"
+        file = Path(frame.filename)
+        if file.is_relative_to(PACKAGE):
+            return f"{file.relative_to(PACKAGE)}:{frame.lineno}"
     return "in the backward pass"
+
+
+def _is_mask(value: Any) -> bool:
+    return _on_gpu(value) and value.dtype in (torch.bool, torch.uint8)
 
 
 def _on_gpu(value: Any) -> bool:

@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import sys
+import warnings
 from typing import Any
 
 from tests.simulated_cuda import install  # before torch
@@ -43,7 +44,11 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
         install.DEVICE.set_memory_limit(ctypes.c_int64(used + round(asked["memory_mb"] * 1e6)))
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(action="error"),  # as in pytest
+        ):
             code = cli.guarded("train", main, asked["argv"])
     finally:
         install.DEVICE.set_memory_limit(ctypes.c_int64(before))

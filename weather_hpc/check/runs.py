@@ -134,7 +134,7 @@ def _python_path() -> str:
 def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:
     paths = RunPaths(folder)
     record = json.loads(paths.record.read_bytes()) if paths.record.exists() else {}
-    if found != code:
+    if found != code or not record:
         told = record.get("reason") or " ".join(printed.split()[-60:])
         raise FailedError(f"the train verb ended with {found}, not {code}: {told}")
     return Ran(paths, record)

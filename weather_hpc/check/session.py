@@ -9,6 +9,7 @@ from pathlib import Path
 from weather_hpc.check.runs import Runs
 from weather_hpc.check.stores import random_store
 from weather_hpc.cli import one_line
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.paths import CheckPaths
 from weather_hpc.records.checks import CheckResult
 from weather_hpc.study.spec import Device
@@ -105,6 +106,8 @@ class Session:
                 ok, detail, figures = True, found.detail, found.figures
             except NotDoneError as error:
                 detail = one_line(error)
+            except (FailedError, UserError) as error:
+                ok, detail = False, one_line(error)
             except WrongError as error:
                 ok, detail, figures = False, one_line(error), error.figures
             except Exception as error:

@@ -1,0 +1,183 @@
+"""The check verb on this machine's CPUs: its checks, its time, its words, its exit codes."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from weather_hpc import cli
+from weather_hpc.check import catalogue
+from weather_hpc.check.__main__ import main
+from weather_hpc.check.session import Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.collect.checks import networks, read_checked
+from weather_hpc.paths import CheckPaths
+from weather_hpc.records.checks import CheckResult, read_checks
+
+
+def check(out: Path, *words: object, code: int = 0) -> list[CheckResult]:
+    argv = ["--device", "cpu", "--out", str(out), *map(str, words)]
+    assert cli.guarded("check", main, argv) == code
+    results, fault = read_checks(CheckPaths(out).results)
+    assert fault is None
+    return results
+
+
+def test_all_that_a_machine_without_gpus_can_be_asked_is_right_here(tmp_path: Path) -> None:
+    """Two ranks meet, as on a node of a cluster; parity of every strategy."""
+    results = check(tmp_path / "check" / "here")
+    assert [r.name for r in results if r.ok is not True] == []
+    names = [r.name for r in results]
+    assert names[:4] == ["versions", "bandwidth", "binding", "all-reduce, 2 ranks on 1 node"]
+    for part in ("ddp x2 =", "over gloo", "synchronised", "model x2", "resumed", "warm-up", "bf16",
+                 "compiled", "channels-last"):  # fmt: skip
+        assert any(part in name for name in names), part
+    figures = {r.name: r.figures for r in results}
+    assert figures["versions"]["torch version"]
+    assert figures["bandwidth"]["copy_gb_s"] > 0
+    assert figures["bandwidth"]["product_fp32_tflop_s"] > 0
+    assert {"rank 0 cpus", "rank 1 cpus", "rank 1 host"} <= set(figures["binding"])
+    (network,) = networks(read_checked([CheckPaths(tmp_path / "check" / "here").results]))
+    assert (network.device, network.ranks, network.nodes) == ("cpu", 2, 1)
+    assert network.gb_s == figures[names[3]]["bus_gb_s_64mb"] > 0
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Instead of all checks: one that passes, one that fails, one that has no time."""
+
+    def fails(session: Session) -> Found:
+        written, _ = read_checks(session.paths.results)
+        assert [r.name for r in written] == ["right"], "each line stands there at once"
+        raise WrongError("not as it should be", {"figure": 2.0})
+
+    def breaks(session: Session) -> Found:
+        raise ZeroDivisionError("by\nnothing")
+
+    def cannot(session: Session) -> Found:
+        raise NotDoneError("nothing to do it with")
+
+    monkeypatch.setattr(
+        catalogue,
+        "checks_of",
+        lambda session: [
+            Check("right", 0, lambda _: Found("all of it", {"figure": 1.0})),
+            Check("wrong", 0, fails),
+            Check("broken", 0, breaks),
+            Check("impossible", 0, cannot),
+            Check("long", 1e6, cannot),
+            Check("last", 0, lambda _: Found("")),
+        ],
+    )
+
+
+def test_a_check_that_fails_stops_no_other(
+    three: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right, wrong, broken, impossible, long, last = check(tmp_path, code=1)
+    assert (right.ok, right.detail, right.figures) == (True, "all of it", {"figure": 1.0})
+    assert (wrong.ok, wrong.detail, wrong.figures) == (
+        False, "not as it should be", {"figure": 2.0},
+    )  # fmt: skip
+    assert broken.ok is False
+    assert broken.detail.startswith("ZeroDivisionError: by nothing (test_check.py:")
+    assert (impossible.ok, impossible.detail) == (None, "nothing to do it with")
+    assert long.ok is None
+    assert long.detail.endswith("s left, it needs about 1000000 s")
+    assert last.ok is True
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:8].strip() for line in lines[:-1]] == [
+        "passed", "FAILED", "FAILED", "not done", "not done", "passed",
+    ]  # fmt: skip
+    assert lines[-1].startswith("2 passed, 2 FAILED, 2 not done; ")
+
+
+def test_json_is_the_only_line_on_stdout(
+    three: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(tmp_path, "--json", "--only", "right", "--only", "last")
+    told = capsys.readouterr()
+    value: dict[str, Any] = json.loads(told.out)
+    assert [one["name"] for one in value["checks"]] == ["right", "last"]
+    assert (value["device"], value["out"]) == ("cpu", str(tmp_path))
+    assert "passed   right" in told.err
+
+
+def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
+    results = check(tmp_path, "--seconds", 2.5)
+    done = {r.name: r.ok for r in results}
+    assert done.pop("versions") is True
+    assert list(done.values()) == [None] * len(done)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--device", "cuda"], "--device cuda: torch 2"),
+        (["--device", "tpu"], "--device tpu: no such device; known: auto, cpu, cuda"),
+        (["--out", __file__], "is a file; a folder is wanted"),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.guarded("check", main, ["--out", str(tmp_path), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+ALLOWED = {
+    "torch", "torchgen", "functorch", "numpy", "pydantic", "pydantic_core", "simplejpeg",
+    "typing_extensions", "annotated_types", "typing_inspection", "sympy", "mpmath", "networkx",
+    "filelock", "fsspec", "jinja2", "markupsafe", "setuptools", "_distutils_hack", "triton",
+    "weather_hpc",
+}  # fmt: skip
+"""The four packages and what comes with them: jinja2 and setuptools come with torch."""
+
+HIDE = """
+from importlib.machinery import PathFinder
+find_spec = PathFinder.find_spec
+def without(name, path=None, target=None):
+    return None if name.partition(".")[0] in {hidden} else find_spec(name, path, target)
+PathFinder.find_spec = without
+"""
+
+
+def test_four_packages_are_enough(tmp_path: Path) -> None:
+    """For the processes that it starts, too: python reads the file at its start."""
+    hidden = set(importlib.metadata.packages_distributions()) - ALLOWED
+    (tmp_path / "sitecustomize.py").write_text(HIDE.format(hidden=hidden))
+    environment = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": "/usr/bin:/bin"}
+    texts = ("versions", "bandwidth", "binding", "reduce", "gloo", "resumed", "bf16", "compiled")
+    only = [word for text in texts for word in ("--only", text)]
+    done = subprocess.run(
+        [sys.executable, "-m", "weather_hpc.check", "--device", "cpu", "--out", "out", *only],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("passed") == 8
+    without = subprocess.run(
+        [sys.executable, "-c", "import psutil"], env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert "No module named 'psutil'" in without.stderr
+
+
+def test_ranks_that_torchrun_starts_check_together(tmp_path: Path) -> None:
+    """As on two nodes, where torchrun starts the verb once a rank: rank 0 tells and writes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "weather_hpc.check", "--device", "cpu",
+         "--out", str(tmp_path), "--only", "ddp", "--only", "binding"],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results, _ = read_checks(CheckPaths(tmp_path).results)
+    assert [(r.name, r.ok) for r in results] == [
+        ("binding", True), ("ddp on 2 ranks on 1 node = one process", True),
+    ]  # fmt: skip
+    assert done.stdout.count("binding") == 1
