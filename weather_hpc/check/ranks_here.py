@@ -28,7 +28,7 @@ def checks_here(session: Session) -> list[Check]:
 
     return [
         Check(BINDING, 20, lambda _: told(BINDING)),
-        Check(name, 5, lambda _: told(ALL_REDUCE)),
+        Check(name, 10, lambda _: told(ALL_REDUCE)),
     ]
 
 
