@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
+from weather_hpc.check.child import run
 from weather_hpc.check.networks import register
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
@@ -86,10 +86,7 @@ class Runs:
         environment = alone() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
-        done = subprocess.run(
-            [*argv, *map(str, words), "--run-dir", str(folder)],
-            env=environment, capture_output=True, text=True, check=False, timeout=STALLED_S,
-        )  # fmt: skip
+        done = run([*argv, *map(str, words), "--run-dir", str(folder)], environment, STALLED_S)
         return _ran(folder, done.returncode, code, done.stderr)
 
     def beside(self, port: int, *words: object) -> Ran | None:
@@ -102,10 +99,8 @@ class Runs:
             "PYTHONPATH": _python_path(), "MASTER_PORT": str(port),
             "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
         }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words), "--run-dir", folder],
-            env=environment, capture_output=True, text=True, check=False, timeout=STALLED_S,
-        )  # fmt: skip
+        argv = [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words)]
+        done = run([*argv, "--run-dir", str(folder)], environment, STALLED_S)
         if os.environ["RANK"] == "0":
             return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
         return None

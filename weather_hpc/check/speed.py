@@ -2,15 +2,16 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from typing import Any
 
 from weather_hpc.bench.train import ON_CUDA
 from weather_hpc.bench.train_contestants import FABRIC, NAIVE
 from weather_hpc.bench.train_gpu import Way
+from weather_hpc.check.child import run
 from weather_hpc.check.runs import alone
 from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import Clock
 
 BIG = ON_CUDA
@@ -94,13 +95,12 @@ def race(session: Session) -> Found:
     argv = [sys.executable, "-m", "weather_hpc.bench", "train", "--device", "cuda",
             "--store", str(session.store(PAPER, BIG)), "--rounds", "3", "--epochs", "3",
             "--out", str(session.paths.root), *words]  # fmt: skip
-    timeout_s = max(1.0, session.left_s() - LAST_S)
-    try:
-        done = subprocess.run(argv, env=alone(), capture_output=True, text=True, check=False,
-                              timeout=timeout_s)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise NotDoneError(f"the race was not over after {timeout_s:.0f} s") from None
     path = session.paths.root / "bench-train.json"
+    path.unlink(missing_ok=True)  # an earlier call's
+    try:
+        done = run(argv, alone(), max(1.0, session.left_s() - LAST_S))
+    except FailedError as late:
+        raise NotDoneError(f"the race was {late}") from None
     if not path.exists():
         raise WrongError(f"bench train ended with {done.returncode}: {_last(done.stderr)}")
     told = json.loads(path.read_bytes())
