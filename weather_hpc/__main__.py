@@ -14,8 +14,8 @@ VERBS = {
     "eda": ("weather_hpc.eda.__main__", "look at an image folder: figures, tables, one page"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
     "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
-    "check": ("weather_hpc.check.__main__", "does this node compute rightly, and how fast?"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
+    "check": ("weather_hpc.check.__main__", "does this node compute rightly, and how fast?"),
     "bench": ("weather_hpc.bench.__main__", "race this package against other ways, as ratios"),
 }
 

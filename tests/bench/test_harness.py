@@ -1,5 +1,6 @@
 """The race: turns, ratios, and contestants that fail, lie or are not there."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from weather_hpc.bench.contestant import Contestant, Outcome, python_function
 from weather_hpc.bench.goals import Goal, judge_all
 from weather_hpc.bench.harness import Result, Standing, chosen, race
 from weather_hpc.bench.process import measure
+from weather_hpc.bench.telling import print_lines
 from weather_hpc.errors import FailedError, UserError
 
 HERE = "tests.bench.sleepers"
@@ -59,7 +61,9 @@ def test_a_ratio_is_taken_within_its_round(tmp_path: Path) -> None:
     assert slow.ratios == (4.0, 4.0, 4.0)
 
 
-def test_who_fails_or_is_wrong_is_told_and_leaves_the_race(tmp_path: Path) -> None:
+def test_who_fails_or_is_wrong_is_told_and_leaves_the_race(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def wrong(outcome: Outcome) -> None:
         raise FailedError("41 found,\n42 wanted")
 
@@ -81,6 +85,10 @@ def test_who_fails_or_is_wrong_is_told_and_leaves_the_race(tmp_path: Path) -> No
     }
     assert result.failed
     assert [len(s.measurements) for s in result.standings] == [2, 0, 0, 0, 0]
+    print_lines(result.as_dict())
+    good, *others = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"good: [0-9.]+ s, ratio 1\.00", good)
+    assert others == [f"{name}: failed: {why}" for name, why in reasons.items() if why]
 
 
 def test_a_function_times_itself_with_its_threads_in_an_empty_folder() -> None:

@@ -27,6 +27,7 @@ def check(out: Path, *words: object, code: int = 0) -> list[CheckResult]:
     return results
 
 
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
 def test_all_that_a_machine_without_gpus_can_be_asked_is_right_here(tmp_path: Path) -> None:
     """Two ranks meet, as on a node of a cluster; parity of every strategy."""
     results = check(tmp_path / "check" / "here")
@@ -119,9 +120,7 @@ def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
     [
         (["--device", "cuda"], "--device cuda: torch 2"),
         (["--device", "tpu"], "--device tpu: no such device; known: auto, cpu, cuda"),
-        (["--out", __file__], "test_check.py: cannot be written to: File exists"),
-        (["--out", f"{__file__}/below"], "cannot be written to: Not a directory"),
-        (["--out", "/proc/none"], "cannot be written to: No such file or directory"),
+        (["--out", __file__], "is a file; a folder is wanted"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -154,14 +153,14 @@ def test_four_packages_are_enough(tmp_path: Path) -> None:
     hidden = set(importlib.metadata.packages_distributions()) - ALLOWED
     (tmp_path / "sitecustomize.py").write_text(HIDE.format(hidden=hidden))
     environment = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": "/usr/bin:/bin"}
-    texts = ("versions", "bandwidth", "binding", "reduce", "gloo", "resumed", "bf16", "compiled")
+    texts = ("versions", "bandwidth", "binding", "reduce", "gloo", "resumed", "bf16")
     only = [word for text in texts for word in ("--only", text)]
     done = subprocess.run(
         [sys.executable, "-m", "weather_hpc.check", "--device", "cpu", "--out", "out", *only],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("passed") == 8
+    assert done.stdout.count("passed") == 7
     without = subprocess.run(
         [sys.executable, "-c", "import psutil"], env=environment, capture_output=True, text=True,
         check=False,

@@ -1,6 +1,7 @@
 """What all subjects share at the command line: their options, and how a race is told."""
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +52,14 @@ def finish(result: "Result", args: argparse.Namespace, **more: Any) -> int:
     from weather_hpc.files import write_json
 
     value = {**result.as_dict(), **more}
-    print_table(value)
-    if args.out is not None:
-        path = args.out / f"bench-{result.subject}.json"
+    path = None if args.out is None else args.out / f"bench-{result.subject}.json"
+    if path is not None:
         write_json(path, value)
+    if importlib.util.find_spec("rich") is None:
+        print_lines(value)
+    else:
+        print_table(value)
+    if path is not None:
         print(f"results: {path}", file=sys.stderr)
     if args.json:
         cli.print_json(value)
@@ -95,6 +100,15 @@ def print_table(value: dict[str, Any]) -> None:
         if c["reason"] is not None:
             state = "failed" if c["failed"] else "not run"
             to.print(f"  [bold]{state}[/bold]: {escape(c['reason'])}")
+
+
+def print_lines(value: dict[str, Any]) -> None:
+    """Print a race as :func:`print_table` does, a line for each contestant: without rich."""
+    for c in value["contestants"]:
+        told = f"{_figure(c['median_s'])} s, ratio {_figure(c['ratio'])}"
+        if c["reason"] is not None:
+            told = f"{'failed' if c['failed'] else 'not run'}: {c['reason']}"
+        print(f"{c['name']}: {told}", file=sys.stderr)
 
 
 def console() -> "Console":

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from weather_hpc.check.session import Found, WrongError
+from weather_hpc.records.provenance import node_name
 
 CPUS_OF_NODE = Path("/sys/devices/system/node")
 PCI = Path("/sys/bus/pci/devices")
@@ -48,7 +49,7 @@ def place_of(rank: int, device: torch.device, threads: int) -> Place:
         told = {"gpu": device.index, "gpu_uuid": str(properties.uuid), "gpu_pci": pci,
                 "gpu_numa_node": numa, "gpu_cpus": _cpus_of(numa)}  # fmt: skip
     cpus = tuple(sorted(os.sched_getaffinity(0)))
-    return Place(rank, socket.gethostname(), cpus, threads, interfaces=_interfaces(), **told)
+    return Place(rank, node_name(), cpus, threads, interfaces=_interfaces(), **told)
 
 
 def judge(places: Sequence[Place]) -> Found:

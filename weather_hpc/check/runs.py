@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.check.child import run
 from weather_hpc.check.networks import register
+from weather_hpc.check.process import finished
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import RunPaths
@@ -86,7 +86,8 @@ class Runs:
         environment = alone() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
-        done = run([*argv, *map(str, words), "--run-dir", str(folder)], environment, STALLED_S)
+        argv += [*map(str, words), "--run-dir", str(folder)]
+        done = finished(argv, environment, STALLED_S)
         return _ran(folder, done.returncode, code, done.stderr)
 
     def beside(self, port: int, *words: object) -> Ran | None:
@@ -100,7 +101,7 @@ class Runs:
             "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
         }  # fmt: skip
         argv = [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words)]
-        done = run([*argv, "--run-dir", str(folder)], environment, STALLED_S)
+        done = finished([*argv, "--run-dir", str(folder)], environment, STALLED_S)
         if os.environ["RANK"] == "0":
             return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from weather_hpc.bench.train import ON_CUDA
 from weather_hpc.bench.train_contestants import FABRIC, NAIVE
 from weather_hpc.bench.train_gpu import Way
-from weather_hpc.check.child import run
+from weather_hpc.check.process import finished, last_words
 from weather_hpc.check.runs import alone
 from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.errors import FailedError
@@ -96,19 +96,20 @@ def race(session: Session) -> Found:
             "--store", str(session.store(PAPER, BIG)), "--rounds", "3", "--epochs", "3",
             "--out", str(session.paths.root), *words]  # fmt: skip
     path = session.paths.root / "bench-train.json"
-    path.unlink(missing_ok=True)  # an earlier call's
+    path.unlink(missing_ok=True)  # an earlier call's is not this one's
+    timeout_s = max(1.0, session.left_s() - LAST_S)
     try:
-        done = run(argv, alone(), max(1.0, session.left_s() - LAST_S))
-    except FailedError as late:
-        raise NotDoneError(f"the race was {late}") from None
+        done = finished(argv, alone(), timeout_s)
+    except FailedError as error:
+        raise NotDoneError(f"the race {error}") from None
     if not path.exists():
-        raise WrongError(f"bench train ended with {done.returncode}: {_last(done.stderr)}")
+        raise WrongError(f"bench train ended with {done.returncode}: {last_words(done.stderr)}")
     told = json.loads(path.read_bytes())
     goals = [line for line in done.stderr.splitlines() if line.startswith("goal ")]
     figures = _figures(told)
     if done.returncode or any(goal.startswith("goal missed") for goal in goals):
         failed = [f"{c['name']}: {c['reason']}" for c in told["contestants"] if c["failed"]]
-        raise WrongError("; ".join([*goals, *failed]) or _last(done.stderr), figures)
+        raise WrongError("; ".join([*goals, *failed]) or last_words(done.stderr), figures)
     return Found("; ".join(goals), figures)
 
 
@@ -117,7 +118,3 @@ def _figures(told: dict[str, Any]) -> dict[str, Any]:
     if told.get("whole_training"):
         found["20 epochs, s"] = told["whole_training"]["time_s"]
     return found
-
-
-def _last(text: str) -> str:
-    return " ".join(text.split()[-40:])

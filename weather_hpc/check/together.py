@@ -7,6 +7,7 @@ same order; rank 0 alone tells and writes, and decides whether time suffices.
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from weather_hpc.check.binding import judge, place_of
 from weather_hpc.check.node import versions
 from weather_hpc.check.runs import furthest
 from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult
 from weather_hpc.records.provenance import node_name
 from weather_hpc.study.spec import Device
@@ -100,7 +101,9 @@ def make(
     if not _leads(team):
         for check in checks:
             if _agreed(team, None):
-                check.function(session)
+                # rank 0 tells what has failed; this one comes to the next check all the same
+                with suppress(FailedError):
+                    check.function(session)
         return []
     # rank 0 tells the others, before each check, whether it is made
     return session.make(checks, tell, lambda enough: _agreed(team, enough))
