@@ -23,8 +23,13 @@ COPIED = {Device.CPU: 256_000_000, Device.CUDA: 1_000_000_000}
 SIDE = {Device.CPU: 1024, Device.CUDA: 8192}
 """Rows and columns of the matrices that are multiplied."""
 
-GIVEN = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
-"""Variables that tell of GPUs which a job was given."""
+GIVEN: dict[str, tuple[str, ...]] = {
+    "CUDA_VISIBLE_DEVICES": ("-1", "NoDevFiles"), "SLURM_JOB_GPUS": (), "SLURM_STEP_GPUS": (),
+    "SLURM_GPUS_ON_NODE": ("0",),
+}  # fmt: skip
+"""Variables that tell of GPUs which a job was given, and what they say, if not empty, of none."""
+
+TOLD_OF_A_GPU = ("name", "driver", "p_state", "memory_mb", "power_w", "temperature_c")
 
 
 def versions(session: Session) -> Found:
@@ -35,8 +40,8 @@ def versions(session: Session) -> Found:
     figures["cpus_allowed"] = len(os.sched_getaffinity(0))
     listed = look_at_gpus("start")
     for gpu in listed:
-        about = (gpu.name, gpu.driver, gpu.p_state, f"{gpu.power_w} W", f"{gpu.temperature_c} C")
-        figures[f"gpu {gpu.gpu}"] = ", ".join(map(str, about))
+        told_of_it = ((name, getattr(gpu, name)) for name in TOLD_OF_A_GPU)
+        figures |= {f"gpu {gpu.gpu} {k}": v for k, v in told_of_it if v is not None}
     if session.device is Device.CUDA:
         figures |= {f"{k} version": v for k, v in cuda_versions().items()}
         for index in range(session.gpus):
@@ -44,7 +49,9 @@ def versions(session: Session) -> Found:
         where = f"{session.gpus} x {torch.cuda.get_device_name(0)}"
     else:
         where = f"{told.cpu_model}, {figures['cpus_allowed']} CPUs allowed"
-        given = [name for name in GIVEN if os.environ.get(name)]
+        given = [
+            name for name, none in GIVEN.items() if os.environ.get(name, "") not in ("", *none)
+        ]
         why = why_no_cuda()
         if why is not None and session.asked is Device.AUTO and (listed or given):
             seen = f"{len(listed)} GPUs are listed" if listed else f"{given[0]} is set"

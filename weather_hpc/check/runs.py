@@ -4,9 +4,10 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,6 @@ from weather_hpc.check.process import finished
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import RunPaths
-
-STALLED_S = 120.0
-"""Far more than a small run takes, under torchrun too."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,10 @@ class Ran:
 
 
 class Runs:
-    """Makes runs in folders of their own under ``work``."""
+    """Makes runs in folders of their own under ``work``; what stalls is ended by ``limit_s``."""
 
-    def __init__(self, work: Path) -> None:
-        self.work = work
+    def __init__(self, work: Path, limit_s: Callable[[], float]) -> None:
+        self.work, self.limit_s = work, limit_s
         self._numbers = itertools.count(1)
         register()
 
@@ -87,7 +85,7 @@ class Runs:
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
         argv += [*map(str, words), "--run-dir", str(folder)]
-        done = finished(argv, environment, STALLED_S)
+        done = finished(argv, environment, self.limit_s())
         return _ran(folder, done.returncode, code, done.stderr)
 
     def beside(self, port: int, *words: object) -> Ran | None:
@@ -101,7 +99,7 @@ class Runs:
             "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
         }  # fmt: skip
         argv = [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words)]
-        done = finished([*argv, "--run-dir", str(folder)], environment, STALLED_S)
+        done = finished([*argv, "--run-dir", str(folder)], environment, self.limit_s())
         if os.environ["RANK"] == "0":
             return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
         return None
@@ -141,6 +139,8 @@ def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:
 
 
 def furthest(found: Sequence[float], expected: Sequence[float]) -> float:
-    """The largest relative difference of two curves of losses."""
+    """The largest relative difference of two curves of losses; NaN where one of them has any."""
     pairs = zip(found, expected, strict=True)
-    return max(abs(one - other) / abs(other) for one, other in pairs)
+    differences = [abs(one - other) / abs(other) for one, other in pairs]
+    # max() passes over a NaN that is not the first
+    return math.nan if any(map(math.isnan, differences)) else max(differences)

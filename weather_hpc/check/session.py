@@ -1,5 +1,6 @@
 """One call of the check verb: which checks are made, in what time, and what comes of each."""
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,12 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.paths import CheckPaths
 from weather_hpc.records.checks import CheckResult
 from weather_hpc.study.spec import Device
+
+STALLED_S = 120.0
+"""Far more than what a check starts takes, under torchrun too."""
+
+OVERTIME_S = 40.0
+"""By how much a check may overrun the session's time before what it has started is ended."""
 
 Figures = Mapping[str, str | float | int | None]
 
@@ -62,12 +69,16 @@ class Session:
         self.device = Device.CUDA if self.gpus else Device.CPU
         self.paths = CheckPaths(out)
         self.work = work
-        self.runs = Runs(work)
+        self.runs = Runs(work, self.limit_s)
         self.deadline = time.monotonic() + seconds
 
     def left_s(self) -> float:
         """Seconds until the time is up."""
         return self.deadline - time.monotonic()
+
+    def limit_s(self) -> float:
+        """Seconds after which what a check starts has stalled."""
+        return max(1.0, min(STALLED_S, self.left_s() + OVERTIME_S))
 
     def store(self, side: int = SMALL, images: int = STORED) -> Path:
         """A store of random images, made when it is first asked for."""
@@ -116,8 +127,13 @@ class Session:
                 ok, detail = False, f"{type(error).__name__}: {one_line(error)} ({place})"
         return CheckResult(
             name=check.name, ok=ok, seconds=round(time.monotonic() - start, 2), at=time.time(),
-            detail=detail, figures=dict(figures),
+            detail=detail, figures={name: _finite(value) for name, value in figures.items()},
         )  # fmt: skip
+
+
+def _finite(value: str | float | None) -> str | float | None:
+    """None for NaN and infinity, which JSON has no words for; ``value`` otherwise."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def chosen(checks: Sequence[Check], texts: Sequence[str]) -> list[Check]:

@@ -6,8 +6,8 @@ same order; rank 0 alone tells and writes, and decides whether time suffices.
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,8 @@ from weather_hpc.check.binding import judge, place_of
 from weather_hpc.check.node import versions
 from weather_hpc.check.runs import furthest
 from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
-from weather_hpc.errors import FailedError, UserError
+from weather_hpc.cli import one_line
+from weather_hpc.errors import UserError
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult
 from weather_hpc.records.provenance import node_name
 from weather_hpc.study.spec import Device
@@ -101,9 +102,11 @@ def make(
     if not _leads(team):
         for check in checks:
             if _agreed(team, None):
-                # rank 0 tells what has failed; this one comes to the next check all the same
-                with suppress(FailedError):
+                try:
                     check.function(session)
+                except Exception as error:  # it comes to the next check all the same
+                    rank = team.ranks.world.rank
+                    print(f"rank {rank}: {check.name}: {one_line(error)}", file=sys.stderr)
         return []
     # rank 0 tells the others, before each check, whether it is made
     return session.make(checks, tell, lambda enough: _agreed(team, enough))
@@ -143,10 +146,10 @@ def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
     def learn(session: Session) -> Found:
         """The ranks together come to the losses of one process."""
         size, device = team.ranks.world.size, team.strategy.device.type
+        port = [_free_port()]
+        dist.broadcast_object_list(port)  # first: what may fail on one rank comes after it
         base = ["--store", session.store(), "--model", "tiny_deep", "--epochs", 2,
                 "--device", device, "--batch-size", 2 * size, "--batch-mode", "global"]  # fmt: skip
-        port = [_free_port()]
-        dist.broadcast_object_list(port)
         ran = session.runs.beside(port[0], *base, "--strategy", strategy, "--world-size", size)
         if ran is None:
             return SILENT
