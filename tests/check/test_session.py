@@ -2,12 +2,15 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from weather_hpc.check import node, ranks_here
+from weather_hpc.check.runs import Ran, Runs
 from weather_hpc.check.session import OVERTIME_S, STALLED_S, Check, Session
-from weather_hpc.check.training import compiled, compiled_warm_up, near
+from weather_hpc.check.training import compiled, compiled_warm_up, near, resumed
+from weather_hpc.errors import FailedError
 from weather_hpc.records.checks import CheckResult
 from weather_hpc.study.spec import Device
 
@@ -88,6 +91,26 @@ def test_gpus_that_a_job_has_and_torch_cannot_use_are_told(
     (result,) = made(session, Check("versions", 0, node.versions))
     assert result.ok is ok
     assert ok or result.detail.startswith(f"{variable} is set, but torch can use none: it is")
+
+
+def test_a_run_that_was_begun_anew_is_not_taken_for_a_resumed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are the same: they come from the same seed."""
+    here = Runs.here
+
+    def forgetful(runs: Runs, *words: object, **options: Any) -> Ran:
+        return here(runs, *(word for word in words if word != "--resume"), **options)
+
+    monkeypatch.setattr(Runs, "here", forgetful)
+    (result,) = made(session_in(tmp_path), Check("resumed", 0, resumed()))
+    assert (result.ok, result.detail) == (False, "the run was begun anew, not resumed")
+
+
+def test_a_run_that_is_skipped_shows_nothing(tmp_path: Path) -> None:
+    session = session_in(tmp_path)
+    with pytest.raises(FailedError, match="skipped the run: DataParallel spreads work"):
+        session.runs.here("--store", session.store(), "--device", "cpu", "--strategy", "dp")
 
 
 def test_without_a_compiler_nothing_is_compiled(

@@ -18,6 +18,7 @@ from weather_hpc.check.process import finished
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import RunPaths
+from weather_hpc.records.record import Status
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,15 @@ class Ran:
     paths: RunPaths
     record: dict[str, Any]
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Those of one name."""
+        lines = self.paths.events.read_text(encoding="utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The events of its epochs."""
-        lines = self.paths.events.read_text(encoding="utf-8").splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] == "epoch"]
+        return self.events("epoch")
 
     @property
     def losses(self) -> list[float]:
@@ -135,6 +140,8 @@ def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:
     if found != code or not record:
         told = record.get("reason") or " ".join(printed.split()[-60:])
         raise FailedError(f"the train verb ended with {found}, not {code}: {told}")
+    if record["status"] == Status.SKIPPED:
+        raise FailedError(f"the train verb has skipped the run: {record['reason']}")
     return Ran(paths, record)
 
 

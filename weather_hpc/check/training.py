@@ -127,6 +127,8 @@ def resumed(*more: object) -> Callable[[Session], Found]:
         stopped = session.runs.here(*options, run_dir=folder, code=EXIT_STOPPED)
         stopped.paths.stop.unlink()
         part = session.runs.here(*options, "--resume", run_dir=folder)
+        if not part.events("resume"):
+            raise WrongError("the run was begun anew, not resumed")
         if session.device is Device.CUDA:
             return near(part.losses, whole.losses, SAME)
         one, other = (torch.load(ran.paths.checkpoint, weights_only=True)["network"]
