@@ -162,7 +162,7 @@ def test_four_packages_are_enough(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == ["passed"] * len(texts)
+    assert done.stdout.splitlines()[-1].startswith("7 passed; ")
     without = subprocess.run(
         [sys.executable, "-c", "import psutil"], env=environment, capture_output=True, text=True,
         check=False,

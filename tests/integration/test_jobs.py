@@ -14,6 +14,7 @@ from tests.integration.conftest import Slurm
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.files import write_text
 from weather_hpc.launch.jobs_folder import jobs_folder
+from weather_hpc.records.checks import read_checks
 from weather_hpc.records.record import read_record
 from weather_hpc.study.site import load_site
 
@@ -98,3 +99,27 @@ def test_two_jobs_train_and_a_third_collects(user: User, checkout: Path) -> None
     with (checkout / "results/jobs/tables/training.csv").open() as file:
         rows = [(row["nodes"], row["world_size"]) for row in csv.DictReader(file)]
     assert sorted(rows) == [("1", "4"), ("2", "4")], logs
+
+
+def test_a_job_on_two_nodes_checks_what_their_ranks_do_together(user: User, checkout: Path) -> None:
+    """By the script that asks for GPUs: torch can use none of them here, and that is told."""
+    write_text(checkout / "check.sbatch", jobs_folder(load_site("testbed"))["check_2node.sbatch"])
+    job = user.sbatch("check.sbatch")
+    user.wait(job)
+    results, fault = read_checks(checkout / f"results/jobs/check/check_2node-{job}/check.jsonl")
+    log = (checkout / f"check_2node-{job}.log").read_text()
+    assert fault is None, log
+    found = {result.name: result for result in results}
+    assert [(name, result.ok) for name, result in found.items()] == [
+        ("versions", False),
+        ("binding", True),
+        ("all-reduce, 4 ranks on 2 nodes", True),
+        ("all-reduce, 2 ranks on 1 node", True),
+        ("ddp on 4 ranks on 2 nodes = one process", True),
+        ("model on 4 ranks on 2 nodes = one process", True),
+    ], log
+    assert "torch can use none: torch 2" in found["versions"].detail
+    assert {found["binding"].figures[f"rank {rank} host"] for rank in range(4)} == {
+        "node1",
+        "node2",
+    }

@@ -71,6 +71,8 @@ def _copies(device: torch.device, count: int) -> dict[str, float]:
     # each byte is read and written
     figures = {"copy_gb_s": 2 * count / 1e9 / _seconds(lambda: target.copy_(source), device)}
     if device.type == "cuda":
+        in_host = _copies(torch.device("cpu"), COPIED[Device.CPU])
+        figures["host_copy_gb_s"] = in_host["copy_gb_s"]
         pinned = torch.ones(count // 4, pin_memory=True)
         sent = _seconds(lambda: target.copy_(pinned, non_blocking=True), device)
         figures["host_to_device_gb_s"] = count / 1e9 / sent
