@@ -35,8 +35,9 @@ def versions(session: Session) -> Found:
     figures["cpus_allowed"] = len(os.sched_getaffinity(0))
     listed = look_at_gpus("start")
     for gpu in listed:
-        about = (gpu.name, gpu.driver, gpu.p_state, f"{gpu.power_w} W", f"{gpu.temperature_c} C")
-        figures[f"gpu {gpu.gpu}"] = ", ".join(map(str, about))
+        about = {"name": gpu.name, "driver": gpu.driver, "p_state": gpu.p_state,
+                 "power_w": gpu.power_w, "temperature_c": gpu.temperature_c}  # fmt: skip
+        figures |= {f"gpu {gpu.gpu} {k}": v for k, v in about.items() if v is not None}
     if session.device is Device.CUDA:
         figures |= {f"{k} version": v for k, v in cuda_versions().items()}
         for index in range(session.gpus):

@@ -1,6 +1,7 @@
 """The checks that ranks make together, on this node: torchrun starts the verb once a rank."""
 
 import sys
+from functools import cache
 
 from weather_hpc.check.process import finished, last_words
 from weather_hpc.check.runs import STALLED_S, alone
@@ -9,37 +10,45 @@ from weather_hpc.errors import FailedError
 from weather_hpc.paths import CheckPaths
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
 
+START_S = 20.0
+"""Whichever of the two checks comes first starts the ranks; the other has its result at once."""
+
 
 def checks_here(session: Session) -> list[Check]:
     """Where ranks of this node are, and how fast they exchange."""
     count = session.gpus or 2
     what = "GPUs" if session.gpus else "CPUs"
     name = f"{ALL_REDUCE}, {count} rank{'s' * (count > 1)} on 1 node"
-    found: dict[str, CheckResult] = {}
+
+    @cache
+    def started() -> tuple[list[CheckResult], str]:
+        return _start(session, count)
 
     def told(name: str) -> Found:
-        if not found:
-            found.update(_start(session, count))
-        result = next(r for key, r in found.items() if key.startswith(name))
+        results, end = started()
+        result = next((one for one in results if one.name.startswith(name)), None)
+        if result is None:
+            raise FailedError(f"its ranks {end}")
         if not result.ok:
             raise WrongError(result.detail, result.figures)
         return Found(f"{result.detail} ({what})" if name == ALL_REDUCE else result.detail,
                      result.figures)  # fmt: skip
 
     return [
-        Check(BINDING, 20, lambda _: told(BINDING)),
-        Check(name, 10, lambda _: told(ALL_REDUCE)),
+        Check(BINDING, START_S, lambda _: told(BINDING)),
+        Check(name, START_S, lambda _: told(ALL_REDUCE)),
     ]
 
 
-def _start(session: Session, count: int) -> dict[str, CheckResult]:
-    """What ``count`` ranks of this node find, by name."""
+def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
+    """What ``count`` ranks of this node find, and how they ended."""
     out = CheckPaths(session.work / "ranks")
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
              "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
-    done = finished([sys.executable, *launcher, *words], alone(), STALLED_S)
-    found = read_checks(out.results)[0] if out.results.exists() else []
-    if len(found) < 2:
-        raise FailedError(f"ranks ended with {done.returncode}: {last_words(done.stderr)}")
-    return {result.name: result for result in found}
+    try:
+        done = finished([sys.executable, *launcher, *words], alone(), STALLED_S)
+        end = f"ended with {done.returncode}: {last_words(done.stderr)}"
+    except FailedError as late:
+        end = str(late)
+    return (read_checks(out.results)[0] if out.results.exists() else []), end
