@@ -120,7 +120,7 @@ def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
     [
         (["--device", "cuda"], "--device cuda: torch 2"),
         (["--device", "tpu"], "--device tpu: no such device; known: auto, cpu, cuda"),
-        (["--out", __file__], "cannot be written to: File exists"),
+        (["--out", __file__], "test_check.py: cannot be written to: File exists"),
         (["--out", f"{__file__}/below"], "cannot be written to: Not a directory"),
         (["--out", "/proc/none"], "cannot be written to: No such file or directory"),
     ],

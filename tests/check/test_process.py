@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def test_what_stalls_is_ended_with_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     with pytest.raises(FailedError, match=r"^did not end within 3 s, and said: waits for a rank$"):
         finished([sys.executable, "-c", STALLED, str(pid)], os.environ, 3)
+    until = time.monotonic() + 10  # a process that is killed takes a moment to end
+    while is_running(int(pid.read_text())) and time.monotonic() < until:
+        time.sleep(0.01)
     assert not is_running(int(pid.read_text()))
 
 

@@ -33,25 +33,6 @@ def test_losses_that_are_no_numbers_are_wrong_and_stop_no_other_check(
     assert second.ok is False
 
 
-def test_ranks_that_break_are_told_and_started_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = []
-
-    def without_torch() -> dict[str, str]:
-        started.append(1)
-        return {"PYTHONPATH": str(tmp_path)}
-
-    (tmp_path / "torch.py").write_text("raise ImportError('no such luck')")
-    monkeypatch.setattr(ranks_here, "alone", without_torch)
-    session = session_in(tmp_path)
-    for result in made(session, *ranks_here.checks_here(session)):
-        assert result.ok is False
-        assert result.detail.startswith("the ranks ended with 1: ")
-        assert "no such luck" in result.detail
-    assert len(started) == 1
-
-
 def test_what_ranks_have_found_before_they_break_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +41,7 @@ def test_what_ranks_have_found_before_they_break_is_told(
     monkeypatch.setattr(ranks_here, "_start", lambda *_: ([one], "ended with 1: no network"))
     binding, network = made(session, *ranks_here.checks_here(session))
     assert (binding.ok, binding.detail) == (True, "1 host(s)")
-    assert (network.ok, network.detail) == (False, "the ranks ended with 1: no network")
+    assert (network.ok, network.detail) == (False, "its ranks ended with 1: no network")
 
 
 def test_what_checks_start_may_overrun_the_time_by_little(tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from weather_hpc.bench.child import REPORT
 from weather_hpc.bench.contestant import Contestant, Outcome
 from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import ForeignLoad
-from weather_hpc.records.proc import family
+from weather_hpc.records.proc import family, kill_family
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WATCH_S = 0.5
@@ -73,7 +71,7 @@ def measure(contestant: Contestant) -> Measurement:
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            _kill(process.pid)
+            kill_family(process.pid)
             process.wait()
             raise
         finally:
@@ -130,7 +128,7 @@ class _Watch(threading.Thread):
             self._peak_kb = max(self._peak_kb, together, alone)
             if time.monotonic() > self.deadline:
                 self.timed_out = True
-                _kill(self.pid)
+                kill_family(self.pid)
                 return
 
     def end(self) -> None:
@@ -151,13 +149,6 @@ def _memory_kb(pid: int) -> tuple[int, int]:
     except OSError:
         pass
     return now, peak
-
-
-def _kill(pid: int) -> None:
-    """End a process and all that it has started, sessions of their own included."""
-    for member in family(pid):
-        with suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
 
 
 def _last_line(path: Path) -> str:

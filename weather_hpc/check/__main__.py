@@ -21,6 +21,7 @@ from weather_hpc import cli
 
 if TYPE_CHECKING:
     from weather_hpc.check.session import Session
+    from weather_hpc.paths import CheckPaths
     from weather_hpc.records.checks import CheckResult
 
 SECONDS = 520.0
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check. Exit code: 0; 1 where a check failed; 2 where what is asked for is not there."""
     args = _parser().parse_args(argv)
     from weather_hpc.errors import UserError
+    from weather_hpc.paths import CheckPaths
     from weather_hpc.records.provenance import node_name
     from weather_hpc.study.spec import Device
 
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked is Device.CUDA and not world.launched and (why := why_no_cuda()):
         raise UserError(f"--device cuda: {why}")
     if world.rank == 0:
-        _make_writable(out)
+        _make_room(CheckPaths(out))
     with tempfile.TemporaryDirectory(prefix="weather-hpc-check-") as work:
         session = Session(asked, usable_gpus(), out, Path(work), args.seconds)
         results = _together(session, args) if world.launched else _alone(session, args)
@@ -86,16 +88,15 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _make_writable(out: Path) -> None:
-    """Make the folder of results. Raises UserError where they cannot be written."""
+def _make_room(paths: "CheckPaths") -> None:
+    """Make the folder, and the file in it. Raises UserError where that cannot be done."""
     from weather_hpc.errors import UserError
-    from weather_hpc.paths import CheckPaths
 
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        CheckPaths(out).results.open("a").close()
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.results.open("a").close()
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written to: {error.strerror}") from None
+        raise UserError(f"--out {paths.root}: cannot be written to: {error.strerror}") from None
 
 
 def _alone(session: "Session", args: argparse.Namespace) -> "list[CheckResult]":

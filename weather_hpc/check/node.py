@@ -29,8 +29,6 @@ GIVEN: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Variables that tell of GPUs which a job was given, and what they say, if not empty, of none."""
 
-TOLD_OF_A_GPU = ("name", "driver", "p_state", "memory_mb", "power_w", "temperature_c")
-
 
 def versions(session: Session) -> Found:
     """What computes here. Wrong: there are GPUs, and torch can use none of them."""
@@ -40,8 +38,9 @@ def versions(session: Session) -> Found:
     figures["cpus_allowed"] = len(os.sched_getaffinity(0))
     listed = look_at_gpus("start")
     for gpu in listed:
-        told_of_it = ((name, getattr(gpu, name)) for name in TOLD_OF_A_GPU)
-        figures |= {f"gpu {gpu.gpu} {k}": v for k, v in told_of_it if v is not None}
+        about = {"name": gpu.name, "driver": gpu.driver, "p_state": gpu.p_state,
+                 "power_w": gpu.power_w, "temperature_c": gpu.temperature_c}  # fmt: skip
+        figures |= {f"gpu {gpu.gpu} {k}": v for k, v in about.items() if v is not None}
     if session.device is Device.CUDA:
         figures |= {f"{k} version": v for k, v in cuda_versions().items()}
         for index in range(session.gpus):

@@ -1,13 +1,10 @@
 """Processes that checks start, which leave none behind where they take too long."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from weather_hpc.errors import FailedError
-from weather_hpc.records.proc import family
+from weather_hpc.records.proc import kill_family
 
 
 def finished(
@@ -20,14 +17,12 @@ def finished(
     """
     with subprocess.Popen(
         argv, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:
             stdout, stderr = process.communicate(timeout=limit_s)
         except BaseException as error:
-            for member in family(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(member, signal.SIGKILL)
+            kill_family(process.pid)
             _, stderr = process.communicate()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise

@@ -10,42 +10,38 @@ from weather_hpc.errors import FailedError
 from weather_hpc.paths import CheckPaths
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
 
+START_S = 20.0
+"""Whichever of the two checks comes first starts the ranks; the other has its result at once."""
+
 
 def checks_here(session: Session) -> list[Check]:
     """Where ranks of this node are, and how fast they exchange."""
     count = session.gpus or 2
     what = "GPUs" if session.gpus else "CPUs"
+    name = f"{ALL_REDUCE}, {count} rank{'s' * (count > 1)} on 1 node"
 
     @cache
     def started() -> tuple[list[CheckResult], str]:
         return _start(session, count)
 
-    def told(name: str) -> CheckResult:
+    def told(name: str) -> Found:
         results, end = started()
         result = next((one for one in results if one.name.startswith(name)), None)
         if result is None:
-            raise FailedError(f"the ranks {end}")
+            raise FailedError(f"its ranks {end}")
         if not result.ok:
             raise WrongError(result.detail, result.figures)
-        return result
+        return Found(f"{result.detail} ({what})" if name == ALL_REDUCE else result.detail,
+                     result.figures)  # fmt: skip
 
-    def binding(_: Session) -> Found:
-        result = told(BINDING)
-        return Found(result.detail, result.figures)
-
-    def all_reduce(_: Session) -> Found:
-        result = told(ALL_REDUCE)
-        return Found(f"{result.detail} ({what})", result.figures)
-
-    name = f"{ALL_REDUCE}, {count} rank{'s' * (count > 1)} on 1 node"
     return [
-        Check(BINDING, 20, binding),  # which starts the ranks; the other is then known, too
-        Check(name, 5, all_reduce),
+        Check(BINDING, START_S, lambda _: told(BINDING)),
+        Check(name, START_S, lambda _: told(ALL_REDUCE)),
     ]
 
 
 def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
-    """What ``count`` ranks of this node have found, and how they ended."""
+    """What ``count`` ranks of this node find, and how they ended."""
     out = CheckPaths(session.work / "ranks")
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
@@ -53,6 +49,6 @@ def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
     try:
         done = finished([sys.executable, *launcher, *words], alone(), session.limit_s())
         end = f"ended with {done.returncode}: {last_words(done.stderr)}"
-    except FailedError as stalled:
-        end = str(stalled)
+    except FailedError as late:
+        end = str(late)
     return (read_checks(out.results)[0] if out.results.exists() else []), end

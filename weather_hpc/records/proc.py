@@ -1,6 +1,8 @@
 """What Linux tells of this machine and its processes in /proc."""
 
+import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,13 @@ def family(pid: int) -> list[int]:
         except OSError:
             continue  # it has just ended
     return found
+
+
+def kill_family(pid: int) -> None:
+    """End a process and all that it has started, sessions of their own included."""
+    for member in family(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 def busy_s() -> float:
