@@ -18,12 +18,7 @@ from weather_hpc.train.loop import DivergedError
 from weather_hpc.train.ranks import Rank, Ranks, agreed_device
 from weather_hpc.train.request import Request
 from weather_hpc.train.run import Run
-from weather_hpc.train.stop import (
-    StoppedError,
-    acknowledge,
-    stop_on_sigterm,
-    take_down,
-)
+from weather_hpc.train.stop import StoppedError, acknowledge, stop_on_sigterm, take_down
 from weather_hpc.train.strategies import make_strategy
 from weather_hpc.train.world import Unavailable
 

@@ -27,10 +27,7 @@ from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, tra
 from weather_hpc.train.loop import Named, Position, Score, Trainer
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
-from weather_hpc.train.stop import (
-    StoppedError,
-    StopSign,
-)
+from weather_hpc.train.stop import StoppedError, StopSign
 from weather_hpc.train.strategies import use_fast_layers
 from weather_hpc.train.strategies.base import Strategy
 
