@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from weather_hpc.check.session import Found, Session, WrongError
-from weather_hpc.records.gpus import look_at_gpus
+from weather_hpc.records.gpus import look_at_gpus, nvidia_smi
 from weather_hpc.records.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
 from weather_hpc.train.cuda import versions as cuda_versions
@@ -29,6 +29,12 @@ GIVEN: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Variables that tell of GPUs which a job was given, and what they say, if not empty, of none."""
 
+SETTINGS = {
+    "clocks.max.sm": "largest_clock_mhz", "clocks.max.mem": "largest_memory_clock_mhz",
+    "power.limit": "power_limit_w", "mig.mode.current": "mig_mode", "compute_mode": "compute_mode",
+}  # fmt: skip
+"""How a GPU is set up, as nvidia-smi and as the figures name it."""
+
 
 def versions(session: Session) -> Found:
     """What computes here. Wrong: there are GPUs, and torch can use none of them."""
@@ -41,6 +47,8 @@ def versions(session: Session) -> Found:
         about = {"name": gpu.name, "driver": gpu.driver, "p_state": gpu.p_state,
                  "power_w": gpu.power_w, "temperature_c": gpu.temperature_c}  # fmt: skip
         figures |= {f"gpu {gpu.gpu} {k}": v for k, v in about.items() if v is not None}
+    for index, line in enumerate(nvidia_smi([*SETTINGS])):
+        figures |= {f"gpu {index} {SETTINGS[k]}": v for k, v in zip(SETTINGS, line, strict=True)}
     if session.device is Device.CUDA:
         figures |= {f"{k} version": v for k, v in cuda_versions().items()}
         for index in range(session.gpus):

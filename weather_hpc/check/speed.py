@@ -1,6 +1,8 @@
 """How fast a GPU trains: where a step's time goes, what it draws, and the race with its goals."""
 
+import importlib.util
 import json
+import os
 import shutil
 import sys
 from typing import Any
@@ -80,17 +82,27 @@ def telemetry(session: Session) -> Found:
         if path.exists():
             shutil.copy(path, session.paths.root / path.name)
     usage, driver = ran.record["usage"], ran.record["provenance"]["driver"]
+    if importlib.util.find_spec("pynvml") is None:
+        raise NotDoneError("nvidia-ml-py is not installed, by which GPUs are asked")
+    if _is_instance():
+        raise NotDoneError("an instance of a GPU (MIG) has no use and energy of its own")
     figures = {"time_s": ran.record["time_s"], "images_per_s": ran.record["images_per_s"],
                **{k: v for k, v in usage.items() if v is not None}}  # fmt: skip
     missing = [name for name in ("energy_j", "device_use_percent") if usage[name] is None]
     missing += ["driver"] if driver is None else []
     if missing:
-        raise WrongError(f"the record has no {', '.join(missing)}: is nvidia-ml-py installed, and "
-                         "may this user ask the driver?", figures)  # fmt: skip
+        told = f"the record has no {', '.join(missing)}: may this user ask the driver?"
+        raise WrongError(told, figures)
     return Found(
         f"40 epochs in {ran.record['time_s']:.3g} s, {usage['energy_j']:.0f} J, GPU used "
         f"{usage['device_use_percent']:.0f} %, driver {driver}", figures,
     )  # fmt: skip
+
+
+def _is_instance() -> bool:
+    return str(torch.cuda.get_device_properties(0).uuid).startswith("MIG-") or (
+        os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-")
+    )
 
 
 def race(session: Session) -> Found:

@@ -27,23 +27,22 @@ FEW_STEPS = ("--batch-size", 16, "--images", 32)
 UNEVEN = ("--batch-size", 8, "--images", 29)
 """Steps of 8, 8, 7 and 6 images."""
 
+EACH, MOST = 4, 32
+"""Images of a step for each device, as long as there are enough in the store for all of them."""
+
 LITTLE_MEMORY_MB = 100
 """Of a GPU: too little for a large step of the paper's network."""
 
 
 def base(session: Session, model: str, side: int = SMALL, *more: object) -> list[object]:
     """The options of a small run of two epochs."""
-    return [
-        "--store",
-        session.store(side),
-        "--model",
-        model,
-        "--epochs",
-        2,
-        "--batch-size",
-        8,
-        *more,
-    ]
+    return ["--store", session.store(side), "--model", model, "--epochs", 2,
+            "--batch-size", 8, *more]  # fmt: skip
+
+
+def shared_by(count: int) -> list[object]:
+    """The options of steps that ``count`` devices share."""
+    return ["--batch-size", count * max(1, min(EACH, MOST // count)), "--batch-mode", "global"]
 
 
 def on(session: Session) -> tuple[str, str]:
@@ -166,7 +165,7 @@ def ranks(
     def check(session: Session) -> Found:
         # batch norm sees as many images alone as together
         options = base(session, model, SMALL, *on(session))
-        options += ["--batch-size", 4 * count, "--batch-mode", "global"]
+        options += shared_by(count)
         alone = session.runs.here(*options)
         ran = session.runs.apart(
             *options, "--strategy", strategy, "--world-size", count, *more,
@@ -184,7 +183,7 @@ def dp(count: int) -> Callable[[Session], Found]:
 
     def check(session: Session) -> Found:
         options = base(session, "tiny", SMALL, *on(session))
-        options += ["--batch-size", 4 * count, "--batch-mode", "global"]
+        options += shared_by(count)
         alone = session.runs.here(*options)
         ran = session.runs.here(*options, "--strategy", "dp", "--world-size", count)
         return near(ran.losses, alone.losses, SAME)

@@ -108,7 +108,12 @@ QUERY = [
 
 
 def _by_nvidia_smi() -> list[dict[str, Any]]:
-    argv = ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits"]
+    return [_parsed(line) for line in nvidia_smi(QUERY)]
+
+
+def nvidia_smi(query: Sequence[str]) -> list[list[str]]:
+    """What nvidia-smi answers to ``query``, its own names, for each GPU; none where it fails."""
+    argv = ["nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=True
@@ -116,7 +121,7 @@ def _by_nvidia_smi() -> list[dict[str, Any]]:
     except (OSError, subprocess.SubprocessError):
         return []
     lines = csv.reader(done.stdout.splitlines(), skipinitialspace=True)
-    return [_parsed(line) for line in lines if len(line) == len(QUERY)]
+    return [line for line in lines if len(line) == len(query)]
 
 
 def _parsed(line: list[str]) -> dict[str, Any]:
