@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from weather_hpc.errors import FailedError
 from weather_hpc.records.checks import CheckResult, read_checks
 
 GOOD = CheckResult(name="versions", ok=True, seconds=0.5, at=1e9, detail="torch 2.13")
@@ -17,6 +18,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     GOOD.append_to(path)
     LEFT_OUT.append_to(path)
     assert read_checks(path) == ([GOOD, LEFT_OUT], None)
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FailedError, match=r"check\.jsonl: cannot be written: "):
+        GOOD.append_to(tmp_path / "file" / "check.jsonl")
 
 
 def test_a_check_that_was_cut_off_keeps_what_it_has(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from weather_hpc.errors import FailedError
 from weather_hpc.records.record import Part
 
 BINDING = "binding"
@@ -32,11 +33,17 @@ class CheckResult(Part):
     figures: dict[str, Any] = Field(default={}, description="what was measured, by name")
 
     def append_to(self, path: Path) -> None:
-        """Add a line to ``path``, making its folder where needed. Raises ValueError on NaN."""
+        """Add a line to ``path``, making its folder where needed.
+
+        Raises ValueError on NaN, and FailedError where it cannot be written.
+        """
         line = json.dumps(self.model_dump(), allow_nan=False) + "\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise FailedError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_checks(path: Path) -> tuple[list[CheckResult], str | None]:
