@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulated_cuda.conftest import Simulated, simulating
 from tests.simulated_cuda.test_strategies import ON_CUDA, words
-from tests.train.conftest import events, losses
+from tests.train.conftest import events, losses, record_in
 from weather_hpc.dataset.store import Store
 from weather_hpc.train.graphs import REHEARSALS
 
@@ -105,6 +105,38 @@ def test_out_of_memory_has_its_name_where_the_end_of_a_capture_hides_it(
             assert told.record["reason"].startswith("CUDA out of memory")
     assert told.count("capture") == 2, "so much memory is enough"
     assert in_recording, "it is never the recording that fails"
+
+
+CAPTURE_FAILS = """
+import contextlib, sys, torch
+from weather_hpc import cli
+from weather_hpc.train import graphs
+from weather_hpc.train.__main__ import main
+@contextlib.contextmanager
+def graph(*_, **__):
+    raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    yield
+torch.cuda.graph = graph
+for free, name in ((0, "short"), (10**9, "enough")):
+    graphs.free_bytes = lambda device: free
+    with contextlib.suppress(RuntimeError):
+        cli.guarded("train", main, [*sys.argv[2:], "--run-dir", f"{sys.argv[1]}/{name}"])
+"""
+"""Some versions of torch end a capture for want of memory and never tell of the want."""
+
+
+def test_a_capture_that_fails_with_too_little_memory_has_failed_for_that(
+    small_store: Path, tmp_path: Path
+) -> None:
+    options = ["--store", small_store, "--model", "weather_net", *GRAPH, "--epochs", "1"]
+    argv = [sys.executable, "-c", CAPTURE_FAILS, str(tmp_path), *map(str, options)]
+    subprocess.run(argv, env=simulating(1), capture_output=True, check=True)
+    short, enough = (record_in(tmp_path / name) for name in ("short", "enough"))
+    assert short["status"] == "out_of_memory"
+    assert "images needs" in short["reason"]
+    assert short["reason"].endswith("0 MB are free")
+    assert enough["status"] == "failed"
+    assert "previous error during capture" in enough["reason"]
 
 
 def test_peaks_are_of_every_device_and_of_what_comes_after_warm_up(
