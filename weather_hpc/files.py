@@ -1,12 +1,13 @@
 """Writing files so that a reader never meets half of one: written beside, then renamed."""
 
 import contextlib
+import csv
 import glob
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically, making its folder where needed."""
     write_bytes(path, text.encode())
+
+
+def append_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add ``rows`` to a CSV file, with its header first; None becomes empty.
+
+    What cannot be written is left out: a disk that is full is told by what cannot be done without.
+    """
+    with contextlib.suppress(OSError), path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_json(path: Path, value: Any) -> None:

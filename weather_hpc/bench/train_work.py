@@ -129,11 +129,13 @@ def ranks(
     clock: Clock, store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """The train verb under torchrun, ``count`` processes; the time is the one in its record."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    from weather_hpc.train.world import torchrun
+
     flags = {"--store": store, "--strategy": "ddp", "--device": device, "--images": images,
              "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip
     words = [str(word) for pair in flags.items() for word in pair]
-    subprocess.run([sys.executable, *launcher, "-m", "weather_hpc.train", *words], check=True)
+    verb = [*torchrun(1, count), "-m", "weather_hpc.train", *words]
+    subprocess.run([sys.executable, *verb], check=True)
     record = _measured(Path("run"))
     clock.seconds[MEASURED] = record["time_s"]
     return {"loss": record["quality"]["train_loss"], "device": record["actual"]["device"]}

@@ -1,20 +1,18 @@
 """How fast ranks add up what each of them has: an all-reduce, by the size of the message."""
 
-import time
-from statistics import median
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from weather_hpc.check.session import Found
+from weather_hpc.check.timing import median_s, wait
 
 SIZES = {
     "4b": 4, "1kb": 1_000, "32kb": 32_000, "1mb": 1_000_000, "8mb": 8_000_000, "64mb": 64_000_000,
 }  # fmt: skip
 """Bytes of a message, of float32."""
 
-REPEATS = 5
 AT_ONCE_BYTES = 20_000_000
 """Small messages are sent often in a row, up to so many bytes, and timed together."""
 
@@ -27,27 +25,18 @@ def all_reduce_s(device: torch.device, group: Any = None) -> dict[str, float]:
 
 
 def _one(size: int, device: torch.device, group: Any) -> float:
-    message = torch.zeros(size // 4, device=device)
+    message, tiny = torch.zeros(size // 4, device=device), torch.zeros(1, device=device)
     count = max(1, min(MOST_AT_ONCE, AT_ONCE_BYTES // size))
-    times = []
-    for _ in range(REPEATS + 2):
-        _meet(device, group)
-        start = time.perf_counter()
+
+    def meet() -> None:
+        dist.all_reduce(tiny, group=group)
+        wait(device)
+
+    def exchange() -> None:
         for _ in range(count):
             dist.all_reduce(message, group=group)
-        _wait(device)
-        times.append((time.perf_counter() - start) / count)
-    return median(times[2:])
 
-
-def _meet(device: torch.device, group: Any) -> None:
-    dist.all_reduce(torch.zeros(1, device=device), group=group)
-    _wait(device)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return median_s(exchange, device, meet) / count
 
 
 def found(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Found:

@@ -1,14 +1,12 @@
 """What a node is: versions, driver, GPUs; and what its memory and its arithmetic achieve."""
 
 import os
-import time
-from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import torch
 
 from weather_hpc.check.session import Found, Session, WrongError
+from weather_hpc.check.timing import median_s
 from weather_hpc.records.gpus import look_at_gpus, nvidia_smi
 from weather_hpc.records.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
@@ -16,7 +14,6 @@ from weather_hpc.train.cuda import versions as cuda_versions
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.strategies import choose_kernels
 
-REPEATS = 5
 COPIED = {Device.CPU: 256_000_000, Device.CUDA: 1_000_000_000}
 """Bytes of one copy."""
 
@@ -82,12 +79,12 @@ def _copies(device: torch.device, count: int) -> dict[str, float]:
     source = torch.ones(count // 4, device=device)
     target = torch.empty_like(source)
     # each byte is read and written
-    figures = {"copy_gb_s": 2 * count / 1e9 / _seconds(lambda: target.copy_(source), device)}
+    figures = {"copy_gb_s": 2 * count / 1e9 / median_s(lambda: target.copy_(source), device)}
     if device.type == "cuda":
         in_host = _copies(torch.device("cpu"), COPIED[Device.CPU])
         figures["host_copy_gb_s"] = in_host["copy_gb_s"]
         pinned = torch.ones(count // 4, pin_memory=True)
-        sent = _seconds(lambda: target.copy_(pinned, non_blocking=True), device)
+        sent = median_s(lambda: target.copy_(pinned, non_blocking=True), device)
         figures["host_to_device_gb_s"] = count / 1e9 / sent
     return figures
 
@@ -97,21 +94,4 @@ def _product(device: torch.device, precision: Precision, side: int) -> float:
     choose_kernels(precision, device)
     kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
     matrix = torch.ones(side, side, device=device, dtype=kind)
-    return 2.0 * side**3 / 1e12 / _seconds(lambda: matrix @ matrix, device)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """The median time of ``work``, after two times that count not."""
-    times = []
-    for _ in range(REPEATS + 2):
-        _wait(device)
-        start = time.perf_counter()
-        work()
-        _wait(device)
-        times.append(time.perf_counter() - start)
-    return median(times[2:])
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return 2.0 * side**3 / 1e12 / median_s(lambda: matrix @ matrix, device)

@@ -9,6 +9,7 @@ from weather_hpc.check.session import Check, Found, Session, WrongError
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import CheckPaths
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
+from weather_hpc.train.world import torchrun
 
 START_S = 20.0
 """Whichever of the two checks comes first starts the ranks; the other has its result at once."""
@@ -43,11 +44,10 @@ def checks_here(session: Session) -> list[Check]:
 def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
     """What ``count`` ranks of this node find, and how they ended."""
     out = CheckPaths(session.work / "ranks")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
              "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
     try:
-        done = finished([sys.executable, *launcher, *words], alone(), session.limit_s())
+        done = finished([sys.executable, *torchrun(1, count), *words], alone(), session.limit_s())
         end = f"ended with {done.returncode}: {last_words(done.stderr)}"
     except FailedError as late:
         end = str(late)

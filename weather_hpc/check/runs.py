@@ -19,6 +19,7 @@ from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
 from weather_hpc.paths import RunPaths
 from weather_hpc.records.record import Status
+from weather_hpc.train.world import torchrun
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Runs:
         ``memory_mb``: of the GPU's memory, how much a process may use.
         """
         folder = self._folder()
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        argv = [sys.executable, *(launcher if ranks else []), "-m", "weather_hpc.check.rank"]
+        launcher = torchrun(1, ranks) if ranks else []
+        argv = [sys.executable, *launcher, "-m", "weather_hpc.check.rank"]
         environment = alone() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)

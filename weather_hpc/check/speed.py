@@ -17,6 +17,7 @@ from weather_hpc.check.runs import alone
 from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.errors import FailedError
 from weather_hpc.records.clock import Clock
+from weather_hpc.records.nvml import MIG
 
 BIG = ON_CUDA
 """Images: as many as the study trains on."""
@@ -100,8 +101,8 @@ def telemetry(session: Session) -> Found:
 
 
 def _is_instance() -> bool:
-    return str(torch.cuda.get_device_properties(0).uuid).startswith("MIG-") or (
-        os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-")
+    return str(torch.cuda.get_device_properties(0).uuid).startswith(MIG) or (
+        os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith(MIG)
     )
 
 

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from weather_hpc.check import network
 from weather_hpc.check.binding import judge, place_of
 from weather_hpc.check.node import versions
-from weather_hpc.check.runs import furthest
-from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
+from weather_hpc.check.session import Check, Found, Session, chosen
+from weather_hpc.check.training import SAME, near
 from weather_hpc.cli import one_line
 from weather_hpc.errors import UserError
 from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult
@@ -30,8 +30,6 @@ from weather_hpc.train.world import Unavailable, World, lacking_gpus
 
 SILENT = Found("")
 """What ranks other than 0 find."""
-
-LOSS_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -154,11 +152,7 @@ def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
         if ran is None:
             return SILENT
         alone = session.runs.apart(*base)
-        apart = furthest(ran.losses, alone.losses)
-        told = f"losses differ by {apart:.1e} at most, through {ran.exchange or 'pipelines'}"
-        if not apart <= LOSS_TOLERANCE:
-            raise WrongError(f"{told}; {LOSS_TOLERANCE:g} is allowed", {"difference": apart})
-        return Found(told, {"difference": apart})
+        return near(ran.losses, alone.losses, SAME, f"through {ran.exchange or 'pipelines'}")
 
     return learn
 

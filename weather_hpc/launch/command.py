@@ -14,6 +14,7 @@ from weather_hpc.study.spec import (
     Strategy,
     TrainTask,
 )
+from weather_hpc.train.world import torchrun
 
 
 def stage_command(
@@ -67,16 +68,6 @@ def submits_workers(spec: RunSpec) -> bool:
 def needs_cuda(task: TrainTask) -> bool:
     """Whether the task is one for GPUs only."""
     return task.device is Device.CUDA or task.strategy is Strategy.DP
-
-
-def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
-    """torchrun on each of ``nodes``, for an interpreter; the module with its options comes after.
-
-    One node finds a free port by itself; more of them are told rank, address and port. The script
-    passes those three in torchrun's own variables, ``PET_<OPTION>``.
-    """
-    meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
-    return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
 
 
 def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:

@@ -45,10 +45,10 @@ def since_process_start() -> float:
 class ForeignLoad:
     """CPU use by processes outside this run while it is watched, in % of one core.
 
-    The whole machine's busy time (from /proc/stat) less that of the processes in
-    our session's tree: ``own`` lists their root pids; the default is this process. To find
-    ``descendants`` takes a look at every process of the machine: where it is asked often they may
-    be left out, and count once they have ended.
+    The whole machine's busy time (from /proc/stat) less that of the processes in our session's
+    tree: ``own`` lists their root pids; the default is this process. To find ``descendants`` takes
+    a look at every one of them: where it is asked often they may be left out, and count once they
+    have ended.
     """
 
     def __init__(self, own: list[int] | None = None, *, descendants: bool = True) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.files import append_csv
 from weather_hpc.records.nvml import BYTES_PER_MB, MILLI
 from weather_hpc.records.provenance import node_name
 
@@ -55,14 +56,8 @@ def look_at_gpus(moment: str) -> list[Gpu]:
 
 def append_gpus(path: Path, seen: Sequence[Gpu]) -> None:
     """Add lines to a CSV file, its header first. What cannot be written is left out."""
-    if not seen:
-        return
-    # a disk that is full is told by what the run cannot do without
-    with contextlib.suppress(OSError), path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not file.tell():
-            writer.writeheader()
-        writer.writerows(map(asdict, seen))
+    if seen:
+        append_csv(path, COLUMNS, map(asdict, seen))
 
 
 def _by_nvml() -> list[dict[str, Any]] | None:

@@ -1,15 +1,14 @@
 """Telemetry: what host and devices do while a run is measured, sampled beside it."""
 
-import csv
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol, Self
 
+from weather_hpc.files import append_csv
 from weather_hpc.records.clock import ForeignLoad
 from weather_hpc.records.nvml import DeviceSample
 from weather_hpc.records.proc import busy_s, memory_used_mb
@@ -126,14 +125,8 @@ class Telemetry:
     def _write(self, sample: Sample) -> None:
         if self.path is None:
             return
-        # a disk that is full is told by what the run cannot do without
-        with suppress(OSError), self.path.open("a", encoding="utf-8", newline="") as file:
-            names = [field.name for field in fields(Sample)]
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            if not file.tell():
-                writer.writeheader()
-            values = asdict(sample).items()
-            writer.writerow({k: "" if v is None else round(v, 3) for k, v in values})
+        values = {k: v if v is None else round(v, 3) for k, v in asdict(sample).items()}
+        append_csv(self.path, list(values), [values])
 
 
 @dataclass

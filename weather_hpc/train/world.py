@@ -52,6 +52,16 @@ def world_from(environment: Mapping[str, str] = os.environ) -> World:
         ) from None
 
 
+def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
+    """torchrun on each of ``nodes``, for an interpreter; the module with its options comes after.
+
+    One node finds a free port by itself; more of them are told rank, address and port. The script
+    passes those three in torchrun's own variables, ``PET_<OPTION>``.
+    """
+    meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
+    return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
+
+
 def check_world(task: TrainTask, world: World, argv: Sequence[str]) -> None:
     """Raise UserError where this process was not started as ``task`` needs it."""
     processes = task.world_size if task.strategy in LAUNCHED_BY_TORCHRUN else 1
