@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from weather_hpc.__main__ import VERBS
-from weather_hpc.records.record import RunRecord
+from weather_hpc.runs.record import RunRecord
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.site import SiteProfile
 

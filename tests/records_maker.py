@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.paths import RunPaths, StudyPaths
-from weather_hpc.records.record import RankInfo, RunRecord
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.record import RankInfo, RunRecord
 from weather_hpc.study.spec import RunSpec
 
 

@@ -11,7 +11,7 @@ import pytest
 import weather_hpc
 from weather_hpc.__main__ import VERBS
 
-LIGHT = ("study", "launch", "records", "collect", "analysis", "report")
+LIGHT = ("study", "runs", "slurm", "launch", "sweep", "logs", "collect", "analysis", "report")
 HEAVY = ("torch", "torchvision", "dask", "distributed", "dask_jobqueue", "submitit")
 SLOW_FOR_HELP = (*HEAVY, "pandas", "matplotlib", "numpy", "PIL", "pydantic")
 

@@ -8,8 +8,8 @@ from weather_hpc import __version__, cli
 from weather_hpc.errors import nearest
 
 VERBS = {
-    "sweep": ("weather_hpc.sweep", "plan a study, run it, collect it: the main verb"),
-    "data": ("weather_hpc.data", "make, check and describe image folders and stores"),
+    "sweep": ("weather_hpc.sweep.__main__", "plan a study, run it, collect it: the main verb"),
+    "data": ("weather_hpc.data.__main__", "make, check and describe image folders and stores"),
     "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
     "eda": ("weather_hpc.eda.__main__", "look at an image folder: figures, tables, one page"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),

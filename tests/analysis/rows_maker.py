@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.conftest import REPOSITORY
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 
 def ddp(workers: int | None, times: Iterable[float], **values: Any) -> list[Row]:

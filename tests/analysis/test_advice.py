@@ -9,7 +9,7 @@ from tests.analysis.rows_maker import ddp, packing
 from weather_hpc.analysis.advice import ADVICE_COLUMNS, advice_sentences, advice_table
 from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 
 def advice(rows: list[Row], **asked: Any) -> Table:

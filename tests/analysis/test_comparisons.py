@@ -9,7 +9,7 @@ from tests.analysis.rows_maker import ddp, packing, paper_ddp
 from weather_hpc.analysis.comparisons import comparisons_table, repeats_needed
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 NEAR = [1.0, 1.01, 0.99, 1.02, 0.98]
 

@@ -16,7 +16,7 @@ from tests.analysis.rows_maker import (
 from weather_hpc.analysis.comparisons import comparisons_table
 from weather_hpc.analysis.law_table import LAW_COLUMNS, laws_table
 from weather_hpc.analysis.sentences import sentences
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 FIGURES = LAW_COLUMNS[LAW_COLUMNS.index("serial_fraction") : LAW_COLUMNS.index("baseline")]
 

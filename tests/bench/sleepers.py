@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc.bench.child import MEASURED
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 
 def sleep(clock: Clock, outside_s: float, inside_s: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from weather_hpc.bench.preprocess import link_images
 from weather_hpc.bench.preprocess_contestants import contestants, goals
 from weather_hpc.bench.process import Measurement
 from weather_hpc.errors import UserError
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 SIZE = 16
 

@@ -13,7 +13,7 @@ from weather_hpc.bench.scale import growth_of, judge
 from weather_hpc.bench.scale_work import make_tiny_images, pack_partly
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.errors import FailedError
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 
 def row(images: int, scan_s: float, pack_s: float, parent_peak_mb: float) -> dict[str, float]:

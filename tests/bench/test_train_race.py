@@ -22,7 +22,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.preprocess.__main__ import main as preprocess
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 IMAGES, BATCH = 8, 4
 

@@ -15,8 +15,8 @@ from weather_hpc.check import catalogue
 from weather_hpc.check.__main__ import main
 from weather_hpc.check.session import Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.collect.checks import networks, read_checked
-from weather_hpc.paths import CheckPaths
-from weather_hpc.records.checks import CheckResult, read_checks
+from weather_hpc.runs.checks import CheckResult, read_checks
+from weather_hpc.runs.paths import CheckPaths
 
 
 def check(out: Path, *words: object, code: int = 0) -> list[CheckResult]:

@@ -9,7 +9,7 @@ import pytest
 
 from weather_hpc.check.process import finished
 from weather_hpc.errors import FailedError
-from weather_hpc.records.proc import is_running
+from weather_hpc.runs.proc import is_running
 
 STALLED = """
 import pathlib, subprocess, sys, time

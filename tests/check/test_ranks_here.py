@@ -6,7 +6,7 @@ import pytest
 
 from tests.check.test_check import check
 from weather_hpc.check import ranks_here
-from weather_hpc.records.checks import ALL_REDUCE, BINDING
+from weather_hpc.runs.checks import ALL_REDUCE, BINDING
 
 
 def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from weather_hpc.check.runs import Ran, Runs
 from weather_hpc.check.session import OVERTIME_S, STALLED_S, Check, Session
 from weather_hpc.check.training import compiled, compiled_warm_up, near, resumed
 from weather_hpc.errors import FailedError
-from weather_hpc.records.checks import CheckResult
+from weather_hpc.runs.checks import CheckResult
 from weather_hpc.study.spec import Device
 
 

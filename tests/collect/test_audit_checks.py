@@ -8,8 +8,8 @@ import pytest
 
 from tests.records_maker import leave, measured, train_spec
 from weather_hpc.collect import collect
-from weather_hpc.paths import StudyPaths
-from weather_hpc.records.checks import CheckResult
+from weather_hpc.runs.checks import CheckResult
+from weather_hpc.runs.paths import StudyPaths
 
 CHECK_CODES = {
     "check_failed", "check_unreadable", "wrong_binding", "slow_network", "exchange_time",

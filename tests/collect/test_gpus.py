@@ -7,8 +7,8 @@ import pytest
 
 from tests.records_maker import leave, measured, train_spec
 from weather_hpc.collect import collect_study
-from weather_hpc.paths import RunPaths, StudyPaths
-from weather_hpc.records.gpus import Gpu, append_gpus
+from weather_hpc.runs.gpus import Gpu, append_gpus
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 
 
 def on_gpus(root: Path, world_size: int) -> RunPaths:

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from weather_hpc.paths import RunPaths
-from weather_hpc.records.record import Actual, Status
-from weather_hpc.records.writer import RunWriter, read_spec
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import Actual, Status
+from weather_hpc.runs.writer import RunWriter, read_spec
 
 
 def main(argv: list[str]) -> int:

@@ -18,7 +18,7 @@ from tests.integration.conftest import Slurm
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
-from weather_hpc.records.record import RunRecord, read_record
+from weather_hpc.runs.record import RunRecord, read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 

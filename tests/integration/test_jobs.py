@@ -14,8 +14,8 @@ from tests.integration.conftest import Slurm
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.files import write_text
 from weather_hpc.launch.jobs_folder import jobs_folder
-from weather_hpc.records.checks import read_checks
-from weather_hpc.records.record import read_record
+from weather_hpc.runs.checks import read_checks
+from weather_hpc.runs.record import read_record
 from weather_hpc.study.site import load_site
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Slurm, a_slurm
-from weather_hpc.launch import ledger
-from weather_hpc.launch.ledger import Submission
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm import ledger
+from weather_hpc.slurm.ledger import Submission
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 

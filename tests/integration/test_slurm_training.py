@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.integration.conftest import Slurm
-from weather_hpc.records.record import read_record
+from weather_hpc.runs.record import read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 

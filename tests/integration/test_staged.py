@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.conftest import Slurm
 from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
-from weather_hpc.launch import ledger
+from weather_hpc.slurm import ledger
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 

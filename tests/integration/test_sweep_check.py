@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Slurm
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -31,8 +31,8 @@ STAND_IN = """\
 #!{python}
 import os, sys, time
 from pathlib import Path
-from weather_hpc.paths import CheckPaths
-from weather_hpc.records.checks import CheckResult
+from weather_hpc.runs.paths import CheckPaths
+from weather_hpc.runs.checks import CheckResult
 
 out = Path(sys.argv[sys.argv.index("--out") + 1])
 ok = not (out.parents[1] / "broken").exists() or out.name != "check_2node"

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch import accounting, ledger, slurm_cli
-from weather_hpc.launch.job_states import JobState
-from weather_hpc.launch.ledger import Submission
-from weather_hpc.launch.lookup import find, settle
 from weather_hpc.launch.run_folder import make_ready
-from weather_hpc.launch.slurm_cli import Slurm, SlurmAwayError, SlurmError, once
-from weather_hpc.paths import RunPaths, StudyPaths
-from weather_hpc.records.record import RunRecord, Status, read_record
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.slurm import accounting, ledger
+from weather_hpc.slurm import client as slurm_cli
+from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once
+from weather_hpc.slurm.jobs import JobState
+from weather_hpc.slurm.ledger import Submission
+from weather_hpc.slurm.lookup import find, settle
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.spec import RunSpec

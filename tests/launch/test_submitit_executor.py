@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc import sweep
 from weather_hpc.errors import UserError
-from weather_hpc.launch.dry_run import SCRIPTS
 from weather_hpc.launch.sbatch import shape_of
 from weather_hpc.launch.with_submitit import Job, SubmititExecutor, parameters
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.sweep import __main__ as sweep
+from weather_hpc.sweep.dry_run import SCRIPTS
 
 SITE = SiteProfile(
     name="big",

@@ -22,7 +22,7 @@ from weather_hpc.models import fused, fused_build
 from weather_hpc.models.fused import FusedNetwork, fuse
 from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
 from weather_hpc.preprocess.__main__ import main as preprocess
-from weather_hpc.records.record import read_record
+from weather_hpc.runs.record import read_record
 from weather_hpc.train.__main__ import main as train
 from weather_hpc.train.batch_norm import _SyncBatchNorm2d
 from weather_hpc.train.loader import network_input

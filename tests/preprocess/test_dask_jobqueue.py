@@ -13,7 +13,6 @@ import yaml
 from tests.dataset.nasty import plain_folder
 from weather_hpc import cli
 from weather_hpc.launch.script import slurm_run_script
-from weather_hpc.paths import StudyPaths
 from weather_hpc.preprocess.__main__ import main
 from weather_hpc.preprocess.backends.dask_jobqueue import _rank
 from weather_hpc.preprocess.backends.worker_jobs import (
@@ -22,6 +21,7 @@ from weather_hpc.preprocess.backends.worker_jobs import (
     tidy,
     write_certificate,
 )
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.site import SiteProfile, load_site

@@ -21,11 +21,11 @@ import pytest
 
 from tests.dataset.nasty import huge_claim, plain_folder, save
 from weather_hpc import cli
-from weather_hpc.data import main as data_verb
+from weather_hpc.data.__main__ import main as data_verb
 from weather_hpc.dataset.partial import PartialStore
 from weather_hpc.dataset.store import Store
 from weather_hpc.preprocess.__main__ import main as preprocess
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.writer import RunWriter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHUNKS, IMAGES, SIZE = 5, 150, 16

@@ -11,7 +11,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_json
 from weather_hpc.preprocess.__main__ import main
-from weather_hpc.records.record import read_record
+from weather_hpc.runs.record import read_record
 from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ from weather_hpc.preprocess.backends.sequential import SequentialBackend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decode import decode
 from weather_hpc.preprocess.stage import preprocess
-from weather_hpc.records.record import RunRecord, read_record
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.record import RunRecord, read_record
+from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
 
 CONFIGURATIONS = [

@@ -16,9 +16,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.analysis.table import Table
-from weather_hpc.paths import StudyPaths
 from weather_hpc.report.plots import write_plots
 from weather_hpc.report.write import write_report
+from weather_hpc.runs.paths import StudyPaths
 
 pytestmark = pytest.mark.xdist_group("browser")
 

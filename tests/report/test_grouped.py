@@ -1,8 +1,8 @@
 """Audit and rejects: the same is told once; nothing is lost in the count."""
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.report.grouped import MOST_ALIKE, audit_table, rejects_table
+from weather_hpc.runs.finding import Code, Finding, Severity
 
 
 def finding(source: str, message: str, severity: Severity = Severity.WARNING) -> Finding:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.simulated_cuda.conftest import simulating
 from tests.train.conftest import STALLED_S
-from weather_hpc.paths import CheckPaths
-from weather_hpc.records.checks import read_checks
+from weather_hpc.runs.checks import read_checks
+from weather_hpc.runs.paths import CheckPaths
 
 pytestmark = pytest.mark.xdist_group("simulated_cuda")
 

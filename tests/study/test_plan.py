@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.collect.run import configuration
 from weather_hpc.errors import UserError
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.plan_file import load_plan, save_plan
+from weather_hpc.runs.run import configuration
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.plan_file import load_plan, save_plan
 from weather_hpc.study.shipped import folder
 from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage, TrainTask
 

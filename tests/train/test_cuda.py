@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from weather_hpc.records import driver
+from weather_hpc.runs import driver
 from weather_hpc.train import cuda
 from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 

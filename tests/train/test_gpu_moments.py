@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.train.conftest import Train, events
-from weather_hpc.records.gpus import Gpu
+from weather_hpc.runs.gpus import Gpu
 from weather_hpc.train import run
 from weather_hpc.train.world import World
 

@@ -22,8 +22,8 @@ from tests.train.conftest import (
     torchrun_environment,
 )
 from weather_hpc import cli
-from weather_hpc.collect.read import read_run
-from weather_hpc.records.record import Status
+from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.record import Status
 from weather_hpc.train.__main__ import main
 
 EPOCHS = 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.train.conftest import Train, events, losses, record_in
-from weather_hpc.records.record import read_record
+from weather_hpc.runs.record import read_record
 from weather_hpc.train.loop import Trainer
 
 

@@ -18,7 +18,7 @@ from tests.train.conftest import (
 )
 from tests.train.test_resume import assert_same_end, state_in
 from weather_hpc import cli
-from weather_hpc.paths import RunPaths
+from weather_hpc.runs.paths import RunPaths
 from weather_hpc.train.stop import STEPS_BETWEEN_LOOKS
 
 PAPER = ["--images", 20, "--epochs", 2]

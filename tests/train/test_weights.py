@@ -9,8 +9,8 @@ from tests.train.conftest import Train
 from weather_hpc import cli
 from weather_hpc.launch.command import stage_command
 from weather_hpc.models.registry import build_model
-from weather_hpc.paths import StudyPaths
 from weather_hpc.predict.network import load_network
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.train.__main__ import main as train_main

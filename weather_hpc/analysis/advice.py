@@ -10,7 +10,7 @@ from weather_hpc.analysis.advice_feed import cpu_workers_per_gpu
 from weather_hpc.analysis.advice_knee import RULE, knee
 from weather_hpc.analysis.series import all_series
 from weather_hpc.analysis.table import ScalingTable, Table, counted
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 ADVICE_COLUMNS = [
     "question", "stage", "work", "answer", "reason", "doubt", "workers", "time_s", "time_s_low",

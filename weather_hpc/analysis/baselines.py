@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import counted, training_words
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 
 ALIKE = ("threads_per_rank", "learning_rate", "batch_norm", "seed", "warmup_steps", "nodes")

@@ -11,7 +11,7 @@ from weather_hpc.analysis.series import Series, all_series
 from weather_hpc.analysis.significance import holm, mann_whitney, smallest_p
 from weather_hpc.analysis.speedup import speeds, speedup, speedup_interval
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 LEVEL = 0.05
 """A difference is shown where the corrected p-value is not above this."""

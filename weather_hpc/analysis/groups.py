@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from weather_hpc.analysis.outliers import Outlier, find_outliers
 from weather_hpc.analysis.statistics import median
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Backend, Stage, Strategy
 
 

@@ -25,7 +25,7 @@ from weather_hpc.analysis.series import Series, all_series
 from weather_hpc.analysis.speedup import resampled_speedups, speeds, speedup
 from weather_hpc.analysis.statistics import FEWEST_REPEATS, NO_INTERVAL, percentile_interval
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 LARGEST_RESIDUAL = 0.1
 """A law that misses the measured times by more, as a root mean square, is refused."""

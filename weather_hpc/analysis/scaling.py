@@ -14,7 +14,7 @@ from weather_hpc.analysis.laws import serial_fraction
 from weather_hpc.analysis.speedup import is_weak, speedup, speedup_interval
 from weather_hpc.analysis.statistics import NO_INTERVAL, median, median_interval
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 _FIGURES = (

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from weather_hpc.files import write_json
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 REPORT = "WEATHER_HPC_BENCH_REPORT"
 MEASURED = "measured"

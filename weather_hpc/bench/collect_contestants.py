@@ -13,7 +13,7 @@ from weather_hpc.bench import jube, log_readers
 from weather_hpc.bench.contestant import Contestant, Outcome
 from weather_hpc.bench.study_logs import PATTERN, LogFigures, log_path
 from weather_hpc.errors import FailedError
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 
 OURS = "weather_hpc collect"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.preprocess_work import BATCH, count, files_of
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 if TYPE_CHECKING:
     import numpy as np

@@ -97,7 +97,7 @@ def race(subject: str, contestants: Sequence[Contestant], rounds: int, reference
 
     One that cannot run, fails or is wrong stays in the result with the reason.
     """
-    from weather_hpc.records.provenance import collect_provenance
+    from weather_hpc.runs.provenance import collect_provenance
 
     provenance = collect_provenance().model_dump(mode="json")
     reasons = {c.name: c.missing for c in contestants}

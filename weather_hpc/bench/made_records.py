@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weather_hpc.records.record import RunRecord
+    from weather_hpc.runs.record import RunRecord
     from weather_hpc.study.spec import RunSpec
 
 STUDIES = 10
@@ -29,7 +29,7 @@ def make_records(folder: Path, count: int) -> None:
     One in five is a preprocessing run, the others are training; all are valid and consistent.
     """
     from weather_hpc import cli
-    from weather_hpc.paths import StudyPaths
+    from weather_hpc.runs.paths import StudyPaths
 
     with cli.progress("making run records", total=count) as advance:
         for index in range(count):
@@ -81,7 +81,7 @@ _CONFIGURATIONS = [
 
 
 def _record(spec: "RunSpec", index: int) -> "RunRecord":
-    from weather_hpc.records.record import RankInfo, RunRecord
+    from weather_hpc.runs.record import RankInfo, RunRecord
 
     task = spec.task
     draw = random.Random(index)

@@ -7,7 +7,7 @@ from typing import Any
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
 from weather_hpc.bench.goals import Goal
 from weather_hpc.errors import FailedError
-from weather_hpc.launch.environment import ALLOCATOR
+from weather_hpc.runs.environment import ALLOCATOR
 
 REFERENCE = "Pillow"
 FAST, EXACT, EPOCH = "ours, fast", "ours, exact", "epoch from the store"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.child import MEASURED
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,8 +129,8 @@ def pack(
 ) -> dict[str, Any]:
     """The preprocess stage itself, store written; its own time_s."""
     from weather_hpc.preprocess.stage import preprocess
-    from weather_hpc.records.memory import memory_peak_mb
-    from weather_hpc.records.writer import RunWriter
+    from weather_hpc.runs.memory import memory_peak_mb
+    from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
 
     task = PreprocessTask(

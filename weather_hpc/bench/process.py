@@ -13,8 +13,8 @@ from typing import Any
 from weather_hpc.bench.child import REPORT
 from weather_hpc.bench.contestant import Contestant, Outcome
 from weather_hpc.errors import FailedError
-from weather_hpc.records.clock import ForeignLoad
-from weather_hpc.records.proc import family, kill_family
+from weather_hpc.runs.clock import ForeignLoad
+from weather_hpc.runs.proc import family, kill_family
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WATCH_S = 0.5

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure. Exit code: 0; 1 where a goal is missed or something failed."""
     from weather_hpc.files import write_json
-    from weather_hpc.records.provenance import collect_provenance
+    from weather_hpc.runs.provenance import collect_provenance
 
     sizes = _check(args)
     provenance = collect_provenance().model_dump(mode="json")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc.bench.child import MEASURED
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 CLASSES, PICTURES = 11, 64
 SIDES = (48, 40)
@@ -38,10 +38,10 @@ def make_tiny_images(folder: Path, images: int) -> None:
 
 def pack_all(clock: Clock, data: str, run_dir: str, size: int) -> dict[str, Any]:
     """The verb's whole stage with one worker process: seconds, and this process's peak memory."""
-    from weather_hpc.paths import RunPaths
     from weather_hpc.preprocess.stage import preprocess
-    from weather_hpc.records.memory import memory_peak_mb
-    from weather_hpc.records.writer import RunWriter
+    from weather_hpc.runs.memory import memory_peak_mb
+    from weather_hpc.runs.paths import RunPaths
+    from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
 
     task = PreprocessTask(backend=Backend.MULTIPROCESSING, workers=1, image_size=size)
@@ -67,7 +67,7 @@ def pack_partly(clock: Clock, data: str, out: str, size: int, chunks: int) -> di
     from weather_hpc.dataset.split import make_split
     from weather_hpc.dataset.store import CHUNK_ROWS
     from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
-    from weather_hpc.records.memory import memory_peak_mb
+    from weather_hpc.runs.memory import memory_peak_mb
     from weather_hpc.study.spec import Decoder
 
     root = Path(data)

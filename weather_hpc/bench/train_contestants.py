@@ -8,8 +8,8 @@ from typing import Any
 from weather_hpc.bench.contestant import Contestant, Outcome, python_function
 from weather_hpc.bench.goals import Goal
 from weather_hpc.errors import FailedError
-from weather_hpc.launch.environment import ALLOCATOR
 from weather_hpc.models.fused_build import SWITCH
+from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.train.world import SHARED_MEMORY
 
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"

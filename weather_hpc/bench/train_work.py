@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from weather_hpc.bench.child import MEASURED
 from weather_hpc.errors import FailedError
-from weather_hpc.records.clock import Clock
+from weather_hpc.runs.clock import Clock
 
 if TYPE_CHECKING:
     import torch

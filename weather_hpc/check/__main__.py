@@ -21,8 +21,8 @@ from weather_hpc import cli
 
 if TYPE_CHECKING:
     from weather_hpc.check.session import Session
-    from weather_hpc.paths import CheckPaths
-    from weather_hpc.records.checks import CheckResult
+    from weather_hpc.runs.checks import CheckResult
+    from weather_hpc.runs.paths import CheckPaths
 
 SECONDS = 520.0
 WORDS = {True: "passed", False: "FAILED", None: "not done"}
@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check. Exit code: 0; 1 where a check failed; 2 where what is asked for is not there."""
     args = _parser().parse_args(argv)
     from weather_hpc.errors import UserError
-    from weather_hpc.paths import CheckPaths
-    from weather_hpc.records.provenance import node_name
+    from weather_hpc.runs.paths import CheckPaths
+    from weather_hpc.runs.provenance import node_name
     from weather_hpc.study.spec import Device
 
     if args.device not in list(Device):

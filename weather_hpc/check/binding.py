@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from weather_hpc.check.session import Found, WrongError
-from weather_hpc.records.provenance import node_name
+from weather_hpc.runs.provenance import node_name
 
 CPUS_OF_NODE = Path("/sys/devices/system/node")
 PCI = Path("/sys/bus/pci/devices")

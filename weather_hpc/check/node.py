@@ -7,8 +7,8 @@ import torch
 
 from weather_hpc.check.session import Found, Session, WrongError
 from weather_hpc.check.timing import median_s
-from weather_hpc.records.gpus import look_at_gpus, nvidia_smi
-from weather_hpc.records.provenance import collect_provenance, node_name
+from weather_hpc.runs.gpus import look_at_gpus, nvidia_smi
+from weather_hpc.runs.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
 from weather_hpc.train.cuda import versions as cuda_versions
 from weather_hpc.train.cuda import why_no_cuda

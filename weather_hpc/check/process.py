@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from weather_hpc.errors import FailedError
-from weather_hpc.records.proc import kill_family
+from weather_hpc.runs.proc import kill_family
 
 
 def finished(

@@ -7,8 +7,8 @@ from weather_hpc.check.process import finished, last_words
 from weather_hpc.check.runs import alone
 from weather_hpc.check.session import Check, Found, Session, WrongError
 from weather_hpc.errors import FailedError
-from weather_hpc.paths import CheckPaths
-from weather_hpc.records.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
+from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
+from weather_hpc.runs.paths import CheckPaths
 from weather_hpc.train.world import torchrun
 
 START_S = 20.0

@@ -17,8 +17,8 @@ from weather_hpc.check.networks import register
 from weather_hpc.check.process import finished
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
-from weather_hpc.paths import RunPaths
-from weather_hpc.records.record import Status
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import Status
 from weather_hpc.train.world import torchrun
 
 

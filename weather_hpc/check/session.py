@@ -11,8 +11,8 @@ from weather_hpc.check.runs import Runs
 from weather_hpc.check.stores import random_store
 from weather_hpc.cli import one_line
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.paths import CheckPaths
-from weather_hpc.records.checks import CheckResult
+from weather_hpc.runs.checks import CheckResult
+from weather_hpc.runs.paths import CheckPaths
 from weather_hpc.study.spec import Device
 
 STALLED_S = 120.0

@@ -16,8 +16,8 @@ from weather_hpc.check.process import finished, last_words
 from weather_hpc.check.runs import alone
 from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.errors import FailedError
-from weather_hpc.records.clock import Clock
-from weather_hpc.records.nvml import MIG
+from weather_hpc.runs.clock import Clock
+from weather_hpc.runs.nvml import MIG
 
 BIG = ON_CUDA
 """Images: as many as the study trains on."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.collect import Question, collect, tell
 from weather_hpc.errors import UserError
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 
 
 def parser() -> cli.Parser:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.audit_checks import audit_checks
 from weather_hpc.collect.checks import Checked
-from weather_hpc.collect.finding import Code, Finding, Severity
-from weather_hpc.collect.reading import Reading
-from weather_hpc.collect.row import Row, clean
+from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Row, clean
 
 IMPOSSIBLE = 2.0
 """Beyond so many times the workers no cache explains a speedup: a figure is wrong."""

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from weather_hpc.collect.finding import Code, Finding, Severity
-from weather_hpc.collect.run import TABLES, Run
-from weather_hpc.records.record import RankInfo, RunRecord, Status
+from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.record import RankInfo, RunRecord, Status
+from weather_hpc.runs.run import TABLES, Run
 from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
 
 FOREIGN_LOAD_PERCENT = 10.0

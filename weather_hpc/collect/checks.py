@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.inputs import check_size
-from weather_hpc.collect.row import clean
 from weather_hpc.errors import UserError
-from weather_hpc.records.checks import ALL_REDUCE, CheckResult, read_checks
+from weather_hpc.runs.checks import ALL_REDUCE, CheckResult, read_checks
+from weather_hpc.runs.inputs import check_size
+from weather_hpc.runs.row import clean
 
 RESULTS = {True: "passed", False: "failed", None: "not done"}
 

@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 
-from weather_hpc.collect.finding import Code, Finding, Severity
-from weather_hpc.collect.reading import Reading
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Row
 
 FEWEST_SHARED = 3
 """Epochs with the same figures that no two runs have by chance."""

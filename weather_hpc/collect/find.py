@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc.errors import UserError
-from weather_hpc.paths import RunPaths, StudyPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 
 
 @dataclass(frozen=True)

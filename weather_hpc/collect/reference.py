@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable, Table, counted
-from weather_hpc.collect.finding import Code, Finding, Severity
 from weather_hpc.collect.reference_csv import (
     FIGURES,
     Reference,
@@ -15,6 +14,7 @@ from weather_hpc.collect.reference_csv import (
 )
 from weather_hpc.collect.reference_match import Pair, pairs
 from weather_hpc.errors import UserError
+from weather_hpc.runs.finding import Code, Finding, Severity
 
 __all__ = ["Comparison", "Reference", "Tolerance", "compare", "load_reference"]
 

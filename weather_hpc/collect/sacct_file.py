@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from weather_hpc.collect.job import Job
 from weather_hpc.errors import UserError
-from weather_hpc.launch.job_states import JobState, standing
-from weather_hpc.launch.sacct import parse_lines
+from weather_hpc.runs.job import Job
+from weather_hpc.slurm.jobs import JobState, standing
+from weather_hpc.slurm.sacct import parse_lines
 
 LONGEST_LINE = 2**20
 """Characters. What is longer is no line of sacct's and is read in pieces that do not fit."""

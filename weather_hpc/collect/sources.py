@@ -8,16 +8,16 @@ from pathlib import Path
 
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import Found, find_runs, holds_runs
-from weather_hpc.collect.finding import Finding, Severity
-from weather_hpc.collect.job import Job, with_job
-from weather_hpc.collect.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
-from weather_hpc.collect.logs.log_format import LogFormat
-from weather_hpc.collect.logs.pattern import Pattern
-from weather_hpc.collect.read import read_runs
-from weather_hpc.collect.reading import Reading
 from weather_hpc.collect.sacct_file import is_sacct, read_sacct
 from weather_hpc.errors import UserError
-from weather_hpc.launch.accounting import refresh_accounting
+from weather_hpc.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
+from weather_hpc.logs.log_format import LogFormat
+from weather_hpc.logs.pattern import Pattern
+from weather_hpc.runs.finding import Finding, Severity
+from weather_hpc.runs.job import Job, with_job
+from weather_hpc.runs.reader import read_runs
+from weather_hpc.runs.reading import Reading
+from weather_hpc.slurm.accounting import refresh_accounting
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.collect.audit import audit, in_order
     from weather_hpc.collect.checks import checks_table, read_checked
     from weather_hpc.collect.csv_file import write_csv
-    from weather_hpc.collect.finding import Finding, Severity
     from weather_hpc.collect.gpus import gpus_table
     from weather_hpc.collect.reference import Tolerance, compare, load_reference
-    from weather_hpc.collect.row import ROW_COLUMNS
     from weather_hpc.collect.sources import find_sources, read_sources
     from weather_hpc.report.findings import key_findings
     from weather_hpc.report.plots import write_plots
     from weather_hpc.report.tables import write_table
     from weather_hpc.report.write import write_report
+    from weather_hpc.runs.finding import Finding, Severity
+    from weather_hpc.runs.row import ROW_COLUMNS
 
     tolerance = Tolerance.parse(question.tolerance)
     # read first: it may lie where the tables are about to be written

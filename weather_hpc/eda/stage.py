@@ -18,7 +18,7 @@ from weather_hpc.eda.race import race_kernels
 from weather_hpc.eda.spread import spread
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.records.memory import memory_peak_mb
+from weather_hpc.runs.memory import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 
 STORE = "store"
@@ -99,7 +99,7 @@ def packed(request: Request) -> tuple[Store, bool]:
 
 def _pack(request: Request, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
-    from weather_hpc.records.writer import RunWriter
+    from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.plan import preprocess_resources
     from weather_hpc.study.spec import RunSpec, Stage
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.slurm_site import WithoutCuda
 from weather_hpc.study.spec import (

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.cluster import ask, largest_node
-from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.local import LocalExecutor
 from weather_hpc.launch.slurm import SlurmExecutor
-from weather_hpc.launch.slurm_cli import Slurm, unavailable
-from weather_hpc.launch.state import State
 from weather_hpc.launch.with_submitit import SubmititExecutor
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.state import State
+from weather_hpc.slurm.client import Slurm, unavailable
+from weather_hpc.slurm.cluster import ask, largest_node
+from weather_hpc.slurm.jobs import JobState
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec

@@ -18,7 +18,7 @@ from weather_hpc.launch.script import (
     srun,
     supervised,
 )
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile

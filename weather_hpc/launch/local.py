@@ -13,14 +13,14 @@ import psutil
 
 from weather_hpc import cli
 from weather_hpc.files import write_text
-from weather_hpc.launch.accounting import refresh_accounting
-from weather_hpc.launch.job_states import JobState
 from weather_hpc.launch.machine import Machine, skip_reason, this_machine
 from weather_hpc.launch.run_folder import make_ready, record_end
 from weather_hpc.launch.script import run_script
-from weather_hpc.launch.state import State, run_state
-from weather_hpc.paths import StudyPaths
-from weather_hpc.records.record import Status
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.state import State, run_state
+from weather_hpc.slurm.accounting import refresh_accounting
+from weather_hpc.slurm.jobs import JobState
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 
 SUBMITTING_S = 120.0
 """How long a sweep waits for another to submit: that takes seconds."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.launch.script import gpu_options, quote
-from weather_hpc.paths import StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import SlurmSite
 from weather_hpc.study.spec import Resources, RunSpec, Stage

@@ -7,8 +7,8 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch.command import stage_command, submits_workers
-from weather_hpc.launch.environment import run_environment
-from weather_hpc.paths import RunPaths, StudyPaths
+from weather_hpc.runs.environment import run_environment
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.slurm_site import GpuRequest, SlurmSite

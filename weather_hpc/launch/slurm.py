@@ -7,13 +7,7 @@ from collections.abc import Callable, Sequence
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
-from weather_hpc.launch import cluster as slurm_cluster
-from weather_hpc.launch import ledger, watch
-from weather_hpc.launch.accounting import poll, submitted
 from weather_hpc.launch.command import submits_workers
-from weather_hpc.launch.job_states import JobState
-from weather_hpc.launch.ledger import Submission
-from weather_hpc.launch.lookup import find, open_jobs, settle
 from weather_hpc.launch.run_folder import make_ready, record_end
 from weather_hpc.launch.sbatch import (
     Shape,
@@ -24,15 +18,22 @@ from weather_hpc.launch.sbatch import (
     job_name,
 )
 from weather_hpc.launch.script import slurm_run_script
-from weather_hpc.launch.slurm_cli import Slurm, SlurmAwayError, SlurmError, once, stderr_of
-from weather_hpc.launch.state import State
-from weather_hpc.launch.watch import standings
-from weather_hpc.paths import StudyPaths
-from weather_hpc.records.provenance import utc_now
-from weather_hpc.records.record import Status
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.provenance import utc_now
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.state import State
+from weather_hpc.slurm import cluster as slurm_cluster
+from weather_hpc.slurm import ledger
+from weather_hpc.slurm.accounting import poll, submitted
+from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once, stderr_of
+from weather_hpc.slurm.jobs import JobState
+from weather_hpc.slurm.ledger import Submission
+from weather_hpc.slurm.lookup import find, open_jobs, settle
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.sweep import watch
+from weather_hpc.sweep.watch import standings
 
 COLLECT = "collect"
 """What the ledger calls the job that collects."""

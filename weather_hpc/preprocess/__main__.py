@@ -14,7 +14,7 @@ from weather_hpc import cli
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
-    from weather_hpc.records.record import RunRecord
+    from weather_hpc.runs.record import RunRecord
     from weather_hpc.study.spec import PreprocessTask, RunSpec
 
 
@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.preprocess.chunk import ONE_THREAD
 
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
-    from weather_hpc.paths import RunPaths
     from weather_hpc.preprocess.stage import preprocess
-    from weather_hpc.records.writer import RunWriter
+    from weather_hpc.runs.paths import RunPaths
+    from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.site import load_site
 
     if args.out is None and args.run_dir is None:
@@ -97,7 +97,7 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
 def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
     """The launcher's spec where it left one in the run folder, else one made from the flags."""
     from weather_hpc.dataset.names import printable
-    from weather_hpc.records.writer import read_spec
+    from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import preprocess_resources
     from weather_hpc.study.spec import RunSpec, Stage
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from weather_hpc.dataset.partial import KEPT, Finished
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.errors import FailedError
-from weather_hpc.records.memory import memory_peak_mb
-from weather_hpc.records.provenance import node_name
-from weather_hpc.records.record import RankInfo
+from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.provenance import node_name
+from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from weather_hpc.preprocess.backends import make_backend
 from weather_hpc.preprocess.backends.base import Backend, Context
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
-from weather_hpc.records.clock import ForeignLoad, since_process_start
-from weather_hpc.records.memory import memory_peak_mb
-from weather_hpc.records.record import Actual, RankInfo, RunRecord
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.clock import ForeignLoad, since_process_start
+from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.record import Actual, RankInfo, RunRecord
+from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend as BackendName
 from weather_hpc.study.spec import Decoder, PreprocessTask

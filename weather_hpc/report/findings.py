@@ -6,7 +6,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice import MOST_WORKS
 from weather_hpc.analysis.table import ScalingTable, counted
-from weather_hpc.collect.finding import Finding, Severity
+from weather_hpc.runs.finding import Finding, Severity
 
 
 def key_findings(

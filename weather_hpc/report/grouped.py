@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.finding import Finding, Severity
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.finding import Finding, Severity
+from weather_hpc.runs.row import Row
 
 MOST_ALIKE = 10
 """Above this, lines that differ in nothing but figures and names are told as one."""

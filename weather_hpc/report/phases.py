@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from weather_hpc.analysis.groups import GROUPS
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 PHASES = [
     "queue_s", "startup_s", "warmup_s", "data_wait_s", "compute_s", "communication_s",

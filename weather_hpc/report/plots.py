@@ -6,7 +6,6 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.row import Row
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.lines import Lines
@@ -14,6 +13,7 @@ from weather_hpc.report.phase_bars import phase_bars
 from weather_hpc.report.phases import phase_splits
 from weather_hpc.report.published import published_speedup
 from weather_hpc.report.series import Series, by_batch, by_workers
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 

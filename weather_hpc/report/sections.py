@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.collect.finding import Finding
-from weather_hpc.collect.row import Row
 from weather_hpc.report.findings import key_findings
 from weather_hpc.report.grouped import audit_table, rejects_table
 from weather_hpc.report.phases import phase_splits, phase_table
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.report.summary import distinct, overview, provenance
+from weather_hpc.runs.finding import Finding
+from weather_hpc.runs.row import Row
 
 _ADVICE = "advice"
 """What the names of tables begin with that go to the top."""

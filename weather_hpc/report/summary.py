@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from weather_hpc.collect.row import Row
+from weather_hpc.runs.row import Row
 
 _MOST = 20
 """Different values of one fact that are listed."""

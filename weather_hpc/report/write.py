@@ -6,10 +6,7 @@ from typing import Any
 
 from weather_hpc import __version__
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.collect.finding import Finding
-from weather_hpc.collect.row import Row
 from weather_hpc.files import write_json, write_text
-from weather_hpc.paths import StudyPaths
 from weather_hpc.report.latex import latex_report
 from weather_hpc.report.layout import precise
 from weather_hpc.report.markdown import markdown_report
@@ -17,6 +14,9 @@ from weather_hpc.report.page import html_page
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
 from weather_hpc.report.tables import write_table
+from weather_hpc.runs.finding import Finding
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.row import Row
 
 
 def write_report(

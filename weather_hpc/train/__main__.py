@@ -15,7 +15,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.study.recipe import RECIPES
 
 if TYPE_CHECKING:
-    from weather_hpc.records.record import RunRecord
+    from weather_hpc.runs.record import RunRecord
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     typed = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(typed)
-    from weather_hpc.records.record import Status
+    from weather_hpc.runs.record import Status
     from weather_hpc.train.request import already_done, make_request
 
     request = make_request(args, typed)

@@ -38,7 +38,7 @@ class Checkpoint:
     """Seconds of each phase so far, and ``total`` since the first start. ``epoch_train`` and
     ``epoch_data_wait`` are those that had gone when the epoch under way began."""
     energy: dict[str, float | None]
-    """The fields of :class:`weather_hpc.records.telemetry.Energy`."""
+    """The fields of :class:`weather_hpc.runs.telemetry.Energy`."""
     network: State
     """The whole network's ``state_dict``, on the CPU."""
     average: State

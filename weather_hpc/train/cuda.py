@@ -13,7 +13,7 @@ import torch
 from torch.cuda import nccl
 
 from weather_hpc.cli import one_line
-from weather_hpc.records.driver import driver_cuda, driver_version
+from weather_hpc.runs.driver import driver_cuda, driver_version
 
 WHEELS = "https://download.pytorch.org/whl"
 BUILDS = "https://pytorch.org/get-started/locally/"

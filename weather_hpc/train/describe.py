@@ -8,10 +8,10 @@ from statistics import fmean
 import torch
 
 from weather_hpc.dataset.store import Store
-from weather_hpc.records.memory import memory_peak_mb
-from weather_hpc.records.provenance import node_name
-from weather_hpc.records.record import Actual, Counts, RankInfo, RunRecord
-from weather_hpc.records.telemetry import Telemetry
+from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.provenance import node_name
+from weather_hpc.runs.record import Actual, Counts, RankInfo, RunRecord
+from weather_hpc.runs.telemetry import Telemetry
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.device_memory import peaks_mb
 from weather_hpc.train.loader import EpochSampler

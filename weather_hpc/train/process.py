@@ -7,8 +7,8 @@ import torch
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import remove_leftovers
-from weather_hpc.records.record import RunRecord, Status, read_record
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.spec import Device
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint

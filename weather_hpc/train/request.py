@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
-from weather_hpc.paths import RunPaths
-from weather_hpc.records.record import RunRecord, Status, read_record
-from weather_hpc.records.writer import read_spec
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.spec import (
     BatchMode,
     BatchNorm,

@@ -12,13 +12,13 @@ import torch
 from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
-from weather_hpc.paths import RunPaths
-from weather_hpc.records.clock import Clock, ForeignLoad, since_process_start
-from weather_hpc.records.gpus import append_gpus, look_at_gpus
-from weather_hpc.records.nvml import open_devices
-from weather_hpc.records.record import measured_on_several
-from weather_hpc.records.telemetry import Energy, Telemetry
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.clock import Clock, ForeignLoad, since_process_start
+from weather_hpc.runs.gpus import append_gpus, look_at_gpus
+from weather_hpc.runs.nvml import open_devices
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import measured_on_several
+from weather_hpc.runs.telemetry import Energy, Telemetry
+from weather_hpc.runs.writer import RunWriter
 from weather_hpc.train.checkpoint import Checkpoint
 from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
 from weather_hpc.train.device_memory import forget_peaks

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from weather_hpc.paths import RunPaths
+from weather_hpc.runs.paths import RunPaths
 from weather_hpc.train.strategies.base import Strategy
 
 OURS = "SIGTERM\n"

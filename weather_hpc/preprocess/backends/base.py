@@ -8,8 +8,8 @@ from typing import Protocol
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
-from weather_hpc.records.record import RankInfo
-from weather_hpc.records.writer import RunWriter
+from weather_hpc.runs.record import RankInfo
+from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Decoder
 

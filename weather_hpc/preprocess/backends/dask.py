@@ -24,7 +24,7 @@ from weather_hpc.preprocess.chunk import (
     pack_chunk,
 )
 from weather_hpc.preprocess.decoders import make_decoder
-from weather_hpc.records.record import RankInfo
+from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
 ALIKE = {

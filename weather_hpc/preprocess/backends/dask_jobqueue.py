@@ -24,14 +24,14 @@ from dask_jobqueue import SLURMCluster
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.slurm_cli import SlurmError, unavailable
 from weather_hpc.preprocess.backends import worker_jobs
 from weather_hpc.preprocess.backends.base import Context, worker_lost
 from weather_hpc.preprocess.backends.dask import ONE_EACH, QUIET_SCHEDULER, UNWATCHED, results
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
-from weather_hpc.records.clock import since_process_start
-from weather_hpc.records.provenance import node_name
-from weather_hpc.records.record import RankInfo
+from weather_hpc.runs.clock import since_process_start
+from weather_hpc.runs.provenance import node_name
+from weather_hpc.runs.record import RankInfo
+from weather_hpc.slurm.client import SlurmError, unavailable
 from weather_hpc.study.spec import Decoder
 
 SETTINGS = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
-from weather_hpc.records.record import RankInfo
+from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
 

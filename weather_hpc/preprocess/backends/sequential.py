@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from weather_hpc.errors import UserError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
-from weather_hpc.records.record import RankInfo
+from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
 
 

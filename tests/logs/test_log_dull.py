@@ -1,0 +1,73 @@
+"""Lines known by their shape: what tells nothing is passed over, and never what tells something."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weather_hpc.logs.dull import LONGEST, MOST, Dull
+from weather_hpc.logs.log_format import formats
+from weather_hpc.logs.tally import Tally
+
+STUDY = formats(["study"])[0]
+
+LINES = [
+    "Rank: 0 || Epoch: 12 || Loss: 1.537 || Accuracy: 0.52 || Time: 4.51",
+    "Epoch 3/20 - 4s - loss: 0.51 - accuracy: 0.82", "Test acc@1 71.3 top-1 9",
+    "(6862, 256, 256, 3)", "[##   ] | 41% Completed | 213.40 ms libpng",
+    "34%|###4      | 17/50 [00:03<00:07]",
+    "[rank1]: 91.25", "2023-05-01 12:00:00 INFO nothing", "multiprocessing, 4 workers: 12.3 s",
+    "slurmstepd: error: *** STEP 41.0 ON n01 CANCELLED AT 2023-05-01 DUE TO TIME LIMIT ***",
+]  # fmt: skip
+
+
+@given(line=st.sampled_from(LINES), data=st.data())
+def test_lines_of_one_shape_are_matched_all_or_not_at_all(line: str, data: st.DataObject) -> None:
+    digit = st.sampled_from("0123456789")
+    one = re.sub(r"\d", lambda _: data.draw(digit), line).encode()
+    for form in formats():
+        table = form.dull.table
+        alike = [bytes([c for c in b"0123456789" if table[c] == table[d]]) for d in one]
+        other = bytes(
+            data.draw(st.sampled_from(same)) if chr(old).isdigit() else old
+            for old, same in zip(one, alike, strict=True)
+        )
+        assert one.translate(table) == other.translate(table)
+        assert (form.regex.match(one) is None) is (form.regex.match(other) is None)
+
+
+def test_what_differs_from_noise_in_a_digit_that_matters_is_read() -> None:
+    tally = Tally(STUDY)
+    tally.feed(b"(91, 5, 5, 5)\n(92, 5, 5, 7)\n(93, 5, 5, 3)", ended=True)
+    assert tally.fact("images") == 93
+    assert b"(91, 5, 5, 5)".translate(STUDY.dull.table) in STUDY.dull.shapes
+
+
+def test_shapes_are_few_and_short() -> None:
+    dull = Dull(b"x")
+    dull.add(b"1" * (LONGEST + 1))
+    assert not dull.shapes
+    for number in range(MOST + 1):
+        dull.add(b"%x" % number)
+    assert 0 < len(dull.shapes) <= MOST
+    assert dull.shapes >= {(b"%x" % MOST).translate(dull.table)}
+
+
+@pytest.mark.parametrize(
+    ("source", "apart"),
+    [
+        (rb"epoch \d{1,9} [0-9.]+(?P<g0_loss>\d)(?(g0_loss)x)", b""),
+        (rb"acc@1|top-?5", b"15"),
+        (rb"[134]", b"134"),
+        (rb"[1-4]", b"0123456789"),
+        (rb"[+-9]", b"0123456789"),
+        (rb"(?P<a>\d)(?P=a)", b"0123456789"),
+        (rb"(\d)\1", b"0123456789"),
+        (rb"\x31", b"0123456789"),
+    ],
+)
+def test_digits_that_an_expression_tells_apart_stay(source: bytes, apart: bytes) -> None:
+    table = Dull(source).table
+    digits = b"0123456789"
+    assert bytes(d for d in digits if digits.translate(table).count(table[d]) == 1) == apart

@@ -1,0 +1,77 @@
+"""Logs read by several processes are read as by one, whatever becomes of a process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.logs.maker import PATTERN, epoch_line, log_lines
+from weather_hpc.errors import UserError
+from weather_hpc.logs import read_logs, spread
+from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Row
+
+
+@pytest.fixture
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "_processes", lambda _: 2)
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> list[Path]:
+    for number in range(20):
+        lines = [epoch_line(0, number), *log_lines(ranks=2)] if number % 3 else ["[##] nothing"]
+        (tmp_path / f"ddp_2gpu_bs{number}.log").write_text("\n".join(lines) + "\n")
+    return sorted(tmp_path.glob("*.log"))
+
+
+def test_several_processes_tell_what_one_does_in_the_same_order(
+    logs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_one = list(read_logs(logs, PATTERN))
+    monkeypatch.setattr(spread, "_processes", lambda _: 2)
+    assert list(read_logs(logs, PATTERN)) == by_one
+    assert {bool(reading.epochs) for reading in by_one} == {True, False}
+
+
+def _read(file: Path, run_id: str, parent: int) -> Reading:
+    if run_id == "killer" and os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if run_id == "wrong":
+        raise UserError("what is wrong")
+    return Reading(Row(run_id=run_id, source=str(file), status="ok"))
+
+
+def _ids(readings: Iterator[Reading]) -> list[str]:
+    return [reading.row.run_id for reading in readings]
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_what_a_killed_process_was_to_read_is_read_here() -> None:
+    names = [*map(str, range(5)), "killer", *map(str, range(5, 30))]
+    jobs = [(Path(name), name) for name in names]
+    assert _ids(spread.spread(_read, jobs, (os.getpid(),))) == names
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_an_error_comes_through_and_ends_the_rest() -> None:
+    jobs = [(Path(name), name) for name in ("a", "wrong", *"bcdefghijkl")]
+    with pytest.raises(UserError, match=r"^what is wrong$"):
+        _ids(spread.spread(_read, jobs, (0,)))
+
+
+def test_small_logs_are_read_by_one_process(logs: list[Path]) -> None:
+    assert spread._processes(logs) < 2
+    assert spread._processes([*logs, Path("/no/such")]) < 2
+
+
+def test_large_logs_are_read_by_as_many_as_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    with (tmp_path / "large.log").open("wb") as file:
+        file.truncate(3 * spread.WORTH_BYTES)  # sparse
+    assert spread._processes([tmp_path / "large.log"]) == 1  # one file is read by one
+    assert spread._processes([tmp_path / "large.log"] * 9) == spread.MOST_PROCESSES

@@ -1,0 +1,152 @@
+"""Reading squeue, sacct and scontrol: odd states, arrays, requeued jobs, garbage."""
+
+import pytest
+
+from weather_hpc.slurm.jobs import (
+    JobState,
+    expand,
+    of_ours,
+    parse_scontrol,
+    parse_squeue,
+    standing,
+)
+from weather_hpc.slurm.sacct import megabytes, parse_sacct
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        ("COMPLETED", "ok"),
+        ("CANCELLED by 0", "cancelled"),
+        ("CANCELLED+", "cancelled"),
+        ("TIMEOUT", "timeout"),
+        ("DEADLINE", "timeout"),
+        ("OUT_OF_MEMORY", "out_of_memory"),
+        ("NODE_FAIL", "node_fail"),
+        ("PREEMPTED", "preempted"),
+        ("REQUEUED", "pending"),
+        ("COMPLETING", "running"),
+        ("SUSPENDED", "running"),
+        ("", None),
+        ("WHATEVER", None),
+    ],
+)
+def test_states(word: str, meaning: str | None) -> None:
+    assert standing(word) == meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("123", ["123"]),
+        ("123_4", ["123_4"]),
+        ("123_[0-3%1]", ["123_0", "123_1", "123_2", "123_3"]),
+        ("123_[1,4-5]", ["123_1", "123_4", "123_5"]),
+        ("123_[0-6:3]", ["123_0", "123_3", "123_6"]),
+    ],
+)
+def test_arrays_not_yet_expanded(text: str, ids: list[str]) -> None:
+    assert list(expand(text)) == ids
+
+
+def test_squeue() -> None:
+    jobs = parse_squeue(
+        "9_[1-2%1]|whpc-a|PENDING|2026-11-23T20:05:26|N/A||JobArrayTaskLimit\n"
+        "9_0|whpc-a|RUNNING|2026-11-23T20:05:26|2026-11-23T20:05:27|node1|None\n"
+        "8_0|whpc-a|CANCELLED|2026-11-23T20:05:26|N/A||None\n"
+        "slurm_load_jobs error: something\n\x00|||\n"
+    )
+    assert {job.job_id: (job.state, job.reason) for job in jobs.values()} == {
+        "9_0": ("RUNNING", None),
+        "9_1": ("PENDING", "JobArrayTaskLimit"),
+        "9_2": ("PENDING", "JobArrayTaskLimit"),
+    }
+    assert jobs["9_0"].started_at == "2026-11-23T20:05:27+00:00"
+    assert jobs["9_1"].started_at is None
+
+
+def sacct(*lines: str) -> dict[str, JobState]:
+    return parse_sacct("\n".join(lines))
+
+
+def test_a_whole_job_with_its_steps() -> None:
+    job = sacct(
+        "4_0|whpc-a|COMPLETED|0:0|2026-11-23T20:05:00|2026-11-23T20:05:10|2026-11-23T20:05:17|"
+        "2026-11-23T20:06:17|60|2|node[1-2]|8|",
+        "4_0.batch|batch|COMPLETED|0:0|2026-11-23T20:05:17|2026-11-23T20:05:17|"
+        "2026-11-23T20:05:17|2026-11-23T20:06:17|60|1|node1|4|1000K",
+        "4_0.0|bash|COMPLETED|0:0|2026-11-23T20:05:17|2026-11-23T20:05:17|"
+        "2026-11-23T20:05:17|2026-11-23T20:06:17|60|2|node[1-2]|8|2.5M",
+    )["4_0"]
+    assert job == JobState(
+        "4_0", "whpc-a", "COMPLETED", "sacct", exit_code=0, signal=None,
+        submitted_at="2026-11-23T20:05:00+00:00", eligible_at="2026-11-23T20:05:10+00:00",
+        started_at="2026-11-23T20:05:17+00:00", ended_at="2026-11-23T20:06:17+00:00",
+        queue_s=7.0, elapsed_s=60.0, nodes=2, node_list="node[1-2]", cpus=8,
+        max_rss_mb=2.62144, restarts=0,
+    )  # fmt: skip
+
+
+def test_the_tries_of_a_requeued_job_add_up() -> None:
+    job = sacct(
+        "4_1|a|REQUEUED|0:0|2026-11-23T20:00:00|2026-11-23T20:00:00|2026-11-23T20:00:10|"
+        "2026-11-23T20:01:10|60|1|node1|2|",
+        "4_1|a|TIMEOUT|0:9|2026-11-23T20:01:10|2026-11-23T20:01:20|2026-11-23T20:01:25|"
+        "2026-11-23T20:02:25|60|1|node2|2|",
+    )["4_1"]
+    assert (job.state, job.restarts, job.elapsed_s, job.queue_s) == ("TIMEOUT", 1, 120.0, 15.0)
+    assert (job.exit_code, job.signal, job.node_list) == (0, 9, "node2")
+    assert job.submitted_at == "2026-11-23T20:00:00+00:00"
+
+
+def test_what_never_started_has_no_times_and_no_zeros() -> None:
+    job = sacct(
+        "5_0|a|CANCELLED by 1000|0:0|2026-11-23T20:00:00|Unknown|2026-11-23T20:01:00|"
+        "2026-11-23T20:01:00|0|1|None assigned|0|"
+    )["5_0"]
+    assert job.standing == "cancelled"
+    told = (job.queue_s, job.elapsed_s, job.nodes, job.node_list, job.cpus, job.max_rss_mb)
+    assert told == (None,) * 6
+
+
+def test_garbage_from_sacct_is_passed_over() -> None:
+    assert sacct("", "sacct: error", "|" * 12, "a|b|c", "\x00\x01|x|COMPLETED") == {}
+
+
+def test_scontrol_expands_arrays_and_believes_no_forecast() -> None:
+    jobs = parse_scontrol(
+        "JobId=10 ArrayJobId=9 ArrayTaskId=0 JobName=a JobState=RUNNING Reason=None Restarts=2 "
+        "ExitCode=0:0 SubmitTime=2026-11-23T20:00:00 EligibleTime=2026-11-23T20:00:00 "
+        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T21:00:05 NumNodes=1 NumCPUs=2 "
+        "NodeList=node1\n"
+        "JobId=9 ArrayJobId=9 ArrayTaskId=1-2%1 JobName=a JobState=PENDING Reason=Priority "
+        "Restarts=0 ExitCode=0:0 SubmitTime=2026-11-23T20:00:00 EligibleTime=Unknown "
+        "StartTime=2026-11-24T00:00:00 EndTime=Unknown NumNodes=1-1 NumCPUs=2 NodeList=(null)\n"
+        "JobId=7 JobName=c JobState=NODE_FAIL Reason=None Restarts=0 ExitCode=1:0 "
+        "SubmitTime=2026-11-23T20:00:00 EligibleTime=2026-11-23T20:00:00 "
+        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T20:00:15 NumNodes=1 NumCPUs=2 "
+        "NodeList=node2\n"
+        "JobId=6 JobName=d JobState=CANCELLED Reason=DependencyNeverSatisfied ExitCode=0:0 "
+        "StartTime=2026-11-23T20:00:05 EndTime=2026-11-23T20:00:05 NodeList=(null)\n"
+        "No jobs in the system\n"
+    )
+    assert set(jobs) == {"9_0", "9_1", "9_2", "7", "6"}
+    assert (jobs["6"].started_at, jobs["6"].elapsed_s) == (None, None)
+    running, waiting, dead = jobs["9_0"], jobs["9_2"], jobs["7"]
+    assert (running.ended_at, running.elapsed_s, running.exit_code) == (None, None, None)
+    assert (running.restarts, running.node_list) == (2, "node1")
+    assert (waiting.started_at, waiting.queue_s, waiting.nodes) == (None, None, None)
+    assert (dead.standing, dead.exit_code, dead.elapsed_s) == ("node_fail", 1, 10.0)
+
+
+def test_a_job_of_the_same_number_but_another_name_is_not_ours() -> None:
+    old, new = JobState("4_0", "whpc-x-1", "FAILED", "sacct"), JobState("4_1", "b", "FAILED", "x")
+    assert of_ours([old, new], {"4": "whpc-x-1"}) == {"4_0": old}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", None), ("0", None), ("0K", None), ("1000K", 1.024), ("1G", 1073.741824), ("5x", None)],
+)
+def test_memory(text: str, value: float | None) -> None:
+    assert megabytes(text) == value

@@ -1,0 +1,323 @@
+"""The main verb from end to end, with real runs on this machine."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.sweep.__main__ import main
+
+STUDY = """\
+name: tiny
+repeats: 1
+preprocess:
+  - backend: sequential
+  - backend: [multiprocessing, dask]
+    workers: [1, 2]
+train:
+  - strategy: single
+    device: cpu
+    epochs: 1
+    warmup_steps: 1
+  - strategy: ddp
+    device: cpu
+    world_size: [1, 2]
+    epochs: 1
+    warmup_steps: 1
+  - strategy: [single, ddp]
+    device: cuda
+    epochs: 1
+"""
+
+
+def sweep(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def records(paths: StudyPaths) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in paths.runs.glob("*/record.json")]
+
+
+def median_time(found: list[dict[str, Any]], **task: object) -> float:
+    """The median measured time of the records whose task has these settings."""
+    times = [
+        record["time_s"]
+        for record in found
+        if record["status"] == "ok"
+        and record["spec"]["stage"] != "prepare"
+        and all(record["spec"]["task"].get(key) == value for key, value in task.items())
+    ]
+    return float(statistics.median(times))
+
+
+@pytest.mark.images
+@pytest.mark.timeout(900)
+def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
+    """Sweep and collect on weather5; the tables' speedups are computed anew from the records."""
+    study = tmp_path / "tiny.yaml"
+    study.write_text(STUDY)
+    paths = StudyPaths(tmp_path / "results")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.fail("this test compares 1 and 2 workers: it needs 2 CPUs")
+    words = ("--study", study, "--data", shared_images / "weather5", "--results", paths.root)
+    done = sweep(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["ran"]["done"] == 9
+
+    found = records(paths)
+    preprocess = table(paths.tables / "preprocess.csv")
+    assert [(row["backend"], row["workers"]) for row in preprocess] == [
+        ("sequential", "1"), ("multiprocessing", "1"), ("multiprocessing", "2"),
+        ("dask", "1"), ("dask", "2"),
+    ]  # fmt: skip
+    base = median_time(found, backend="sequential")
+    for row in preprocess:
+        time_s = median_time(found, backend=row["backend"], workers=int(row["workers"]))
+        assert float(row["time_s"]) == pytest.approx(time_s, rel=1e-3)
+        assert float(row["speedup"]) == pytest.approx(base / time_s, rel=1e-3)
+        efficiency = base / time_s / int(row["workers"])
+        assert float(row["efficiency"]) == pytest.approx(efficiency, rel=1e-3)
+
+    training = table(paths.tables / "training.csv")
+    measured = [row for row in training if row["device"] == "cpu"]
+    assert [(row["strategy"], row["world_size"]) for row in measured] == [
+        ("single", "1"), ("ddp", "1"), ("ddp", "2"),
+    ]  # fmt: skip
+    base = median_time(found, strategy="single", device="cpu")
+    for row in measured:
+        time_s = median_time(
+            found, strategy=row["strategy"], device="cpu", world_size=int(row["world_size"])
+        )
+        assert float(row["speedup"]) == pytest.approx(base / time_s, rel=1e-3)
+        assert 0.0 <= float(row["test_accuracy"]) <= 1.0
+
+    # what this machine cannot do is shown as such, and is in no figure
+    skipped = [row for row in training if row["device"] == "cuda"]
+    assert len(skipped) == 2
+    assert all(row["time_s"] == "" and row["speedup"] == "" for row in skipped)
+    assert all("CUDA" in row["note"] for row in skipped)
+    assert {r["status"] for r in table(paths.rejects)} == {"skipped"}
+
+    # all backends packed the same pixels
+    checksums = {
+        record["quality"]["store_checksum"]
+        for record in found
+        if record["spec"]["stage"] == "preprocess"
+    }
+    assert len(checksums) == 1
+    assert None not in checksums
+    assert "<html" in paths.report.read_text()
+    assert list(paths.plots.glob("*.svg"))
+
+    # run again: nothing is done twice
+    before = {record["run_id"]: record["provenance"]["started_at"] for record in found}
+    again = sweep(*words)
+    assert again.returncode == 0, again.stderr
+    after = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)}
+    measured_ids = [r["run_id"] for r in found if r["status"] == "ok"]
+    assert {k: after[k] for k in measured_ids} == {k: before[k] for k in measured_ids}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, StudyPaths]:
+    """A study of two preprocessing runs on eleven small synthetic images."""
+    study = tmp_path / "small.yaml"
+    study.write_text(
+        "name: small\nrepeats: 2\nimage_size: 32\nsynthetic: {images_per_class: 1}\n"
+        "preprocess:\n  - backend: sequential\n"
+    )
+    return study, StudyPaths(tmp_path / "results")
+
+
+def test_a_failure_does_not_stop_the_others_and_is_retried(
+    small: tuple[Path, StudyPaths], tmp_path: Path
+) -> None:
+    study, paths = small
+    site = tmp_path / "site.yaml"
+    python = tmp_path / "python"
+    # fails for the first run only, as long as the file `broken` is there
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *-r0-*) [ -e {tmp_path}/broken ] && '
+        f'{{ echo "no luck" >&2; exit 3; }};; esac\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    site.write_text(f"python: {python}\n")
+    (tmp_path / "broken").touch()
+    words = ("--study", study, "--site", site, "--results", paths.root)
+    done = sweep(*words)
+    assert done.returncode == 1
+    assert "stderr.log" in done.stderr
+    (reject,) = table(paths.rejects)
+    assert reject["status"] in ("failed", "incomplete")
+    assert "3" in reject["reason"]
+    assert table(paths.tables / "preprocess.csv")[0]["runs"] == "1"
+
+    status = sweep("status", "--results", paths.root, "--json")
+    states = json.loads(status.stdout.splitlines()[-1])["states"]
+    assert sorted(states.values()) == ["done", "failed"]
+
+    (tmp_path / "broken").unlink()
+    done = sweep(*words, "--only-failed")
+    assert done.returncode == 0, done.stderr
+    assert table(paths.rejects) == []
+    assert table(paths.tables / "preprocess.csv")[0]["runs"] == "2"
+
+
+def test_interrupt_and_go_on(small: tuple[Path, StudyPaths], tmp_path: Path) -> None:
+    study, paths = small
+    site = tmp_path / "site.yaml"
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *-r1-*) [ -e {tmp_path}/slow ] && '
+        f'{{ touch {tmp_path}/reached; exec sleep 600; }};; esac\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    site.write_text(f"python: {python}\n")
+    (tmp_path / "slow").touch()
+    words = ["--study", str(study), "--site", str(site), "--results", str(paths.root)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "reached").exists():
+        assert time.monotonic() < deadline
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "run the same command again" in said
+    assert {r["status"] for r in records(paths)} == {"ok", "cancelled"}
+
+    (tmp_path / "slow").unlink()
+    first = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)
+             if r["status"] == "ok"}  # fmt: skip
+    done = sweep(*words)
+    assert done.returncode == 0, done.stderr
+    assert {r["status"] for r in records(paths)} == {"ok"}
+    now = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)}
+    assert first.items() <= now.items()
+
+
+def test_a_run_past_its_time_limit_is_ended_and_named(
+    small: tuple[Path, StudyPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weather_hpc.launch import local
+    from weather_hpc.study.config import load_study
+    from weather_hpc.study.plan import make_plan
+    from weather_hpc.study.site import SiteProfile
+
+    study, paths = small
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.chmod(0o755)
+    plan = make_plan(load_study(str(study)), str(tmp_path))
+    executor = local.LocalExecutor(plan, paths, SiteProfile(python=str(python)))
+    monkeypatch.setattr(local, "SECONDS_PER_MINUTE", 0.01)
+    ended = executor.run(plan.runs[:1])
+    assert [str(state) for state in ended.values()] == ["failed"]
+    (record,) = records(paths)
+    assert record["status"] == "timeout"
+    assert "time limit" in record["reason"]
+
+
+def test_dry_run_writes_nothing(small: tuple[Path, StudyPaths]) -> None:
+    study, paths = small
+    done = sweep("--study", study, "--results", paths.root, "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.count("#!/usr/bin/env bash") == 2
+    assert not paths.root.exists()
+
+
+def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
+    small: tuple[Path, StudyPaths],
+) -> None:
+    study, paths = small
+    words = ("--study", study, "--results", paths.root, "--json")
+    first = sweep(*words)
+    assert first.returncode == 0, first.stderr
+    assert "forecast: 2 node-hours (at most 2 by the time limits), 0 of 2 runs" in first.stderr
+    study.write_text(study.read_text().replace("repeats: 2", "repeats: 3"))
+
+    shown = sweep(*words, "--dry-run")
+    told = json.loads(shown.stdout.splitlines()[-1])["forecast"]
+    assert (told["runs"], told["from_earlier"], told["at_most"]) == (1, 1, 1.0)
+    hours = sorted(float(row["node_hours"]) for row in table(paths.rows))
+    assert told["used"] == pytest.approx(sum(hours), rel=1e-3)
+    assert hours[0] <= told["node_hours"] * 1.001 <= hours[1] * 1.002
+
+    plan = paths.plan.read_text()
+    for limit, why in (
+        (0.9 * told["used"], "the budget is spent"),
+        (told["used"] + 0.5 * told["node_hours"], "no configuration fits"),
+    ):
+        refused = sweep(*words, "--max-node-hours", limit)
+        assert refused.returncode == 2
+        assert f"nothing was submitted; {why}" in refused.stderr
+    assert paths.plan.read_text() == plan
+    assert len(records(paths)) == 2
+    assert sweep(*words, "--max-node-hours", "0.5").returncode == 0
+    assert len(records(paths)) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--max-node-hours", "-1"], "-1 is no number of node-hours"),
+        (["--max-node-hours", "nan"], "nan is no number of node-hours"),
+        (["--max-node-hours", "two"], "two is no number of node-hours"),
+        (["--staged", "--efficiency-floor", "1.5"], "1.5 is no efficiency"),
+        (["--efficiency-floor", "0.4"], "--efficiency-floor goes with --staged"),
+    ],
+)
+def test_wrong_limits_are_one_line_and_exit_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--max-node-hours", "0.5", "--only", "pre*"], "nothing was submitted"),
+        (["--study", "papr"], "did you mean 'paper'?"),
+        (["--data", "no/such/folder"], "no such folder"),
+        (["--only", "nothing-*"], "matches no run"),
+        (["--site", "no/site.yaml"], "no file"),
+        (["status", "--results", "no/such/results"], "no study has been run here"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(words: list[str], message: str, tmp_path: Path) -> None:
+    done = sweep(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_command_is_the_same_verb() -> None:
+    command = shutil.which("weather-hpc", path=str(Path(sys.executable).parent))
+    assert command is not None
+    done = subprocess.run([command, "sweep", "--help"], capture_output=True, text=True, check=True)
+    assert "python -m weather_hpc.sweep" in done.stdout

@@ -1,0 +1,1 @@
+"""The verb data: making, fetching, checking and showing image folders."""

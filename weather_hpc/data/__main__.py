@@ -1,0 +1,113 @@
+"""``python -m weather_hpc.data``: make, fetch, check and describe images.
+
+python -m weather_hpc.data synth --out images --images-per-class 24
+python -m weather_hpc.data fetch --from weapd.zip --out weapd
+python -m weather_hpc.data verify images
+python -m weather_hpc.data info images
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from weather_hpc import cli
+from weather_hpc.dataset.names import printable
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one of the subverbs. Exit code: 0; 1 where verify finds damage."""
+    args = _parser().parse_args(argv)
+    code: int = args.carry_out(args)
+    return code
+
+
+class _SubverbParser(cli.Parser):
+    """A subverb's parser; argparse names it by its whole ``prog``."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser("data", description="Make, fetch, check and describe images.")
+    verbs = parser.add_subparsers(required=True, metavar="SUBVERB", parser_class=_SubverbParser)
+
+    synth = verbs.add_parser("synth", help="make synthetic images of 11 weather classes")
+    synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+    synth.add_argument("--images-per-class", type=int, default=24, metavar="N", help="how many")
+    synth.add_argument("--seed", type=int, default=0, help="equal seeds make equal images")
+    synth.add_argument(
+        "--like-weapd", action="store_true", help="class sizes in WEAPD's proportion"
+    )
+    synth.set_defaults(carry_out=_synth)
+
+    fetch = verbs.add_parser("fetch", help="unpack an archive of class folders, local or by URL")
+    fetch.add_argument("--from", dest="source", required=True, metavar="FILE_OR_URL",
+        help="a zip or tar archive")  # fmt: skip
+    fetch.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+    fetch.add_argument("--sha256", metavar="HEX", help="the checksum that the archive must have")
+    fetch.set_defaults(carry_out=_fetch)
+
+    verify = verbs.add_parser("verify", help="read everything; exit 1 where something is damaged")
+    verify.add_argument("path", type=Path, metavar="PATH", help="an image folder or a store")
+    verify.set_defaults(carry_out=_verify)
+
+    info = verbs.add_parser("info", help="say what is there")
+    info.add_argument("path", type=Path, metavar="PATH", help="an image folder or a store")
+    info.set_defaults(carry_out=_info)
+
+    for subparser in (synth, fetch, verify, info):
+        subparser.add_json()
+    return parser
+
+
+def _synth(args: argparse.Namespace) -> int:
+    from weather_hpc.dataset.synthetic import make_synthetic
+
+    images = make_synthetic(args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd)
+    _print(args, {"path": printable(str(args.out)), "images": images})
+    return cli.EXIT_OK
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from weather_hpc.data.describe import describe
+    from weather_hpc.dataset.fetch import fetch
+
+    fetch(args.source, args.out, args.sha256)
+    _print(args, describe(args.out))
+    return cli.EXIT_OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from weather_hpc.data.describe import damage
+
+    damaged = damage(args.path)
+    if args.json:
+        cli.print_json({"path": printable(str(args.path)), "damaged": damaged})
+    else:
+        print("\n".join(damaged) or f"{printable(str(args.path))}: nothing is damaged")
+    return cli.EXIT_FAILED if damaged else cli.EXIT_OK
+
+
+def _info(args: argparse.Namespace) -> int:
+    from weather_hpc.data.describe import describe
+
+    _print(args, describe(args.path))
+    return cli.EXIT_OK
+
+
+def _print(args: argparse.Namespace, facts: dict[str, Any]) -> None:
+    if args.json:
+        cli.print_json(facts)
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            print("\n".join(f"  {key}: {entry}" for key, entry in value.items()) or "  none")
+        else:
+            print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    cli.run("data", main)

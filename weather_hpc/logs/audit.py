@@ -1,0 +1,201 @@
+"""Audit of one log: ranks, epochs, totals and losses that do not fit each other or its name."""
+
+from collections.abc import Iterator
+
+from weather_hpc.analysis.table import counted
+from weather_hpc.logs.audit_pace import Found
+from weather_hpc.logs.audit_times import audit_times
+from weather_hpc.logs.log import Log
+from weather_hpc.runs.finding import Code, Severity
+
+
+def audit_log(log: Log) -> Iterator[Found]:
+    """What looks wrong in one log, as severity, code and the evidence in one line."""
+    yield from _losses(log)
+    yield from _ranks(log)
+    yield from _repeats(log)
+    yield from _stops(log)
+    if log.series:
+        yield from _gaps(log)
+        yield from _ends(log)
+        yield from _head(log)
+    if log.tally.torn:
+        yield (
+            Severity.WARNING,
+            Code.INCOMPLETE_EPOCHS,
+            (
+                f"{counted(log.tally.torn, 'line')} torn or not readable, figures not used; "
+                f"the first: {log.tally.torn_example}"
+            ),
+        )
+    yield from audit_times(log)
+
+
+def _losses(log: Log) -> Iterator[Found]:
+    for name, series in log.named():
+        if series.lost is not None:
+            epoch, loss = series.lost
+            yield Severity.ERROR, Code.NAN_LOSS, f"{name}epoch {epoch}: loss is {loss}"
+            break
+    for name, series in log.named():
+        if series.negative is not None:
+            epoch, loss = series.negative
+            words = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
+            yield Severity.WARNING, Code.NAN_LOSS, words
+            break
+    above = 0 if log.in_percent else sum(series.above_one for series in log.series)
+    if log.in_percent:
+        percents = [f[1] for s in log.series for f in s.epochs.values() if f[1] is not None]
+        above = sum(value > 100 for value in percents)
+    below = sum(series.below_zero for series in log.series)
+    if above or below:
+        most = "100 %" if log.in_percent else "1"
+        yield (
+            Severity.ERROR,
+            Code.NAN_LOSS,
+            (f"{counted(above + below, 'accuracy figure')} impossible: not within 0 and {most}"),
+        )
+
+
+def _ranks(log: Log) -> Iterator[Found]:
+    tally, seen = log.tally, log.ranks
+    claims = {}
+    if "workers" in log.columns:
+        claims["its name"] = log.columns["workers"]
+    for size in tally.facts.get("world_size", {}):
+        claims["its world size line"] = size
+    sure = set(claims.values())
+    nodes = log.said("nodes", "nodes") or 1
+    for gpus in tally.facts.get("available_gpus", {}):
+        claims[f"'available GPUs: {gpus}'"] = int(gpus) * nodes
+    told = " and ".join(f"{who} says {n}" for who, n in claims.items())
+    if len(set(claims.values())) > 1:
+        # more devices than ranks may be idle; anything else cannot be
+        idle = len(sure) == 1 and max(claims.values()) not in sure
+        severity = Severity.WARNING if idle else Severity.ERROR
+        yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {told}"
+    if not seen or log.speaks_as_one:
+        return
+    claim = log.workers if sure else max(claims.values(), default=len(seen))
+    missing = [rank for rank in range(min(int(claim or 0), 10_000)) if rank not in seen]
+    if len(seen) != claim or missing:
+        lost = f", none of {_listed(missing, 'rank')}" if missing else ""
+        from_one = sorted(seen) == list(range(1, len(seen) + 1)) and len(seen) == claim
+        if from_one:
+            lost += " (or ranks count from 1)"
+        yield (
+            Severity.WARNING if from_one else Severity.ERROR,
+            Code.RANK_COUNT_MISMATCH,
+            (f"{told or f'highest rank {max(seen)}'}; {_listed(sorted(seen), 'rank')} seen{lost}"),
+        )
+
+
+def _repeats(log: Log) -> Iterator[Found]:
+    for name, series in log.named():
+        if series.contradicted:
+            epochs = sorted(series.contradicted)
+            what = "two runs in one file, or restarted"
+            yield (
+                Severity.ERROR,
+                Code.RESTARTED,
+                (
+                    f"{name}{_listed(epochs, 'epoch')} there more than once, figures differ: "
+                    f"{what}; the later line counts"
+                ),
+            )
+            break
+    repeated = sum(series.repeated for series in log.series)
+    if repeated:
+        yield (
+            Severity.WARNING,
+            Code.DUPLICATE_CONTENT,
+            (f"{counted(repeated, 'epoch line')} there again with the same figures; counted once"),
+        )
+
+
+def _stops(log: Log) -> Iterator[Found]:
+    """A line of trouble that epochs or nothing but totals go before."""
+    if log.tally.stopped is None:
+        return
+    epoch, line = log.tally.stopped
+    if log.tally.last > epoch:
+        yield (
+            Severity.WARNING,
+            Code.RESTARTED,
+            f"goes on after epoch {epoch} and '{line}': its total may leave out what was before",
+        )
+    elif log.total is not None:
+        yield Severity.INFO, Code.MISSING_TOTAL, f"a total, and after the last epoch '{line}'"
+
+
+def _gaps(log: Log) -> Iterator[Found]:
+    gaps = []
+    for name, series in log.named():
+        missing = series.missing()
+        count = series.last - series.first + 1 - series.seen
+        if missing:
+            gaps.append(f"{name}{_listed(missing, 'epoch')}")
+        elif count:
+            gaps.append(f"{name}{count} epochs")
+    if gaps:
+        more = f" and of {len(gaps) - 3} more ranks" if len(gaps) > 3 else ""
+        text = "; ".join(gaps[:3])
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"lines missing in between: {text}{more}"
+
+
+def _ends(log: Log) -> Iterator[Found]:
+    lasts = {name: series.last for name, series in log.named()}
+    if len(set(lasts.values())) > 1:
+        early, late = min(lasts, key=lasts.__getitem__), max(lasts, key=lasts.__getitem__)
+        yield (
+            Severity.ERROR,
+            Code.INCOMPLETE_EPOCHS,
+            (
+                f"{early.rstrip(': ')} ends at epoch {lasts[early]}, "
+                f"{late.rstrip(': ')} at epoch {lasts[late]}"
+            ),
+        )
+    asked, done = log.said("epochs", "epochs"), log.epochs_done
+    if asked is not None and done is not None and asked != done:
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{asked} epochs claimed, {done} done"
+
+
+def _head(log: Log) -> Iterator[Found]:
+    first, start = log.first or 0, log.counted_from
+    late = {name: s.first for name, s in log.named() if s.first > first}
+    severity = Severity.WARNING
+    cut = ""
+    if first == 1 and start != 1:
+        rest, typical = log.uncounted_s, log.typical_s
+        fits = ""
+        if rest is not None and typical:
+            fits = f"; {rest:.1f} s of the total lie in no epoch, one takes {typical:.1f} s"
+        cut = f"begins at epoch 1: either epoch 0 is cut off or epochs count from 1{fits}"
+    elif first > (start or 0):
+        cut = f"its head is cut off: {_listed(range(start or 0, first), 'epoch')} missing"
+        if start is None:
+            cut = f"its head is cut off: no epoch before {first}"
+    # where a cut falls between two ranks' lines, one of them has an epoch less
+    if late and (not cut or max(late.values()) > first + 1):
+        severity = Severity.ERROR
+    if late:
+        named = ", ".join(
+            f"{name.rstrip(': ')} begins at epoch {epoch}" for name, epoch in list(late.items())[:3]
+        )
+        cut = f"{cut}; {named}" if cut else f"others begin at epoch {first}, {named}"
+    if cut:
+        yield severity, Code.INCOMPLETE_EPOCHS, cut
+
+
+def _listed(numbers: list[int] | range, noun: str) -> str:
+    """``epoch 3``, ``epochs 0-8``, ``ranks 0, 2-3``."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        elif len(spans) < 6:
+            spans.append([number, number])
+        else:
+            break
+    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans[:5]] + ["..."] * (len(spans) > 5)
+    return f"{noun}{'' if len(numbers) == 1 else 's'} {', '.join(shown)}"

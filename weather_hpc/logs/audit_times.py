@@ -1,0 +1,140 @@
+"""Audit of one log: totals and epochs' times that do not fit each other or the ranks."""
+
+from collections.abc import Iterator
+
+from weather_hpc.analysis.table import counted
+from weather_hpc.logs.audit_pace import FAR, Found, audit_pace
+from weather_hpc.logs.log import Log
+from weather_hpc.runs.finding import Code, Severity
+
+ROUNDING = 0.01
+"""How much the epochs of a rank may exceed its total, relatively: figures are printed rounded."""
+
+OUTSIDE = 0.05
+"""Share of the total outside all epochs from which on it is told."""
+
+VERY_FAR = 5.0
+"""From here on that is an error: another unit, say, or another run's total."""
+
+USUAL = 0.8, 1.25
+"""What cut epochs may have taken, relative to the others; the first ones are slower."""
+
+DOUBTFUL = 1.5
+"""Cut epochs that took longer, relatively, are a warning; between, it is told."""
+
+
+def audit_times(log: Log) -> Iterator[Found]:
+    """What looks wrong in the times of one log, as severity, code and the evidence in one line."""
+    yield from _totals(log)
+    yield from _times(log)
+    yield from audit_pace(log)
+
+
+def _totals(log: Log) -> Iterator[Found]:
+    tally = log.tally
+    if not tally.total_lines:
+        yield Severity.ERROR, Code.MISSING_TOTAL, "no line tells the run's total"
+        return
+    wrong = [total for total in tally.totals if not 0 < total < float("inf")]
+    if wrong:
+        yield Severity.ERROR, Code.MISSING_TOTAL, f"a total of {wrong[0]:g} s is impossible"
+        return
+    if not log.totals_agree:
+        low, high = min(tally.totals), max(tally.totals)
+        yield (
+            Severity.ERROR,
+            Code.MISSING_TOTAL,
+            (
+                f"totals disagree by {(high - low) / high:.0%}: {low:g} s to {high:g} s; "
+                "the slowest is taken"
+            ),
+        )
+    if tally.whole_process:
+        yield (
+            Severity.INFO,
+            Code.MISSING_TOTAL,
+            f"the total {max(tally.totals):g} s is of the whole process, its start included",
+        )
+    if tally.open_total:
+        yield (
+            Severity.WARNING,
+            Code.MISSING_TOTAL,
+            (
+                f"the file ends in the total {tally.totals[-1]:g} without a line end: "
+                "digits may be cut off"
+            ),
+        )
+    if tally.total_lines not in log.totals_expected and not log.speaks_as_one:
+        word = "more" if tally.total_lines > max(log.totals_expected) else "fewer"
+        yield (
+            Severity.ERROR,
+            Code.RANK_COUNT_MISMATCH,
+            (
+                f"{word} totals than ranks: {counted(tally.total_lines, 'total')}, "
+                f"{counted(len(log.series) or 1, 'rank')}"
+            ),
+        )
+
+
+def _times(log: Log) -> Iterator[Found]:
+    for name, series in log.named():
+        odd = [e for e, f in series.epochs.items() if f[2] is not None and not 0 < f[2] < 1e15]
+        if odd:
+            yield (
+                Severity.ERROR,
+                Code.MISSING_TOTAL,
+                (f"{name}epoch {odd[0]}: a time of {series.epochs[odd[0]][2]:g} s is impossible"),
+            )
+            break
+    yield from _outside(log)
+
+
+def _outside(log: Log) -> Iterator[Found]:
+    """Whether the total and the epochs' times fit each other."""
+    total, rest = log.total, log.uncounted_s
+    if total is None or rest is None:
+        return
+    spent = total - rest
+    if is_too_short(log):
+        yield (
+            Severity.ERROR,
+            Code.MISSING_TOTAL,
+            (f"the total {total:g} s is less than the epochs of one rank together, {spent:.2f} s"),
+        )
+        return
+    start = log.counted_from if log.counted_from is not None else log.first
+    cut = (log.first or 0) - (start or 0)
+    if cut > 0 and log.typical_s:
+        each = rest / cut
+        pace = each / log.typical_s
+        if not USUAL[0] <= pace <= USUAL[1]:
+            wild = pace > VERY_FAR and rest > total / 2
+            doubtful = not USUAL[0] <= pace <= DOUBTFUL
+            severity = Severity.WARNING if doubtful else Severity.INFO
+            yield (
+                Severity.ERROR if wild else severity,
+                Code.MISSING_TOTAL,
+                (
+                    f"the total {total:g} s leaves {each:.2f} s for each of the "
+                    f"{counted(cut, 'epoch')} cut off; the others took {log.typical_s:.2f} s"
+                ),
+            )
+    elif cut <= 0 and total > spent * FAR:
+        yield (
+            Severity.ERROR if total > spent * VERY_FAR else Severity.WARNING,
+            Code.MISSING_TOTAL,
+            (f"the total {total:g} s is much more than all epochs together, {spent:.2f} s"),
+        )
+    elif cut <= 0 and rest > OUTSIDE * total:
+        yield (
+            Severity.INFO,
+            Code.MISSING_TOTAL,
+            (f"{rest:.1f} s of the total {total:g} s lie in no epoch of the log"),
+        )
+
+
+def is_too_short(log: Log) -> bool:
+    """Whether the total is less than what one rank's epochs took."""
+    if log.total is None or log.uncounted_s is None:
+        return False
+    return log.uncounted_s < -ROUNDING * log.total

@@ -1,0 +1,228 @@
+"""Log: one log read to its end, with what its path says, as the figures of one run."""
+
+import hashlib
+import heapq
+import math
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.logs.fields import Value
+from weather_hpc.logs.series import Figures, Series
+from weather_hpc.logs.tally import Tally
+from weather_hpc.runs.plausible import LARGEST
+from weather_hpc.study.spec import Strategy
+
+ALIKE = 0.01
+"""Totals of ranks that differ by less, relatively, agree."""
+
+_TAIL = 3
+"""The last epochs that make a log's content: a cut head does not change them."""
+
+_MARKS = 16
+"""Epochs by which logs are compared."""
+
+_LOOKED = 2000
+"""So many of the last epochs are they taken from; hardly any run has more."""
+
+_EXACT_DIGITS = 8
+"""Significant digits of a total that two runs do not share by chance."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One log whose lines are tallied. ``columns`` is what the pattern read off its path."""
+
+    path: Path
+    tally: Tally
+    columns: dict[str, Any]
+
+    @cached_property
+    def ranks(self) -> dict[int, Series]:
+        """The epochs of each rank that a line names, by rank."""
+        named = {rank: s for rank, s in self.tally.ranks.items() if rank is not None}
+        return dict(sorted(named.items()))
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """The epochs of each rank; of the one that has no number, where none has."""
+        return list(self.ranks.values()) or list(self.tally.ranks.values())
+
+    def named(self) -> Iterator[tuple[str, Series]]:
+        """The epochs of each rank, with how a message about them begins."""
+        if not self.ranks:
+            yield from (("", series) for series in self.series)
+        for rank, series in self.ranks.items():
+            yield f"rank {rank}: ", series
+
+    def said(self, column: str, field: str) -> Any:
+        """What the path says in ``column``, or else the log in ``field``."""
+        value = self.columns.get(column)
+        return self.tally.fact(field) if value is None else value
+
+    @cached_property
+    def workers(self) -> int | None:
+        """Ranks that the run was meant to have; None where nothing tells."""
+        told = self.said("workers", "world_size")
+        if told is not None:
+            return int(told)
+        if self.ranks:
+            return len(self.ranks)
+        return 1 if self.tally.fact("available_gpus") == 1 else None
+
+    @property
+    def speaks_as_one(self) -> bool:
+        """Whether one process drives all devices, so that ranks cannot be counted."""
+        return self.columns.get("strategy") == Strategy.DP
+
+    @cached_property
+    def sums(self) -> dict[int | None, float]:
+        """Seconds of all epochs in the log together, by rank, where each line has its time."""
+        found = {}
+        for rank, series in self.tally.ranks.items():
+            total = max(series.times) if series.cumulative else series.time_sum
+            if total is not None:
+                found[rank] = total
+        return found
+
+    @cached_property
+    def total(self) -> float | None:
+        """The slowest rank's total, s; None where there is none that a run can have."""
+        totals = self.tally.totals
+        if not totals or not all(0 < total <= LARGEST for total in totals):
+            return None
+        return max(totals)
+
+    @property
+    def totals_agree(self) -> bool:
+        """Whether the ranks' totals differ by no more than ALIKE."""
+        totals = self.tally.totals
+        return max(totals) - min(totals) <= ALIKE * max(totals)
+
+    @property
+    def totals_expected(self) -> set[int]:
+        """How many totals the run should have printed."""
+        ranks = len(self.series) or 1
+        if self.tally.whole_process:
+            return {1}
+        return {ranks} if self.tally.form.file.total_per_rank else {1, ranks}
+
+    @cached_property
+    def uncounted_s(self) -> float | None:
+        """Seconds of the total that lie in no epoch of the log, of the rank with the most."""
+        if self.total is None or not self.sums:
+            return None
+        return self.total - max(self.sums.values())
+
+    @cached_property
+    def typical_s(self) -> float | None:
+        """An epoch's median time, s."""
+        typical = [t for s in self.series if not s.cumulative and (t := s.typical) is not None]
+        return max(typical, default=None)
+
+    @cached_property
+    def first(self) -> int | None:
+        """The lowest epoch in the log."""
+        return min((series.first for series in self.series), default=None)
+
+    @cached_property
+    def last(self) -> int | None:
+        """The last epoch that all ranks have ended."""
+        return min((series.last for series in self.series), default=None)
+
+    @cached_property
+    def counted_from(self) -> int | None:
+        """The number of the run's first epoch, 0 or 1; None where the log leaves it open."""
+        if self.first is None or self.last is None:
+            return None
+        declared, asked = self.tally.form.file.first_epoch, self.said("epochs", "epochs")
+        if self.first == 0:
+            return 0
+        if declared == 1 or self.last == asked:
+            return 1
+        if self.last + 1 == asked and self.first > 1:
+            return 0  # epoch 1 to the last but one leaves it open
+        rest, typical = self.uncounted_s, self.typical_s
+        if self.first == 1 and rest is not None and typical is not None and rest < typical / 2:
+            return 1  # no time is left for an epoch 0
+        return declared
+
+    @cached_property
+    def epochs_done(self) -> int | None:
+        """Epochs that all ranks have ended, by their number."""
+        if self.last is None or self.counted_from is None:
+            return None
+        return self.last + 1 - self.counted_from
+
+    @cached_property
+    def in_percent(self) -> bool:
+        """Whether accuracies are printed as percent: most of them are above 1, one above 2."""
+        above = sum(series.above_one for series in self.series)
+        if above * 2 <= sum(series.accuracies for series in self.series):
+            return False
+        # 1.54 throughout is no accuracy of 1.54 %, but a wrong fraction
+        return max((f[1] or 0 for s in self.series for f in s.epochs.values()), default=0) > 2
+
+    def final(self, figure: int) -> float | None:
+        """The mean over ranks of the last epoch's loss (0) or accuracy (1); None for NaN."""
+        values = [series.epochs.get(series.last, (None,) * 3)[figure] for series in self.series]
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if not known or len(known) < len(values):
+            return None
+        if figure == 0:
+            return math.fsum(known) / len(known)
+        scale = 100 if self.in_percent else 1
+        share = math.fsum(known) / len(known) / scale
+        return share if min(known) >= 0 and max(known) <= scale else None
+
+    def content(self) -> Hashable | None:
+        """What another run cannot share: the last epochs' figures, and not the total.
+
+        Without epochs, totals of many digits. A log whose head was cut off, whose lines were
+        reordered or whose total was edited keeps it.
+        """
+        tail = [
+            (rank, epoch, series.epochs[epoch])
+            for rank, series in self.tally.ranks.items()
+            for epoch in sorted(series.epochs)[-_TAIL:]
+        ]
+        shown = sorted(map(repr, tail))
+        if not self.sums or len(tail) < _TAIL - 1:
+            exact = [total for total in self.tally.totals if is_exact(total)]
+            if not exact:
+                return None
+            shown += sorted(map(repr, exact))
+        return "log", hashlib.sha256("\n".join(shown).encode()).hexdigest()
+
+    def marks(self) -> frozenset[int]:
+        """The smallest hashes of what two epochs in a row printed, ranks and numbers apart.
+
+        Loss, accuracy and time together; of one epoch alone they are equal by chance in logs of
+        thousands. Logs that have epochs in common have many of these in common, whichever lines
+        were cut.
+        """
+        pairs = {
+            pair
+            for series in self.series
+            for pair in pairwise(series.epochs[e] for e in sorted(series.epochs)[-_LOOKED:])
+        }
+        told = (hash(pair) for pair in pairs if all(map(_is_told, pair)))
+        return frozenset(heapq.nsmallest(_MARKS, told))
+
+
+def _is_told(figures: Figures) -> bool:
+    """Whether all are there, and finite."""
+    return all(figure is not None and math.isfinite(figure) for figure in figures)
+
+
+def is_exact(seconds: float) -> bool:
+    """Whether ``seconds`` has more digits than two runs share by chance."""
+    return len(repr(seconds)) > _EXACT_DIGITS
+
+
+def whole(value: Value | None) -> int | None:
+    """``value`` as a count."""
+    return None if value is None else int(value)

@@ -1,0 +1,185 @@
+"""LogFormat: which lines of a text log tell what, as one compiled regular expression."""
+
+import re
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+from pydantic import Field as Option
+
+from weather_hpc.errors import UserError, nearest
+from weather_hpc.logs import trouble
+from weather_hpc.logs.dull import Dull
+from weather_hpc.logs.exact import GROUPS, Exact
+from weather_hpc.logs.fields import Field, field, known
+from weather_hpc.study.yaml_file import OneOrMany, Section, load
+
+SHIPPED = Path(__file__).parent / "formats"
+
+# What launchers, loggers and progress bars put in front of a line; the rank that some of them tell.
+# Tried as a whole or not at all: going back into it would cost more than all else.
+_PREFIX = rb"""(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:
+    \[(?:rank|default)(?P<launched>\d{1,9})\]:                     # torchrun
+  | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
+  | (?P<srun>\d{1,6}):(?=[ ])                                      # srun -l
+  | \[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s # Dask
+  | \[[^\]]{1,80}\][ ]?:?                                          # [INFO], [date and time]
+  | \d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?
+  | \d\d:\d\d:\d\d(?:[.,]\d+)?
+  | (?:debug|info|warning|error)\b:?
+  | [iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]  # glog
+  | (?<=[-|][ ])[\w.]{1,60}(?=[ ][-|]) | (?<=info:)[\w.]{1,60}:    # a logger's name
+  | \d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]              # tqdm
+  | [-|](?=[ ])
+)){0,8}[ ]*))?)"""
+
+_EMPTY = re.compile(r"\(\?P<(\w+)>\)")
+_OVER_LINES = re.compile(r"\\[sWDn]|\[\^")
+_GROUP = re.compile(r"\(\?P(<|=)(\w+)(>|\))|\(\?\(([A-Za-z_]\w*)\)")
+
+
+def _filled(empty: re.Match[str]) -> str:
+    kept = field(empty[1])
+    return f"(?P<{empty[1]}>{kept.text})" if kept else empty[0]
+
+
+def _readable(source: str) -> str:
+    """Check one regular expression of a user; its empty groups take their field's usual text."""
+    source = _EMPTY.sub(_filled, source)
+    try:
+        compiled = re.compile(source.encode(), re.IGNORECASE)
+    except re.error as error:
+        where = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise ValueError(f"not a regular expression: {error.msg}{where}: {source}") from None
+    except (RecursionError, OverflowError):
+        raise ValueError(f"too large a regular expression: {source[:60]}") from None
+    if source.startswith("(?") and re.match(r"\(\?[aiLmsux]+\)", source):
+        raise ValueError(f"flags such as {source[:4]} are not wanted; case is ignored anyway")
+    if compiled.match(b""):
+        raise ValueError(f"matches an empty line, and so tells nothing: {source}")
+    if not compiled.groupindex:
+        raise ValueError(f"has no named group such as (?P<epoch>\\d+): {source}")
+    for name in compiled.groupindex:
+        if field(name) is None:
+            raise ValueError(f"group {name!r} is kept nowhere{nearest(name, known())}")
+    names = [kept.name for name in compiled.groupindex if (kept := field(name))]
+    if len(names) > len(set(names)):
+        raise ValueError(f"one figure is named twice: {', '.join(compiled.groupindex)}")
+    return source
+
+
+def _exact(source: str) -> str:
+    """Check the expression of a user for exact lines."""
+    source = _readable(source)
+    groups = re.compile(source.encode()).groupindex.keys()
+    if not {"epoch"} <= groups <= GROUPS:
+        raise ValueError(f"wants group epoch, and beside it only {', '.join(GROUPS)}: {source}")
+    if wide := _OVER_LINES.search(source):
+        raise ValueError(f"{wide[0]} matches the end of a line too; name the characters: {source}")
+    return source
+
+
+class FormatFile(Section):
+    """A format as it is written in YAML."""
+
+    lines: OneOrMany[Annotated[str, AfterValidator(_readable)]] = Option(
+        description="regular expressions with named groups, each for one kind of line"
+    )
+    first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
+    total_per_rank: bool = Option(False, description="whether every rank prints the total")
+    marker: str | None = Option(
+        None, min_length=3, description="text that only lines of figures hold, case kept"
+    )
+    exact: Annotated[str, AfterValidator(_exact)] | None = Option(
+        None, description="the commonest line of figures, whole and as printed; only for speed"
+    )
+    stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of line: the fields that it tells, by the number of their group."""
+
+    fields: tuple[tuple[Field, int], ...]
+
+    def group(self, name: str, never: int) -> int:
+        """The group that holds ``name``; ``never``, one that never matches, where none does."""
+        return next((group for kept, group in self.fields if kept.name == name), never)
+
+
+@dataclass(frozen=True)
+class LogFormat:
+    """A named way to print figures, ready to be matched against the start of lines."""
+
+    name: str
+    regex: re.Pattern[bytes]
+    kinds: dict[int, Kind | None]
+    """By ``lastindex`` of a match; None: a line that tells how the run ended."""
+    ranks: tuple[int, ...]
+    """The groups in which a launcher's prefix tells the rank."""
+    never: int
+    """A group that never matches."""
+    file: FormatFile
+    exact: Exact | None
+    dull: Dull
+    """Shapes of lines in which it found nothing, in whatever log."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process compiles it anew."""
+        return compiled, (self.name, self.file)
+
+
+def compiled(name: str, file: FormatFile) -> LogFormat:
+    """``file`` as a LogFormat: all of its lines as one regular expression."""
+    parts = []
+    for number, source in enumerate(file.lines):
+        # two lines may both name a group: each gets the line's number
+        renamed = _GROUP.sub(partial(_numbered, number), source)
+        parts.append(f"(?P<line{number}>{renamed})".encode())
+    parts.append(b"(?P<ended>" + trouble.LINE + b")")
+    parts.append(b"(?P<never>(?!))")
+    regex = re.compile(_PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
+    kinds: dict[int, Kind | None] = {regex.groupindex["ended"]: None}
+    for number in range(len(file.lines)):
+        fields = tuple(
+            (kept, index)
+            for group, index in regex.groupindex.items()
+            if group.startswith(f"g{number}_") and (kept := field(group.partition("_")[2]))
+        )
+        kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
+    ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
+    exact = None if file.exact is None else Exact.compiled(file.exact)
+    dull = Dull(regex.pattern, (file.marker or "").encode())
+    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact, dull)
+
+
+def _numbered(number: int, match: re.Match[str]) -> str:
+    if match[4]:
+        return f"(?(g{number}_{match[4]})"
+    return f"(?P{match[1]}g{number}_{match[2]}{match[3]}"
+
+
+@cache
+def shipped() -> dict[str, Path]:
+    """The formats that come with the package, the one to prefer first."""
+    files = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    return {"study": files.pop("study"), **files}
+
+
+def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
+    """The formats called ``names``, each a shipped one's name or a YAML file; none: all shipped.
+
+    Raises UserError with file, line and key for a format that cannot be used.
+    """
+    chosen = []
+    for name in names or shipped():
+        path = shipped().get(name) or Path(name)
+        if not path.is_file():
+            stem = path.name.removesuffix(".yaml")
+            raise UserError(
+                f"--format {name}: no such file and no known format{nearest(stem, list(shipped()))}"
+            )
+        chosen.append(compiled(path.stem, load(path, FormatFile)))
+    return chosen

@@ -1,0 +1,153 @@
+"""From log files to readings: every file becomes exactly one."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.logs import text
+from weather_hpc.logs.audit import audit_log
+from weather_hpc.logs.log import Log
+from weather_hpc.logs.log_format import LogFormat, formats
+from weather_hpc.logs.pattern import Pattern
+from weather_hpc.logs.row import log_row
+from weather_hpc.logs.spread import spread
+from weather_hpc.logs.tally import Tally
+from weather_hpc.logs.time_limit import time_limit
+from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.row import Row, clean
+
+DECIDED = 200
+"""Lines of figures after which the format that fits best is the log's."""
+
+
+SLOWEST_BLOCK_S = 60
+"""A format that needs longer for a block of lines (a tenth of a second is usual) never ends."""
+
+
+def read_logs(
+    files: Sequence[Path],
+    pattern: Pattern | None = None,
+    known: Sequence[LogFormat] | None = None,
+) -> Iterator[Reading]:
+    """Each of ``files`` as one Reading, in their order, one file at a time.
+
+    ``known`` are the formats that a log may have (see ``log_format.formats``); the one that
+    finds most in it is taken. What cannot be read is a reading with a reason and no table.
+    Raises UserError for a format whose expressions take for ever.
+    """
+    known = formats() if known is None else known
+    batch_told = False
+    jobs = list(zip(files, names(files), strict=True))
+    for (_, run_id), reading in zip(jobs, spread(_read, jobs, (pattern, known)), strict=True):
+        if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
+            batch_told = True
+            findings = (*reading.findings, _batch(run_id, pattern))
+            reading = dataclasses.replace(reading, findings=findings)
+        yield reading
+
+
+def names(files: Sequence[Path]) -> list[str]:
+    """A run_id for each file: its stem, or as much of its path as tells it from the others."""
+    spelled = [[_stem(file), file.name, *_tails(file)] for file in files]
+    chosen = [0] * len(files)
+    while True:
+        now = [clean(names[i]) for names, i in zip(spelled, chosen, strict=True)]
+        twice = {name for name, count in Counter(now).items() if count > 1}
+        unclear = [
+            i for i, name in enumerate(now) if name in twice and chosen[i] + 1 < len(spelled[i])
+        ]
+        if not unclear:
+            return now
+        for i in unclear:
+            chosen[i] += 1
+
+
+def _stem(file: Path) -> str:
+    name = file.name.removesuffix(".gz")
+    return Path(name).stem
+
+
+def _tails(file: Path) -> list[str]:
+    parts = file.parts
+    return [str(Path(*parts[-n:])) for n in range(2, len(parts) + 1)]
+
+
+def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogFormat]) -> Reading:
+    values: dict[str, Any] = {"run_id": run_id, "source": clean(str(file))}
+    depth = pattern.depth if pattern is not None else 0
+    parents = file.absolute().parents
+    values["study"] = clean(parents[min(depth, len(parents) - 1)].name) or None
+
+    def rejected(status: Status, reason: str, *code: Code) -> Reading:
+        findings = tuple(Finding(run_id, Severity.ERROR, each, reason) for each in code)
+        return Reading(Row(**values, status=str(status), reason=clean(reason)), findings)
+
+    columns: dict[str, Any] = {}
+    if pattern is not None:
+        try:
+            told = pattern.read(file)
+        except ValueError as error:
+            return rejected(Status.SKIPPED, f"{file.name}: {error}")
+        if told is None:
+            return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
+        columns = told
+    tallies = [Tally(form) for form in known]
+    unreadable: str | None = None
+    try:
+        for block, ended in text.blocks(file):
+            for tally in tallies:
+                with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
+                    tally.feed(block, ended)
+                if tally is tallies[0] and tally.exact_lines >= DECIDED:
+                    break  # no other could find more, and equals are decided by the order
+            best = max(tallies, key=lambda tally: tally.score)
+            if best.score >= DECIDED:
+                tallies = [best]
+    except text.UnreadableError as error:
+        unreadable = str(error)
+    tally = max(tallies, key=lambda tally: tally.score)
+    tally.close()
+    if unreadable is not None:
+        return rejected(Status.FAILED, f"cannot be read: {unreadable}")
+    if not tally.score:
+        # without a pattern nobody said that it is a run's log
+        codes = [] if pattern is None else [Code.MISSING_TOTAL]
+        return rejected(*_nothing(file, tally, known), *codes)
+    log = Log(file, tally, columns)
+    findings = tuple(Finding(run_id, *found) for found in audit_log(log))
+    row = log_row(log, values, has_pattern=pattern is not None)
+    return Reading(row, findings, log.content(), log.marks())
+
+
+def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:
+    """How a run ended that left no figure, and why nothing is known of it."""
+    if tally.trouble is not None:
+        return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
+    head = next(text.blocks(file), (b"", True))[0]
+    if not head:
+        return Status.INCOMPLETE, "empty file"
+    looks = "looks like binary data; " if text.is_binary(head) else ""
+    words = " or ".join(form.name for form in known)
+    return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}{tally.hint}"
+
+
+def _too_slow(form: LogFormat) -> str:
+    return (
+        f"format {form.name}: its regular expressions need more than {SLOWEST_BLOCK_S} s for a "
+        "megabyte; a repeat inside a repeat, such as (a+)+, does that: write (a++)+"
+    )
+
+
+def _batch(run_id: str, pattern: Pattern) -> Finding:
+    if "{batch_size_global}" in pattern.text:
+        message = "batch sizes in names are of all devices together, as the pattern says"
+    else:
+        message = (
+            "batch sizes in names are taken as per device, in this log and all others; "
+            "{batch_size_global} in the pattern says otherwise"
+        )
+    return Finding(run_id, Severity.INFO, Code.BATCH_SEMANTICS, message)

@@ -1,0 +1,147 @@
+"""The row of one log: what it and its name tell, and why it is in no table."""
+
+from typing import Any
+
+from weather_hpc.files import short_hash
+from weather_hpc.logs.audit_times import is_too_short
+from weather_hpc.logs.log import Log, whole
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.row import Row, clean
+from weather_hpc.study.spec import BatchMode, Stage
+
+_IDENTITY = (
+    "study", "stage", "strategy", "backend", "device", "model", "nodes", "workers",
+    "batch_size_per_device", "batch_size_global", "epochs",
+)  # fmt: skip
+"""What repeats of one configuration share."""
+
+
+def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
+    """``log`` as a Row; ``values`` are those known before it was read.
+
+    time_s is the total of the slowest rank. train_loss and train_accuracy are means over the
+    ranks of their last epoch. Without a pattern nothing tells which logs are repeats of each
+    other, so each is a configuration of its own.
+    """
+    tally = log.tally
+    status, reason = _judge(log)
+    preprocess = _is_preprocess(log)
+    values = values | _asked(log)
+    values["stage"] = str(Stage.PREPROCESS if preprocess else Stage.TRAIN)
+    values["status"], values["reason"] = str(status), reason and clean(reason)
+    if reason is None:
+        values["table"] = "preprocess" if preprocess else "training"
+    trained = whole(tally.fact("train_images"))
+    rate = tally.latest("images_per_s")
+    if rate is None and trained and log.total and log.epochs_done:
+        rate = trained * log.epochs_done / log.total
+    values |= {
+        "time_s": log.total,
+        "images": trained or whole(tally.fact("images")),
+        "images_per_s": None if rate is None else _figure(rate),
+        "epochs_done": log.epochs_done,
+        "train_loss": log.final(0),
+        "train_accuracy": log.final(1),
+        "test_loss": _figure(tally.latest("test_loss")),
+        "test_accuracy": _share(log),
+        "world_size_actual": len(log.ranks) or None,
+    }
+    identity = {name: values.get(name) for name in _IDENTITY}
+    values["configuration"] = values["run_id"]
+    if has_pattern:
+        label = [str(v) for k, v in identity.items() if v is not None and k != "study"]
+        values["configuration"] = clean(f"{'-'.join(label)}-{short_hash(identity)}")
+    values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
+    return Row(**values)
+
+
+def _is_preprocess(log: Log) -> bool:
+    return "backend" in log.columns or log.tally.form.file.stage == "preprocess"
+
+
+def _asked(log: Log) -> dict[str, Any]:
+    each = log.said("batch_size_per_device", "batch_size")
+    together = log.said("batch_size_global", "batch_size_global")
+    mode = None
+    if each is not None:
+        mode = BatchMode.PER_DEVICE
+        together = together or (each * log.workers if log.workers else None)
+    elif together is not None:
+        mode = BatchMode.GLOBAL
+        fits = log.workers and together % log.workers == 0
+        each = together // log.workers if fits and log.workers else None
+    job = log.tally.trouble.job_id if log.tally.trouble else None
+    return {
+        "repeat": log.columns.get("repeat"),
+        "strategy": log.said("strategy", "strategy"),
+        "device": log.said("device", "device") or _device(log),
+        "backend": log.said("backend", "backend"),
+        "model": log.said("model", "model"),
+        "nodes": log.said("nodes", "nodes"),
+        "workers": log.workers if log.workers else log.said("workers", "workers"),
+        "batch_size_per_device": each,
+        "batch_size_global": together,
+        "batch_mode": mode and str(mode),
+        "epochs": log.said("epochs", "epochs"),
+        "slurm_job_id": log.said("slurm_job_id", "job_id") or job,
+    }
+
+
+def _device(log: Log) -> str | None:
+    gpus = log.tally.fact("available_gpus")
+    return "cuda" if gpus else None
+
+
+def _judge(log: Log) -> tuple[Status, str | None]:
+    """How the run ended, and why it is in no table; None: it is in one."""
+    tally, words = log.tally, ""
+    missing = tally.total_lines < min(log.totals_expected)
+    if tally.trouble is not None:
+        words = f": {tally.trouble.line}"
+    if not tally.totals or (missing and words):
+        status = tally.trouble.status if tally.trouble else Status.INCOMPLETE
+        count = "no" if not tally.totals else "not every rank's"
+        return status, f"{count} total in the log{words or tally.hint}"
+    if log.total is None:
+        return Status.OK, "its total is no time that a run can take"
+    if is_too_short(log):
+        return Status.OK, "its total is less than its epochs took (or they are in another unit)"
+    twice = any(series.contradicted for series in log.series)
+    most = max(*log.totals_expected, log.workers or 1)
+    if _is_preprocess(log) and (several := _several(log)):
+        return Status.OK, f"several runs in one file ({several}); a log of each is wanted"
+    differ = not log.totals_agree or len(set(tally.totals)) > most
+    if tally.total_lines > max(log.totals_expected) and (twice or differ):
+        why = "two runs in one file" if twice else "more totals than ranks, and they differ"
+        return Status.OK, f"{why}: which total is the run's cannot be told"
+    if not log.series and not _is_preprocess(log):
+        return Status.OK, f"a total but no epoch: nothing tells what was measured{tally.hint}"
+    if log.workers is None and not log.said("workers", "workers"):
+        return Status.OK, "nothing tells how many ranks or workers; name {gpus} in --pattern"
+    if _is_preprocess(log) and not log.said("backend", "backend"):
+        return Status.OK, "nothing tells the backend; name {backend} in --pattern"
+    return Status.OK, None
+
+
+def _several(log: Log) -> str:
+    """The backends or numbers of workers of a log that tells of more than one."""
+    for name in ("backend", "workers"):
+        told = log.tally.facts.get(name, {})
+        if len(told) > 1:
+            return f"{name} {', '.join(map(str, list(told)[:5]))}"
+    return ""
+
+
+def _share(log: Log) -> float | None:
+    """The last accuracy on held-out images, as a fraction."""
+    value = _figure(log.tally.latest("test_accuracy"))
+    if value is not None and value > 1:
+        value = round(value / 100, 12)
+    return value if value is not None and 0 <= value <= 1 else None
+
+
+def _figure(value: object) -> float | None:
+    """``value`` where it is a finite number."""
+    if isinstance(value, int | float) and abs(value) < float("inf"):
+        return float(value)
+    return None

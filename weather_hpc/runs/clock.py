@@ -1,0 +1,79 @@
+"""Stopwatches for phases: monotonic, additive, and synchronised with the device at both ends."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from weather_hpc.runs.proc import busy_s, family, process_times, running_s
+
+Synchronise = Callable[[], None]
+
+
+class Clock:
+    """Adds up wall-clock seconds per phase.
+
+    ``synchronise`` is called at both ends of each phase: pass the device's own (a GPU works on
+    after its launch returns); on the CPU there is nothing to wait for.
+    """
+
+    def __init__(self, synchronise: Synchronise | None = None) -> None:
+        self.synchronise = synchronise
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's wall-clock seconds to phase ``name``."""
+        start = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - start
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock, after the device has finished what it was given."""
+        if self.synchronise is not None:
+            self.synchronise()
+        return time.perf_counter()
+
+
+def since_process_start() -> float:
+    """Wall-clock seconds since this process was created, interpreter start included."""
+    return running_s(os.getpid()) or 0.0
+
+
+class ForeignLoad:
+    """CPU use by processes outside this run while it is watched, in % of one core.
+
+    The whole machine's busy time (from /proc/stat) less that of the processes in our session's
+    tree: ``own`` lists their root pids; the default is this process. To find ``descendants`` takes
+    a look at every one of them: where it is asked often they may be left out, and count once they
+    have ended.
+    """
+
+    def __init__(self, own: list[int] | None = None, *, descendants: bool = True) -> None:
+        self.own = own or [os.getpid()]
+        self.descendants = descendants
+        self.start()
+
+    def start(self) -> None:
+        """Begin to watch, or begin anew."""
+        self._wall = time.perf_counter()
+        self._busy = busy_s()
+        self._mine = self._own_busy()
+
+    def percent(self) -> float:
+        """CPU use by others since the start, in % of one core; never below 0."""
+        wall = time.perf_counter() - self._wall
+        busy = busy_s() - self._busy
+        mine = self._own_busy() - self._mine
+        return max(0.0, 100.0 * (busy - mine) / wall) if wall > 0 else 0.0
+
+    def _own_busy(self) -> float:
+        total = 0.0
+        for root in self.own:
+            for pid in family(root) if self.descendants else [root]:
+                times = process_times(pid)
+                if times is not None:
+                    total += times.own_s + (times.children_s if pid == root else 0.0)
+        return total

@@ -1,0 +1,53 @@
+"""plan.json: the plan of a results folder, so that any later command knows what belongs to it."""
+
+import json
+
+from weather_hpc.errors import UserError
+from weather_hpc.files import write_json
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.study.plan import Plan
+from weather_hpc.study.spec import RunSpec
+
+
+def save_plan(paths: StudyPaths, plan: Plan) -> None:
+    """Write ``plan`` into the results folder.
+
+    Raises :class:`UserError` where the folder holds another study or other images: their runs
+    would meet in one table.
+    """
+    if paths.plan.exists():
+        before = load_plan(paths)
+        for what, old, new in (
+            ("study", before.study, plan.study),
+            ("images", before.data, plan.data),
+        ):
+            if old != new:
+                raise UserError(
+                    f"{paths.root}: holds {what} {old}, not {new}; give another --results"
+                )
+    write_json(
+        paths.plan,
+        {
+            "study": plan.study,
+            "data": plan.data,
+            "prepare": plan.prepare.as_dict() if plan.prepare else None,
+            "runs": [spec.as_dict() for spec in plan.runs],
+        },
+    )
+
+
+def load_plan(paths: StudyPaths) -> Plan:
+    """The plan of a results folder. Raises :class:`UserError` where there is none."""
+    if paths.plan.exists() and not paths.plan.is_file():
+        raise UserError(f"{paths.plan}: is not a file")
+    try:
+        value = json.loads(paths.plan.read_bytes())
+        prepare = RunSpec.from_dict(value["prepare"]) if value["prepare"] else None
+        runs = tuple(RunSpec.from_dict(spec) for spec in value["runs"])
+        return Plan(value["study"], value["data"], prepare, runs)
+    except FileNotFoundError:
+        raise UserError(
+            f"{paths.root}: no study has been run here; give its folder with --results"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{paths.plan}: not a plan of this version: {error}") from None

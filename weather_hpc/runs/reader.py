@@ -1,0 +1,146 @@
+"""Reading run folders. Whatever they hold, each becomes a Run; nothing is dropped silently."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from weather_hpc import cli
+from weather_hpc.collect.audit_runs import audit_run
+from weather_hpc.collect.find import Found
+from weather_hpc.errors import UserError
+from weather_hpc.runs.inputs import (
+    check_size,
+    exit_code,
+    exit_text,
+    last_words,
+    nan_in_record,
+    read_events,
+    read_json,
+)
+from weather_hpc.runs.job import read_job
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.plausible import implausible
+from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.record import RunRecord, Status, measured_on_several, read_record
+from weather_hpc.runs.run import TABLES, Run
+from weather_hpc.study.spec import RunSpec
+
+
+def read_runs(found: Found) -> Iterator[Reading]:
+    """Every run folder read, then the planned runs that never left a folder."""
+    known: set[str] = set()
+    with cli.progress("reading records", total=len(found.runs)) as advance:
+        for folder in found.runs:
+            run = read_run(folder)
+            known.add(run.run_id)
+            yield _reading(run)
+            advance()
+    for study in found.plans:
+        yield from map(_reading, _never_started(study, known))
+
+
+def _reading(run: Run) -> Reading:
+    return Reading(run.row, tuple(audit_run(run)), run.content)
+
+
+def read_run(folder: Path) -> Run:
+    """The run in ``folder``, whatever state its files are in."""
+    paths = RunPaths(folder)
+    epochs, not_a_number = read_events(paths.events)
+    events: dict[str, Any] = {
+        "epochs_seen": epochs,
+        "not_a_number": not_a_number,
+        "job": read_job(paths.slurm),
+    }
+    if not paths.record.exists():
+        status, reason = _without_record(paths)
+        return Run(folder.name, folder, status, reason, _readable_spec(paths), **events)
+    try:
+        check_size(paths.record)
+        record = read_record(paths.record)
+    except UserError as error:
+        events["not_a_number"] = not_a_number or nan_in_record(paths.record)
+        return Run(folder.name, folder, Status.FAILED, str(error), _readable_spec(paths), **events)
+    status, reject = _judge(record, paths)
+    return Run(record.run_id, folder, status, reject, record.spec, record, **events)
+
+
+def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
+    """How the run really ended, and why it is in no table, if it is in none."""
+    asked = _asked_id(paths)
+    if asked is not None and asked != record.run_id:
+        return record.status, f"{paths.record}: run_id: is of {record.run_id}, not of {asked}"
+    if record.status is Status.INCOMPLETE:
+        code = exit_code(paths.exit)
+        if code is None:
+            return record.status, "has not ended, or ended without a word"
+        words = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before its record was complete{words}"
+    if record.status is not Status.OK:
+        return record.status, record.reason or f"ended as {record.status} and gives no reason"
+    if record.spec.stage not in TABLES:
+        return record.status, f"stage {record.spec.stage} is not measured"
+    if record.time_s is None:
+        return record.status, f"{paths.record}: time_s: is missing though the status is ok"
+    if len(record.provenance.devices) > 1:
+        return record.status, measured_on_several(record.provenance.devices)
+    odd = implausible(record)
+    return record.status, f"{paths.record}: {odd}" if odd else None
+
+
+def _without_record(paths: RunPaths) -> tuple[Status, str]:
+    code = exit_code(paths.exit)
+    if code is not None:
+        words = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before it wrote a record{words}"
+    if not paths.spec.exists():
+        return Status.INCOMPLETE, f"{paths.root}: neither {paths.spec.name} nor {paths.record.name}"
+    try:
+        _read_spec(paths)
+    except UserError as error:
+        return Status.FAILED, str(error)
+    return Status.INCOMPLETE, "never started: there is a spec and no record"
+
+
+def _read_spec(paths: RunPaths) -> RunSpec:
+    try:
+        return RunSpec.from_dict(dict(read_json(paths.spec)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{paths.spec}: {where}: {first['msg']}") from None
+    except (ValueError, TypeError):
+        raise UserError(f"{paths.spec}: is not a JSON object") from None
+
+
+def _readable_spec(paths: RunPaths) -> RunSpec | None:
+    try:
+        return _read_spec(paths)
+    except UserError:
+        return None
+
+
+def _asked_id(paths: RunPaths) -> str | None:
+    """The run_id in spec.json; None where there is none to read."""
+    try:
+        value = read_json(paths.spec)
+    except UserError:
+        return None
+    name = value.get("run_id") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:
+    try:
+        plan = load_plan(study)
+    except (UserError, OSError) as error:
+        return [Run(study.plan.name, study.root, Status.FAILED, str(error))]
+    return [
+        Run(spec.run_id, study.run(spec.run_id).root, Status.INCOMPLETE,
+            "planned, never started", spec)
+        for spec in plan.all
+        if spec.run_id not in known
+    ]  # fmt: skip

@@ -1,0 +1,151 @@
+"""Run: what one run folder holds, and the row that is made of it."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.files import short_hash
+from weather_hpc.runs.job import Job, with_job, with_node_hours
+from weather_hpc.runs.record import RunRecord, Status
+from weather_hpc.runs.row import Row, clean
+from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
+
+TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, read. ``reject`` tells why it is in no table; None: it is in one."""
+
+    run_id: str
+    folder: Path
+    status: Status
+    reject: str | None
+    spec: RunSpec | None = None
+    record: RunRecord | None = None
+    epochs_seen: int | None = None
+    """Different epochs in events.jsonl; None where there is no such file."""
+    not_a_number: str | None = None
+    """Where a loss was NaN or infinite."""
+    job: Job | None = None
+    """What the scheduler told of it; None where no scheduler was asked."""
+
+    @property
+    def row(self) -> Row:
+        """The run as one line of rows.csv."""
+        spec, record = self.spec, self.record
+        values: dict[str, Any] = {
+            "run_id": self.run_id,
+            "source": str(self.folder),
+            "status": str(self.status),
+            "table": TABLES[spec.stage] if spec and self.reject is None else None,
+            "reason": self.reject or (record.reason if record else None),
+        }
+        if spec is not None:
+            values |= _asked(spec)
+        if record is not None:
+            values |= _measured(record, values.get("device"))
+        values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
+        row = Row(**values)
+        return with_node_hours(row) if self.job is None else with_job(row, self.job)
+
+    @property
+    def content(self) -> Hashable | None:
+        """What two different runs cannot share: start, processes and times.
+
+        Needs a measured time and the processes or the start: a time alone may be equal by chance.
+        """
+        record = self.record
+        if record is None or record.time_s is None:
+            return None
+        processes = tuple((rank.host, rank.pid) for rank in record.actual.ranks)
+        started = record.provenance.started_at
+        if not processes and started is None:
+            return None
+        return started, processes, record.time_s, record.phases.total
+
+
+def configuration(spec: RunSpec) -> str:
+    """What was asked, repeat and time limit apart, as a name that its repeats share."""
+    asked = spec.identity
+    del asked["repeat"], asked["resources"]["time_limit_min"]
+    return f"{spec.label}-{short_hash(asked)}"
+
+
+def _asked(spec: RunSpec) -> dict[str, Any]:
+    task = spec.task
+    values = {
+        "study": spec.study,
+        "stage": str(spec.stage),
+        "configuration": configuration(spec),
+        "repeat": spec.repeat,
+        "scaling": str(spec.scaling),
+        "data": spec.data,
+        "nodes": spec.resources.nodes,
+        "image_size_px": task.image_size,
+        "images_asked": task.images,
+    }
+    if isinstance(task, PreprocessTask):
+        return values | {
+            "backend": str(task.backend),
+            "workers": task.workers,
+            "decoder": str(task.decoder),
+        }
+    return values | {
+        "workers": task.world_size,
+        "strategy": str(task.strategy),
+        "device": None if task.device is Device.AUTO else str(task.device),
+        "device_asked": str(task.device),
+        "threads_per_rank": task.threads_per_rank,
+        "batch_size_per_device": task.batch_size_per_device,
+        "batch_size_global": task.batch_size_global,
+        "batch_mode": str(task.batch_mode),
+        "epochs": task.epochs,
+        "model": task.model,
+        "recipe": task.recipe,
+        "learning_rate": task.peak_learning_rate,
+        "batch_norm": str(task.batch_norm),
+        "precision": str(task.precision),
+        "memory_format": str(task.memory_format),
+        "execution": str(task.execution),
+        "seed": task.seed,
+        "warmup_steps": task.warmup_steps,
+    }
+
+
+def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
+    counts, quality, origin = record.counts, record.quality, record.provenance
+    device_names = {rank.device_name for rank in record.actual.ranks if rank.device_name}
+    return {
+        "device": record.actual.device or device_asked,
+        "time_s": record.time_s,
+        "images_per_s": record.images_per_s,
+        **{f"{name}_s": seconds for name, seconds in record.phases},
+        "images": counts.images,
+        "quarantined": counts.quarantined,
+        "duplicates": counts.duplicates,
+        "epochs_done": counts.epochs,
+        "steps": counts.steps,
+        "test_images": counts.test_images,
+        **dict(quality),
+        **dict(record.usage),
+        "restarts": origin.restarts,
+        "world_size_actual": record.actual.world_size,
+        "started_at": origin.started_at,
+        "host": origin.host,
+        "cpu_model": origin.cpu_model,
+        "cpu_count": origin.cpu_count,
+        "device_name": " + ".join(sorted(device_names)) or None,
+        "driver": origin.driver,
+        "commit": origin.commit,
+        "dirty": origin.dirty,
+        "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
+        "slurm_job_id": _job_id(origin.slurm),
+    }
+
+
+def _job_id(slurm: Mapping[str, str]) -> str | None:
+    """The id as sacct lists it: of an array's task ``12_3``, not the task's raw number."""
+    array, task = slurm.get("SLURM_ARRAY_JOB_ID"), slurm.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else slurm.get("SLURM_JOB_ID")

@@ -1,0 +1,38 @@
+"""Where each run of a plan stands, read from what is on disk."""
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.study.spec import RunSpec
+
+
+class State(StrEnum):
+    """Where a run stands. ``done`` and ``skipped`` need nothing more."""
+
+    TODO = "todo"
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+def run_state(paths: RunPaths) -> State:
+    """The state of one run, from its record: not whether a scheduler has it in hand."""
+    try:
+        status = json.loads(paths.record.read_bytes())["status"]
+    except FileNotFoundError:
+        # an exit code without a record: it died before it could say anything
+        return State.FAILED if paths.exit.exists() else State.TODO
+    except (OSError, ValueError, KeyError, TypeError):
+        return State.FAILED
+    if status == "ok":
+        return State.DONE
+    return State.SKIPPED if status == "skipped" else State.FAILED
+
+
+def states(paths: StudyPaths, specs: Iterable[RunSpec]) -> dict[str, State]:
+    """The state of every run, by run_id."""
+    return {spec.run_id: run_state(paths.run(spec.run_id)) for spec in specs}

@@ -1,0 +1,90 @@
+"""How a run keeps its record and its events while it goes on."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.errors import FailedError
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.provenance import collect_provenance
+from weather_hpc.runs.record import RunRecord, Status
+from weather_hpc.study.spec import RunSpec
+
+
+class RunWriter:
+    """Writes one run's record and events into its folder; with no folder it only keeps them.
+
+    The record is on disk as ``incomplete`` from the start, so that a run which dies without a
+    word is still seen. Use as a context manager: an exception that leaves the block is recorded
+    as the run's failure, unless it has been said how the run ended, and goes on. All methods raise
+    FailedError where a file of the run cannot be written.
+    """
+
+    def __init__(self, spec: RunSpec, run_dir: Path | None) -> None:
+        self.paths = RunPaths(run_dir) if run_dir is not None else None
+        self.record = RunRecord.of(
+            spec, reason="the run ended without a word", provenance=collect_provenance()
+        )
+        self.finished = False
+        """Whether it has been said how the run ended."""
+        self._save()
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        if error is not None and not self.finished:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            status = Status.CANCELLED if interrupted else Status.FAILED
+            if isinstance(error, MemoryError):
+                status = Status.OUT_OF_MEMORY
+            text = " ".join(str(error).split())
+            # Where the disk is full there is no room for the record: what filled it is told.
+            with suppress(FailedError):
+                self.finish(
+                    status, f"{type(error).__name__}: {text}" if text else type(error).__name__
+                )
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Append one event: its name, the time (UNIX, s) and ``fields`` as a JSON line."""
+        if self.paths is None:
+            return
+        line = json.dumps({"event": name, "at": round(time.time(), 3), **fields})
+        with (
+            self._writing(self.paths.events),
+            self.paths.events.open("a", encoding="utf-8") as file,
+        ):
+            file.write(line + "\n")
+
+    def finish(self, status: Status = Status.OK, reason: str | None = None) -> RunRecord:
+        """Write the record with how the run ended."""
+        self.record.status = status
+        self.record.reason = reason
+        self.finished = True
+        self._save()
+        return self.record
+
+    def _save(self) -> None:
+        if self.paths is not None:
+            with self._writing(self.paths.record):
+                self.record.write(self.paths.record)
+
+    @staticmethod
+    @contextmanager
+    def _writing(path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FailedError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read_spec(run_dir: Path | None) -> RunSpec | None:
+    """The spec that the launcher left in ``run_dir``; None where there is none."""
+    if run_dir is None or not RunPaths(run_dir).spec.exists():
+        return None
+    return RunSpec.from_dict(json.loads(RunPaths(run_dir).spec.read_bytes()))

@@ -1,0 +1,1 @@
+"""Talking to Slurm: commands, jobs, accounting, what the cluster has."""

@@ -1,0 +1,196 @@
+"""Reading what Slurm says of jobs: pure functions from squeue's and scontrol's text."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from weather_hpc.runs.record import Status
+from weather_hpc.slurm.cluster import fields
+
+SQUEUE_FORMAT = "%i|%j|%T|%V|%S|%N|%r"
+
+PENDING, RUNNING = "pending", "running"
+
+_STATES: dict[str, str] = {
+    "COMPLETED": Status.OK,
+    "FAILED": Status.FAILED,
+    "TIMEOUT": Status.TIMEOUT,
+    "DEADLINE": Status.TIMEOUT,
+    "OUT_OF_MEMORY": Status.OUT_OF_MEMORY,
+    "NODE_FAIL": Status.NODE_FAIL,
+    "BOOT_FAIL": Status.NODE_FAIL,
+    "PREEMPTED": Status.PREEMPTED,
+    "CANCELLED": Status.CANCELLED,
+    "REVOKED": Status.CANCELLED,
+    **dict.fromkeys(
+        ["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"],
+        PENDING,
+    ),
+    **dict.fromkeys(
+        ["RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT",
+         "STOPPED", "SUSPENDED"],
+        RUNNING,
+    ),
+}  # fmt: skip
+
+
+def standing(state: str) -> str | None:
+    """``pending``, ``running``, or how a job ended (a Status); None for a word unknown here.
+
+    ``CANCELLED by 1000`` is cancelled; ``+`` marks a state that was cut short.
+    """
+    words = state.split()
+    return _STATES.get(words[0].rstrip("+")) if words else None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One array task (or job) as Slurm tells of it. None: not told."""
+
+    job_id: str
+    """``12_3``, or ``12`` for a job without an array."""
+    name: str
+    state: str
+    source: str
+    """Who said so: squeue, sacct, scontrol."""
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_at: str | None = None
+    eligible_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    queue_s: float | None = None
+    """Eligible until started, all tries together."""
+    elapsed_s: float | None = None
+    """Wall clock, all tries together."""
+    nodes: int | None = None
+    node_list: str | None = None
+    cpus: int | None = None
+    max_rss_mb: float | None = None
+    """Largest task's peak, MB (1e6 bytes)."""
+    restarts: int | None = None
+
+    @property
+    def standing(self) -> str | None:
+        """See :func:`standing`."""
+        return standing(self.state)
+
+    @property
+    def active(self) -> bool:
+        """Whether it still waits or runs, or may: an unknown word is no sign of an end."""
+        return self.standing in (PENDING, RUNNING, None)
+
+
+def expand(job_id: str) -> Iterator[str]:
+    """``12_[0-2,5%2]`` as ``12_0 12_1 12_2 12_5``; any other id as it is."""
+    found = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
+    if found is None:
+        yield job_id
+        return
+    for part in found[2].split(","):
+        span, _, step = part.partition(":")
+        first, _, last = span.partition("-")
+        for index in range(int(first), int(last or first) + 1, int(step or 1)):
+            yield f"{found[1]}_{index}"
+
+
+def parse_squeue(text: str) -> dict[str, JobState]:
+    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id: what waits or runs.
+
+    Lines that tell of an end are passed over, for others tell it better, and so is garbage.
+    """
+    jobs = {}
+    for line in text.splitlines():
+        parts = line.strip().split("|", 6)
+        if len(parts) == 7 and standing(parts[2]) in (PENDING, RUNNING):
+            ids, name, state, submitted, started, nodes, reason = parts
+            for job_id in expand(ids):
+                jobs[job_id] = JobState(
+                    job_id, name, state, "squeue",
+                    reason=None if reason in ("None", "") else reason,
+                    submitted_at=moment(submitted),
+                    started_at=moment(started) if standing(state) == RUNNING else None,
+                    node_list=nodes or None,
+                )  # fmt: skip
+    return jobs
+
+
+def parse_scontrol(text: str) -> dict[str, JobState]:
+    """The lines of ``scontrol show job -o``, by job id: what the controller still remembers."""
+    jobs: dict[str, JobState] = {}
+    for line in text.splitlines():
+        values = fields(line)
+        if "JobId" not in values or standing(values.get("JobState", "")) is None:
+            continue
+        job_ids = [values["JobId"]]
+        if array := values.get("ArrayJobId"):
+            task = values.get("ArrayTaskId", "")
+            job_ids = list(expand(f"{array}_{task}" if task.isdigit() else f"{array}_[{task}]"))
+        job = _scontrol_job(values)
+        jobs |= {job_id: replace(job, job_id=job_id) for job_id in job_ids}
+    return jobs
+
+
+def _scontrol_job(values: dict[str, str]) -> JobState:
+    state, code = values["JobState"], values.get("ExitCode", "")
+    # of a job that has not started or ended, the controller tells when it expects that
+    node_list = values.get("NodeList", "(null)")
+    begun = standing(state) != PENDING and node_list not in ("", "(null)")
+    over = standing(state) not in (PENDING, RUNNING)
+    eligible = moment(values.get("EligibleTime", ""))
+    started = moment(values.get("StartTime", "")) if begun else None
+    ended = moment(values.get("EndTime", "")) if over else None
+    return JobState(
+        values["JobId"], values.get("JobName", ""), state, "scontrol",
+        reason=None if values.get("Reason", "None") == "None" else values["Reason"],
+        exit_code=part(code, 0) if over else None,
+        signal=part(code, 1) or None if over else None,
+        submitted_at=moment(values.get("SubmitTime", "")),
+        eligible_at=eligible,
+        started_at=started,
+        ended_at=ended,
+        queue_s=seconds_between(eligible, started),
+        elapsed_s=seconds_between(started, ended),
+        nodes=number(values.get("NumNodes", "")) if begun else None,
+        node_list=node_list if begun else None,
+        cpus=number(values.get("NumCPUs", "")) if begun else None,
+        restarts=number(values.get("Restarts", "")),
+    )  # fmt: skip
+
+
+def of_ours(jobs: Iterable[JobState], names: dict[str, str]) -> dict[str, JobState]:
+    """The jobs whose name is the one that ``names`` has for their id without the array index.
+
+    A controller that lost its state counts anew from 1, and accounting keeps the old jobs: an
+    id alone may be somebody else's.
+    """
+    return {job.job_id: job for job in jobs if names.get(job.job_id.split("_")[0]) == job.name}
+
+
+def moment(text: str) -> str | None:
+    """Slurm's time (in UTC, as :func:`..slurm_cli.environment` asks) as ISO 8601; else None."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat(timespec="seconds")
+    except ValueError:
+        return None
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """Seconds from ``start`` to ``end``; None where one is missing or they run backwards."""
+    if start is None or end is None:
+        return None
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def part(code: str, index: int) -> int | None:
+    """One side of an exit code such as ``0:15`` (code and signal); None for other text."""
+    parts = code.split(":")
+    return number(parts[index]) if len(parts) == 2 else None
+
+
+def number(text: str) -> int | None:
+    """A count as Slurm writes it; None for other text, and for more digits than a count has."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

@@ -1,0 +1,223 @@
+"""What runs will cost, in node-hours, told before they are submitted.
+
+A run is estimated from earlier runs in the same results folder:
+
+- ``measured``: the median of runs of the same configuration;
+- ``scaled``: the configuration of another size that is nearest to it in workers. The run is taken
+  to last as long, and longer in proportion where it has fewer workers, more images or more
+  epochs: that it may be faster is never counted on;
+- ``time_limit``: else its nodes times its time limit, which no estimate ever exceeds.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+from weather_hpc.errors import UserError
+from weather_hpc.runs.branch import kind_of, workers_of
+from weather_hpc.runs.inputs import read_json
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.run import Run, configuration
+from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
+
+SECONDS_PER_HOUR = 3600.0
+MINUTES_PER_HOUR = 60.0
+
+
+class Source(StrEnum):
+    """What an estimate comes from."""
+
+    MEASURED = "measured"
+    SCALED = "scaled"
+    TIME_LIMIT = "time_limit"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one run will cost."""
+
+    spec: RunSpec
+    node_hours: float
+    source: Source
+
+    @property
+    def at_most(self) -> float:
+        """Node-hours if it runs up to its time limit."""
+        return _at_most(self.spec)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What runs will cost, beside what the results folder has cost so far."""
+
+    runs: tuple[Estimate, ...]
+    """Runs that are still to be submitted."""
+    in_hand: tuple[Estimate, ...] = ()
+    """Runs that wait in a queue or run."""
+    used: float = 0.0
+    """Node-hours that runs in this folder have taken, those that failed included."""
+
+    @property
+    def node_hours(self) -> float:
+        """Of the runs that are still to be submitted."""
+        return sum((estimate.node_hours for estimate in self.runs), 0.0)
+
+    @property
+    def at_most(self) -> float:
+        """The same, if each runs up to its time limit."""
+        return sum((estimate.at_most for estimate in self.runs), 0.0)
+
+    @property
+    def committed(self) -> float:
+        """What is used already or will be by the runs in hand."""
+        return self.used + sum(estimate.node_hours for estimate in self.in_hand)
+
+    @property
+    def from_earlier(self) -> int:
+        """How many of the runs are estimated from earlier ones."""
+        return sum(estimate.source is not Source.TIME_LIMIT for estimate in self.runs)
+
+    def __str__(self) -> str:
+        if not self.runs:
+            return f"forecast: nothing to run; {self.committed:.3g} node-hours used or in hand here"
+        return (
+            f"forecast: {self.node_hours:.3g} node-hours (at most {self.at_most:.3g} by the time "
+            f"limits), {self.from_earlier} of {len(self.runs)} runs estimated from earlier runs; "
+            f"{self.committed:.3g} used or in hand here"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, in node-hours."""
+        return {
+            "node_hours": self.node_hours,
+            "at_most": self.at_most,
+            "used": self.used,
+            "in_hand": self.committed - self.used,
+            "runs": len(self.runs),
+            "from_earlier": self.from_earlier,
+        }
+
+
+@dataclass(frozen=True)
+class _Lasted:
+    """A configuration that was measured, and how long its runs lasted, start-up included, h."""
+
+    spec: RunSpec
+    hours: float
+
+
+def forecast(
+    specs: Iterable[RunSpec], earlier: Sequence[Run] = (), in_hand: Iterable[RunSpec] = ()
+) -> Forecast:
+    """What ``specs`` will cost, as far as the runs ``earlier`` in this folder tell."""
+    same = _measured(earlier)
+    alike: dict[str, list[_Lasted]] = defaultdict(list)
+    for lasted in same.values():
+        alike[kind_of(lasted.spec)].append(lasted)
+
+    def estimate(spec: RunSpec) -> Estimate:
+        source, hours = Source.TIME_LIMIT, math.inf
+        if measured := same.get(configuration(spec)):
+            source, hours = Source.MEASURED, measured.hours
+        elif scaled := _scaled(spec, alike.get(kind_of(spec), [])):
+            source, hours = Source.SCALED, scaled
+        return Estimate(spec, min(hours * _nodes(spec), _at_most(spec)), source)
+
+    return Forecast(
+        tuple(map(estimate, specs)), tuple(map(estimate, in_hand)), sum(map(spent, earlier), 0.0)
+    )
+
+
+def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
+    """The median of the runs that ended well, by their configuration."""
+    specs: dict[str, RunSpec] = {}
+    lasted: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        hours = _hours(run)
+        if run.spec is not None and run.status is Status.OK and hours is not None:
+            name = run.row.configuration or configuration(run.spec)
+            specs.setdefault(name, run.spec)
+            lasted[name].append(hours)
+    return {name: _Lasted(specs[name], median(hours)) for name, hours in lasted.items()}
+
+
+def _scaled(spec: RunSpec, others: Sequence[_Lasted]) -> float | None:
+    """How long ``spec`` may last, h, judged by ``others`` of other sizes; None where none do."""
+    found = []
+    for other in others:
+        work, fewer = _work_ratio(spec, other.spec), workers_of(other.spec) / workers_of(spec)
+        if work is not None:
+            hours = other.hours * max(1.0, fewer) * max(1.0, work)
+            found.append((abs(math.log(fewer)), -hours))
+    return -min(found)[1] if found else None
+
+
+def _work_ratio(spec: RunSpec, other: RunSpec) -> float | None:
+    """Images times epochs over those of ``other``; None where it cannot be told."""
+    new, old = spec.task.images, other.task.images
+    if (new is None) != (old is None):
+        return None
+    images = 1.0 if new is None or old is None else new / old
+    return images * getattr(spec.task, "epochs", 1) / getattr(other.task, "epochs", 1)
+
+
+def _nodes(spec: RunSpec) -> int:
+    """Nodes that a run takes: each Dask worker that is a job of its own may be on another one."""
+    task = spec.task
+    own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
+    return spec.resources.nodes + (workers_of(spec) if own_jobs else 0)
+
+
+def _at_most(spec: RunSpec) -> float:
+    return _nodes(spec) * spec.resources.time_limit_min / MINUTES_PER_HOUR
+
+
+def _hours(run: Run) -> float | None:
+    """How long a run lasted, start-up included, h; None where it is not told."""
+    if run.row.node_hours is None:
+        return None
+    return run.row.node_hours / (run.row.nodes or 1)
+
+
+def spent(run: Run) -> float:
+    """Node-hours that all tries of a run have taken, as far as it is known how long they went on.
+
+    A run that ended at its time limit without a word counts that.
+    """
+    if run.spec is None:
+        return 0.0
+    hours = _hours(run)
+    if hours is None and run.status is Status.TIMEOUT:
+        hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR
+    if hours is None:
+        hours = _until_exit_h(run)
+    return hours * _nodes(run.spec) + _earlier_tries(run)
+
+
+def _earlier_tries(run: Run) -> float:
+    try:
+        told = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
+    except (UserError, ValueError, TypeError, KeyError):
+        return 0.0
+    return told if 0 <= told < math.inf else 0.0
+
+
+def _until_exit_h(run: Run) -> float:
+    """From a failed run's start to its exit, h; 0 where it left no word of them."""
+    started = run.record.provenance.started_at if run.record else None
+    try:
+        ended = dict(read_json(RunPaths(run.folder).exit))["ended_at"]
+        seconds = _seconds(str(ended)) - _seconds(str(started))
+    except (UserError, ValueError, TypeError, KeyError):
+        return 0.0
+    return max(0.0, seconds) / SECONDS_PER_HOUR
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

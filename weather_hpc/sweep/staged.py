@@ -1,0 +1,168 @@
+"""``--staged``: small configurations first; a branch that scales badly goes no further.
+
+A branch is runs that differ in workers (or ranks) only, see :func:`branch_of`. Stage after stage
+each branch is measured at its next larger size, all repeats of it. Where the efficiency at the
+largest size measured so far, over the branch's own smallest, is under the floor, the larger
+sizes are recorded as skipped, with the measurement as the reason.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from statistics import median
+
+from weather_hpc.analysis.table import counted
+from weather_hpc.errors import UserError
+from weather_hpc.launch.executors import Background, Executor
+from weather_hpc.launch.lock import SUBMITTING_S, lock
+from weather_hpc.launch.run_folder import record_end
+from weather_hpc.runs.branch import branch_of, earlier_runs, workers_of
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.run import Run
+from weather_hpc.runs.state import State, states
+from weather_hpc.slurm.jobs import JobState
+from weather_hpc.study.spec import RunSpec, Scaling, Stage
+
+
+def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """``specs`` by the place of their size in their branch, the smallest first."""
+    sizes: dict[Hashable, set[int]] = defaultdict(set)
+    for spec in specs:
+        sizes[branch_of(spec)].add(workers_of(spec))
+    found: dict[int, list[RunSpec]] = defaultdict(list)
+    for spec in specs:
+        found[sorted(sizes[branch_of(spec)]).index(workers_of(spec))].append(spec)
+    return [found[place] for place in sorted(found)]
+
+
+def efficiencies(runs: Iterable[Run]) -> dict[int, float]:
+    """The efficiency at each number of workers that runs of one branch were measured at.
+
+    It is over the smallest: of median times, or under weak scaling of median images per second.
+    """
+    times: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        if run.spec is None or run.row.table is None:
+            continue
+        weak = run.spec.scaling is Scaling.WEAK
+        rate = run.row.images_per_s
+        time_s = (1 / rate if rate else None) if weak else run.row.time_s
+        if time_s:
+            times[workers_of(run.spec)].append(time_s)
+    medians = {workers: median(values) for workers, values in sorted(times.items())}
+    first = next(iter(medians), 1)
+    return {workers: medians[first] * first / (t * workers) for workers, t in medians.items()}
+
+
+def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> dict[str, str]:
+    """Those of ``specs`` whose branch goes no further: by run_id, what was measured.
+
+    ``earlier`` are the runs of the results folder.
+    """
+    branches: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in earlier:
+        if run.spec is not None:
+            branches[branch_of(run.spec)].append(run)
+    measured = {branch: efficiencies(runs) for branch, runs in branches.items()}
+    reasons = {}
+    for spec in specs:
+        found = measured.get(branch_of(spec), {})
+        below = [workers for workers in found if workers < workers_of(spec)]
+        if below and found[max(below)] < floor:
+            noun = "rank" if spec.stage is Stage.TRAIN else "worker"
+            at = f"{found[max(below)]:.2f} at {counted(max(below), noun)}"
+            reasons[spec.run_id] = f"efficiency {at} is under the floor {floor:g}"
+    return reasons
+
+
+class Staged:
+    """Carries runs out by stages, by an executor whose runs have ended when it returns."""
+
+    def __init__(self, executor: Executor, paths: StudyPaths, floor: float) -> None:
+        self.executor = executor
+        self.paths = paths
+        self.floor = floor
+
+    def active(self) -> Mapping[str, JobState]:
+        """The runs that are in hand already, by run_id."""
+        return self.executor.active()
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Run ``specs`` stage by stage; the state of each at its end."""
+        for stage in stages(specs):
+            going = self._without_stopped(stage)
+            if going:
+                self.executor.run(going)
+        return states(self.paths, specs)
+
+    def _without_stopped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """``specs`` of branches that go on; the others get their record."""
+        reasons = stopped(specs, earlier_runs(self.paths), self.floor)
+        for spec in specs:
+            if spec.run_id in reasons:
+                record_end(self.paths, spec, Status.SKIPPED, reasons[spec.run_id])
+                print(f"{spec.run_id}: skipped ({reasons[spec.run_id]})", file=sys.stderr)
+        return [spec for spec in specs if spec.run_id not in reasons]
+
+
+class StagedJobs(Staged):
+    """The same by an executor that submits jobs: :meth:`wait` submits the later stages."""
+
+    executor: Background
+
+    def __init__(self, executor: Background, paths: StudyPaths, floor: float) -> None:
+        super().__init__(executor, paths, floor)
+        self._later: list[list[RunSpec]] = []
+
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Submit the first stage of ``specs``; where its runs stand."""
+        first, *self._later = stages(specs) or [[]]
+        return self.executor.run(self._without_stopped(first))
+
+    def leave(self) -> list[int]:
+        """Have the jobs so far collected; the later stages are not submitted."""
+        return self.executor.leave()
+
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+        """Wait for each stage and submit the next, until all have ended or one was cancelled."""
+        later = {spec.run_id for stage in self._later for spec in stage}
+        going = [spec for spec in specs if spec.run_id not in later]
+        self._wait(going)
+        for stage in self._later:
+            if self._cancelled(going):
+                print("jobs were cancelled: nothing more is submitted", file=sys.stderr)
+                break
+            with lock(self.paths, wait_s=SUBMITTING_S):
+                going = self._submit(self._without_stopped(stage))
+            self._wait(going)
+        return states(self.paths, specs)
+
+    def _wait(self, specs: Sequence[RunSpec]) -> None:
+        if specs:
+            self.executor.wait(specs)
+
+    def _submit(self, specs: list[RunSpec]) -> list[RunSpec]:
+        """Submit a later stage. That the cluster takes none of it is no reason to lose the rest."""
+        try:
+            if specs:
+                self.executor.run(specs)
+            return specs
+        except UserError as error:
+            for spec in specs:
+                record_end(self.paths, spec, Status.SKIPPED, str(error))
+            print(f"{len(specs)} runs skipped: {error}", file=sys.stderr)
+            return []
+
+    def _cancelled(self, specs: Iterable[RunSpec]) -> bool:
+        """Whether somebody cancelled jobs. Where the store cannot be packed, Slurm itself does."""
+        ended = [(s.stage, read_run(self.paths.run(s.run_id).root).status) for s in specs]
+        no_store = any(
+            stage is Stage.PREPARE and status not in (Status.OK, Status.CANCELLED)
+            for stage, status in ended
+        )
+        return any(
+            status is Status.CANCELLED and not (no_store and stage is Stage.TRAIN)
+            for stage, status in ended
+        )
