@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.text import one_line
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
@@ -76,11 +77,6 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
         # The reader went away (`| head`): not an error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-
-
-def one_line(error: BaseException) -> str:
-    """The error's text with its line breaks folded into spaces."""
-    return " ".join(str(error).split())
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""Writing files so that a reader never meets half of one: written beside, then renamed."""
+"""Writing files, CSV and JSON too, so that a reader never meets half of one: write, then rename."""
 
 import contextlib
 import csv
 import glob
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -76,3 +77,23 @@ def short_hash(value: Any, length: int = 8) -> str:
     """A short, stable hexadecimal name for a JSON-able value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that spreadsheets compute, and that can run programs."""
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``columns`` of ``rows`` to ``path``; None becomes an empty cell.
+
+    Text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_harmless(row.get(column)) for column in columns] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

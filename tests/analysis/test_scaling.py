@@ -10,7 +10,7 @@ import pytest
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.collect.find import find_runs
-from weather_hpc.runs.reader import read_runs
+from weather_hpc.collect.sources import read_runs
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Row
 

@@ -18,8 +18,8 @@ from weather_hpc.bench.once import once
 from weather_hpc.bench.process import measure
 from weather_hpc.bench.study_logs import log_path, make_logs
 from weather_hpc.collect.find import find_runs
+from weather_hpc.collect.sources import read_runs
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.runs.reader import read_runs
 
 LOGS, SIZE = 10, 4000
 

@@ -10,8 +10,8 @@ from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.collect.audit import audit
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import find_runs
+from weather_hpc.collect.sources import read_runs
 from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.reader import read_runs
 from weather_hpc.runs.record import RunRecord
 
 

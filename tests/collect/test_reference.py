@@ -11,10 +11,10 @@ from weather_hpc.analysis.scaling import preprocess_table, training_table
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.reference import Comparison, Tolerance, compare, load_reference
+from weather_hpc.collect.sources import read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.report.tables import write_table
 from weather_hpc.runs.finding import Severity
-from weather_hpc.runs.reader import read_runs
 from weather_hpc.runs.row import Row
 
 JUST = Tolerance()

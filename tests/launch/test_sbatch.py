@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.sbatch import array_script, by_shape, chunks, collect_script, shape_of
+from weather_hpc.launch.sbatch import array_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm.directives import by_shape, shape_of
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.script import command_lines, quote, run_script
+from weather_hpc.launch.script import command_lines, run_script
 from weather_hpc.runs.environment import run_environment
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm.directives import quote
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile

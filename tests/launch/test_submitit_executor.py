@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.sbatch import shape_of
 from weather_hpc.launch.with_submitit import Job, SubmititExecutor, parameters
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm.directives import shape_of
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile

@@ -13,11 +13,12 @@ from tests.records_maker import leave, leave_all, measured, preprocess_spec, tra
 from weather_hpc.collect import collect_study
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import find_runs
+from weather_hpc.collect.sources import read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import exit_text
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import save_plan
-from weather_hpc.runs.reader import read_run, read_runs
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.plan import Plan
 

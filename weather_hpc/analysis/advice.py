@@ -9,8 +9,9 @@ from weather_hpc.analysis.advice_choices import ACCURACY_TOLERANCE, choices
 from weather_hpc.analysis.advice_feed import cpu_workers_per_gpu
 from weather_hpc.analysis.advice_knee import RULE, knee
 from weather_hpc.analysis.series import all_series
-from weather_hpc.analysis.table import ScalingTable, Table, counted
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.runs.row import Row
+from weather_hpc.text import counted
 
 ADVICE_COLUMNS = [
     "question", "stage", "work", "answer", "reason", "doubt", "workers", "time_s", "time_s_low",

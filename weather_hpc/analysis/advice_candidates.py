@@ -9,8 +9,9 @@ from weather_hpc.analysis.baselines import images_each
 from weather_hpc.analysis.groups import GROUPS, Group
 from weather_hpc.analysis.speedup import is_weak, speeds
 from weather_hpc.analysis.statistics import Interval, median, median_interval
-from weather_hpc.analysis.table import ScalingTable, counted
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.runs.row import Row
+from weather_hpc.text import counted
 
 MOST_NAMED = 2
 """So many rivals are named, the others counted."""

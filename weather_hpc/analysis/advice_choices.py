@@ -6,7 +6,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice_candidates import Candidate, Work, doubt, figure
 from weather_hpc.analysis.statistics import median_interval
-from weather_hpc.analysis.table import counted
+from weather_hpc.text import counted
 
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from weather_hpc.analysis.advice_candidates import Candidate, Work, figure
-from weather_hpc.analysis.table import counted
 from weather_hpc.study.spec import Device
+from weather_hpc.text import counted
 
 SMALL_WAIT = 0.01
 """Share of the measured time that training may wait for data and still be called busy."""

@@ -16,7 +16,7 @@ from weather_hpc.analysis.statistics import (
     median,
     resampled_medians,
 )
-from weather_hpc.analysis.table import counted
+from weather_hpc.text import counted
 
 THRESHOLD = 0.5
 """Marginal efficiency under which an added worker does not pay."""

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.table import counted, training_words
+from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
+from weather_hpc.text import counted
 
 ALIKE = ("threads_per_rank", "learning_rate", "batch_norm", "seed", "warmup_steps", "nodes")
 """Among several possible baselines the one most alike in these is taken, if it is one."""

@@ -9,8 +9,9 @@ from weather_hpc.analysis.comparisons import Verdict
 from weather_hpc.analysis.groups import preprocess_groups, training_groups
 from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.outliers import Outlier
-from weather_hpc.analysis.table import Table, counted
+from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
+from weather_hpc.text import counted
 
 MOST_NAMED = 3
 """Of one kind of finding, so many are told one by one; the tables hold them all."""

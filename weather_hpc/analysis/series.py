@@ -15,9 +15,10 @@ from weather_hpc.analysis.baselines import (
 )
 from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
 from weather_hpc.analysis.speedup import is_weak
-from weather_hpc.analysis.table import SETTINGS, counted, training_words
+from weather_hpc.analysis.table import SETTINGS, training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
+from weather_hpc.text import counted
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from weather_hpc.text import counted
+
 PREPROCESS_COLUMNS = [
     "backend", "workers", "runs", "time_s", "time_s_low", "time_s_high", "startup_s",
     "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
@@ -98,8 +100,3 @@ class ScalingTable(Table):
 def training_words(strategy: str | None, device: str | None) -> str:
     """``ddp on cuda``, as far as it is known."""
     return (strategy or "training") + (f" on {device}" if device else "")
-
-
-def counted(number: int | None, noun: str) -> str:
-    """``1 worker``, ``2 workers``; ``? workers`` where the number is not known."""
-    return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")

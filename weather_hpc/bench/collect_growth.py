@@ -13,6 +13,7 @@ from weather_hpc.bench.process import Measurement, measure
 from weather_hpc.bench.study_logs import PARTS, PATTERN, part_folder
 from weather_hpc.bench.telling import console
 from weather_hpc.errors import FailedError
+from weather_hpc.text import one_line
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _grow(what: str, tenth: Input, whole: Input) -> Growth:
     try:
         few, many = _collect(tenth), _collect(whole)
     except FailedError as error:
-        return Growth(what, runs, reason=cli.one_line(error))
+        return Growth(what, runs, reason=one_line(error))
     peaks = (few.peak_memory_mb or 0.0, many.peak_memory_mb or 0.0)
     return Growth(what, runs, (few.wall_s, many.wall_s), peaks)
 
@@ -88,7 +89,7 @@ def print_growth(growth: list[Growth]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from weather_hpc.report.text import significant
+    from weather_hpc.text import significant
 
     table = Table(
         title="weather_hpc collect as its input grows tenfold: process time and peak memory",

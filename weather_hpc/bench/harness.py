@@ -14,6 +14,7 @@ from weather_hpc import cli
 from weather_hpc.bench.contestant import Contestant
 from weather_hpc.bench.process import Measurement, measure
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.text import one_line
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def race(subject: str, contestants: Sequence[Contestant], rounds: int, reference
         try:
             return measure(contestant)
         except FailedError as error:
-            reasons[contestant.name] = cli.one_line(error)
+            reasons[contestant.name] = one_line(error)
             return None
 
     warmups = [c for c in contestants if c.warmup]

@@ -171,7 +171,7 @@ def _print(value: dict[str, Any]) -> None:
     """Tell a person on stderr."""
     from rich.table import Table
 
-    from weather_hpc.report.text import significant
+    from weather_hpc.text import significant
 
     table = Table(title=f"bench scale: {value['size']} px, one worker, {value['rounds']} rounds")
     for heading in ("images", "scan s", "ms/image", "pack s", "ms/image", "CPU s", "parent MB"):

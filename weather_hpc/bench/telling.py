@@ -120,7 +120,7 @@ def console() -> "Console":
 
 
 def _figure(value: float | None) -> str:
-    from weather_hpc.report.text import significant
+    from weather_hpc.text import significant
 
     return "" if value is None else significant(value)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from weather_hpc.check.runs import Runs
 from weather_hpc.check.stores import random_store
-from weather_hpc.cli import one_line
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import CheckPaths
 from weather_hpc.study.spec import Device
+from weather_hpc.text import one_line
 
 STALLED_S = 120.0
 """Far more than what a check starts takes, under torchrun too."""

@@ -18,11 +18,11 @@ from weather_hpc.check.binding import judge, place_of
 from weather_hpc.check.node import versions
 from weather_hpc.check.session import Check, Found, Session, chosen
 from weather_hpc.check.training import SAME, near
-from weather_hpc.cli import one_line
 from weather_hpc.errors import UserError
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.study.spec import Device
+from weather_hpc.text import one_line
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import Rank, Ranks, agreed_device
 from weather_hpc.train.strategies.distributed import Distributed

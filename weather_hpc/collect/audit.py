@@ -8,7 +8,8 @@ from weather_hpc.collect.audit_checks import audit_checks
 from weather_hpc.collect.checks import Checked
 from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.reading import Reading
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
+from weather_hpc.text import clean
 
 IMPOSSIBLE = 2.0
 """Beyond so many times the workers no cache explains a speedup: a figure is wrong."""

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.analysis.groups import Group, training_groups
-from weather_hpc.analysis.table import ScalingTable, counted
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.checks import Checked, Network, networks
 from weather_hpc.runs.checks import BINDING, CheckResult
 from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Strategy
+from weather_hpc.text import clean, counted
 
 FAR_BELOW = 4.0
 """Between nodes the network is slow where it is so many times slower than within one."""

@@ -12,7 +12,7 @@ from weather_hpc.analysis.table import Table
 from weather_hpc.errors import UserError
 from weather_hpc.runs.checks import ALL_REDUCE, CheckResult, read_checks
 from weather_hpc.runs.inputs import check_size
-from weather_hpc.runs.row import clean
+from weather_hpc.text import clean
 
 RESULTS = {True: "passed", False: "failed", None: "not done"}
 

@@ -10,7 +10,8 @@ from weather_hpc.analysis.table import Table
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import check_size
 from weather_hpc.runs.paths import RunPaths
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
+from weather_hpc.text import clean
 
 GPU_COLUMNS = [
     "run_id", "moment", "host", "gpu", "name", "driver", "use_percent", "memory_mb",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable, Table, counted
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.reference_csv import (
     FIGURES,
     Reference,
@@ -15,6 +15,7 @@ from weather_hpc.collect.reference_csv import (
 from weather_hpc.collect.reference_match import Pair, pairs
 from weather_hpc.errors import UserError
 from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.text import counted
 
 __all__ = ["Comparison", "Reference", "Tolerance", "compare", "load_reference"]
 

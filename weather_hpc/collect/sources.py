@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weather_hpc import cli
+from weather_hpc.collect.audit_runs import audit_run
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import Found, find_runs, holds_runs
 from weather_hpc.collect.sacct_file import is_sacct, read_sacct
@@ -15,8 +17,12 @@ from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.pattern import Pattern
 from weather_hpc.runs.finding import Finding, Severity
 from weather_hpc.runs.job import Job, with_job
-from weather_hpc.runs.reader import read_runs
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.run import Run
 from weather_hpc.slurm.accounting import refresh_accounting
 
 
@@ -115,3 +121,33 @@ def _with_doubts(reading: Reading) -> Reading:
         return reading
     row = dataclasses.replace(reading.row, audit_errors="; ".join(codes))
     return dataclasses.replace(reading, row=row)
+
+
+def read_runs(found: Found) -> Iterator[Reading]:
+    """Every run folder read, then the planned runs that never left a folder."""
+    known: set[str] = set()
+    with cli.progress("reading records", total=len(found.runs)) as advance:
+        for folder in found.runs:
+            run = read_run(folder)
+            known.add(run.run_id)
+            yield _reading(run)
+            advance()
+    for study in found.plans:
+        yield from map(_reading, _never_started(study, known))
+
+
+def _reading(run: Run) -> Reading:
+    return Reading(run.row, tuple(audit_run(run)), run.content)
+
+
+def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:
+    try:
+        plan = load_plan(study)
+    except (UserError, OSError) as error:
+        return [Run(study.plan.name, study.root, Status.FAILED, str(error))]
+    return [
+        Run(spec.run_id, study.run(spec.run_id).root, Status.INCOMPLETE,
+            "planned, never started", spec)
+        for spec in plan.all
+        if spec.run_id not in known
+    ]  # fmt: skip

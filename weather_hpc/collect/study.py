@@ -47,10 +47,10 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.analysis.sentences import sentences
     from weather_hpc.collect.audit import audit, in_order
     from weather_hpc.collect.checks import checks_table, read_checked
-    from weather_hpc.collect.csv_file import write_csv
     from weather_hpc.collect.gpus import gpus_table
     from weather_hpc.collect.reference import Tolerance, compare, load_reference
     from weather_hpc.collect.sources import find_sources, read_sources
+    from weather_hpc.files import write_csv
     from weather_hpc.report.findings import key_findings
     from weather_hpc.report.plots import write_plots
     from weather_hpc.report.tables import write_table

@@ -12,7 +12,7 @@ from weather_hpc.eda.sheets import Sheet
 from weather_hpc.files import write_text
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.style import INK
-from weather_hpc.report.text import significant
+from weather_hpc.text import significant
 
 MOST_PAIRS = 200
 """Pairs in the page's table; the file has all."""

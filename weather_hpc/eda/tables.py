@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weather_hpc.collect.csv_file import write_csv
 from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.split import Split
 from weather_hpc.eda import kernels
 from weather_hpc.eda.gather import Gathered
 from weather_hpc.eda.near_duplicates import ENOUGH, Pair
-from weather_hpc.files import write_json
+from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch.command import submits_workers
-from weather_hpc.launch.sbatch import directives, pattern_path, shape_of
-from weather_hpc.launch.script import command_lines, meeting, prelude, quote, srun
+from weather_hpc.launch.script import command_lines, meeting, prelude, srun
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm.directives import directives, pattern_path, quote, shape_of
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, RunSpec
 from weather_hpc.train.world import torchrun

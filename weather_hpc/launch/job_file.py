@@ -8,17 +8,10 @@ from typing import Any
 
 from weather_hpc.launch.check_script import check_command
 from weather_hpc.launch.command import stage_command
-from weather_hpc.launch.sbatch import COLLECT, Shape, directives, shape_of
-from weather_hpc.launch.script import (
-    Shell,
-    command_lines,
-    meeting,
-    prelude,
-    quote,
-    srun,
-    supervised,
-)
+from weather_hpc.launch.sbatch import COLLECT
+from weather_hpc.launch.script import command_lines, meeting, prelude, srun, supervised
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.slurm.directives import Shape, Shell, directives, quote, shape_of
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile

@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weather_hpc.cli import one_line
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
+from weather_hpc.text import one_line
 from weather_hpc.train.world import lacking_gpus
 
 _ASK_TORCH = """

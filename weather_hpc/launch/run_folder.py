@@ -1,11 +1,11 @@
 """A run's folder before and after the run itself: made ready, or closed by the launcher."""
 
 from weather_hpc.files import write_json
+from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.spec import RunSpec
-from weather_hpc.sweep.forecast import spent
 
 
 def make_ready(run: RunPaths, spec: RunSpec) -> None:

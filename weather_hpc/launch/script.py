@@ -1,18 +1,17 @@
 """Rendering job scripts: pure functions from what is asked to text a person can read and run."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.errors import UserError
 from weather_hpc.launch.command import stage_command, submits_workers
 from weather_hpc.runs.environment import run_environment
 from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.slurm.directives import gpu_options, quote
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
-from weather_hpc.study.spec import Resources, RunSpec
+from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.spec import RunSpec
 
 FIRST_PORT, PORTS = 10000, 20000
 """Where ranks of several nodes meet: below the ports that Linux hands to clients."""
@@ -69,21 +68,6 @@ printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RU
     mv "{_RUN.exit}.part" "{_RUN.exit}"
 exit "$code"
 """
-
-
-class Shell(str):
-    """A word that a script's shell is to expand: :func:`quote` leaves it as it is."""
-
-    __slots__ = ()
-
-
-def quote(text: str) -> str:
-    """``text`` as one word of a shell. Raises UserError on a line break, which no path needs."""
-    if isinstance(text, Shell):
-        return text
-    if any(sign in text for sign in "\r\n\0"):
-        raise UserError(f"{text!r}: a line break cannot be part of a job script")
-    return shlex.quote(text)
 
 
 def command_lines(argv: Sequence[str]) -> str:
@@ -193,16 +177,3 @@ def srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
         # torchrun reads its options from PET_* too; the node's rank is known only on the node
         argv += ["bash", "-c", 'PET_NODE_RANK=$SLURM_NODEID exec "$0" "$@"']
     return argv
-
-
-def gpu_options(asked: Resources, slurm: SlurmSite) -> list[str]:
-    """The option that asks for a run's GPUs, for sbatch and srun alike.
-
-    srun needs it where jobs have whole nodes: they get every GPU, the step what it asks for.
-    """
-    if not asked.gpus_per_node:
-        return []
-    model = f"{slurm.gpu_type}:" if slurm.gpu_type else ""
-    if slurm.gpu_request is GpuRequest.GRES:
-        return [f"--gres=gpu:{model}{asked.gpus_per_node}"]
-    return [f"--gpus-per-node={model}{asked.gpus_per_node}"]

@@ -7,17 +7,12 @@ from collections.abc import Callable, Sequence
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
+from weather_hpc.launch import watch
 from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.run_folder import make_ready, record_end
-from weather_hpc.launch.sbatch import (
-    Shape,
-    array_script,
-    by_shape,
-    chunks,
-    collect_script,
-    job_name,
-)
+from weather_hpc.launch.sbatch import array_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
+from weather_hpc.launch.watch import standings
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
 from weather_hpc.runs.record import Status
@@ -26,14 +21,13 @@ from weather_hpc.slurm import cluster as slurm_cluster
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.accounting import poll, submitted
 from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once, stderr_of
+from weather_hpc.slurm.directives import Shape, by_shape, job_name
 from weather_hpc.slurm.jobs import JobState
 from weather_hpc.slurm.ledger import Submission
 from weather_hpc.slurm.lookup import find, open_jobs, settle
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.sweep import watch
-from weather_hpc.sweep.watch import standings
 
 COLLECT = "collect"
 """What the ledger calls the job that collects."""

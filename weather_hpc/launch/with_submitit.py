@@ -16,13 +16,12 @@ from typing import Any
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import UserError
-from weather_hpc.launch.sbatch import Shape, array_option, directives
-from weather_hpc.launch.script import quote
 from weather_hpc.launch.slurm import SlurmExecutor
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.client import Slurm, environment, refusal
+from weather_hpc.slurm.directives import Shape, array_option, directives, quote
 from weather_hpc.slurm.jobs import JobState
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile

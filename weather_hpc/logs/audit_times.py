@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from weather_hpc.analysis.table import counted
 from weather_hpc.logs.audit_pace import FAR, Found, audit_pace
 from weather_hpc.logs.log import Log
 from weather_hpc.runs.finding import Code, Severity
+from weather_hpc.text import counted
 
 ROUNDING = 0.01
 """How much the epochs of a rank may exceed its total, relatively: figures are printed rounded."""

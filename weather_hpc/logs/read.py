@@ -18,7 +18,8 @@ from weather_hpc.logs.time_limit import time_limit
 from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.reading import Reading
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
+from weather_hpc.text import clean
 
 DECIDED = 200
 """Lines of figures after which the format that fits best is the log's."""

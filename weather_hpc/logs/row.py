@@ -6,8 +6,9 @@ from weather_hpc.files import short_hash
 from weather_hpc.logs.audit_times import is_too_short
 from weather_hpc.logs.log import Log, whole
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import BatchMode, Stage
+from weather_hpc.text import clean
 
 _IDENTITY = (
     "study", "stage", "strategy", "backend", "device", "model", "nodes", "workers",

@@ -12,7 +12,7 @@ from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.series import KEPT, MOST_DIGITS, Figures, Series
 from weather_hpc.logs.text import LONGEST_LINE
 from weather_hpc.logs.trouble import Trouble, judge
-from weather_hpc.runs.row import clean
+from weather_hpc.text import clean
 
 MOST_EPOCHS = 100_000
 """Lines of figures held in memory; beyond, older epochs are kept as sums."""

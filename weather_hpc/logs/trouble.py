@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.row import clean
+from weather_hpc.text import clean
 
 LINE = (
     rb"(?:slurmstepd|srun): error: |slurmstepd: \*\*\*|traceback \(most recent|killed\s*\Z"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.collect.csv_file import write_csv
 from weather_hpc.dataset.names import printable
 from weather_hpc.dataset.probe import ImageError
+from weather_hpc.files import write_csv
 from weather_hpc.predict.network import Images, Network
 from weather_hpc.predict.sheet import Picture, SheetWriter
 from weather_hpc.preprocess.decoders import available, make_decoder

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.advice import MOST_WORKS
-from weather_hpc.analysis.table import ScalingTable, counted
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.runs.finding import Finding, Severity
+from weather_hpc.text import counted
 
 
 def key_findings(

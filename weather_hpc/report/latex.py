@@ -14,7 +14,7 @@ from weather_hpc.report.layout import (
 )
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.report.text import latex
+from weather_hpc.text import latex
 
 _PER_PAGE = 24
 """Lines of a part of a table: a page on its side holds them."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from weather_hpc.analysis.table import SETTINGS, Table
-from weather_hpc.report.text import rounded, shown
+from weather_hpc.text import rounded, shown
 
 DOCUMENT_ROWS = 200
 """Rows of a table in a document that is read from top to bottom; the table's file has all."""

@@ -11,7 +11,7 @@ from weather_hpc.report.layout import (
     shared,
 )
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.report.text import markdown
+from weather_hpc.text import markdown
 
 
 def markdown_report(report: Report) -> str:

@@ -12,7 +12,7 @@ from weather_hpc.report.layout import interval_text, readable_columns, shared
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report
 from weather_hpc.report.style import INK
-from weather_hpc.report.text import rounded, shown
+from weather_hpc.text import rounded, shown
 
 MOST_ROWS = 1000
 """Rows of a table that the page holds; its file holds all."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.table import ScalingTable, Table, counted
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.lines import Lines
 from weather_hpc.report.series import Point, Series
 from weather_hpc.study.spec import Backend, Device, Scaling, Strategy
+from weather_hpc.text import counted
 
 _SETTINGS = [
     "device", "batch_size_per_device", "study", "model", "epochs", "threads_per_rank",

@@ -4,7 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.table import SETTINGS, ScalingTable, counted
+from weather_hpc.analysis.table import SETTINGS, ScalingTable
+from weather_hpc.text import counted
 
 Point = tuple[float, float, float | None, float | None]
 """x, y, and the low and high end of y's interval, where there is one."""

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.collect.csv_file import write_csv
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import write_csv, write_json, write_text
 from weather_hpc.report.latex import latex_table
 from weather_hpc.report.layout import precise
 from weather_hpc.report.markdown import markdown_table

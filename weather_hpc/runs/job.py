@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.plausible import LARGEST
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
+from weather_hpc.text import clean
 
 SECONDS_PER_HOUR = 3600
 

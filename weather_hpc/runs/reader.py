@@ -1,14 +1,10 @@
 """Reading run folders. Whatever they hold, each becomes a Run; nothing is dropped silently."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from weather_hpc import cli
-from weather_hpc.collect.audit_runs import audit_run
-from weather_hpc.collect.find import Found
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import (
     check_size,
@@ -20,30 +16,11 @@ from weather_hpc.runs.inputs import (
     read_json,
 )
 from weather_hpc.runs.job import read_job
-from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.plausible import implausible
-from weather_hpc.runs.reading import Reading
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.runs.run import TABLES, Run
 from weather_hpc.study.spec import RunSpec
-
-
-def read_runs(found: Found) -> Iterator[Reading]:
-    """Every run folder read, then the planned runs that never left a folder."""
-    known: set[str] = set()
-    with cli.progress("reading records", total=len(found.runs)) as advance:
-        for folder in found.runs:
-            run = read_run(folder)
-            known.add(run.run_id)
-            yield _reading(run)
-            advance()
-    for study in found.plans:
-        yield from map(_reading, _never_started(study, known))
-
-
-def _reading(run: Run) -> Reading:
-    return Reading(run.row, tuple(audit_run(run)), run.content)
 
 
 def read_run(folder: Path) -> Run:
@@ -131,16 +108,3 @@ def _asked_id(paths: RunPaths) -> str | None:
         return None
     name = value.get("run_id") if isinstance(value, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:
-    try:
-        plan = load_plan(study)
-    except (UserError, OSError) as error:
-        return [Run(study.plan.name, study.root, Status.FAILED, str(error))]
-    return [
-        Run(spec.run_id, study.run(spec.run_id).root, Status.INCOMPLETE,
-            "planned, never started", spec)
-        for spec in plan.all
-        if spec.run_id not in known
-    ]  # fmt: skip

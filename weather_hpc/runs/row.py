@@ -130,11 +130,3 @@ class Row:
 
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
-
-
-def clean(text: str) -> str:
-    """``text`` on one line and writable as UTF-8: what is not printable is shown as an escape."""
-    one_line = " ".join(text.split())
-    if one_line.isprintable():
-        return one_line
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)

@@ -8,8 +8,9 @@ from typing import Any
 from weather_hpc.files import short_hash
 from weather_hpc.runs.job import Job, with_job, with_node_hours
 from weather_hpc.runs.record import RunRecord, Status
-from weather_hpc.runs.row import Row, clean
+from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
+from weather_hpc.text import clean
 
 TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
 

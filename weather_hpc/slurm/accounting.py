@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from weather_hpc.cli import EXIT_STOPPED, one_line
+from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
@@ -27,6 +27,7 @@ from weather_hpc.slurm.jobs import (
     parse_squeue,
 )
 from weather_hpc.slurm.sacct import SACCT_FIELDS, parse_sacct
+from weather_hpc.text import one_line
 
 EXIT_FILE = "exit_file"
 """The source of a state that only the run's own script tells."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from weather_hpc.cli import one_line
 from weather_hpc.errors import FailedError
+from weather_hpc.text import one_line
 
 T = TypeVar("T")
 

@@ -132,9 +132,9 @@ def _paths(args: argparse.Namespace) -> "StudyPaths":
 
 def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:
     from weather_hpc.launch.lock import holder
+    from weather_hpc.launch.watch import standings
     from weather_hpc.runs.plan_file import load_plan
     from weather_hpc.slurm.accounting import refresh_accounting
-    from weather_hpc.sweep.watch import standings
 
     plan = load_plan(paths)
     jobs = refresh_accounting(paths)

@@ -3,10 +3,10 @@
 import fnmatch
 from collections.abc import Iterator
 
-from weather_hpc.analysis.table import counted
 from weather_hpc.errors import UserError
 from weather_hpc.study.spec import Stage
 from weather_hpc.sweep.forecast import Estimate, Forecast
+from weather_hpc.text import counted
 
 
 def check_budget(forecast: Forecast, limit: float | None) -> None:

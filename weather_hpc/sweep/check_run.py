@@ -14,18 +14,18 @@ from weather_hpc.launch import executors
 from weather_hpc.launch.check_script import HERE, job_script, local_script, planned
 from weather_hpc.launch.local import end
 from weather_hpc.launch.lock import SUBMITTING_S, lock
-from weather_hpc.launch.sbatch import job_name
 from weather_hpc.launch.slurm import SlurmExecutor
+from weather_hpc.launch.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
 from weather_hpc.slurm import cluster as slurm_cluster
 from weather_hpc.slurm import ledger
+from weather_hpc.slurm.directives import job_name
 from weather_hpc.slurm.ledger import Submission
 from weather_hpc.slurm.lookup import open_jobs
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.sweep.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 OPTIONS = ("study", "site", "executor", "partition", "cpu_partition", "results")
 """Of the sweep verb, those that say where a study's runs are made."""

@@ -13,21 +13,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from weather_hpc.errors import UserError
 from weather_hpc.runs.branch import kind_of, workers_of
-from weather_hpc.runs.inputs import read_json
-from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, spent
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run, configuration
-from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
-
-SECONDS_PER_HOUR = 3600.0
-MINUTES_PER_HOUR = 60.0
+from weather_hpc.study.spec import RunSpec
 
 
 class Source(StrEnum):
@@ -127,7 +121,7 @@ def forecast(
             source, hours = Source.MEASURED, measured.hours
         elif scaled := _scaled(spec, alike.get(kind_of(spec), [])):
             source, hours = Source.SCALED, scaled
-        return Estimate(spec, min(hours * _nodes(spec), _at_most(spec)), source)
+        return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), source)
 
     return Forecast(
         tuple(map(estimate, specs)), tuple(map(estimate, in_hand)), sum(map(spent, earlier), 0.0)
@@ -139,7 +133,7 @@ def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
     specs: dict[str, RunSpec] = {}
     lasted: dict[str, list[float]] = defaultdict(list)
     for run in runs:
-        hours = _hours(run)
+        hours = hours_of(run)
         if run.spec is not None and run.status is Status.OK and hours is not None:
             name = run.row.configuration or configuration(run.spec)
             specs.setdefault(name, run.spec)
@@ -167,57 +161,5 @@ def _work_ratio(spec: RunSpec, other: RunSpec) -> float | None:
     return images * getattr(spec.task, "epochs", 1) / getattr(other.task, "epochs", 1)
 
 
-def _nodes(spec: RunSpec) -> int:
-    """Nodes that a run takes: each Dask worker that is a job of its own may be on another one."""
-    task = spec.task
-    own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
-    return spec.resources.nodes + (workers_of(spec) if own_jobs else 0)
-
-
 def _at_most(spec: RunSpec) -> float:
-    return _nodes(spec) * spec.resources.time_limit_min / MINUTES_PER_HOUR
-
-
-def _hours(run: Run) -> float | None:
-    """How long a run lasted, start-up included, h; None where it is not told."""
-    if run.row.node_hours is None:
-        return None
-    return run.row.node_hours / (run.row.nodes or 1)
-
-
-def spent(run: Run) -> float:
-    """Node-hours that all tries of a run have taken, as far as it is known how long they went on.
-
-    A run that ended at its time limit without a word counts that.
-    """
-    if run.spec is None:
-        return 0.0
-    hours = _hours(run)
-    if hours is None and run.status is Status.TIMEOUT:
-        hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR
-    if hours is None:
-        hours = _until_exit_h(run)
-    return hours * _nodes(run.spec) + _earlier_tries(run)
-
-
-def _earlier_tries(run: Run) -> float:
-    try:
-        told = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
-    except (UserError, ValueError, TypeError, KeyError):
-        return 0.0
-    return told if 0 <= told < math.inf else 0.0
-
-
-def _until_exit_h(run: Run) -> float:
-    """From a failed run's start to its exit, h; 0 where it left no word of them."""
-    started = run.record.provenance.started_at if run.record else None
-    try:
-        ended = dict(read_json(RunPaths(run.folder).exit))["ended_at"]
-        seconds = _seconds(str(ended)) - _seconds(str(started))
-    except (UserError, ValueError, TypeError, KeyError):
-        return 0.0
-    return max(0.0, seconds) / SECONDS_PER_HOUR
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    return nodes_of(spec) * spec.resources.time_limit_min / MINUTES_PER_HOUR

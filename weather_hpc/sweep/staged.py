@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from statistics import median
 
-from weather_hpc.analysis.table import counted
 from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
 from weather_hpc.launch.lock import SUBMITTING_S, lock
@@ -24,6 +23,7 @@ from weather_hpc.runs.run import Run
 from weather_hpc.runs.state import State, states
 from weather_hpc.slurm.jobs import JobState
 from weather_hpc.study.spec import RunSpec, Scaling, Stage
+from weather_hpc.text import counted
 
 
 def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:

@@ -12,8 +12,8 @@ import warnings
 import torch
 from torch.cuda import nccl
 
-from weather_hpc.cli import one_line
 from weather_hpc.runs.driver import driver_cuda, driver_version
+from weather_hpc.text import one_line
 
 WHEELS = "https://download.pytorch.org/whl"
 BUILDS = "https://pytorch.org/get-started/locally/"

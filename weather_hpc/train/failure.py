@@ -19,9 +19,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from weather_hpc.cli import EXIT_FAILED, one_line
+from weather_hpc.cli import EXIT_FAILED
 from weather_hpc.runs.proc import is_running
 from weather_hpc.runs.record import Status
+from weather_hpc.text import one_line
 from weather_hpc.train.ranks import Ranks
 
 LOOK_EVERY_S = 0.5

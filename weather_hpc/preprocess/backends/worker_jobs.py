@@ -11,12 +11,11 @@ from distributed import Security
 from distributed.deploy.spec import ProcessInterface
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.sbatch import Shape, directives
-from weather_hpc.launch.script import quote
 from weather_hpc.preprocess.backends.dask import UNWATCHED
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.slurm.client import Slurm, SlurmError, stderr_of
+from weather_hpc.slurm.directives import Shape, directives, quote
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, Stage
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from weather_hpc.launch.sbatch import shape_of
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.state import State, states
 from weather_hpc.slurm.accounting import poll
 from weather_hpc.slurm.client import Slurm
+from weather_hpc.slurm.directives import shape_of
 from weather_hpc.slurm.jobs import RUNNING, JobState
 from weather_hpc.study.slurm_site import SlurmSite
 from weather_hpc.study.spec import RunSpec

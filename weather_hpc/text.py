@@ -1,12 +1,27 @@
-"""Figures and words as a person reads them, escaped for Markdown and LaTeX."""
+"""Figures and words as people read them; escapes for terminals, Markdown and LaTeX."""
 
 import math
 import re
 from typing import Any
 
+
+def counted(number: int | None, noun: str) -> str:
+    """``1 worker``, ``2 workers``; ``? workers`` where the number is not known."""
+    return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")
+
+
+def clean(text: str) -> str:
+    """``text`` on one line and writable as UTF-8: what is not printable is shown as an escape."""
+    one_line = " ".join(text.split())
+    if one_line.isprintable():
+        return one_line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)
+
+
 _DIGITS = {
     "speedup": 2, "published_speedup": 2, "ratio": 2, "efficiency": 2, "test_accuracy": 3,
 }  # fmt: skip
+
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -70,3 +85,8 @@ def _latex_character(character: str) -> str:
     except UnicodeEncodeError:
         return rf"\textbackslash{{}}u{ord(character):04x}"
     return character
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text with its line breaks folded into spaces."""
+    return " ".join(str(error).split())

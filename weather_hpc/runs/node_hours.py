@@ -1,0 +1,75 @@
+"""TODO."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from statistics import median
+from typing import Any
+from weather_hpc.errors import UserError
+from weather_hpc.runs.branch import kind_of, workers_of
+from weather_hpc.runs.inputs import read_json
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.run import Run, configuration
+from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
+
+
+SECONDS_PER_HOUR = 3600.0
+
+
+MINUTES_PER_HOUR = 60.0
+
+
+def nodes_of(spec: RunSpec) -> int:
+    """Nodes that a run takes: each Dask worker that is a job of its own may be on another one."""
+    task = spec.task
+    own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
+    return spec.resources.nodes + (workers_of(spec) if own_jobs else 0)
+
+
+def hours_of(run: Run) -> float | None:
+    """How long a run lasted, start-up included, h; None where it is not told."""
+    if run.row.node_hours is None:
+        return None
+    return run.row.node_hours / (run.row.nodes or 1)
+
+
+def spent(run: Run) -> float:
+    """Node-hours that all tries of a run have taken, as far as it is known how long they went on.
+
+    A run that ended at its time limit without a word counts that.
+    """
+    if run.spec is None:
+        return 0.0
+    hours = hours_of(run)
+    if hours is None and run.status is Status.TIMEOUT:
+        hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR
+    if hours is None:
+        hours = _until_exit_h(run)
+    return hours * nodes_of(run.spec) + _earlier_tries(run)
+
+
+def _earlier_tries(run: Run) -> float:
+    try:
+        told = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
+    except (UserError, ValueError, TypeError, KeyError):
+        return 0.0
+    return told if 0 <= told < math.inf else 0.0
+
+
+def _until_exit_h(run: Run) -> float:
+    """From a failed run's start to its exit, h; 0 where it left no word of them."""
+    started = run.record.provenance.started_at if run.record else None
+    try:
+        ended = dict(read_json(RunPaths(run.folder).exit))["ended_at"]
+        seconds = _seconds(str(ended)) - _seconds(str(started))
+    except (UserError, ValueError, TypeError, KeyError):
+        return 0.0
+    return max(0.0, seconds) / SECONDS_PER_HOUR
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
