@@ -2,15 +2,20 @@
 
 import contextlib
 import csv
+import fcntl
 import glob
 import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from weather_hpc.errors import UserError
+from weather_hpc.text import storage
 
 
 @contextlib.contextmanager
@@ -97,3 +102,32 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> bool | None:
+    """Lock an open ``file`` against other processes, until it is closed or its holder dies.
+
+    False: another process holds it. None: the file system has no locks. ``wait``: until it is free.
+    ``shared``: against those alone that take it unshared.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def check_space(folder: Path, needed: int, instead: str = "make room") -> None:
+    """Raise UserError where less than ``needed`` bytes are free on the disk of ``folder``.
+
+    Told before the work begins: a memory map on a full disk would end the process unexplained.
+    ``instead``: what the user can do.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: needs {storage(needed)}, {storage(free)} are free there; {instead}"
+        )

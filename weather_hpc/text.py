@@ -10,6 +10,11 @@ def counted(number: int | None, noun: str) -> str:
     return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")
 
 
+def storage(size: int) -> str:
+    """``size`` bytes as ``1.4 GB`` or ``0.25 MB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+
+
 def clean(text: str) -> str:
     """``text`` on one line and writable as UTF-8: what is not printable is shown as an escape."""
     one_line = " ".join(text.split())

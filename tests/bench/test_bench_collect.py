@@ -190,7 +190,7 @@ def test_what_is_made_is_made_once_and_never_half(tmp_path: Path) -> None:
         (["--rounds", "0"], "--rounds 0"),
         (["--records", "9"], "--records 9: at least 10"),
         (["--log-mb", "1", "--logs", "1000"], "take fewer --logs"),
-        (["--log-mb", "900000000"], "GB of disk are wanted"),
+        (["--log-mb", "900000000"], "GB are free there; choose another --dir"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_made(

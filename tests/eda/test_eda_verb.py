@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_line(
     packed(request_of(data, out))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     assert call(data, out, "--size", "16", "--rounds", "0") == 2
-    assert "0.0 GB are free" in capsys.readouterr().err
+    assert "0.00 MB are free" in capsys.readouterr().err
 
 
 def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ of it, for the peak memory of each.
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.bench.telling import add_race_options, check_race_options, finish
 from weather_hpc.errors import UserError
+from weather_hpc.files import check_space
 
 MB = 2**20
 RECORD_BYTES = 16384
@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     size = _check(args)
     with _folder(args.dir) as folder:
         records, logs = folder / f"records-{args.records}", folder / f"logs-{args.logs}x{size}"
-        _check_space(folder, {records: args.records * RECORD_BYTES, logs: args.logs * size})
+        sizes = {records: args.records * RECORD_BYTES, logs: args.logs * size}
+        needed = SPARE * sum(size for path, size in sizes.items() if not path.exists())
+        check_space(folder, round(needed), "choose another --dir, or fewer --records and --log-mb")
         once(records, lambda path: make_records(path, args.records))
         once(logs, lambda path: make_logs(path, args.logs, size))
         expected = expected_figures(args.logs, size)
@@ -93,13 +95,3 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
         yield Path(name).resolve()
-
-
-def _check_space(folder: Path, needed: dict[Path, int]) -> None:
-    wanted = SPARE * sum(size for path, size in needed.items() if not path.exists())
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
-        raise UserError(
-            f"{folder}: {wanted / 1e9:.1f} GB of disk are wanted, {free / 1e9:.1f} GB are free;"
-            " choose another --dir, or fewer --records and --log-mb"
-        )

@@ -14,9 +14,9 @@ from weather_hpc.bench.child import REPORT
 from weather_hpc.bench.contestant import Contestant, Outcome
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import ForeignLoad
+from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.proc import family, kill_family
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WATCH_S = 0.5
 """Seconds between two looks at a process's memory, which take some of its CPUs' time where it uses
 them all; the first ones follow sooner."""
@@ -53,7 +53,7 @@ def measure(contestant: Contestant) -> Measurement:
         folder.mkdir()
         environment = {
             **os.environ,
-            **dict.fromkeys(THREADS, str(contestant.threads)),
+            **thread_variables(contestant.threads),
             **contestant.environment,
             REPORT: str(report),
         }

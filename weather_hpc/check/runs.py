@@ -17,6 +17,7 @@ from weather_hpc.check.networks import register
 from weather_hpc.check.process import finished
 from weather_hpc.check.rank import BACKEND, MEMORY_MB
 from weather_hpc.errors import FailedError
+from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
 from weather_hpc.train.world import torchrun
@@ -125,7 +126,7 @@ def alone() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in LAUNCHED and not name.startswith(("TORCHELASTIC_", "PET_"))
     }
-    meet = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    meet = {"GLOO_SOCKET_IFNAME": "lo", **thread_variables(1)}
     return told | meet | {"PYTHONPATH": _python_path()}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import check_space
 
 BLOCK = 1 << 20
 TIMEOUT_S = 60.0
@@ -105,7 +106,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 members = tar.getmembers()
-                _check_room(archive, sum(member.size for member in members), folder)
+                _check_unpacked(archive, folder, sum(member.size for member in members))
                 tar.extractall(folder, filter="data")
         else:
             raise UserError(f"{archive}: is neither a zip nor a tar archive")
@@ -124,19 +125,15 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             if path.is_absolute() or ".." in path.parts or is_link:
                 raise UserError(f"{archive}: refused, it holds an unsafe entry: {entry.filename!r}")
-        _check_room(archive, sum(entry.file_size for entry in entries), folder)
+        _check_unpacked(archive, folder, sum(entry.file_size for entry in entries))
         with cli.progress("unpacking", total=len(entries)) as advance:
             for entry in entries:
                 file.extract(entry, folder)
                 advance()
 
 
-def _check_room(archive: Path, needed: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{archive}: unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-        )
+def _check_unpacked(archive: Path, folder: Path, size: int) -> None:
+    check_space(folder, size, f"make room to unpack {archive}")
 
 
 def _innermost(folder: Path) -> Path:

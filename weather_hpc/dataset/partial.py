@@ -4,7 +4,6 @@ Chunks arrive in any order. Each finished one is a line of ``progress.jsonl`` wi
 on opening, a line counts only if the pixels still fit it. Nothing is at ``<out>`` until all is.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from weather_hpc.dataset.catalogue import Catalogue
-from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.split import Split
 from weather_hpc.dataset.store import (
     CHUNK_ROWS,
@@ -31,7 +29,10 @@ from weather_hpc.dataset.store import (
 )
 from weather_hpc.dataset.tables import items_csv, quarantine_csv
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import check_space, take_lock, write_json, write_text
+
+BLOCK = 512
+"""Bytes of a block as the file system counts them (POSIX, st_blocks)."""
 
 PLAN, PROGRESS, LOCK = "plan.json", "progress.jsonl", "lock"
 KEPT = "finished chunks are kept: run the same command again to make only the missing ones"
@@ -93,7 +94,7 @@ class PartialStore:
         try:
             with self._writing():
                 fresh = fresh or not self._is_same()
-                check_space(self.images, _bytes(contents.shape), replaced=fresh)
+                self._check_space()
                 if fresh:
                     self._begin()
             self.finished = {chunk.index: chunk for chunk in self._read_progress()}
@@ -198,14 +199,23 @@ class PartialStore:
             lock = (self.folder / LOCK).open("ab")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # without locks, as on some network file systems, the user must keep runs apart
+        if take_lock(lock) is False:
             lock.close()
-            raise UserError(f"{self.out}: another process is packing this store now") from None
-        except OSError:
-            pass  # some network file systems have no locks; then the user must keep runs apart
+            raise UserError(f"{self.out}: another process is packing this store now")
         return lock
+
+    def _check_space(self) -> None:
+        """Raise UserError where the pixels do not fit on the disk.
+
+        The file is sparse: what has been written of it is gone on with, or given back first.
+        """
+        written = self.images.stat().st_blocks * BLOCK if self.images.exists() else 0
+        check_space(
+            self.folder,
+            _bytes(self.contents.shape) - written,
+            "make room, or choose another --out, a smaller --size or fewer --images",
+        )
 
     def _is_same(self) -> bool:
         try:

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -21,8 +20,7 @@ from weather_hpc.eda import census, kernels, passes
 from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
 from weather_hpc.eda.principal import principal_map
 from weather_hpc.eda.spread import Spread
-from weather_hpc.errors import UserError
-from weather_hpc.files import atomic_path
+from weather_hpc.files import atomic_path, check_space
 
 CENSUS, FEATURES = "census.csv", "features.npy"
 GROUPS = (9, kernels.HOG_LENGTH)
@@ -93,7 +91,7 @@ def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
     """
     clock: dict[str, float] = {}
     images = len(store.rows())
-    _check_space(out, images * (4 * sum(GROUPS) + SIDE**2))
+    check_space(out, images * (4 * sum(GROUPS) + SIDE**2))
     with timed(clock, "census"):
         counted = _census(store, data, out / CENSUS, spread)
     with (
@@ -115,13 +113,6 @@ def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
             pairs = near_duplicates(hashes, pictures)
         features.flush()
     return Gathered(store, counted, tally, positions, explained, pairs, clock)
-
-
-def _check_space(out: Path, needed: int) -> None:
-    """A memory map on a full disk would end the process without a word."""
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise UserError(f"{out}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
 
 
 def _census(store: Store, data: Path, path: Path, spread: Spread) -> census.Census:

@@ -1,6 +1,5 @@
 """One sweep at a time may change a results folder."""
 
-import fcntl
 import json
 import os
 import socket
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
+from weather_hpc.files import take_lock
 from weather_hpc.runs.paths import StudyPaths
 
 SUBMITTING_S = 120.0
@@ -46,28 +46,23 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def _taken(file: IO[str], paths: StudyPaths) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
+    taken = take_lock(file)
+    if taken is None:
         print(
-            f"{paths.root}: no file locks here ({error.strerror}): "
+            f"{paths.root}: this file system has no locks: "
             "start no second sweep on this folder while one runs",
             file=sys.stderr,
         )
-    return True
+    return taken is not False
 
 
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
     """Who holds the lock: ``pid`` and ``host``; None where nobody does."""
     try:
         with paths.lock.open("r+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                found = json.loads(file.read() or "null")
-                return found if isinstance(found, dict) else None
-            return None
+            if take_lock(file, shared=True) is not False:
+                return None
+            found = json.loads(file.read() or "null")
+            return found if isinstance(found, dict) else None
     except (OSError, ValueError):
         return None

@@ -5,7 +5,6 @@ three seconds, and ninja, which ``torch.utils.cpp_extension.load`` asks for, is 
 """
 
 import ctypes
-import fcntl
 import functools
 import hashlib
 import os
@@ -13,8 +12,7 @@ import platform
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import atomic_path
+from weather_hpc.files import atomic_path, take_lock
 
 SWITCH = "WEATHER_HPC_FUSED"
 """The variable that says ``off`` where the fused layers are not wanted."""
@@ -93,7 +91,8 @@ def build(folder: Path) -> Path:
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / ".lock"):
+    with (folder / ".lock").open("a") as lock:
+        take_lock(lock, wait=True)  # without locks two may build: the later one's rename wins
         if not library.exists():
             with atomic_path(library) as temporary:
                 _compile(compiler, temporary)
@@ -137,13 +136,3 @@ def _features() -> list[str]:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = ("model name", "flags", "Features", "CPU part")
     return sorted({line for line in lines if line.startswith(names)})
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold ``path`` locked; the kernel lets go of it when its holder dies."""
-    with path.open("a") as file:
-        # on a file system without locks two may build: the later one's rename wins
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

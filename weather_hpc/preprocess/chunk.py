@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from weather_hpc.dataset.partial import KEPT, Finished
 from weather_hpc.dataset.probe import ImageError
 from weather_hpc.errors import FailedError
+from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.memory import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
+ONE_THREAD = thread_variables(1)
 """The environment of every worker: one process, one thread."""
 
 

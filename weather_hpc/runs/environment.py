@@ -17,6 +17,20 @@ ALLOCATOR = {
 }
 
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+"""What libraries read their number of threads from; before they are imported."""
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """The variables of a process that is to compute with ``threads`` threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
 def run_environment(spec: RunSpec, site: "SiteProfile") -> dict[str, str]:
     """The variables of ``spec`` on ``site``; the site's own come last and win.
 
@@ -24,9 +38,8 @@ def run_environment(spec: RunSpec, site: "SiteProfile") -> dict[str, str]:
     a single process all cores and make it an unfair baseline.
     """
     task = spec.task
-    threads = str(1 if isinstance(task, PreprocessTask) else task.threads_per_rank)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    variables = dict.fromkeys(names, threads) | ALLOCATOR
+    threads = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
+    variables = thread_variables(threads) | ALLOCATOR
     if not isinstance(task, PreprocessTask):
         # ranks of one node meet on loopback, also where the host's own name does not resolve
         interface = "lo" if spec.resources.nodes == 1 else site.slurm.interface

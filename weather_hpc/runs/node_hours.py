@@ -1,21 +1,15 @@
 """TODO."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from statistics import median
-from typing import Any
+
 from weather_hpc.errors import UserError
-from weather_hpc.runs.branch import kind_of, workers_of
+from weather_hpc.runs.branch import workers_of
 from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.run import Run, configuration
+from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
-
 
 SECONDS_PER_HOUR = 3600.0
 

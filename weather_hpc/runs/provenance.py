@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from weather_hpc.runs.environment import THREAD_VARIABLES
 from weather_hpc.runs.record import Provenance
 
 PACKAGES = [
@@ -25,9 +26,7 @@ PACKAGES = [
     "submitit",
 ]
 SETTINGS = [
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
+    *THREAD_VARIABLES,
     "CUDA_VISIBLE_DEVICES",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
