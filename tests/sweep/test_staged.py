@@ -12,8 +12,8 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from tests.sweep.test_sweep_verb import table
 from weather_hpc.errors import UserError
-from weather_hpc.runs.branch import earlier_runs, workers_of
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import State
 from weather_hpc.slurm.jobs import JobState
 from weather_hpc.study.spec import RunSpec
@@ -121,11 +121,11 @@ class Jobs:
     def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
         self.submitted.append(names(list(specs)))
         for spec in specs:
-            end = self.ends.get(f"{spec.stage}_{workers_of(spec)}", "ok")
+            end = self.ends.get(f"{spec.stage}_{spec.workers}", "ok")
             if end == "refused":
                 raise UserError("sbatch refuses every job: too large")
             self.paths.run(spec.run_id).root.mkdir(parents=True)
-            time_s = 10.0 / workers_of(spec) if end == "ok" else None
+            time_s = 10.0 / spec.workers if end == "ok" else None
             record = measured(spec, time_s, status=end, reason=None if end == "ok" else end)
             record.write(self.paths.run(spec.run_id).record)
         return {}

@@ -137,7 +137,8 @@ def read_runs(found: Found) -> Iterator[Reading]:
 
 
 def _reading(run: Run) -> Reading:
-    return Reading(run.row, tuple(audit_run(run)), run.content)
+    key = run.spec.key if run.spec else None
+    return Reading(run.row, tuple(audit_run(run)), key, run.content)
 
 
 def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:

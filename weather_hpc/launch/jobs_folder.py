@@ -96,9 +96,11 @@ def _study() -> "tuple[StudyConfig, Plan]":
     from weather_hpc.study.spec import Backend, Strategy
 
     study = load_study(STUDY)
-    ddp = next(grid for grid in study.train if Strategy.DDP in grid.strategy)
-    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp.world_size)]})
-    jobqueue = PreprocessGrid(backend=[Backend.DASK_JOBQUEUE], workers=[JOBQUEUE_WORKERS])
+    ddp = next(grid for grid in study.train if Strategy.DDP in grid["strategy"])
+    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp["world_size"])]})
+    jobqueue = PreprocessGrid.model_validate(
+        {"backend": Backend.DASK_JOBQUEUE, "workers": JOBQUEUE_WORKERS}
+    )
     study = study.model_copy(
         update={
             "repeats": 1,

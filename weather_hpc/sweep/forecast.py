@@ -17,11 +17,13 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from weather_hpc.runs.branch import kind_of, workers_of
 from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, spent
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.run import Run, configuration
+from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import RunSpec
+
+SIZE = ("workers", "world_size", "images", "epochs")
+"""Settings in which a run may differ from the one that its duration is scaled from."""
 
 
 class Source(StrEnum):
@@ -113,13 +115,13 @@ def forecast(
     same = _measured(earlier)
     alike: dict[str, list[_Lasted]] = defaultdict(list)
     for lasted in same.values():
-        alike[kind_of(lasted.spec)].append(lasted)
+        alike[lasted.spec.same_except(*SIZE)].append(lasted)
 
     def estimate(spec: RunSpec) -> Estimate:
         source, hours = Source.TIME_LIMIT, math.inf
-        if measured := same.get(configuration(spec)):
+        if measured := same.get(spec.configuration):
             source, hours = Source.MEASURED, measured.hours
-        elif scaled := _scaled(spec, alike.get(kind_of(spec), [])):
+        elif scaled := _scaled(spec, alike.get(spec.same_except(*SIZE), [])):
             source, hours = Source.SCALED, scaled
         return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), source)
 
@@ -135,7 +137,7 @@ def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
     for run in runs:
         hours = hours_of(run)
         if run.spec is not None and run.status is Status.OK and hours is not None:
-            name = run.row.configuration or configuration(run.spec)
+            name = run.row.configuration or run.spec.configuration
             specs.setdefault(name, run.spec)
             lasted[name].append(hours)
     return {name: _Lasted(specs[name], median(hours)) for name, hours in lasted.items()}
@@ -145,7 +147,7 @@ def _scaled(spec: RunSpec, others: Sequence[_Lasted]) -> float | None:
     """How long ``spec`` may last, h, judged by ``others`` of other sizes; None where none do."""
     found = []
     for other in others:
-        work, fewer = _work_ratio(spec, other.spec), workers_of(other.spec) / workers_of(spec)
+        work, fewer = _work_ratio(spec, other.spec), other.spec.workers / spec.workers
         if work is not None:
             hours = other.hours * max(1.0, fewer) * max(1.0, work)
             found.append((abs(math.log(fewer)), -hours))

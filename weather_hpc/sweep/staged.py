@@ -1,9 +1,9 @@
 """``--staged``: small configurations first; a branch that scales badly goes no further.
 
-A branch is runs that differ in workers (or ranks) only, see :func:`branch_of`. Stage after stage
-each branch is measured at its next larger size, all repeats of it. Where the efficiency at the
-largest size measured so far, over the branch's own smallest, is under the floor, the larger
-sizes are recorded as skipped, with the measurement as the reason.
+A branch is a series: runs that differ in workers (or ranks) only. Stage after stage each branch is
+measured at its next larger size, all repeats of it. Where the efficiency at the largest size
+measured so far, over the branch's own smallest, is under the floor, the larger sizes are recorded
+as skipped, with the measurement as the reason.
 """
 
 import sys
@@ -15,9 +15,8 @@ from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
 from weather_hpc.launch.lock import SUBMITTING_S, lock
 from weather_hpc.launch.run_folder import record_end
-from weather_hpc.runs.branch import branch_of, earlier_runs, workers_of
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.reader import earlier_runs, read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
 from weather_hpc.runs.state import State, states
@@ -30,10 +29,10 @@ def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """``specs`` by the place of their size in their branch, the smallest first."""
     sizes: dict[Hashable, set[int]] = defaultdict(set)
     for spec in specs:
-        sizes[branch_of(spec)].add(workers_of(spec))
+        sizes[spec.series].add(spec.workers)
     found: dict[int, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        found[sorted(sizes[branch_of(spec)]).index(workers_of(spec))].append(spec)
+        found[sorted(sizes[spec.series]).index(spec.workers)].append(spec)
     return [found[place] for place in sorted(found)]
 
 
@@ -50,7 +49,7 @@ def efficiencies(runs: Iterable[Run]) -> dict[int, float]:
         rate = run.row.images_per_s
         time_s = (1 / rate if rate else None) if weak else run.row.time_s
         if time_s:
-            times[workers_of(run.spec)].append(time_s)
+            times[run.spec.workers].append(time_s)
     medians = {workers: median(values) for workers, values in sorted(times.items())}
     first = next(iter(medians), 1)
     return {workers: medians[first] * first / (t * workers) for workers, t in medians.items()}
@@ -64,12 +63,12 @@ def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> d
     branches: dict[Hashable, list[Run]] = defaultdict(list)
     for run in earlier:
         if run.spec is not None:
-            branches[branch_of(run.spec)].append(run)
+            branches[run.spec.series].append(run)
     measured = {branch: efficiencies(runs) for branch, runs in branches.items()}
     reasons = {}
     for spec in specs:
-        found = measured.get(branch_of(spec), {})
-        below = [workers for workers in found if workers < workers_of(spec)]
+        found = measured.get(spec.series, {})
+        below = [workers for workers in found if workers < spec.workers]
         if below and found[max(below)] < floor:
             noun = "rank" if spec.stage is Stage.TRAIN else "worker"
             at = f"{found[max(below)]:.2f} at {counted(max(below), noun)}"

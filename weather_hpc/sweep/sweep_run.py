@@ -12,9 +12,9 @@ from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
 from weather_hpc.launch.lock import SUBMITTING_S, lock
-from weather_hpc.runs.branch import earlier_runs
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.plan_file import save_plan
+from weather_hpc.runs.plan_file import save_plan, with_known_names
+from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import State
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
@@ -38,7 +38,8 @@ def run_study(args: argparse.Namespace, paths: StudyPaths) -> int:
     name = executors.choose(args.executor, args.partition, needed=not args.dry_run)
     data = _data_folder(args.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    sweep = _Sweep(args, study, make_plan(study, str(data), workers), paths, site, name)
+    plan = with_known_names(paths, make_plan(study, str(data), workers))
+    sweep = _Sweep(args, study, plan, paths, site, name)
     return sweep.show() if args.dry_run else sweep.run()
 
 
