@@ -14,8 +14,8 @@ from tests.sweep.test_sweep_verb import table
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs
-from weather_hpc.runs.state import State
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.runs.state import RunState
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.sweep.staged import StagedJobs, efficiencies, stages, stopped
 
@@ -112,13 +112,13 @@ class Jobs:
         self.ends = ends
         self.submitted: list[list[str]] = []
 
-    def active(self) -> dict[str, JobState]:
+    def active(self) -> dict[str, Job]:
         return {}
 
     def leave(self) -> list[int]:
         return []
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         self.submitted.append(names(list(specs)))
         for spec in specs:
             end = self.ends.get(f"{spec.stage}_{spec.workers}", "ok")
@@ -130,7 +130,7 @@ class Jobs:
             record.write(self.paths.run(spec.run_id).record)
         return {}
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         return {}
 
 

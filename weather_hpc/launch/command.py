@@ -9,6 +9,7 @@ from weather_hpc.study.spec import (
     Backend,
     Device,
     PreprocessTask,
+    Resources,
     RunSpec,
     Stage,
     Strategy,
@@ -108,3 +109,16 @@ def _train_flags(task: TrainTask) -> dict[str, str]:
     if task.images is not None:
         flags["--images"] = str(task.images)
     return flags
+
+
+def check_command(asked: Resources, python: str, out: str) -> list[str]:
+    """The argument list that checks the nodes ``asked`` for, on each of them.
+
+    On one node the verb starts ranks as it needs them. On several torchrun starts it, one rank for
+    each GPU, or without GPUs two on a node, so that some meet on a node and some between nodes.
+    """
+    launcher = []
+    if asked.nodes > 1:
+        launcher = torchrun(asked.nodes, asked.gpus_per_node or min(2, asked.cpus_per_node))
+    device = [] if asked.gpus_per_node else ["--device", "cpu"]
+    return [python, *launcher, "-m", "weather_hpc.check", *device, "--out", out]

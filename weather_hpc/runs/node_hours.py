@@ -1,4 +1,4 @@
-"""TODO."""
+"""Node-hours: what a run takes of a cluster, its earlier tries included."""
 
 import math
 from datetime import datetime
@@ -11,8 +11,6 @@ from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
 
 SECONDS_PER_HOUR = 3600.0
-
-
 MINUTES_PER_HOUR = 60.0
 
 

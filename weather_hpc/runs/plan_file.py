@@ -6,7 +6,7 @@ import json
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.runs.state import State, run_state
+from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec
 
@@ -51,7 +51,7 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
             spec = RunSpec.from_dict(json.loads(RunPaths(folder).spec.read_bytes()))
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             continue
-        if spec.key not in names or run_state(RunPaths(folder)) is State.DONE:
+        if spec.key not in names or run_state(RunPaths(folder)) is RunState.DONE:
             names[spec.key] = folder.name
 
     def known(spec: RunSpec) -> RunSpec:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.runs.job import Job, with_job, with_node_hours
+from weather_hpc.runs.job import JobSummary, with_job, with_node_hours
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import CONFIGURATION, settings_of
@@ -29,7 +29,7 @@ class Run:
     """Different epochs in events.jsonl; None where there is no such file."""
     not_a_number: str | None = None
     """Where a loss was NaN or infinite."""
-    job: Job | None = None
+    job: JobSummary | None = None
     """What the scheduler told of it; None where no scheduler was asked."""
 
     @property

@@ -13,14 +13,13 @@ from statistics import median
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
-from weather_hpc.launch.lock import SUBMITTING_S, lock
-from weather_hpc.launch.run_folder import record_end
+from weather_hpc.launch.run_folder import SUBMITTING_S, lock, record_end
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs, read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
-from weather_hpc.runs.state import State, states
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.runs.state import RunState, run_states
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.spec import RunSpec, Scaling, Stage
 from weather_hpc.text import counted
 
@@ -84,17 +83,17 @@ class Staged:
         self.paths = paths
         self.floor = floor
 
-    def active(self) -> Mapping[str, JobState]:
+    def active(self) -> Mapping[str, Job]:
         """The runs that are in hand already, by run_id."""
         return self.executor.active()
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run ``specs`` stage by stage; the state of each at its end."""
         for stage in stages(specs):
             going = self._without_stopped(stage)
             if going:
                 self.executor.run(going)
-        return states(self.paths, specs)
+        return run_states(self.paths, specs)
 
     def _without_stopped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """``specs`` of branches that go on; the others get their record."""
@@ -115,7 +114,7 @@ class StagedJobs(Staged):
         super().__init__(executor, paths, floor)
         self._later: list[list[RunSpec]] = []
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Submit the first stage of ``specs``; where its runs stand."""
         first, *self._later = stages(specs) or [[]]
         return self.executor.run(self._without_stopped(first))
@@ -124,7 +123,7 @@ class StagedJobs(Staged):
         """Have the jobs so far collected; the later stages are not submitted."""
         return self.executor.leave()
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait for each stage and submit the next, until all have ended or one was cancelled."""
         later = {spec.run_id for stage in self._later for spec in stage}
         going = [spec for spec in specs if spec.run_id not in later]
@@ -136,7 +135,7 @@ class StagedJobs(Staged):
             with lock(self.paths, wait_s=SUBMITTING_S):
                 going = self._submit(self._without_stopped(stage))
             self._wait(going)
-        return states(self.paths, specs)
+        return run_states(self.paths, specs)
 
     def _wait(self, specs: Sequence[RunSpec]) -> None:
         if specs:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.lock import holder, lock
+from weather_hpc.launch.run_folder import holder, lock
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.client import Slurm, SlurmError
-from weather_hpc.slurm.lookup import open_jobs, settle
+from weather_hpc.slurm.ledger import open_jobs, settle
 
 
 def cancel(paths: StudyPaths) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.lock import holder, lock
+from weather_hpc.launch.run_folder import holder, lock
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.sweep import housekeeping
+from weather_hpc.sweep import results_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from weather_hpc.launch.lock import lock
+from weather_hpc.launch.run_folder import lock
 from weather_hpc.runs.paths import StudyPaths
 with lock(StudyPaths(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -53,12 +53,12 @@ def test_a_second_sweep_is_refused_and_told_who_runs(
 
 def test_cancel_interrupts_the_sweep(tmp_path: Path, other_sweep: "subprocess.Popen[str]") -> None:
     with other_sweep:
-        assert f"asked pid {other_sweep.pid}" in housekeeping.cancel(StudyPaths(tmp_path))
+        assert f"asked pid {other_sweep.pid}" in results_folder.cancel(StudyPaths(tmp_path))
         deadline = time.monotonic() + 30
         while other_sweep.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
     assert other_sweep.returncode != 0
-    assert "no sweep is running" in housekeeping.cancel(StudyPaths(tmp_path))
+    assert "no sweep is running" in results_folder.cancel(StudyPaths(tmp_path))
 
 
 def test_clean_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_clean_keeps_what_was_measured(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("content")
     with pytest.raises(UserError, match="--yes"):
-        housekeeping.clean(paths, ask=True)
+        results_folder.clean(paths, ask=True)
     assert run.checkpoint.exists()
-    assert "3 stores and checkpoints" in housekeeping.clean(paths, ask=False)
+    assert "3 stores and checkpoints" in results_folder.clean(paths, ask=False)
     assert run.record.exists()
     assert run.events.exists()
     assert paths.rows.exists()

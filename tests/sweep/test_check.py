@@ -8,7 +8,7 @@ import pytest
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
-from weather_hpc.launch.check_script import job_script, planned
+from weather_hpc.launch.sbatch import check_script, planned_checks
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import load_study
@@ -154,12 +154,12 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
         {"python": "/opt/python", "slurm": {"gpu_partition": "gpu", "interface": "ib0"}}
     )
     plan = plan_of(tmp_path, "{strategy: ddp, device: cuda, nodes: [1, 2, 4], world_size: 8}")
-    one, two = planned(plan.all)
+    one, two = planned_checks(plan.all)
     assert (one.name, two.name) == ("check_1node", "check_2node")
     assert [c.spec.resources.nodes for c in (one, two)] == [1, 2]
     assert [c.spec.resources.gpus_per_node for c in (one, two)] == [8, 4]
 
-    text = job_script(two, "whpc-check", StudyPaths(Path("/r")), site)
+    text = check_script(two, "whpc-check", StudyPaths(Path("/r")), site)
     for asked in ("--job-name=whpc-check", "--partition=gpu", "--nodes=2", "--gres=gpu:4"):
         assert f"#SBATCH {asked}\n" in text
     assert "export PET_MASTER_ADDR=$master" in text
@@ -174,7 +174,9 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
 
 
 def test_a_study_on_single_nodes_has_one_check(tmp_path: Path) -> None:
-    (one,) = planned(plan_of(tmp_path, "{strategy: ddp, device: cpu, world_size: [1, 4]}").all)
+    (one,) = planned_checks(
+        plan_of(tmp_path, "{strategy: ddp, device: cpu, world_size: [1, 4]}").all
+    )
     assert (one.spec.resources.cpus_per_node, one.spec.resources.gpus_per_node) == (4, 0)
 
 
@@ -182,4 +184,4 @@ def test_a_study_without_a_run_of_its_own_nodes_is_told(tmp_path: Path) -> None:
     path = tmp_path / "queue.yaml"
     path.write_text(STUDY.replace("sequential", "dask-jobqueue"))
     with pytest.raises(UserError, match="no run of the study can be made here"):
-        planned(make_plan(load_study(str(path)), "").all)
+        planned_checks(make_plan(load_study(str(path)), "").all)

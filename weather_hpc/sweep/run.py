@@ -1,6 +1,7 @@
 """What ``sweep`` does when it runs a study: plan, run what is missing, collect; or only show it."""
 
 import argparse
+import fnmatch
 import sys
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -11,21 +12,19 @@ from typing import Any
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
-from weather_hpc.launch.lock import SUBMITTING_S, lock
+from weather_hpc.launch.executors import impossible
+from weather_hpc.launch.run_folder import SUBMITTING_S, lock
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import save_plan, with_known_names
 from weather_hpc.runs.reader import earlier_runs
-from weather_hpc.runs.state import State
+from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.study.spec import RunSpec
-from weather_hpc.sweep import check_run, dry_run
-from weather_hpc.sweep.budget import check_budget
-from weather_hpc.sweep.forecast import Forecast, forecast
-from weather_hpc.sweep.possible import impossible
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.sweep import check, dry_run
+from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
 from weather_hpc.sweep.staged import Staged, StagedJobs, stages, stopped
-from weather_hpc.sweep.todo import chosen_runs, runs_to_make
 
 PREPARE_WORKERS = 8
 """At most so many CPUs pack the training store: past that the disk is the limit."""
@@ -69,7 +68,7 @@ class _Sweep:
             costs, _ = self.outlook(todo, [s for s in plan.all if s.run_id in in_hand])
             check_budget(costs, args.max_node_hours)
             save_plan(paths, plan)
-            check_run.offer(args, paths)
+            check.offer(args, paths)
             if args.data is None:
                 _make_images(Path(plan.data), self.study.synthetic)
             print(
@@ -137,7 +136,7 @@ class _Sweep:
         going = [spec for spec in todo if spec.run_id not in skipped]
         return forecast(going, earlier, in_hand), skipped
 
-    def _finish(self, ended: dict[str, State], costs: Forecast) -> int:
+    def _finish(self, ended: dict[str, RunState], costs: Forecast) -> int:
         """Collect what has ended."""
         from weather_hpc.collect import collect_study, tell
 
@@ -147,9 +146,9 @@ class _Sweep:
         if self.args.json:
             told = {"results": str(self.paths.root), "ran": dict(counts)}
             cli.print_json({**told, "forecast": costs.as_dict(), **summary})
-        return cli.EXIT_FAILED if counts[State.FAILED] else cli.EXIT_OK
+        return cli.EXIT_FAILED if counts[RunState.FAILED] else cli.EXIT_OK
 
-    def _leave(self, jobs: list[int], stand: dict[str, State], costs: Forecast) -> int:
+    def _leave(self, jobs: list[int], stand: dict[str, RunState], costs: Forecast) -> int:
         """Tell how to come back to jobs that go on without us."""
         root = self.paths.root
         counts = Counter(str(state) for state in stand.values())
@@ -176,3 +175,39 @@ def _make_images(folder: Path, synthetic: Synthetic) -> None:
     from weather_hpc.dataset.synthetic import make_synthetic
 
     make_synthetic(folder, synthetic.images_per_class, synthetic.seed)
+
+
+def chosen_runs(plan: Plan, only: str | None) -> list[RunSpec]:
+    """The runs whose run_id matches the pattern ``only``. Raises UserError where none does."""
+    chosen = [spec for spec in plan.runs if fnmatch.fnmatch(spec.run_id, only or "*")]
+    if not chosen:
+        example = plan.runs[0].run_id
+        raise UserError(f"--only {only}: matches no run; a run_id is such as {example}")
+    return chosen
+
+
+def runs_to_make(
+    plan: Plan,
+    paths: StudyPaths,
+    only: str | None = None,
+    only_failed: bool = False,
+    in_hand: Container[str] = (),
+) -> list[RunSpec]:
+    """What is still to be run, but for runs ``in_hand``, which wait or run already.
+
+    A skipped run is looked at anew: the machine may have changed.
+
+    The run that packs the store comes along whenever a chosen training run needs it.
+    """
+    state = run_states(paths, plan.all)
+    chosen = chosen_runs(plan, only)
+    if only_failed:
+        chosen = [s for s in chosen if state[s.run_id] is RunState.FAILED]
+    chosen = [s for s in chosen if state[s.run_id] is not RunState.DONE and s.run_id not in in_hand]
+    store = plan.prepare
+    wanted = any(s.stage is Stage.TRAIN for s in chosen)
+    if store and wanted and store.run_id not in in_hand:
+        packed = paths.store(plan.store_name).exists()
+        if state[store.run_id] is not RunState.DONE or not packed:
+            chosen.insert(0, store)
+    return chosen

@@ -11,18 +11,17 @@ from weather_hpc.collect.checks import RESULTS, Checked, read_checked
 from weather_hpc.errors import FailedError
 from weather_hpc.files import write_text
 from weather_hpc.launch import executors
-from weather_hpc.launch.check_script import HERE, job_script, local_script, planned
-from weather_hpc.launch.local import end
-from weather_hpc.launch.lock import SUBMITTING_S, lock
-from weather_hpc.launch.slurm import SlurmExecutor
+from weather_hpc.launch.local_executor import end
+from weather_hpc.launch.run_folder import SUBMITTING_S, lock
+from weather_hpc.launch.sbatch import CHECK_HERE, check_script, local_check_script, planned_checks
+from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.launch.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
 from weather_hpc.slurm import cluster as slurm_cluster
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.directives import job_name
-from weather_hpc.slurm.ledger import Submission
-from weather_hpc.slurm.lookup import open_jobs
+from weather_hpc.slurm.ledger import Submission, open_jobs
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
@@ -51,14 +50,14 @@ def run_check(args: argparse.Namespace, paths: StudyPaths) -> int:
     site = load_site(args.site).on(args.partition, args.cpu_partition)
     executor = executors.choose(args.executor, args.partition, needed=not args.dry_run)
     if executor == "local":
-        script = local_script(planned(plan.all)[0], paths, site)
+        script = local_check_script(planned_checks(plan.all)[0], paths, site)
         if args.dry_run:
             print(script)
             return cli.EXIT_OK
         found = [_here(script, paths, quiet=args.json)]
     elif args.dry_run:
-        for check in planned(plan.all):
-            print(job_script(check, job_name(plan.study, check.name), paths, site))
+        for check in planned_checks(plan.all):
+            print(check_script(check, job_name(plan.study, check.name), paths, site))
         return cli.EXIT_OK
     else:
         found = _jobs(plan, paths, site)
@@ -73,9 +72,9 @@ def run_check(args: argparse.Namespace, paths: StudyPaths) -> int:
 
 def _here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
     """Run ``script`` on this machine, alone; it prints its results as they come."""
-    path = paths.script(f"check-{HERE}")
+    path = paths.script(f"check-{CHECK_HERE}")
     with lock(paths):
-        _begin(paths, HERE)
+        _begin(paths, CHECK_HERE)
         write_text(path, script)
         child = subprocess.Popen(
             ["bash", str(path)],
@@ -87,9 +86,9 @@ def _here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
         except BaseException:
             end(child)
             raise
-    checked = _results(paths, HERE, f"it ended with exit code {code}")
+    checked = _results(paths, CHECK_HERE, f"it ended with exit code {code}")
     if code not in (cli.EXIT_OK, cli.EXIT_FAILED):
-        left = paths.check(HERE).results
+        left = paths.check(CHECK_HERE).results
         raise FailedError(f"the check broke off with exit code {code}; {left} has what it found")
     return checked
 
@@ -103,11 +102,11 @@ def _jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Checked]:
     possible = [s for s in plan.all if slurm_cluster.skip_reason(s, cluster, site) is None]
     jobs: dict[str, int] = {}
     with lock(paths, wait_s=SUBMITTING_S):
-        for check in planned(possible):
+        for check in planned_checks(possible):
             _begin(paths, check.name)
             token = ledger.new_token()
             entry = Submission(token, job_name(plan.study, token), check.name, [], utc_now())
-            text = job_script(check, entry.job_name, paths, site)
+            text = check_script(check, entry.job_name, paths, site)
             # one after the other: they would take each other's bandwidth
             after = [f"--dependency=afterany:{job}" for job in list(jobs.values())[-1:]]
             jobs[check.name] = executor.submit(entry, text, after)

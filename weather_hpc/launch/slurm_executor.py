@@ -12,19 +12,18 @@ from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.run_folder import make_ready, record_end
 from weather_hpc.launch.sbatch import array_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
-from weather_hpc.launch.watch import standings
+from weather_hpc.launch.watch import job_and_run_states
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.state import State
+from weather_hpc.runs.state import RunState
 from weather_hpc.slurm import cluster as slurm_cluster
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.accounting import poll, submitted
 from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once, stderr_of
 from weather_hpc.slurm.directives import Shape, by_shape, job_name
-from weather_hpc.slurm.jobs import JobState
-from weather_hpc.slurm.ledger import Submission
-from weather_hpc.slurm.lookup import find, open_jobs, settle
+from weather_hpc.slurm.jobs import Job
+from weather_hpc.slurm.ledger import Submission, find, open_jobs, settle
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
@@ -54,13 +53,13 @@ class SlurmExecutor:
         self.made = 0
         """Arrays that this sweep has submitted."""
 
-    def active(self) -> dict[str, JobState]:
+    def active(self) -> dict[str, Job]:
         """The jobs of runs that wait or run, by run_id; they are never submitted again."""
         settle(self.paths, self.slurm)
         jobs = poll(self.paths, self.slurm)
         return {run_id: job for run_id, job in jobs.items() if job.active}
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Submit ``specs``, training after the run that packs its store; where each stands.
 
         What no node can hold is recorded as skipped with the reason. Raises UserError where the
@@ -84,9 +83,9 @@ class SlurmExecutor:
                 self.made += 1
                 self.slurm.say(f"job {job_id}: {shape.label}, {len(chunk)} runs")
                 self.in_hand.update(spec.run_id for spec in chunk)
-        return standings(self.paths, specs, poll(self.paths, self.slurm))
+        return job_and_run_states(self.paths, specs, poll(self.paths, self.slurm))
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait until none of ``specs`` waits or runs any more; where each stands then."""
         return watch.wait(self.paths, specs, self.site.slurm, self.slurm)
 

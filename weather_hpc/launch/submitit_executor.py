@@ -16,13 +16,13 @@ from typing import Any
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import UserError
-from weather_hpc.launch.slurm import SlurmExecutor
+from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.client import Slurm, environment, refusal
 from weather_hpc.slurm.directives import Shape, array_option, directives, quote
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
@@ -45,7 +45,7 @@ class SubmititExecutor(SlurmExecutor):
             raise UserError(f"{paths.root}: submitit takes % for a pattern; choose other --results")
         super().__init__(plan, paths, site, slurm)
 
-    def active(self) -> dict[str, JobState]:
+    def active(self) -> dict[str, Job]:
         """The jobs of runs that wait or run, by run_id; they are never submitted again."""
         found = super().active()
         self._hand_over()
@@ -84,9 +84,11 @@ class SubmititExecutor(SlurmExecutor):
         """How often submitit may requeue: one more than a job does, which counts for itself."""
         return self.site.slurm.max_requeues + 1
 
-    def _job(self, run_id: str) -> "Job":
+    def _job(self, run_id: str) -> "SubmititRun":
         slurm = self.site.slurm
-        return Job(str(self.paths.script(run_id)), slurm.max_requeues if slurm.requeue else 0)
+        return SubmititRun(
+            str(self.paths.script(run_id)), slurm.max_requeues if slurm.requeue else 0
+        )
 
     def _hand_over(self) -> None:
         """Write for every task what submitit looks for on the node, where it is not there yet.
@@ -112,7 +114,7 @@ class SubmititExecutor(SlurmExecutor):
 
 
 @dataclass
-class Job:
+class SubmititRun:
     """One run, as submitit starts it on the node and stops it there."""
 
     script: str
@@ -144,7 +146,7 @@ class Job:
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if code != EXIT_STOPPED or restarts >= self.requeues:
             sys.exit(code)
-        return DelayedSubmission(Job(self.script, self.requeues))
+        return DelayedSubmission(SubmititRun(self.script, self.requeues))
 
 
 def _exit_code(pid: int) -> int:
