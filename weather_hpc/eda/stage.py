@@ -18,7 +18,7 @@ from weather_hpc.eda.race import race_kernels
 from weather_hpc.eda.spread import spread
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 
 STORE = "store"

@@ -8,16 +8,26 @@ import torch
 
 from tests.dataset.nasty import plain_folder
 from weather_hpc import cli
-from weather_hpc.bench import train_work
+from weather_hpc.bench import train_functions
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.child import MEASURED
-from weather_hpc.bench.contestant import Contestant, Outcome
-from weather_hpc.bench.harness import Result, Standing
-from weather_hpc.bench.process import Measurement
+from weather_hpc.bench.benchmark import Result, Standing
+from weather_hpc.bench.measurement import Contestant, Measurement, Outcome
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.bench.train import make_store
-from weather_hpc.bench.train_contestants import GOALS, NAIVE, PORTABLE, SameLoss, contestants
-from weather_hpc.bench.train_gpu import WAYS, Way, fastest, goals, rank_counts, whole_training
-from weather_hpc.bench.train_gpu import contestants as gpu_contestants
+from weather_hpc.bench.train_implementations import (
+    CPU_GOALS,
+    NAIVE,
+    PORTABLE,
+    WAYS,
+    SameLoss,
+    Way,
+    cpu_contestants,
+    fastest,
+    gpu_contestants,
+    gpu_goals,
+    rank_counts,
+    whole_training,
+)
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
@@ -55,8 +65,8 @@ def test_another_loss_is_out_of_the_race(tmp_path: Path) -> None:
 
 
 def test_every_goal_is_between_contestants(tmp_path: Path) -> None:
-    names = {c.name for c in contestants(tmp_path, IMAGES, BATCH)}
-    for goal in GOALS:
+    names = {c.name for c in cpu_contestants(tmp_path, IMAGES, BATCH)}
+    for goal in CPU_GOALS:
         assert {goal.faster, goal.slower} <= names
 
 
@@ -66,12 +76,12 @@ def test_all_come_to_the_same_loss(store: str, monkeypatch: pytest.MonkeyPatch) 
         if name == "fabric":
             pytest.importorskip("lightning_fabric")
         clock = Clock()
-        facts = getattr(train_work, name)(clock, store=store, images=IMAGES, batch=BATCH)
+        facts = getattr(train_functions, name)(clock, store=store, images=IMAGES, batch=BATCH)
         assert clock.seconds[MEASURED] > 0
         assert facts["cpu_s"] > 0
         losses[name] = facts["loss"]
     monkeypatch.setenv(SWITCH, "off")
-    portable = train_work.ours(Clock(), store=store, images=IMAGES, batch=BATCH)
+    portable = train_functions.ours(Clock(), store=store, images=IMAGES, batch=BATCH)
     assert portable["fused"] == "off"
     for loss in losses.values():
         assert loss == pytest.approx(portable["loss"], rel=1e-4)
@@ -116,11 +126,11 @@ def test_a_whole_race(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def chosen(path: Path, images: int, batch: int, epochs: int) -> list[Contestant]:
-        everybody = contestants(path, images, batch, epochs)
+        everybody = cpu_contestants(path, images, batch, epochs)
         return [c for c in everybody if c.name in (NAIVE, PORTABLE)]
 
-    monkeypatch.setattr("weather_hpc.bench.train_contestants.contestants", chosen)
-    monkeypatch.setattr("weather_hpc.bench.train_contestants.GOALS", GOALS[:1])
+    monkeypatch.setattr("weather_hpc.bench.train_implementations.cpu_contestants", chosen)
+    monkeypatch.setattr("weather_hpc.bench.train_implementations.CPU_GOALS", CPU_GOALS[:1])
     words = ["--store", store, "--images", str(IMAGES), "--batch-size", str(BATCH)]
     assert main(["train", *words, "--rounds", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -141,15 +151,15 @@ def test_without_a_gpu_its_race_says_why(
 def test_ways_are_named_once_and_race_beside_naive_code(tmp_path: Path) -> None:
     names = [c.name for c in gpu_contestants(tmp_path, IMAGES, BATCH, 2)]
     assert len(set(names)) == len(names) == len(WAYS) + 3
-    assert names[0] == goals(WAYS[0])[0].slower == NAIVE
+    assert names[0] == gpu_goals(WAYS[0])[0].slower == NAIVE
 
 
 def test_several_epochs_in_another_way_come_to_the_same_loss(store: str) -> None:
     """What a GPU is asked to do, as far as a CPU can do it."""
     asked = {"store": store, "images": IMAGES, "batch": BATCH, "epochs": 3}
-    plain = train_work.naive(Clock(), **asked)
+    plain = train_functions.naive(Clock(), **asked)
     way = {"precision": "bf16", "memory_format": "channels-last", "execution": "eager"}
-    told = train_work.ours(Clock(), way=way, **asked)
+    told = train_functions.ours(Clock(), way=way, **asked)
     assert told["loss"] == pytest.approx(plain["loss"], rel=0.05)
     assert told["loss"] != plain["loss"]
 
@@ -195,4 +205,4 @@ def test_ranks_that_found_no_gpu_are_not_measured(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPUs"):
-        train_work.ranks(Clock(), store, IMAGES, BATCH, epochs=1, count=1, device="cuda")
+        train_functions.ranks(Clock(), store, IMAGES, BATCH, epochs=1, count=1, device="cuda")

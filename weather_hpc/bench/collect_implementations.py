@@ -4,14 +4,18 @@ import csv
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import isclose
 from pathlib import Path
 
-from weather_hpc.bench import jube, log_readers
-from weather_hpc.bench.contestant import Contestant, Outcome
-from weather_hpc.bench.study_logs import PATTERN, LogFigures, log_path
+from weather_hpc import cli
+from weather_hpc.bench import collect_peers
+from weather_hpc.bench.collect_inputs import PATTERN, LogFigures, log_path, make_once
+from weather_hpc.bench.collect_peers import ACCURACY, EPOCH, RANK, TIME
+from weather_hpc.bench.measurement import Contestant, Outcome
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.paths import StudyPaths
 
@@ -34,15 +38,15 @@ def contestants(
     ``jube_folder`` is where JUBE keeps what it needs beforehand; ``peer_python`` is an interpreter
     that holds ReFrame, if any does, and perhaps JUBE.
     """
-    script, root = log_readers.__file__, str(logs)
+    script, root = collect_peers.__file__, str(logs)
 
     def checked(read: Callable[[Outcome], Iterator[Read]]) -> Callable[[Outcome], None]:
         return partial(check_figures, expected, read)
 
     # contestants run in folders of their own; not resolved, or a venv's python would lose its venv
     peer = str(Path(shutil.which(peer_python) or peer_python).absolute())
-    jube_program = jube.program(peer)
-    without_jube = jube.prepare(jube_program, jube_folder, logs, list(expected))
+    jube = jube_program(peer)
+    without_jube = prepare_jube(jube, jube_folder, logs, list(expected))
     paths = [str(logs / path) for path in expected]
     return [
         Contestant(
@@ -55,9 +59,9 @@ def contestants(
         Contestant(
             "JUBE",
             "jube result --analyse on a benchmark set up before: reads figures, prints a table",
-            jube.command(jube_program, jube_folder),
+            jube_command(jube, jube_folder),
             missing=without_jube,
-            check=checked(jube.table),
+            check=checked(jube_table),
         ),
         Contestant(
             "regex",
@@ -75,7 +79,7 @@ def contestants(
         Contestant(
             "awk",
             "one pass of awk over all logs, in the C locale",
-            ("awk", log_readers.AWK, *paths),
+            ("awk", collect_peers.AWK, *paths),
             environment={"LC_ALL": "C"},
             missing=None if shutil.which("awk") else "there is no awk here",
             check=checked(partial(_printed, under=logs)),
@@ -145,6 +149,105 @@ def _without_reframe(python: str) -> str | None:
 
 def expected_figures(count: int, size: int) -> dict[str, LogFigures]:
     """What the logs made by :func:`make_logs` say, by path."""
-    from weather_hpc.bench.study_logs import log_figures
+    from weather_hpc.bench.collect_inputs import log_figures
 
     return {log_path(index).as_posix(): log_figures(index, size) for index in range(count)}
+
+
+JUBE_PATTERNS = {
+    "rank": ("int", RANK),
+    "epoch": ("int", EPOCH),
+    "accuracy": ("float", ACCURACY),
+    "time_s": ("float", TIME),
+}
+
+
+JUBE_COLUMNS = ("log", "rank_max", "epoch_max", "accuracy_last", "time_s_max")
+
+
+def jube_program(python: str) -> str | None:
+    """JUBE's command: on PATH, or where pip put it beside the interpreter ``python``."""
+    return shutil.which("jube") or shutil.which("jube", path=str(Path(python).parent))
+
+
+def prepare_jube(jube: str | None, folder: Path, logs: Path, paths: Sequence[str]) -> str | None:
+    """Make JUBE's benchmark ``folder``, one work package per log; why that cannot be, else None.
+
+    It is what a user's runs would have left, and so in no measurement; the time that takes grows
+    with the square of the number of logs. ``paths`` are those of the logs under ``logs``, ``jube``
+    is its command.
+    """
+    if jube is None:
+        return (
+            "there is no jube on PATH or beside --peer-python (it is not on PyPI; Debian: apt "
+            "install jube)"
+        )
+    try:
+        with cli.progress(f"setting up JUBE for {len(paths)} logs", total=1):
+            make_once(folder, lambda made: _run_jube(jube, made, logs, paths))
+    except FailedError as error:
+        return str(error)
+    return None
+
+
+def jube_command(jube: str | None, folder: Path) -> tuple[str, ...]:
+    """Read the figures of all logs, then print the table."""
+    return (jube or "jube", "result", "--analyse", str(folder))
+
+
+def jube_table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
+    """What JUBE has printed: each log with the figures read off it."""
+    lines = iter(outcome.stdout.read_text().splitlines())
+    if ",".join(JUBE_COLUMNS) not in lines:  # which leaves the iterator after it
+        raise FailedError("JUBE printed no table")
+    for row in csv.DictReader((line for line in lines if line), JUBE_COLUMNS):
+        yield (
+            row["log"],
+            {
+                "ranks": 1 + int(row["rank_max"]),
+                "epochs": 1 + int(row["epoch_max"]),
+                "accuracy": float(row["accuracy_last"]),
+                "time_s": float(row["time_s_max"]),
+            },
+        )
+
+
+def _run_jube(jube: str, folder: Path, logs: Path, paths: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="jube-") as name:
+        configuration = Path(name) / "logs.xml"
+        tree = _jube_configuration(folder, logs, paths)
+        tree.write(configuration, "utf-8", xml_declaration=True)
+        done = subprocess.run(
+            [jube, "run", "--hide-animation", str(configuration)],
+            cwd=name, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+    if done.returncode != 0 or not folder.is_dir():
+        words = " ".join((done.stderr or done.stdout).split())[-200:]
+        raise FailedError(f"jube run ended with exit code {done.returncode}: {words}")
+
+
+def _jube_configuration(
+    folder: Path, logs: Path, paths: Sequence[str]
+) -> "ET.ElementTree[ET.Element]":
+    def add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
+        element = ET.SubElement(parent, tag, attributes)
+        element.text = text
+        return element
+
+    root = ET.Element("jube")
+    benchmark = add(root, "benchmark", name="logs", outpath=str(folder))
+    add(add(benchmark, "parameterset", name="which"), "parameter", ",".join(paths), name="log")
+    patterns = add(benchmark, "patternset", name="figures")
+    for name, (kind, regex) in JUBE_PATTERNS.items():
+        # a lone dollar sign begins a parameter's name in JUBE
+        add(patterns, "pattern", regex.replace("$", "$$"), name=name, type=kind)
+    add(add(benchmark, "step", name="read"), "use", "which")
+    analyser = add(benchmark, "analyser", name="analyse")
+    add(analyser, "use", "figures")
+    add(add(analyser, "analyse", step="read"), "file", f"{logs}/${{log}}")
+    result = add(benchmark, "result")
+    add(result, "use", "analyse")
+    printed = add(result, "table", name="result", style="csv")
+    for column in JUBE_COLUMNS:
+        add(printed, "column", column)
+    return ET.ElementTree(root)

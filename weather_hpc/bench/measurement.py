@@ -6,12 +6,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.bench.child import REPORT
-from weather_hpc.bench.contestant import Contestant, Outcome
+from weather_hpc.bench.timed_function import REPORT
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import ForeignLoad
 from weather_hpc.runs.environment import thread_variables
@@ -20,6 +20,43 @@ from weather_hpc.runs.proc import family, kill_family
 WATCH_S = 0.5
 """Seconds between two looks at a process's memory, which take some of its CPUs' time where it uses
 them all; the first ones follow sooner."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one measured process left: its folder, what it printed and what it reported."""
+
+    folder: Path
+    """Its working folder, empty when it began; removed once the outcome is checked."""
+    stdout: Path
+    facts: dict[str, Any]
+    """What it reported beside its seconds; see weather_hpc.bench.timed_function."""
+
+
+def anything_goes(outcome: Outcome) -> None:
+    """The check of a contestant whose exit code says enough."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the work. Each measurement is a fresh process in an empty folder."""
+
+    name: str
+    what: str
+    """What it is, in one line."""
+    command: tuple[str, ...]
+    """Never a shell's: program and arguments. For a function see :func:`python_function`."""
+    threads: int = 1
+    """Compute threads per process, set by the variables that NumPy and its like read."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables; the caller's own are inherited."""
+    missing: str | None = None
+    """Why it cannot run here, such as a package that is not installed; None: it can."""
+    warmup: bool = False
+    """Whether it runs once, checked but not counted, before the first round."""
+    timeout_s: float = 3600.0
+    check: Callable[[Outcome], None] = anything_goes
+    """Raises FailedError, in one line, where the outcome is wrong."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.bench.child import MEASURED
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import Clock
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.bench.contestant import Contestant, Outcome, python_function
-from weather_hpc.bench.goals import Goal, judge_all
-from weather_hpc.bench.harness import Result, Standing, chosen, race
-from weather_hpc.bench.process import measure
-from weather_hpc.bench.telling import print_lines
+from weather_hpc.bench.benchmark import Goal, Result, Standing, chosen, judge_all, race
+from weather_hpc.bench.command_line import print_lines
+from weather_hpc.bench.measurement import Contestant, Outcome, measure
+from weather_hpc.bench.timed_function import python_function
 from weather_hpc.errors import FailedError, UserError
 
 HERE = "tests.bench.sleepers"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.check.test_check import check
-from weather_hpc.check import ranks_here
+from weather_hpc.check import ranks
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING
 
 
@@ -18,7 +18,7 @@ def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.M
         started.append(1)
         return {"PYTHONPATH": str(tmp_path)}
 
-    monkeypatch.setattr(ranks_here, "alone", broken)
+    monkeypatch.setattr(ranks, "alone", broken)
     results = check(tmp_path / "out", "--only", BINDING, "--only", ALL_REDUCE, code=1)
     assert [result.ok for result in results] == [False, False]
     for result in results:

@@ -9,24 +9,27 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from weather_hpc.check import network
 from weather_hpc.check.binding import judge, place_of
-from weather_hpc.check.node import versions
-from weather_hpc.check.session import Check, Found, Session, chosen
+from weather_hpc.check.node import median_s, versions, wait
+from weather_hpc.check.runs import alone, finished, last_words
+from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
 from weather_hpc.check.training import SAME, near
-from weather_hpc.errors import UserError
-from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult
+from weather_hpc.errors import FailedError, UserError
+from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
+from weather_hpc.runs.paths import CheckPaths
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.study.spec import Device
 from weather_hpc.text import one_line
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import Rank, Ranks, agreed_device
 from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.world import Unavailable, World, lacking_gpus
+from weather_hpc.train.world import Unavailable, World, lacking_gpus, torchrun
 
 SILENT = Found("")
 """What ranks other than 0 find."""
@@ -130,14 +133,14 @@ def _all_reduce(team: Team, own: list[int] | None) -> Found:
     """Of all ranks, or of those of one node; rank 0 is on the node whose ranks measure."""
     device, rank = team.strategy.device, team.ranks.world.rank
     group = None if own is None else dist.new_group(own)
-    seconds = network.all_reduce_s(device, group) if own is None or rank in own else {}
+    seconds = all_reduce_s(device, group) if own is None or rank in own else {}
     team.strategy.barrier()
     told = team.strategy.gather(seconds)
     if not _leads(team):
         return SILENT
     measured = next(one for one in told if one)
     ranks, nodes = (len(team.ranks.all), len(team.nodes)) if own is None else (len(own), 1)
-    return network.found(measured, device.type, ranks, nodes)
+    return bandwidths(measured, device.type, ranks, nodes)
 
 
 def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
@@ -162,3 +165,96 @@ def _free_port() -> int:
         listener.bind(("", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+SIZES = {
+    "4b": 4, "1kb": 1_000, "32kb": 32_000, "1mb": 1_000_000, "8mb": 8_000_000, "64mb": 64_000_000,
+}  # fmt: skip
+"""Bytes of a message, of float32."""
+
+
+AT_ONCE_BYTES = 20_000_000
+"""Small messages are sent often in a row, up to so many bytes, and timed together."""
+
+
+MOST_AT_ONCE = 20
+
+
+def all_reduce_s(device: torch.device, group: Any = None) -> dict[str, float]:
+    """Seconds of one all-reduce of each of :data:`SIZES`, the median of several. Collective."""
+    return {name: _all_reduce_of_size_s(size, device, group) for name, size in SIZES.items()}
+
+
+def _all_reduce_of_size_s(size: int, device: torch.device, group: Any) -> float:
+    message, tiny = torch.zeros(size // 4, device=device), torch.zeros(1, device=device)
+    count = max(1, min(MOST_AT_ONCE, AT_ONCE_BYTES // size))
+
+    def meet() -> None:
+        dist.all_reduce(tiny, group=group)
+        wait(device)
+
+    def exchange() -> None:
+        for _ in range(count):
+            dist.all_reduce(message, group=group)
+
+    return median_s(exchange, device, meet) / count
+
+
+def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Found:
+    """Bus bandwidths, 2 (n - 1) / n of the message's bytes a second, and the least latency.
+
+    One rank sends nothing: of it there are times alone.
+    """
+    figures: dict[str, Any] = {"device": device, "ranks": ranks, "nodes": nodes}
+    figures |= {f"time_us_{name}": round(s * 1e6, 2) for name, s in seconds.items()}
+    figures["latency_us"] = figures["time_us_4b"]
+    if ranks == 1:
+        detail = f"one rank has nobody to send to: {figures['latency_us']} us for the call"
+        return Found(detail, figures)
+    for name, size in SIZES.items():
+        figures[f"bus_gb_s_{name}"] = round(2 * (ranks - 1) / ranks * size / seconds[name] / 1e9, 4)
+    told = f"{figures['bus_gb_s_64mb']} GB/s at 64 MB, {figures['latency_us']} us at 4 B"
+    return Found(told, figures)
+
+
+START_S = 20.0
+"""Whichever of the two checks comes first starts the ranks; the other has its result at once."""
+
+
+def checks_here(session: Session) -> list[Check]:
+    """Where ranks of this node are, and how fast they exchange."""
+    count = session.gpus or 2
+    what = "GPUs" if session.gpus else "CPUs"
+    name = f"{ALL_REDUCE}, {count} rank{'s' * (count > 1)} on 1 node"
+
+    @cache
+    def started() -> tuple[list[CheckResult], str]:
+        return _start(session, count)
+
+    def told(name: str) -> Found:
+        results, end = started()
+        result = next((one for one in results if one.name.startswith(name)), None)
+        if result is None:
+            raise FailedError(f"its ranks {end}")
+        if not result.ok:
+            raise WrongError(result.detail, result.figures)
+        return Found(f"{result.detail} ({what})" if name == ALL_REDUCE else result.detail,
+                     result.figures)  # fmt: skip
+
+    return [
+        Check(BINDING, START_S, lambda _: told(BINDING)),
+        Check(name, START_S, lambda _: told(ALL_REDUCE)),
+    ]
+
+
+def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
+    """What ``count`` ranks of this node find, and how they ended."""
+    out = CheckPaths(session.work / "ranks")
+    words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
+             "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
+    try:
+        done = finished([sys.executable, *torchrun(1, count), *words], alone(), session.limit_s())
+        end = f"ended with {done.returncode}: {last_words(done.stderr)}"
+    except FailedError as late:
+        end = str(late)
+    return (read_checks(out.results)[0] if out.results.exists() else []), end

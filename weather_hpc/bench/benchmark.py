@@ -6,13 +6,13 @@ the rounds of its time over the reference's in the same round, so that what slow
 a while slows both sides of a ratio. docs/how-to/benchmarks.md tells more.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.bench.contestant import Contestant
-from weather_hpc.bench.process import Measurement, measure
+from weather_hpc.bench.measurement import Contestant, Measurement, measure
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.text import one_line
 
@@ -158,3 +158,61 @@ def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]
 
 def _ratios(mine: dict[int, Measurement], base: dict[int, Measurement]) -> tuple[float, ...]:
     return tuple(mine[r].seconds / base[r].seconds for r in mine if r in base)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``faster`` is to take at most 1/``at_least`` of the time of ``slower``."""
+
+    faster: str
+    slower: str
+    at_least: float
+    cpu: bool
+    """Whether CPU seconds are compared; otherwise those of the clock."""
+
+
+def judge_all(goals: Sequence[Goal], result: "Result") -> list[dict[str, Any]]:
+    """:func:`judge` for each of ``goals`` whose contestants both took part."""
+    names = {standing.contestant.name for standing in result.standings}
+    return [judge(goal, result) for goal in goals if {goal.faster, goal.slower} <= names]
+
+
+def judge(goal: Goal, result: "Result") -> dict[str, Any]:
+    """How the race went by ``goal``: its ratio, median over the rounds, and whether it is met."""
+    from weather_hpc.analysis.statistics import median, median_interval
+
+    rounds = {s.contestant.name: s.measurements for s in result.standings}
+    one, other = rounds[goal.faster], rounds[goal.slower]
+    ratios = [
+        other[r].facts["cpu_s"] / one[r].facts["cpu_s"]
+        if goal.cpu
+        else other[r].seconds / one[r].seconds
+        for r in one
+        if r in other
+    ]
+    ratio = median(ratios)
+    low, high = median_interval(ratios)
+    return {
+        "faster": goal.faster,
+        "slower": goal.slower,
+        "seconds": "cpu" if goal.cpu else "clock",
+        "ratio": ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+        "goal": goal.at_least,
+        "met": None if ratio is None else ratio >= goal.at_least,
+    }
+
+
+def print_goals(judged: Sequence[dict[str, Any]]) -> None:
+    """Tell on stderr what :func:`judge` found."""
+    for goal in judged:
+        ratio = "not measured" if goal["ratio"] is None else f"{goal['ratio']:.2f} times as fast"
+        if goal["ratio_low"] is not None:
+            ratio += f" (95 % interval {goal['ratio_low']:.2f} to {goal['ratio_high']:.2f})"
+        state = {True: "met", False: "missed", None: "open"}[goal["met"]]
+        print(
+            f"goal {state}: {goal['faster']} / {goal['slower']} ({goal['seconds']} s): {ratio}, "
+            f"at least {goal['goal']:g} wanted",
+            file=sys.stderr,
+        )

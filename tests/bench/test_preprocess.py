@@ -8,15 +8,12 @@ import pytest
 
 from tests.dataset.nasty import plain_folder, save
 from weather_hpc import cli
-from weather_hpc.bench import preprocess_work
+from weather_hpc.bench import preprocess_functions
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.child import MEASURED
-from weather_hpc.bench.contestant import Contestant
-from weather_hpc.bench.goals import Goal, judge
-from weather_hpc.bench.harness import Result, Standing
-from weather_hpc.bench.preprocess import link_images
-from weather_hpc.bench.preprocess_contestants import contestants, goals
-from weather_hpc.bench.process import Measurement
+from weather_hpc.bench.benchmark import Goal, Result, Standing, judge
+from weather_hpc.bench.measurement import Contestant, Measurement
+from weather_hpc.bench.preprocess import contestants, goals, link_images
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.errors import UserError
 from weather_hpc.runs.clock import Clock
 
@@ -56,7 +53,7 @@ def test_images_are_linked_until_there_are_enough(tmp_path: Path) -> None:
     save(source / "a" / "large.jpg", 9, size=(400, 300))
     assert link_images([source], tmp_path / "all", 10, None) == 14
     assert link_images([source, source], tmp_path / "small", 1, 0.1) == 12
-    assert len(preprocess_work.files_of(str(tmp_path / "small"))) == 12
+    assert len(preprocess_functions.files_of(str(tmp_path / "small"))) == 12
     with pytest.raises(UserError, match="no image is that small"):
         link_images([source], tmp_path / "none", 1, 1e-9)
 
@@ -65,7 +62,7 @@ def test_images_are_linked_until_there_are_enough(tmp_path: Path) -> None:
 def test_peers_handle_every_image(tmp_path: Path, work: str) -> None:
     folder = plain_folder(tmp_path / "images")
     clock = Clock()
-    facts = getattr(preprocess_work, work)(clock, str(folder), SIZE)
+    facts = getattr(preprocess_functions, work)(clock, str(folder), SIZE)
     assert facts["images"] == 12
     assert facts["cpu_s"] > 0
     assert clock.seconds[MEASURED] > 0
@@ -73,8 +70,8 @@ def test_peers_handle_every_image(tmp_path: Path, work: str) -> None:
 
 def test_peers_show_the_same_picture(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jpg", 1, size=(200, 150))
-    one = preprocess_work.pillow_decode(path, SIZE).astype(float)
-    other = preprocess_work.cv2_decode(path, SIZE).astype(float)
+    one = preprocess_functions.pillow_decode(path, SIZE).astype(float)
+    other = preprocess_functions.cv2_decode(path, SIZE).astype(float)
     assert np.abs(one - other).mean() < 5
 
 
@@ -86,13 +83,13 @@ def test_the_stage_and_its_store_are_measured(
     folder = plain_folder(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     clock = Clock()
-    facts = preprocess_work.pack(clock, str(folder), SIZE, "sequential", 1, "exact")
+    facts = preprocess_functions.pack(clock, str(folder), SIZE, "sequential", 1, "exact")
     assert facts["images"] == 12
     assert clock.seconds[MEASURED] > 0
     assert not (tmp_path / "store").exists()
     args = ["--data", str(folder), "--out", "kept", "--size", str(SIZE), "--decoder", "exact"]
     assert preprocess(args) == 0
-    assert preprocess_work.epoch(Clock(), "kept")["images"] == 12
+    assert preprocess_functions.epoch(Clock(), "kept")["images"] == 12
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,9 +109,9 @@ def test_a_whole_race(
     def chosen(*given: object) -> list[Contestant]:
         return [c for c in contestants(*given) if c.name in few]  # type: ignore[arg-type]
 
-    monkeypatch.setattr("weather_hpc.bench.preprocess_contestants.contestants", chosen)
+    monkeypatch.setattr("weather_hpc.bench.preprocess.contestants", chosen)
     monkeypatch.setattr(
-        "weather_hpc.bench.preprocess_contestants.goals",
+        "weather_hpc.bench.preprocess.goals",
         lambda max_mpx: [Goal(few[2], few[0], 1e-9, cpu=True)],
     )
     flags = ["--data", str(folder), "--images", "1", "--size", str(SIZE), "--rounds", "1"]

@@ -1,4 +1,4 @@
-"""``python -m weather_hpc.check.rank``: the train verb, with check's networks, as one of its ranks.
+"""``python -m weather_hpc.check.train_rank``: one rank of the train verb, with check's networks.
 
 ``WEATHER_HPC_CHECK_BACKEND`` lets several ranks compute on one GPU, which NCCL refuses: ``gloo``
 hands it the GPU's tensors; ``staged`` copies them to the host and back, sends and receives too,
@@ -20,10 +20,10 @@ def main() -> None:
     if backend:
         os.environ["LOCAL_RANK"], os.environ["LOCAL_WORLD_SIZE"] = "0", "1"
     from weather_hpc import cli
-    from weather_hpc.check.networks import register
+    from weather_hpc.check.workload import register_networks
     from weather_hpc.train.__main__ import main as train
 
-    register()
+    register_networks()
     if backend:
         _share_a_gpu(backend)
     if memory_mb := os.environ.get(MEMORY_MB):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.check.process import finished
+from weather_hpc.check.runs import finished
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.proc import is_running
 

@@ -10,13 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.collect_contestants import contestants, expected_figures
-from weather_hpc.bench.contestant import Contestant
-from weather_hpc.bench.jube import program
-from weather_hpc.bench.made_records import make_records
-from weather_hpc.bench.once import once
-from weather_hpc.bench.process import measure
-from weather_hpc.bench.study_logs import log_path, make_logs
+from weather_hpc.bench.collect_implementations import contestants, expected_figures, jube_program
+from weather_hpc.bench.collect_inputs import log_path, make_logs, make_once, make_records
+from weather_hpc.bench.measurement import Contestant, measure
 from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.sources import read_runs
 from weather_hpc.errors import FailedError, UserError
@@ -153,8 +149,8 @@ def test_jube_is_found_beside_the_peers_interpreter(
     jube.parent.mkdir(parents=True)
     jube.write_text("#!/bin/sh\n")
     jube.chmod(0o755)
-    assert program(str(jube.parent / "python")) == str(jube)
-    assert program(str(tmp_path / "python")) is None
+    assert jube_program(str(jube.parent / "python")) == str(jube)
+    assert jube_program(str(tmp_path / "python")) is None
 
 
 def test_made_records_are_whole_and_sound(tmp_path: Path) -> None:
@@ -176,10 +172,10 @@ def test_what_is_made_is_made_once_and_never_half(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        once(tmp_path / "made", make)
+        make_once(tmp_path / "made", make)
     assert not (tmp_path / "made").exists()
     for _ in range(2):
-        once(tmp_path / "made", make)
+        make_once(tmp_path / "made", make)
     assert len(calls) == 2
     assert os.listdir(tmp_path) == ["made"]  # noqa: PTH208
 

@@ -12,7 +12,7 @@ from weather_hpc.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from weather_hpc.bench.harness import Result
+    from weather_hpc.bench.benchmark import Result
 
 WIDTH = 110
 """Characters of a line where stderr is no terminal."""
