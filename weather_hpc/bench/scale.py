@@ -257,9 +257,8 @@ def pack_all(clock: Clock, data: str, run_dir: str, size: int) -> dict[str, Any]
 
 def pack_partly(clock: Clock, data: str, out: str, size: int, chunks: int) -> dict[str, Any]:
     """Plan a store of all images, make its first ``chunks`` chunks, and take it up again."""
-    from weather_hpc.dataset.catalogue import scan
+    from weather_hpc.dataset.catalogue import make_split, scan
     from weather_hpc.dataset.partial import Contents, PartialStore
-    from weather_hpc.dataset.split import make_split
     from weather_hpc.dataset.store import CHUNK_ROWS
     from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
     from weather_hpc.runs.proc import memory_peak_mb

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from weather_hpc.dataset.catalogue import Catalogue, Item
+from weather_hpc.dataset.catalogue import Catalogue, Item, Split
 from weather_hpc.dataset.partial import Contents, Finished, PartialStore
-from weather_hpc.dataset.split import Split
 from weather_hpc.dataset.store import CHUNK_ROWS
 from weather_hpc.models.registry import MODELS, Builder
 

@@ -96,7 +96,7 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
 
 def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
     """The launcher's spec where it left one in the run folder, else one made from the flags."""
-    from weather_hpc.dataset.names import printable
+    from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import preprocess_resources
     from weather_hpc.study.spec import RunSpec, Stage

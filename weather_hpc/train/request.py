@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.image_file import printable
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import RunPaths

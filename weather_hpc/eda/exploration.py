@@ -1,4 +1,4 @@
-"""What is known after the passes: one object that tables, figures and page are made from."""
+"""Everything measured about a folder of images: tables, figures and page are made from it."""
 
 import contextlib
 import csv
@@ -14,26 +14,29 @@ import numpy as np
 import numpy.typing as npt
 
 from weather_hpc import cli
-from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.image_file import printable
 from weather_hpc.dataset.store import Store
-from weather_hpc.eda import census, kernels, passes
+from weather_hpc.eda import kernels
+from weather_hpc.eda.headers import COLUMNS, FileHeader, HeaderCounts, file_batches, read_headers
 from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
-from weather_hpc.eda.principal import principal_map
+from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
 from weather_hpc.eda.spread import Spread
 from weather_hpc.files import atomic_path, check_space
 
 CENSUS, FEATURES = "census.csv", "features.npy"
+
+
 GROUPS = (9, kernels.HOG_LENGTH)
 """Columns of the features: colour moments, HOG."""
 
 
 @dataclass
-class Gathered:
+class Exploration:
     """All figures. Images are counted by position: the ``i``-th valid row of the store."""
 
     store: Store
-    census: census.Census
-    tally: passes.Tally
+    census: HeaderCounts
+    tally: PixelCounts
     positions: npt.NDArray[np.float64]
     """On the map, (images, 2)."""
     explained: npt.NDArray[np.float64]
@@ -83,7 +86,7 @@ class Gathered:
         return sorted(self.tally.images)
 
 
-def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
+def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
     """Run every pass over ``store`` and the files it was made from, by ``spread``'s workers.
 
     Writes ``census.csv`` and ``features.npy`` into ``out`` as it goes; holds only what does not
@@ -112,21 +115,21 @@ def gather(store: Store, data: Path, out: Path, spread: Spread) -> Gathered:
         with timed(clock, "near_duplicates"):
             pairs = near_duplicates(hashes, pictures)
         features.flush()
-    return Gathered(store, counted, tally, positions, explained, pairs, clock)
+    return Exploration(store, counted, tally, positions, explained, pairs, clock)
 
 
-def _census(store: Store, data: Path, path: Path, spread: Spread) -> census.Census:
+def _census(store: Store, data: Path, path: Path, spread: Spread) -> HeaderCounts:
     paths, labels = [item["path"] for item in store.items], store.labels.tolist()
     names = [printable(name) for name in store.classes]
-    counted = census.Census()
+    counted = HeaderCounts()
     with (
         cli.progress("reading headers", total=len(paths)) as advance,
         atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(census.COLUMNS)
-        for handful in spread(census.look, census.handfuls(data, paths, labels)):
+        writer.writerow(COLUMNS)
+        for handful in spread(read_headers, file_batches(data, paths, labels)):
             for facts in handful:
                 counted.add(facts)
                 writer.writerow(_census_row(facts, names))
@@ -134,7 +137,7 @@ def _census(store: Store, data: Path, path: Path, spread: Spread) -> census.Cens
     return counted
 
 
-def _census_row(facts: census.Facts, names: list[str]) -> Iterable[Any]:
+def _census_row(facts: FileHeader, names: list[str]) -> Iterable[Any]:
     return (
         printable(facts.path), names[facts.label], facts.format, facts.mode, facts.width,
         facts.height, facts.bytes, facts.orientation, facts.frames, int(facts.name_fits),
@@ -147,12 +150,12 @@ def _pixels(
     features: npt.NDArray[np.float32],
     hashes: npt.NDArray[np.uint64],
     pictures: kernels.Bytes,
-) -> passes.Tally:
+) -> PixelCounts:
     """The one pass over the pixels; fills the three arrays, one row per image."""
-    tally = passes.Tally()
+    tally = PixelCounts()
     at = 0
     with cli.progress("measuring pixels", total=len(features)) as advance:
-        for measured in spread(passes.measure, passes.blocks(store, store.rows())):
+        for measured in spread(measure_block, store_blocks(store, store.rows())):
             tally.add(measured.tally)
             here = slice(at, at + len(measured.hashes))
             features[here] = measured.features

@@ -1,7 +1,7 @@
-"""A pool of processes of this machine, from the standard library.
+"""The backends of this machine from the standard library alone: one process, or a pool of them.
 
-One pipe to each worker instead of a shared queue: a worker that is killed closes its pipe, which
-is seen at once, and cannot die holding a lock that the others wait for.
+The pool has one pipe to each worker instead of a shared queue: a worker that is killed closes its
+pipe, which is seen at once, and cannot die holding a lock that the others wait for.
 """
 
 import multiprocessing
@@ -14,10 +14,28 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from weather_hpc.errors import UserError
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
+
+
+class SequentialBackend:
+    """One chunk after the other, in this process."""
+
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+        """This process; ``workers`` must be 1."""
+        if workers != 1:
+            raise UserError(f"backend sequential has 1 worker, not {workers}")
+        return [introduce(decoder)]
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Pack ``chunks`` in their order."""
+        return (pack_chunk(target, chunk) for chunk in chunks)
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 class MultiprocessingBackend:

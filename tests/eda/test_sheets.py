@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tests.dataset.nasty import picture
-from weather_hpc.eda.augment import AUGMENTATIONS, ERASED, previews
-from weather_hpc.eda.equalize import clahe, equalized, lightness
 from weather_hpc.eda.kernels import Bytes
+from weather_hpc.eda.sheets import AUGMENTATIONS, ERASED, clahe, equalized, lightness, previews
 
 
 @pytest.fixture

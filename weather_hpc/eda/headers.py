@@ -1,7 +1,7 @@
 """What the files are, before any is decoded: format, mode, size, orientation, frames.
 
-Files go to the workers in handfuls and come back as plain facts; the counts are kept, the facts
-are written to ``census.csv`` as they come.
+Files go to the workers in batches and come back as one :class:`FileHeader` each; the counts are
+kept, the headers are written to ``census.csv`` as they come.
 """
 
 from collections import Counter
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from weather_hpc.dataset.probe import ImageError, open_image
+from weather_hpc.dataset.image_file import ImageError, open_image
 
-HANDFUL = 128
+FILES_PER_BATCH = 128
 """Files a worker looks at before it reports."""
+
 
 SUFFIXES = {
     "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
@@ -23,7 +24,10 @@ SUFFIXES = {
     "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
 }  # fmt: skip
+
+
 ORIENTATION_TAG = 0x0112
+
 
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",
@@ -32,7 +36,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Handful:
+class FileBatch:
     """Some files: paths under ``root``, with the label of each."""
 
     root: Path
@@ -41,7 +45,7 @@ class Handful:
 
 
 @dataclass(frozen=True)
-class Facts:
+class FileHeader:
     """What one file's header says."""
 
     path: str
@@ -59,7 +63,7 @@ class Facts:
 
 
 @dataclass
-class Census:
+class HeaderCounts:
     """Counts over all files, and their sizes."""
 
     formats: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -70,7 +74,7 @@ class Census:
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """(width, height, bytes) of each file."""
 
-    def add(self, facts: Facts) -> None:
+    def add(self, facts: FileHeader) -> None:
         """Count one file."""
         self.formats[facts.label, facts.format] += 1
         self.modes[facts.mode] += 1
@@ -84,15 +88,15 @@ class Census:
         return np.array(self.sizes, dtype=np.int64).reshape(-1, 3)
 
 
-def handfuls(root: Path, paths: Sequence[str], labels: Sequence[int]) -> Iterator[Handful]:
-    """The files, :data:`HANDFUL` at a time."""
+def file_batches(root: Path, paths: Sequence[str], labels: Sequence[int]) -> Iterator[FileBatch]:
+    """The files, :data:`FILES_PER_BATCH` at a time."""
     root = root.resolve()
-    for first in range(0, len(paths), HANDFUL):
-        part = slice(first, first + HANDFUL)
-        yield Handful(root, paths[part], labels[part])
+    for first in range(0, len(paths), FILES_PER_BATCH):
+        part = slice(first, first + FILES_PER_BATCH)
+        yield FileBatch(root, paths[part], labels[part])
 
 
-def look(files: Handful) -> list[Facts]:
+def read_headers(files: FileBatch) -> list[FileHeader]:
     """What the headers say; runs in a worker. A file that has gone or changed since is left out."""
     found = []
     for path, label in zip(files.paths, files.labels, strict=True):
@@ -103,14 +107,14 @@ def look(files: Handful) -> list[Facts]:
     return found
 
 
-def _facts(file: Path, path: str, label: int) -> Facts:
+def _facts(file: Path, path: str, label: int) -> FileHeader:
     import warnings
 
     with file.open("rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata in usable images
         image = open_image(stream)
         name = image.format or "unknown"
-        return Facts(
+        return FileHeader(
             path,
             label,
             name,

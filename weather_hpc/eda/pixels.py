@@ -1,7 +1,7 @@
-"""The one pass over the packed store: block by block, by any number of workers.
+"""The pass over the pixels of a packed store, block by block, and a map of what it measured.
 
-A worker maps the store, copies the rows of its block, and gives back what can be added up; so
-the memory it takes depends on the block and never on the number of images.
+A worker maps the store, copies the rows of its block, and returns sums and features; so the memory
+it takes depends on the block and not on the number of images.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from weather_hpc.dataset.store import IMAGES, Store
 from weather_hpc.eda import kernels
-from weather_hpc.eda.hashes import difference_hashes
-from weather_hpc.eda.near_duplicates import pictures
+from weather_hpc.eda.near_duplicates import difference_hashes, pictures
 
-BLOCK = 64
+BLOCK_IMAGES = 64
 """Images of a block: 13 MB at 256 pixels."""
 
 
@@ -31,7 +30,7 @@ class Block:
 
 
 @dataclass
-class Tally:
+class PixelCounts:
     """What adds up over images. All numbers are whole, so the order of adding is no matter."""
 
     histograms: dict[tuple[int, bool], kernels.Counts] = field(default_factory=dict)
@@ -41,7 +40,7 @@ class Tally:
     images: dict[int, int] = field(default_factory=dict)
     """Label -> how many images that sum has."""
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "PixelCounts") -> None:
         """Take in what another block counted."""
         for key, counts in other.histograms.items():
             self.histograms[key] = self.histograms.get(key, 0) + counts
@@ -67,21 +66,23 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BlockResult:
     """What one block gives: sums, and what there is of each image."""
 
-    tally: Tally
+    tally: PixelCounts
     features: kernels.Floats
     """(images, 333)."""
     hashes: npt.NDArray[np.uint64]
-    """(images, 2, 2), see :func:`weather_hpc.eda.hashes.difference_hashes`."""
+    """(images, 2, 2), see :func:`weather_hpc.eda.near_duplicates.difference_hashes`."""
     pictures: kernels.Bytes
     """(images, 32, 32), to compare pictures by."""
 
 
-def blocks(store: Store, rows: npt.NDArray[np.int64], size: int | None = None) -> Iterator[Block]:
-    """The given rows of ``store``, ``size`` at a time (:data:`BLOCK` unless told)."""
-    size = size or BLOCK
+def store_blocks(
+    store: Store, rows: npt.NDArray[np.int64], size: int | None = None
+) -> Iterator[Block]:
+    """The given rows of ``store``, ``size`` at a time (:data:`BLOCK_IMAGES` unless told)."""
+    size = size or BLOCK_IMAGES
     labels = store.labels
     train = np.array([item["split"] == "train" for item in store.items], dtype=np.bool_)
     pixels = (store.path / IMAGES).absolute()
@@ -90,11 +91,11 @@ def blocks(store: Store, rows: npt.NDArray[np.int64], size: int | None = None) -
         yield Block(pixels, part, labels[part], train[part])
 
 
-def measure(block: Block) -> Measured:
+def measure_block(block: Block) -> BlockResult:
     """Everything that a look at the pixels gives; runs in a worker."""
     # mapped anew for each block, so that what was read does not stay
     images = np.load(block.pixels, mmap_mode="r")[block.rows]
-    tally = Tally()
+    tally = PixelCounts()
     for label in np.unique(block.labels).tolist():
         of_class = block.labels == label
         for train in (True, False):
@@ -105,4 +106,51 @@ def measure(block: Block) -> Measured:
         tally.images[label] = int(of_class.sum())
     greys = kernels.grey_thumbnails(images)
     features = kernels.features(images, greys)
-    return Measured(tally, features, difference_hashes(greys), pictures(greys))
+    return BlockResult(tally, features, difference_hashes(greys), pictures(greys))
+
+
+Doubles = npt.NDArray[np.float64]
+
+
+MAP_ROWS = 1024
+
+
+def principal_map(
+    features: npt.NDArray[np.float32], groups: tuple[int, ...]
+) -> tuple[Doubles, Doubles]:
+    """Place each row of ``features``, float32 (images, columns), which may be a memory map.
+
+    Columns are standardized, then weighted so that each of the ``groups`` of columns (their
+    lengths, in order) counts as much as any other. Returns the positions, (images, 2), and the
+    share of the variance on each axis, (2,).
+    """
+    centre, scale, covariance = _moments(features)
+    weight = np.concatenate([np.full(length, length**-0.5) for length in groups]) / scale
+    values, vectors = np.linalg.eigh(covariance * np.outer(weight, weight))
+    axes = vectors[:, [-1, -2]]
+    # an eigenvector's sign is arbitrary: its largest entry is made positive
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    positions = np.concatenate([(rows - centre) * weight @ axes for rows in _row_blocks(features)])
+    total = values.sum()
+    return positions, values[[-1, -2]] / total if total > 0 else np.zeros(2)
+
+
+def _moments(features: npt.NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:
+    """Mean and standard deviation of each column (1 where it is constant), and covariances."""
+    columns = features.shape[1]
+    sums, products = np.zeros(columns), np.zeros((columns, columns))
+    # about the first block's mean, so that no digits are lost in the difference below
+    origin = next(_row_blocks(features)).mean(axis=0)
+    for rows in _row_blocks(features):
+        rows -= origin
+        sums += rows.sum(axis=0)
+        products += rows.T @ rows
+    mean = sums / len(features)
+    covariance = products / len(features) - np.outer(mean, mean)
+    deviation = np.sqrt(covariance.diagonal().clip(min=0))
+    return origin + mean, np.where(deviation > 1e-9, deviation, 1.0), covariance
+
+
+def _row_blocks(features: npt.NDArray[np.float32]) -> Iterator[Doubles]:
+    for first in range(0, len(features), MAP_ROWS):
+        yield features[first : first + MAP_ROWS].astype(np.float64)

@@ -1,15 +1,39 @@
-"""What a file says it is, told from its first bytes and never from its name."""
+"""One image file: its name as printable text, and what its first bytes say it is.
 
+Real folders hold names with line breaks and stray bytes, and files whose name does not fit.
+"""
+
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
-
-from weather_hpc.dataset.names import printable
 
 if TYPE_CHECKING:
     from PIL import Image
 
+
+_UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
+
+
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
+
+
+def printable(name: str) -> str:
+    r"""``name`` on one line of valid UTF-8; what cannot stand there becomes ``\uXXXX``.
+
+    Python holds the bytes of a name that is not UTF-8 as lone surrogates, which no text file
+    and no terminal takes. :func:`original` is the way back.
+    """
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
+
+
+def original(text: str) -> str:
+    """The name that :func:`printable` made ``text`` from."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+
+
 PIXEL_LIMIT = 89_478_485
 """Images that claim more pixels are refused: a quarter GiB of RGB, where Pillow warns too."""
+
 
 # Formats that Pillow decodes by itself. EPS and the like start other programs, and rare ones
 # have had the most holes; a photograph is in none of them.

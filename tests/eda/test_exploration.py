@@ -10,10 +10,10 @@ import pytest
 from tests.dataset.nasty import plain_folder, save
 from tests.eda.looking import look, noise, pack
 from weather_hpc.dataset.store import Store
-from weather_hpc.eda import passes
-from weather_hpc.eda.gather import FEATURES, Gathered, gather
+from weather_hpc.eda import pixels
+from weather_hpc.eda.exploration import FEATURES, Exploration, measure
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.eda.principal import principal_map
+from weather_hpc.eda.pixels import principal_map
 from weather_hpc.eda.spread import spread
 from weather_hpc.eda.tables import class_counts, normalization
 from weather_hpc.errors import FailedError, UserError
@@ -21,7 +21,7 @@ from weather_hpc.study.spec import Backend
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Gathered:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Exploration:
     folder = tmp_path_factory.mktemp("looked")
     data = plain_folder(folder / "images", per_class=10)
     (data / "b" / "broken.jpg").write_bytes(
@@ -30,18 +30,18 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Gathered:
     return look(data, folder)
 
 
-def pixels_of(found: Gathered, label: int) -> Bytes:
+def pixels_of(found: Exploration, label: int) -> Bytes:
     return np.array(found.store.images[found.rows[found.labels == label]])
 
 
-def test_an_image_that_could_not_be_decoded_counts_nowhere(found: Gathered) -> None:
+def test_an_image_that_could_not_be_decoded_counts_nowhere(found: Exploration) -> None:
     assert len(found.rows) == 30
     assert [row["images"] for row in class_counts(found)] == [10, 10, 10]
     assert [row["train"] for row in class_counts(found)] == [8, 8, 8]
     assert sum(found.tally.images.values()) == 30
 
 
-def test_sums_are_those_of_the_whole_array(found: Gathered) -> None:
+def test_sums_are_those_of_the_whole_array(found: Exploration) -> None:
     for label in range(3):
         pixels = pixels_of(found, label)
         counts = found.tally.class_histogram(label)
@@ -51,7 +51,7 @@ def test_sums_are_those_of_the_whole_array(found: Gathered) -> None:
         assert np.array_equal(found.tally.mean_image(label), np.rint(pixels.mean(axis=0)))
 
 
-def test_normalization_is_of_the_training_split_alone(found: Gathered) -> None:
+def test_normalization_is_of_the_training_split_alone(found: Exploration) -> None:
     told = normalization(found)
     pixels = found.store.images[found.store.rows("train")] / 255
     assert told["images"] == 24
@@ -59,10 +59,10 @@ def test_normalization_is_of_the_training_split_alone(found: Gathered) -> None:
     assert told["std"] == pytest.approx(pixels.std(axis=(0, 1, 2)), rel=1e-12)
 
 
-def test_blocks_of_any_size_add_up_to_the_same(found: Gathered) -> None:
-    whole = passes.Tally()
-    for block in passes.blocks(found.store, found.rows, size=7):
-        whole.add(passes.measure(block).tally)
+def test_blocks_of_any_size_add_up_to_the_same(found: Exploration) -> None:
+    whole = pixels.PixelCounts()
+    for block in pixels.store_blocks(found.store, found.rows, size=7):
+        whole.add(pixels.measure_block(block).tally)
     assert whole.images == found.tally.images
     for key, counts in found.tally.histograms.items():
         assert np.array_equal(whole.histograms[key], counts)
@@ -72,11 +72,11 @@ def test_blocks_of_any_size_add_up_to_the_same(found: Gathered) -> None:
 
 @pytest.mark.parametrize("backend", [Backend.MULTIPROCESSING, Backend.DASK])
 def test_every_backend_gathers_the_same(
-    found: Gathered, tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    found: Exploration, tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "BLOCK", 4)
+    monkeypatch.setattr(pixels, "BLOCK_IMAGES", 4)
     with spread(backend, 2) as workers:
-        other = gather(found.store, found.store.path.parent / "images", tmp_path, workers)
+        other = measure(found.store, found.store.path.parent / "images", tmp_path, workers)
     assert other.pairs == found.pairs
     assert other.census == found.census
     assert np.array_equal(other.tally.class_histogram(1), found.tally.class_histogram(1))
@@ -113,10 +113,10 @@ def peak_bytes(store: Store, data: Path, out: Path) -> int:
     """What is allocated at most while everything of ``store`` is gathered."""
     out.mkdir()
     with spread(Backend.SEQUENTIAL, 1) as here:
-        gather(store, data, out, here)  # imports and caches
+        measure(store, data, out, here)  # imports and caches
         tracemalloc.start()
         try:
-            gather(store, data, out, here)
+            measure(store, data, out, here)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -125,7 +125,7 @@ def peak_bytes(store: Store, data: Path, out: Path) -> int:
 def test_memory_does_not_grow_with_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "BLOCK", 16)
+    monkeypatch.setattr("weather_hpc.eda.pixels.BLOCK_IMAGES", 16)
     peaks = []
     for per_class in (16, 128):
         data = plain_folder(tmp_path / f"images{per_class}", per_class, classes="ab")
@@ -159,8 +159,8 @@ def test_images_all_alike_have_a_map_too() -> None:
 def test_a_block_holds_copies_of_its_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", noise(6, 64))
     rows = np.array([4, 1])
-    block = passes.Block(tmp_path / "images.npy", rows, np.array([0, 2]), np.array([True, False]))
-    measured = passes.measure(block)
+    block = pixels.Block(tmp_path / "images.npy", rows, np.array([0, 2]), np.array([True, False]))
+    measured = pixels.measure_block(block)
     assert measured.tally.images == {0: 1, 2: 1}
     assert set(measured.tally.histograms) == {(0, True), (2, False)}
     assert np.array_equal(measured.tally.mean_image(2), noise(6, 64)[1])

@@ -2,13 +2,13 @@ from pathlib import Path
 
 from tests.dataset.nasty import nasty_folder
 from weather_hpc.dataset.catalogue import scan
-from weather_hpc.eda.census import Census, Facts, handfuls, look
+from weather_hpc.eda.headers import FileHeader, HeaderCounts, file_batches, read_headers
 
 
-def facts_of(root: Path) -> dict[str, Facts]:
+def facts_of(root: Path) -> dict[str, FileHeader]:
     items = scan(root).items
-    parts = handfuls(root, [item.path for item in items], [item.label for item in items])
-    return {facts.path: facts for part in parts for facts in look(part)}
+    parts = file_batches(root, [item.path for item in items], [item.label for item in items])
+    return {facts.path: facts for part in parts for facts in read_headers(part)}
 
 
 def test_what_a_real_folder_holds(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_what_a_real_folder_holds(tmp_path: Path) -> None:
     assert found["rain/original.jpg"].bytes == whole.stat().st_size
     assert (found["rain/original.jpg"].width, found["rain/original.jpg"].height) == (48, 32)
 
-    census = Census()
+    census = HeaderCounts()
     for facts in found.values():
         census.add(facts)
     assert (census.turned, census.animated, census.misnamed) == (1, 1, 3)
@@ -37,11 +37,11 @@ def test_what_a_real_folder_holds(tmp_path: Path) -> None:
 def test_a_file_that_has_gone_is_left_out(tmp_path: Path) -> None:
     root = nasty_folder(tmp_path / "images")
     items = scan(root).items
-    parts = list(handfuls(root, [item.path for item in items], [0] * len(items)))
+    parts = list(file_batches(root, [item.path for item in items], [0] * len(items)))
     (root / "rain" / "original.jpg").unlink()
     (root / "rain" / "copy.jpg").write_text("no image any more")
-    assert sum(len(look(part)) for part in parts) == len(items) - 2
+    assert sum(len(read_headers(part)) for part in parts) == len(items) - 2
 
 
 def test_no_file_is_no_size() -> None:
-    assert Census().size_array().shape == (0, 3)
+    assert HeaderCounts().size_array().shape == (0, 3)

@@ -1,4 +1,4 @@
-"""What an image folder or a store holds, and what of it is damaged."""
+"""What an image folder or a store holds, and what in it is damaged."""
 
 import statistics
 from collections import Counter
@@ -7,17 +7,16 @@ from typing import Any
 
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import scan
-from weather_hpc.dataset.names import printable
-from weather_hpc.dataset.probe import ImageError
+from weather_hpc.dataset.image_file import ImageError, printable
 from weather_hpc.dataset.store import Store, is_store
 
 DECODE_SIZE = 8
 """Images are decoded in full; to what size they are then brought makes no difference."""
 
 
-def describe(path: Path) -> dict[str, Any]:
+def summarize(path: Path) -> dict[str, Any]:
     """A JSON-able description of the store or image folder at ``path``. Raises UserError."""
-    return _describe_store(Store.open(path)) if is_store(path) else _describe_folder(path)
+    return _summarize_store(Store.open(path)) if is_store(path) else _summarize_folder(path)
 
 
 def damage(path: Path) -> list[str]:
@@ -27,21 +26,21 @@ def damage(path: Path) -> list[str]:
     """
     if is_store(path):
         return Store.open(path).verify()
-    from weather_hpc.preprocess.decode import decode
+    from weather_hpc.preprocess.decoders import decode_exact
 
     catalogue = scan(path)
     damaged = {entry.path: entry.reason for entry in catalogue.quarantine}
     with cli.progress("decoding images", total=len(catalogue.items)) as advance:
         for item in catalogue.items:
             try:
-                decode(path / item.path, DECODE_SIZE)
+                decode_exact(path / item.path, DECODE_SIZE)
             except ImageError as error:
                 damaged[item.path] = str(error)
             advance()
     return [f"{printable(name)}: {reason}" for name, reason in sorted(damaged.items())]
 
 
-def _describe_store(store: Store) -> dict[str, Any]:
+def _summarize_store(store: Store) -> dict[str, Any]:
     items = [row for row in store.items if row["valid"] == "1"]
     header = store.header
     return {
@@ -58,7 +57,7 @@ def _describe_store(store: Store) -> dict[str, Any]:
     }
 
 
-def _describe_folder(path: Path) -> dict[str, Any]:
+def _summarize_folder(path: Path) -> dict[str, Any]:
     catalogue = scan(path)
     items = catalogue.items
     return {
