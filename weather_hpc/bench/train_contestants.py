@@ -10,7 +10,7 @@ from weather_hpc.bench.goals import Goal
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.runs.environment import ALLOCATOR
-from weather_hpc.train.world import SHARED_MEMORY
+from weather_hpc.train.ranks import SHARED_MEMORY
 
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"

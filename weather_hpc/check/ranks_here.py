@@ -9,7 +9,7 @@ from weather_hpc.check.session import Check, Found, Session, WrongError
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
-from weather_hpc.train.world import torchrun
+from weather_hpc.train.ranks import torchrun
 
 START_S = 20.0
 """Whichever of the two checks comes first starts the ranks; the other has its result at once."""

@@ -10,7 +10,7 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import directives, pattern_path, quote, shape_of
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, RunSpec
-from weather_hpc.train.world import torchrun
+from weather_hpc.train.ranks import torchrun
 
 HERE = "local"
 """The name of the check of this machine."""

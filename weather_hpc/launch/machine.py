@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
 from weather_hpc.text import one_line
-from weather_hpc.train.world import lacking_gpus
+from weather_hpc.train.ranks import lacking_gpus
 
 _ASK_TORCH = """
 import json

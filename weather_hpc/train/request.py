@@ -28,7 +28,7 @@ from weather_hpc.study.spec import (
     Strategy,
     TrainTask,
 )
-from weather_hpc.train.world import World, check_world, world_from
+from weather_hpc.train.ranks import World, check_world, world_from
 
 FLAGS = {"threads_per_rank": "threads", "learning_rate": "lr"}
 """Settings whose flag has another name."""
