@@ -16,7 +16,7 @@ from weather_hpc.study.spec import (
     Strategy,
     TrainTask,
 )
-from weather_hpc.train.world import torchrun
+from weather_hpc.train.ranks import torchrun
 
 
 def stage_command(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from weather_hpc.study.recipe import RECIPES
+
 
 class Role(Enum):
     """What a setting means when runs are compared."""
@@ -132,7 +134,8 @@ TRAIN = (
     Setting(name="model", role=Role.TASK, default="paper_cnn", metavar="NAME", listed=True,
             help="paper_cnn, weather_net, or a torchvision classifier such as resnet18"),
     Setting(name="recipe", role=Role.TASK, default="paper", metavar="NAME", listed=True,
-            help="training recipe: a name in study/recipe.py"),
+            help="training recipe: "
+            + "; ".join(f"{name}: {recipe.text}" for name, recipe in RECIPES.items())),
     Setting(name="precision", role=Role.COMPUTING, default="fp32", metavar="NAME", listed=True,
             help="what the network computes in: fp32, tf32 or bf16"),
     Setting(name="memory_format", role=Role.COMPUTING, default="contiguous", metavar="NAME",
