@@ -80,11 +80,11 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
     from weather_hpc.eda.spread import BACKENDS
     from weather_hpc.study.spec import PreprocessTask
 
-    task = make_task(PreprocessTask, {"backend": "sequential"} | given(args, "preprocess"))
-    if task.backend not in BACKENDS:
-        known = nearest(task.backend, [str(name) for name in BACKENDS])
-        raise UserError(f"--backend {task.backend}: no such backend{known}")
-    return task
+    values = {"backend": "sequential"} | given(args, "preprocess")
+    if values["backend"] not in BACKENDS:
+        known = nearest(values["backend"], [str(name) for name in BACKENDS])
+        raise UserError(f"--backend {values['backend']}: no such backend{known}")
+    return make_task(PreprocessTask, values)
 
 
 def _tell(out: Path, result: dict[str, Any]) -> None:
