@@ -14,7 +14,7 @@ from weather_hpc.eda.kernels import GREY, LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
-from weather_hpc.report.style import PALETTE, RC, plain
+from weather_hpc.report.drawing import PALETTE, RC, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

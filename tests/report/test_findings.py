@@ -1,7 +1,7 @@
 """Audit and rejects: the same is told once; nothing is lost in the count."""
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.report.grouped import MOST_ALIKE, audit_table, rejects_table
+from weather_hpc.report.findings import MOST_ALIKE, audit_table, rejects_table
 from weather_hpc.runs.finding import Code, Finding, Severity
 
 

@@ -1,4 +1,4 @@
-r"""LaTeX: one table for \input, and the whole report as a document of its own."""
+r"""Markdown and LaTeX: one table each, and the whole report as a document of its own."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,11 @@ from weather_hpc.report.layout import (
     cell_text,
     is_text,
     readable_columns,
+    shared,
 )
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.text import latex
+from weather_hpc.text import latex, markdown
 
 _PER_PAGE = 24
 """Lines of a part of a table: a page on its side holds them."""
@@ -22,7 +23,6 @@ _WORDS_FROM = 40
 """Characters of a cell from which its column is broken into lines."""
 _PER_LINE = 50
 """Characters of such a line, which is 80 mm wide."""
-
 _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -35,15 +35,63 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 """
 
 
+def markdown_report(report: Report) -> str:
+    """``report`` with its plots as links to the PNG files beside it."""
+    lines = [f"# {markdown(report.title)}", ""]
+    for section in report.sections:
+        lines += _markdown_section(section)
+    return "\n".join(lines)
+
+
+def _markdown_section(section: Section) -> Iterator[str]:
+    yield from (f"## {section.title}", "")
+    if section.text:
+        yield from (markdown(section.text), "")
+    if section.facts:
+        yield from (f"- {label}: {markdown(text)}" for label, text in section.facts)
+        yield ""
+    if section.sentences:
+        yield from (f"- {markdown(sentence)}" for sentence in section.sentences)
+        yield ""
+    for plot in section.plots:
+        if plot.svg is None:
+            yield from (f"{markdown(plot.title)}: not drawn, because {markdown(plot.text)}.", "")
+        else:
+            yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
+    for table in section.tables:
+        yield markdown_table(table, level=3, most=DOCUMENT_ROWS, whole=section.whole(table))
+
+
+def markdown_table(
+    table: Table, level: int = 1, most: int | None = None, whole: str | None = None
+) -> str:
+    """``table`` as a pipe table under a heading of ``level``, its caption below.
+
+    At most ``most`` rows, and then where the ``whole`` is.
+    """
+    columns = readable_columns(table)
+    lines = [f"{'#' * level} {markdown(table.title)}", ""]
+    if same := shared(table, most, whole):
+        lines += [markdown(same), ""]
+    if not table.rows:
+        return "\n".join([*lines, "No runs.", ""])
+    lines.append("| " + " | ".join(map(markdown, columns)) + " |")
+    lines.append("|" + "|".join("---" if is_text(table, c) else "--:" for c in columns) + "|")
+    for row in table.rows[:most]:
+        cells = [markdown(cell_text(row, column)) for column in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", markdown(table.caption), ""])
+
+
 def latex_report(report: Report) -> str:
     """``report`` as a document that pdflatex, xelatex and lualatex take, beside ``plots/``."""
     lines = [_HEAD + rf"\section*{{{latex(report.title)}}}"]
     for section in report.sections:
-        lines += _section(section)
+        lines += _latex_section(section)
     return "\n".join([*lines, r"\end{document}", ""])
 
 
-def _section(section: Section) -> Iterator[str]:
+def _latex_section(section: Section) -> Iterator[str]:
     yield rf"\subsection*{{{latex(section.title)}}}"
     if section.text:
         yield latex(section.text) + r"\par"
@@ -53,14 +101,14 @@ def _section(section: Section) -> Iterator[str]:
         yield r"\begin{itemize}"
         yield from (rf"\item {item}" for item in items)
         yield r"\end{itemize}"
-    yield from _plots(section.plots)
+    yield from _latex_plots(section.plots)
     for table in section.tables:
         yield latex_table(table, most=DOCUMENT_ROWS, whole=section.whole(table))
     if section.plots or section.tables:
         yield r"\clearpage"
 
 
-def _plots(plots: Sequence[Plot]) -> Iterator[str]:
+def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
     drawn = [plot for plot in plots if plot.svg is not None]
     if drawn:
         yield r"{\raggedright"  # two narrow ones stand side by side, a third on the next line

@@ -4,15 +4,110 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing
-from weather_hpc.report.series import Series
-from weather_hpc.report.style import FAINT, MOST_LINES, MOST_PANELS, line_style, plain
+from weather_hpc.analysis.table import SETTINGS, ScalingTable
+from weather_hpc.report.drawing import (
+    DOUBLE_WIDTH,
+    FAINT,
+    MOST_LINES,
+    MOST_PANELS,
+    SINGLE_WIDTH,
+    Drawing,
+    line_style,
+    plain,
+)
+from weather_hpc.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Point = tuple[float, float, float | None, float | None]
+"""x, y, and the low and high end of y's interval, where there is one."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot, its points by x."""
+
+    label: str
+    points: tuple[Point, ...]
+    panel: str = ""
+    """Where a plot is divided: the panel that the line belongs to."""
+    published: bool = False
+    """Whether the figures are those of the reproduced study, not ours."""
+
+
+def by_workers(table: ScalingTable, column: str) -> list[Curve]:
+    """``column`` against workers, one series per configuration apart from the workers.
+
+    Where the series cannot be labelled apart by the table's key alone, the settings that vary are
+    part of the label.
+    """
+    keys = table.key + table.varying(_settings(table))
+    return _series(table, table.workers_column, column, keys)
+
+
+def by_batch(table: ScalingTable) -> list[Curve]:
+    """Time against batch size per device, one series per strategy, device and ranks.
+
+    Only those that were measured with more than one batch size.
+    """
+    keys = ["strategy", "device", "world_size", *table.varying(_settings(table))]
+    series = _series(table, "batch_size_per_device", "time_s", keys)
+    return [line for line in series if len(line.points) > 1]
+
+
+def _settings(table: ScalingTable) -> list[str]:
+    return [name for name in (*SETTINGS, "nodes") if name in table.columns]
+
+
+def _series(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:
+    points: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
+    for row in table.measured:
+        if row[x] is None or row[y] is None:
+            continue
+        low, high = _interval(table, row, y)
+        points[tuple(row[key] for key in keys)].append((row[x], row[y], low, high))
+    return [
+        Curve(
+            label=_curve_label(dict(zip(keys, values, strict=True))),
+            points=tuple(sorted(found, key=lambda point: point[:2])),
+            panel=str(values[0]),
+        )
+        for values, found in points.items()
+    ]
+
+
+def _interval(
+    table: ScalingTable, row: dict[str, Any], column: str
+) -> tuple[float | None, float | None]:
+    if column == "efficiency":
+        low, high = row["speedup_low"], row["speedup_high"]
+        if low is None or high is None:
+            return None, None
+        return low / table.workers(row), high / table.workers(row)
+    return row.get(f"{column}_low"), row.get(f"{column}_high")
+
+
+def _curve_label(values: dict[str, Any]) -> str:
+    words = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        if name == "device":
+            words.append(f"on {value}")
+        elif name == "batch_size_per_device":
+            words.append(f"batch {value}")
+        elif name == "world_size":
+            words.append(counted(value, "rank"))
+        elif name in ("strategy", "backend", "study", "model"):
+            words.append(str(value))
+        else:
+            words.append(f"{name} {value}")
+    return " ".join(words)
+
 
 _TICKS = 10
 """Labels that an axis has room for."""
@@ -27,14 +122,14 @@ _TWO_COLUMNS = 26
 
 
 @dataclass(frozen=True)
-class Lines:
+class LinePlot:
     """What a line plot shows."""
 
     name: str
     title: str
     x: str
     y: str
-    series: Sequence[Series]
+    series: Sequence[Curve]
     nothing: str
     """Why there is no plot, where there are no series."""
     ideal: Callable[[float], float] | None = None
@@ -63,14 +158,14 @@ class Lines:
             left_out=len(self.series) - len(shown),
         )
 
-    def _panels(self) -> dict[str, list[Series]]:
+    def _panels(self) -> dict[str, list[Curve]]:
         """Lines by panel: one for all where they can be told apart, else one per group.
 
         Of a group's lines those with the most points stay.
         """
         if len(_labels(self.series)) <= MOST_LINES and not self.divided:
             return {"": list(self.series)}
-        groups: dict[str, list[Series]] = defaultdict(list)
+        groups: dict[str, list[Curve]] = defaultdict(list)
         for line in self.series:
             groups[line.panel].append(line)
         panels = {}
@@ -80,7 +175,7 @@ class Lines:
             panels[name] = [line for line in lines if line.label in kept]
         return panels
 
-    def _draw(self, figure: "Figure", panels: dict[str, list[Series]]) -> None:
+    def _draw(self, figure: "Figure", panels: dict[str, list[Curve]]) -> None:
         alone = len(panels) == 1
         rows, columns = _grid(len(panels))
         everything = [line for lines in panels.values() for line in lines]
@@ -104,7 +199,7 @@ class Lines:
         if not alone:
             figure.suptitle(self.title, x=0.01, ha="left", fontsize=12)
 
-    def _draw_axes(self, axes: "Axes", series: Sequence[Series]) -> None:
+    def _draw_axes(self, axes: "Axes", series: Sequence[Curve]) -> None:
         xs = sorted({point[0] for line in series for point in line.points})
         axes.set_xscale("log", base=2)
         axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
@@ -129,7 +224,7 @@ class Lines:
         axes.set_xlabel(self.x)
         axes.set_ylabel(self.y)
 
-    def _describe(self, series: Iterable[Series]) -> str:
+    def _describe(self, series: Iterable[Curve]) -> str:
         parts = []
         for line in series:
             points = ", ".join(f"{x:g}: {y:.3g}" for x, y, _, _ in line.points)
@@ -137,7 +232,7 @@ class Lines:
         return f"{self.y} by {self.x}. " + "; ".join(parts) + "."
 
 
-def _draw_line(axes: "Axes", series: Series, index: int, apart: float) -> None:
+def _draw_line(axes: "Axes", series: Curve, index: int, apart: float) -> None:
     xs = [point[0] * apart for point in series.points]
     ys = [point[1] for point in series.points]
     # a point without an interval gets a bar of no length
@@ -148,7 +243,7 @@ def _draw_line(axes: "Axes", series: Series, index: int, apart: float) -> None:
     axes.errorbar(xs, ys, yerr=bars, label=plain(_name(series)), **style)
 
 
-def _side_by_side(lines: Sequence[Series], labels: int) -> list[float]:
+def _side_by_side(lines: Sequence[Curve], labels: int) -> list[float]:
     """By what x is multiplied for each of so many ``labels``, so that no bar hides another."""
     points = [point for line in lines for point in line.points]
     if all(point[2] is None for point in points):
@@ -158,7 +253,7 @@ def _side_by_side(lines: Sequence[Series], labels: int) -> list[float]:
     return [2.0 ** (step * (index - (labels - 1) / 2)) for index in range(labels)]
 
 
-def _legend_columns(lines: Iterable[Series]) -> int:
+def _legend_columns(lines: Iterable[Curve]) -> int:
     return 1 if max(len(_name(line)) for line in lines) > _TWO_COLUMNS else 2
 
 
@@ -168,11 +263,11 @@ def _grid(panels: int) -> tuple[int, int]:
     return math.ceil(panels / columns), columns
 
 
-def _name(series: Series) -> str:
+def _name(series: Curve) -> str:
     return f"{series.label}, published" if series.published else series.label
 
 
-def _labels(series: Iterable[Series]) -> list[str]:
+def _labels(series: Iterable[Curve]) -> list[str]:
     return list(dict.fromkeys(line.label for line in series))
 
 
