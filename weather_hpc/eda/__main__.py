@@ -82,10 +82,9 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
     """What the flags ask for. Raises UserError naming the flag that is out of range."""
     from pydantic import ValidationError
 
-    from weather_hpc.eda.spread import BACKENDS
-    from weather_hpc.study.spec import PreprocessTask
+    from weather_hpc.study.spec import Backend, PreprocessTask
 
-    names = [str(name) for name in BACKENDS]
+    names = [Backend.SEQUENTIAL.value, Backend.MULTIPROCESSING.value, Backend.DASK.value]
     if args.backend not in names:
         raise UserError(f"--backend {args.backend}: no such backend{nearest(args.backend, names)}")
     try:
