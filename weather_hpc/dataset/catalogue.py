@@ -269,45 +269,37 @@ def _mark_duplicates(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class Split(StrEnum):
-    """Which side an image is on."""
+    """What an image is used for. A scaling study tunes nothing, so there is no validation split."""
 
     TRAIN = "train"
-    VALIDATION = "validation"
     TEST = "test"
 
 
-FRACTIONS = {Split.TRAIN: 0.8, Split.VALIDATION: 0.0, Split.TEST: 0.2}
-"""A scaling study chooses nothing by its held-out images, so none are set apart to choose by."""
+SHARES = {Split.TRAIN: 4, Split.TEST: 1}
+"""Images of each split, in proportion."""
 
 
-def make_split(
-    catalogue: Catalogue, seed: int = 0, fractions: dict[Split, float] = FRACTIONS
-) -> list[Split]:
-    """The side of each item, in the items' order.
+def make_split(catalogue: Catalogue, seed: int = 0) -> list[Split]:
+    """The split of each item, in the items' order.
 
-    Every class is shared out by ``fractions`` (which sum to 1, largest remainder), and images of
-    equal content go as one. Equal input and seed give an equal split on every machine.
+    Every class is divided in the proportion of :data:`SHARES` (largest remainder), and images of
+    equal content stay together. Equal input and seed give an equal split on every machine.
     """
-    if abs(sum(fractions.values()) - 1.0) > 1e-6 or min(fractions.values()) < 0:
-        raise UserError(f"split fractions must sum to 1, none below 0: {fractions}")
-    sides: dict[str, Split] = {}
+    splits: dict[str, Split] = {}
     for members in catalogue.by_class():
-        sides |= _split_class(members, seed, fractions)
-    return [sides[item.sha256] for item in catalogue.items]
+        splits |= _split_class(members, seed)
+    return [splits[item.sha256] for item in catalogue.items]
 
 
-def _split_class(members: list[Item], seed: int, fractions: dict[Split, float]) -> dict[str, Split]:
-    """Content hash -> side, for the items of one class."""
-    copies: dict[str, int] = {}
-    for item in members:
-        copies[item.sha256] = copies.get(item.sha256, 0) + 1
+def _split_class(members: list[Item], seed: int) -> dict[str, Split]:
+    """Content hash -> split, for the items of one class."""
+    copies = Counter(item.sha256 for item in members)
     originals = [item for item in members if item.duplicate_of is None]
     originals.sort(key=lambda item: draw(seed, "split", item))
-    weights = [round(fraction * 1_000_000) for fraction in fractions.values()]
-    room = dict(zip(fractions, proportional(len(members), weights), strict=True))
-    sides = {}
+    room = dict(zip(SHARES, proportional(len(members), [*SHARES.values()]), strict=True))
+    splits = {}
     for item in originals:
-        side = max(room, key=room.__getitem__)
-        sides[item.sha256] = side
-        room[side] -= copies[item.sha256]
-    return sides
+        split = max(room, key=room.__getitem__)
+        splits[item.sha256] = split
+        room[split] -= copies[item.sha256]
+    return splits

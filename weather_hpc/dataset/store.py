@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FORMAT, VERSION = "weather_hpc store", 1
-SIDES = tuple(Split)
+SPLITS = tuple(Split)
 CHUNK_ROWS = 32
 """Rows that are written, checked and redone together."""
 
@@ -116,11 +116,11 @@ class Store:
         return self._columns[0]
 
     def rows(self, split: str | None = None) -> "npt.NDArray[np.int64]":
-        """Indices of the valid rows of a split (``train``, ``validation``, ``test``) or of all."""
+        """Indices of the valid rows of a split (``train`` or ``test``) or of all."""
         import numpy as np
 
-        _, sides, valid = self._columns
-        wanted = valid if split is None else valid & (sides == SIDES.index(split))
+        _, splits, valid = self._columns
+        wanted = valid if split is None else valid & (splits == SPLITS.index(split))
         return np.flatnonzero(wanted)
 
     def quarantine(self) -> list[dict[str, str]]:
@@ -138,7 +138,7 @@ class Store:
         label = {name: index for index, name in enumerate(self.classes)}
         table = np.fromiter(
             (
-                (label[row["class"]], SIDES.index(row["split"]), int(row["valid"]))
+                (label[row["class"]], SPLITS.index(row["split"]), int(row["valid"]))
                 for row in read_table(self.path / ITEMS)
             ),
             dtype=np.dtype((np.int64, 3)),
