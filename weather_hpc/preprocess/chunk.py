@@ -14,7 +14,7 @@ from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT, Finished
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
-from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder

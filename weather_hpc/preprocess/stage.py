@@ -23,7 +23,7 @@ from weather_hpc.preprocess.backends.base import Backend, Context, make_backend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
-from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile

@@ -12,7 +12,7 @@ import warnings
 import torch
 from torch.cuda import nccl
 
-from weather_hpc.runs.driver import driver_cuda, driver_version
+from weather_hpc.runs.gpus import driver_cuda, driver_version
 from weather_hpc.text import one_line
 
 WHEELS = "https://download.pytorch.org/whl"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from weather_hpc.runs.nvml import BYTES_PER_MB
+from weather_hpc.runs.gpus import BYTES_PER_MB
 
 
 def working_bytes(device: torch.device) -> int:

@@ -31,6 +31,9 @@ from weather_hpc.study.spec import Backend, Decoder
 P = TypeVar("P")
 R = TypeVar("R")
 
+LOCAL = (Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK)
+"""What :func:`open_workers` takes."""
+
 IN_FLIGHT = 2
 """Parts per worker that are computed or wait for an earlier one, where results come in order."""
 
@@ -204,7 +207,7 @@ class OrderedMap(Protocol):
 def open_workers(backend: Backend, workers: int, advice: str) -> Iterator[OrderedMap]:
     """``workers`` processes of one thread each, for as long as the block lasts.
 
-    ``backend``: sequential, multiprocessing or dask; ``advice``: what to do where a worker is
+    ``backend``: one of :data:`LOCAL`; ``advice``: what to do where a worker is
     lost. Raises UserError for more than one sequential worker, or where Dask is not installed.
     """
     if backend is Backend.SEQUENTIAL:
