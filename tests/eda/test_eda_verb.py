@@ -193,7 +193,7 @@ def test_kernels_that_disagree_fail_the_run(
         (["--workers", "2"], "backend sequential has 1 worker, not 2"),
         (["--rounds", "-1"], "--rounds -1: at least 0 wanted"),
         (["--seed", "-1"], "--seed -1: at least 0 wanted"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],
 )
