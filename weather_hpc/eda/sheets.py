@@ -140,7 +140,7 @@ def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
     """
     import torch
 
-    from weather_hpc.train.augment import Draw, augment
+    from weather_hpc.train.augmentation import Draw, augment
 
     numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
     numbers[:, 0] = 0  # in training half of the images are flipped
