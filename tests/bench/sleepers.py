@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.bench.child import MEASURED
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.runs.clock import Clock
 
 

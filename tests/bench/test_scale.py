@@ -8,9 +8,8 @@ import pytest
 from tests.dataset.nasty import plain_folder
 from weather_hpc import cli
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.child import MEASURED
-from weather_hpc.bench.scale import growth_of, judge
-from weather_hpc.bench.scale_work import make_tiny_images, pack_partly
+from weather_hpc.bench.scale import growth_of, judge, make_tiny_images, pack_partly
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import Clock
@@ -93,7 +92,7 @@ def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weather_hpc.bench.scale_work.make_tiny_images", full)
+        patch.setattr("weather_hpc.bench.scale.make_tiny_images", full)
         assert cli.guarded("bench", main, ["scale", "--planned", "0"]) == 1
     assert "cannot be written: No space left" in capsys.readouterr().err
 

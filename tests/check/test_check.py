@@ -11,7 +11,6 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from weather_hpc import cli
-from weather_hpc.check import catalogue
 from weather_hpc.check.__main__ import main
 from weather_hpc.check.session import Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.collect.checks import networks, read_checked
@@ -99,8 +98,7 @@ def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise NotDoneError("nothing to do it with")
 
     monkeypatch.setattr(
-        catalogue,
-        "checks_of",
+        "weather_hpc.check.__main__.checks_of",
         lambda session: [
             Check("right", 0, lambda _: Found("all of it", {"figure": 1.0})),
             Check("wrong", 0, fails),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.check import node, ranks_here
+from weather_hpc.check import node, ranks
 from weather_hpc.check.runs import Ran, Runs
 from weather_hpc.check.session import OVERTIME_S, STALLED_S, Check, Session
 from weather_hpc.check.training import compiled, compiled_warm_up, near, resumed
@@ -38,8 +38,8 @@ def test_what_ranks_have_found_before_they_break_is_told(
 ) -> None:
     session = session_in(tmp_path)
     one = CheckResult(name="binding", ok=True, seconds=1.0, at=0.0, detail="1 host(s)")
-    monkeypatch.setattr(ranks_here, "_start", lambda *_: ([one], "ended with 1: no network"))
-    binding, network = made(session, *ranks_here.checks_here(session))
+    monkeypatch.setattr(ranks, "_start", lambda *_: ([one], "ended with 1: no network"))
+    binding, network = made(session, *ranks.checks_here(session))
     assert (binding.ok, binding.detail) == (True, "1 host(s)")
     assert (network.ok, network.detail) == (False, "its ranks ended with 1: no network")
 

@@ -96,7 +96,7 @@ def nasty_text(path: Path) -> None:
 def test_the_pixel_limit_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a" / "at.jpg", 1, size=(40, 20))
     save(tmp_path / "a" / "over.jpg", 2, size=(40, 21))
-    monkeypatch.setattr("weather_hpc.dataset.probe.PIXEL_LIMIT", 800)
+    monkeypatch.setattr("weather_hpc.dataset.image_file.PIXEL_LIMIT", 800)
     found = scan(tmp_path)
     assert [item.path for item in found.items] == ["a/at.jpg"]
     assert found.quarantine[0].reason == "claims 40 x 21 pixels, more than 800"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weather_hpc.dataset.names import original, printable
+from weather_hpc.dataset.image_file import original, printable
 
 
 @given(st.binary(min_size=1, max_size=40))

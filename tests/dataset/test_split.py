@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.dataset.nasty import plain_folder, save
-from weather_hpc.dataset.catalogue import scan
-from weather_hpc.dataset.split import Split, make_split
+from weather_hpc.dataset.catalogue import Split, make_split, scan
 from weather_hpc.errors import UserError
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tests.dataset.nasty import nasty_folder, plain_folder
-from weather_hpc.dataset.catalogue import scan
+from weather_hpc.dataset.catalogue import make_split, scan
 from weather_hpc.dataset.partial import Contents, Finished, PartialStore, reusable
-from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import CHUNK_ROWS, Store
 from weather_hpc.errors import FailedError, UserError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.launch.machine import Machine, skip_reason, this_machine
+from weather_hpc.launch.local_executor import Machine, skip_reason, this_machine
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.spec import RunSpec

@@ -13,9 +13,8 @@ from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.slurm import accounting, ledger
 from weather_hpc.slurm import client as slurm_cli
 from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once
-from weather_hpc.slurm.jobs import JobState
-from weather_hpc.slurm.ledger import Submission
-from weather_hpc.slurm.lookup import find, settle
+from weather_hpc.slurm.jobs import Job
+from weather_hpc.slurm.ledger import Submission, find, settle
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.spec import RunSpec
@@ -162,14 +161,14 @@ def test_a_stopped_run_that_was_not_requeued_says_why(
     _, run, spec = submitted_run(tmp_path)
     RunRecord.of(spec).write(run.record)
     run.stop.write_text(f"{asked}\n")
-    accounting.close_record(run, JobState("5_0", "n", "FAILED", "sacct", exit_code=75))
+    accounting.close_record(run, Job("5_0", "n", "FAILED", "sacct", exit_code=75))
     assert read_record(run.record).status is status
 
 
 def test_a_finished_record_stands_whatever_became_of_the_job(tmp_path: Path) -> None:
     _, run, spec = submitted_run(tmp_path)
     RunRecord.of(spec, status=Status.OK).write(run.record)
-    accounting.close_record(run, JobState("5_0", "n", "NODE_FAIL", "sacct"))
+    accounting.close_record(run, Job("5_0", "n", "NODE_FAIL", "sacct"))
     assert read_record(run.record).status is Status.OK
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.with_submitit import Job, SubmititExecutor, parameters
+from weather_hpc.launch.submitit_executor import SubmititExecutor, SubmititRun, parameters
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import shape_of
 from weather_hpc.study.config import load_study
@@ -102,8 +102,8 @@ def start(folder: Path, script: str, requeues: int = 1, **env: str) -> "subproce
     (folder / "run.sh").write_text(script)
     code = f"""
 import signal, sys
-from weather_hpc.launch.with_submitit import Job
-job = Job({str(folder / "run.sh")!r}, {requeues})
+from weather_hpc.launch.submitit_executor import SubmititRun
+job = SubmititRun({str(folder / "run.sh")!r}, {requeues})
 def handler(*_):
     again = job.checkpoint()
     print("again", again.function.script == job.script, again.function.pid)
@@ -167,4 +167,4 @@ def test_a_term_reaches_the_script(tmp_path: Path) -> None:
 
 
 def test_a_job_that_has_not_started_its_script_is_asked_for_again() -> None:
-    assert Job("run.sh", 1).checkpoint().function == Job("run.sh", 1)
+    assert SubmititRun("run.sh", 1).checkpoint().function == SubmititRun("run.sh", 1)

@@ -1,7 +1,6 @@
 import pytest
 
-from weather_hpc.preprocess.backends.batches import BATCH_CHUNKS, PART, make_batches
-from weather_hpc.preprocess.chunk import Chunk
+from weather_hpc.preprocess.chunk import BATCH_CHUNKS, PART, Chunk, make_batches
 
 
 def _chunks(*costs: int) -> list[Chunk]:

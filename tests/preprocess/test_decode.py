@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 
 from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, save
-from weather_hpc.dataset.probe import ImageError
-from weather_hpc.preprocess.decode import decode
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.preprocess.decoders import decode_exact
 
 SIZE = 32
 
 
 def corners(path: Path) -> list[tuple[int, ...]]:
     """The colours near the corners: top left, top right, bottom left, bottom right."""
-    pixels = decode(path, SIZE)
+    pixels = decode_exact(path, SIZE)
     edge = SIZE - 3
     return [tuple(pixels[row, column].tolist()) for row in (2, edge) for column in (2, edge)]
 
@@ -59,7 +59,7 @@ def test_a_plain_photograph_is_stretched_by_an_antialiased_bicubic(tmp_path: Pat
     path = save(tmp_path / "x.jpg", 1, size=(301, 177))
     with Image.open(path) as image:
         expected = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-    pixels = decode(path, SIZE)
+    pixels = decode_exact(path, SIZE)
     np.testing.assert_array_equal(pixels, expected)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (SIZE, SIZE, 3)
@@ -83,12 +83,12 @@ def test_sixteen_bits_of_grey_keep_their_scale(tmp_path: Path, suffix: str) -> N
     for value, expected in ((0, 0), (257 * 100, 100), (65535, 255)):
         image = Image.fromarray(np.full((9, 9), value, dtype=np.uint16))
         image.save(tmp_path / f"x.{suffix}")
-        assert (decode(tmp_path / f"x.{suffix}", SIZE) == expected).all()
+        assert (decode_exact(tmp_path / f"x.{suffix}", SIZE) == expected).all()
 
 
 def test_printers_colours_become_the_screens(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
-    red, green, blue = decode(tmp_path / "red.jpg", SIZE)[4, 4].tolist()
+    red, green, blue = decode_exact(tmp_path / "red.jpg", SIZE)[4, 4].tolist()
     assert red > 230
     assert green < 25
     assert blue < 25
@@ -98,7 +98,7 @@ def test_printers_colours_become_the_screens(tmp_path: Path) -> None:
 def test_other_modes_look_as_pillow_shows_them(tmp_path: Path, mode: str) -> None:
     image = picture(3, (SIZE, SIZE), mode)
     image.save(tmp_path / "x.tiff")
-    np.testing.assert_array_equal(decode(tmp_path / "x.tiff", SIZE), image.convert("RGB"))
+    np.testing.assert_array_equal(decode_exact(tmp_path / "x.tiff", SIZE), image.convert("RGB"))
 
 
 def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_nasty_folder_decodes_but_for_its_truncated_file(tmp_path: Path) -> No
     failed = {}
     for path in USABLE:
         try:
-            assert decode(root / path, SIZE).shape == (SIZE, SIZE, 3)
+            assert decode_exact(root / path, SIZE).shape == (SIZE, SIZE, 3)
         except ImageError as error:
             failed[path] = str(error)
     assert list(failed) == ["rain/truncated.jpg"]
@@ -125,7 +125,7 @@ def test_damaged_metadata_does_not_cost_the_image(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(file.getvalue())
     picture(1).save(tmp_path / "same.jpg")
     np.testing.assert_array_equal(
-        decode(tmp_path / "x.jpg", SIZE), decode(tmp_path / "same.jpg", SIZE)
+        decode_exact(tmp_path / "x.jpg", SIZE), decode_exact(tmp_path / "same.jpg", SIZE)
     )
 
 
@@ -136,15 +136,15 @@ def test_damaged_metadata_does_not_cost_the_image(tmp_path: Path) -> None:
 def test_what_cannot_be_decoded_says_why(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(ImageError, match=message):
-        decode(tmp_path / "x.jpg", SIZE)
+        decode_exact(tmp_path / "x.jpg", SIZE)
     with pytest.raises(ImageError, match="No such file"):
-        decode(tmp_path / "absent.jpg", SIZE)
+        decode_exact(tmp_path / "absent.jpg", SIZE)
 
 
 def test_floating_point_has_no_white(tmp_path: Path) -> None:
     Image.new("F", (4, 4), 0.5).save(tmp_path / "x.tiff")
     with pytest.raises(ImageError, match="floating-point"):
-        decode(tmp_path / "x.tiff", SIZE)
+        decode_exact(tmp_path / "x.tiff", SIZE)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -156,4 +156,4 @@ def test_damage_anywhere_is_an_image_or_an_image_error(tmp_path: Path, seed: int
         content[position] = rng.integers(256)
     path.write_bytes(content[: rng.integers(len(content) // 2, len(content) + 1)])
     with contextlib.suppress(ImageError):
-        assert decode(path, SIZE).shape == (SIZE, SIZE, 3)
+        assert decode_exact(path, SIZE).shape == (SIZE, SIZE, 3)

@@ -10,10 +10,18 @@ from PIL import Image
 
 from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, plain_folder, save
 from tests.preprocess.test_decode import UPRIGHT
-from weather_hpc.dataset.probe import ImageError
-from weather_hpc.preprocess.decode import decode
-from weather_hpc.preprocess.decoders import METHODS, Decode, available, cost, make_decoder
-from weather_hpc.preprocess.fast import FastDecoder, has_metadata, reduction
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.preprocess.decoders import (
+    METHODS,
+    Decode,
+    FastDecoder,
+    available,
+    cost,
+    decode_exact,
+    has_metadata,
+    make_decoder,
+    reduction,
+)
 from weather_hpc.study.spec import Decoder
 
 SIZE = 32
@@ -32,14 +40,14 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
 
 @pytest.mark.images
 def test_photographs_look_as_decoded_in_full(shared_images: Path, fast: FastDecoder) -> None:
-    """Against Pillow's full decode and its antialiased bicubic resize to 256 x 256."""
+    """Against Pillow's full decode_exact and its antialiased bicubic resize to 256 x 256."""
     samples = {
         "weapd-sample": sorted(shared_images.glob("weapd-sample/*/*")),
         "weather5": sorted(shared_images.glob("weather5/**/*.jp*g"))[::9],
     }
     for name, paths in samples.items():
         assert len(paths) > 50
-        quality = [psnr(fast(path, 256), decode(path, 256)) for path in paths]
+        quality = [psnr(fast(path, 256), decode_exact(path, 256)) for path in paths]
         assert np.median(quality) >= 70, name
         assert np.percentile(quality, 5) >= 50, name
 
@@ -55,7 +63,7 @@ def test_a_side_is_never_reduced_below_seven_quarters(width: int, height: int, f
 def test_a_reduced_image_is_the_same_picture(tmp_path: Path, fast: FastDecoder) -> None:
     path = save(tmp_path / "x.jpg", 3, size=(801, 603))
     assert reduction(801, 603, SIZE) == 8
-    assert psnr(fast(path, SIZE), decode(path, SIZE)) > 30
+    assert psnr(fast(path, SIZE), decode_exact(path, SIZE)) > 30
 
 
 @pytest.mark.parametrize("where", ["exif", "xmp"])
@@ -70,7 +78,7 @@ def test_a_jpeg_is_turned_upright(
     xmp = f'<x:xmpmeta><rdf tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
     options = {"exif": exif} if where == "exif" else {"xmp": xmp}
     image.save(tmp_path / "x.jpg", quality=95, **options)
-    assert psnr(fast(tmp_path / "x.jpg", SIZE), decode(tmp_path / "x.jpg", SIZE)) > 60
+    assert psnr(fast(tmp_path / "x.jpg", SIZE), decode_exact(tmp_path / "x.jpg", SIZE)) > 60
 
 
 def test_metadata_are_found_where_they_may_be(tmp_path: Path) -> None:
@@ -91,7 +99,7 @@ def test_what_is_no_plain_jpeg_keeps_its_rules(tmp_path: Path, fast: FastDecoder
     Image.fromarray(np.full((9, 9), 25700, dtype=np.uint16)).save(tmp_path / "deep.png")
     picture(4, (40, 30), "L").save(tmp_path / "grey.jpg")
     for path in tmp_path.iterdir():
-        assert psnr(fast(path, SIZE), decode(path, SIZE)) > 50, path.name
+        assert psnr(fast(path, SIZE), decode_exact(path, SIZE)) > 50, path.name
 
 
 def test_a_nasty_folder_decodes_but_for_its_truncated_file(
@@ -101,7 +109,7 @@ def test_a_nasty_folder_decodes_but_for_its_truncated_file(
     failed = {}
     for path in USABLE:
         try:
-            assert psnr(fast(root / path, SIZE), decode(root / path, SIZE)) > 30
+            assert psnr(fast(root / path, SIZE), decode_exact(root / path, SIZE)) > 30
         except ImageError as error:
             failed[path] = str(error)
     assert list(failed) == ["rain/truncated.jpg"]
@@ -113,7 +121,7 @@ def test_what_cannot_be_decoded_says_why(tmp_path: Path, fast: FastDecoder, cont
     path = tmp_path / "x.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError) as exact:
-        decode(path, SIZE)
+        decode_exact(path, SIZE)
     with pytest.raises(ImageError) as ours:
         fast(path, SIZE)
     assert str(ours.value) == str(exact.value)
@@ -150,7 +158,7 @@ def test_damage_is_judged_as_by_the_exact_decoder(
             return str(error)
         return None
 
-    assert told(fast) == told(decode)
+    assert told(fast) == told(decode_exact)
 
 
 def test_without_its_packages_the_exact_one_is_taken_aloud(
@@ -170,7 +178,7 @@ def test_without_its_packages_the_exact_one_is_taken_aloud(
 
 def test_names(tmp_path: Path) -> None:
     assert set(METHODS) == set(Decoder)
-    assert make_decoder(Decoder.EXACT) is decode
+    assert make_decoder(Decoder.EXACT) is decode_exact
     path = plain_folder(tmp_path / "images")
     (first, *_) = sorted(path.rglob("*.jpg"))
     assert make_decoder(Decoder.FAST)(first, SIZE).shape == (SIZE, SIZE, 3)

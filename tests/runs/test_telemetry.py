@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.runs.nvml import Devices, DeviceSample, open_devices
+from weather_hpc.runs.gpus import Devices, DeviceSample, open_devices
 from weather_hpc.runs.telemetry import Energy, Sample, Telemetry
 
 

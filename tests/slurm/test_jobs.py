@@ -3,14 +3,15 @@
 import pytest
 
 from weather_hpc.slurm.jobs import (
-    JobState,
+    Job,
     expand,
+    megabytes,
     of_ours,
+    parse_sacct,
     parse_scontrol,
     parse_squeue,
     standing,
 )
-from weather_hpc.slurm.sacct import megabytes, parse_sacct
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_squeue() -> None:
     assert jobs["9_1"].started_at is None
 
 
-def sacct(*lines: str) -> dict[str, JobState]:
+def sacct(*lines: str) -> dict[str, Job]:
     return parse_sacct("\n".join(lines))
 
 
@@ -78,7 +79,7 @@ def test_a_whole_job_with_its_steps() -> None:
         "4_0.0|bash|COMPLETED|0:0|2026-11-23T20:05:17|2026-11-23T20:05:17|"
         "2026-11-23T20:05:17|2026-11-23T20:06:17|60|2|node[1-2]|8|2.5M",
     )["4_0"]
-    assert job == JobState(
+    assert job == Job(
         "4_0", "whpc-a", "COMPLETED", "sacct", exit_code=0, signal=None,
         submitted_at="2026-11-23T20:05:00+00:00", eligible_at="2026-11-23T20:05:10+00:00",
         started_at="2026-11-23T20:05:17+00:00", ended_at="2026-11-23T20:06:17+00:00",
@@ -140,7 +141,7 @@ def test_scontrol_expands_arrays_and_believes_no_forecast() -> None:
 
 
 def test_a_job_of_the_same_number_but_another_name_is_not_ours() -> None:
-    old, new = JobState("4_0", "whpc-x-1", "FAILED", "sacct"), JobState("4_1", "b", "FAILED", "x")
+    old, new = Job("4_0", "whpc-x-1", "FAILED", "sacct"), Job("4_1", "b", "FAILED", "x")
     assert of_ours([old, new], {"4": "whpc-x-1"}) == {"4_0": old}
 
 

@@ -9,11 +9,10 @@ import pytest
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.errors import UserError
 from weather_hpc.launch.run_folder import make_ready
-from weather_hpc.runs.branch import earlier_runs
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.study.spec import RunSpec
-from weather_hpc.sweep.budget import check_budget
-from weather_hpc.sweep.forecast import Estimate, Forecast, Source, forecast
+from weather_hpc.sweep.forecast import Estimate, Forecast, Source, check_budget, forecast
 
 HOUR = 3600.0
 

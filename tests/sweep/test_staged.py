@@ -12,10 +12,10 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from tests.sweep.test_sweep_verb import table
 from weather_hpc.errors import UserError
-from weather_hpc.runs.branch import earlier_runs, workers_of
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.state import State
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.runs.reader import earlier_runs
+from weather_hpc.runs.state import RunState
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.sweep.staged import StagedJobs, efficiencies, stages, stopped
 
@@ -112,25 +112,25 @@ class Jobs:
         self.ends = ends
         self.submitted: list[list[str]] = []
 
-    def active(self) -> dict[str, JobState]:
+    def active(self) -> dict[str, Job]:
         return {}
 
     def leave(self) -> list[int]:
         return []
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         self.submitted.append(names(list(specs)))
         for spec in specs:
-            end = self.ends.get(f"{spec.stage}_{workers_of(spec)}", "ok")
+            end = self.ends.get(f"{spec.stage}_{spec.workers}", "ok")
             if end == "refused":
                 raise UserError("sbatch refuses every job: too large")
             self.paths.run(spec.run_id).root.mkdir(parents=True)
-            time_s = 10.0 / workers_of(spec) if end == "ok" else None
+            time_s = 10.0 / spec.workers if end == "ok" else None
             record = measured(spec, time_s, status=end, reason=None if end == "ok" else end)
             record.write(self.paths.run(spec.run_id).record)
         return {}
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         return {}
 
 

@@ -219,7 +219,7 @@ def test_interrupt_and_go_on(small: tuple[Path, StudyPaths], tmp_path: Path) -> 
 def test_a_run_past_its_time_limit_is_ended_and_named(
     small: tuple[Path, StudyPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from weather_hpc.launch import local
+    from weather_hpc.launch import local_executor
     from weather_hpc.study.config import load_study
     from weather_hpc.study.plan import make_plan
     from weather_hpc.study.site import SiteProfile
@@ -229,8 +229,8 @@ def test_a_run_past_its_time_limit_is_ended_and_named(
     python.write_text("#!/bin/sh\nexec sleep 600\n")
     python.chmod(0o755)
     plan = make_plan(load_study(str(study)), str(tmp_path))
-    executor = local.LocalExecutor(plan, paths, SiteProfile(python=str(python)))
-    monkeypatch.setattr(local, "SECONDS_PER_MINUTE", 0.01)
+    executor = local_executor.LocalExecutor(plan, paths, SiteProfile(python=str(python)))
+    monkeypatch.setattr(local_executor, "SECONDS_PER_MINUTE", 0.01)
     ended = executor.run(plan.runs[:1])
     assert [str(state) for state in ended.values()] == ["failed"]
     (record,) = records(paths)

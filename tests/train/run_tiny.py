@@ -3,7 +3,7 @@
 import sys
 
 from weather_hpc import cli
-from weather_hpc.check.networks import NETWORKS as TINY
+from weather_hpc.check.workload import NETWORKS as TINY
 from weather_hpc.models.registry import MODELS
 from weather_hpc.train.__main__ import main
 

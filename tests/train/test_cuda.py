@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from weather_hpc.runs import driver
+from weather_hpc.runs import gpus
 from weather_hpc.train import cuda
 from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 
@@ -24,8 +24,8 @@ class Node:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.module, self.patch = folder / "version", patch
-        patch.setattr(driver, "MODULE", self.module)
-        patch.setattr(driver, "LIBRARY", str(folder / "libcuda.so.1"))
+        patch.setattr(gpus, "DRIVER_MODULE", self.module)
+        patch.setattr(gpus, "DRIVER_LIBRARY", str(folder / "libcuda.so.1"))
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -152,6 +152,6 @@ def test_a_build_without_cuda_has_none_of_them(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_the_drivers_version_by_its_module(node: Node, line: str, version: str) -> None:
     node.module.write_text(line + "\n")
-    assert driver.driver_version() == version
-    assert driver.driver_cuda() is None
+    assert gpus.driver_version() == version
+    assert gpus.driver_cuda() is None
     assert cuda._driver(None) == f"NVIDIA driver {version}"

@@ -6,17 +6,22 @@ up again.
 """
 
 import argparse
+import io
+import json
 import math
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.bench.telling import add_race_options, check_race_options, console
+from weather_hpc.bench.command_line import add_race_options, check_race_options, console
+from weather_hpc.bench.timed_function import MEASURED
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.runs.clock import Clock
 
 EXPONENT_GOAL = 1.1
 """Seconds may grow with no more than this power of the number of images."""
@@ -116,7 +121,6 @@ def _check(args: argparse.Namespace) -> list[int]:
 
 
 def _make_images(scratch: Path, counts: set[int]) -> None:
-    from weather_hpc.bench.scale_work import make_tiny_images
 
     with cli.progress("making images", total=sum(counts)) as advance:
         for images in counts:
@@ -150,15 +154,15 @@ def _planned(scratch: Path, images: int, size: int) -> dict[str, float]:
 
 
 def _measure(work: str, images: int, arguments: dict[str, Any]) -> dict[str, float]:
-    """Call a function of scale_work in a fresh process and an empty folder."""
-    from weather_hpc.bench.contestant import Contestant, Outcome, python_function
-    from weather_hpc.bench.process import measure
+    """Call a function of scale in a fresh process and an empty folder."""
+    from weather_hpc.bench.measurement import Contestant, Outcome, measure
+    from weather_hpc.bench.timed_function import python_function
 
     def check(outcome: Outcome) -> None:
         if outcome.facts["images"] != images:
             raise FailedError(f"{outcome.facts['images']} of {images} images were packed")
 
-    command = python_function(f"weather_hpc.bench.scale_work:{work}", **arguments)
+    command = python_function(f"weather_hpc.bench.scale:{work}", **arguments)
     measured = measure(Contestant(work, "", command, check=check))
     return {**measured.facts, "cpu_s": measured.cpu_s}
 
@@ -196,3 +200,92 @@ def _print(value: dict[str, Any]) -> None:
             f"{planned['parent_peak_mb']:.0f} MB at the most",
             file=sys.stderr,
         )
+
+
+CLASSES, PICTURES = 11, 64
+
+
+SIDES = (48, 40)
+"""Width and height of the images, pixels."""
+
+
+def make_tiny_images(folder: Path, images: int) -> None:
+    """Write ``images`` JPEGs of 1 KB into class folders.
+
+    There are few different pictures, but no two files are equal: each has a number of its own
+    after its end, where decoders do not look.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pictures = []
+    for seed in range(PICTURES):
+        rough = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(rough).resize(SIDES, Image.Resampling.BICUBIC).save(file, "JPEG")
+        pictures.append(file.getvalue())
+    for label in range(CLASSES):
+        (folder / f"class_{label:02}").mkdir(parents=True)
+    for number in range(images):
+        content = pictures[number % PICTURES] + number.to_bytes(8, "big")
+        (folder / f"class_{number % CLASSES:02}" / f"{number:07}.jpg").write_bytes(content)
+
+
+def pack_all(clock: Clock, data: str, run_dir: str, size: int) -> dict[str, Any]:
+    """The verb's whole stage with one worker process: seconds, and this process's peak memory."""
+    from weather_hpc.preprocess.stage import preprocess
+    from weather_hpc.runs.paths import RunPaths
+    from weather_hpc.runs.proc import memory_peak_mb
+    from weather_hpc.runs.writer import RunWriter
+    from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+
+    task = PreprocessTask(backend=Backend.MULTIPROCESSING, workers=1, image_size=size)
+    spec = RunSpec(study="bench", stage=Stage.PREPROCESS, task=task, data=data)
+    paths = RunPaths(Path(run_dir))
+    with RunWriter(spec, paths.root) as writer, clock.phase(MEASURED):
+        start = time.time()
+        record = preprocess(task, Path(data), paths.store, writer)
+    events = [json.loads(line) for line in paths.events.read_text().splitlines()]
+    (scanned,) = (event["at"] for event in events if event["event"] == "catalogue")
+    return {
+        "images": record.counts.images,
+        "scan_s": scanned - start,
+        "pack_s": record.time_s,
+        "parent_peak_mb": memory_peak_mb(),
+    }
+
+
+def pack_partly(clock: Clock, data: str, out: str, size: int, chunks: int) -> dict[str, Any]:
+    """Plan a store of all images, make its first ``chunks`` chunks, and take it up again."""
+    from weather_hpc.dataset.catalogue import make_split, scan
+    from weather_hpc.dataset.partial import Contents, PartialStore
+    from weather_hpc.dataset.store import CHUNK_ROWS
+    from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
+    from weather_hpc.runs.proc import memory_peak_mb
+    from weather_hpc.study.spec import Decoder
+
+    root = Path(data)
+    with clock.phase(MEASURED):
+        with clock.phase("scan"):
+            catalogue = scan(root)
+        with clock.phase("plan"):
+            contents = Contents(catalogue, make_split(catalogue), size, "bench")
+            partial = PartialStore(Path(out), contents)
+        paths = [item.path for item in catalogue.items]
+        with clock.phase("pack"), partial:
+            target = Target(root, partial.images, partial.data_offset, size, Decoder.EXACT)
+            for index in partial.missing()[:chunks]:
+                first = index * CHUNK_ROWS
+                chunk = Chunk(index, first, paths[first : first + CHUNK_ROWS])
+                partial.finish(pack_chunk(target, chunk).finished)
+        with clock.phase("resume"), PartialStore(Path(out), contents) as partial:
+            found, missing = len(partial.finished), len(partial.missing())
+    return {
+        "images": len(paths),
+        "store_bytes": len(paths) * target.row_bytes,
+        "chunks_made": chunks,
+        "chunks_found_again": found,
+        "chunks_missing": missing,
+        **{f"{name}_s": clock.seconds[name] for name in ("scan", "plan", "pack", "resume")},
+        "parent_peak_mb": memory_peak_mb(),
+    }

@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from weather_hpc.bench.goals import judge_all, print_goals
-from weather_hpc.bench.telling import add_only, add_race_options, check_race_options, finish
+from weather_hpc.bench.benchmark import judge_all, print_goals
+from weather_hpc.bench.command_line import add_only, add_race_options, check_race_options, finish
 from weather_hpc.errors import UserError
 
 PAINTED_PER_CLASS = 4
@@ -68,13 +68,13 @@ def _race(args: argparse.Namespace, store: Path, images: int, gpus: int) -> int:
 
 
 def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
-    from weather_hpc.bench.harness import chosen, race
-    from weather_hpc.bench.train_contestants import GOALS, NAIVE, contestants
+    from weather_hpc.bench.benchmark import chosen, race
+    from weather_hpc.bench.train_implementations import CPU_GOALS, NAIVE, cpu_contestants
 
     batch, epochs = args.batch_size, args.epochs
-    racing, reference = chosen(contestants(store, images, batch, epochs), args.only, NAIVE)
+    racing, reference = chosen(cpu_contestants(store, images, batch, epochs), args.only, NAIVE)
     result = race("train", racing, args.rounds, reference)
-    judged = judge_all(GOALS, result)
+    judged = judge_all(CPU_GOALS, result)
     code = finish(
         result, args, device="cpu", images=images, batch_size=batch, epochs=epochs, goals=judged
     )
@@ -83,16 +83,21 @@ def _race_on_cpu(args: argparse.Namespace, store: Path, images: int) -> int:
 
 
 def _race_on_gpus(args: argparse.Namespace, store: Path, images: int, gpus: int) -> int:
-    from weather_hpc.bench.harness import chosen, race
-    from weather_hpc.bench.train_contestants import NAIVE
-    from weather_hpc.bench.train_gpu import contestants, fastest, goals, whole_training
+    from weather_hpc.bench.benchmark import chosen, race
+    from weather_hpc.bench.train_implementations import (
+        NAIVE,
+        fastest,
+        gpu_contestants,
+        gpu_goals,
+        whole_training,
+    )
 
     batch, epochs = args.batch_size, args.epochs
-    everybody = contestants(store, images, batch, epochs, gpus)
+    everybody = gpu_contestants(store, images, batch, epochs, gpus)
     racing, reference = chosen(everybody, args.only, NAIVE)
     result = race("train", racing, args.rounds, reference)
     way = fastest(result)
-    judged = judge_all(goals(way), result) if way else []
+    judged = judge_all(gpu_goals(way), result) if way else []
     whole = whole_training(store, images, batch, way, args.rounds) if way else None
     code = finish(
         result, args, device="cuda", gpus=gpus, images=images, batch_size=batch, epochs=epochs,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 from weather_hpc import cli
 
 if TYPE_CHECKING:
-    from weather_hpc.check.session import Session
+    from weather_hpc.check.session import Check, Session
     from weather_hpc.runs.checks import CheckResult
     from weather_hpc.runs.paths import CheckPaths
 
@@ -101,16 +101,32 @@ def _make_room(paths: "CheckPaths") -> None:
 
 def _alone(session: "Session", args: argparse.Namespace) -> "list[CheckResult]":
     """All that one process can check, and the ranks that it starts."""
-    from weather_hpc.check.catalogue import checks_of
     from weather_hpc.check.session import chosen
 
     checks = chosen(checks_of(session), args.only)
     return session.make(checks, lambda result: _tell(result, args))
 
 
+def checks_of(session: "Session") -> "list[Check]":
+    """Every check that one process makes, the most valuable first, with the seconds it needs."""
+    from weather_hpc.check.node import bandwidth, versions
+    from weather_hpc.check.ranks import checks_here
+    from weather_hpc.check.session import Check
+    from weather_hpc.check.training import compiled_on_gpus, on_a_cpu, on_gpus
+
+    first = [Check("versions", 1, versions), Check("bandwidth", 5, bandwidth)]
+    first += checks_here(session)
+    if not session.gpus:
+        return first + on_a_cpu()
+    from weather_hpc.check.speed import checks_of_speed
+
+    *speed, race = checks_of_speed()
+    return [*first, *on_gpus(session.gpus), *speed, race, *compiled_on_gpus()]
+
+
 def _together(session: "Session", args: argparse.Namespace) -> "list[CheckResult]":
     """What the ranks that torchrun has started check together; rank 0's list."""
-    from weather_hpc.check.together import make, meet
+    from weather_hpc.check.ranks import make, meet
     from weather_hpc.train.ranks import world_from
 
     team = meet(world_from(), session.asked, session.gpus)

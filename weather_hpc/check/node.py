@@ -1,12 +1,14 @@
 """What a node is: versions, driver, GPUs; and what its memory and its arithmetic achieve."""
 
 import os
+import time
+from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import torch
 
 from weather_hpc.check.session import Found, Session, WrongError
-from weather_hpc.check.timing import median_s
 from weather_hpc.runs.gpus import look_at_gpus, nvidia_smi
 from weather_hpc.runs.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
@@ -95,3 +97,32 @@ def _product(device: torch.device, precision: Precision, side: int) -> float:
     kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
     matrix = torch.ones(side, side, device=device, dtype=kind)
     return 2.0 * side**3 / 1e12 / median_s(lambda: matrix @ matrix, device)
+
+
+REPEATS, UNCOUNTED = 5, 2
+
+
+def wait(device: torch.device) -> None:
+    """Until ``device`` has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def median_s(
+    work: Callable[[], object], device: torch.device, ready: Callable[[], object] | None = None
+) -> float:
+    """The median time of ``work``, s, over :data:`REPEATS` after some that do not count.
+
+    ``ready`` comes before each, outside the time: it ends with a device that has nothing to do.
+    """
+    times = []
+    for _ in range(UNCOUNTED + REPEATS):
+        if ready is None:
+            wait(device)
+        else:
+            ready()
+        start = time.perf_counter()
+        work()
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return median(times[UNCOUNTED:])

@@ -6,19 +6,20 @@ import itertools
 import json
 import math
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.check.networks import register
-from weather_hpc.check.process import finished
-from weather_hpc.check.rank import BACKEND, MEMORY_MB
+from weather_hpc.check.train_rank import BACKEND, MEMORY_MB
+from weather_hpc.check.workload import register_networks
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.proc import kill_family
 from weather_hpc.runs.record import Status
 from weather_hpc.train.ranks import torchrun
 
@@ -58,7 +59,7 @@ class Runs:
     def __init__(self, work: Path, limit_s: Callable[[], float]) -> None:
         self.work, self.limit_s = work, limit_s
         self._numbers = itertools.count(1)
-        register()
+        register_networks()
 
     def here(self, *words: object, run_dir: Path | None = None, code: int = cli.EXIT_OK) -> Ran:
         """The verb in this process, where the GPU is ready. Raises FailedError on another code."""
@@ -82,12 +83,12 @@ class Runs:
     ) -> Ran:
         """The verb in a process of its own, or in ``ranks`` of them under torchrun.
 
-        ``backend``: what all ranks share one GPU by, see :mod:`weather_hpc.check.rank`;
+        ``backend``: what all ranks share one GPU by, see :mod:`weather_hpc.check.train_rank`;
         ``memory_mb``: of the GPU's memory, how much a process may use.
         """
         folder = self._folder()
         launcher = torchrun(1, ranks) if ranks else []
-        argv = [sys.executable, *launcher, "-m", "weather_hpc.check.rank"]
+        argv = [sys.executable, *launcher, "-m", "weather_hpc.check.train_rank"]
         environment = alone() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
@@ -105,7 +106,7 @@ class Runs:
             "PYTHONPATH": _python_path(), "MASTER_PORT": str(port),
             "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
         }  # fmt: skip
-        argv = [sys.executable, "-m", "weather_hpc.check.rank", *map(str, words)]
+        argv = [sys.executable, "-m", "weather_hpc.check.train_rank", *map(str, words)]
         done = finished([*argv, "--run-dir", str(folder)], environment, self.limit_s())
         if os.environ["RANK"] == "0":
             return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
@@ -153,3 +154,32 @@ def furthest(found: Sequence[float], expected: Sequence[float]) -> float:
     differences = [abs(one - other) / abs(other) for one, other in pairs]
     # max() passes over a NaN that is not the first
     return math.nan if any(map(math.isnan, differences)) else max(differences)
+
+
+def finished(
+    argv: Sequence[str], environment: Mapping[str, str], limit_s: float
+) -> "subprocess.CompletedProcess[str]":
+    """``argv`` run to its end, with what it has printed. Raises FailedError after ``limit_s``.
+
+    All that it has started is then ended, too: torchrun's ranks have sessions of their own, and one
+    that waits for another under NCCL would hold its GPU for minutes.
+    """
+    with subprocess.Popen(
+        argv, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+    ) as process:  # fmt: skip
+        try:
+            stdout, stderr = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            kill_family(process.pid)
+            _, stderr = process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            told = f", and said: {last_words(stderr)}" if stderr.strip() else ""
+            raise FailedError(f"did not end within {limit_s:.0f} s{told}") from None
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+
+def last_words(text: str, count: int = 40) -> str:
+    """The end of what a process has printed, in one line."""
+    return " ".join(text.split()[-count:])

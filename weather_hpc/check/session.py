@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weather_hpc.check.runs import Runs
-from weather_hpc.check.stores import random_store
+from weather_hpc.check.workload import random_store
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import CheckPaths

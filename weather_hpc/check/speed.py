@@ -10,14 +10,12 @@ from typing import Any
 import torch
 
 from weather_hpc.bench.train import ON_CUDA
-from weather_hpc.bench.train_contestants import FABRIC, NAIVE
-from weather_hpc.bench.train_gpu import Way
-from weather_hpc.check.process import finished, last_words
-from weather_hpc.check.runs import alone
+from weather_hpc.bench.train_implementations import FABRIC, NAIVE, Way
+from weather_hpc.check.runs import alone, finished, last_words
 from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import Clock
-from weather_hpc.runs.nvml import MIG
+from weather_hpc.runs.gpus import MIG
 
 BIG = ON_CUDA
 """Images: as many as the study trains on."""
@@ -51,7 +49,7 @@ def kernels(session: Session) -> Found:
     """A table of kernels by time for each of some ways, in kernels.txt."""
     from torch.profiler import ProfilerActivity, profile, supported_activities
 
-    from weather_hpc.bench import train_work
+    from weather_hpc.bench import train_functions
 
     if ProfilerActivity.CUDA not in supported_activities():  # type: ignore[no-untyped-call]
         raise NotDoneError("this build of torch profiles no kernels of GPUs")
@@ -60,7 +58,7 @@ def kernels(session: Session) -> Found:
         store = session.store(PAPER, BIG)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             clock = Clock()
-            train_work.ours(clock, way=vars(way), store=str(store), images=2048, batch=32,
+            train_functions.ours(clock, way=vars(way), store=str(store), images=2048, batch=32,
                             device="cuda", epochs=1)  # fmt: skip
         averages = profiled.key_averages()
         table = averages.table(sort_by="self_cuda_time_total", row_limit=25,

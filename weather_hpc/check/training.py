@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from weather_hpc.check.rank import GLOO, STAGED
 from weather_hpc.check.runs import Ran, furthest
 from weather_hpc.check.session import PAPER, SMALL, Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.check.train_rank import GLOO, STAGED
 from weather_hpc.cli import EXIT_FAILED, EXIT_STOPPED
 from weather_hpc.study.spec import Device
 from weather_hpc.train.ranks import SHARED_MEMORY

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from weather_hpc.dataset.catalogue import Catalogue
-from weather_hpc.dataset.split import Split
+from weather_hpc.dataset.catalogue import Catalogue, Split
 from weather_hpc.dataset.store import (
     CHUNK_ROWS,
     FORMAT,
@@ -25,9 +24,10 @@ from weather_hpc.dataset.store import (
     VERSION,
     Store,
     is_store,
+    items_csv,
     overall_checksum,
+    quarantine_csv,
 )
-from weather_hpc.dataset.tables import items_csv, quarantine_csv
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import check_space, take_lock, write_json, write_text
 

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weather_hpc import cli
-from weather_hpc.eda import equalize
-from weather_hpc.eda.augment import previews
-from weather_hpc.eda.gather import Gathered
-from weather_hpc.eda.kernels import LEVELS, Bytes
+from weather_hpc.eda.exploration import Exploration
+from weather_hpc.eda.kernels import GREY, LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
@@ -52,7 +50,7 @@ class Tile:
     draw: "Callable[[Axes], None] | None" = None
 
 
-def write_sheets(folder: Path, found: Gathered, seed: int) -> list[Sheet]:
+def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
     """Make every sheet and write it into ``folder``."""
     makers = (_means, _equalized, lambda found: _augmented(found, seed), _pairs)
     sheets = []
@@ -69,7 +67,7 @@ def write_sheets(folder: Path, found: Gathered, seed: int) -> list[Sheet]:
     return sheets
 
 
-def _means(found: Gathered) -> Sheet:
+def _means(found: Exploration) -> Sheet:
     tiles = [
         Tile(f"{found.classes[label]} ({found.tally.images[label]})", found.tally.mean_image(label))
         for label in found.present()[:MOST_CLASSES]
@@ -80,11 +78,11 @@ def _means(found: Gathered) -> Sheet:
     return Sheet("mean_images", "Mean images", text, _sheet(rows))
 
 
-def _equalized(found: Gathered) -> Sheet:
+def _equalized(found: Exploration) -> Sheet:
     rows: list[list[Tile]] = []
     for label in found.present()[:MOST_CLASSES]:
         image = found.image(found.typical(label))
-        changed = {name: way(image) for name, way in equalize.WAYS.items()}
+        changed = {name: way(image) for name, way in EQUALIZATIONS.items()}
         tiles = [Tile(f"{found.classes[label]}, {name}", new) for name, new in changed.items()]
         drawn = _lightness_of(changed, legend=not rows)
         rows.append([*tiles, Tile("lightness", draw=drawn)])
@@ -99,7 +97,7 @@ def _equalized(found: Gathered) -> Sheet:
 def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes], None]":
     def draw(axes: "Axes") -> None:
         for number, (name, image) in enumerate(images.items()):
-            counts = np.bincount(equalize.lightness(image).ravel(), minlength=LEVELS)
+            counts = np.bincount(lightness(image).ravel(), minlength=LEVELS)
             # smoothed, because equalized lightness has gaps between its levels
             smooth = np.convolve(counts, np.ones(9) / 9, mode="same")
             axes.plot(smooth, color=PALETTE[number], linewidth=1.2, label=name)
@@ -113,7 +111,7 @@ def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes]
     return draw
 
 
-def _augmented(found: Gathered, seed: int) -> Sheet:
+def _augmented(found: Exploration, seed: int) -> Sheet:
     rows = []
     for label in found.present()[:AUGMENTED]:
         image = found.image(found.typical(label))
@@ -124,7 +122,7 @@ def _augmented(found: Gathered, seed: int) -> Sheet:
     return Sheet("augmentation", "Augmentations", text, _sheet(rows))
 
 
-def _pairs(found: Gathered) -> Sheet:
+def _pairs(found: Exploration) -> Sheet:
     name, title = "near_duplicates", "Near-duplicates on both sides of the split"
     chosen = [pair for pair in found.pairs if straddles(found, pair)][:MOST_PAIRS]
     if not chosen:
@@ -137,7 +135,7 @@ def _pairs(found: Gathered) -> Sheet:
     return Sheet(name, title, f"Pairs side by side: {names}.", _sheet(rows))
 
 
-def _pair(found: Gathered, pair: Pair) -> list[Tile]:
+def _pair(found: Exploration, pair: Pair) -> list[Tile]:
     return [
         Tile(f"{found.splits[at]}: {Path(found.item(at)['path']).name}", found.image(at))
         for at in (pair.first, pair.second)
@@ -181,3 +179,132 @@ def _draw(axes: "Axes", tile: Tile) -> None:
         axes.set_axis_on()
         axes.tick_params(labelsize=6)
         tile.draw(axes)
+
+
+CLIP_LIMIT = 2.0
+"""How many times the mean a bin of a tile's histogram may hold; what is above is shared out."""
+
+
+TILES = 8
+"""Tiles along each side."""
+
+
+def lightness(image: Bytes) -> Bytes:
+    """CIELAB's L of ``image``, uint8 (side, side, 3) RGB -> uint8 (side, side), 255 for white."""
+    cv2 = load_opencv()
+    plane: Bytes = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0]
+    return plane
+
+
+def equalized(image: Bytes) -> Bytes:
+    """``image`` with its levels of lightness made equally frequent, as far as one map can."""
+    return _with_lightness(image, load_opencv().equalizeHist(lightness(image)))
+
+
+def clahe(image: Bytes) -> Bytes:
+    """The same tile by tile, with contrast limited and tiles blended (Zuiderveld 1994)."""
+    tiles = load_opencv().createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=(TILES, TILES))
+    return _with_lightness(image, tiles.apply(lightness(image)))
+
+
+EQUALIZATIONS = {"as it is": lambda image: image, "equalized": equalized, "CLAHE": clahe}
+
+
+def _with_lightness(image: Bytes, plane: Bytes) -> Bytes:
+    cv2 = load_opencv()
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = plane
+    changed: Bytes = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+    return changed
+
+
+SMALLEST_CROP = 0.6
+"""Of the image's area."""
+
+
+LARGEST_TURN = 12.0
+"""Degrees."""
+
+
+JITTER = 0.3
+"""Brightness, contrast and saturation are multiplied by 1 ± this."""
+
+
+ERASED = 0.3
+"""Side of the square that is erased, of the image's side."""
+
+
+Augmentation = Callable[[Bytes, np.random.Generator], Bytes]
+
+
+def flip(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """Left and right exchanged."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def crop(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """A random square part, brought back to full size."""
+    cv2 = load_opencv()
+    side = len(image)
+    part = max(1, round(side * rng.uniform(SMALLEST_CROP, 1.0) ** 0.5))
+    top, left = rng.integers(0, side - part + 1, size=2)
+    chosen = np.ascontiguousarray(image[top : top + part, left : left + part])
+    resized: Bytes = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def turn(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """Turned a little about its centre; corners are filled by reflection."""
+    cv2 = load_opencv()
+    side = len(image)
+    centre = ((side - 1) / 2, (side - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-LARGEST_TURN, LARGEST_TURN), 1.0)
+    turned: Bytes = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    return turned
+
+
+def jitter(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """Brightness, contrast and saturation changed, in this order."""
+    brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, size=3)
+    pixels = image.astype(np.float32) * brightness
+    mean = (pixels @ np.array(GREY, dtype=np.float32)).mean() / sum(GREY)
+    pixels = mean + contrast * (pixels - mean)
+    grey = (pixels @ np.array(GREY, dtype=np.float32))[..., None] / sum(GREY)
+    pixels = grey + saturation * (pixels - grey)
+    changed: Bytes = np.rint(pixels.clip(0, 255)).astype(np.uint8)
+    return changed
+
+
+def erase(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """A square of it replaced by its mean colour."""
+    side = len(image)
+    part = max(1, round(side * ERASED))
+    top, left = rng.integers(0, side - part + 1, size=2)
+    changed = image.copy()
+    changed[top : top + part, left : left + part] = image.mean(axis=(0, 1))
+    return changed
+
+
+def together(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """Crop, turn, jitter, and every second time a flip."""
+    for augmentation in (crop, turn, jitter):
+        image = augmentation(image, rng)
+    return flip(image, rng) if rng.random() < 0.5 else image
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "flip": flip,
+    "crop": crop,
+    "turn": turn,
+    "colour jitter": jitter,
+    "erase": erase,
+    "together": together,
+}
+
+
+def previews(image: Bytes, seed: int) -> dict[str, Bytes]:
+    """``image`` under each augmentation; equal seeds give equal pictures."""
+    return {
+        name: augmentation(image, np.random.default_rng([seed, number]))
+        for number, (name, augmentation) in enumerate(AUGMENTATIONS.items())
+    }

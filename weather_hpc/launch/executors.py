@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.local import LocalExecutor
-from weather_hpc.launch.slurm import SlurmExecutor
-from weather_hpc.launch.with_submitit import SubmititExecutor
+from weather_hpc.launch import local_executor
+from weather_hpc.launch.local_executor import LocalExecutor
+from weather_hpc.launch.slurm_executor import SlurmExecutor
+from weather_hpc.launch.submitit_executor import SubmititExecutor
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.state import State
+from weather_hpc.runs.state import RunState
+from weather_hpc.slurm import cluster
 from weather_hpc.slurm.client import Slurm, unavailable
 from weather_hpc.slurm.cluster import ask, largest_node
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
@@ -24,10 +26,10 @@ AUTO = "auto"
 class Executor(Protocol):
     """Carries out runs of one plan."""
 
-    def active(self) -> Mapping[str, JobState]:
+    def active(self) -> Mapping[str, Job]:
         """The runs that are in hand already, by run_id."""
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run or submit ``specs``, in their order; where each stands."""
 
 
@@ -38,7 +40,7 @@ class Background(Executor, Protocol):
     def leave(self) -> list[int]:
         """See to it that what comes back is collected; the ids of all open jobs."""
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait until all of ``specs`` have ended; where each stands."""
 
 
@@ -81,3 +83,18 @@ def prepare_workers(executor: str, site: SiteProfile, most: int) -> int:
     if unavailable() is not None:
         return most
     return min(most, largest_node(ask(Slurm()), site.slurm.partition_for(0)) or most)
+
+
+def impossible(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> dict[str, str]:
+    """Why runs of ``specs`` cannot be made by ``executor`` (its name), by run_id.
+
+    Where Slurm does not answer nothing is known of its nodes, and the answer is empty.
+    """
+    reasons: dict[str, str | None] = {}
+    if executor == "local":
+        here = local_executor.this_machine(specs, site.python)
+        reasons = {s.run_id: local_executor.skip_reason(s, here, site.oversubscribe) for s in specs}
+    elif unavailable() is None:
+        there = cluster.ask(Slurm())
+        reasons = {s.run_id: cluster.skip_reason(s, there, site) for s in specs}
+    return {run_id: reason for run_id, reason in reasons.items() if reason is not None}

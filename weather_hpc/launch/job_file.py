@@ -6,8 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.launch.check_script import check_command
-from weather_hpc.launch.command import stage_command
+from weather_hpc.launch.command import check_command, stage_command
 from weather_hpc.launch.sbatch import COLLECT
 from weather_hpc.launch.script import command_lines, meeting, prelude, srun, supervised
 from weather_hpc.runs.paths import StudyPaths

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     """The text of every script, by its file's name."""
-    from weather_hpc.launch.check_script import planned
     from weather_hpc.launch.job_file import check_file, collect_file, job_file
+    from weather_hpc.launch.sbatch import planned_checks
 
     study, plan = _study()
     scripts = {
@@ -55,7 +55,7 @@ def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     }
     checks = {
         f"{check.name}.sbatch": check_file(check.name, check.spec, site)
-        for check in planned(plan.runs)
+        for check in planned_checks(plan.runs)
     }
     return scripts | checks | {"collect.sbatch": collect_file("collect", site)}
 
@@ -96,9 +96,11 @@ def _study() -> "tuple[StudyConfig, Plan]":
     from weather_hpc.study.spec import Backend, Strategy
 
     study = load_study(STUDY)
-    ddp = next(grid for grid in study.train if Strategy.DDP in grid.strategy)
-    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp.world_size)]})
-    jobqueue = PreprocessGrid(backend=[Backend.DASK_JOBQUEUE], workers=[JOBQUEUE_WORKERS])
+    ddp = next(grid for grid in study.train if Strategy.DDP in grid["strategy"])
+    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp["world_size"])]})
+    jobqueue = PreprocessGrid.model_validate(
+        {"backend": Backend.DASK_JOBQUEUE, "workers": JOBQUEUE_WORKERS}
+    )
     study = study.model_copy(
         update={
             "repeats": 1,

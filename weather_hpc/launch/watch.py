@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.state import State, states
+from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.accounting import poll
 from weather_hpc.slurm.client import Slurm
 from weather_hpc.slurm.directives import shape_of
-from weather_hpc.slurm.jobs import RUNNING, JobState
+from weather_hpc.slurm.jobs import RUNNING, Job
 from weather_hpc.study.slurm_site import SlurmSite
 from weather_hpc.study.spec import RunSpec
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
-COLUMNS = (State.PENDING, State.RUNNING, State.DONE, State.FAILED, State.SKIPPED)
+COLUMNS = (RunState.PENDING, RunState.RUNNING, RunState.DONE, RunState.FAILED, RunState.SKIPPED)
 
 Counts = dict[str, Counter[str]]
 """How many runs of each shape stand where."""
@@ -24,20 +24,20 @@ Counts = dict[str, Counter[str]]
 Tell = Callable[[Counts], None]
 
 
-def standings(
-    paths: StudyPaths, specs: Iterable[RunSpec], jobs: dict[str, JobState]
-) -> dict[str, State]:
+def job_and_run_states(
+    paths: StudyPaths, specs: Iterable[RunSpec], jobs: dict[str, Job]
+) -> dict[str, RunState]:
     """Where each run stands: in the queue as its job says, else as its record says."""
-    found = states(paths, specs)
+    found = run_states(paths, specs)
     for run_id, job in jobs.items():
         if run_id in found and job.active:
-            found[run_id] = State.RUNNING if job.standing == RUNNING else State.PENDING
+            found[run_id] = RunState.RUNNING if job.standing == RUNNING else RunState.PENDING
     return found
 
 
 def wait(
     paths: StudyPaths, specs: Sequence[RunSpec], site: SlurmSite, slurm: Slurm
-) -> dict[str, State]:
+) -> dict[str, RunState]:
     """Wait until none of ``specs`` waits or runs; where each stands then.
 
     Asks Slurm once for all of them, at growing intervals while nothing changes.
@@ -47,7 +47,7 @@ def wait(
         pause, before = FIRST_PAUSE_S, None
         while True:
             jobs = poll(paths, slurm)
-            found = standings(paths, specs, jobs)
+            found = job_and_run_states(paths, specs, jobs)
             if found != before:
                 tell(count(specs, found, site))
                 pause, before = FIRST_PAUSE_S, found
@@ -57,7 +57,7 @@ def wait(
             pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
 
-def count(specs: Iterable[RunSpec], found: dict[str, State], site: SlurmSite) -> Counts:
+def count(specs: Iterable[RunSpec], found: dict[str, RunState], site: SlurmSite) -> Counts:
     """How many runs of each shape stand where."""
     counts: Counts = {}
     for spec in specs:

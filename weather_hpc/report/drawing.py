@@ -1,12 +1,13 @@
 """A figure that may be drawn, and how it becomes SVG for the page and PNG for slides."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from weather_hpc.report.style import RC
+from weather_hpc.report.style import INK, RC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,3 +57,15 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, byt
         figure.set_layout_engine("none")  # it is laid out already
         figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
     return svg.getvalue().decode(), png.getvalue()
+
+
+def inline_svg(svg: str, name: str, label: str) -> str:
+    """The <svg> element of a drawing for a page: its ids made unique there by ``name``, its ink
+    the colour of the text; ``label`` is what screen readers say."""
+    from markupsafe import escape
+
+    _, start, rest = svg.partition("<svg")
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", start + rest)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = text.replace(INK, "currentColor")
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)

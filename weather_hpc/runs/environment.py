@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from weather_hpc.study.spec import PreprocessTask, RunSpec
-
 if TYPE_CHECKING:
     from weather_hpc.study.site import SiteProfile
+    from weather_hpc.study.spec import RunSpec
 
 # Large thresholds keep freed batch buffers in the process instead of giving their pages back and
 # faulting them in anew at every step. glibc reads them before Python starts, hence from outside;
@@ -31,12 +30,14 @@ def thread_variables(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def run_environment(spec: RunSpec, site: "SiteProfile") -> dict[str, str]:
+def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
     """The variables of ``spec`` on ``site``; the site's own come last and win.
 
     Threads are always set: torchrun sets them only for more than one process, which would give
     a single process all cores and make it an unfair baseline.
     """
+    from weather_hpc.study.spec import PreprocessTask
+
     task = spec.task
     threads = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
     variables = thread_variables(threads) | ALLOCATOR

@@ -1,10 +1,9 @@
-"""TODO."""
+"""Node-hours: what a run takes of a cluster, its earlier tries included."""
 
 import math
 from datetime import datetime
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.branch import workers_of
 from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
@@ -12,8 +11,6 @@ from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
 
 SECONDS_PER_HOUR = 3600.0
-
-
 MINUTES_PER_HOUR = 60.0
 
 
@@ -21,7 +18,7 @@ def nodes_of(spec: RunSpec) -> int:
     """Nodes that a run takes: each Dask worker that is a job of its own may be on another one."""
     task = spec.task
     own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
-    return spec.resources.nodes + (workers_of(spec) if own_jobs else 0)
+    return spec.resources.nodes + (spec.workers if own_jobs else 0)
 
 
 def hours_of(run: Run) -> float | None:

@@ -88,3 +88,17 @@ def _stat(pid: int) -> list[str] | None:
     except OSError:
         return None
     return text.rpartition(")")[2].split()
+
+
+def memory_peak_mb() -> float | None:
+    """This process's peak resident memory in MB; null where the kernel does not tell.
+
+    Not from getrusage: what that says of a spawned process begins at its parent's size.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    return None

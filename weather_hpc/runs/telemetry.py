@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from weather_hpc.files import append_csv
 from weather_hpc.runs.clock import ForeignLoad
-from weather_hpc.runs.nvml import DeviceSample
+from weather_hpc.runs.gpus import DeviceSample
 from weather_hpc.runs.proc import busy_s, memory_used_mb
 
 EVERY_S = 1.0

@@ -20,13 +20,14 @@ from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.client import Slurm, SlurmError, once
 from weather_hpc.slurm.jobs import (
+    SACCT_FIELDS,
     SQUEUE_FORMAT,
-    JobState,
+    Job,
     of_ours,
+    parse_sacct,
     parse_scontrol,
     parse_squeue,
 )
-from weather_hpc.slurm.sacct import SACCT_FIELDS, parse_sacct
 from weather_hpc.text import one_line
 
 EXIT_FILE = "exit_file"
@@ -48,7 +49,7 @@ class Task:
     run: RunPaths
 
 
-def refresh_accounting(paths: StudyPaths) -> dict[str, JobState]:
+def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
     """Bring every run's ``slurm.json`` up to date, and end the records of jobs that died.
 
     The state of each submitted run's job, by run_id; empty where nothing was submitted. Where
@@ -67,7 +68,7 @@ def refresh_accounting(paths: StudyPaths) -> dict[str, JobState]:
         return {run_id: job for run_id, job in kept.items() if job is not None}
 
 
-def _lags(jobs: dict[str, JobState]) -> bool:
+def _lags(jobs: dict[str, Job]) -> bool:
     """Whether accounting is there, but has not heard of every end yet."""
     if all(job.active or _settled(job) for job in jobs.values()):
         return False
@@ -87,7 +88,7 @@ def submitted(paths: StudyPaths) -> dict[str, Task]:
     }
 
 
-def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, JobState]:
+def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
     """The state of each submitted run's job, by run_id, written down where it is new."""
     tasks = submitted(paths)
     known = {run_id: _kept(task) for run_id, task in tasks.items()}
@@ -105,7 +106,7 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, JobState]:
     return {run_id: job for run_id, job in states.items() if job is not None}
 
 
-def _settled(job: JobState | None) -> bool:
+def _settled(job: Job | None) -> bool:
     """Whether nothing more is to be learnt: the controller's word of an end stands in for sacct's.
 
     Accounting hears of an end a moment later, and only it knows of memory.
@@ -113,22 +114,22 @@ def _settled(job: JobState | None) -> bool:
     return job is not None and not job.active and job.source != "scontrol"
 
 
-def as_dict(job: JobState) -> dict[str, Any]:
+def as_dict(job: Job) -> dict[str, Any]:
     """The form of ``slurm.json``; ``status`` is a record's, or pending or running."""
     return {"status": job.standing, **asdict(job)}
 
 
-def _kept(task: Task) -> JobState | None:
+def _kept(task: Task) -> Job | None:
     """What ``slurm.json`` holds of this very job."""
     try:
         value = json.loads(task.run.slurm.read_bytes())
-        job = JobState(**{k: v for k, v in value.items() if k != "status"})
+        job = Job(**{k: v for k, v in value.items() if k != "status"})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     return job if (job.job_id, job.name) == (task.job_id, task.name) else None
 
 
-def _ask(slurm: Slurm, tasks: Iterable[Task]) -> dict[str, JobState]:
+def _ask(slurm: Slurm, tasks: Iterable[Task]) -> dict[str, Job]:
     """The state of each job, by job id, as far as Slurm still knows them."""
     wanted = {task.job_id: task.name for task in tasks}
     names = {job_id.split("_")[0]: name for job_id, name in wanted.items()}
@@ -144,7 +145,7 @@ def _ask(slurm: Slurm, tasks: Iterable[Task]) -> dict[str, JobState]:
     return of_ours(parse_scontrol(shown).values(), names) | told
 
 
-def _ended(jobs: dict[str, JobState]) -> dict[str, JobState]:
+def _ended(jobs: dict[str, Job]) -> dict[str, Job]:
     """Accounting lags behind the controller: only what it says of an end counts."""
     return {job_id: job for job_id, job in jobs.items() if not job.active}
 
@@ -160,20 +161,20 @@ def _accounted(names: dict[str, str]) -> str:
         return ""
 
 
-def _from_exit_file(task: Task) -> JobState:
+def _from_exit_file(task: Task) -> Job:
     """The state of a job that Slurm has forgotten, from what its script left behind."""
     try:
         left = json.loads(task.run.exit.read_bytes())
         code, ended = int(left["code"]), str(left["ended_at"]).replace("Z", "+00:00")
     except (OSError, ValueError, KeyError, TypeError):
-        return JobState(
+        return Job(
             task.job_id, task.name, "FAILED", EXIT_FILE, reason="it left the queue without a word"
         )
     state = "COMPLETED" if code == 0 else "FAILED"
-    return JobState(task.job_id, task.name, state, EXIT_FILE, exit_code=code, ended_at=ended)
+    return Job(task.job_id, task.name, state, EXIT_FILE, exit_code=code, ended_at=ended)
 
 
-def close_record(run: RunPaths, job: JobState) -> None:
+def close_record(run: RunPaths, job: Job) -> None:
     """Write into the record how the job ended, where the run could not do so itself."""
     record = _unfinished(run)
     if record is None:

@@ -1,9 +1,11 @@
 """Reading what Slurm says of jobs: pure functions from squeue's and scontrol's text."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 
 from weather_hpc.runs.record import Status
 from weather_hpc.slurm.cluster import fields
@@ -45,7 +47,7 @@ def standing(state: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class JobState:
+class Job:
     """One array task (or job) as Slurm tells of it. None: not told."""
 
     job_id: str
@@ -96,7 +98,7 @@ def expand(job_id: str) -> Iterator[str]:
             yield f"{found[1]}_{index}"
 
 
-def parse_squeue(text: str) -> dict[str, JobState]:
+def parse_squeue(text: str) -> dict[str, Job]:
     """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id: what waits or runs.
 
     Lines that tell of an end are passed over, for others tell it better, and so is garbage.
@@ -107,7 +109,7 @@ def parse_squeue(text: str) -> dict[str, JobState]:
         if len(parts) == 7 and standing(parts[2]) in (PENDING, RUNNING):
             ids, name, state, submitted, started, nodes, reason = parts
             for job_id in expand(ids):
-                jobs[job_id] = JobState(
+                jobs[job_id] = Job(
                     job_id, name, state, "squeue",
                     reason=None if reason in ("None", "") else reason,
                     submitted_at=moment(submitted),
@@ -117,9 +119,9 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     return jobs
 
 
-def parse_scontrol(text: str) -> dict[str, JobState]:
+def parse_scontrol(text: str) -> dict[str, Job]:
     """The lines of ``scontrol show job -o``, by job id: what the controller still remembers."""
-    jobs: dict[str, JobState] = {}
+    jobs: dict[str, Job] = {}
     for line in text.splitlines():
         values = fields(line)
         if "JobId" not in values or standing(values.get("JobState", "")) is None:
@@ -133,7 +135,7 @@ def parse_scontrol(text: str) -> dict[str, JobState]:
     return jobs
 
 
-def _scontrol_job(values: dict[str, str]) -> JobState:
+def _scontrol_job(values: dict[str, str]) -> Job:
     state, code = values["JobState"], values.get("ExitCode", "")
     # of a job that has not started or ended, the controller tells when it expects that
     node_list = values.get("NodeList", "(null)")
@@ -142,7 +144,7 @@ def _scontrol_job(values: dict[str, str]) -> JobState:
     eligible = moment(values.get("EligibleTime", ""))
     started = moment(values.get("StartTime", "")) if begun else None
     ended = moment(values.get("EndTime", "")) if over else None
-    return JobState(
+    return Job(
         values["JobId"], values.get("JobName", ""), state, "scontrol",
         reason=None if values.get("Reason", "None") == "None" else values["Reason"],
         exit_code=part(code, 0) if over else None,
@@ -160,7 +162,7 @@ def _scontrol_job(values: dict[str, str]) -> JobState:
     )  # fmt: skip
 
 
-def of_ours(jobs: Iterable[JobState], names: dict[str, str]) -> dict[str, JobState]:
+def of_ours(jobs: Iterable[Job], names: dict[str, str]) -> dict[str, Job]:
     """The jobs whose name is the one that ``names`` has for their id without the array index.
 
     A controller that lost its state counts anew from 1, and accounting keeps the old jobs: an
@@ -194,3 +196,116 @@ def part(code: str, index: int) -> int | None:
 def number(text: str) -> int | None:
     """A count as Slurm writes it; None for other text, and for more digits than a count has."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+SACCT_FIELDS = (
+    "JobID,JobName,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
+    "NNodes,NodeList,AllocCPUS,MaxRSS"
+)
+"""What we ask of sacct."""
+
+
+_COLUMNS = SACCT_FIELDS.split(",")
+
+
+SECONDS_PER_DAY = 86_400
+
+
+def parse_sacct(text: str) -> dict[str, Job]:
+    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; see :func:`parse_lines`."""
+    cells = (line.strip().split("|") for line in text.splitlines())
+    return parse_lines(
+        dict(zip(_COLUMNS, row, strict=True)) for row in cells if len(row) == len(_COLUMNS)
+    )
+
+
+def parse_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
+    """sacct's lines, each as cells by column, by job id; the last try of each job.
+
+    JobID and State are needed; a column that is missing is as one that is empty. A job that was
+    requeued has a line for every try: times add up, and the number of tries before the last is
+    ``restarts``. Another name is another job, whose id was given again: the last counts. Steps
+    (``12_0.batch``) give their memory to their job. Garbage is passed over.
+    """
+    tries: dict[str, list[Job]] = defaultdict(list)
+    peaks: dict[str, float] = {}
+    for line in lines:
+        if standing(line["State"]) is None:
+            continue
+        job, _, step = line["JobID"].partition(".")
+        if step:
+            peak = megabytes(line.get("MaxRSS", ""))
+            if peak is not None:
+                peaks[job] = max(peak, peaks.get(job, 0.0))
+            continue
+        for job_id in expand(job):
+            tried, known = _one_try(job_id, line), tries[job_id]
+            if known and known[0].name != tried.name:
+                known.clear()
+                peaks.pop(job_id, None)
+            if tried not in known:  # exports may overlap
+                known.append(tried)
+    jobs = {job_id: reduce(_next_try, known) for job_id, known in tries.items()}
+    return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
+
+
+def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
+    def told(column: str) -> str:
+        return line.get(column, "")
+
+    elapsed = _elapsed(line)
+    # a job that was cancelled before it started is given a start all the same, but no node
+    begun = told("NodeList") != "None assigned" if told("NodeList") else bool(elapsed)
+    started = moment(told("Start")) if begun else None
+    return Job(
+        job_id, told("JobName"), told("State"), "sacct",
+        exit_code=part(told("ExitCode"), 0),
+        signal=part(told("ExitCode"), 1) or None,
+        submitted_at=moment(told("Submit")),
+        eligible_at=moment(told("Eligible")),
+        started_at=started,
+        ended_at=moment(told("End")),
+        queue_s=seconds_between(moment(told("Eligible")), started),
+        elapsed_s=elapsed if begun else None,
+        nodes=number(told("NNodes")) or None if begun else None,
+        node_list=told("NodeList") or None if begun else None,
+        cpus=number(told("AllocCPUS")) if begun else None,
+        restarts=0,
+    )  # fmt: skip
+
+
+def _elapsed(line: Mapping[str, str]) -> float | None:
+    """Wall clock of one try, s: as told, in seconds or as ``1-02:30:00``, else start to end."""
+    seconds = number(line.get("ElapsedRaw", ""))
+    if seconds is not None:
+        return float(seconds)
+    found = re.fullmatch(r"(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d)", line.get("Elapsed", ""), re.ASCII)
+    if found is not None:
+        days, hours, minutes, rest = (int(text or 0) for text in found.groups())
+        return float(days * SECONDS_PER_DAY + hours * 3600 + minutes * 60 + rest)
+    return seconds_between(moment(line.get("Start", "")), moment(line.get("End", "")))
+
+
+def _next_try(before: Job, after: Job) -> Job:
+    return replace(
+        after,
+        submitted_at=before.submitted_at,
+        eligible_at=before.eligible_at,
+        queue_s=_sum(before.queue_s, after.queue_s),
+        elapsed_s=_sum(before.elapsed_s, after.elapsed_s),
+        restarts=(before.restarts or 0) + 1,
+    )
+
+
+def megabytes(text: str) -> float | None:
+    """``1234K`` (KiB, as sacct means it) as 1.263616 MB; None where nothing was sampled."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
+    if found is None or float(found[1]) == 0:
+        return None
+    factor: int = 1024 ** " KMGT".index(found[2] or " ")
+    return float(found[1]) * factor / 1e6
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    known = [value for value in (first, second) if value is not None]
+    return sum(known) if known else None

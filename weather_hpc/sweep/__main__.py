@@ -21,7 +21,7 @@ from weather_hpc import cli
 
 if TYPE_CHECKING:
     from weather_hpc.runs.paths import StudyPaths
-    from weather_hpc.slurm.jobs import JobState
+    from weather_hpc.slurm.jobs import Job
 
 DEFAULT_FLOOR = 0.5
 """Efficiency under which ``--staged`` stops a branch."""
@@ -103,19 +103,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.efficiency_floor is not None and not args.staged:
         command_line.error("--efficiency-floor goes with --staged")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
-    from weather_hpc.sweep import check_run, housekeeping, sweep_run
+    from weather_hpc.sweep import check, results_folder, run
 
     paths = _paths(args)
     if args.action == "run":
-        return sweep_run.run_study(args, paths)
+        return run.run_study(args, paths)
     if args.action == "check":
-        return check_run.run_check(args, paths)
+        return check.run_check(args, paths)
     if args.action == "status":
         return _status(args, paths)
     if args.action == "cancel":
-        said = housekeeping.cancel(paths)
+        said = results_folder.cancel(paths)
     else:
-        said = housekeeping.clean(paths, ask=not args.yes)
+        said = results_folder.clean(paths, ask=not args.yes)
     print(said, file=sys.stderr)
     if args.json:
         cli.print_json({"results": str(paths.root), "message": said})
@@ -131,14 +131,14 @@ def _paths(args: argparse.Namespace) -> "StudyPaths":
 
 
 def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:
-    from weather_hpc.launch.lock import holder
-    from weather_hpc.launch.watch import standings
+    from weather_hpc.launch.run_folder import holder
+    from weather_hpc.launch.watch import job_and_run_states
     from weather_hpc.runs.plan_file import load_plan
     from weather_hpc.slurm.accounting import refresh_accounting
 
     plan = load_plan(paths)
     jobs = refresh_accounting(paths)
-    state = standings(paths, plan.all, jobs)
+    state = job_and_run_states(paths, plan.all, jobs)
     for spec in plan.all:
         print(f"{state[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
     counts = Counter(str(value) for value in state.values())
@@ -151,7 +151,7 @@ def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:
     return cli.EXIT_OK
 
 
-def _job_note(job: "JobState | None") -> str:
+def _job_note(job: "Job | None") -> str:
     """``  (job 12_3 PENDING: Priority)``, for a run that has a job."""
     if job is None:
         return ""

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weather_hpc.launch.machine import skip_reason, this_machine
+from weather_hpc.launch.local_executor import skip_reason, this_machine
 from weather_hpc.launch.sbatch import array_script, chunks
 from weather_hpc.launch.script import run_script, slurm_run_script
-from weather_hpc.launch.with_submitit import parameters, without_requeue
+from weather_hpc.launch.submitit_executor import parameters, without_requeue
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import Shape, by_shape, job_name

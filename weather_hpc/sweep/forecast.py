@@ -9,19 +9,24 @@ A run is estimated from earlier runs in the same results folder:
 - ``time_limit``: else its nodes times its time limit, which no estimate ever exceeds.
 """
 
+import fnmatch
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from weather_hpc.runs.branch import kind_of, workers_of
+from weather_hpc.errors import UserError
 from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, spent
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.run import Run, configuration
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.runs.run import Run
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.text import counted
+
+SIZE = ("workers", "world_size", "images", "epochs")
+"""Settings in which a run may differ from the one that its duration is scaled from."""
 
 
 class Source(StrEnum):
@@ -113,13 +118,13 @@ def forecast(
     same = _measured(earlier)
     alike: dict[str, list[_Lasted]] = defaultdict(list)
     for lasted in same.values():
-        alike[kind_of(lasted.spec)].append(lasted)
+        alike[lasted.spec.same_except(*SIZE)].append(lasted)
 
     def estimate(spec: RunSpec) -> Estimate:
         source, hours = Source.TIME_LIMIT, math.inf
-        if measured := same.get(configuration(spec)):
+        if measured := same.get(spec.configuration):
             source, hours = Source.MEASURED, measured.hours
-        elif scaled := _scaled(spec, alike.get(kind_of(spec), [])):
+        elif scaled := _scaled(spec, alike.get(spec.same_except(*SIZE), [])):
             source, hours = Source.SCALED, scaled
         return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), source)
 
@@ -135,7 +140,7 @@ def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
     for run in runs:
         hours = hours_of(run)
         if run.spec is not None and run.status is Status.OK and hours is not None:
-            name = run.row.configuration or configuration(run.spec)
+            name = run.row.configuration or run.spec.configuration
             specs.setdefault(name, run.spec)
             lasted[name].append(hours)
     return {name: _Lasted(specs[name], median(hours)) for name, hours in lasted.items()}
@@ -145,7 +150,7 @@ def _scaled(spec: RunSpec, others: Sequence[_Lasted]) -> float | None:
     """How long ``spec`` may last, h, judged by ``others`` of other sizes; None where none do."""
     found = []
     for other in others:
-        work, fewer = _work_ratio(spec, other.spec), workers_of(other.spec) / workers_of(spec)
+        work, fewer = _work_ratio(spec, other.spec), other.spec.workers / spec.workers
         if work is not None:
             hours = other.hours * max(1.0, fewer) * max(1.0, work)
             found.append((abs(math.log(fewer)), -hours))
@@ -163,3 +168,55 @@ def _work_ratio(spec: RunSpec, other: RunSpec) -> float | None:
 
 def _at_most(spec: RunSpec) -> float:
     return nodes_of(spec) * spec.resources.time_limit_min / MINUTES_PER_HOUR
+
+
+def check_budget(forecast: Forecast, limit: float | None) -> None:
+    """Raise UserError where a folder's runs, past and to come, cost more than ``limit``.
+
+    ``limit`` is in node-hours, of the whole results folder; None: no limit. The error names
+    the largest part of the study that would fit.
+    """
+    if limit is None or not forecast.runs or forecast.committed + forecast.node_hours <= limit:
+        return
+    left = limit - forecast.committed
+    raise UserError(
+        f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')} forecast to take "
+        f"{forecast.node_hours:.3g} node-hours, {forecast.committed:.3g} are used or in hand here; "
+        f"nothing was submitted; {_what_fits(forecast, left)}"
+    )
+
+
+def _what_fits(forecast: Forecast, left: float) -> str:
+    if left <= 0:
+        return "the budget is spent: give more to go on"
+    best = max(
+        (part for part in _parts(forecast) if part[1] <= left),
+        key=lambda part: (part[2], -part[1]),
+        default=None,
+    )
+    if best is not None:
+        pattern, hours, count = best
+        return f"--only '{pattern}' would fit ({counted(count, 'run')}, {hours:.3g} node-hours)"
+    cheapest = min(forecast.runs, key=lambda estimate: estimate.node_hours)
+    return (
+        f"no configuration fits: {cheapest.spec.run_id} alone is forecast at "
+        f"{cheapest.node_hours:.3g}; a smaller time_limit_min lowers what is not measured yet"
+    )
+
+
+def _parts(forecast: Forecast) -> Iterator[tuple[str, float, int]]:
+    """Patterns for ``--only`` with the node-hours and the number of the runs they choose."""
+    runs = [e for e in forecast.runs if e.spec.stage is not Stage.PREPARE]
+    first = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
+    for pattern in dict.fromkeys(p for estimate in runs for p in _patterns(estimate)):
+        chosen = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]
+        trains = any(e.spec.stage is Stage.TRAIN for e in chosen)
+        hours = sum(e.node_hours for e in chosen)
+        yield pattern, hours + (first if trains else 0.0), len(chosen)
+
+
+def _patterns(estimate: Estimate) -> Iterator[str]:
+    """``train-*``, ``train-ddp-*``, ... down to the configuration."""
+    words = estimate.spec.label.split("-")
+    for count in range(1, len(words) + 1):
+        yield "-".join(words[:count]) + "-*"

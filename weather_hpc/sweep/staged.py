@@ -1,9 +1,9 @@
 """``--staged``: small configurations first; a branch that scales badly goes no further.
 
-A branch is runs that differ in workers (or ranks) only, see :func:`branch_of`. Stage after stage
-each branch is measured at its next larger size, all repeats of it. Where the efficiency at the
-largest size measured so far, over the branch's own smallest, is under the floor, the larger
-sizes are recorded as skipped, with the measurement as the reason.
+A branch is a series: runs that differ in workers (or ranks) only. Stage after stage each branch is
+measured at its next larger size, all repeats of it. Where the efficiency at the largest size
+measured so far, over the branch's own smallest, is under the floor, the larger sizes are recorded
+as skipped, with the measurement as the reason.
 """
 
 import sys
@@ -13,15 +13,13 @@ from statistics import median
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
-from weather_hpc.launch.lock import SUBMITTING_S, lock
-from weather_hpc.launch.run_folder import record_end
-from weather_hpc.runs.branch import branch_of, earlier_runs, workers_of
+from weather_hpc.launch.run_folder import SUBMITTING_S, lock, record_end
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.reader import earlier_runs, read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
-from weather_hpc.runs.state import State, states
-from weather_hpc.slurm.jobs import JobState
+from weather_hpc.runs.state import RunState, run_states
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.spec import RunSpec, Scaling, Stage
 from weather_hpc.text import counted
 
@@ -30,10 +28,10 @@ def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """``specs`` by the place of their size in their branch, the smallest first."""
     sizes: dict[Hashable, set[int]] = defaultdict(set)
     for spec in specs:
-        sizes[branch_of(spec)].add(workers_of(spec))
+        sizes[spec.series].add(spec.workers)
     found: dict[int, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        found[sorted(sizes[branch_of(spec)]).index(workers_of(spec))].append(spec)
+        found[sorted(sizes[spec.series]).index(spec.workers)].append(spec)
     return [found[place] for place in sorted(found)]
 
 
@@ -50,7 +48,7 @@ def efficiencies(runs: Iterable[Run]) -> dict[int, float]:
         rate = run.row.images_per_s
         time_s = (1 / rate if rate else None) if weak else run.row.time_s
         if time_s:
-            times[workers_of(run.spec)].append(time_s)
+            times[run.spec.workers].append(time_s)
     medians = {workers: median(values) for workers, values in sorted(times.items())}
     first = next(iter(medians), 1)
     return {workers: medians[first] * first / (t * workers) for workers, t in medians.items()}
@@ -64,12 +62,12 @@ def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> d
     branches: dict[Hashable, list[Run]] = defaultdict(list)
     for run in earlier:
         if run.spec is not None:
-            branches[branch_of(run.spec)].append(run)
+            branches[run.spec.series].append(run)
     measured = {branch: efficiencies(runs) for branch, runs in branches.items()}
     reasons = {}
     for spec in specs:
-        found = measured.get(branch_of(spec), {})
-        below = [workers for workers in found if workers < workers_of(spec)]
+        found = measured.get(spec.series, {})
+        below = [workers for workers in found if workers < spec.workers]
         if below and found[max(below)] < floor:
             noun = "rank" if spec.stage is Stage.TRAIN else "worker"
             at = f"{found[max(below)]:.2f} at {counted(max(below), noun)}"
@@ -85,17 +83,17 @@ class Staged:
         self.paths = paths
         self.floor = floor
 
-    def active(self) -> Mapping[str, JobState]:
+    def active(self) -> Mapping[str, Job]:
         """The runs that are in hand already, by run_id."""
         return self.executor.active()
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run ``specs`` stage by stage; the state of each at its end."""
         for stage in stages(specs):
             going = self._without_stopped(stage)
             if going:
                 self.executor.run(going)
-        return states(self.paths, specs)
+        return run_states(self.paths, specs)
 
     def _without_stopped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """``specs`` of branches that go on; the others get their record."""
@@ -116,7 +114,7 @@ class StagedJobs(Staged):
         super().__init__(executor, paths, floor)
         self._later: list[list[RunSpec]] = []
 
-    def run(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Submit the first stage of ``specs``; where its runs stand."""
         first, *self._later = stages(specs) or [[]]
         return self.executor.run(self._without_stopped(first))
@@ -125,7 +123,7 @@ class StagedJobs(Staged):
         """Have the jobs so far collected; the later stages are not submitted."""
         return self.executor.leave()
 
-    def wait(self, specs: Sequence[RunSpec]) -> dict[str, State]:
+    def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait for each stage and submit the next, until all have ended or one was cancelled."""
         later = {spec.run_id for stage in self._later for spec in stage}
         going = [spec for spec in specs if spec.run_id not in later]
@@ -137,7 +135,7 @@ class StagedJobs(Staged):
             with lock(self.paths, wait_s=SUBMITTING_S):
                 going = self._submit(self._without_stopped(stage))
             self._wait(going)
-        return states(self.paths, specs)
+        return run_states(self.paths, specs)
 
     def _wait(self, specs: Sequence[RunSpec]) -> None:
         if specs:

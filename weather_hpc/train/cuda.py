@@ -13,8 +13,7 @@ from collections.abc import Iterable
 import torch
 from torch.cuda import nccl
 
-from weather_hpc.runs.driver import driver_cuda, driver_version
-from weather_hpc.runs.nvml import BYTES_PER_MB
+from weather_hpc.runs.gpus import BYTES_PER_MB, driver_cuda, driver_version
 from weather_hpc.text import one_line
 
 WHEELS = "https://download.pytorch.org/whl"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from weather_hpc.runs.nvml import BYTES_PER_MB
+from weather_hpc.runs.gpus import BYTES_PER_MB
 from weather_hpc.train.checkpoint import State
 from weather_hpc.train.cuda import free_bytes, working_bytes
 from weather_hpc.train.failure import out_of_memory

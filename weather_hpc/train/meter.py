@@ -8,7 +8,7 @@ from statistics import fmean
 import torch
 
 from weather_hpc.dataset.store import Store
-from weather_hpc.runs.memory import memory_peak_mb
+from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, Counts, RankInfo, RunRecord
 from weather_hpc.runs.telemetry import Telemetry

@@ -13,8 +13,7 @@ from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.runs.clock import Clock, ForeignLoad, since_process_start
-from weather_hpc.runs.gpus import append_gpus, look_at_gpus
-from weather_hpc.runs.nvml import open_devices
+from weather_hpc.runs.gpus import append_gpus, look_at_gpus, open_devices
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry

@@ -5,27 +5,34 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
+from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
-from weather_hpc.preprocess.backends.batches import make_batches
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
     ChunkResult,
     Target,
     introduce,
+    make_batches,
     pack_chunk,
+    write_chunk,
 )
 from weather_hpc.preprocess.decoders import make_decoder
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ALIKE = {
     # A lost worker ends the run as it does elsewhere: a time with a silent repeat is no time.
@@ -194,3 +201,48 @@ def _pack_batch(
 ) -> list[ChunkResult]:
     """On a worker: ``pack`` one chunk after the other."""
     return [pack(target, chunk) for chunk in batch]
+
+
+class DaskNaiveBackend(DaskBackend):
+    """As :class:`DaskBackend`, with Dask's own settings and images as tasks."""
+
+    settings = MappingProxyType(ALIKE)
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Have every image decoded by a task of its own; write the chunks here, in order."""
+        one = dask.delayed(_decode, pure=False)
+        futures = iter(
+            self._client.compute([one(target, path) for chunk in chunks for path in chunk.paths])
+        )
+        for chunk in chunks:
+            try:
+                answers = self._client.gather(list(islice(futures, len(chunk.paths))))
+            except KilledWorker:
+                raise worker_lost("killed, or out of memory") from None
+            yield _write(target, chunk, answers)
+
+
+_decoder = cache(make_decoder)  # one for the worker's life, as any naive code has
+
+
+def _decode(target: Target, path: str) -> "npt.NDArray[np.uint8] | str":
+    """On a worker: the pixels of one image, or why there are none."""
+    try:
+        return _decoder(target.decoder)(target.root / path, target.size)
+    except ImageError as error:
+        return str(error)
+
+
+def _write(
+    target: Target, chunk: Chunk, answers: "Sequence[npt.NDArray[np.uint8] | str]"
+) -> ChunkResult:
+    import numpy as np
+
+    rows = np.zeros((len(answers), target.size, target.size, 3), dtype=np.uint8)
+    failed = {}
+    for row, answer in enumerate(answers):
+        if isinstance(answer, str):
+            failed[chunk.first_row + row] = answer
+        else:
+            rows[row] = answer
+    return write_chunk(target, chunk, rows, failed)

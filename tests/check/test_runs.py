@@ -1,0 +1,38 @@
+"""Processes that checks start end in time, with all that they have started."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from weather_hpc.check.runs import finished
+from weather_hpc.errors import FailedError
+from weather_hpc.runs.proc import is_running
+
+STALLED = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                         start_new_session=True)
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+print("waits for a rank", file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_stalls_is_ended_with_its_children(tmp_path: Path) -> None:
+    """Children with sessions of their own, too, as torchrun's ranks have them."""
+    pid = tmp_path / "pid"
+    with pytest.raises(FailedError, match=r"^did not end within 3 s, and said: waits for a rank$"):
+        finished([sys.executable, "-c", STALLED, str(pid)], os.environ, 3)
+    until = time.monotonic() + 10  # a process that is killed takes a moment to end
+    while is_running(int(pid.read_text())) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_running(int(pid.read_text()))
+
+
+def test_what_it_printed_and_how_it_ended() -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    done = finished([sys.executable, "-c", code], os.environ, 60)
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
