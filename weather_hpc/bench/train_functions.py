@@ -96,13 +96,12 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
     from weather_hpc.train.loop import Trainer
     from weather_hpc.train.ranks import World
     from weather_hpc.train.stop import StopSign
-    from weather_hpc.train.strategies import make_strategy, use_fast_layers
+    from weather_hpc.train.strategies import make_strategy
 
     packed, task, sampler = _prepare(**workload, **(variant or {}))
     device = torch.device(task.device.value)
     strategy = make_strategy(task, device, World())
     strategy.place(_network(packed), packed.size)
-    fused = use_fast_layers(strategy.network, task)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
     source = trainer.settle_input()
@@ -121,7 +120,7 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
         {
             "loss": score.loss,
             "cpu_s": time.process_time() - cpu_s,
-            "fused": fused,
+            "fused": strategy.fused_layers,
             "source": source,
             "graphs": recorded,
         },
