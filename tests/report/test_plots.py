@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tests.report.many_rows import many_rows
-from weather_hpc.analysis.scaling import training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_workers
 from weather_hpc.report.phases import phase_bars, phase_splits
 
 
 def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
-    series = by_workers(training_table(many_rows(400, 1)), "time_s")
+    series = by_workers(compare(many_rows(400, 1)).training.table, "time_s")
     assert len(series) > MOST_LINES
     drawing = LinePlot("time", "Time", "workers", "s", series, "nothing").drawing()
     shown = drawing.text.count(";") + 1
@@ -23,7 +23,7 @@ def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
 
 def test_of_many_bars_the_longest_are_drawn() -> None:
     rows = many_rows(400, 1)
-    splits = phase_splits(rows, [training_table(rows)])
+    splits = phase_splits(compare(rows))
     drawing = phase_bars("train", "Training", splits)
     assert drawing.text.count("compute") == MOST_BARS
     assert drawing.left_out == len(splits) - MOST_BARS

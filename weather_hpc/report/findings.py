@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.advice import MOST_WORKS
+from weather_hpc.analysis.baselines import task
+from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.runs.finding import Finding, Severity
 from weather_hpc.runs.row import Row
@@ -19,7 +21,7 @@ Entry = tuple[str, str, str, str]
 
 
 def key_findings(
-    tables: Sequence[ScalingTable], findings: Sequence[Finding], extra: Sequence[str] = ()
+    comparison: Comparison, findings: Sequence[Finding], extra: Sequence[str] = ()
 ) -> list[str]:
     """What to take home: the fastest and the best scaling configurations, and what to doubt.
 
@@ -27,7 +29,7 @@ def key_findings(
     """
     return [
         *_doubts(findings),
-        *(sentence for table in tables for sentence in _of_table(table)),
+        *(sentence for stage in comparison.stages for sentence in _of_stage(stage)),
         *extra,
     ]
 
@@ -40,15 +42,14 @@ def _doubts(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"The audit holds {' and '.join(counts)}: read it before trusting a figure."
 
 
-def _of_table(table: ScalingTable) -> Iterator[str]:
-    """For each amount of work that is comparable: same study, network, image size, epochs."""
-    work = [
-        c for c in ("study", "scaling", "model", "image_size_px", "epochs") if c in table.columns
-    ]
-    comparable: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in table.measured:
-        comparable[tuple(row[column] for column in work)].append(row)
-    if table.rows and not comparable:
+def _of_stage(stage: StageComparison) -> Iterator[str]:
+    """The best speedup of each task."""
+    table = stage.table
+    by_task: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
+    for one in stage.configurations:
+        if one.cells["time_s"] is not None:
+            by_task[tuple(task(one.group.settings).values())].append(one.cells)
+    if table.rows and not by_task:
         yield f"{table.title}: no run was measured."
     parallel = [
         [
@@ -56,7 +57,7 @@ def _of_table(table: ScalingTable) -> Iterator[str]:
             for row in rows
             if row["speedup"] is not None and table.workers(row) > 1 and not row["audit_errors"]
         ]
-        for rows in comparable.values()
+        for rows in by_task.values()
     ]
     best = [max(rows, key=lambda row: row["speedup"]) for rows in parallel if rows]
     yield from (_best(table, row) for row in best[:MOST_WORKS])

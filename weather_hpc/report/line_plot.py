@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.analysis.table import SETTINGS, ScalingTable
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
@@ -45,7 +45,7 @@ def by_workers(table: ScalingTable, column: str) -> list[Curve]:
     Where the series cannot be labelled apart by the table's key alone, the settings that vary are
     part of the label.
     """
-    keys = table.key + table.varying(_settings(table))
+    keys = [*table.key, *_settings(table)]
     return _series(table, table.workers_column, column, keys)
 
 
@@ -54,13 +54,15 @@ def by_batch(table: ScalingTable) -> list[Curve]:
 
     Only those that were measured with more than one batch size.
     """
-    keys = ["strategy", "device", "world_size", *table.varying(_settings(table))]
+    keys = ["strategy", "device", "world_size", *_settings(table)]
     series = _series(table, "batch_size_per_device", "time_s", keys)
     return [line for line in series if len(line.points) > 1]
 
 
 def _settings(table: ScalingTable) -> list[str]:
-    return [name for name in (*SETTINGS, "nodes") if name in table.columns]
+    """The settings that tell curves apart, besides those that every label has."""
+    nodes = [column for column in ("nodes",) if column in table.columns]
+    return [*table.distinguishing, *table.varying(nodes)]
 
 
 def _series(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from weather_hpc.analysis.groups import GROUPS
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
@@ -15,7 +15,6 @@ from weather_hpc.report.drawing import (
     Drawing,
     plain,
 )
-from weather_hpc.runs.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,19 +41,16 @@ class Split:
     total_s: float | None
 
 
-def phase_splits(rows: Sequence[Row], tables: Iterable[ScalingTable]) -> list[Split]:
-    """One Split per measured configuration that recorded any phase, in the tables' words and order.
-
-    ``tables`` are those that were made of ``rows``.
-    """
+def phase_splits(comparison: Comparison) -> list[Split]:
+    """One Split per measured configuration that recorded any phase, as the tables order them."""
     splits = []
-    for table in tables:
-        # a table has a line for each group, in their order
-        for line, group in zip(table.rows, GROUPS[table.name](rows), strict=True):
+    for stage in comparison.stages:
+        for configuration in stage.configurations:
+            group = configuration.group
             seconds = {name: group.median(name) for name in PHASES}
             if any(value for value in seconds.values()):
-                label, total = table.label(line), group.median("total_s")
-                splits.append(Split(group.asked.stage, label, seconds, total))
+                label, total = stage.label(configuration), group.median("total_s")
+                splits.append(Split(group.settings.stage, label, seconds, total))
     return splits
 
 
