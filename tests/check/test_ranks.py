@@ -18,7 +18,7 @@ def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.M
         started.append(1)
         return {"PYTHONPATH": str(tmp_path)}
 
-    monkeypatch.setattr(ranks, "alone", broken)
+    monkeypatch.setattr(ranks, "clean_environment", broken)
     results = check(tmp_path / "out", "--only", BINDING, "--only", ALL_REDUCE, code=1)
     assert [result.ok for result in results] == [False, False]
     for result in results:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.check.runs import finished
+from weather_hpc.check.runs import run_process
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.proc import is_running
 
@@ -25,7 +25,7 @@ def test_what_stalls_is_ended_with_its_children(tmp_path: Path) -> None:
     """Children with sessions of their own, too, as torchrun's ranks have them."""
     pid = tmp_path / "pid"
     with pytest.raises(FailedError, match=r"^did not end within 3 s, and said: waits for a rank$"):
-        finished([sys.executable, "-c", STALLED, str(pid)], os.environ, 3)
+        run_process([sys.executable, "-c", STALLED, str(pid)], os.environ, 3)
     until = time.monotonic() + 10  # a process that is killed takes a moment to end
     while is_running(int(pid.read_text())) and time.monotonic() < until:
         time.sleep(0.01)
@@ -34,5 +34,5 @@ def test_what_stalls_is_ended_with_its_children(tmp_path: Path) -> None:
 
 def test_what_it_printed_and_how_it_ended() -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
-    done = finished([sys.executable, "-c", code], os.environ, 60)
+    done = run_process([sys.executable, "-c", code], os.environ, 60)
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)

@@ -193,7 +193,7 @@ def test_kernels_that_disagree_fail_the_run(
         (["--workers", "2"], "backend sequential has 1 worker, not 2"),
         (["--rounds", "-1"], "--rounds -1: at least 0 wanted"),
         (["--seed", "-1"], "--seed -1: at least 0 wanted"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -235,6 +235,19 @@ def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(UserError, match=r"pip install 'weather_hpc\[eda\]'"):
         kernels.load_opencv()
+
+
+def test_without_torch_only_the_augmentations_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "weather_hpc.train.augment", raising=False)
+    data = plain_folder(tmp_path / "images", per_class=1)
+    packed(request_of(data, tmp_path / "out"))
+    assert call(data, tmp_path / "out", "--size", "16", "--rounds", "0") == 0
+    assert "eda: torch not installed: no sheet of augmentations" in capsys.readouterr().err
+    assert "because torch is not installed" in (tmp_path / "out" / "eda.html").read_text("utf-8")
+    assert not (tmp_path / "out" / "figures" / "augmentation.jpg").exists()
 
 
 def test_as_a_user_starts_it(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The pass over the store: right sums, whatever the blocks and workers, in flat memory."""
 
 import os
+import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,9 @@ from weather_hpc.eda import pixels
 from weather_hpc.eda.exploration import FEATURES, Exploration, measure
 from weather_hpc.eda.kernels import Bytes
 from weather_hpc.eda.pixels import principal_map
-from weather_hpc.eda.spread import spread
 from weather_hpc.eda.tables import class_counts, normalization
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.preprocess.backends.local import open_workers
 from weather_hpc.study.spec import Backend
 
 
@@ -75,7 +77,7 @@ def test_every_backend_gathers_the_same(
     found: Exploration, tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixels, "BLOCK_IMAGES", 4)
-    with spread(backend, 2) as workers:
+    with open_workers(backend, 2, "run it again") as workers:
         other = measure(found.store, found.store.path.parent / "images", tmp_path, workers)
     assert other.pairs == found.pairs
     assert other.census == found.census
@@ -94,25 +96,52 @@ def die(value: int) -> int:
 
 
 def test_results_come_in_order() -> None:
-    with spread(Backend.MULTIPROCESSING, 2) as workers:
+    with open_workers(Backend.MULTIPROCESSING, 2, "run it again") as workers:
         assert list(workers(double, range(9))) == list(range(0, 18, 2))
+        assert list(workers(double, [])) == []
+
+
+def wait_at_first(value: int) -> int:
+    time.sleep(0.3 if value == 0 else 0)
+    return value
+
+
+def test_parts_behind_a_slow_one_are_computed_but_not_without_limit() -> None:
+    sent: list[int] = []
+
+    def parts() -> Iterator[int]:
+        for part in range(40):
+            sent.append(part)
+            yield part
+
+    with open_workers(Backend.MULTIPROCESSING, 2, "run it again") as workers:
+        results = workers(wait_at_first, parts())
+        assert next(results) == 0
+        assert 1 < len(sent) < 10
+        assert list(results) == list(range(1, 40))
 
 
 @pytest.mark.parametrize("backend", [Backend.MULTIPROCESSING, Backend.DASK])
 def test_a_lost_worker_ends_the_run_with_a_clear_line(backend: Backend) -> None:
-    with pytest.raises(FailedError, match="worker process was lost"), spread(backend, 1) as workers:
+    with (
+        pytest.raises(FailedError, match="worker process was lost"),
+        open_workers(backend, 1, "run it again") as workers,
+    ):
         list(workers(die, range(3)))
 
 
 def test_sequential_has_one_worker() -> None:
-    with pytest.raises(UserError, match="1 worker, not 2"), spread(Backend.SEQUENTIAL, 2):
+    with (
+        pytest.raises(UserError, match="1 worker, not 2"),
+        open_workers(Backend.SEQUENTIAL, 2, "run it again"),
+    ):
         pass
 
 
 def peak_bytes(store: Store, data: Path, out: Path) -> int:
     """What is allocated at most while everything of ``store`` is gathered."""
     out.mkdir()
-    with spread(Backend.SEQUENTIAL, 1) as here:
+    with open_workers(Backend.SEQUENTIAL, 1, "run it again") as here:
         measure(store, data, out, here)  # imports and caches
         tracemalloc.start()
         try:

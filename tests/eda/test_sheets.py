@@ -5,7 +5,7 @@ import pytest
 
 from tests.dataset.nasty import picture
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.eda.sheets import AUGMENTATIONS, ERASED, clahe, equalized, lightness, previews
+from weather_hpc.eda.sheets import augmented, clahe, equalized, lightness
 
 
 @pytest.fixture
@@ -49,29 +49,20 @@ def test_both_keep_colours(dull: Bytes) -> None:
         assert np.abs(ab[0] - ab[1]).mean() < 3
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_an_augmentation_is_seeded_and_changes_the_picture(name: str) -> None:
+def test_augmentations_are_those_of_the_recipes() -> None:
     image = np.asarray(picture(5, (40, 40)))
-    before = image.copy()
-    changed = AUGMENTATIONS[name](image, np.random.default_rng(1))
-    assert changed.shape == image.shape
-    assert changed.dtype == np.uint8
-    assert np.array_equal(image, before)
-    assert not np.array_equal(changed, image)
-    assert np.array_equal(changed, AUGMENTATIONS[name](image, np.random.default_rng(1)))
-
-
-def test_previews_differ_by_seed() -> None:
-    image = np.asarray(picture(5, (40, 40)))
-    first, again, other = previews(image, 0), previews(image, 0), previews(image, 1)
-    assert list(first) == list(AUGMENTATIONS)
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert not np.array_equal(first["crop"], other["crop"])
-
-
-def test_flip_and_erase_touch_what_they_say() -> None:
-    image = np.asarray(picture(6, (50, 50)))
-    rng = np.random.default_rng(2)
-    assert np.array_equal(AUGMENTATIONS["flip"](image, rng)[:, ::-1], image)
-    erased = AUGMENTATIONS["erase"](image, rng)
-    assert (erased != image).any(axis=2).sum() <= round(50 * ERASED) ** 2
+    images = np.stack([image, image[::-1]])
+    before = images.copy()
+    first, again, other = augmented(images, 0), augmented(images, 0), augmented(images, 1)
+    assert list(first) == [
+        "flip", "shift ±10%", "brightness ±10%", "contrast ±20%", "saturation ±20%",
+        "recipe strong",
+    ]  # fmt: skip
+    assert np.array_equal(images, before)
+    assert np.array_equal(first["flip"], images[:, :, ::-1])
+    for name, changed in first.items():
+        assert changed.shape == images.shape
+        assert changed.dtype == np.uint8
+        assert not np.array_equal(changed, images)
+        assert np.array_equal(changed, again[name])
+    assert not np.array_equal(first["shift ±10%"], other["shift ±10%"])

@@ -1,4 +1,4 @@
-"""Layers in pieces: their numbers beside float64, and what is left alone."""
+"""Layers in chunks: their results against float64, and which networks stay as they are."""
 
 import copy
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.models import chunked
-from weather_hpc.models.chunked import InPieces, learn_in_pieces
+from weather_hpc.models.chunked import ChunkedSequential, chunk_layers
 from weather_hpc.models.paper_cnn import paper_cnn
 
 EPS = torch.finfo(torch.float32).eps
@@ -25,23 +25,22 @@ def block(channels: int, cell: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(norm=norm, tanh=nn.Tanh(), pool=nn.AvgPool2d(cell)))
 
 
-def in_pieces(network: nn.Sequential) -> InPieces:
-    network = copy.deepcopy(network)
-    learn_in_pieces(network)
-    assert isinstance(network, InPieces)
-    return network
+def chunked_copy(network: nn.Sequential) -> ChunkedSequential:
+    copied = chunk_layers(copy.deepcopy(network))
+    assert isinstance(copied, ChunkedSequential)
+    return copied
 
 
-@pytest.mark.parametrize("piece", [1, 2000, 1 << 18])
+@pytest.mark.parametrize("chunk", [1, 2000, 1 << 18])
 @pytest.mark.parametrize(
     ("shape", "cell"), [((5, 3, 13, 17), 5), ((7, 4, 12, 12), 2), ((3, 2, 9, 9), 4)]
 )
 def test_three_layers_are_those_in_float64(
-    piece: int, shape: tuple[int, ...], cell: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, shape: tuple[int, ...], cell: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked, "PIECE", piece)
+    monkeypatch.setattr(chunked, "CHUNK", chunk)
     plain = block(shape[1], cell)
-    ours, exact = in_pieces(plain), copy.deepcopy(plain).double()
+    ours, exact = chunked_copy(plain), copy.deepcopy(plain).double()
     values = torch.randn(shape) * 2 + torch.arange(shape[1])[:, None, None] * 3
     results = []
     for network, given in ((ours, values), (exact, values.double())):
@@ -68,16 +67,16 @@ def test_a_large_mean_hides_no_variance_and_none_is_no_number() -> None:
     torch.testing.assert_close(mean, exact.mean((0, 2, 3)), rtol=1e-9, atol=0)
     wanted = exact.var((0, 2, 3), correction=0)
     torch.testing.assert_close(variance, wanted, rtol=1e-5, atol=1e-12)
-    assert in_pieces(block(2, 2))(values).isfinite().all()
+    assert chunked_copy(block(2, 2))(values).isfinite().all()
     values[0, 0, 0, 0] = float("nan")
-    assert in_pieces(block(2, 2))(values)[:, 0].isnan().all(), "as batch norm does"
+    assert chunked_copy(block(2, 2))(values)[:, 0].isnan().all(), "as batch norm does"
 
 
 def test_the_paper_s_network_learns_as_in_float64() -> None:
     torch.manual_seed(0)
     plain = paper_cnn(11)
     cast(nn.Dropout, plain.dropout).p = 0.0
-    ours, exact = in_pieces(plain), copy.deepcopy(plain).double()
+    ours, exact = chunked_copy(plain), copy.deepcopy(plain).double()
     images, labels = torch.rand(4, 3, 256, 256) * 2 - 1, torch.tensor([1, 2, 3, 4])
     losses = {}
     for name, network, given in (
@@ -103,7 +102,7 @@ def test_the_paper_s_network_learns_as_in_float64() -> None:
 def test_evaluation_is_the_plain_layers_to_the_bit() -> None:
     plain = paper_cnn(11).eval()
     images = torch.rand(2, 3, 256, 256) * 2 - 1
-    assert torch.equal(in_pieces(plain)(images), plain(images))
+    assert torch.equal(chunked_copy(plain)(images), plain(images))
 
 
 @pytest.mark.parametrize(
@@ -121,11 +120,10 @@ def test_other_layers_are_called_one_by_one(layers: list[nn.Module]) -> None:
     plain = nn.Sequential(*layers)
     values = torch.randn(4, 3, 8, 8)
     expected = copy.deepcopy(plain)(values)
-    torch.testing.assert_close(in_pieces(plain)(values), expected, rtol=0, atol=4 * EPS)
-    assert not chunked._fit_together(layers, values)
+    torch.testing.assert_close(chunked_copy(plain)(values), expected, rtol=0, atol=4 * EPS)
+    assert not chunked._combinable(layers, values)
 
 
 def test_networks_that_are_no_sequence_are_left_alone() -> None:
     network = nn.Linear(2, 2)
-    learn_in_pieces(network)
-    assert type(network) is nn.Linear
+    assert chunk_layers(network) is network

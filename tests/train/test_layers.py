@@ -1,12 +1,14 @@
-"""Batch norm over all ranks' images, beside torch's own layer in one process."""
+"""Layers over all ranks' images, against torch's own layers in one process."""
 
 import copy
+from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from weather_hpc.train.layers import share_dropout, synchronised
+from weather_hpc.train.layers import SharedDropout, StepShare, SyncBatchNorm2d, replace_layers
 
 
 def layers() -> tuple[nn.BatchNorm2d, nn.Module]:
@@ -14,9 +16,7 @@ def layers() -> tuple[nn.BatchNorm2d, nn.Module]:
     torch.manual_seed(0)
     own = nn.BatchNorm2d(3)
     nn.init.normal_(own.weight)
-    ours = nn.Sequential(nn.BatchNorm2d(3))
-    ours[0].load_state_dict(own.state_dict())
-    return own, synchronised(ours, lambda values: values.clone())[0]  # type: ignore[index]
+    return own, SyncBatchNorm2d(copy.deepcopy(own), torch.clone)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -46,12 +46,34 @@ def test_parts_are_those_of_the_whole(p: float) -> None:
     whole = network(images)
     parts: list[torch.Tensor] = []
     for part in (images[:4], images[4:]):
-        ours = copy.deepcopy(network)
-        layers = share_dropout(ours)
-        assert len(layers) == 2
-        for layer in layers:
-            layer.first, layer.together = 4 * len(parts), 7
+        share = StepShare()
+        ours = replace_layers(
+            copy.deepcopy(network), nn.Dropout, partial(SharedDropout, share=share)
+        )
+        assert [type(layer) for layer in ours.children()] == [SharedDropout, nn.Tanh, SharedDropout]
+        share.begin_step(4 * len(parts), 7)
         torch.manual_seed(1)
         parts.append(ours(part))
     assert torch.equal(torch.cat(parts), whole)
     assert torch.equal(ours.eval()(images), images.tanh()), "nothing is dropped in evaluation"
+
+
+def test_replaced_layers_keep_parameters_names_and_order() -> None:
+    torch.manual_seed(0)
+    shared = nn.BatchNorm2d(3)
+    inner = nn.Sequential(OrderedDict(a=nn.Conv2d(3, 3, 1), norm=shared, z=nn.ReLU())).eval()
+    network = nn.Sequential(OrderedDict(first=shared, inner=inner, last=nn.BatchNorm2d(3)))
+    before, parameters = network.state_dict(), list(network.parameters())
+    replaced = replace_layers(
+        network, nn.BatchNorm2d, partial(SyncBatchNorm2d, sum_over_ranks=torch.clone)
+    )
+    assert replaced is network
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(after[name].data_ptr() == before[name].data_ptr() for name in before)
+    assert all(a is b for a, b in zip(network.parameters(), parameters, strict=True))
+    assert network.get_submodule("first") is network.get_submodule("inner.norm")
+    assert [type(layer) for layer in inner] == [nn.Conv2d, SyncBatchNorm2d, nn.ReLU]
+    assert not inner.get_submodule("norm").training
+    alone = replace_layers(nn.Dropout(0.5), nn.Dropout, partial(SharedDropout, share=StepShare()))
+    assert isinstance(alone, SharedDropout)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from weather_hpc.check.binding import judge, place_of
 from weather_hpc.check.node import median_s, versions, wait
-from weather_hpc.check.runs import alone, finished, last_words
+from weather_hpc.check.runs import clean_environment, run_process, tail
 from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
 from weather_hpc.check.training import SAME, near
 from weather_hpc.errors import FailedError, UserError
@@ -260,8 +260,10 @@ def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
     words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
              "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
     try:
-        done = finished([sys.executable, *torchrun(1, count), *words], alone(), session.limit_s())
-        end = f"ended with {done.returncode}: {last_words(done.stderr)}"
+        done = run_process(
+            [sys.executable, *torchrun(1, count), *words], clean_environment(), session.limit_s()
+        )
+        end = f"ended with {done.returncode}: {tail(done.stderr)}"
     except FailedError as late:
         end = str(late)
     return (read_checks(out.results)[0] if out.results.exists() else []), end

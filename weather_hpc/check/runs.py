@@ -89,11 +89,11 @@ class Runs:
         folder = self._folder()
         launcher = torchrun(1, ranks) if ranks else []
         argv = [sys.executable, *launcher, "-m", "weather_hpc.check.train_rank"]
-        environment = alone() | (variables or {}) | {BACKEND: backend}
+        environment = clean_environment() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
         argv += [*map(str, words), "--run-dir", str(folder)]
-        done = finished(argv, environment, self.limit_s())
+        done = run_process(argv, environment, self.limit_s())
         return _ran(folder, done.returncode, code, done.stderr)
 
     def beside(self, port: int, *words: object) -> Ran | None:
@@ -107,7 +107,7 @@ class Runs:
             "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
         }  # fmt: skip
         argv = [sys.executable, "-m", "weather_hpc.check.train_rank", *map(str, words)]
-        done = finished([*argv, "--run-dir", str(folder)], environment, self.limit_s())
+        done = run_process([*argv, "--run-dir", str(folder)], environment, self.limit_s())
         if os.environ["RANK"] == "0":
             return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
         return None
@@ -120,7 +120,7 @@ LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 """What torchrun tells its ranks."""
 
 
-def alone() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment of processes that meet on this host, whoever has started this one."""
     told = {
         name: value
@@ -156,7 +156,7 @@ def furthest(found: Sequence[float], expected: Sequence[float]) -> float:
     return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
-def finished(
+def run_process(
     argv: Sequence[str], environment: Mapping[str, str], limit_s: float
 ) -> "subprocess.CompletedProcess[str]":
     """``argv`` run to its end, with what it has printed. Raises FailedError after ``limit_s``.
@@ -175,11 +175,11 @@ def finished(
             _, stderr = process.communicate()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            told = f", and said: {last_words(stderr)}" if stderr.strip() else ""
+            told = f", and said: {tail(stderr)}" if stderr.strip() else ""
             raise FailedError(f"did not end within {limit_s:.0f} s{told}") from None
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
-def last_words(text: str, count: int = 40) -> str:
+def tail(text: str, count: int = 40) -> str:
     """The end of what a process has printed, in one line."""
     return " ".join(text.split()[-count:])

@@ -77,12 +77,12 @@ def _check(args: argparse.Namespace) -> None:
 
 def _task(args: argparse.Namespace) -> "PreprocessTask":
     """What the flags ask for. Raises UserError naming the flag that is out of range."""
-    from weather_hpc.eda.spread import BACKENDS
+    from weather_hpc.preprocess.backends.local import LOCAL
     from weather_hpc.study.spec import PreprocessTask
 
     values = {"backend": "sequential"} | given(args, "preprocess")
-    if values["backend"] not in BACKENDS:
-        known = nearest(values["backend"], [str(name) for name in BACKENDS])
+    if values["backend"] not in LOCAL:
+        known = nearest(values["backend"], [str(name) for name in LOCAL])
         raise UserError(f"--backend {values['backend']}: no such backend{known}")
     return make_task(PreprocessTask, values)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANNEL_COLOURS = dict(zip(kernels.CHANNELS, ("#D55E00", "#009E73", "#0072B2"), strict=True))
-SPLIT_COLOURS = dict(zip(Split, ("#0072B2", "#CC79A7", "#E69F00"), strict=True))
+SPLIT_COLOURS = {Split.TRAIN: "#0072B2", Split.TEST: "#E69F00"}
 PER_ROW = 3
 """Histograms side by side."""
 MOST_POINTS = 5000
@@ -43,16 +43,16 @@ def write_charts(folder: Path, found: Exploration) -> list[tuple[Drawing, str]]:
 
 def _counts(found: Exploration) -> Drawing:
     rows = class_counts(found)
-    counts = {side: [row[side] for row in rows] for side in Split}
+    counts = {split: [row[split] for row in rows] for split in Split}
     totals = [row["images"] for row in rows]
 
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
         left = np.zeros(len(found.classes))
-        for side, values in counts.items():
+        for split, values in counts.items():
             if any(values):
                 bars = axes.barh(
-                    found_names(found), values, left=left, label=side, color=SPLIT_COLOURS[side]
+                    found_names(found), values, left=left, label=split, color=SPLIT_COLOURS[split]
                 )
                 left += values
         axes.bar_label(bars, [str(total) for total in totals], padding=4)

@@ -20,8 +20,8 @@ from weather_hpc.eda import kernels
 from weather_hpc.eda.headers import COLUMNS, FileHeader, HeaderCounts, file_batches, read_headers
 from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
 from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
-from weather_hpc.eda.spread import Spread
 from weather_hpc.files import atomic_path, check_space
+from weather_hpc.preprocess.backends.local import OrderedMap
 
 CENSUS, FEATURES = "census.csv", "features.npy"
 
@@ -86,8 +86,8 @@ class Exploration:
         return sorted(self.tally.images)
 
 
-def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
-    """Run every pass over ``store`` and the files it was made from, by ``spread``'s workers.
+def measure(store: Store, data: Path, out: Path, workers: OrderedMap) -> Exploration:
+    """Run every pass over ``store`` and the files it was made from, by ``workers``.
 
     Writes ``census.csv`` and ``features.npy`` into ``out`` as it goes; holds only what does not
     have pixels in it.
@@ -96,7 +96,7 @@ def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
     images = len(store.rows())
     check_space(out, images * (4 * sum(GROUPS) + SIDE**2))
     with timed(clock, "census"):
-        counted = _census(store, data, out / CENSUS, spread)
+        counted = _census(store, data, out / CENSUS, workers)
     with (
         atomic_path(out / FEATURES) as features_file,
         tempfile.TemporaryFile(dir=out) as pictures_file,
@@ -109,7 +109,7 @@ def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
         )
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
         with timed(clock, "pixels"):
-            tally = _pixels(store, spread, features, hashes, pictures)
+            tally = _pixels(store, workers, features, hashes, pictures)
         with timed(clock, "map"):
             positions, explained = principal_map(features, GROUPS)
         with timed(clock, "near_duplicates"):
@@ -118,7 +118,7 @@ def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
     return Exploration(store, counted, tally, positions, explained, pairs, clock)
 
 
-def _census(store: Store, data: Path, path: Path, spread: Spread) -> HeaderCounts:
+def _census(store: Store, data: Path, path: Path, workers: OrderedMap) -> HeaderCounts:
     paths, labels = [item["path"] for item in store.items], store.labels.tolist()
     names = [printable(name) for name in store.classes]
     counted = HeaderCounts()
@@ -129,7 +129,7 @@ def _census(store: Store, data: Path, path: Path, spread: Spread) -> HeaderCount
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for handful in spread(read_headers, file_batches(data, paths, labels)):
+        for handful in workers(read_headers, file_batches(data, paths, labels)):
             for facts in handful:
                 counted.add(facts)
                 writer.writerow(_census_row(facts, names))
@@ -146,7 +146,7 @@ def _census_row(facts: FileHeader, names: list[str]) -> Iterable[Any]:
 
 def _pixels(
     store: Store,
-    spread: Spread,
+    workers: OrderedMap,
     features: npt.NDArray[np.float32],
     hashes: npt.NDArray[np.uint64],
     pictures: kernels.Bytes,
@@ -155,7 +155,7 @@ def _pixels(
     tally = PixelCounts()
     at = 0
     with cli.progress("measuring pixels", total=len(features)) as advance:
-        for measured in spread(measure_block, store_blocks(store, store.rows())):
+        for measured in workers(measure_block, store_blocks(store, store.rows())):
             tally.add(measured.tally)
             here = slice(at, at + len(measured.hashes))
             features[here] = measured.features

@@ -1,8 +1,9 @@
 """The figures that are pictures, as JPEG."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from weather_hpc import cli
 from weather_hpc.eda.exploration import Exploration
-from weather_hpc.eda.kernels import GREY, LEVELS, Bytes, load_opencv
+from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
 from weather_hpc.report.drawing import PALETTE, RC, plain
+from weather_hpc.study.recipe import RECIPES, Augmentation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,14 +114,49 @@ def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes]
 
 
 def _augmented(found: Exploration, seed: int) -> Sheet:
-    rows = []
-    for label in found.present()[:AUGMENTED]:
-        image = found.image(found.typical(label))
-        changed = {"as it is": image, **previews(image, seed)}
-        rows.append([Tile(name, new) for name, new in changed.items()])
-    names = ", ".join(tile.title for tile in rows[0])
-    text = f"{len(rows)} images, each {names}. Seeded: the same seed shows the same."
-    return Sheet("augmentation", "Augmentations", text, _sheet(rows))
+    name, title = "augmentation", "Augmentations"
+    labels = found.present()[:AUGMENTED]
+    images = np.stack([found.image(found.typical(label)) for label in labels])
+    try:
+        changed = {"as it is": images, **augmented(images, seed)}
+    except ImportError:
+        print("eda: torch not installed: no sheet of augmentations", file=sys.stderr)
+        return Sheet(name, title, "not shown, because torch is not installed")
+    rows = [
+        [Tile(change, image[at]) for change, image in changed.items()] for at in range(len(labels))
+    ]
+    text = (
+        f"{len(rows)} images, each {', '.join(changed)}: what the training recipes change, one at "
+        "a time and together. The same seed shows the same changes."
+    )
+    return Sheet(name, title, text, _sheet(rows))
+
+
+def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
+    """``images``, uint8 (n, side, side, 3), under each change that a training recipe makes, alone
+    and with the recipe's other changes; computed as in training, but every image is flipped.
+
+    Equal seeds give equal pictures. Raises ImportError where torch is not installed.
+    """
+    import torch
+
+    from weather_hpc.train.augmentation import Draw, augment
+
+    numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
+    numbers[:, 0] = 0  # in training half of the images are flipped
+    changes: dict[str, Augmentation] = {}
+    for name, recipe in RECIPES.items():
+        used = {field: size for field, size in asdict(recipe.augmentation).items() if size}
+        for field, size in used.items():
+            title = field if size is True else f"{field} ±{size:.0%}"
+            changes[title] = Augmentation(**{field: size})
+        if used:
+            changes[f"recipe {name}"] = recipe.augmentation
+    pixels = torch.from_numpy(images)
+    return {
+        title: augment(pixels, torch.from_numpy(numbers), change).numpy()
+        for title, change in changes.items()
+    }
 
 
 def _pairs(found: Exploration) -> Sheet:
@@ -216,95 +253,3 @@ def _with_lightness(image: Bytes, plane: Bytes) -> Bytes:
     lab[..., 0] = plane
     changed: Bytes = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
     return changed
-
-
-SMALLEST_CROP = 0.6
-"""Of the image's area."""
-
-
-LARGEST_TURN = 12.0
-"""Degrees."""
-
-
-JITTER = 0.3
-"""Brightness, contrast and saturation are multiplied by 1 ± this."""
-
-
-ERASED = 0.3
-"""Side of the square that is erased, of the image's side."""
-
-
-Augmentation = Callable[[Bytes, np.random.Generator], Bytes]
-
-
-def flip(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Left and right exchanged."""
-    return np.ascontiguousarray(image[:, ::-1])
-
-
-def crop(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """A random square part, brought back to full size."""
-    cv2 = load_opencv()
-    side = len(image)
-    part = max(1, round(side * rng.uniform(SMALLEST_CROP, 1.0) ** 0.5))
-    top, left = rng.integers(0, side - part + 1, size=2)
-    chosen = np.ascontiguousarray(image[top : top + part, left : left + part])
-    resized: Bytes = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_LINEAR)
-    return resized
-
-
-def turn(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Turned a little about its centre; corners are filled by reflection."""
-    cv2 = load_opencv()
-    side = len(image)
-    centre = ((side - 1) / 2, (side - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-LARGEST_TURN, LARGEST_TURN), 1.0)
-    turned: Bytes = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-    return turned
-
-
-def jitter(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Brightness, contrast and saturation changed, in this order."""
-    brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, size=3)
-    pixels = image.astype(np.float32) * brightness
-    mean = (pixels @ np.array(GREY, dtype=np.float32)).mean() / sum(GREY)
-    pixels = mean + contrast * (pixels - mean)
-    grey = (pixels @ np.array(GREY, dtype=np.float32))[..., None] / sum(GREY)
-    pixels = grey + saturation * (pixels - grey)
-    changed: Bytes = np.rint(pixels.clip(0, 255)).astype(np.uint8)
-    return changed
-
-
-def erase(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """A square of it replaced by its mean colour."""
-    side = len(image)
-    part = max(1, round(side * ERASED))
-    top, left = rng.integers(0, side - part + 1, size=2)
-    changed = image.copy()
-    changed[top : top + part, left : left + part] = image.mean(axis=(0, 1))
-    return changed
-
-
-def together(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Crop, turn, jitter, and every second time a flip."""
-    for augmentation in (crop, turn, jitter):
-        image = augmentation(image, rng)
-    return flip(image, rng) if rng.random() < 0.5 else image
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "flip": flip,
-    "crop": crop,
-    "turn": turn,
-    "colour jitter": jitter,
-    "erase": erase,
-    "together": together,
-}
-
-
-def previews(image: Bytes, seed: int) -> dict[str, Bytes]:
-    """``image`` under each augmentation; equal seeds give equal pictures."""
-    return {
-        name: augmentation(image, np.random.default_rng([seed, number]))
-        for number, (name, augmentation) in enumerate(AUGMENTATIONS.items())
-    }

@@ -14,13 +14,15 @@ from weather_hpc.eda import charts, kernels, sheets, tables
 from weather_hpc.eda.benchmark import time_kernels
 from weather_hpc.eda.exploration import measure, timed
 from weather_hpc.eda.page import write_page
-from weather_hpc.eda.spread import spread
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.preprocess.backends.local import open_workers
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 
 STORE = "store"
+ADVICE = "run the same command again"
+"""Where a worker is lost."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def explore(request: Request) -> dict[str, Any]:
     started = time.perf_counter()
     store, reused = packed(request)
     packed_s = time.perf_counter() - started
-    with spread(request.task.backend, request.task.workers) as workers:
+    with open_workers(request.task.backend, request.task.workers, ADVICE) as workers:
         found = measure(store, request.data, request.out, workers)
     found.time_s = {"packing": round(packed_s, 4), **found.time_s}
     with timed(found.time_s, "kernels"):

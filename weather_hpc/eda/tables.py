@@ -16,14 +16,15 @@ from weather_hpc.eda.near_duplicates import ENOUGH, Pair
 from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
+SPLIT_COLUMNS = ("train", "validation", "test")
+"""Of class_counts.csv. No store has a validation split: its column is 0."""
 
 
 def write_tables(out: Path, found: Exploration) -> None:
     """Write every table but the census, which was written as it came."""
-    sides = [str(side) for side in Split]
     write_csv(
         out / "class_counts.csv",
-        ["class", "images", *sides, "share", "duplicates"],
+        ["class", "images", *SPLIT_COLUMNS, "share", "duplicates"],
         class_counts(found),
     )
     write_csv(
@@ -59,12 +60,12 @@ def class_counts(found: Exploration) -> list[dict[str, Any]]:
         copies[label] += bool(found.item(position)["duplicate_of"])
     rows = []
     for label, name in enumerate(found.classes):
-        images = sum(splits[label, side] for side in Split)
+        images = sum(splits[label, split] for split in Split)
         rows.append(
             {
                 "class": name,
                 "images": images,
-                **{str(side): splits[label, side] for side in Split},
+                **{split: splits[label, split] for split in SPLIT_COLUMNS},
                 "share": round(images / len(found.rows), DIGITS),
                 "duplicates": copies[label],
             }

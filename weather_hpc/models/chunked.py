@@ -1,39 +1,52 @@
-"""TODO."""
+"""Batch norm, tanh and mean pool as one, a chunk of images at a time, with torch alone, for CPUs.
 
+Layer by layer each of them writes tens of megabytes that the next one reads again. Here a chunk of
+the batch goes through all three while it lies in the processor's caches. tanh is taken from torch's
+logistic function, tanh(x) = 2 logistic(2x) - 1, which is several times as fast as its tanh.
+Everything is float32; what is summed over the batch is added up in float64.
+"""
+
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-PIECE = 1 << 18
-"""Values of a piece, at least those of one image: 1 MB, of which a few at a time fit a cache."""
+CHUNK = 1 << 18
+"""Values of a chunk, at least those of one image: 1 MB, of which a few at a time fit a cache."""
 
 
-class InPieces(nn.Sequential):
-    """A sequence of layers that learns in pieces; its numbers differ by rounding alone."""
+class ChunkedSequential(nn.Sequential):
+    """A sequence of layers trained in chunks; its results differ by rounding alone."""
+
+    @classmethod
+    def of(cls, network: nn.Sequential) -> Self:
+        """The layers of ``network`` under their names: the same modules, not copies."""
+        sequential = cls(OrderedDict(network.named_children()))
+        sequential.training = network.training  # train() would set that of all layers
+        return sequential
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """As nn.Sequential."""
-        return through(list(self), values)
+        return apply_layers(list(self), values)
 
 
-def learn_in_pieces(network: nn.Module) -> None:
-    """Let ``network`` do so where it is a plain sequence of layers on the CPU."""
+def chunk_layers(network: nn.Module) -> nn.Module:
+    """``network`` as a ChunkedSequential where it is a plain sequence of layers on the CPU."""
     on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
-    if type(network) is nn.Sequential and on_cpu:
-        network.__class__ = InPieces
+    return ChunkedSequential.of(network) if type(network) is nn.Sequential and on_cpu else network
 
 
-def through(layers: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
-    """``values`` through ``layers``, one after the other or, in training, three at once."""
+def apply_layers(layers: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
+    """``values`` through ``layers``, one by one or, in training, three as one where they fit."""
     rest = iter(range(len(layers)))
     for index in rest:
         layer = layers[index]
-        if _fit_together(layers[index : index + 3], values):
-            values = _three(*layers[index : index + 3], values)  # type: ignore[call-arg, arg-type]
+        if _combinable(layers[index : index + 3], values):
+            values = _norm_tanh_pool(*layers[index : index + 3], values)  # type: ignore[call-arg, arg-type]
             next(rest), next(rest)
         elif type(layer) is nn.Tanh and layer.training:
             values = cast(torch.Tensor, _Tanh.apply(values))  # type: ignore[no-untyped-call]
@@ -42,7 +55,7 @@ def through(layers: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def _fit_together(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
+def _combinable(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
     """Whether these are the three layers, in training, as they are here."""
     if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.Tanh, nn.AvgPool2d]:
         return False
@@ -54,7 +67,7 @@ def _fit_together(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def track(
+def update_running_statistics(
     norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int | torch.Tensor
 ) -> None:
     """Update the running statistics as torch's batch norm does: with the unbiased variance.
@@ -68,11 +81,11 @@ def track(
     cast(torch.Tensor, norm.num_batches_tracked).add_(1)
 
 
-def _three(
+def _norm_tanh_pool(
     norm: nn.BatchNorm2d, _: nn.Tanh, pool: nn.AvgPool2d, values: torch.Tensor
 ) -> torch.Tensor:
     mean, variance = _statistics(values.detach())
-    track(norm, mean, variance, values.numel() // values.shape[1])
+    update_running_statistics(norm, mean, variance, values.numel() // values.shape[1])
     batch = _Batch(mean, (variance + norm.eps).rsqrt(), cast(int, pool.kernel_size))
     pooled: torch.Tensor = _NormTanhPool.apply(  # type: ignore[no-untyped-call]
         values, norm.weight, norm.bias, batch
@@ -89,8 +102,8 @@ class _Batch:
     cell: int
 
 
-def _pieces(images: torch.Tensor) -> Iterator[slice]:
-    count = max(1, PIECE // images[0].numel())
+def _chunks(images: torch.Tensor) -> Iterator[slice]:
+    count = max(1, CHUNK // images[0].numel())
     for first in range(0, len(images), count):
         yield slice(first, min(first + count, len(images)))
 
@@ -112,8 +125,8 @@ def _statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     centre = _by_channel(values[0].mean((1, 2)))
     total = torch.zeros(values.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
-    for piece in _pieces(values):
-        apart = values[piece] - centre
+    for chunk in _chunks(values):
+        apart = values[chunk] - centre
         total += _sum(apart)
         norms = torch.linalg.vector_norm(apart, dim=(2, 3)).double()
         squares += norms.square_().sum(0)
@@ -136,11 +149,11 @@ class _NormTanhPool(torch.autograd.Function):
         rows, columns = high // cell, wide // cell
         logistic = torch.empty_like(values)
         pooled = values.new_empty(*values.shape[:2], rows, columns)
-        for piece in _pieces(values):
-            part = torch.addcmul(twice[1], values[piece], twice[0], out=logistic[piece]).sigmoid_()
+        for chunk in _chunks(values):
+            part = torch.addcmul(twice[1], values[chunk], twice[0], out=logistic[chunk]).sigmoid_()
             cells = part[:, :, : rows * cell, : columns * cell]
             strips = cells.unflatten(2, (rows, cell)).sum(3)  # type: ignore[no-untyped-call]
-            torch.sum(strips.unflatten(3, (columns, cell)), 4, out=pooled[piece])
+            torch.sum(strips.unflatten(3, (columns, cell)), 4, out=pooled[chunk])
         ctx.save_for_backward(values, logistic, scale)
         ctx.batch = batch
         return pooled.mul_(2 / cell**2).sub_(1)
@@ -155,26 +168,26 @@ class _NormTanhPool(torch.autograd.Function):
         before_tanh = torch.empty_like(values)
         total = torch.zeros_like(batch.mean)
         about_mean = torch.zeros_like(batch.mean)
-        for piece in _pieces(values):
+        for chunk in _chunks(values):
             part = torch.addcmul(
-                logistic[piece], logistic[piece], logistic[piece], value=-1, out=before_tanh[piece]
+                logistic[chunk], logistic[chunk], logistic[chunk], value=-1, out=before_tanh[chunk]
             )
-            wide = (gradient[piece] * (4 / cell**2)).repeat_interleave(cell, 3)
+            wide = (gradient[chunk] * (4 / cell**2)).repeat_interleave(cell, 3)
             cells = part[:, :, : rows * cell, : columns * cell]
             cells.unflatten(2, (rows, cell)).mul_(wide[:, :, :, None])  # type: ignore[no-untyped-call]
             part[:, :, rows * cell :] = 0
             part[:, :, :, columns * cell :] = 0
             total += _sum(part)
-            about_mean += _sum((values[piece] - mean).mul_(part))
+            about_mean += _sum((values[chunk] - mean).mul_(part))
         of_gain = about_mean * batch.inverse_deviation
         count = values.numel() // values.shape[1]
         # what the batch's own mean and deviation depend on each value
         slope = -scale * of_gain * batch.inverse_deviation / count
         constant = -scale * total / count - slope * batch.mean
         factors = [_by_channel(each) for each in (scale, slope, constant)]
-        for piece in _pieces(values):
-            through_batch = torch.addcmul(factors[2], values[piece], factors[1])
-            part = before_tanh[piece]
+        for chunk in _chunks(values):
+            through_batch = torch.addcmul(factors[2], values[chunk], factors[1])
+            part = before_tanh[chunk]
             torch.addcmul(through_batch, part, factors[0], out=part)
         return before_tanh, of_gain.float(), total.float(), None
 

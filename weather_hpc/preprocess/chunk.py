@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc.dataset.image_file import ImageError
-from weather_hpc.dataset.partial import KEPT, Finished
+from weather_hpc.dataset.partial import KEPT, FinishedChunk
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.proc import memory_peak_mb
@@ -60,7 +60,7 @@ class Chunk:
 class ChunkResult:
     """A finished chunk and the process that made it. Pixels never travel between processes."""
 
-    finished: Finished
+    finished: FinishedChunk
     images: int
     pid: int
     host: str
@@ -105,7 +105,7 @@ def write_chunk(
             file.write(rows.data)
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
-    finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
+    finished = FinishedChunk(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
     return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Random changes of training images, the same for an image whichever rank computes it."""
 
 from dataclasses import dataclass
 

@@ -100,7 +100,7 @@ class Trainer:
             total += begun.total.to(self.strategy.device)
         for step in steps[done:]:
             if self.fused and not self.augments:
-                self.fused.rows = step.rows
+                self.fused.set_rows(step.rows)
             if self.graphs:
                 total += self.graphs.step(len(step.rows))
             else:
@@ -294,4 +294,4 @@ class Trainer:
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """What this rank's part of the network takes, of stored images."""
         as_they_are = self.fused is not None or not self.strategy.reads_images
-        return images if as_they_are else network_input(images, self.strategy.memory_format)
+        return images if as_they_are else network_input(images, self.strategy.options.memory_format)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a finished run reports in its record."""
 
 import os
 from collections.abc import Iterable, Mapping

@@ -4,9 +4,8 @@ import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
@@ -48,9 +47,9 @@ class Backend(Protocol):
         """End all workers, also after an error; may be called at any time."""
 
 
-def worker_lost(cause: str) -> FailedError:
-    """The one message for a worker that went away in the middle of its work."""
-    return FailedError(f"a worker process was lost ({cause}); {KEPT}")
+def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedError:
+    """The one message for a worker that ended in the middle of its work; ``advice``: what to do."""
+    return FailedError(f"a worker process was lost ({cause}); {advice}")
 
 
 def not_all_came(came: int, workers: int) -> FailedError:
@@ -75,13 +74,16 @@ def make_backend(name: Name, context: Context | None = None) -> Backend:
 
     Raises UserError where this installation lacks what it needs.
     """
-    file, kind = BACKENDS[name]
+    make = getattr(import_backend(name), BACKENDS[name][1])
+    backend: Backend = make() if context is None else make(context)
+    return backend
+
+
+def import_backend(name: Name) -> Any:
+    """The module of the backend ``name``. Raises UserError where a package is missing."""
     try:
-        module = importlib.import_module(f"weather_hpc.preprocess.backends.{file}")
+        return importlib.import_module(f"weather_hpc.preprocess.backends.{BACKENDS[name][0]}")
     except ImportError as error:
         raise UserError(
             f"backend {name}: {error}; install it with pip install 'weather_hpc[dask]'"
         ) from None
-    make = getattr(module, kind)
-    backend: Backend = make() if context is None else make(context)
-    return backend

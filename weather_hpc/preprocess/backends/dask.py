@@ -4,17 +4,19 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.partial import KEPT
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
@@ -33,6 +35,9 @@ from weather_hpc.study.spec import Decoder
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 ALIKE = {
     # A lost worker ends the run as it does elsewhere: a time with a silent repeat is no time.
@@ -94,35 +99,14 @@ class DaskBackend:
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         self._workers = workers
-        enter = self._open.enter_context
-        enter(dask.config.set(dict(self.settings)))
-        scratch = enter(tempfile.TemporaryDirectory(prefix="weather_hpc-dask-"))
-        cluster = enter(
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tcp://",
-                scheduler_kwargs=QUIET_SCHEDULER,
-                memory_limit=None,
-                scheduler_sync_interval=SYNC_S,
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,
-            )
-        )
-        self._client = enter(Client(cluster, timeout=START_TIMEOUT_S, set_as_default=False))
-        try:
-            self._client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
-        except TimeoutError:
-            raise not_all_came(len(cluster.scheduler.workers), workers) from None
+        self._client = self._open.enter_context(local_client(workers, self.settings))
         came = sorted(self._client.run(introduce, decoder).values(), key=lambda info: info.pid)
         # the first tasks take all that they pass through twice as long as the next
         first = self._client.map(_begin, [decoder] * (4 * workers), pure=False)
         try:
             self._client.gather(first)
         except KilledWorker:
-            raise worker_lost("killed, or out of memory") from None
+            raise worker_lost(KEPT) from None
         return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(came)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
@@ -132,6 +116,55 @@ class DaskBackend:
     def close(self) -> None:
         """Close client and cluster, and wait for the processes' end."""
         self._open.close()
+
+
+@contextlib.contextmanager
+def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterator[Client]:
+    """A client of a new cluster of ``workers`` processes of one thread each, on loopback.
+
+    Raises FailedError where not all are up after :data:`START_TIMEOUT_S`.
+    """
+    with (
+        dask.config.set(dict(settings)),
+        tempfile.TemporaryDirectory(prefix="weather_hpc-dask-") as scratch,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tcp://",
+            scheduler_kwargs=QUIET_SCHEDULER,
+            memory_limit=None,
+            scheduler_sync_interval=SYNC_S,
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, timeout=START_TIMEOUT_S, set_as_default=False) as client,
+    ):
+        try:
+            client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
+        except TimeoutError:
+            raise not_all_came(len(cluster.scheduler.workers), workers) from None
+        yield client
+
+
+def ordered_map(
+    client: Client, window: int, advice: str, function: Callable[[P], R], parts: Iterable[P]
+) -> Iterator[R]:
+    """``function`` of each of ``parts``, in their order, at most ``window`` of them in flight.
+
+    Raises FailedError with ``advice`` where a worker is lost.
+    """
+    waiting: deque[Future] = deque()
+    try:
+        for part in parts:
+            waiting.append(client.submit(function, part, pure=False))
+            if len(waiting) == window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except KilledWorker:
+        raise worker_lost(advice) from None
 
 
 def results(
@@ -173,7 +206,7 @@ def results(
             what = None
         now = time.monotonic()
         if isinstance(what, KilledWorker):
-            raise worker_lost("killed, or out of memory")
+            raise worker_lost(KEPT)
         if isinstance(what, Exception):
             raise what
         if isinstance(what, Future):
@@ -218,7 +251,7 @@ class DaskNaiveBackend(DaskBackend):
             try:
                 answers = self._client.gather(list(islice(futures, len(chunk.paths))))
             except KilledWorker:
-                raise worker_lost("killed, or out of memory") from None
+                raise worker_lost(KEPT) from None
             yield _write(target, chunk, answers)
 
 

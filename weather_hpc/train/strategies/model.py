@@ -189,7 +189,7 @@ class ModelParallel(Distributed):
                 output_args=_ghost(each, self.stage.output_shape, training),
             )
             kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
-            loss = partial(cross_entropy, label_smoothing=self.label_smoothing)
+            loss = partial(cross_entropy, label_smoothing=self.options.label_smoothing)
             self._schedules[key] = kind(stage, pieces, loss_fn=loss if training else None)
         return self._schedules[key]
 

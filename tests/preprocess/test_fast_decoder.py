@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, plain_folder, save
-from tests.preprocess.test_decode import UPRIGHT
+from tests.preprocess.test_exact_decoder import UPRIGHT
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.preprocess.decoders import (
     METHODS,
@@ -40,7 +40,7 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
 
 @pytest.mark.images
 def test_photographs_look_as_decoded_in_full(shared_images: Path, fast: FastDecoder) -> None:
-    """Against Pillow's full decode_exact and its antialiased bicubic resize to 256 x 256."""
+    """Against Pillow's full decode and its antialiased bicubic resize to 256 x 256."""
     samples = {
         "weapd-sample": sorted(shared_images.glob("weapd-sample/*/*")),
         "weather5": sorted(shared_images.glob("weather5/**/*.jp*g"))[::9],
