@@ -34,7 +34,7 @@ def measured(spec: RunSpec, time_s: float | None, **changes: Any) -> RunRecord:
     task = spec.task
     train = task.kind == "train"
     count = task.world_size if task.kind == "train" else task.workers
-    number = int(spec.run_id[-6:], 16)
+    number = int(spec.run_id[-6:], 16) + 1000 * spec.repeat
     images = 100 if task.images is None else task.images
     handled = images * (task.epochs if task.kind == "train" else 1)
     ranks = [

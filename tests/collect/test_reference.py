@@ -13,7 +13,7 @@ from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.reference import Comparison, Tolerance, compare, load_reference
 from weather_hpc.collect.sources import read_runs
 from weather_hpc.errors import UserError
-from weather_hpc.report.tables import write_table
+from weather_hpc.report.write import write_table
 from weather_hpc.runs.finding import Severity
 from weather_hpc.runs.row import Row
 

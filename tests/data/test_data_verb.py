@@ -92,7 +92,7 @@ def test_fetch_unpacks_and_tells(tmp_path: Path, capsys: Output) -> None:
         (["info", "nowhere"], "nowhere: no such folder"),
         (["verify", "nowhere"], "nowhere: no such folder"),
         (["fetch", "--from", "none.zip", "--out", "x"], "none.zip: no such file"),
-        (["synth", "--out", "x", "--images-per-class", "0"], "at least 1 wanted"),
+        (["synth", "--out", "x", "--images-per-class", "0"], "0, must be 1 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

@@ -15,7 +15,7 @@ import pytest
 from tests.dataset.nasty import nasty_folder, plain_folder, save
 from weather_hpc import cli
 from weather_hpc.dataset.store import Store
-from weather_hpc.eda import opencv, race
+from weather_hpc.eda import benchmark, kernels
 from weather_hpc.eda.__main__ import main
 from weather_hpc.eda.stage import Request, packed
 from weather_hpc.errors import UserError
@@ -109,7 +109,7 @@ def test_the_page_stands_alone_and_names_are_text(looked: Path) -> None:
         elif tag == "a" and link:
             assert (looked / link).is_file()
         if tag == "svg":
-            assert attributes["aria-labelledby"] in ids
+            assert attributes["aria-label"]
     assert not re.search(r'(src|href)="https?:', page)
 
 
@@ -145,20 +145,20 @@ def test_a_store_that_the_user_named_is_never_removed(tmp_path: Path) -> None:
 
 def test_the_race_compares_and_times_every_way(tmp_path: Path) -> None:
     store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=128))
-    told = race.race_kernels(store, rounds=2, images=4)
+    told = benchmark.time_kernels(store, rounds=2, images=4)
     assert told["left_out"] == []
     assert told["images"] == 4
-    assert {lap["subject"] for lap in told["laps"]} == set(race.SUBJECTS)
+    assert {lap["subject"] for lap in told["laps"]} == set(benchmark.SUBJECTS)
     for lap in told["laps"]:
         assert lap["agrees"], lap
         assert lap["ms_per_image"] > 0
-        assert lap["ratio"] == 1 or lap["way"] != race.OURS
+        assert lap["ratio"] == 1 or lap["way"] != benchmark.OURS
 
 
 def test_what_cannot_be_raced_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=48))
     monkeypatch.setitem(sys.modules, "dask.array", None)
-    told = race.race_kernels(store, rounds=1)
+    told = benchmark.time_kernels(store, rounds=1)
     assert told["left_out"] == [
         "features: 48 pixels are no multiple of 64",
         "Dask: not installed",
@@ -166,7 +166,7 @@ def test_what_cannot_be_raced_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {(lap["subject"], lap["way"]) for lap in told["laps"]} == {
         (subject, way)
         for subject in ("mean and std", "histograms")
-        for way in race.SUBJECTS[subject]
+        for way in benchmark.SUBJECTS[subject]
         if "dask" not in way
     }
 
@@ -174,7 +174,9 @@ def test_what_cannot_be_raced_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_kernels_that_disagree_fail_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    monkeypatch.setitem(race.SUBJECTS["histograms"], "wrong", lambda images: np.zeros((3, 256)))
+    monkeypatch.setitem(
+        benchmark.SUBJECTS["histograms"], "wrong", lambda images: np.zeros((3, 256))
+    )
     data = plain_folder(tmp_path / "images", per_class=1)
     assert call(data, tmp_path / "out", "--size", "32", "--rounds", "1", "--images", "1") == 1
     laps = json.loads((tmp_path / "out" / "eda.json").read_bytes())["kernels"]["laps"]
@@ -191,7 +193,7 @@ def test_kernels_that_disagree_fail_the_run(
         (["--workers", "2"], "backend sequential has 1 worker, not 2"),
         (["--rounds", "-1"], "--rounds -1: at least 0 wanted"),
         (["--seed", "-1"], "--seed -1: at least 0 wanted"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -232,7 +234,20 @@ def test_a_full_disk_is_one_line(
 def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(UserError, match=r"pip install 'weather_hpc\[eda\]'"):
-        opencv.load()
+        kernels.load_opencv()
+
+
+def test_without_torch_only_the_augmentations_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "weather_hpc.train.augment", raising=False)
+    data = plain_folder(tmp_path / "images", per_class=1)
+    packed(request_of(data, tmp_path / "out"))
+    assert call(data, tmp_path / "out", "--size", "16", "--rounds", "0") == 0
+    assert "eda: torch not installed: no sheet of augmentations" in capsys.readouterr().err
+    assert "because torch is not installed" in (tmp_path / "out" / "eda.html").read_text("utf-8")
+    assert not (tmp_path / "out" / "figures" / "augmentation.jpg").exists()
 
 
 def test_as_a_user_starts_it(tmp_path: Path) -> None:

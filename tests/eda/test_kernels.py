@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.eda.looking import noise
-from weather_hpc.eda import kernels, reference
+from weather_hpc.eda import benchmark, kernels
 
 
 @pytest.mark.parametrize(("images", "side"), [(1, 1), (3, 5), (2, 64), (9, 31)])
@@ -18,7 +18,7 @@ def test_counts_beyond_what_a_32_bit_float_holds(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kernels, "EXACT", 4 * 8 * 8 * 3)  # four images at a time
     pixels = noise(11, 8)
     assert kernels.histograms(pixels).sum() == pixels.size
-    assert np.array_equal(kernels.histograms(pixels), reference.histograms_bincount(pixels))
+    assert np.array_equal(kernels.histograms(pixels), benchmark.histograms_bincount(pixels))
 
 
 def test_no_image_has_no_pixels() -> None:
@@ -44,7 +44,7 @@ def test_features_are_those_of_numpy(side: int) -> None:
     pixels[1] //= 4
     ours = kernels.features(pixels, kernels.grey_thumbnails(pixels))
     assert ours.shape == (3, 9 + kernels.HOG_LENGTH)
-    assert ours == pytest.approx(reference.features_numpy(pixels), abs=1e-6)
+    assert ours == pytest.approx(benchmark.features_numpy(pixels), abs=1e-6)
 
 
 def test_colour_moments_as_their_definition_says() -> None:

@@ -10,10 +10,16 @@ from tests.dataset.nasty import plain_folder, save
 from tests.eda.looking import look
 from weather_hpc.dataset.scenes import paint
 from weather_hpc.dataset.synthetic import WEAPD_COUNTS
-from weather_hpc.eda import hashes
-from weather_hpc.eda.hashes import close_pairs, difference_hashes
 from weather_hpc.eda.kernels import Bytes, grey_thumbnails
-from weather_hpc.eda.near_duplicates import Pair, near_duplicates, pictures
+from weather_hpc.eda.near_duplicates import (
+    MOST_BITS,
+    Hashes,
+    Pair,
+    close_pairs,
+    difference_hashes,
+    near_duplicates,
+    pictures,
+)
 from weather_hpc.eda.tables import pair_row
 
 SIDE = 256
@@ -79,7 +85,7 @@ def test_pictures_of_one_colour_are_no_pair() -> None:
     )
 
 
-def random_hashes(images: int, seed: int) -> hashes.Hashes:
+def random_hashes(images: int, seed: int) -> Hashes:
     """Hashes of which many are few bits from another."""
     rng = np.random.default_rng(seed)
     made = rng.integers(0, 2**64, (images, 2), dtype=np.uint64)
@@ -95,7 +101,7 @@ def random_hashes(images: int, seed: int) -> hashes.Hashes:
 def test_close_pairs_are_those_of_comparing_all_with_all(
     monkeypatch: pytest.MonkeyPatch, tile: int
 ) -> None:
-    monkeypatch.setattr(hashes, "TILE", tile)
+    monkeypatch.setattr("weather_hpc.eda.near_duplicates.TILE", tile)
     made = random_hashes(200, 1)
     other = random_hashes(200, 1)[::-1].copy()
     for right in (made, other):
@@ -103,8 +109,8 @@ def test_close_pairs_are_those_of_comparing_all_with_all(
             (i, j)
             for i in range(200)
             for j in range(i + 1, 200)
-            if (made[i, 0] ^ right[j, 0]).item().bit_count() <= hashes.MOST_BITS[0]
-            and (made[i, 1] ^ right[j, 1]).item().bit_count() <= hashes.MOST_BITS[1]
+            if (made[i, 0] ^ right[j, 0]).item().bit_count() <= MOST_BITS[0]
+            and (made[i, 1] ^ right[j, 1]).item().bit_count() <= MOST_BITS[1]
         ]
         found = [
             pair

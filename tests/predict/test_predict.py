@@ -15,7 +15,7 @@ from PIL import Image
 from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.predict.__main__ import main
-from weather_hpc.preprocess.fast import FastDecoder
+from weather_hpc.preprocess.decoders import FastDecoder
 from weather_hpc.train.checkpoint import VERSION, load_checkpoint
 from weather_hpc.train.loader import network_input
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends import make_backend
+from weather_hpc.preprocess.backends.base import make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
 from weather_hpc.study.spec import Backend, Decoder
 
@@ -133,7 +133,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import time\n"
-        "from weather_hpc.preprocess.backends import make_backend\n"
+        "from weather_hpc.preprocess.backends.base import make_backend\n"
         "if __name__ == '__main__':\n"
         "    ranks = make_backend('multiprocessing').start(2, 'exact')\n"
         "    print(*[rank.pid for rank in ranks], flush=True)\n"

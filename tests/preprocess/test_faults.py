@@ -332,7 +332,7 @@ def test_a_folder_of_images_that_goes_away_is_one_line(
     argv = words(data, run_dir)
     with after("workers_up", lambda: data.rename(data.with_name("unmounted"))):
         assert cli.guarded("preprocess", preprocess, argv) == 1
-    assert "images: the folder of images went away" in one_line(capsys)
+    assert "images: the folder of images is gone" in one_line(capsys)
     is_no_store(run_dir, capsys)
     data.with_name("unmounted").rename(data)
     assert cli.guarded("preprocess", preprocess, argv) == 0

@@ -78,11 +78,11 @@ def test_without_a_spec_the_record_says_adhoc(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--backend", "dsak"], "no such backend; did you mean 'dask'?"),
+        (["--backend", "dsak"], "no such backend; known: sequential, multiprocessing, dask"),
         (["--site", "nowhere.yaml"], "nowhere.yaml"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--size", "3"], "--size 3: Input should be greater"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--workers", "2"], "backend sequential has 1 worker"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],

@@ -12,9 +12,9 @@ from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends.sequential import SequentialBackend
+from weather_hpc.preprocess.backends.local import SequentialBackend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
-from weather_hpc.preprocess.decode import decode
+from weather_hpc.preprocess.decoders import decode_exact
 from weather_hpc.preprocess.stage import preprocess
 from weather_hpc.runs.record import RunRecord, read_record
 from weather_hpc.runs.writer import RunWriter
@@ -80,7 +80,7 @@ def test_all_backends_make_the_same_bits(
             assert (store.path / name).read_bytes() == (first.path / name).read_bytes()
     for row in (0, 31, 32, len(first.items) - 1):
         path = data / first.items[row]["path"]
-        np.testing.assert_array_equal(first.images[row], decode(path, 64))
+        np.testing.assert_array_equal(first.images[row], decode_exact(path, 64))
 
 
 def test_the_record_says_what_happened(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
         lambda r: r.record.write_text(
             r.record.read_text().replace('"nodes": 1,\n      "cpus', f'"nodes": {10**400}, "cpus')
         ),
-        "spec.resources.nodes: is not within",
+        "record.json: is of another run than spec.json: nodes",
     ),
     "endless digits": (
         lambda r: r.record.write_text(r.record.read_text().replace("40.0", "9" * 5000, 1)),
@@ -85,7 +85,7 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
     "a pipe": (_replace_by_pipe, "record.json: is not a file"),
     "another run": (
         lambda r: measured(preprocess_spec("dask", 4), 3.0).write(r.record),
-        "run_id: is of preprocess-dask-w4",
+        "record.json: is of another run than spec.json: backend, workers",
     ),
 }
 
@@ -219,7 +219,7 @@ def test_a_run_counts_once(tmp_path: Path) -> None:
     reasons = [row.reason for row in rows if row.reason]
     assert len(reasons) == 2
     assert any("same content as" in reason for reason in reasons)
-    assert any("the run_id is already that of" in reason for reason in reasons)
+    assert any("the same configuration and repeat as" in reason for reason in reasons)
 
 
 def test_runs_are_found_from_any_folder_above_or_at_them(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import load_plan, save_plan
-from weather_hpc.runs.run import configuration
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.shipped import folder
@@ -158,7 +157,7 @@ def test_cpus_beside_those_that_compute_make_no_other_run() -> None:
         assert fewer != spec.resources
         old = spec.model_copy(update={"resources": fewer})
         assert old.run_id == spec.run_id
-        assert configuration(old) == configuration(spec), "it is another repeat of the same"
+        assert old.configuration == spec.configuration, "it is another repeat of the same"
     on_cpu = [{"strategy": "single", "device": "cpu"}]
     (spec,) = plan_of({"repeats": 1, "train": on_cpu}).runs
     more = spec.resources.model_copy(update={"cpus_per_node": 2})

@@ -37,8 +37,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     path.write_text(GOOD)
     study = load_study(str(path))
     assert study.name == "mine"
-    assert study.train[0].world_size == [1, 2]
-    assert study.train[0].batch_size == [32]
+    assert study.train[0]["world_size"] == [1, 2]
+    assert study.train[0]["batch_size"] == [32]
 
 
 @pytest.mark.parametrize(

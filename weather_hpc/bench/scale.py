@@ -267,9 +267,8 @@ def pack_all(data: str, run_dir: str, size: int) -> Timed:
 
 def pack_partly(data: str, out: str, size: int, chunks: int) -> Timed:
     """Plan a store of all images, pack its first ``chunks`` chunks, and reopen it."""
-    from weather_hpc.dataset.catalogue import scan
+    from weather_hpc.dataset.catalogue import make_split, scan
     from weather_hpc.dataset.partial import Contents, PartialStore
-    from weather_hpc.dataset.split import make_split
     from weather_hpc.dataset.store import CHUNK_ROWS
     from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
     from weather_hpc.runs.proc import memory_peak_mb

@@ -94,15 +94,14 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
     import torch
 
     from weather_hpc.train.loop import Trainer
+    from weather_hpc.train.ranks import World
     from weather_hpc.train.stop import StopSign
-    from weather_hpc.train.strategies import make_strategy, use_fast_layers
-    from weather_hpc.train.world import World
+    from weather_hpc.train.strategies import make_strategy
 
     packed, task, sampler = _prepare(**workload, **(variant or {}))
     device = torch.device(task.device.value)
     strategy = make_strategy(task, device, World())
     strategy.place(_network(packed), packed.size)
-    fused = use_fast_layers(strategy.network, task)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
     source = trainer.settle_input()
@@ -121,7 +120,7 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
         {
             "loss": score.loss,
             "cpu_s": time.process_time() - cpu_s,
-            "fused": fused,
+            "fused": strategy.fused_layers,
             "source": source,
             "graphs": recorded,
         },
@@ -132,7 +131,7 @@ def ranks(
     store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
 ) -> Timed:
     """The train verb under torchrun with ``count`` processes; the time is that of its record."""
-    from weather_hpc.train.world import torchrun
+    from weather_hpc.train.ranks import torchrun
 
     flags = {"--store": store, "--strategy": "ddp", "--device": device, "--images": images,
              "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip

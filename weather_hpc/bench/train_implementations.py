@@ -16,7 +16,7 @@ from weather_hpc.bench.timed_function import function_command
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.runs.environment import ALLOCATOR
-from weather_hpc.train.world import SHARED_MEMORY
+from weather_hpc.train.ranks import SHARED_MEMORY
 
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"

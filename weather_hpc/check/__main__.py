@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.runs.paths import CheckPaths
     from weather_hpc.study.spec import Device
     from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-    from weather_hpc.train.world import world_from
+    from weather_hpc.train.ranks import world_from
 
     world = world_from()
     if options.device is Device.CUDA and not world.launched and (why := why_no_cuda()):
@@ -148,7 +148,7 @@ def _run_alone(session: "Session", options: Options) -> "list[CheckResult]":
 def _run_as_rank(session: "Session", options: Options) -> "list[CheckResult]":
     """The checks of the ranks that torchrun has started together; results on rank 0 alone."""
     from weather_hpc.check.ranks import join, run_checks
-    from weather_hpc.train.world import world_from
+    from weather_hpc.train.ranks import world_from
 
     team = join(world_from(), session.requested, session.gpus)
     try:

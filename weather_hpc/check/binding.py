@@ -106,8 +106,8 @@ def _too_few_cpus(bindings: Sequence[Binding]) -> list[str]:
 def _far_from_gpus(bindings: Sequence[Binding]) -> list[str]:
     return [
         f"rank {one.rank} on {one.host} runs on CPUs {_short(one.cpus)}, its GPU "
-        f"{one.gpu} is on NUMA node {one.gpu_numa_node} with CPUs {_short(one.gpu_cpus)}: bind ranks "
-        "near their GPUs (srun --cpu-bind, --gpu-bind=closest)"
+        f"{one.gpu} is on NUMA node {one.gpu_numa_node} with CPUs {_short(one.gpu_cpus)}: bind "
+        "ranks near their GPUs (srun --cpu-bind, --gpu-bind=closest)"
         for one in bindings
         if one.gpu_cpus and not set(one.gpu_cpus) & set(one.cpus)
     ]

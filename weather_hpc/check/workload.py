@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from weather_hpc.dataset.catalogue import Catalogue, Item
-from weather_hpc.dataset.partial import Contents, Finished, PartialStore
-from weather_hpc.dataset.split import Split
+from weather_hpc.dataset.catalogue import Catalogue, Item, Split
+from weather_hpc.dataset.partial import Contents, FinishedChunk, PartialStore
 from weather_hpc.dataset.store import CHUNK_ROWS
 from weather_hpc.models.registry import MODELS, Builder
 
@@ -102,7 +101,7 @@ def random_store(path: Path, images: int, side: int) -> Path:
             shape = (len(rows), side, side, 3)
             values = random.integers(0, 128, shape, dtype=np.uint8) + colours[rows % CLASSES]
             pixels[rows] = values
-            partial.finish(Finished(chunk, hashlib.sha256(values.data).hexdigest()))
+            partial.finish(FinishedChunk(chunk, hashlib.sha256(values.data).hexdigest()))
         del pixels
         partial.commit()
     return path

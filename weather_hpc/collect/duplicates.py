@@ -7,7 +7,8 @@ from itertools import combinations
 
 from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.reading import Reading
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.study.settings import CONFIGURATION, columns
 
 FEWEST_SHARED = 3
 """Epochs with the same figures that no two runs have by chance."""
@@ -15,10 +16,7 @@ FEWEST_SHARED = 3
 MOST_OWNERS = 50
 """An epoch that more runs than this share proves nothing: figures are printed rounded."""
 
-_IDENTITY = (
-    "stage", "strategy", "backend", "device", "model", "nodes", "workers",
-    "batch_size_per_device", "batch_size_global",
-)  # fmt: skip
+CONFIGURED = [column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS]
 
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
@@ -27,7 +25,8 @@ def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
     Runs are the same by their content, or where half of the epochs of one are in the other too.
     Of these the one with the fewest errors stays, then with the fewest warnings: a log that was
     copied under the name of another configuration does not fit its new name. Where it fits both,
-    the one that stays is in doubt as well. Of equal run ids the first stays.
+    the one that stays is in doubt as well. Of one configuration and repeat (or, where those are
+    not known, one run_id) the first that was measured stays, else the first.
     """
     copies = _copies(readings)
     doubted = {
@@ -36,7 +35,11 @@ def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
         if _errors(readings[number]) == _errors(readings[of])
         and _identity(readings[number].row) != _identity(readings[of].row)
     }
-    by_id: dict[str, Row] = {}
+    first: dict[Hashable, Row] = {}
+    for number, reading in enumerate(readings):
+        row, key = reading.row, _key(reading)
+        if number not in copies and (key not in first or (first[key].table is None and row.table)):
+            first[key] = row
     kept = []
     for number, reading in enumerate(readings):
         row = reading.row
@@ -45,12 +48,17 @@ def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
             continue
         if number in doubted:
             reading = _doubted(reading, readings[doubted[number]].row)
-        same_id = by_id.setdefault(row.run_id, row)
-        if same_id is not row:
-            reason = f"the run_id is already that of {same_id.source}, which is kept"
+        same = first[_key(reading)]
+        if same is not row:
+            reason = f"the same configuration and repeat as {same.source}, which is kept"
             reading = dataclasses.replace(reading, row=rejected(row, reason))
         kept.append(reading)
     return kept
+
+
+def _key(reading: Reading) -> Hashable:
+    """What no two runs have in common."""
+    return reading.row.run_id if reading.key is None else reading.key
 
 
 def rejected(row: Row, reason: str) -> Row:
@@ -136,7 +144,7 @@ def _doubted(reading: Reading, copy: Row) -> Reading:
 
 
 def _identity(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in _IDENTITY)
+    return tuple(getattr(row, name) for name in ("stage", *CONFIGURED))
 
 
 def _errors(reading: Reading) -> int:

@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.job import Job
-from weather_hpc.slurm.jobs import JobState, standing
-from weather_hpc.slurm.sacct import parse_lines
+from weather_hpc.runs.job import JobSummary
+from weather_hpc.slurm.jobs import Job, parse_lines, status_of
 
 LONGEST_LINE = 2**20
 """Characters. What is longer is no line of sacct's and is read in pieces that do not fit."""
@@ -34,7 +33,7 @@ def is_sacct(path: Path) -> bool:
     return bool({"JobID", "JobIDRaw"} & set(first.replace("|", " ").split()))
 
 
-def read_sacct(path: Path, wanted: Collection[str] | None = None) -> dict[str, Job]:
+def read_sacct(path: Path, wanted: Collection[str] | None = None) -> dict[str, JobSummary]:
     """The jobs in ``path`` by id, line by line, whatever the columns and the size.
 
     A job has every id that it may be known by: of an array task ``12_3`` and its raw number, of a
@@ -89,7 +88,7 @@ class _Export:
             else:
                 line = dict(zip(columns, cells, strict=True))
                 line.setdefault("JobID", line.get("JobIDRaw", ""))
-                if standing(line["State"]) is None:
+                if status_of(line["State"]) is None:
                     self.unread += 1
                 elif self._is_wanted(line):
                     yield line
@@ -124,7 +123,7 @@ class _Export:
         return True
 
 
-def _together(whole: str, parts: list[JobState]) -> JobState:
+def _together(whole: str, parts: list[Job]) -> Job:
     """The parts of one job as one: they start together; the first runs the script."""
     nodes = [part.nodes for part in parts]
     elapsed = [part.elapsed_s for part in parts if part.elapsed_s is not None]
@@ -139,9 +138,11 @@ def _together(whole: str, parts: list[JobState]) -> JobState:
     )
 
 
-def _job(state: JobState) -> Job | None:
+def _job(state: Job) -> JobSummary | None:
     try:
         # one line is all that an export without --duplicates has of any job: no word of restarts
-        return Job.model_validate(dataclasses.asdict(state) | {"restarts": state.restarts or None})
+        return JobSummary.model_validate(
+            dataclasses.asdict(state) | {"restarts": state.restarts or None}
+        )
     except ValidationError:
         return None

@@ -16,7 +16,7 @@ from weather_hpc.logs import audit_siblings, find_logs, formats, parse_pattern, 
 from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.pattern import Pattern
 from weather_hpc.runs.finding import Finding, Severity
-from weather_hpc.runs.job import Job, with_job
+from weather_hpc.runs.job import JobSummary, with_job
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.reader import read_run
@@ -102,7 +102,7 @@ def _with_sibling_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
 def _with_accounts(readings: Sequence[Reading], accounts: Iterable[Path]) -> Iterator[Reading]:
     """``readings`` with what exports tell of jobs that the scheduler was not asked about."""
     wanted = {r.row.slurm_job_id for r in readings if r.row.slurm_job_id}
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, JobSummary] = {}
     for path in accounts:
         jobs |= read_sacct(path, wanted)
     for reading in readings:
@@ -137,7 +137,8 @@ def read_runs(found: Found) -> Iterator[Reading]:
 
 
 def _reading(run: Run) -> Reading:
-    return Reading(run.row, tuple(audit_run(run)), run.content)
+    key = run.spec.key if run.spec else None
+    return Reading(run.row, tuple(audit_run(run)), key, run.content)
 
 
 def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:

@@ -53,8 +53,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     from weather_hpc.files import write_csv
     from weather_hpc.report.findings import key_findings
     from weather_hpc.report.plots import write_plots
-    from weather_hpc.report.tables import write_table
-    from weather_hpc.report.write import write_report
+    from weather_hpc.report.write import write_report, write_table
     from weather_hpc.runs.finding import Finding, Severity
     from weather_hpc.runs.row import ROW_COLUMNS
 

@@ -1,4 +1,4 @@
-"""``python -m weather_hpc.data``: make, fetch, check and describe images.
+"""``python -m weather_hpc.data``: make, fetch, check and summarize images.
 
 python -m weather_hpc.data synth --out images --images-per-class 24
 python -m weather_hpc.data fetch --from weapd.zip --out weapd
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.image_file import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ class _SubverbParser(cli.Parser):
 
 
 def _parser() -> cli.Parser:
-    parser = cli.Parser("data", description="Make, fetch, check and describe images.")
+    parser = cli.Parser("data", description="Make, fetch, check and summarize images.")
     verbs = parser.add_subparsers(required=True, metavar="SUBVERB", parser_class=_SubverbParser)
 
     synth = verbs.add_parser("synth", help="make synthetic images of 11 weather classes")
@@ -71,16 +71,16 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from weather_hpc.data.describe import describe
+    from weather_hpc.data.summary import summarize
     from weather_hpc.dataset.fetch import fetch
 
     fetch(args.source, args.out, args.sha256)
-    _print(args, describe(args.out))
+    _print(args, summarize(args.out))
     return cli.EXIT_OK
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from weather_hpc.data.describe import damage
+    from weather_hpc.data.summary import damage
 
     damaged = damage(args.path)
     if args.json:
@@ -91,9 +91,9 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from weather_hpc.data.describe import describe
+    from weather_hpc.data.summary import summarize
 
-    _print(args, describe(args.path))
+    _print(args, summarize(args.path))
     return cli.EXIT_OK
 
 

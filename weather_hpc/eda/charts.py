@@ -7,26 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weather_hpc import cli
-from weather_hpc.dataset.split import Split
+from weather_hpc.dataset.catalogue import Split
 from weather_hpc.eda import kernels
-from weather_hpc.eda.gather import Gathered
+from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.tables import class_counts
 from weather_hpc.files import write_bytes, write_text
-from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, render
-from weather_hpc.report.style import FAINT, MARKERS, PALETTE, plain
+from weather_hpc.report.drawing import FAINT, MARKERS, PALETTE, SINGLE_WIDTH, Drawing, plain, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANNEL_COLOURS = dict(zip(kernels.CHANNELS, ("#D55E00", "#009E73", "#0072B2"), strict=True))
-SPLIT_COLOURS = dict(zip(Split, ("#0072B2", "#CC79A7", "#E69F00"), strict=True))
+SPLIT_COLOURS = {Split.TRAIN: "#0072B2", Split.TEST: "#E69F00"}
 PER_ROW = 3
 """Histograms side by side."""
 MOST_POINTS = 5000
 """Points of the map and of the sizes; of more images, as many are drawn evenly."""
 
 
-def write_charts(folder: Path, found: Gathered) -> list[tuple[Drawing, str]]:
+def write_charts(folder: Path, found: Exploration) -> list[tuple[Drawing, str]]:
     """Draw every chart into ``folder``; each with its SVG."""
     drawings = [make(found) for make in (_counts, _sizes, _histograms, _map)]
     charts = []
@@ -42,18 +41,18 @@ def write_charts(folder: Path, found: Gathered) -> list[tuple[Drawing, str]]:
     return charts
 
 
-def _counts(found: Gathered) -> Drawing:
+def _counts(found: Exploration) -> Drawing:
     rows = class_counts(found)
-    counts = {side: [row[side] for row in rows] for side in Split}
+    counts = {split: [row[split] for row in rows] for split in Split}
     totals = [row["images"] for row in rows]
 
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
         left = np.zeros(len(found.classes))
-        for side, values in counts.items():
+        for split, values in counts.items():
             if any(values):
                 bars = axes.barh(
-                    found_names(found), values, left=left, label=side, color=SPLIT_COLOURS[side]
+                    found_names(found), values, left=left, label=split, color=SPLIT_COLOURS[split]
                 )
                 left += values
         axes.bar_label(bars, [str(total) for total in totals], padding=4)
@@ -70,7 +69,7 @@ def _counts(found: Gathered) -> Drawing:
     return Drawing("class_counts", "Images per class", text, draw, (SINGLE_WIDTH, height))
 
 
-def _sizes(found: Gathered) -> Drawing:
+def _sizes(found: Exploration) -> Drawing:
     sizes = found.census.size_array()
     width, height = sizes[_evenly(len(sizes)), :2].T
 
@@ -96,7 +95,7 @@ def _sizes(found: Gathered) -> Drawing:
     return Drawing("sizes", "Sizes of the files", text, draw if len(sizes) else None)
 
 
-def _histograms(found: Gathered) -> Drawing:
+def _histograms(found: Exploration) -> Drawing:
     labels = found.present()
     lines = -(-len(labels) // PER_ROW)
     shares = {}
@@ -140,7 +139,7 @@ def _histograms(found: Gathered) -> Drawing:
     return Drawing("histograms", "Colour histograms per class", text, draw, size)
 
 
-def _map(found: Gathered) -> Drawing:
+def _map(found: Exploration) -> Drawing:
     chosen = _evenly(len(found.positions))
     places, labels = found.positions[chosen], found.labels[chosen]
 
@@ -167,7 +166,7 @@ def _map(found: Gathered) -> Drawing:
     return Drawing("map", "Map of the images", text, draw, (SINGLE_WIDTH, 5.2))
 
 
-def _centre(found: Gathered, label: int) -> str:
+def _centre(found: Exploration, label: int) -> str:
     x, y = np.median(found.positions[found.labels == label], axis=0)
     return f"{found.classes[label]} ({x:.2f}, {y:.2f})"
 
@@ -177,6 +176,6 @@ def _evenly(count: int) -> list[int]:
     return [int(position) for position in chosen]
 
 
-def found_names(found: Gathered) -> list[str]:
+def found_names(found: Exploration) -> list[str]:
     """The classes' names as a figure shows them."""
     return [plain(name) for name in found.classes]

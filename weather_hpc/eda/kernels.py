@@ -1,7 +1,7 @@
 """The inner loops, on OpenCV: what a pass spends its time in.
 
-:mod:`weather_hpc.eda.reference` computes the same with NumPy, image by image, and
-:mod:`weather_hpc.eda.race` compares and times the two.
+:mod:`weather_hpc.eda.benchmark` computes the same with NumPy and Dask Array, and compares and
+times them.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weather_hpc.eda import opencv
+from weather_hpc.errors import UserError
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ def histograms(images: Bytes) -> Counts:
     Neighbouring pixels of a channel are counted in pairs, as one 16-bit number: half as many
     steps. Low and high bytes are told apart at the end.
     """
-    cv2 = opencv.load()
+    cv2 = load_opencv()
     counts = np.zeros((len(CHANNELS), LEVELS), dtype=np.int64)
     rows = max(1, EXACT // images[0].size) if len(images) else 1
     for first in range(0, len(images), rows):
@@ -86,7 +86,7 @@ def features(images: Bytes, greys: Bytes) -> Floats:
 def colour_moments(images: Bytes) -> Floats:
     """Mean, standard deviation and cube root of the third central moment of each channel, in
     0..1: float32 (images, 9), after Stricker and Orengo (1995)."""
-    cv2 = opencv.load()
+    cv2 = load_opencv()
     counts = np.stack(
         [
             [cv2.calcHist([image], [channel], None, [LEVELS], [0, LEVELS]) for channel in range(3)]
@@ -104,7 +104,7 @@ def colour_moments(images: Bytes) -> Floats:
 
 def grey_thumbnails(images: Bytes) -> Bytes:
     """Each image turned grey and averaged down to 64 x 64: uint8 (images, 64, 64)."""
-    cv2 = opencv.load()
+    cv2 = load_opencv()
     side = (THUMBNAIL, THUMBNAIL)
     greys = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images)
     return np.stack([cv2.resize(grey, side, interpolation=cv2.INTER_AREA) for grey in greys])
@@ -145,3 +145,18 @@ def _gradients() -> tuple[npt.NDArray[np.int32], Floats]:
     turned = np.arctan2(down, across) % np.pi / np.pi * ORIENTATIONS
     orientation = turned.astype(np.int32) % ORIENTATIONS
     return orientation.reshape(-1), np.hypot(down, across).astype(np.float32).reshape(-1)
+
+
+def load_opencv() -> Any:
+    """The module ``cv2``, told to use one thread: workers are processes.
+
+    Raises UserError where it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(
+            f"OpenCV cannot be loaded ({error}); install it with pip install 'weather_hpc[eda]'"
+        ) from None
+    cv2.setNumThreads(1)
+    return cv2

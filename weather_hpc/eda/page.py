@@ -1,7 +1,6 @@
 """eda.html: all of it on one page that needs nothing but itself."""
 
 import base64
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 from weather_hpc.eda.near_duplicates import ENOUGH
 from weather_hpc.eda.sheets import Sheet
 from weather_hpc.files import write_text
-from weather_hpc.report.drawing import Drawing
-from weather_hpc.report.style import INK
+from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.text import significant
 
 MOST_PAIRS = 200
@@ -45,7 +43,10 @@ def write_page(
         significant=significant,
         # style and drawings are our own; matplotlib has escaped every label
         style=Markup(style),  # noqa: S704
-        charts={drawing.name: (drawing, Markup(_inline(drawing, svg))) for drawing, svg in charts},  # noqa: S704
+        charts={
+            drawing.name: (drawing, Markup(inline_svg(svg, drawing.name, drawing.text)))  # noqa: S704
+            for drawing, svg in charts
+        },
         sheets={sheet.name: (sheet, _data_uri(sheet)) for sheet in sheets},
         **result,
     )
@@ -99,16 +100,6 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
         "Animated files, of which the first frame is used": census["animated"],
     }
     return [f"{what}: {files}." for what, files in odd.items() if files]
-
-
-def _inline(drawing: Drawing, svg: str) -> str:
-    """The <svg> for the page: its ids made unique there, its ink the text's colour."""
-    text = svg[svg.index("<svg") :]
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\1{drawing.name}-", text)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace(
-        INK, "currentColor"
-    )
-    return text.replace("<svg", f'<svg role="img" aria-labelledby="{drawing.name}-text"', 1)
 
 
 def _data_uri(sheet: Sheet) -> str | None:

@@ -1,22 +1,22 @@
 """The figures that are pictures, as JPEG."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weather_hpc import cli
-from weather_hpc.eda import equalize
-from weather_hpc.eda.augment import previews
-from weather_hpc.eda.gather import Gathered
-from weather_hpc.eda.kernels import LEVELS, Bytes
+from weather_hpc.eda.exploration import Exploration
+from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
-from weather_hpc.report.style import PALETTE, RC, plain
+from weather_hpc.report.drawing import PALETTE, RC, plain
+from weather_hpc.study.recipe import RECIPES, Augmentation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ class Tile:
     draw: "Callable[[Axes], None] | None" = None
 
 
-def write_sheets(folder: Path, found: Gathered, seed: int) -> list[Sheet]:
+def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
     """Make every sheet and write it into ``folder``."""
     makers = (_means, _equalized, lambda found: _augmented(found, seed), _pairs)
     sheets = []
@@ -69,7 +69,7 @@ def write_sheets(folder: Path, found: Gathered, seed: int) -> list[Sheet]:
     return sheets
 
 
-def _means(found: Gathered) -> Sheet:
+def _means(found: Exploration) -> Sheet:
     tiles = [
         Tile(f"{found.classes[label]} ({found.tally.images[label]})", found.tally.mean_image(label))
         for label in found.present()[:MOST_CLASSES]
@@ -80,11 +80,11 @@ def _means(found: Gathered) -> Sheet:
     return Sheet("mean_images", "Mean images", text, _sheet(rows))
 
 
-def _equalized(found: Gathered) -> Sheet:
+def _equalized(found: Exploration) -> Sheet:
     rows: list[list[Tile]] = []
     for label in found.present()[:MOST_CLASSES]:
         image = found.image(found.typical(label))
-        changed = {name: way(image) for name, way in equalize.WAYS.items()}
+        changed = {name: way(image) for name, way in EQUALIZATIONS.items()}
         tiles = [Tile(f"{found.classes[label]}, {name}", new) for name, new in changed.items()]
         drawn = _lightness_of(changed, legend=not rows)
         rows.append([*tiles, Tile("lightness", draw=drawn)])
@@ -99,7 +99,7 @@ def _equalized(found: Gathered) -> Sheet:
 def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes], None]":
     def draw(axes: "Axes") -> None:
         for number, (name, image) in enumerate(images.items()):
-            counts = np.bincount(equalize.lightness(image).ravel(), minlength=LEVELS)
+            counts = np.bincount(lightness(image).ravel(), minlength=LEVELS)
             # smoothed, because equalized lightness has gaps between its levels
             smooth = np.convolve(counts, np.ones(9) / 9, mode="same")
             axes.plot(smooth, color=PALETTE[number], linewidth=1.2, label=name)
@@ -113,18 +113,53 @@ def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes]
     return draw
 
 
-def _augmented(found: Gathered, seed: int) -> Sheet:
-    rows = []
-    for label in found.present()[:AUGMENTED]:
-        image = found.image(found.typical(label))
-        changed = {"as it is": image, **previews(image, seed)}
-        rows.append([Tile(name, new) for name, new in changed.items()])
-    names = ", ".join(tile.title for tile in rows[0])
-    text = f"{len(rows)} images, each {names}. Seeded: the same seed shows the same."
-    return Sheet("augmentation", "Augmentations", text, _sheet(rows))
+def _augmented(found: Exploration, seed: int) -> Sheet:
+    name, title = "augmentation", "Augmentations"
+    labels = found.present()[:AUGMENTED]
+    images = np.stack([found.image(found.typical(label)) for label in labels])
+    try:
+        changed = {"as it is": images, **augmented(images, seed)}
+    except ImportError:
+        print("eda: torch not installed: no sheet of augmentations", file=sys.stderr)
+        return Sheet(name, title, "not shown, because torch is not installed")
+    rows = [
+        [Tile(change, image[at]) for change, image in changed.items()] for at in range(len(labels))
+    ]
+    text = (
+        f"{len(rows)} images, each {', '.join(changed)}: what the training recipes change, one at "
+        "a time and together. The same seed shows the same changes."
+    )
+    return Sheet(name, title, text, _sheet(rows))
 
 
-def _pairs(found: Gathered) -> Sheet:
+def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
+    """``images``, uint8 (n, side, side, 3), under each change that a training recipe makes, alone
+    and with the recipe's other changes; computed as in training, but every image is flipped.
+
+    Equal seeds give equal pictures. Raises ImportError where torch is not installed.
+    """
+    import torch
+
+    from weather_hpc.train.augmentation import Draw, augment
+
+    numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
+    numbers[:, 0] = 0  # in training half of the images are flipped
+    changes: dict[str, Augmentation] = {}
+    for name, recipe in RECIPES.items():
+        used = {field: size for field, size in asdict(recipe.augmentation).items() if size}
+        for field, size in used.items():
+            title = field if size is True else f"{field} ±{size:.0%}"
+            changes[title] = Augmentation(**{field: size})
+        if used:
+            changes[f"recipe {name}"] = recipe.augmentation
+    pixels = torch.from_numpy(images)
+    return {
+        title: augment(pixels, torch.from_numpy(numbers), change).numpy()
+        for title, change in changes.items()
+    }
+
+
+def _pairs(found: Exploration) -> Sheet:
     name, title = "near_duplicates", "Near-duplicates on both sides of the split"
     chosen = [pair for pair in found.pairs if straddles(found, pair)][:MOST_PAIRS]
     if not chosen:
@@ -137,7 +172,7 @@ def _pairs(found: Gathered) -> Sheet:
     return Sheet(name, title, f"Pairs side by side: {names}.", _sheet(rows))
 
 
-def _pair(found: Gathered, pair: Pair) -> list[Tile]:
+def _pair(found: Exploration, pair: Pair) -> list[Tile]:
     return [
         Tile(f"{found.splits[at]}: {Path(found.item(at)['path']).name}", found.image(at))
         for at in (pair.first, pair.second)
@@ -181,3 +216,40 @@ def _draw(axes: "Axes", tile: Tile) -> None:
         axes.set_axis_on()
         axes.tick_params(labelsize=6)
         tile.draw(axes)
+
+
+CLIP_LIMIT = 2.0
+"""How many times the mean a bin of a tile's histogram may hold; what is above is shared out."""
+
+
+TILES = 8
+"""Tiles along each side."""
+
+
+def lightness(image: Bytes) -> Bytes:
+    """CIELAB's L of ``image``, uint8 (side, side, 3) RGB -> uint8 (side, side), 255 for white."""
+    cv2 = load_opencv()
+    plane: Bytes = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0]
+    return plane
+
+
+def equalized(image: Bytes) -> Bytes:
+    """``image`` with its levels of lightness made equally frequent, as far as one map can."""
+    return _with_lightness(image, load_opencv().equalizeHist(lightness(image)))
+
+
+def clahe(image: Bytes) -> Bytes:
+    """The same tile by tile, with contrast limited and tiles blended (Zuiderveld 1994)."""
+    tiles = load_opencv().createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=(TILES, TILES))
+    return _with_lightness(image, tiles.apply(lightness(image)))
+
+
+EQUALIZATIONS = {"as it is": lambda image: image, "equalized": equalized, "CLAHE": clahe}
+
+
+def _with_lightness(image: Bytes, plane: Bytes) -> Bytes:
+    cv2 = load_opencv()
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = plane
+    changed: Bytes = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+    return changed

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.dataset.catalogue import scan
-from weather_hpc.dataset.names import printable
+from weather_hpc.dataset.catalogue import make_split, scan
+from weather_hpc.dataset.image_file import printable
 from weather_hpc.dataset.partial import Contents
-from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import Store, is_store
-from weather_hpc.eda import charts, opencv, sheets, tables
-from weather_hpc.eda.gather import gather, timed
+from weather_hpc.eda import charts, kernels, sheets, tables
+from weather_hpc.eda.benchmark import time_kernels
+from weather_hpc.eda.exploration import measure, timed
 from weather_hpc.eda.page import write_page
-from weather_hpc.eda.race import race_kernels
-from weather_hpc.eda.spread import spread
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.preprocess.backends.local import open_workers
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 
 STORE = "store"
+ADVICE = "run the same command again"
+"""Where a worker is lost."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ def explore(request: Request) -> dict[str, Any]:
 
     Raises UserError for bad input and FailedError where a worker is lost.
     """
-    opencv.load()  # missing: said before anything is packed
+    kernels.load_opencv()  # missing: said before anything is packed
     started = time.perf_counter()
     store, reused = packed(request)
     packed_s = time.perf_counter() - started
-    with spread(request.task.backend, request.task.workers) as workers:
-        found = gather(store, request.data, request.out, workers)
+    with open_workers(request.task.backend, request.task.workers, ADVICE) as workers:
+        found = measure(store, request.data, request.out, workers)
     found.time_s = {"packing": round(packed_s, 4), **found.time_s}
     with timed(found.time_s, "kernels"):
-        race = race_kernels(store, request.rounds) if request.rounds else None
+        race = time_kernels(store, request.rounds) if request.rounds else None
     result = tables.summary(found) | {
         "store": {"path": printable(str(store.path)), "reused": reused, "side": store.size},
         "backend": str(request.task.backend),

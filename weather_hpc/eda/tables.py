@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weather_hpc.dataset.names import printable
-from weather_hpc.dataset.split import Split
+from weather_hpc.dataset.catalogue import Split
+from weather_hpc.dataset.image_file import printable
 from weather_hpc.eda import kernels
-from weather_hpc.eda.gather import Gathered
+from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.near_duplicates import ENOUGH, Pair
 from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
+SPLIT_COLUMNS = ("train", "validation", "test")
+"""Of class_counts.csv. No store has a validation split: its column is 0."""
 
 
-def write_tables(out: Path, found: Gathered) -> None:
+def write_tables(out: Path, found: Exploration) -> None:
     """Write every table but the census, which was written as it came."""
-    sides = [str(side) for side in Split]
     write_csv(
         out / "class_counts.csv",
-        ["class", "images", *sides, "share", "duplicates"],
+        ["class", "images", *SPLIT_COLUMNS, "share", "duplicates"],
         class_counts(found),
     )
     write_csv(
@@ -35,7 +36,7 @@ def write_tables(out: Path, found: Gathered) -> None:
     write_csv(out / "map.csv", ["path", "class", "split", "x", "y"], _map_rows(found))
 
 
-def summary(found: Gathered) -> dict[str, Any]:
+def summary(found: Exploration) -> dict[str, Any]:
     """All figures, JSON-able."""
     return {
         "images": len(found.rows),
@@ -49,7 +50,7 @@ def summary(found: Gathered) -> dict[str, Any]:
     }
 
 
-def class_counts(found: Gathered) -> list[dict[str, Any]]:
+def class_counts(found: Exploration) -> list[dict[str, Any]]:
     """Images of each class, of each split, and how many repeat another's content."""
     splits: Counter[tuple[int, str]] = Counter(
         zip(found.labels.tolist(), found.splits, strict=True)
@@ -59,12 +60,12 @@ def class_counts(found: Gathered) -> list[dict[str, Any]]:
         copies[label] += bool(found.item(position)["duplicate_of"])
     rows = []
     for label, name in enumerate(found.classes):
-        images = sum(splits[label, side] for side in Split)
+        images = sum(splits[label, split] for split in Split)
         rows.append(
             {
                 "class": name,
                 "images": images,
-                **{str(side): splits[label, side] for side in Split},
+                **{split: splits[label, split] for split in SPLIT_COLUMNS},
                 "share": round(images / len(found.rows), DIGITS),
                 "duplicates": copies[label],
             }
@@ -72,7 +73,7 @@ def class_counts(found: Gathered) -> list[dict[str, Any]]:
     return rows
 
 
-def class_colours(found: Gathered) -> list[dict[str, Any]]:
+def class_colours(found: Exploration) -> list[dict[str, Any]]:
     """Mean and standard deviation of each channel over all pixels of a class, in 0..1."""
     rows = []
     for label in found.present():
@@ -81,7 +82,7 @@ def class_colours(found: Gathered) -> list[dict[str, Any]]:
     return rows
 
 
-def normalization(found: Gathered) -> dict[str, Any]:
+def normalization(found: Exploration) -> dict[str, Any]:
     """Mean and standard deviation of each channel over the training split, in 0..1."""
     counts = found.tally.split_histogram(train=True)
     mean, std = kernels.mean_std(counts)
@@ -97,7 +98,7 @@ def normalization(found: Gathered) -> dict[str, Any]:
     }
 
 
-def census_summary(found: Gathered) -> dict[str, Any]:
+def census_summary(found: Exploration) -> dict[str, Any]:
     """Formats, modes and sizes of the files, and how many of them are odd in some way."""
     counted, sizes = found.census, found.census.size_array()
     formats: Counter[str] = Counter()
@@ -125,7 +126,7 @@ PAIR_COLUMNS = [
 ]  # fmt: skip
 
 
-def pair_row(found: Gathered, pair: Pair) -> dict[str, Any]:
+def pair_row(found: Exploration, pair: Pair) -> dict[str, Any]:
     """One pair of near-duplicates; ``kind`` is identical, alike or mirrored."""
     first, second = found.item(pair.first), found.item(pair.second)
     kind = "mirrored" if pair.mirrored else "alike"
@@ -142,12 +143,12 @@ def pair_row(found: Gathered, pair: Pair) -> dict[str, Any]:
     }
 
 
-def straddles(found: Gathered, pair: Pair) -> bool:
+def straddles(found: Exploration, pair: Pair) -> bool:
     """Whether one of the two is in the training split and the other is not."""
     return (found.splits[pair.first] == Split.TRAIN) != (found.splits[pair.second] == Split.TRAIN)
 
 
-def pairs_summary(found: Gathered) -> dict[str, Any]:
+def pairs_summary(found: Exploration) -> dict[str, Any]:
     """How many pairs of each kind, and how many held-out images have one in the training split."""
     rows = [pair_row(found, pair) for pair in found.pairs]
     kinds = Counter(row["kind"] for row in rows)
@@ -172,7 +173,7 @@ def pairs_summary(found: Gathered) -> dict[str, Any]:
     }
 
 
-def _histogram_rows(found: Gathered) -> Iterator[dict[str, Any]]:
+def _histogram_rows(found: Exploration) -> Iterator[dict[str, Any]]:
     for label in found.present():
         counts = found.tally.class_histogram(label).tolist()
         for channel, levels in zip(kernels.CHANNELS, counts, strict=True):
@@ -185,7 +186,7 @@ def _histogram_rows(found: Gathered) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _map_rows(found: Gathered) -> Iterator[dict[str, Any]]:
+def _map_rows(found: Exploration) -> Iterator[dict[str, Any]]:
     for position, (x, y) in enumerate(found.positions.tolist()):
         item = found.item(position)
         yield {
@@ -197,7 +198,7 @@ def _map_rows(found: Gathered) -> Iterator[dict[str, Any]]:
         }
 
 
-def _reasons(found: Gathered) -> dict[str, int]:
+def _reasons(found: Exploration) -> dict[str, int]:
     """Why files were left out, and how many for each reason."""
     reasons = Counter(printable(entry["reason"]) for entry in found.store.quarantine())
     return dict(reasons.most_common())

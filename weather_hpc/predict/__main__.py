@@ -6,8 +6,9 @@ Writes predictions.csv (a line per image, a probability per class), skipped.csv 
 usable images, with the reason) and sheet-1.png, ...: the pictures, each with what it was named.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from weather_hpc import cli
@@ -43,11 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--{flag} {getattr(args, name)}: must be 1 or more")
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: is a file; a folder is wanted")
-    from weather_hpc.predict.files import image_files
 
     files = image_files(args.images)
-    from weather_hpc.predict.network import load_network
-    from weather_hpc.predict.stage import predict
+    from weather_hpc.predict.stage import load_network, predict
 
     network = load_network(args.checkpoint, args.device, args.threads)
     try:
@@ -62,6 +61,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         cli.print_json(summary.as_dict())
     return cli.EXIT_OK if summary.images else cli.EXIT_FAILED
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The files in ``paths``, each once, in order; a folder stands for all files under it.
+
+    Whether a file is an image is told when it is decoded. Raises UserError for a folder that
+    cannot be listed or holds no file; a file that is missing is not wrong yet.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            files.setdefault(path)
+            continue
+        inside = list(_under(path))
+        if not inside:
+            raise UserError(f"{path}: holds no files")
+        files |= dict.fromkeys(inside)
+    return list(files)
+
+
+def _under(folder: Path) -> Iterable[Path]:
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: {error.strerror}")
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(root, name)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from weather_hpc.files import atomic_path
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-    from weather_hpc.predict.network import Images
+    from weather_hpc.predict.stage import Images
 
 COLUMNS, ROWS = 6, 6
 SIDE_PX, BAR_PX, CAPTION_PX, GAP_PX = 192, 5, 46, 10

@@ -2,14 +2,16 @@
 
 import gc
 import hashlib
+import heapq
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weather_hpc.dataset.partial import KEPT, Finished
-from weather_hpc.dataset.probe import ImageError
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.partial import KEPT, FinishedChunk
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.proc import memory_peak_mb
@@ -58,7 +60,7 @@ class Chunk:
 class ChunkResult:
     """A finished chunk and the process that made it. Pixels never travel between processes."""
 
-    finished: Finished
+    finished: FinishedChunk
     images: int
     pid: int
     host: str
@@ -103,7 +105,7 @@ def write_chunk(
             file.write(rows.data)
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
-    finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
+    finished = FinishedChunk(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
     return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 
 
@@ -135,3 +137,42 @@ def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
         cpus=sorted(os.sched_getaffinity(0)),
         threads=1,
     )
+
+
+BATCH_CHUNKS = 16
+"""The most chunks in a task: what is done anew where a run is killed."""
+
+
+PART = 0.75
+"""Of the work that is left, what goes into the next tasks of all workers."""
+
+
+LEAST = 0.5
+"""The least that goes into a task, in chunks of mean cost."""
+
+
+def make_batches(chunks: Sequence[Chunk], workers: int) -> list[list[Chunk]]:
+    """``chunks``, the longest first, as tasks, by factoring (Hummel, Schonberg and Flynn, 1992).
+
+    A task costs the scheduler milliseconds, so the first ones are long: a round of one for each
+    worker, equally long, takes :data:`PART` of what is left, at most :data:`BATCH_CHUNKS` each.
+    The last are short, so that workers of different speed end together.
+    """
+    waiting = deque(chunks)
+    left = sum(chunk.cost for chunk in chunks)
+    least = LEAST * left / max(len(chunks), 1)
+    batches: list[list[Chunk]] = []
+    while waiting:
+        share = max(PART * left / workers, least)
+        loads = [(0, worker) for worker in range(workers)]  # a heap
+        tasks: list[list[Chunk]] = [[] for _ in range(workers)]
+        while waiting:
+            load, worker = loads[0]
+            task = tasks[worker]
+            if task and (load + waiting[0].cost > share or len(task) == BATCH_CHUNKS):
+                break
+            task.append(waiting.popleft())
+            heapq.heapreplace(loads, (load + task[-1].cost, worker))
+            left -= task[-1].cost
+        batches += filter(None, tasks)
+    return batches

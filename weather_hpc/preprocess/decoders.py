@@ -1,22 +1,250 @@
-"""The decoders by name, and which of them this installation has."""
+"""One image file -> one square of RGB bytes: the exact decoder, the fast one, and which of them
+this installation has.
 
+Most of the time of a plain decoder goes into pixels that the resize throws away. A JPEG can be
+decoded at a half, a quarter or an eighth of its sides for a part of that work; what is left to
+shrink is then shrunk with the same antialiased bicubic filter, in vectors. Whatever this does not
+apply to is decoded by Pillow, under the same rules.
+"""
+
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from weather_hpc.preprocess import decode, fast
+from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image, reason
 from weather_hpc.study.spec import Decoder
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+PILLOW_METHOD = (
+    "pillow: first frame, alpha over white, bicubic antialiased stretch, EXIF orientation"
+)
+"""How images become rows, as the store's header says it: change it when pixels would change."""
+
+
+ORIENTATION_TAG = 0x0112
+
+
+# 16-bit and 32-bit greys: Pillow's own conversion to RGB would cut them off at 255.
+DEEP_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
+    """The image at ``path`` as uint8 of shape (size, size, 3), RGB.
+
+    The whole picture is stretched to the square, upright upright as its EXIF data says; its first
+    frame, if it is animated; over white, where it is transparent. Raises :class:`ImageError`
+    with the reason where the file cannot be decoded in full.
+    """
+    import numpy as np
+    from PIL import Image
+
+    with opened_image(path) as image:
+        orientation = read_orientation(image)
+        image = to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+    # Turned after the stretch to a square, where there are far fewer pixels to move.
+    return upright(np.asarray(image), orientation)
+
+
+@contextlib.contextmanager
+def opened_image(path: Path) -> "Iterator[Image.Image]":
+    """The image in a file, its pixels not read yet.
+
+    What goes wrong in the block is the file's fault and raised as :class:`ImageError`.
+    """
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Pillow warns about odd metadata in usable images; what is not usable raises.
+            warnings.simplefilter("ignore")
+            yield open_image(file)
+    except OSError as error:
+        raise ImageError(f"cannot be decoded: {error.strerror or reason(error)}") from None
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise ImageError(f"cannot be decoded: {reason(error)}") from None
+
+
+def read_orientation(image: "Image.Image") -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    try:
+        value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # damaged metadata must not cost a good image
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def upright(pixels: "npt.NDArray[np.uint8]", orientation: int) -> "npt.NDArray[np.uint8]":
+    """A view of ``pixels``, shape (side, side, 3), upright by their EXIF ``orientation``."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def to_rgb(image: "Image.Image") -> "Image.Image":
+    """Any mode -> RGB; decodes the pixels."""
+    from PIL import Image
+
+    if image.mode in DEEP_GREY_MODES:
+        image = _shallow_grey(image)
+    elif image.mode == "F":
+        raise ImageError("floating-point pixels, whose white is not defined")
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        if picture.getchannel("A").getextrema() == (255, 255):
+            return picture.convert("RGB")  # opaque after all: white would not show
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _shallow_grey(image: "Image.Image") -> "Image.Image":
+    """A grey image of 16 bits as one of 8."""
+    import numpy as np
+    from PIL import Image
+
+    values: npt.NDArray[Any] = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ImageError("grey values beyond 16 bits")
+    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
+
+
+FAST_METHOD = (
+    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size; "
+    "first frame, alpha over white, bicubic antialiased stretch by torch, EXIF orientation"
+)
+"""As :data:`weather_hpc.preprocess.decoders.PILLOW_METHOD`."""
+
+
+FAST_PACKAGES = ("simplejpeg", "torch")
+"""The packages without which this cannot be had."""
+
+
+LEAST_SCALE = 7 / 4
+"""Sides are not reduced below so many times the size wanted. At 2 nothing is gained in quality
+(docs/how-to/preprocessing.md), at 3/2 a twentieth of them falls below 43 dB."""
+
+
+JPEG = b"\xff\xd8\xff"
+
+
+COLOURS = ("Gray", "RGB", "YCbCr")
+"""Those of a JPEG that need no inks."""
+
+
+MARK, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
+"""The first byte of every marker between a JPEG's segments, and the second of two (ITU-T T.81)."""
+
+
+SCRATCH_BYTES = 16 << 20
+"""Images up to this size are decoded into one buffer, whose pages stay mapped and cached."""
+
+
+class FastDecoder:
+    """Decodes one image after the other, each into the buffer of the last: not for threads."""
+
+    def __init__(self) -> None:
+        """Raises ImportError where one of :data:`FAST_PACKAGES` is missing."""
+        import numpy as np
+        import simplejpeg
+        import torch
+
+        self._simplejpeg: Any = simplejpeg
+        self._torch = torch
+        self._scratch = np.empty(SCRATCH_BYTES, dtype=np.uint8)
+        # torch sets itself up in its first resize, which takes as long as forty images
+        self._resized(np.zeros((2, 2, 3), dtype=np.uint8), 1)
+
+    def __call__(self, path: Path, size: int) -> "npt.NDArray[np.uint8]":
+        """As :func:`weather_hpc.preprocess.decoders.decode_exact`, but for the last bits."""
+        import numpy as np
+
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"cannot be decoded: {error.strerror}") from None
+        orientation = 1
+        pixels = self._reduced(content, size)
+        if pixels is None or has_metadata(content):
+            with opened_image(path) as image:
+                orientation = read_orientation(image)
+                if pixels is None:
+                    pixels = np.array(to_rgb(image))
+        return upright(self._resized(pixels, size), orientation)
+
+    def _reduced(self, content: bytes, size: int) -> "npt.NDArray[np.uint8] | None":
+        """A JPEG's pixels of shape (height, width, 3), reduced; None where Pillow must decide."""
+        if not content.startswith(JPEG):
+            return None
+        try:
+            height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)
+            if colours not in COLOURS or height * width > PIXEL_LIMIT:
+                return None
+            # In pixels, not as a factor: by a factor the library would take eighths that are no
+            # powers of two, which are slower and lose twenty decibels.
+            factor = reduction(width, height, size)
+            height, width = -(-height // factor), -(-width // factor)
+            buffer = self._scratch if height * width * 3 <= SCRATCH_BYTES else None
+            pixels: npt.NDArray[np.uint8] = self._simplejpeg.decode_jpeg(
+                content, min_height=height, min_width=width, buffer=buffer, strict=True
+            )
+        except ValueError:  # damaged, more or less: Pillow says whether it is still an image
+            return None
+        return pixels
+
+    def _resized(self, pixels: "npt.NDArray[np.uint8]", size: int) -> "npt.NDArray[np.uint8]":
+        """Stretched to (size, size, 3), by a kernel made for bytes with interleaved channels."""
+        with self._torch.inference_mode():
+            # In this order: the other way round torch does not see that channels are interleaved,
+            # takes more than twice as long and returns planes.
+            batch = self._torch.from_numpy(pixels).unsqueeze(0).permute(0, 3, 1, 2)
+            out = self._torch.nn.functional.interpolate(
+                batch, (size, size), mode="bicubic", antialias=True
+            )
+            square: npt.NDArray[np.uint8] = out[0].permute(1, 2, 0).numpy()
+        return square
+
+
+def reduction(width: int, height: int, size: int) -> int:
+    """By what libjpeg is to reduce: the largest of 8, 4, 2, 1 that leaves both sides enough."""
+    factor = 8
+    while factor > 1 and min(width, height) < LEAST_SCALE * size * factor:
+        factor //= 2
+    return factor
+
+
+def has_metadata(jpeg: bytes) -> bool:
+    """Whether there may be EXIF or XMP data before the pixels, in an APP1 segment: those alone
+    are worth Pillow's look, which takes as long as decoding a small image."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == MARK and jpeg[at + 1] not in (APP1, START_OF_SCAN):
+        filler = jpeg[at + 1] == MARK
+        at += 1 if filler else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    return jpeg[at : at + 2] != bytes((MARK, START_OF_SCAN))
+
 
 Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
 """Path and size -> uint8 of shape (size, size, 3); raises ImageError."""
 
-METHODS = {Decoder.FAST: fast.METHOD, Decoder.EXACT: decode.METHOD}
+METHODS = {Decoder.FAST: FAST_METHOD, Decoder.EXACT: PILLOW_METHOD}
 """What a store's header says of its rows: stores of different methods are never mixed."""
 
 EACH = 150_000
@@ -26,7 +254,7 @@ EACH = 150_000
 def available(asked: Decoder) -> Decoder:
     """``asked``, or the exact one, said aloud, where the fast one lacks a package."""
     if asked is Decoder.FAST:
-        missing = [name for name in fast.NEEDS if importlib.util.find_spec(name) is None]
+        missing = [name for name in FAST_PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
             print(
                 f"preprocess: {' and '.join(missing)} not installed: images are decoded by Pillow "
@@ -39,7 +267,7 @@ def available(asked: Decoder) -> Decoder:
 
 def make_decoder(name: Decoder) -> Decode:
     """The decoder ``name``, for one thread. Raises ImportError where it lacks a package."""
-    return fast.FastDecoder() if name is Decoder.FAST else decode.decode
+    return FastDecoder() if name is Decoder.FAST else decode_exact
 
 
 def cost(name: Decoder, width: int, height: int, size_bytes: int, size: int) -> int:
@@ -49,6 +277,6 @@ def cost(name: Decoder, width: int, height: int, size_bytes: int, size: int) -> 
     takes as long as one pixel of the full decoder, or as three of the fast one.
     """
     if name is Decoder.FAST:
-        reduced = width * height // fast.reduction(width, height, size) ** 2
+        reduced = width * height // reduction(width, height, size) ** 2
         return EACH + reduced + 3 * size_bytes
     return EACH + width * height + size_bytes

@@ -15,13 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.dataset.catalogue import Catalogue, Item, scan
+from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
-from weather_hpc.dataset.split import make_split
 from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
-from weather_hpc.preprocess.backends import make_backend
-from weather_hpc.preprocess.backends.base import Backend, Context
+from weather_hpc.preprocess.backends.base import Backend, Context, make_backend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
 from weather_hpc.runs.clock import ForeignLoad, since_process_start

@@ -2,16 +2,14 @@
 
 import base64
 import hashlib
-import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import inline_svg
 from weather_hpc.report.layout import interval_text, readable_columns, shared
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report
-from weather_hpc.report.style import INK
 from weather_hpc.text import rounded, shown
 
 MOST_ROWS = 1000
@@ -58,7 +56,9 @@ def html_page(report: Report) -> str:
         script=Markup(script),  # noqa: S704
         script_hash=digest,
         shown_table=_table,
-        inline=lambda plot: Markup(_inline(plot)),  # noqa: S704
+        inline=lambda plot: Markup(  # noqa: S704
+            inline_svg(plot.svg or "", plot.name, f"{plot.title}. {plot.text}")
+        ),
     )
 
 
@@ -92,16 +92,3 @@ def _cell(row: dict[str, Any], column: str) -> Cell:
         return Cell(text, interval, None if sort == text and not interval else sort, "number")
     long = "words" if len(text) > _WORDS_FROM else "phrase" if len(text) > _PHRASE_FROM else ""
     return Cell(text, interval, None, long if " " in text else "")
-
-
-def _inline(plot: Plot) -> str:
-    """The plot's <svg> for the page: its ids made unique there, its ink the text's colour."""
-    from markupsafe import escape
-
-    svg = (plot.svg or "").partition("<svg")
-    text = svg[1] + svg[2]
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\1{plot.name}-", text)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "currentColor")
-    label = escape(f"{plot.title}. {plot.text}")
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -8,11 +8,9 @@ from weather_hpc import cli
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.phase_bars import phase_bars
-from weather_hpc.report.phases import phase_splits
+from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
+from weather_hpc.report.phases import phase_bars, phase_splits
 from weather_hpc.report.published import published_speedup
-from weather_hpc.report.series import Series, by_batch, by_workers
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
@@ -28,7 +26,7 @@ class Plot:
     """What it shows, for those who do not see it; or why there is none."""
     svg: str | None = None
     left_out: int = 0
-    """Lines or bars that did not fit."""
+    """LinePlot or bars that did not fit."""
     wide: bool = False
     """Whether it takes the whole width of a page."""
 
@@ -53,11 +51,11 @@ def write_plots(
     return plots
 
 
-def _of_table(table: ScalingTable) -> list[Lines]:
+def _of_table(table: ScalingTable) -> list[LinePlot]:
     workers = "workers" if table.name == "preprocess" else "world size"
     baseline = "no configuration of more than one worker has a baseline to be compared with"
     plots = [
-        Lines(
+        LinePlot(
             f"{table.name}_time",
             f"{table.title}: time",
             workers,
@@ -65,7 +63,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             by_workers(table, "time_s"),
             "no run was measured",
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_speedup",
             f"{table.title}: speedup",
             workers,
@@ -74,7 +72,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             baseline,
             ideal=lambda workers: workers,
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_efficiency",
             f"{table.title}: efficiency",
             workers,
@@ -86,7 +84,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
         ),
     ]
     if table.name == "training":
-        batch = Lines(
+        batch = LinePlot(
             "training_batch",
             "Training: time by batch size",
             "batch size per device",
@@ -98,7 +96,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
     return plots
 
 
-def _parallel(series: Sequence[Series]) -> list[Series]:
+def _parallel(series: Sequence[Curve]) -> list[Curve]:
     """Without the lines that are nothing but a baseline, which is 1 by itself."""
     return [line for line in series if any(point[0] > 1 for point in line.points)]
 

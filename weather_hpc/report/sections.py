@@ -1,15 +1,15 @@
 """What a report tells, section by section; the page and the documents only differ in form."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.report.findings import key_findings
-from weather_hpc.report.grouped import audit_table, rejects_table
+from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_splits, phase_table
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.published import not_comparable, published_table
-from weather_hpc.report.summary import distinct, overview, provenance
 from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.row import Row
 
@@ -19,6 +19,8 @@ _GPUS = "gpus"
 """The table that goes to the end."""
 _OWN_SECTION = ("published", "phases")
 """What the names of plots begin with that stand in the section of that name."""
+_MOST = 20
+"""Different values of one fact that are listed."""
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,60 @@ def _provenance(rows: Sequence[Row]) -> Section:
 
 def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:
     return [plot for plot in plots if plot.name.startswith(section)]
+
+
+def overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """What was measured."""
+    statuses = Counter(row.status for row in rows)
+    started = sorted({row.started_at for row in rows if row.started_at})
+    facts = [
+        ("Runs", ", ".join(f"{n} {status}" for status, n in statuses.most_common())),
+        ("In tables", str(sum(row.table is not None for row in rows))),
+        ("Images", _images(rows)),
+        ("Image folder", distinct(row.data for row in rows)),
+        ("Scaling", distinct(row.scaling for row in rows)),
+        ("Measured", " to ".join(dict.fromkeys(map(_minute, (*started[:1], *started[-1:]))))),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Where the figures come from; several values where runs differ."""
+    commits = {f"{r.commit}{' with changes' if r.dirty else ''}" for r in rows if r.commit}
+    lists = {row.packages for row in rows if row.packages}
+    facts = [
+        ("Commit of weather_hpc", distinct(commits)),
+        ("Hosts", distinct(row.host for row in rows)),
+        ("CPU", distinct(row.cpu_model for row in rows)),
+        ("Logical CPUs", distinct(row.cpu_count for row in rows)),
+        ("Devices", distinct(row.device_name for row in rows)),
+        ("GPU driver", distinct(row.driver for row in rows)),
+        ("Versions", distinct(p for packages in lists for p in packages.split("; "))),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def _minute(stamp: str) -> str:
+    """An ISO time without its seconds, for reading; anything else as it is."""
+    try:
+        time = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    return f"{time:%Y-%m-%d %H:%M} {time.tzname() or ''}".rstrip()
+
+
+def distinct(values: Iterable[object]) -> str:
+    """The different ones of ``values``, sorted; None is none."""
+    texts = sorted({str(value) for value in values if value is not None})
+    more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
+    return ", ".join(texts[:_MOST]) + more
+
+
+def _images(rows: Iterable[Row]) -> str:
+    counts = sorted({row.images for row in rows if row.stage == "preprocess" and row.images})
+    sizes = sorted({row.image_size_px for row in rows if row.image_size_px})
+    side = " and ".join(f"{size} × {size} pixels" for size in sizes)
+    if not counts:
+        return f"stored at {side}" if side else ""
+    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{number}, stored at {side}"

@@ -2,21 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from weather_hpc import __version__
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.files import write_json, write_text
-from weather_hpc.report.latex import latex_report
+from weather_hpc.files import write_csv, write_json, write_text
+from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
 from weather_hpc.report.layout import precise
-from weather_hpc.report.markdown import markdown_report
 from weather_hpc.report.page import html_page
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
-from weather_hpc.report.tables import write_table
 from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Row
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """Write ``table`` into ``folder`` as .csv, .json, .md and .tex."""
+    rows = precise(table)
+    write_csv(folder / f"{table.name}.csv", table.columns, rows)
+    write_json(folder / f"{table.name}.json", rows)
+    write_text(folder / f"{table.name}.md", markdown_table(table))
+    write_text(folder / f"{table.name}.tex", latex_table(table))
 
 
 def write_report(

@@ -14,7 +14,7 @@ from weather_hpc.text import clean
 SECONDS_PER_HOUR = 3600
 
 
-class Job(BaseModel):
+class JobSummary(BaseModel):
     """What a reader of tables may want of a job; the file holds more."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -38,7 +38,7 @@ class Job(BaseModel):
         return value
 
 
-def read_job(path: Path) -> Job | None:
+def read_job(path: Path) -> JobSummary | None:
     """The job in ``path``; None where there is no such file or nothing to be read in it.
 
     Accounting is an addition to what a run measured: without it its columns are empty.
@@ -46,12 +46,12 @@ def read_job(path: Path) -> Job | None:
     if not path.exists():
         return None
     try:
-        return Job.model_validate(read_json(path))
+        return JobSummary.model_validate(read_json(path))
     except (UserError, ValidationError):
         return None
 
 
-def with_job(row: Row, job: Job) -> Row:
+def with_job(row: Row, job: JobSummary) -> Row:
     """``row`` with what the scheduler knows better than the run itself."""
     known = dataclasses.replace(
         row,

@@ -1,10 +1,12 @@
 """plan.json: the plan of a results folder, so that any later command knows what belongs to it."""
 
+import dataclasses
 import json
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec
 
@@ -34,6 +36,29 @@ def save_plan(paths: StudyPaths, plan: Plan) -> None:
             "runs": [spec.as_dict() for spec in plan.runs],
         },
     )
+
+
+def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
+    """``plan``, in which a run that has a folder already keeps that folder's name.
+
+    The folder is known by the configuration and repeat in its spec.json: its name may be that of
+    an earlier version, or of an earlier edit of the study. Of several the one that is done.
+    """
+    names: dict[tuple[str, int], str] = {}
+    folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
+    for folder in folders:
+        try:
+            spec = RunSpec.from_dict(json.loads(RunPaths(folder).spec.read_bytes()))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            continue
+        if spec.key not in names or run_state(RunPaths(folder)) is RunState.DONE:
+            names[spec.key] = folder.name
+
+    def known(spec: RunSpec) -> RunSpec:
+        return spec.named(names.get(spec.key, spec.run_id))
+
+    prepare = None if plan.prepare is None else known(plan.prepare)
+    return dataclasses.replace(plan, prepare=prepare, runs=tuple(map(known, plan.runs)))
 
 
 def load_plan(paths: StudyPaths) -> Plan:

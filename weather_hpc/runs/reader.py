@@ -16,7 +16,7 @@ from weather_hpc.runs.inputs import (
     read_json,
 )
 from weather_hpc.runs.job import read_job
-from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plausible import implausible
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.runs.run import TABLES, Run
@@ -47,9 +47,10 @@ def read_run(folder: Path) -> Run:
 
 def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
     """How the run really ended, and why it is in no table, if it is in none."""
-    asked = _asked_id(paths)
-    if asked is not None and asked != record.run_id:
-        return record.status, f"{paths.record}: run_id: is of {record.run_id}, not of {asked}"
+    asked = _readable_spec(paths)
+    if asked is not None and asked.key != record.spec.key:
+        where = ", ".join(record.spec.differences(asked))
+        return record.status, f"{paths.record}: is of another run than {paths.spec.name}: {where}"
     if record.status is Status.INCOMPLETE:
         code = exit_code(paths.exit)
         if code is None:
@@ -100,11 +101,7 @@ def _readable_spec(paths: RunPaths) -> RunSpec | None:
         return None
 
 
-def _asked_id(paths: RunPaths) -> str | None:
-    """The run_id in spec.json; None where there is none to read."""
-    try:
-        value = read_json(paths.spec)
-    except UserError:
-        return None
-    name = value.get("run_id") if isinstance(value, dict) else None
-    return name if isinstance(name, str) else None
+def earlier_runs(paths: StudyPaths) -> list[Run]:
+    """Every run folder of a results folder, read; none where nothing was run yet."""
+    folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
+    return [read_run(folder) for folder in folders if folder.is_dir()]

@@ -14,6 +14,8 @@ class Reading:
     row: Row
     findings: tuple[Finding, ...] = ()
     """What looks wrong in this run alone."""
+    key: Hashable | None = None
+    """Configuration and repeat of a planned run; None: known by its run_id alone."""
     content: Hashable | None = None
     """What two different runs cannot share; None: too little is known of the run to tell."""
     epochs: frozenset[int] = frozenset()

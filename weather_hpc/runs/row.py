@@ -2,11 +2,32 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from weather_hpc.study.settings import CONFIGURATION, columns
+
+DERIVED = ("batch_size", "cpus_per_node", "gpus_per_node")
+"""Settings that rows have other columns for: batch_size_per_device, nodes and so on."""
+
+T = TypeVar("T")
 
 
+def _with_settings(row: type[T]) -> type[T]:
+    """Give ``row`` a column for each setting that it has no field for, after all others."""
+    own = {field.name for field in dataclasses.fields(row)}  # type: ignore[arg-type]
+    more = [c for c in columns(*CONFIGURATION) if c not in own and c not in DERIVED]
+    return dataclasses.make_dataclass(
+        row.__name__, [(column, Any, None) for column in more], bases=(row,),
+        frozen=True, kw_only=True, namespace={"__doc__": row.__doc__, "__module__": row.__module__},
+    )  # fmt: skip
+
+
+@_with_settings
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One run as a line of rows.csv; the fields are its columns, in this order.
+
+    Settings that no code here reads by name follow at the end.
 
     Seconds end in ``_s``, megabytes (1e6 bytes) in ``_mb``, pixels in ``_px``. None means that
     a value does not apply or was not had; it is written as an empty cell, never as 0.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.files import short_hash
-from weather_hpc.runs.job import Job, with_job, with_node_hours
+from weather_hpc.runs.job import JobSummary, with_job, with_node_hours
 from weather_hpc.runs.record import RunRecord, Status
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.study.settings import CONFIGURATION, settings_of
 from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
 from weather_hpc.text import clean
 
@@ -29,7 +29,7 @@ class Run:
     """Different epochs in events.jsonl; None where there is no such file."""
     not_a_number: str | None = None
     """Where a loss was NaN or infinite."""
-    job: Job | None = None
+    job: JobSummary | None = None
     """What the scheduler told of it; None where no scheduler was asked."""
 
     @property
@@ -44,7 +44,7 @@ class Run:
             "reason": self.reject or (record.reason if record else None),
         }
         if spec is not None:
-            values |= _asked(spec)
+            values |= _configured(spec)
         if record is not None:
             values |= _measured(record, values.get("device"))
         values = {k: clean(v) if isinstance(v, str) else v for k, v in values.items()}
@@ -67,51 +67,26 @@ class Run:
         return started, processes, record.time_s, record.phases.total
 
 
-def configuration(spec: RunSpec) -> str:
-    """What was asked, repeat and time limit apart, as a name that its repeats share."""
-    asked = spec.identity
-    del asked["repeat"], asked["resources"]["time_limit_min"]
-    return f"{spec.label}-{short_hash(asked)}"
-
-
-def _asked(spec: RunSpec) -> dict[str, Any]:
-    task = spec.task
-    values = {
-        "study": spec.study,
+def _configured(spec: RunSpec) -> dict[str, Any]:
+    """The columns of what was asked for: one for each setting, and those derived from them."""
+    task, fields = spec.task, spec.model_dump(mode="json")
+    fields |= fields["task"] | fields["resources"]
+    settings = settings_of(task.kind, *CONFIGURATION)
+    named = {setting.column or setting.name: fields[setting.name] for setting in settings}
+    known = {column: value for column, value in named.items() if column in ROW_COLUMNS}
+    values = known | {
         "stage": str(spec.stage),
-        "configuration": configuration(spec),
+        "configuration": spec.configuration,
         "repeat": spec.repeat,
-        "scaling": str(spec.scaling),
-        "data": spec.data,
-        "nodes": spec.resources.nodes,
-        "image_size_px": task.image_size,
-        "images_asked": task.images,
     }
     if isinstance(task, PreprocessTask):
-        return values | {
-            "backend": str(task.backend),
-            "workers": task.workers,
-            "decoder": str(task.decoder),
-        }
+        return values
     return values | {
-        "workers": task.world_size,
-        "strategy": str(task.strategy),
         "device": None if task.device is Device.AUTO else str(task.device),
         "device_asked": str(task.device),
-        "threads_per_rank": task.threads_per_rank,
         "batch_size_per_device": task.batch_size_per_device,
         "batch_size_global": task.batch_size_global,
-        "batch_mode": str(task.batch_mode),
-        "epochs": task.epochs,
-        "model": task.model,
-        "recipe": task.recipe,
         "learning_rate": task.peak_learning_rate,
-        "batch_norm": str(task.batch_norm),
-        "precision": str(task.precision),
-        "memory_format": str(task.memory_format),
-        "execution": str(task.execution),
-        "seed": task.seed,
-        "warmup_steps": task.warmup_steps,
     }
 
 

@@ -1,4 +1,4 @@
-"""Where each run of a plan stands, read from what is on disk."""
+"""The state of each run of a plan, read from its files."""
 
 import json
 from collections.abc import Iterable
@@ -8,8 +8,8 @@ from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.study.spec import RunSpec
 
 
-class State(StrEnum):
-    """Where a run stands. ``done`` and ``skipped`` need nothing more."""
+class RunState(StrEnum):
+    """The state of a run."""
 
     TODO = "todo"
     PENDING = "pending"
@@ -19,20 +19,20 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-def run_state(paths: RunPaths) -> State:
-    """The state of one run, from its record: not whether a scheduler has it in hand."""
+def run_state(paths: RunPaths) -> RunState:
+    """The state of one run, from its record: ``todo`` also while it is queued or running."""
     try:
         status = json.loads(paths.record.read_bytes())["status"]
     except FileNotFoundError:
-        # an exit code without a record: it died before it could say anything
-        return State.FAILED if paths.exit.exists() else State.TODO
+        # an exit code without a record: it died before it wrote one
+        return RunState.FAILED if paths.exit.exists() else RunState.TODO
     except (OSError, ValueError, KeyError, TypeError):
-        return State.FAILED
+        return RunState.FAILED
     if status == "ok":
-        return State.DONE
-    return State.SKIPPED if status == "skipped" else State.FAILED
+        return RunState.DONE
+    return RunState.SKIPPED if status == "skipped" else RunState.FAILED
 
 
-def states(paths: StudyPaths, specs: Iterable[RunSpec]) -> dict[str, State]:
+def run_states(paths: StudyPaths, specs: Iterable[RunSpec]) -> dict[str, RunState]:
     """The state of every run, by run_id."""
     return {spec.run_id: run_state(paths.run(spec.run_id)) for spec in specs}

@@ -1,23 +1,22 @@
 """StudyConfig: what to measure, as ``hpc/studies/*.yaml`` says it."""
 
-from typing import Annotated, Self
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 from weather_hpc.study.shipped import shipped
 from weather_hpc.study.spec import (
     Backend,
-    BatchMode,
-    BatchNorm,
-    Decoder,
-    Device,
-    Execution,
-    MemoryFormat,
-    Precision,
+    Part,
+    PreprocessTask,
+    Resources,
     Scaling,
-    Strategy,
+    TrainTask,
 )
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load
 
@@ -29,59 +28,87 @@ class Synthetic(Section):
     seed: int = Field(0, ge=0, description="of the images' content")
 
 
-class PreprocessGrid(Section):
+OF_STUDY = ("image_size", "images")
+"""Settings that hold for all runs of a study; images follow from its scaling."""
+
+
+class Grid(Section):
+    """Configurations of one kind of task: every combination of the values in its lists."""
+
+    kind: ClassVar[str]
+
+    def __getitem__(self, setting: str) -> Any:
+        return getattr(self, setting)
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """The values of each configuration by setting, the last listed setting varying fastest."""
+        values = {name: self[name] for name in type(self).model_fields}
+        listed = [name for name in values if SETTINGS[name].listed]
+        for chosen in itertools.product(*(values[name] for name in listed)):
+            yield values | dict(zip(listed, chosen, strict=True))
+
+
+AnyGrid = TypeVar("AnyGrid", bound=Grid)
+
+
+def _with_settings(task: type[Part]) -> Callable[[type[AnyGrid]], type[AnyGrid]]:
+    """Give a grid a key for each setting of ``task`` but those that hold for the whole study."""
+
+    def extended(grid: type[AnyGrid]) -> type[AnyGrid]:
+        fields: dict[str, Any] = {
+            setting.name: _key(setting, task)
+            for setting in TASKS[grid.kind]
+            if setting.name not in OF_STUDY
+        }
+        return create_model(
+            grid.__name__, __base__=grid, __doc__=grid.__doc__, __module__=__name__, **fields
+        )
+
+    return extended
+
+
+def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
+    """The type and field of a study file's key for ``setting``."""
+    owner = Resources if setting.of == "resources" else task
+    checked = owner.model_fields[setting.name]
+    strict = [Field(strict=True)] if checked.annotation is int else []
+    annotated: Any = Annotated  # subscripted here with what is only known now
+    kind: Any = checked.annotation
+    for constraint in (*checked.metadata, *strict):
+        kind = annotated[kind, constraint]
+    default = setting.usual if setting.default is REQUIRED else setting.default
+    if default is REQUIRED:
+        default = ...
+    elif setting.listed:
+        default = [default]
+    field = Field(default, description=setting.described, validate_default=True)
+    many: Any = OneOrMany
+    return (many[kind] if setting.listed else kind), field
+
+
+@_with_settings(PreprocessTask)
+class PreprocessGrid(Grid):
     """Preprocessing configurations: every combination of the lists."""
 
-    backend: OneOrMany[Backend] = Field(description="how the work is spread")
-    workers: OneOrMany[Count] = Field(default=[1], description="worker processes")
-    decoder: OneOrMany[Decoder] = Field(
-        default=[Decoder.FAST], description="fast, or exact: Pillow's to the bit"
-    )
+    kind = "preprocess"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if Backend.SEQUENTIAL in self.backend and self.workers != [1]:
+        backends, workers = self["backend"], self["workers"]
+        if Backend.SEQUENTIAL in backends and workers != [1]:
             raise ValueError("backend sequential has 1 worker; give the others their own entry")
         return self
 
 
-class TrainGrid(Section):
+@_with_settings(TrainTask)
+class TrainGrid(Grid):
     """Training configurations: every combination of the lists."""
 
-    strategy: OneOrMany[Strategy] = Field(description="how the work is spread")
-    device: OneOrMany[Device] = Field(default=[Device.AUTO], description="what it computes on")
-    world_size: OneOrMany[Count] = Field(default=[1], description="devices (ranks) in all")
-    nodes: OneOrMany[Count] = Field(default=[1], description="nodes the ranks are spread over")
-    threads_per_rank: OneOrMany[Count] = Field(default=[1], description="CPU threads of a rank")
-    batch_size: OneOrMany[Count] = Field(default=[32], description="as batch_mode counts it")
-    batch_mode: BatchMode = Field(
-        default=BatchMode.PER_DEVICE, description="what batch_size counts"
-    )
-    epochs: Count = Field(20, description="measured epochs")
-    warmup_steps: int = Field(2, ge=0, description="unmeasured steps first")
-    model: OneOrMany[str] = Field(default=["paper_cnn"], description="the network's name")
-    weights: str | None = Field(
-        None, min_length=1, description="file of ImageNet weights, or cached; null: drawn anew"
-    )
-    recipe: OneOrMany[str] = Field(default=["paper"], description="how the network is taught")
-    learning_rate: float | None = Field(
-        None, gt=0, description="the optimizer's largest step size; null: the recipe's"
-    )
-    batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="ddp only: sync over all ranks")
-    precision: OneOrMany[Precision] = Field(
-        default=[Precision.FP32], description="what the network computes in"
-    )
-    memory_format: OneOrMany[MemoryFormat] = Field(
-        default=[MemoryFormat.CONTIGUOUS], description="order of an image batch in memory"
-    )
-    execution: OneOrMany[Execution] = Field(
-        default=[Execution.EAGER], description="how a step is carried out"
-    )
-    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
+    kind = "train"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in self.recipe:
+        for name in self["recipe"]:
             if name not in RECIPES:
                 raise ValueError(f"recipe {name}: no such recipe{nearest(name, list(RECIPES))}")
         return self
@@ -99,7 +126,7 @@ class StudyConfig(Section):
     scaling: Scaling = Field(Scaling.STRONG, description="how images grow with workers")
     images_per_worker: Count | None = Field(None, description="weak scaling only")
     synthetic: Synthetic = Field(Synthetic(), description="the images where --data names none")
-    time_limit_min: Count = Field(60, description="of each run, minutes")
+    time_limit_min: Count = Field(60, description="wall-clock limit of each run, minutes")
     preprocess: list[PreprocessGrid] = Field(default=[], description="preprocessing grids")
     train: list[TrainGrid] = Field(default=[], description="training grids")
 

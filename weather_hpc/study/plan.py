@@ -1,6 +1,5 @@
 """Study -> Plan: every run that is to be made, in the order in which it is best made."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,7 +72,7 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
         for repeat in range(study.repeats)
         for stage, task, resources in group
     ]
-    unique = {spec.run_id: spec for spec in runs}
+    unique = {spec.key: spec for spec in runs}
     return Plan(study.name, data, prepare, tuple(unique.values()))
 
 
@@ -115,55 +114,29 @@ def _images(study: StudyConfig, workers: int) -> int | None:
 
 
 def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[PreprocessTask]:
-    for backend, decoder, workers in itertools.product(grid.backend, grid.decoder, grid.workers):
-        yield PreprocessTask(
-            backend=backend,
-            workers=workers,
-            decoder=decoder,
-            image_size=study.image_size,
-            images=_images(study, workers),
-        )
+    for values in grid.combinations():
+        images = _images(study, values["workers"])
+        yield PreprocessTask(**values, image_size=study.image_size, images=images)
 
 
 def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[TrainTask, int]]:
     where = f"study {study.name}: train[{index}]"
-    networks = itertools.product(
-        grid.strategy, grid.device, grid.model, grid.recipe,
-        grid.precision, grid.memory_format, grid.execution,
-    )  # fmt: skip
-    sizes = itertools.product(grid.nodes, grid.world_size, grid.threads_per_rank, grid.batch_size)
-    for (
-        (strategy, device, model, recipe, precision, memory_format, execution),
-        (nodes, world, threads, batch),
-    ) in itertools.product(networks, sizes):
-        if world % nodes:
-            raise UserError(f"{where}: a world_size of {world} does not divide by {nodes} nodes")
+    for values in grid.combinations():
+        nodes = values.pop("nodes")
+        strategy, world_size = values["strategy"], values["world_size"]
+        if world_size % nodes:
+            raise UserError(
+                f"{where}: a world_size of {world_size} does not divide by {nodes} nodes"
+            )
         if nodes > 1 and strategy in (Strategy.SINGLE, Strategy.DP):
             raise UserError(f"{where}: strategy {strategy} runs on one node, not on {nodes}")
-        if strategy is Strategy.DP and device is Device.CPU:
+        if strategy is Strategy.DP and values["device"] is Device.CPU:
             raise UserError(f"{where}: strategy dp needs device cuda: on a CPU it does nothing")
+        if strategy is not Strategy.DDP:
+            values["batch_norm"] = BatchNorm.LOCAL
+        images = _images(study, world_size)
         try:
-            task = TrainTask(
-                strategy=strategy,
-                device=device,
-                world_size=world,
-                threads_per_rank=threads,
-                batch_size=batch,
-                batch_mode=grid.batch_mode,
-                epochs=grid.epochs,
-                warmup_steps=grid.warmup_steps,
-                model=model,
-                weights=grid.weights,
-                image_size=study.image_size,
-                recipe=recipe,
-                learning_rate=grid.learning_rate,
-                batch_norm=grid.batch_norm if strategy is Strategy.DDP else BatchNorm.LOCAL,
-                precision=precision,
-                memory_format=memory_format,
-                execution=execution,
-                seed=grid.seed,
-                images=_images(study, world),
-            )
+            task = TrainTask(**values, image_size=study.image_size, images=images)
         except ValueError as error:
             reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
             raise UserError(f"{where}: {reason.strip()}") from None

@@ -1,5 +1,6 @@
 """RunSpec: one planned run, all that a node needs to carry it out. Crosses from plan to launch."""
 
+from collections.abc import Hashable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,14 @@ from pydantic import (
 from weather_hpc.errors import nearest
 from weather_hpc.files import short_hash
 from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.settings import (
+    CONFIGURATION,
+    REQUIRED,
+    RESOURCES,
+    SETTINGS,
+    Role,
+    settings_of,
+)
 
 
 class Stage(StrEnum):
@@ -132,55 +141,56 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _setting(name: str, **limits: Any) -> Any:
+    """The field of setting ``name``: default and help come from the table of settings."""
+    setting = SETTINGS[name]
+    default = ... if setting.default is REQUIRED else setting.default
+    return Field(default, description=setting.described, validate_default=True, **limits)
+
+
 class Resources(Part):
     """What a run asks the scheduler for."""
 
-    nodes: int = Field(1, ge=1, description="number of nodes")
-    cpus_per_node: int = Field(1, ge=1, description="CPU cores on each node")
-    gpus_per_node: int = Field(0, ge=0, description="GPUs on each node")
-    time_limit_min: int = Field(60, ge=1, description="wall-clock limit, minutes")
+    nodes: int = _setting("nodes", ge=1)
+    cpus_per_node: int = _setting("cpus_per_node", ge=1)
+    gpus_per_node: int = _setting("gpus_per_node", ge=0)
+    time_limit_min: int = _setting("time_limit_min", ge=1)
 
 
 class PreprocessTask(Part):
     """Images -> packed store."""
 
     kind: Literal["preprocess"] = "preprocess"
-    backend: Backend = Field(description="how the work is spread")
-    workers: int = Field(ge=1, description="worker processes")
-    image_size: int = Field(256, ge=8, le=4096, description="height and width stored, pixels")
-    images: int | None = Field(None, ge=1, description="use this many images; null: all")
-    decoder: Decoder = Field(Decoder.FAST, description="how images are decoded")
+    backend: Backend = _setting("backend")
+    workers: int = _setting("workers", ge=1)
+    image_size: int = _setting("image_size", ge=8, le=4096)
+    images: int | None = _setting("images", ge=1)
+    decoder: Decoder = _setting("decoder")
 
 
 class TrainTask(Part):
     """Packed store -> trained network."""
 
     kind: Literal["train"] = "train"
-    strategy: Strategy = Field(description="how the work is spread")
-    device: Device = Field(description="what it computes on")
-    world_size: int = Field(ge=1, description="devices (ranks) in all, over all nodes")
-    threads_per_rank: int = Field(1, ge=1, description="CPU threads of each rank")
-    batch_size: int = Field(ge=1, description="images per step, as batch_mode counts them")
-    batch_mode: BatchMode = Field(BatchMode.PER_DEVICE, description="what batch_size counts")
-    epochs: int = Field(ge=1, description="measured epochs")
-    warmup_steps: int = Field(2, ge=0, description="unmeasured steps first, then undone")
-    model: str = Field("paper_cnn", description="the network's name")
-    weights: Annotated[str, AfterValidator(_absolute)] | None = Field(
-        None, min_length=1, description="file of ImageNet weights, or cached; null: drawn anew"
-    )
-    image_size: int = Field(256, ge=8, le=4096, description="the store's image side, pixels")
-    recipe: str = Field("paper", description="how it is taught: a name in study/recipe.py")
-    learning_rate: float | None = Field(
-        None, gt=0, description="the optimizer's largest step size; null: the recipe's"
-    )
-    batch_norm: BatchNorm = Field(BatchNorm.LOCAL, description="whose images it normalises by")
-    precision: Precision = Field(Precision.FP32, description="what the network computes in")
-    memory_format: MemoryFormat = Field(
-        MemoryFormat.CONTIGUOUS, description="order of an image batch in memory"
-    )
-    execution: Execution = Field(Execution.EAGER, description="how a step is carried out")
-    seed: int = Field(0, ge=0, description="of weights, order and augmentation")
-    images: int | None = Field(None, ge=1, description="train on this many images; null: all")
+    strategy: Strategy = _setting("strategy")
+    device: Device = _setting("device")
+    world_size: int = _setting("world_size", ge=1)
+    threads_per_rank: int = _setting("threads_per_rank", ge=1)
+    batch_size: int = _setting("batch_size", ge=1)
+    batch_mode: BatchMode = _setting("batch_mode")
+    epochs: int = _setting("epochs", ge=1)
+    warmup_steps: int = _setting("warmup_steps", ge=0)
+    model: str = _setting("model")
+    weights: Annotated[str, AfterValidator(_absolute)] | None = _setting("weights", min_length=1)
+    image_size: int = _setting("image_size", ge=8, le=4096)
+    recipe: str = _setting("recipe")
+    learning_rate: float | None = _setting("learning_rate", gt=0)
+    batch_norm: BatchNorm = _setting("batch_norm")
+    precision: Precision = _setting("precision")
+    memory_format: MemoryFormat = _setting("memory_format")
+    execution: Execution = _setting("execution")
+    seed: int = _setting("seed", ge=0)
+    images: int | None = _setting("images", ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -252,35 +262,65 @@ Task = Annotated[PreprocessTask | TrainTask, Field(discriminator="kind")]
 
 
 class RunSpec(Part):
-    """One run of a plan. ``run_id`` joins it to the RunRecord that comes back."""
+    """One run of a plan. Known by its configuration and repeat; ``run_id`` is a readable label."""
 
-    study: str = Field(description="the study's name")
+    study: str = _setting("study")
     stage: Stage = Field(description="what the run does")
     task: Task = Field(description="with what settings")
     resources: Resources = Field(default=Resources(), description="on what")
-    scaling: Scaling = Field(Scaling.STRONG, description="how images grow with workers")
+    scaling: Scaling = _setting("scaling")
     repeat: int = Field(0, ge=0, description="which repetition of the same configuration")
-    data: str = Field(description="absolute path of the image folder, or of the store read")
-
-    @property
-    def run_id(self) -> str:
-        """A readable name, unique to what was asked: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``."""
-        return "-".join([self.label, f"r{self.repeat}", short_hash(self.identity)])
+    data: str = _setting("data")
+    name: str | None = Field(
+        None, exclude=True, description="its run_id where that is not the default one"
+    )
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes this run another than those that differ in it: the spec as JSON.
+        """The configuration as JSON-able values by setting, those that have their default left out.
 
-        CPUs that a GPU run holds beside those that its threads compute on are not part of it.
+        A setting that did not exist when the run was made has its default, so that the run keeps
+        its identity. CPUs that a GPU run has besides those that its threads compute on are left
+        out too: no result depends on them.
         """
-        asked = self.model_dump(mode="json")
+        fields = self.model_dump(mode="json")
+        values = fields | fields["task"] | fields["resources"]
         if isinstance(self.task, TrainTask) and self.resources.gpus_per_node:
-            asked["resources"]["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
-        return asked
+            values["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
+        settings = settings_of(self.task.kind, *CONFIGURATION)
+        named = {s.name: values[s.name] for s in settings if values[s.name] != s.default}
+        return {"stage": values["stage"], **named}
+
+    @property
+    def configuration(self) -> str:
+        """The configuration as a readable name that all its repeats share."""
+        return f"{self.label}-{short_hash(self.identity)}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What no two runs of a results folder have in common: configuration and repeat."""
+        return self.configuration, self.repeat
+
+    def differences(self, other: "RunSpec") -> list[str]:
+        """The settings in which the two are different runs."""
+        mine, theirs = ({**spec.identity, "repeat": spec.repeat} for spec in (self, other))
+        return [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+
+    @property
+    def run_id(self) -> str:
+        """A readable label, and the name of the run's folder: ``train-ddp-cpu-w2-b32-r0-1f0c9a2b``.
+
+        The name that an earlier version, or an earlier edit of the study, gave it is kept.
+        """
+        return self.name or self._default_name
+
+    @property
+    def _default_name(self) -> str:
+        return f"{self.label}-r{self.repeat}-{short_hash(self.identity)}"
 
     @property
     def label(self) -> str:
-        """The configuration in words: its repeats share it."""
+        """The configuration in words, not unique."""
         task = self.task
         if isinstance(task, PreprocessTask):
             return f"{self.stage}-{task.backend}-w{task.workers}"
@@ -290,11 +330,44 @@ class RunSpec(Part):
             f"-w{task.world_size}-b{task.batch_size}"
         )
 
+    @property
+    def workers(self) -> int:
+        """Its worker processes or ranks."""
+        task = self.task
+        return task.workers if isinstance(task, PreprocessTask) else task.world_size
+
+    @property
+    def images_per_worker(self) -> float | None:
+        """What scaling keeps constant: images over all workers (strong), or for each (weak)."""
+        images = self.task.images
+        return images if images is None or self.scaling is Scaling.STRONG else images / self.workers
+
+    def same_except(self, *settings: str) -> str:
+        """A name that runs share which differ in ``settings`` only (and repeat and resources)."""
+        left_out = {*settings, *(setting.name for setting in RESOURCES)}
+        return short_hash({k: v for k, v in self.identity.items() if k not in left_out})
+
+    @property
+    def series(self) -> Hashable:
+        """What runs share that differ in workers (or ranks) and repeat only.
+
+        Runs on another number of nodes are another series. Under weak scaling the images per
+        worker are equal, else the images.
+        """
+        size = (s.name for s in settings_of(self.task.kind, Role.SIZE))
+        return self.same_except(*size, "images"), self.resources.nodes, self.images_per_worker
+
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able form, ``run_id`` included for the reader's sake."""
+        """JSON-able form, ``run_id`` first."""
         return {"run_id": self.run_id, **self.model_dump(mode="json")}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "RunSpec":
         """The spec that :meth:`as_dict` wrote. Raises ValueError where it does not fit."""
-        return cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
+        spec = cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
+        run_id = value.get("run_id", spec.run_id)
+        return spec if run_id == spec.run_id else spec.named(str(run_id))
+
+    def named(self, run_id: str) -> "RunSpec":
+        """The same run with another label."""
+        return self.model_copy(update={"name": None if run_id == self._default_name else run_id})

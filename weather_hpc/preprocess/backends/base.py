@@ -1,16 +1,17 @@
-"""What the stage that times them asks of every backend."""
+"""What every backend does, and the backends by name."""
 
+import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from weather_hpc.dataset.partial import KEPT
-from weather_hpc.errors import FailedError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import Backend as Name
 from weather_hpc.study.spec import Decoder
 
 START_TIMEOUT_S = 120.0
@@ -46,9 +47,9 @@ class Backend(Protocol):
         """End all workers, also after an error; may be called at any time."""
 
 
-def worker_lost(cause: str) -> FailedError:
-    """The one message for a worker that went away in the middle of its work."""
-    return FailedError(f"a worker process was lost ({cause}); {KEPT}")
+def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedError:
+    """The one message for a worker that ended in the middle of its work; ``advice``: what to do."""
+    return FailedError(f"a worker process was lost ({cause}); {advice}")
 
 
 def not_all_came(came: int, workers: int) -> FailedError:
@@ -56,3 +57,33 @@ def not_all_came(came: int, workers: int) -> FailedError:
     return FailedError(
         f"{came} of {workers} workers came up; the others died or took over {START_TIMEOUT_S:.0f} s"
     )
+
+
+BACKENDS = {
+    Name.SEQUENTIAL: ("local", "SequentialBackend"),
+    Name.MULTIPROCESSING: ("local", "MultiprocessingBackend"),
+    Name.DASK: ("dask", "DaskBackend"),
+    Name.DASK_NAIVE: ("dask", "DaskNaiveBackend"),
+    Name.DASK_JOBQUEUE: ("dask_jobqueue", "DaskJobqueueBackend"),
+}
+"""Name -> module and class; imported only when chosen."""
+
+
+def make_backend(name: Name, context: Context | None = None) -> Backend:
+    """The backend called ``name``; ``context`` is for one whose workers are jobs of their own.
+
+    Raises UserError where this installation lacks what it needs.
+    """
+    make = getattr(import_backend(name), BACKENDS[name][1])
+    backend: Backend = make() if context is None else make(context)
+    return backend
+
+
+def import_backend(name: Name) -> Any:
+    """The module of the backend ``name``. Raises UserError where a package is missing."""
+    try:
+        return importlib.import_module(f"weather_hpc.preprocess.backends.{BACKENDS[name][0]}")
+    except ImportError as error:
+        raise UserError(
+            f"backend {name}: {error}; install it with pip install 'weather_hpc[dask]'"
+        ) from None

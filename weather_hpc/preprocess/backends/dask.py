@@ -4,28 +4,40 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.partial import KEPT
 from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
-from weather_hpc.preprocess.backends.batches import make_batches
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
     ChunkResult,
     Target,
     introduce,
+    make_batches,
     pack_chunk,
+    write_chunk,
 )
 from weather_hpc.preprocess.decoders import make_decoder
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 ALIKE = {
     # A lost worker ends the run as it does elsewhere: a time with a silent repeat is no time.
@@ -87,35 +99,14 @@ class DaskBackend:
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         self._workers = workers
-        enter = self._open.enter_context
-        enter(dask.config.set(dict(self.settings)))
-        scratch = enter(tempfile.TemporaryDirectory(prefix="weather_hpc-dask-"))
-        cluster = enter(
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tcp://",
-                scheduler_kwargs=QUIET_SCHEDULER,
-                memory_limit=None,
-                scheduler_sync_interval=SYNC_S,
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,
-            )
-        )
-        self._client = enter(Client(cluster, timeout=START_TIMEOUT_S, set_as_default=False))
-        try:
-            self._client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
-        except TimeoutError:
-            raise not_all_came(len(cluster.scheduler.workers), workers) from None
+        self._client = self._open.enter_context(local_client(workers, self.settings))
         came = sorted(self._client.run(introduce, decoder).values(), key=lambda info: info.pid)
         # the first tasks take all that they pass through twice as long as the next
         first = self._client.map(_begin, [decoder] * (4 * workers), pure=False)
         try:
             self._client.gather(first)
         except KilledWorker:
-            raise worker_lost("killed, or out of memory") from None
+            raise worker_lost(KEPT) from None
         return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(came)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
@@ -125,6 +116,55 @@ class DaskBackend:
     def close(self) -> None:
         """Close client and cluster, and wait for the processes' end."""
         self._open.close()
+
+
+@contextlib.contextmanager
+def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterator[Client]:
+    """A client of a new cluster of ``workers`` processes of one thread each, on loopback.
+
+    Raises FailedError where not all are up after :data:`START_TIMEOUT_S`.
+    """
+    with (
+        dask.config.set(dict(settings)),
+        tempfile.TemporaryDirectory(prefix="weather_hpc-dask-") as scratch,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tcp://",
+            scheduler_kwargs=QUIET_SCHEDULER,
+            memory_limit=None,
+            scheduler_sync_interval=SYNC_S,
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, timeout=START_TIMEOUT_S, set_as_default=False) as client,
+    ):
+        try:
+            client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
+        except TimeoutError:
+            raise not_all_came(len(cluster.scheduler.workers), workers) from None
+        yield client
+
+
+def ordered_map(
+    client: Client, window: int, advice: str, function: Callable[[P], R], parts: Iterable[P]
+) -> Iterator[R]:
+    """``function`` of each of ``parts``, in their order, at most ``window`` of them in flight.
+
+    Raises FailedError with ``advice`` where a worker is lost.
+    """
+    waiting: deque[Future] = deque()
+    try:
+        for part in parts:
+            waiting.append(client.submit(function, part, pure=False))
+            if len(waiting) == window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except KilledWorker:
+        raise worker_lost(advice) from None
 
 
 def results(
@@ -166,7 +206,7 @@ def results(
             what = None
         now = time.monotonic()
         if isinstance(what, KilledWorker):
-            raise worker_lost("killed, or out of memory")
+            raise worker_lost(KEPT)
         if isinstance(what, Exception):
             raise what
         if isinstance(what, Future):
@@ -194,3 +234,48 @@ def _pack_batch(
 ) -> list[ChunkResult]:
     """On a worker: ``pack`` one chunk after the other."""
     return [pack(target, chunk) for chunk in batch]
+
+
+class DaskNaiveBackend(DaskBackend):
+    """As :class:`DaskBackend`, with Dask's own settings and images as tasks."""
+
+    settings = MappingProxyType(ALIKE)
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Have every image decoded by a task of its own; write the chunks here, in order."""
+        one = dask.delayed(_decode, pure=False)
+        futures = iter(
+            self._client.compute([one(target, path) for chunk in chunks for path in chunk.paths])
+        )
+        for chunk in chunks:
+            try:
+                answers = self._client.gather(list(islice(futures, len(chunk.paths))))
+            except KilledWorker:
+                raise worker_lost(KEPT) from None
+            yield _write(target, chunk, answers)
+
+
+_decoder = cache(make_decoder)  # one for the worker's life, as any naive code has
+
+
+def _decode(target: Target, path: str) -> "npt.NDArray[np.uint8] | str":
+    """On a worker: the pixels of one image, or why there are none."""
+    try:
+        return _decoder(target.decoder)(target.root / path, target.size)
+    except ImageError as error:
+        return str(error)
+
+
+def _write(
+    target: Target, chunk: Chunk, answers: "Sequence[npt.NDArray[np.uint8] | str]"
+) -> ChunkResult:
+    import numpy as np
+
+    rows = np.zeros((len(answers), target.size, target.size, 3), dtype=np.uint8)
+    failed = {}
+    for row, answer in enumerate(answers):
+        if isinstance(answer, str):
+            failed[chunk.first_row + row] = answer
+        else:
+            rows[row] = answer
+    return write_chunk(target, chunk, rows, failed)

@@ -23,6 +23,7 @@ import dask
 from dask_jobqueue import SLURMCluster
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
+from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends import worker_jobs
 from weather_hpc.preprocess.backends.base import Context, worker_lost
@@ -189,9 +190,8 @@ class DaskJobqueueBackend:
             self._cluster.scale(self._workers)
         if not now and time.monotonic() - self._seen > self._slurm.dask_wait_s:
             refused = f"; sbatch refused: {self._refused[-1]}" if self._refused else ""
-            raise worker_lost(
-                f"none is left, and none came within {self._slurm.dask_wait_s} s{refused}"
-            )
+            cause = f"none is left, and none came within {self._slurm.dask_wait_s} s{refused}"
+            raise worker_lost(KEPT, cause)
 
 
 class _EndAtOnce(WorkerPlugin):  # type: ignore[misc]

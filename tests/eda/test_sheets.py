@@ -1,0 +1,68 @@
+"""Equalization and augmentation, by what they promise."""
+
+import numpy as np
+import pytest
+
+from tests.dataset.nasty import picture
+from weather_hpc.eda.kernels import Bytes
+from weather_hpc.eda.sheets import augmented, clahe, equalized, lightness
+
+
+@pytest.fixture
+def dull() -> Bytes:
+    """A picture whose lightness lies in a narrow range."""
+    pixels = np.asarray(picture(3, (96, 96))).astype(int)
+    return (110 + pixels // 8).astype(np.uint8)
+
+
+def test_equalization_spreads_lightness_over_the_whole_range(dull: Bytes) -> None:
+    before, after = lightness(dull), lightness(equalized(dull))
+    assert np.ptp(before) < 60
+    assert np.ptp(after) > 240
+    # equally frequent: the share of pixels below a level is about that level
+    below = np.array([(after <= level).mean() for level in range(32, 256, 32)])
+    assert below == pytest.approx(np.arange(32, 256, 32) / 255, abs=0.06)
+
+
+def test_equalization_keeps_the_order_of_lightness(dull: Bytes) -> None:
+    before, after = lightness(dull).astype(int).ravel(), lightness(equalized(dull)).ravel()
+    means = [after[before == level].mean() for level in np.unique(before)]
+    assert (np.diff(means) > 0).all()
+
+
+def test_clahe_raises_local_contrast_and_less_than_equalization(dull: Bytes) -> None:
+    contrast = [lightness(image).std() for image in (dull, clahe(dull), equalized(dull))]
+    assert contrast[0] * 1.2 < contrast[1] < contrast[2]
+
+
+def test_clahe_limits_what_it_makes_of_noise() -> None:
+    rng = np.random.default_rng(0)
+    flat = (120 + rng.integers(0, 4, (64, 64, 1)).repeat(3, axis=2)).astype(np.uint8)
+    assert np.ptp(lightness(equalized(flat))) > 200
+    assert np.ptp(lightness(clahe(flat))) < 60
+
+
+def test_both_keep_colours(dull: Bytes) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for changed in (equalized(dull), clahe(dull)):
+        ab = [cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[..., 1:].astype(int) for x in (dull, changed)]
+        assert np.abs(ab[0] - ab[1]).mean() < 3
+
+
+def test_augmentations_are_those_of_the_recipes() -> None:
+    image = np.asarray(picture(5, (40, 40)))
+    images = np.stack([image, image[::-1]])
+    before = images.copy()
+    first, again, other = augmented(images, 0), augmented(images, 0), augmented(images, 1)
+    assert list(first) == [
+        "flip", "shift ±10%", "brightness ±10%", "contrast ±20%", "saturation ±20%",
+        "recipe strong",
+    ]  # fmt: skip
+    assert np.array_equal(images, before)
+    assert np.array_equal(first["flip"], images[:, :, ::-1])
+    for name, changed in first.items():
+        assert changed.shape == images.shape
+        assert changed.dtype == np.uint8
+        assert not np.array_equal(changed, images)
+        assert np.array_equal(changed, again[name])
+    assert not np.array_equal(first["shift ±10%"], other["shift ±10%"])

@@ -1,0 +1,80 @@
+"""Locks, cancelling and cleaning a results folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from weather_hpc.errors import FailedError, UserError
+from weather_hpc.launch.folders import holder, lock
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.sweep import results_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from weather_hpc.launch.folders import lock
+from weather_hpc.runs.paths import StudyPaths
+with lock(StudyPaths(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other_sweep(tmp_path: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_sweep_is_refused_and_the_first_is_named(
+    tmp_path: Path, other_sweep: "subprocess.Popen[str]"
+) -> None:
+    with other_sweep:
+        with pytest.raises(FailedError, match=f"pid {other_sweep.pid}"), lock(StudyPaths(tmp_path)):
+            pass
+        other_sweep.send_signal(signal.SIGKILL)
+    # the kernel has released the lock
+    assert holder(StudyPaths(tmp_path)) is None
+    with lock(StudyPaths(tmp_path)):
+        process = holder(StudyPaths(tmp_path))
+        assert process is not None
+        assert process["pid"] == os.getpid()
+
+
+def test_cancel_interrupts_the_sweep(tmp_path: Path, other_sweep: "subprocess.Popen[str]") -> None:
+    with other_sweep:
+        assert f"interrupted pid {other_sweep.pid}" in results_folder.cancel(StudyPaths(tmp_path))
+        deadline = time.monotonic() + 30
+        while other_sweep.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert other_sweep.returncode != 0
+    assert "no sweep is running" in results_folder.cancel(StudyPaths(tmp_path))
+
+
+def test_clean_keeps_records(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path)
+    run = paths.run("train-x")
+    for path in (run.record, run.events, run.checkpoint, run.store / "x", paths.rows,
+                 paths.store("256px-1") / "images"):  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    with pytest.raises(UserError, match="--yes"):
+        results_folder.clean(paths, ask=True)
+    assert run.checkpoint.exists()
+    assert "3 stores and checkpoints" in results_folder.clean(paths, ask=False)
+    assert run.record.exists()
+    assert run.events.exists()
+    assert paths.rows.exists()
+    assert not run.checkpoint.exists()
+    assert not run.store.exists()
+    assert not paths.stores.exists()

@@ -1,0 +1,156 @@
+"""The pass over the pixels of a packed store, block by block, and a map of what it measured.
+
+A worker maps the store, copies the rows of its block, and returns sums and features; so the memory
+it takes depends on the block and not on the number of images.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from weather_hpc.dataset.store import IMAGES, Store
+from weather_hpc.eda import kernels
+from weather_hpc.eda.near_duplicates import difference_hashes, pictures
+
+BLOCK_IMAGES = 64
+"""Images of a block: 13 MB at 256 pixels."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of the store. ``labels`` and ``train`` have one entry per row."""
+
+    pixels: Path
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    train: npt.NDArray[np.bool_]
+
+
+@dataclass
+class PixelCounts:
+    """What adds up over images. All numbers are whole, so the order of adding is no matter."""
+
+    histograms: dict[tuple[int, bool], kernels.Counts] = field(default_factory=dict)
+    """(label, in the training split) -> int64 (3, 256)."""
+    sums: dict[int, npt.NDArray[np.uint64]] = field(default_factory=dict)
+    """Label -> the sum of its images, (side, side, 3)."""
+    images: dict[int, int] = field(default_factory=dict)
+    """Label -> how many images that sum has."""
+
+    def add(self, other: "PixelCounts") -> None:
+        """Take in what another block counted."""
+        for key, counts in other.histograms.items():
+            self.histograms[key] = self.histograms.get(key, 0) + counts
+        for label, total in other.sums.items():
+            self.sums[label] = self.sums.get(label, 0) + total
+            self.images[label] = self.images.get(label, 0) + other.images[label]
+
+    def class_histogram(self, label: int) -> kernels.Counts:
+        """All images of a class, int64 (3, 256)."""
+        return self._sum(key for key in self.histograms if key[0] == label)
+
+    def split_histogram(self, *, train: bool) -> kernels.Counts:
+        """All images of the training split, or all others, int64 (3, 256)."""
+        return self._sum(key for key in self.histograms if key[1] is train)
+
+    def mean_image(self, label: int) -> kernels.Bytes:
+        """The mean of a class's images, rounded: uint8 (side, side, 3)."""
+        return np.rint(self.sums[label] / self.images[label]).astype(np.uint8)
+
+    def _sum(self, keys: Iterator[tuple[int, bool]]) -> kernels.Counts:
+        zero = np.zeros((len(kernels.CHANNELS), kernels.LEVELS), dtype=np.int64)
+        return sum((self.histograms[key] for key in keys), start=zero)
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What one block gives: sums, and what there is of each image."""
+
+    tally: PixelCounts
+    features: kernels.Floats
+    """(images, 333)."""
+    hashes: npt.NDArray[np.uint64]
+    """(images, 2, 2), see :func:`weather_hpc.eda.near_duplicates.difference_hashes`."""
+    pictures: kernels.Bytes
+    """(images, 32, 32), to compare pictures by."""
+
+
+def store_blocks(
+    store: Store, rows: npt.NDArray[np.int64], size: int | None = None
+) -> Iterator[Block]:
+    """The given rows of ``store``, ``size`` at a time (:data:`BLOCK_IMAGES` unless told)."""
+    size = size or BLOCK_IMAGES
+    labels = store.labels
+    train = np.array([item["split"] == "train" for item in store.items], dtype=np.bool_)
+    pixels = (store.path / IMAGES).absolute()
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
+        yield Block(pixels, part, labels[part], train[part])
+
+
+def measure_block(block: Block) -> BlockResult:
+    """Everything that a look at the pixels gives; runs in a worker."""
+    # mapped anew for each block, so that what was read does not stay
+    images = np.load(block.pixels, mmap_mode="r")[block.rows]
+    tally = PixelCounts()
+    for label in np.unique(block.labels).tolist():
+        of_class = block.labels == label
+        for train in (True, False):
+            chosen = images[of_class & (block.train == train)]
+            if len(chosen):
+                tally.histograms[label, train] = kernels.histograms(chosen)
+        tally.sums[label] = images[of_class].sum(axis=0, dtype=np.uint64)
+        tally.images[label] = int(of_class.sum())
+    greys = kernels.grey_thumbnails(images)
+    features = kernels.features(images, greys)
+    return BlockResult(tally, features, difference_hashes(greys), pictures(greys))
+
+
+Doubles = npt.NDArray[np.float64]
+
+
+MAP_ROWS = 1024
+
+
+def principal_map(
+    features: npt.NDArray[np.float32], groups: tuple[int, ...]
+) -> tuple[Doubles, Doubles]:
+    """Place each row of ``features``, float32 (images, columns), which may be a memory map.
+
+    Columns are standardized, then weighted so that each of the ``groups`` of columns (their
+    lengths, in order) counts as much as any other. Returns the positions, (images, 2), and the
+    share of the variance on each axis, (2,).
+    """
+    centre, scale, covariance = _moments(features)
+    weight = np.concatenate([np.full(length, length**-0.5) for length in groups]) / scale
+    values, vectors = np.linalg.eigh(covariance * np.outer(weight, weight))
+    axes = vectors[:, [-1, -2]]
+    # an eigenvector's sign is arbitrary: its largest entry is made positive
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    positions = np.concatenate([(rows - centre) * weight @ axes for rows in _row_blocks(features)])
+    total = values.sum()
+    return positions, values[[-1, -2]] / total if total > 0 else np.zeros(2)
+
+
+def _moments(features: npt.NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:
+    """Mean and standard deviation of each column (1 where it is constant), and covariances."""
+    columns = features.shape[1]
+    sums, products = np.zeros(columns), np.zeros((columns, columns))
+    # about the first block's mean, so that no digits are lost in the difference below
+    origin = next(_row_blocks(features)).mean(axis=0)
+    for rows in _row_blocks(features):
+        rows -= origin
+        sums += rows.sum(axis=0)
+        products += rows.T @ rows
+    mean = sums / len(features)
+    covariance = products / len(features) - np.outer(mean, mean)
+    deviation = np.sqrt(covariance.diagonal().clip(min=0))
+    return origin + mean, np.where(deviation > 1e-9, deviation, 1.0), covariance
+
+
+def _row_blocks(features: npt.NDArray[np.float32]) -> Iterator[Doubles]:
+    for first in range(0, len(features), MAP_ROWS):
+        yield features[first : first + MAP_ROWS].astype(np.float64)

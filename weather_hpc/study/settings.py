@@ -1,0 +1,194 @@
+"""The table of settings: everything that a study can vary, each with its flag, help and default.
+
+A setting is a field of :class:`~weather_hpc.study.spec.PreprocessTask` or
+:class:`~weather_hpc.study.spec.TrainTask`, which check it, and stands once in this table. From it
+come the flags of the verbs, the keys of a study file, the columns of rows and tables, and the
+answers to two questions: which runs are the same configuration, and which did the same work.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from weather_hpc.study.recipe import RECIPES
+
+
+class Role(Enum):
+    """What a setting means when runs are compared."""
+
+    METHOD = "method"
+    """How the work is spread: backend, strategy."""
+    SIZE = "size"
+    """Over how many workers or ranks: what scaling is measured against."""
+    TASK = "task"
+    """What is to be done. Configurations that differ here are never alternatives to each other."""
+    COMPUTING = "computing"
+    """How it is computed. Equal in a speedup; configurations that differ here are alternatives."""
+    DETAIL = "detail"
+    """Part of the configuration, not of the work: the baseline most alike in these is preferred."""
+    LIMIT = "limit"
+    """No part of the configuration: what a run may take, such as its time limit."""
+
+
+WORK = (Role.TASK, Role.COMPUTING)
+"""Runs that are equal in these did the same work: the ratio of their times is a speedup."""
+
+CONFIGURATION = (Role.METHOD, Role.SIZE, *WORK, Role.DETAIL)
+"""Runs that are equal in these are repeats of one configuration."""
+
+
+REQUIRED = object()
+"""In place of a default: the setting must be given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a run."""
+
+    name: str
+    """The field of the task (or of the run spec or its resources)."""
+    help: str
+    role: Role
+    default: Any = REQUIRED
+    unset: str | None = None
+    """What a default of None means, in words."""
+    usual: Any = REQUIRED
+    """Without a default: what study files and command lines need not say."""
+    flag: str | None = None
+    """The option of the verb, without dashes; None: the name."""
+    metavar: str | None = None
+    parse: Callable[[str], Any] = str
+    """What the option's text is converted to."""
+    column: str | None = None
+    """In rows and tables; None: the name."""
+    listed: bool = False
+    """Whether a study file may give several values: one configuration for each."""
+    of: str = "task"
+    """Whose field it is: the task's, its resources', or the run's own."""
+
+    @property
+    def described(self) -> str:
+        """The help with the meaning of null, for the reference of study files and specs."""
+        return f"{self.help}; null: {self.unset}" if self.unset else self.help
+
+    @property
+    def option(self) -> str:
+        """As typed: ``--batch-size``."""
+        return "--" + (self.flag or self.name).replace("_", "-")
+
+
+_IMAGE_SIZE = Setting(
+    name="image_size", role=Role.TASK, default=256, flag="size", metavar="PIXELS", parse=int,
+    column="image_size_px", help="height and width of the stored images, pixels",
+)  # fmt: skip
+_IMAGES = Setting(
+    name="images", role=Role.TASK, default=None, metavar="N", parse=int, column="images_asked",
+    unset="all",
+    help="number of images, classes in proportion",
+)  # fmt: skip
+
+RUN = (
+    Setting(name="study", of="run", role=Role.TASK, help="the study's name"),
+    Setting(name="scaling", of="run", role=Role.TASK, default="strong",
+            help="strong: the same images for all workers together; weak: for each worker"),
+    Setting(name="data", of="run", role=Role.TASK,
+            help="absolute path of the image folder, or of the store that is read"),
+)  # fmt: skip
+"""Fields of RunSpec that every run of a study shares."""
+
+_NODES = Setting(
+    name="nodes", of="resources", role=Role.DETAIL, default=1, parse=int, listed=True,
+    help="nodes that the ranks are distributed over",
+)  # fmt: skip
+
+RESOURCES = (
+    _NODES,
+    Setting(name="cpus_per_node", of="resources", role=Role.DETAIL, default=1, parse=int,
+            help="CPU cores on each node"),
+    Setting(name="gpus_per_node", of="resources", role=Role.DETAIL, default=0, parse=int,
+            help="GPUs on each node"),
+    Setting(name="time_limit_min", of="resources", role=Role.LIMIT, default=60, parse=int,
+            help="wall-clock limit, minutes"),
+)  # fmt: skip
+"""Fields of Resources."""
+
+PREPROCESS = (
+    Setting(name="backend", role=Role.METHOD, metavar="NAME", listed=True,
+            help="how the work is spread: sequential, multiprocessing, dask, dask-naive or "
+            "dask-jobqueue"),
+    Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
+            help="fast, or exact: decoded and resized as Pillow does, to the bit"),
+    Setting(name="workers", role=Role.SIZE, usual=1, metavar="N", parse=int, listed=True,
+            help="worker processes"),
+    _IMAGE_SIZE,
+    _IMAGES,
+)  # fmt: skip
+"""Fields of PreprocessTask, in the order in which a study's runs are made."""
+
+TRAIN = (
+    Setting(name="strategy", role=Role.METHOD, metavar="NAME", listed=True,
+            help="how the work is spread: single, dp, ddp or model; torchrun starts the last two"),
+    Setting(name="device", role=Role.COMPUTING, usual="auto", metavar="NAME", listed=True,
+            help="auto, cpu or cuda"),
+    Setting(name="model", role=Role.TASK, default="paper_cnn", metavar="NAME", listed=True,
+            help="paper_cnn, weather_net, or a torchvision classifier such as resnet18"),
+    Setting(name="recipe", role=Role.TASK, default="paper", metavar="NAME", listed=True,
+            help="training recipe: "
+            + "; ".join(f"{name}: {recipe.text}" for name, recipe in RECIPES.items())),
+    Setting(name="precision", role=Role.COMPUTING, default="fp32", metavar="NAME", listed=True,
+            help="what the network computes in: fp32, tf32 or bf16"),
+    Setting(name="memory_format", role=Role.COMPUTING, default="contiguous", metavar="NAME",
+            listed=True, help="memory order of an image batch: contiguous or channels-last"),
+    Setting(name="execution", role=Role.COMPUTING, default="eager", metavar="NAME", listed=True,
+            help="how a step is executed: eager or compiled; on one GPU also graph, "
+            "compiled-graph"),
+    _NODES,
+    Setting(name="world_size", role=Role.SIZE, usual=1, metavar="N", parse=int, column="workers",
+            listed=True, help="devices (ranks) over all nodes"),
+    Setting(name="threads_per_rank", role=Role.COMPUTING, default=1, flag="threads", metavar="T",
+            parse=int, listed=True, help="CPU threads of each rank"),
+    Setting(name="batch_size", role=Role.COMPUTING, usual=32, metavar="B", parse=int, listed=True,
+            help="images per step, as batch_mode counts them"),
+    Setting(name="batch_mode", role=Role.DETAIL, default="per-device", metavar="MODE",
+            help="what the batch size counts: per-device or global"),
+    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
+            help="measured epochs"),
+    Setting(name="warmup_steps", role=Role.DETAIL, default=2, metavar="W", parse=int,
+            help="unmeasured steps first, then undone"),
+    Setting(name="weights", role=Role.DETAIL, default=None, metavar="FILE",
+            unset="random",
+            help="ImageNet weights to start from (torchvision only): a file, or cached"),
+    _IMAGE_SIZE,
+    Setting(name="learning_rate", role=Role.DETAIL, default=None, flag="lr", metavar="LR",
+            parse=float, unset="the recipe's", help="the optimizer's largest step size"),
+    Setting(name="batch_norm", role=Role.DETAIL, default="local", metavar="HOW",
+            help="ddp: statistics of one rank's images (local) or of the whole step's (sync)"),
+    Setting(name="seed", role=Role.DETAIL, default=0, metavar="S", parse=int,
+            help="seed of weights, order, dropout and augmentation"),
+    _IMAGES,
+)  # fmt: skip
+"""Fields of TrainTask, and the nodes, in the order in which a study's runs are made."""
+
+TASKS = {"preprocess": PREPROCESS, "train": TRAIN}
+"""The settings of each kind of task, as its ``kind`` names it."""
+
+SETTINGS = {setting.name: setting for setting in (*RUN, *RESOURCES, *PREPROCESS, *TRAIN)}
+"""Every setting by its name."""
+
+
+def settings_of(kind: str, *roles: Role) -> Iterator[Setting]:
+    """The settings of runs with this ``kind`` of task, each once; ``roles``: only those in them."""
+    chosen = {setting.name: setting for setting in (*RUN, *TASKS[kind], *RESOURCES)}
+    return (setting for setting in chosen.values() if not roles or setting.role in roles)
+
+
+def columns(*roles: Role, kind: str | None = None) -> list[str]:
+    """The columns of the settings in ``roles`` (none given: all), each once, in table order.
+
+    ``kind``: of one kind of task alone.
+    """
+    chosen = (
+        s.column or s.name for k in TASKS if kind in (None, k) for s in settings_of(k, *roles)
+    )
+    return list(dict.fromkeys(chosen))

@@ -1,0 +1,214 @@
+"""The action run: plan a study, run what is missing and collect; or only print the scripts."""
+
+import fnmatch
+import sys
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weather_hpc import cli
+from weather_hpc.errors import UserError
+from weather_hpc.launch import executors
+from weather_hpc.launch.folders import SUBMITTING_S, lock
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.plan_file import save_plan, with_known_names
+from weather_hpc.runs.reader import earlier_runs
+from weather_hpc.runs.state import RunState, run_states
+from weather_hpc.study.config import StudyConfig, Synthetic, load_study
+from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.site import SiteProfile, load_site
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.sweep.check import suggest_check
+from weather_hpc.sweep.dry_run import SCRIPTS
+from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
+from weather_hpc.sweep.options import Options
+from weather_hpc.sweep.staged import Staged, StagedJobs, stages, stopped
+
+PREPARE_WORKERS = 8
+"""The most CPUs that pack the training store: with more of them the disk is the limit."""
+
+
+def run_study(options: Options, paths: StudyPaths) -> int:
+    """Run a study in the results folder ``paths``, or print its scripts; the exit code."""
+    study = load_study(options.study)
+    site = load_site(options.site).on(options.partition, options.cpu_partition)
+    name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
+    data = _data_folder(options.data, paths, study.synthetic)
+    workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
+    plan = with_known_names(paths, make_plan(study, str(data), workers))
+    sweep = _Sweep(options, study, plan, paths, site, name)
+    return sweep.print_scripts() if options.dry_run else sweep.run()
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """One call of the verb, with everything that its options name loaded."""
+
+    options: Options
+    study: StudyConfig
+    plan: Plan
+    paths: StudyPaths
+    site: SiteProfile
+    executor_name: str
+
+    def run(self) -> int:
+        """Run or submit what is missing, collect what has ended; the exit code."""
+        options, plan, paths = self.options, self.plan, self.paths
+        selected_runs(plan, options.only)  # a wrong --only ends the call before anything is written
+        if options.max_node_hours is not None and not paths.root.exists():
+            # a study above the budget does not even make a folder
+            check_budget(self.forecast(self.missing())[0], options.max_node_hours)
+        executor = self.executor()
+        background = isinstance(executor, executors.Background)
+        with lock(paths, wait_s=SUBMITTING_S if background else 0.0):
+            active = executor.active()
+            missing = self.missing(active)
+            costs, _ = self.forecast(missing, [s for s in plan.all if s.run_id in active])
+            check_budget(costs, options.max_node_hours)
+            save_plan(paths, plan)
+            suggest_check(options, paths)
+            if options.data is None:
+                _make_images(Path(plan.data), self.study.synthetic)
+            print(
+                f"study {plan.study}: {len(missing)} of {len(plan.all)} runs to make "
+                f"(executor {self.executor_name}), {len(active)} already queued or running, "
+                f"results in {paths.root}\n{costs}",
+                file=sys.stderr,
+            )
+            states = executor.run(missing)
+            if not isinstance(executor, executors.Background):
+                return self._collect(states, costs)
+            if not (options.wait or options.staged):
+                return self._leave(executor.leave(), states, costs)
+        run_ids = {spec.run_id for spec in missing} | active.keys()
+        states = executor.wait([s for s in plan.all if s.run_id in run_ids])
+        return self._collect(states, costs)
+
+    def print_scripts(self) -> int:
+        """Print every script that would be run, and the forecast; the exit code."""
+        missing = self.missing()
+        costs, skipped = self.forecast(missing)
+        rows: list[dict[str, Any]] = []
+        for script in SCRIPTS[self.executor_name](self.plan, missing, self.paths, self.site):
+            reason = script.skipped or skipped.get(script.run_id or "")
+            print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
+            print(script.text)
+            if script.run_id:
+                rows.append({"run_id": script.run_id, "skipped": reason})
+        if self.options.staged:
+            sizes = ", ".join(str(len(stage)) for stage in stages(missing))
+            print(f"stages of {sizes} runs; a series below the floor stops", file=sys.stderr)
+        print(
+            f"{costs}\n{len(missing)} of {len(self.plan.all)} runs would be made; nothing was run",
+            file=sys.stderr,
+        )
+        if self.options.json:
+            cli.print_json(
+                {"results": str(self.paths.root), "runs": rows, "forecast": costs.as_dict()}
+            )
+        check_budget(costs, self.options.max_node_hours)
+        return cli.EXIT_OK
+
+    def executor(self) -> executors.Executor:
+        """The executor of the plan, by stages with ``--staged``."""
+        executor = executors.EXECUTORS[self.executor_name](self.plan, self.paths, self.site)
+        floor = self.options.efficiency_floor
+        if not self.options.staged:
+            return executor
+        if isinstance(executor, executors.Background):
+            print("--staged: waits for the jobs of each stage", file=sys.stderr)
+            return StagedJobs(executor, self.paths, floor)
+        return Staged(executor, self.paths, floor)
+
+    def missing(self, active: Container[str] = ()) -> list[RunSpec]:
+        """The runs to make, in their order; see :func:`missing_runs`."""
+        options = self.options
+        return missing_runs(self.plan, self.paths, options.only, options.only_failed, active)
+
+    def forecast(
+        self, missing: Sequence[RunSpec], active: Sequence[RunSpec] = ()
+    ) -> tuple[Forecast, dict[str, str]]:
+        """The node-hours of ``missing``, and why some of it will be skipped, by run_id."""
+        earlier = earlier_runs(self.paths)
+        skipped = executors.skip_reasons(self.executor_name, missing, self.site)
+        if self.options.staged:
+            skipped |= stopped(missing, earlier, self.options.efficiency_floor)
+        specs = [spec for spec in missing if spec.run_id not in skipped]
+        return forecast(specs, earlier, active), skipped
+
+    def _collect(self, states: dict[str, RunState], costs: Forecast) -> int:
+        """Collect what has ended; the exit code."""
+        from weather_hpc.collect import collect_study, tell
+
+        summary = collect_study(self.paths.root)
+        print(tell(summary), file=sys.stderr)
+        counts = Counter(map(str, states.values()))
+        if self.options.json:
+            ran = {"results": str(self.paths.root), "ran": dict(counts)}
+            cli.print_json({**ran, "forecast": costs.as_dict(), **summary})
+        return cli.EXIT_FAILED if counts[RunState.FAILED] else cli.EXIT_OK
+
+    def _leave(self, jobs: list[int], states: dict[str, RunState], costs: Forecast) -> int:
+        """Print how to follow the jobs, which continue after this call; the exit code."""
+        root = self.paths.root
+        if not jobs:
+            print("no jobs are queued and nothing was submitted", file=sys.stderr)
+            return self._collect(states, costs)
+        *runs, report = map(str, jobs)
+        print(f"jobs {', '.join(runs)}; job {report} writes the report", file=sys.stderr)
+        print(f"state: python -m weather_hpc.sweep status --results {root}", file=sys.stderr)
+        if self.options.json:
+            counts = dict(Counter(map(str, states.values())))
+            submitted = {"results": str(root), "jobs": jobs, "states": counts}
+            cli.print_json({**submitted, "forecast": costs.as_dict()})
+        return cli.EXIT_OK
+
+
+def _data_folder(data: Path | None, paths: StudyPaths, synthetic: Synthetic) -> Path:
+    if data is None:
+        return paths.data / f"synthetic-{synthetic.images_per_class}-seed{synthetic.seed}"
+    if not data.is_dir():
+        raise UserError(f"--data {data}: no such folder; expected one with a folder per class")
+    return data.resolve()
+
+
+def _make_images(folder: Path, synthetic: Synthetic) -> None:
+    from weather_hpc.dataset.synthetic import make_synthetic
+
+    make_synthetic(folder, synthetic.images_per_class, synthetic.seed)
+
+
+def selected_runs(plan: Plan, only: str | None) -> list[RunSpec]:
+    """The runs whose run_id matches the pattern ``only``. Raises UserError where none does."""
+    selected = [spec for spec in plan.runs if fnmatch.fnmatch(spec.run_id, only or "*")]
+    if not selected:
+        example = plan.runs[0].run_id
+        raise UserError(f"--only {only}: matches no run; run_ids look like {example}")
+    return selected
+
+
+def missing_runs(
+    plan: Plan,
+    paths: StudyPaths,
+    only: str | None = None,
+    only_failed: bool = False,
+    active: Container[str] = (),
+) -> list[RunSpec]:
+    """The runs to make: neither done nor ``active`` (queued or running, by run_id).
+
+    Skipped runs are included, since the machine may have changed. So is the run that packs the
+    store, whenever one of the training runs needs it.
+    """
+    states = run_states(paths, plan.all)
+    runs = selected_runs(plan, only)
+    if only_failed:
+        runs = [s for s in runs if states[s.run_id] is RunState.FAILED]
+    runs = [s for s in runs if states[s.run_id] is not RunState.DONE and s.run_id not in active]
+    store = plan.prepare
+    if store and store.run_id not in active and any(s.stage is Stage.TRAIN for s in runs):
+        packed = paths.store(plan.store_name).exists()
+        if states[store.run_id] is not RunState.DONE or not packed:
+            runs.insert(0, store)
+    return runs
