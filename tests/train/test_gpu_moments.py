@@ -10,6 +10,7 @@ import pytest
 from tests.train.conftest import Train, events
 from weather_hpc.runs.gpus import Gpu
 from weather_hpc.train import run
+from weather_hpc.train.meter import Phase
 from weather_hpc.train.ranks import World
 
 
@@ -22,10 +23,10 @@ def test_at_the_start_and_once_half_of_the_epochs_have_ended(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks: list[tuple[str, int, float | None]] = []
+    looks: list[tuple[str, int, float]] = []
 
     def look(self: Any, moment: str) -> None:
-        seconds = self.clock.seconds.get("train")
+        seconds = self.meter.seconds(Phase.TRAIN)
         begun = len(events(tmp_path, "epoch")) if seconds else -1
         looks.append((moment, begun + 1, seconds))
 
