@@ -42,17 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or Path("results", "check", node_name())
     from weather_hpc.check.session import Session
     from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-    from weather_hpc.train.ranks import world_from
+    from weather_hpc.train.ranks import torchrun_env
 
-    asked, world = Device(args.device), world_from()
-    if asked is Device.CUDA and not world.launched and (why := why_no_cuda()):
+    asked, env = Device(args.device), torchrun_env()
+    if asked is Device.CUDA and not env.launched and (why := why_no_cuda()):
         raise UserError(f"--device cuda: {why}")
-    if world.rank == 0:
+    if env.rank == 0:
         _make_room(CheckPaths(out))
     with tempfile.TemporaryDirectory(prefix="weather-hpc-check-") as work:
         session = Session(asked, usable_gpus(), out, Path(work), args.seconds)
-        results = _together(session, args) if world.launched else _alone(session, args)
-    if world.rank != 0:
+        results = _together(session, args) if env.launched else _alone(session, args)
+    if env.rank != 0:
         return cli.EXIT_OK
     counts = Counter(WORDS[result.ok] for result in results)
     summary = ", ".join(f"{count} {word}" for word, count in counts.items())
@@ -127,9 +127,9 @@ def checks_of(session: "Session") -> "list[Check]":
 def _together(session: "Session", args: argparse.Namespace) -> "list[CheckResult]":
     """What the ranks that torchrun has started check together; rank 0's list."""
     from weather_hpc.check.ranks import make, meet
-    from weather_hpc.train.ranks import world_from
+    from weather_hpc.train.ranks import torchrun_env
 
-    team = meet(world_from(), session.asked, session.gpus)
+    team = meet(torchrun_env(), session.asked, session.gpus)
     try:
         return make(team, session, args.only, lambda result: _tell(result, args))
     finally:

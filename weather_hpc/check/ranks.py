@@ -30,8 +30,8 @@ from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import (
     Rank,
     Ranks,
+    TorchrunEnv,
     Unavailable,
-    World,
     agreed_device,
     lacking_gpus,
     torchrun,
@@ -59,29 +59,29 @@ class Team:
         return [rank.rank for rank in self.ranks.all if rank.host == node]
 
 
-def meet(world: World, asked: Device, gpus: int) -> Team:
+def meet(env: TorchrunEnv, asked: Device, gpus: int) -> Team:
     """Join the other ranks. Raises UserError where they cannot compute on what is asked for."""
     device, lacks = Device.CPU, ""
-    if asked is not Device.CPU and gpus >= world.local_size:
+    if asked is not Device.CPU and gpus >= env.local_world_size:
         device = Device.CUDA
     elif asked is Device.CUDA:
-        lacks = lacking_gpus(world.local_size, gpus, why_no_cuda())
-    own = Rank(world.rank, node_name(), os.getpid(), None if lacks else device, lacks)
-    ranks = Ranks(world, own)
+        lacks = lacking_gpus(env.local_world_size, gpus, why_no_cuda())
+    own = Rank(env.rank, node_name(), os.getpid(), None if lacks else device, lacks)
+    ranks = Ranks(env, own)
     try:
         agreed = agreed_device(ranks.all)
     except Unavailable as lacking:
         raise UserError(f"--device {asked}: {lacking}") from None
-    local = world.local_rank if agreed is Device.CUDA else None
+    local = env.local_rank if agreed is Device.CUDA else None
     place = torch.device("cpu") if local is None else torch.device("cuda", local)
-    strategy = Distributed(place, world, world.size)
+    strategy = Distributed(place, env, env.world_size)
     strategy.set_up(ranks.store)
     return Team(ranks, strategy)
 
 
 def checks_of(team: Team) -> list[Check]:
     """Those that ``team`` can make, most valuable first."""
-    size, nodes = team.ranks.world.size, team.nodes
+    size, nodes = team.ranks.env.world_size, team.nodes
     where = f"{size} ranks on {len(nodes)} node" + ("s" if len(nodes) > 1 else "")
     checks = [
         Check("versions", 1, lambda session: versions(session) if _leads(team) else SILENT),
@@ -113,7 +113,7 @@ def make(
                 try:
                     check.function(session)
                 except Exception as error:  # it comes to the next check all the same
-                    rank = team.ranks.world.rank
+                    rank = team.ranks.env.rank
                     print(f"rank {rank}: {check.name}: {one_line(error)}", file=sys.stderr)
         return []
     # rank 0 tells the others, before each check, whether it is made
@@ -121,7 +121,7 @@ def make(
 
 
 def _leads(team: Team) -> bool:
-    return team.ranks.world.rank == 0
+    return team.ranks.env.rank == 0
 
 
 def _agreed(team: Team, enough: bool | None) -> bool:
@@ -131,14 +131,14 @@ def _agreed(team: Team, enough: bool | None) -> bool:
 
 
 def _binding(team: Team) -> Found:
-    rank, device = team.ranks.world.rank, team.strategy.device
+    rank, device = team.ranks.env.rank, team.strategy.device
     places = team.strategy.gather(place_of(rank, device, torch.get_num_threads()))
     return judge(places) if _leads(team) else SILENT
 
 
 def _all_reduce(team: Team, own: list[int] | None) -> Found:
     """Of all ranks, or of those of one node; rank 0 is on the node whose ranks measure."""
-    device, rank = team.strategy.device, team.ranks.world.rank
+    device, rank = team.strategy.device, team.ranks.env.rank
     group = None if own is None else dist.new_group(own)
     seconds = all_reduce_s(device, group) if own is None or rank in own else {}
     team.strategy.barrier()
@@ -153,7 +153,7 @@ def _all_reduce(team: Team, own: list[int] | None) -> Found:
 def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
     def learn(session: Session) -> Found:
         """The ranks together come to the losses of one process."""
-        size, device = team.ranks.world.size, team.strategy.device.type
+        size, device = team.ranks.env.world_size, team.strategy.device.type
         port = [_free_port()]
         dist.broadcast_object_list(port)  # first: what may fail on one rank comes after it
         base = ["--store", session.store(), "--model", "tiny_deep", "--epochs", 2,

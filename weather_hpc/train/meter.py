@@ -167,7 +167,7 @@ def report_of_rank(
     """This process and what it handled in the measured time."""
     device = strategy.device
     info = RankInfo(
-        rank=strategy.world.rank,
+        rank=strategy.env.rank,
         host=node_name(),
         pid=os.getpid(),
         device=str(device),

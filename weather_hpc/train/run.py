@@ -99,7 +99,7 @@ class Run:
 
     def _trainer(self) -> Trainer:
         """The network placed, its data and its optimizer, as new or as the checkpoint has them."""
-        task, store, rank = self.task, self.request.store, self.request.world.rank
+        task, store, rank = self.task, self.request.store, self.request.env.rank
         rows = training_rows(store, task.images, task.seed)
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
         torch.manual_seed(task.seed)
@@ -140,7 +140,7 @@ class Run:
             return
         so_far = self.resumed.devices
         origin.devices = so_far if devices == so_far[-1] else [*so_far, devices]
-        if len(origin.devices) > 1 and self.request.world.rank == 0:
+        if len(origin.devices) > 1 and self.request.env.rank == 0:
             print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
         self.writer.event(
             "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=ranks,
@@ -204,7 +204,7 @@ class Run:
         """Write down what all GPUs of all nodes do, outside measured time; nothing on CPUs."""
         if self.strategy.device.type != "cuda":
             return
-        own = look_at_gpus(moment) if self.request.world.local_rank == 0 else []
+        own = look_at_gpus(moment) if self.request.env.local_rank == 0 else []
         seen = [gpu for node in self.strategy.gather(own) for gpu in node]
         if self.writer.paths is not None:
             append_gpus(self.writer.paths.gpus, seen)
@@ -215,11 +215,11 @@ class Run:
             return 0, None
         if not self.resumed.step:
             return self.resumed.epoch, None
-        total = self.resumed.ranks[self.request.world.rank]["total"]
+        total = self.resumed.ranks[self.request.env.rank]["total"]
         return self.resumed.epoch, Position(self.resumed.step, total)
 
     def _is_evaluated(self, epoch: int) -> bool:
-        every = self.request.evaluate_every
+        every = self.request.options.evaluate_every
         return every > 0 and epoch % every == 0
 
     def _evaluate(self, trainer: Trainer) -> None:
@@ -264,7 +264,7 @@ class Run:
                     network |= rank.pop("network", {})
                     average |= rank.pop("average", {})
                 Checkpoint(
-                    asked=self.request.asked,
+                    configuration=self.request.configuration,
                     devices=self.writer.record.provenance.devices,
                     classes=self.request.store.classes,
                     epoch=epoch,
