@@ -1,4 +1,4 @@
-"""Ranks that break are told for both checks that they were to make, and started once."""
+"""Ranks that fail make both of their checks fail, and are started once."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from weather_hpc.check import ranks
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING
 
 
-def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_fail_fail_both_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('no such luck')")
     started = []

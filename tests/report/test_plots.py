@@ -6,24 +6,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tests.report.many_rows import many_rows
-from weather_hpc.analysis.scaling import training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_workers
 from weather_hpc.report.phases import phase_bars, phase_times
 
 
 def test_of_many_curves_some_are_drawn_and_the_rest_counted() -> None:
-    series = by_workers(training_table(many_rows(400, 1)), "time_s")
-    assert len(series) > MOST_LINES
-    drawing = LinePlot("time", "Time", "workers", "s", series, "nothing").drawing()
+    curves = by_workers(compare(many_rows(400, 1)).training.table, "time_s")
+    assert len(curves) > MOST_LINES
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     shown = drawing.text.count(";") + 1
     assert 4 < shown <= 4 * MOST_LINES  # four strategies, a panel each
-    assert drawing.left_out == len(series) - shown
+    assert drawing.left_out == len(curves) - shown
 
 
 def test_of_many_bars_the_longest_are_drawn() -> None:
     rows = many_rows(400, 1)
-    times = phase_times(rows, [training_table(rows)])
+    times = phase_times(compare(rows))
     drawing = phase_bars("train", "Training", times)
     assert drawing.text.count("compute") == MOST_BARS
     assert drawing.left_out == len(times) - MOST_BARS
@@ -65,7 +65,7 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
 
 def test_a_line_without_a_name_is_drawn_without_a_legend() -> None:
     series = [Curve("", ((1.0, 2.0, None, None),))]
-    drawing = LinePlot("time", "Time", "workers", "s", series, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)  # a legend of nothing would warn

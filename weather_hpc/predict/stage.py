@@ -70,13 +70,13 @@ def load_network(path: Path, device: str, threads: int) -> Network:
     return Network(
         module=_rebuild(checkpoint, path).eval().to(where),
         classes=checkpoint.classes,
-        image_size=checkpoint.asked["image_size"],
+        image_size=checkpoint.configuration["image_size"],
         device=where,
     )
 
 
 def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    asked: dict[str, Any] = checkpoint.asked
+    asked: dict[str, Any] = checkpoint.configuration
     if checkpoint.epoch == 0:
         raise UserError(f"--checkpoint {path}: no epoch has ended in it; train on with --resume")
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weather_hpc.analysis.advice import MOST_WORKS
+from weather_hpc.analysis.baselines import task
+from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.runs.finding import Finding, Severity
 from weather_hpc.runs.row import Row
@@ -21,7 +23,7 @@ CLAIMS_95_FROM = 6
 
 
 def key_findings(
-    tables: Sequence[ScalingTable], findings: Sequence[Finding], extra: Sequence[str] = ()
+    comparison: Comparison, findings: Sequence[Finding], extra: Sequence[str] = ()
 ) -> list[str]:
     """The best speedups in sentences, preceded by the number of audit errors and warnings.
 
@@ -29,7 +31,7 @@ def key_findings(
     """
     return [
         *_audit_counts(findings),
-        *(sentence for table in tables for sentence in _best_speedups(table)),
+        *(sentence for stage in comparison.stages for sentence in _best_speedups(stage)),
         *extra,
     ]
 
@@ -42,15 +44,14 @@ def _audit_counts(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"The audit has {' and '.join(counts)}: review audit.csv before using these numbers."
 
 
-def _best_speedups(table: ScalingTable) -> Iterator[str]:
-    """One sentence per comparable work: same study, network, image size, epochs."""
-    work = [
-        c for c in ("study", "scaling", "model", "image_size_px", "epochs") if c in table.columns
-    ]
-    comparable: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in table.measured:
-        comparable[tuple(row[column] for column in work)].append(row)
-    if table.rows and not comparable:
+def _best_speedups(stage: StageComparison) -> Iterator[str]:
+    """A sentence on the best speedup of each task."""
+    table = stage.table
+    by_task: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
+    for one in stage.configurations:
+        if one.cells["time_s"] is not None:
+            by_task[tuple(task(one.group.settings).values())].append(one.cells)
+    if table.rows and not by_task:
         yield f"{table.title}: no run was measured."
     parallel = [
         [
@@ -58,7 +59,7 @@ def _best_speedups(table: ScalingTable) -> Iterator[str]:
             for row in rows
             if row["speedup"] is not None and table.workers(row) > 1 and not row["audit_errors"]
         ]
-        for rows in comparable.values()
+        for rows in by_task.values()
     ]
     best = [max(rows, key=lambda row: row["speedup"]) for rows in parallel if rows]
     yield from (_best_speedup(table, row) for row in best[:MOST_WORKS])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.analysis.table import SETTINGS, ScalingTable
+from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
@@ -44,7 +44,7 @@ def by_workers(table: ScalingTable, column: str) -> list[Curve]:
 
     Labels name the table's key and the settings that vary.
     """
-    keys = table.key + table.varying(_settings(table))
+    keys = [*table.key, *_settings(table)]
     return _curves(table, table.workers_column, column, keys)
 
 
@@ -53,13 +53,15 @@ def by_batch(table: ScalingTable) -> list[Curve]:
 
     Only those measured with more than one batch size.
     """
-    keys = ["strategy", "device", "world_size", *table.varying(_settings(table))]
+    keys = ["strategy", "device", "world_size", *_settings(table)]
     curves = _curves(table, "batch_size_per_device", "time_s", keys)
     return [curve for curve in curves if len(curve.points) > 1]
 
 
 def _settings(table: ScalingTable) -> list[str]:
-    return [name for name in (*SETTINGS, "nodes") if name in table.columns]
+    """The settings that tell curves apart, besides those that every label has."""
+    nodes = [column for column in ("nodes",) if column in table.columns]
+    return [*table.distinguishing, *table.varying(nodes)]
 
 
 def _curves(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from weather_hpc.analysis.groups import GROUPS
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
@@ -15,7 +15,6 @@ from weather_hpc.report.drawing import (
     Drawing,
     plain,
 )
-from weather_hpc.runs.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,19 +39,16 @@ class PhaseTimes:
     total_s: float | None
 
 
-def phase_times(rows: Sequence[Row], tables: Iterable[ScalingTable]) -> list[PhaseTimes]:
-    """The phases of each measured configuration that recorded any, in the order of ``tables``.
-
-    ``tables`` are the scaling tables of ``rows``.
-    """
+def phase_times(comparison: Comparison) -> list[PhaseTimes]:
+    """The phases of each measured configuration that recorded any, in the order of the tables."""
     times = []
-    for table in tables:
-        # a table has one row per group, in the same order
-        for row, group in zip(table.rows, GROUPS[table.name](rows), strict=True):
+    for stage in comparison.stages:
+        for configuration in stage.configurations:
+            group = configuration.group
             seconds = {name: group.median(name) for name in PHASES}
             if any(value for value in seconds.values()):
-                label, total = table.label(row), group.median("total_s")
-                times.append(PhaseTimes(group.asked.stage, label, seconds, total))
+                label, total = stage.label(configuration), group.median("total_s")
+                times.append(PhaseTimes(group.settings.stage, label, seconds, total))
     return times
 
 

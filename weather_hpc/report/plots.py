@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc import cli
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup
-from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 
@@ -31,16 +31,15 @@ class Plot:
     """Whether it takes the whole width of a page."""
 
 
-def write_plots(
-    folder: Path, tables: Sequence[ScalingTable], rows: Sequence[Row] = ()
-) -> list[Plot]:
+def write_plots(folder: Path, comparison: Comparison) -> list[Plot]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
     """
+    tables = comparison.tables
     drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
     drawings.append(published_speedup(tables))
-    times = phase_times(rows, tables)
+    times = phase_times(comparison)
     drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", times))
     drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", times))
     plots = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
@@ -53,8 +54,7 @@ class Report:
 
 
 def report_of(
-    rows: Sequence[Row],
-    tables: Sequence[ScalingTable],
+    comparison: Comparison,
     findings: Sequence[Finding],
     plots: Sequence[Plot],
     extras: Sequence[Table] = (),
@@ -65,12 +65,13 @@ def report_of(
     ``extras`` are further tables of the analysis; those whose name begins with ``advice`` come
     first. ``sentences`` are further key findings.
     """
+    rows, tables = comparison.rows, comparison.tables
     measured = [table for table in tables if table.rows]
     advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     others = [table for table in extras if table.rows and table not in (*advice, *gpus)]
     audit, rejects = audit_table(findings), rejects_table(rows)
-    key_sentences = key_findings(tables, findings, sentences)
+    key_sentences = key_findings(comparison, findings, sentences)
     sections = [
         Section("measured", "What was measured", facts=overview(rows)),
         Section(
@@ -89,7 +90,7 @@ def report_of(
         _plots(tables, plots),
         *([Section("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
-        _phases(rows, tables, plots),
+        _phases(comparison, plots),
         Section(
             "audit",
             "Audit",
@@ -111,9 +112,9 @@ def report_of(
     return Report(f"Scaling report: {studies or 'no study'}", sections)
 
 
-def own_tables(rows: Sequence[Row], tables: Sequence[ScalingTable]) -> list[Table]:
+def own_tables(comparison: Comparison) -> list[Table]:
     """The tables that the report adds to those of the analysis."""
-    return [published_table(tables), phase_table(phase_times(rows, tables))]
+    return [published_table(comparison.tables), phase_table(phase_times(comparison))]
 
 
 def _plots(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
@@ -136,8 +137,8 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section
     return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
 
 
-def _phases(rows: Sequence[Row], tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
-    table = phase_table(phase_times(rows, tables))
+def _phases(comparison: Comparison, plots: Sequence[Plot]) -> Section:
+    table = phase_table(phase_times(comparison))
     name, title = "phases", "Where the time went"
     if not table.rows:
         return Section(name, title, "No measured run recorded its phases.")
