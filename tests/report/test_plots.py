@@ -63,8 +63,8 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
     assert len(ticks) <= 12
 
 
-def test_a_line_without_a_name_is_drawn_without_a_legend() -> None:
-    series = [Curve("", ((1.0, 2.0, None, None),))]
+def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
+    curves = [Curve("", ((1.0, 2.0, None, None),))]
     drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
