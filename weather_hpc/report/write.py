@@ -36,10 +36,10 @@ def write_report(
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> None:
-    """Write the report; see :func:`weather_hpc.report.sections.report_of` for what it is told.
+    """Write the report; see :func:`weather_hpc.report.sections.report_of` for its arguments.
 
-    The scaling tables and ``extras`` have their own files already; ``plots`` come of
-    :func:`weather_hpc.report.plots.write_plots` into the same results folder.
+    The scaling tables and ``extras`` have their own files already; ``plots`` are those that
+    :func:`weather_hpc.report.plots.write_plots` wrote into the same results folder.
     """
     for table in own_tables(comparison):
         write_table(to.tables, table)
