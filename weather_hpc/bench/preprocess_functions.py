@@ -59,11 +59,11 @@ def pillow(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
 def ours(clock: Clock, folder: str, size: int, decoder: str) -> dict[str, Any]:
     """One image after the other by a decoder of this package, in a process like a worker's."""
-    from weather_hpc.preprocess.chunk import introduce
+    from weather_hpc.preprocess.chunk import prepare_worker
     from weather_hpc.preprocess.decoders import make_decoder
     from weather_hpc.study.spec import Decoder
 
-    introduce(Decoder(decoder))
+    prepare_worker(Decoder(decoder))
     decode = make_decoder(Decoder(decoder))
     return _fill(clock, (decode(path, size) for path in files_of(folder)), size)
 
