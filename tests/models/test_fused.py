@@ -24,7 +24,7 @@ from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
 from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.runs.record import read_record
 from weather_hpc.train.__main__ import main as train
-from weather_hpc.train.batch_norm import _SyncBatchNorm2d
+from weather_hpc.train.layers import _SyncBatchNorm2d
 from weather_hpc.train.loader import network_input
 
 CLASSES = 11

@@ -10,7 +10,7 @@ import pytest
 from tests.train.conftest import Train, events
 from weather_hpc.runs.gpus import Gpu
 from weather_hpc.train import run
-from weather_hpc.train.world import World
+from weather_hpc.train.ranks import World
 
 
 @pytest.mark.parametrize(("epochs", "before_the_middle"), [(1, 1), (4, 2), (5, 3)])

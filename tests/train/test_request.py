@@ -16,7 +16,7 @@ from weather_hpc.files import write_json
 from weather_hpc.study.spec import Device, RunSpec, Stage, TrainTask
 from weather_hpc.train.__main__ import main
 from weather_hpc.train.cuda import why_no_cuda
-from weather_hpc.train.world import Unavailable, World, check_world, choose_device, world_from
+from weather_hpc.train.ranks import Unavailable, World, check_world, choose_device, world_from
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.train.conftest import Train, losses
-from weather_hpc.train.strategies import shared_memory
-from weather_hpc.train.strategies.shared_memory import SharedMemory
-from weather_hpc.train.world import SHARED_MEMORY, World
+from weather_hpc.train.ranks import SHARED_MEMORY, World
+from weather_hpc.train.strategies import distributed
+from weather_hpc.train.strategies.distributed import SharedMemory
 
 RANKS = 3
 Ask = Callable[[SharedMemory], torch.Tensor]
@@ -22,7 +22,7 @@ Ask = Callable[[SharedMemory], torch.Tensor]
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[SharedMemory]]:
     """Three, which tests let run in a thread each, with slots of eight floats."""
-    monkeypatch.setattr(shared_memory, "SLOT", 32)
+    monkeypatch.setattr(distributed, "SLOT", 32)
     slots = torch.full((2, RANKS, 32), 255, dtype=torch.uint8)
     ends: list[list[socket.socket]] = [[] for _ in range(RANKS)]
     for one, other in itertools.combinations(range(RANKS), 2):

@@ -80,7 +80,7 @@ def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
     """torchvision's ImageFolder under torch's DataLoader, in this process."""
     from torch.utils.data import DataLoader
 
-    from weather_hpc.models.torchvision_compat import import_torchvision
+    from weather_hpc.models.registry import import_torchvision
 
     import_torchvision()
     from torchvision.datasets import ImageFolder

@@ -94,9 +94,9 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     import torch
 
     from weather_hpc.train.loop import Trainer
+    from weather_hpc.train.ranks import World
     from weather_hpc.train.stop import StopSign
     from weather_hpc.train.strategies import make_strategy, use_fast_layers
-    from weather_hpc.train.world import World
 
     packed, task, sampler = _work(**asked, **(way or {}))
     device = torch.device(task.device.value)
@@ -129,7 +129,7 @@ def ranks(
     clock: Clock, store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """The train verb under torchrun, ``count`` processes; the time is the one in its record."""
-    from weather_hpc.train.world import torchrun
+    from weather_hpc.train.ranks import torchrun
 
     flags = {"--store": store, "--strategy": "ddp", "--device": device, "--images": images,
              "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip

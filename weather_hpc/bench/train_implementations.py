@@ -11,7 +11,7 @@ from weather_hpc.bench.timed_function import python_function
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.runs.environment import ALLOCATOR
-from weather_hpc.train.world import SHARED_MEMORY
+from weather_hpc.train.ranks import SHARED_MEMORY
 
 if TYPE_CHECKING:
     from weather_hpc.bench.benchmark import Result

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out or Path("results", "check", node_name())
     from weather_hpc.check.session import Session
     from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-    from weather_hpc.train.world import world_from
+    from weather_hpc.train.ranks import world_from
 
     asked, world = Device(args.device), world_from()
     if asked is Device.CUDA and not world.launched and (why := why_no_cuda()):
@@ -127,7 +127,7 @@ def checks_of(session: "Session") -> "list[Check]":
 def _together(session: "Session", args: argparse.Namespace) -> "list[CheckResult]":
     """What the ranks that torchrun has started check together; rank 0's list."""
     from weather_hpc.check.ranks import make, meet
-    from weather_hpc.train.world import world_from
+    from weather_hpc.train.ranks import world_from
 
     team = meet(world_from(), session.asked, session.gpus)
     try:

@@ -27,9 +27,16 @@ from weather_hpc.runs.provenance import node_name
 from weather_hpc.study.spec import Device
 from weather_hpc.text import one_line
 from weather_hpc.train.cuda import why_no_cuda
-from weather_hpc.train.ranks import Rank, Ranks, agreed_device
+from weather_hpc.train.ranks import (
+    Rank,
+    Ranks,
+    Unavailable,
+    World,
+    agreed_device,
+    lacking_gpus,
+    torchrun,
+)
 from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.world import Unavailable, World, lacking_gpus, torchrun
 
 SILENT = Found("")
 """What ranks other than 0 find."""

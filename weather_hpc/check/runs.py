@@ -21,7 +21,7 @@ from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.proc import kill_family
 from weather_hpc.runs.record import Status
-from weather_hpc.train.world import torchrun
+from weather_hpc.train.ranks import torchrun
 
 
 @dataclass(frozen=True)

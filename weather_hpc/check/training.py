@@ -13,7 +13,7 @@ from weather_hpc.check.session import PAPER, SMALL, Check, Found, NotDoneError, 
 from weather_hpc.check.train_rank import GLOO, STAGED
 from weather_hpc.cli import EXIT_FAILED, EXIT_STOPPED
 from weather_hpc.study.spec import Device
-from weather_hpc.train.world import SHARED_MEMORY
+from weather_hpc.train.ranks import SHARED_MEMORY
 
 SAME, ROUNDED = 2e-3, 3e-2
 """Relative differences of losses that are allowed: float32 added up in another order, which two

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError, nearest
+from weather_hpc.study.flags import add_flags, given, make_task
 
 if TYPE_CHECKING:
     from weather_hpc.study.spec import PreprocessTask
@@ -48,11 +49,7 @@ def _parser() -> cli.Parser:
     add("--out", type=Path, required=True, metavar="DIR",
         help="where eda.html, tables and figures go")  # fmt: skip
     add("--store", type=Path, metavar="STORE", help="packed store to use (default: OUT/store)")
-    add("--backend", default="sequential", metavar="NAME",
-        help="sequential, multiprocessing or dask")  # fmt: skip
-    add("--workers", type=int, default=1, metavar="N", help="worker processes")
-    add("--size", type=int, default=256, metavar="PIXELS", help="height and width of the store")
-    add("--images", type=int, metavar="N", help="look at N images, classes in proportion")
+    add_flags(parser, "preprocess", {"backend": "sequential"}, without=["decoder"])
     add("--seed", type=int, default=0, help="of that choice, the split and the augmentations")
     add("--rounds", type=int, default=5, metavar="N",
         help="rounds of timing our kernels beside NumPy and dask.array; 0: none")  # fmt: skip
@@ -80,22 +77,14 @@ def _check(args: argparse.Namespace) -> None:
 
 def _task(args: argparse.Namespace) -> "PreprocessTask":
     """What the flags ask for. Raises UserError naming the flag that is out of range."""
-    from pydantic import ValidationError
-
     from weather_hpc.eda.spread import BACKENDS
     from weather_hpc.study.spec import PreprocessTask
 
-    names = [str(name) for name in BACKENDS]
-    if args.backend not in names:
-        raise UserError(f"--backend {args.backend}: no such backend{nearest(args.backend, names)}")
-    try:
-        return PreprocessTask(
-            backend=args.backend, workers=args.workers, image_size=args.size, images=args.images
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = {"image_size": "size"}.get(str(first["loc"][0]), first["loc"][0])
-        raise UserError(f"--{flag} {first['input']}: {first['msg']}") from None
+    values = {"backend": "sequential"} | given(args, "preprocess")
+    if values["backend"] not in BACKENDS:
+        known = nearest(values["backend"], [str(name) for name in BACKENDS])
+        raise UserError(f"--backend {values['backend']}: no such backend{known}")
+    return make_task(PreprocessTask, values)
 
 
 def _tell(out: Path, result: dict[str, Any]) -> None:

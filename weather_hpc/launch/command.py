@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.study.flags import task_flags
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.slurm_site import WithoutCuda
 from weather_hpc.study.spec import (
@@ -15,7 +16,7 @@ from weather_hpc.study.spec import (
     Strategy,
     TrainTask,
 )
-from weather_hpc.train.world import torchrun
+from weather_hpc.train.ranks import torchrun
 
 
 def stage_command(
@@ -34,23 +35,21 @@ def stage_command(
     """
     run_dir = str(paths.run(spec.run_id).root)
     if isinstance(spec.task, PreprocessTask):
-        flags = _preprocess_flags(spec, spec.task)
+        argv = [python, "-m", "weather_hpc.preprocess", "--data", spec.data, *task_flags(spec.task)]
         if spec.stage is Stage.PREPARE:
-            flags["--out"] = str(paths.store(plan.store_name))
+            argv += ["--out", str(paths.store(plan.store_name))]
         if site_file is not None and submits_workers(spec):
-            flags["--site"] = str(site_file)
-        argv = [python, "-m", "weather_hpc.preprocess"]
+            argv += ["--site", str(site_file)]
     else:
-        flags = _train_flags(spec.task)
-        if needs_cuda(spec.task) and without_cuda is not WithoutCuda.SKIP:
-            flags["--without-cuda"] = without_cuda.value
-        flags["--store"] = str(paths.store(plan.store_name))
         argv = [python]
         if spec.task.strategy in (Strategy.DDP, Strategy.MODEL):
             nodes = spec.resources.nodes
             argv += torchrun(nodes, spec.task.world_size // nodes)
-        argv += ["-m", "weather_hpc.train"]
-    argv += [part for flag, value in flags.items() for part in (flag, value)]
+        # the image size is the store's
+        argv += ["-m", "weather_hpc.train", *task_flags(spec.task, without=["image_size"])]
+        if needs_cuda(spec.task) and without_cuda is not WithoutCuda.SKIP:
+            argv += ["--without-cuda", without_cuda.value]
+        argv += ["--store", str(paths.store(plan.store_name))]
     argv += ["--run-dir", run_dir]
     if spec.stage is Stage.PREPROCESS:
         argv.append("--discard")
@@ -68,46 +67,6 @@ def submits_workers(spec: RunSpec) -> bool:
 def needs_cuda(task: TrainTask) -> bool:
     """Whether the task can run on GPUs only."""
     return task.device is Device.CUDA or task.strategy is Strategy.DP
-
-
-def _preprocess_flags(spec: RunSpec, task: PreprocessTask) -> dict[str, str]:
-    flags = {
-        "--data": spec.data,
-        "--backend": task.backend.value,
-        "--workers": str(task.workers),
-        "--size": str(task.image_size),
-        "--decoder": task.decoder.value,
-    }
-    if task.images is not None:
-        flags["--images"] = str(task.images)
-    return flags
-
-
-def _train_flags(task: TrainTask) -> dict[str, str]:
-    flags = {
-        "--strategy": task.strategy.value,
-        "--device": task.device.value,
-        "--world-size": str(task.world_size),
-        "--threads": str(task.threads_per_rank),
-        "--batch-size": str(task.batch_size),
-        "--batch-mode": task.batch_mode.value,
-        "--epochs": str(task.epochs),
-        "--warmup-steps": str(task.warmup_steps),
-        "--model": task.model,
-        "--recipe": task.recipe,
-        "--batch-norm": task.batch_norm.value,
-        "--precision": task.precision.value,
-        "--memory-format": task.memory_format.value,
-        "--execution": task.execution.value,
-        "--seed": str(task.seed),
-    }
-    if task.weights is not None:
-        flags["--weights"] = task.weights
-    if task.learning_rate is not None:
-        flags["--lr"] = repr(task.learning_rate)
-    if task.images is not None:
-        flags["--images"] = str(task.images)
-    return flags
 
 
 def check_command(resources: Resources, python: str, out: str) -> list[str]:

@@ -29,7 +29,7 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
 from weather_hpc.text import counted, one_line
-from weather_hpc.train.world import lacking_gpus
+from weather_hpc.train.ranks import lacking_gpus
 
 SECONDS_PER_MINUTE = 60.0
 GRACE_S = 10.0

@@ -23,8 +23,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from weather_hpc.errors import FailedError
+from weather_hpc.models.chunked import InPieces, through, track
 from weather_hpc.models.fused_build import SWITCH, kernels
-from weather_hpc.models.pieces import InPieces, through, track
 
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4

@@ -10,8 +10,12 @@ import torch
 from torch import nn
 
 from weather_hpc.errors import UserError
-from weather_hpc.models.registry import MODELS, WITH_AUXILIARY_HEADS, build_model
-from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.models.registry import (
+    MODELS,
+    WITH_AUXILIARY_HEADS,
+    build_model,
+    import_torchvision,
+)
 from weather_hpc.study.spec import CACHED
 
 State = dict[str, torch.Tensor]

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
+from weather_hpc.study.flags import add_flags, check_agreement, given, make_task
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
-    from weather_hpc.study.spec import PreprocessTask, RunSpec
+    from weather_hpc.study.spec import RunSpec
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,14 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.runs.paths import RunPaths
     from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.site import load_site
+    from weather_hpc.study.spec import PreprocessTask
 
     if args.out is None and args.run_dir is None:
         raise UserError("--out is missing: where is the store to go?")
-    task, site = _task(args), load_site(args.site)
-    with RunWriter(_spec(args, task), args.run_dir) as writer:
+    spec, site = _spec(args), load_site(args.site)
+    if not isinstance(spec.task, PreprocessTask):
+        raise UserError(f"{args.run_dir}: its spec.json asks for a training run")
+    with RunWriter(spec, args.run_dir) as writer:
         out = args.out or RunPaths(args.run_dir).store
         record = preprocess(
-            task, args.data, out, writer, seed=args.seed, discard=args.discard, site=site
+            spec.task, args.data, out, writer, seed=args.seed, discard=args.discard, site=site
         )
     if args.json:
         cli.print_json(_summary(record, None if args.discard else out))
@@ -49,17 +53,9 @@ def _parser() -> cli.Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
-    add("--backend", default="sequential", metavar="NAME",
-        help="sequential, multiprocessing, dask, dask-naive or dask-jobqueue")  # fmt: skip
-    add("--workers", type=int, default=1, metavar="N", help="worker processes")
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: how dask-jobqueue "
         "asks for its workers (default: as the cluster does)")  # fmt: skip
-    add("--size", type=int, default=256, metavar="PIXELS", help="height and width stored")
-    add("--decoder", default="fast", metavar="NAME",
-        help="fast, or exact: as Pillow decodes and resizes, to the bit")  # fmt: skip
-    add(
-        "--images", type=int, metavar="N", help="use N images, classes in proportion (default: all)"
-    )
+    add_flags(parser, "preprocess", {"backend": "sequential"})
     add("--seed", type=int, default=0, help="of that choice and of the train/test split")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
     add("--discard", action="store_true", help="only measure: begin anew, remove the store after")
@@ -67,52 +63,29 @@ def _parser() -> cli.Parser:
     return parser
 
 
-def _task(args: argparse.Namespace) -> "PreprocessTask":
-    """What the flags ask for. Raises UserError naming the flag that is out of range."""
-    from pydantic import ValidationError
+def _spec(args: argparse.Namespace) -> "RunSpec":
+    """The launcher's spec where it left one in the run folder, else one made from the flags.
 
-    from weather_hpc.errors import nearest
-    from weather_hpc.study.spec import Backend, Decoder, PreprocessTask
-
-    known = {"backend": [*map(str, Backend)], "decoder": [*map(str, Decoder)]}
-    for flag, names in known.items():
-        given = getattr(args, flag)
-        if given not in names:
-            raise UserError(f"--{flag} {given}: no such {flag}{nearest(given, names)}")
-    try:
-        return PreprocessTask(
-            backend=args.backend,
-            workers=args.workers,
-            image_size=args.size,
-            images=args.images,
-            decoder=args.decoder,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        flag = {"image_size": "size"}.get(field, field)
-        raise UserError(f"--{flag} {first['input']}: {first['msg']}") from None
-
-
-def _spec(args: argparse.Namespace, task: "PreprocessTask") -> "RunSpec":
-    """The launcher's spec where it left one in the run folder, else one made from the flags."""
+    Raises UserError naming the flag that is out of range, or other than the spec.
+    """
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import preprocess_resources
-    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
 
+    values = given(args, "preprocess")
     spec = read_spec(args.run_dir)
-    if spec is None:
-        return RunSpec(
-            study="adhoc",
-            stage=Stage.PREPROCESS,
-            task=task,
-            resources=preprocess_resources(task),
-            data=printable(str(args.data.absolute())),
-        )
-    if spec.task != task:
-        raise UserError(f"{args.run_dir}: its spec.json asks for other settings than these flags")
-    return spec
+    if spec is not None:
+        check_agreement(spec.task, values, f"{args.run_dir}/spec.json")
+        return spec
+    task = make_task(PreprocessTask, {"backend": "sequential"} | values)
+    return RunSpec(
+        study="adhoc",
+        stage=Stage.PREPROCESS,
+        task=task,
+        resources=preprocess_resources(task),
+        data=printable(str(args.data.absolute())),
+    )
 
 
 def _summary(record: "RunRecord", out: Path | None) -> dict[str, object]:

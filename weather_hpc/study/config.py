@@ -8,7 +8,7 @@ from pydantic import Field, create_model, model_validator
 
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.settings import REQUIRED, SETTINGS, STUDY_DEFAULTS, TASKS, Setting
+from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 from weather_hpc.study.shipped import shipped
 from weather_hpc.study.spec import (
     Backend,
@@ -76,12 +76,12 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     kind: Any = checked.annotation
     for constraint in (*checked.metadata, *strict):
         kind = annotated[kind, constraint]
-    default = STUDY_DEFAULTS.get(setting.name, setting.default)
+    default = setting.usual if setting.default is REQUIRED else setting.default
     if default is REQUIRED:
         default = ...
     elif setting.listed:
         default = [default]
-    field = Field(default, description=setting.help, validate_default=True)
+    field = Field(default, description=setting.described, validate_default=True)
     many: Any = OneOrMany
     return (many[kind] if setting.listed else kind), field
 

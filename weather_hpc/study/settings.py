@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from weather_hpc.study.recipe import RECIPES
+
 
 class Role(Enum):
     """What a setting means when runs are compared."""
@@ -49,6 +51,10 @@ class Setting:
     help: str
     role: Role
     default: Any = REQUIRED
+    unset: str | None = None
+    """What a default of None means, in words."""
+    usual: Any = REQUIRED
+    """Without a default: what study files and command lines need not say."""
     flag: str | None = None
     """The option of the verb, without dashes; None: the name."""
     metavar: str | None = None
@@ -62,6 +68,11 @@ class Setting:
     """Whose field it is: the task's, its resources', or the run's own."""
 
     @property
+    def described(self) -> str:
+        """The help with the meaning of null, for the reference of study files and specs."""
+        return f"{self.help}; null: {self.unset}" if self.unset else self.help
+
+    @property
     def option(self) -> str:
         """As typed: ``--batch-size``."""
         return "--" + (self.flag or self.name).replace("_", "-")
@@ -73,7 +84,8 @@ _IMAGE_SIZE = Setting(
 )  # fmt: skip
 _IMAGES = Setting(
     name="images", role=Role.TASK, default=None, metavar="N", parse=int, column="images_asked",
-    help="number of images, classes in proportion; null: all",
+    unset="all",
+    help="number of images, classes in proportion",
 )  # fmt: skip
 
 RUN = (
@@ -107,7 +119,7 @@ PREPROCESS = (
             "dask-jobqueue"),
     Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
             help="fast, or exact: decoded and resized as Pillow does, to the bit"),
-    Setting(name="workers", role=Role.SIZE, metavar="N", parse=int, listed=True,
+    Setting(name="workers", role=Role.SIZE, usual=1, metavar="N", parse=int, listed=True,
             help="worker processes"),
     _IMAGE_SIZE,
     _IMAGES,
@@ -117,12 +129,13 @@ PREPROCESS = (
 TRAIN = (
     Setting(name="strategy", role=Role.METHOD, metavar="NAME", listed=True,
             help="how the work is spread: single, dp, ddp or model; torchrun starts the last two"),
-    Setting(name="device", role=Role.COMPUTING, metavar="NAME", listed=True,
+    Setting(name="device", role=Role.COMPUTING, usual="auto", metavar="NAME", listed=True,
             help="auto, cpu or cuda"),
     Setting(name="model", role=Role.TASK, default="paper_cnn", metavar="NAME", listed=True,
             help="paper_cnn, weather_net, or a torchvision classifier such as resnet18"),
     Setting(name="recipe", role=Role.TASK, default="paper", metavar="NAME", listed=True,
-            help="training recipe: a name in study/recipe.py"),
+            help="training recipe: "
+            + "; ".join(f"{name}: {recipe.text}" for name, recipe in RECIPES.items())),
     Setting(name="precision", role=Role.COMPUTING, default="fp32", metavar="NAME", listed=True,
             help="what the network computes in: fp32, tf32 or bf16"),
     Setting(name="memory_format", role=Role.COMPUTING, default="contiguous", metavar="NAME",
@@ -131,23 +144,24 @@ TRAIN = (
             help="how a step is executed: eager or compiled; on one GPU also graph, "
             "compiled-graph"),
     _NODES,
-    Setting(name="world_size", role=Role.SIZE, metavar="N", parse=int, column="workers",
+    Setting(name="world_size", role=Role.SIZE, usual=1, metavar="N", parse=int, column="workers",
             listed=True, help="devices (ranks) over all nodes"),
     Setting(name="threads_per_rank", role=Role.COMPUTING, default=1, flag="threads", metavar="T",
             parse=int, listed=True, help="CPU threads of each rank"),
-    Setting(name="batch_size", role=Role.COMPUTING, metavar="B", parse=int, listed=True,
+    Setting(name="batch_size", role=Role.COMPUTING, usual=32, metavar="B", parse=int, listed=True,
             help="images per step, as batch_mode counts them"),
     Setting(name="batch_mode", role=Role.DETAIL, default="per-device", metavar="MODE",
             help="what the batch size counts: per-device or global"),
-    Setting(name="epochs", role=Role.TASK, metavar="E", parse=int, help="measured epochs"),
+    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
+            help="measured epochs"),
     Setting(name="warmup_steps", role=Role.DETAIL, default=2, metavar="W", parse=int,
             help="unmeasured steps first, then undone"),
     Setting(name="weights", role=Role.DETAIL, default=None, metavar="FILE",
-            help="ImageNet weights to start from (torchvision only): a file, or cached; "
-            "null: random"),
+            unset="random",
+            help="ImageNet weights to start from (torchvision only): a file, or cached"),
     _IMAGE_SIZE,
     Setting(name="learning_rate", role=Role.DETAIL, default=None, flag="lr", metavar="LR",
-            parse=float, help="the optimizer's largest step size; null: the recipe's"),
+            parse=float, unset="the recipe's", help="the optimizer's largest step size"),
     Setting(name="batch_norm", role=Role.DETAIL, default="local", metavar="HOW",
             help="ddp: statistics of one rank's images (local) or of the whole step's (sync)"),
     Setting(name="seed", role=Role.DETAIL, default=0, metavar="S", parse=int,
@@ -158,12 +172,6 @@ TRAIN = (
 
 TASKS = {"preprocess": PREPROCESS, "train": TRAIN}
 """The settings of each kind of task, as its ``kind`` names it."""
-
-STUDY_DEFAULTS = {
-    "workers": 1, "device": "auto", "world_size": 1, "batch_size": 32, "epochs": 20,
-}  # fmt: skip
-"""Of settings without a default: what a study file or the command line need not say."""
-
 
 SETTINGS = {setting.name: setting for setting in (*RUN, *RESOURCES, *PREPROCESS, *TRAIN)}
 """Every setting by its name."""

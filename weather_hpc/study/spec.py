@@ -145,7 +145,7 @@ def _setting(name: str, **limits: Any) -> Any:
     """The field of setting ``name``: default and help come from the table of settings."""
     setting = SETTINGS[name]
     default = ... if setting.default is REQUIRED else setting.default
-    return Field(default, description=setting.help, validate_default=True, **limits)
+    return Field(default, description=setting.described, validate_default=True, **limits)
 
 
 class Resources(Part):

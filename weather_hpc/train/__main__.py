@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError
-from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.flags import add_flags
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
@@ -54,45 +54,8 @@ def _parser() -> cli.Parser:
     parser = cli.Parser("train", description="Train a network from a packed store.")
     add = parser.add_argument
     add("--store", type=Path, required=True, help="the packed store to train from")
-    add("--strategy", default="single", metavar="NAME",
-        help="single, dp, ddp or model; torchrun starts the last two")  # fmt: skip
-    add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda")
-    add("--world-size", type=int, metavar="N",
-        help="devices in all (default: torchrun's WORLD_SIZE, or 1)")  # fmt: skip
-    add("--threads", type=int, default=1, metavar="T", help="CPU threads of each process")
-    add("--batch-size", type=int, default=32, metavar="B", help="images per step")
-    add("--batch-mode", default="per-device", metavar="MODE",
-        help="what the batch size counts: per-device or global")  # fmt: skip
-    add("--epochs", type=int, default=20, metavar="E", help="measured epochs")
-    add("--warmup-steps", type=int, default=2, metavar="W",
-        help="steps that come first, unmeasured, and are undone")  # fmt: skip
-    add("--model", default="paper_cnn", metavar="NAME",
-        help="paper_cnn, weather_net, or a torchvision classifier such as resnet18")  # fmt: skip
-    add("--weights", metavar="FILE",
-        help="begin with ImageNet weights (torchvision only): a file, or cached")  # fmt: skip
-    add(
-        "--recipe",
-        default="paper",
-        metavar="NAME",
-        help="how it is taught: " + "; ".join(f"{n}: {r.text}" for n, r in RECIPES.items()),
-    )
-    add("--lr", type=float, help="the optimizer's largest step size (default: the recipe's)")
-    add(
-        "--batch-norm",
-        default="local",
-        metavar="HOW",
-        help="ddp: statistics of one rank's images (local) or of the whole step's (sync)",
-    )
-    add("--precision", default="fp32", metavar="NAME",
-        help="what the network computes in: fp32, tf32 or bf16")  # fmt: skip
-    add("--memory-format", default="contiguous", metavar="NAME",
-        help="order of an image batch in memory: contiguous or channels-last")  # fmt: skip
-    add("--execution", default="eager", metavar="NAME",
-        help="how a step is carried out: eager or compiled; on one GPU also graph, "
-        "compiled-graph")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="S",
-        help="of weights, order, dropout and augmentation")  # fmt: skip
-    add("--images", type=int, metavar="N", help="train on N images (default: all)")
+    defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
+    add_flags(parser, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
         help="evaluate after every E epochs as well; 0: after the last alone")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],

@@ -13,9 +13,9 @@ import torch
 
 from weather_hpc.runs.gpus import BYTES_PER_MB
 from weather_hpc.train.checkpoint import State
-from weather_hpc.train.device_memory import free_bytes, working_bytes
+from weather_hpc.train.cuda import free_bytes, working_bytes
 from weather_hpc.train.failure import out_of_memory
-from weather_hpc.train.resident import moved
+from weather_hpc.train.loader import moved
 
 if TYPE_CHECKING:
     from weather_hpc.train.loop import Trainer

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -15,30 +14,28 @@ from weather_hpc.models.fused import FusedNetwork, Moments
 from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train import graphs
-from weather_hpc.train.augment import Draw, augment
-from weather_hpc.train.average import Average
+from weather_hpc.train.augmentation import Draw, augment
 from weather_hpc.train.checkpoint import State, on_cpu
-from weather_hpc.train.device_memory import working_bytes
+from weather_hpc.train.cuda import working_bytes
+from weather_hpc.train.evaluation import Named, Score
 from weather_hpc.train.graphs import StepGraphs
-from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input
-from weather_hpc.train.optimizer import make_optimizer
-from weather_hpc.train.resident import Images, Source, moved
+from weather_hpc.train.loader import (
+    DataWait,
+    EpochSampler,
+    Images,
+    Rows,
+    Source,
+    Step,
+    moved,
+    network_input,
+)
+from weather_hpc.train.optimizer import Average, make_optimizer
 from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
-from weather_hpc.train.waiting import DataWait
 
 
 class DivergedError(Exception):
     """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Mean loss and accuracy (0..1) over ``images`` images."""
-
-    loss: float
-    accuracy: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,6 @@ class Position:
     steps: int
     total: torch.Tensor
     """This rank's :func:`tally` so far, on the device."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """The probabilities, (rows, classes), that the network gives the images of ``rows``."""
-
-    rows: Rows
-    probabilities: npt.NDArray[np.float32]
 
 
 class Trainer:

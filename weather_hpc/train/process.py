@@ -15,12 +15,11 @@ from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkp
 from weather_hpc.train.cuda import versions
 from weather_hpc.train.failure import Failure, FailureWatch
 from weather_hpc.train.loop import DivergedError
-from weather_hpc.train.ranks import Rank, Ranks, agreed_device
+from weather_hpc.train.ranks import Rank, Ranks, Unavailable, agreed_device
 from weather_hpc.train.request import Request
 from weather_hpc.train.run import Run
 from weather_hpc.train.stop import StoppedError, acknowledge, stop_on_sigterm, take_down
 from weather_hpc.train.strategies import make_strategy
-from weather_hpc.train.world import Unavailable
 
 
 def train(request: Request) -> RunRecord:

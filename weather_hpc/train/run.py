@@ -19,11 +19,11 @@ from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.train.checkpoint import Checkpoint
-from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
-from weather_hpc.train.device_memory import forget_peaks
-from weather_hpc.train.evaluation import evaluation_report
+from weather_hpc.train.cuda import forget_peaks
+from weather_hpc.train.evaluation import Named, Score, evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
-from weather_hpc.train.loop import Named, Position, Score, Trainer
+from weather_hpc.train.loop import Position, Trainer
+from weather_hpc.train.meter import Outcome, describe, device_name, device_uuids, this_rank
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StoppedError, StopSign

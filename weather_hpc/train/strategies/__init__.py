@@ -3,17 +3,16 @@
 import torch
 from torch import nn
 
+from weather_hpc.models.chunked import learn_in_pieces
 from weather_hpc.models.fused import fuse
-from weather_hpc.models.pieces import learn_in_pieces
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.ranks import World
+from weather_hpc.train.strategies.base import Single, Strategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
 from weather_hpc.train.strategies.dp import DataParallel
 from weather_hpc.train.strategies.model import ModelParallel
-from weather_hpc.train.strategies.single import Single
-from weather_hpc.train.world import World
 
 STRATEGIES: dict[Name, type[Strategy]] = {
     Name.SINGLE: Single,

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from weather_hpc.study.spec import Precision
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.world import World
+from weather_hpc.train.ranks import World
 
 
 class Strategy:
@@ -154,3 +154,7 @@ def tally(loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) ->
     """float64 (2,): the sum of losses and the number of right answers, still on the device."""
     right = (logits.detach().argmax(1) == labels).sum()
     return torch.stack([loss_sum.detach().double(), right.double()])
+
+
+class Single(Strategy):
+    """What a strategy is when there is nothing to spread."""

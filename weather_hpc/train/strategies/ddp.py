@@ -7,7 +7,7 @@ train as well, along another curve. Dropout drops what it would in one process; 
 kernels draw otherwise there, the curves differ by that.
 
 CPUs of one host exchange gradients through memory that they share
-(:mod:`weather_hpc.train.strategies.shared_memory`). gloo and NCCL exchange them while the backward
+(:mod:`weather_hpc.train.strategies.distributed`). gloo and NCCL exchange them while the backward
 pass still computes, so the time that it takes is not separable from here; records leave it null.
 """
 
@@ -19,11 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from weather_hpc.train.batch_norm import synchronised
-from weather_hpc.train.dropout import share_dropout
+from weather_hpc.train.layers import share_dropout, synchronised
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.strategies.shared_memory import SharedMemory, share_memory
+from weather_hpc.train.strategies.distributed import Distributed, SharedMemory, share_memory
 
 _WRAPPER = nn.parallel.DistributedDataParallel
 _RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters

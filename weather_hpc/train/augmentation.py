@@ -1,4 +1,4 @@
-"""Random changes of training images, the same for an image whatever rank it falls to."""
+"""TODO."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,13 @@ from weather_hpc.study.recipe import Augmentation
 AUGMENT = 3
 """Keeps this random stream of a seed apart from the loader's."""
 
+
 # Weights of red, green and blue in brightness: ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
 
+
 WHITE = 255
+
 
 Numbers = npt.NDArray[np.float32]
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from weather_hpc.models import pieces
+from weather_hpc.models import chunked
+from weather_hpc.models.chunked import InPieces, learn_in_pieces
 from weather_hpc.models.paper_cnn import paper_cnn
-from weather_hpc.models.pieces import InPieces, learn_in_pieces
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -39,7 +39,7 @@ def in_pieces(network: nn.Sequential) -> InPieces:
 def test_three_layers_are_those_in_float64(
     piece: int, shape: tuple[int, ...], cell: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(chunked, "PIECE", piece)
     plain = block(shape[1], cell)
     ours, exact = in_pieces(plain), copy.deepcopy(plain).double()
     values = torch.randn(shape) * 2 + torch.arange(shape[1])[:, None, None] * 3
@@ -63,7 +63,7 @@ def test_three_layers_are_those_in_float64(
 def test_a_large_mean_hides_no_variance_and_none_is_no_number() -> None:
     values = torch.randn(4, 2, 8, 8) * 1e-2 + 1000
     values[:, 1] = 7.25  # without any variance
-    mean, variance = pieces._statistics(values)
+    mean, variance = chunked._statistics(values)
     exact = values.double()
     torch.testing.assert_close(mean, exact.mean((0, 2, 3)), rtol=1e-9, atol=0)
     wanted = exact.var((0, 2, 3), correction=0)
@@ -122,7 +122,7 @@ def test_other_layers_are_called_one_by_one(layers: list[nn.Module]) -> None:
     values = torch.randn(4, 3, 8, 8)
     expected = copy.deepcopy(plain)(values)
     torch.testing.assert_close(in_pieces(plain)(values), expected, rtol=0, atol=4 * EPS)
-    assert not pieces._fit_together(layers, values)
+    assert not chunked._fit_together(layers, values)
 
 
 def test_networks_that_are_no_sequence_are_left_alone() -> None:

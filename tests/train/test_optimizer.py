@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from weather_hpc.train.muon import Muon, orthogonal
+from weather_hpc.train.optimizer import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 50), (50, 3), (1, 7)])

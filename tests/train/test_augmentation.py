@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from weather_hpc.study.recipe import Augmentation
-from weather_hpc.train.augment import LUMA, Draw, augment
+from weather_hpc.train.augmentation import LUMA, Draw, augment
 
 IMAGES = torch.randint(
     0, 256, (40, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -1,4 +1,8 @@
-"""Batch norm over all ranks' images, on CPUs too: torch's SyncBatchNorm works on GPUs only."""
+"""Layers of a network that several ranks train: batch norm and dropout over all ranks' images.
+
+Batch norm works on CPUs too: torch's SyncBatchNorm is for GPUs only. Dropout's masks do not depend
+on how many ranks share the images of a step.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -6,9 +10,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from weather_hpc.models.pieces import track
+from weather_hpc.models.chunked import track
 
 Statistics = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 SumOverRanks = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -77,3 +83,32 @@ def synchronised(network: nn.Module, over_ranks: SumOverRanks) -> nn.Module:
             module.__class__ = _SyncBatchNorm2d
             cast(_SyncBatchNorm2d, module).over_ranks = over_ranks
     return network
+
+
+class _SharedDropout(nn.Dropout):
+    """Draws the masks of all ranks' images and uses its own: ranks draw from equal streams."""
+
+    first = 0
+    """Index of this rank's first image within the step."""
+
+    together = 0
+    """Images of the step."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        """(images of this rank, ...) -> the same shape."""
+        if not self.training or self.p in (0.0, 1.0):
+            return super().forward(input)
+        keep = 1 - self.p
+        mask = input.new_empty(self.together, *input.shape[1:]).bernoulli_(keep).div_(keep)
+        return input * mask[self.first : self.first + len(input)]
+
+
+def share_dropout(network: nn.Module) -> list[_SharedDropout]:
+    """Let the dropout layers of ``network`` share their masks; they are returned."""
+    shared = []
+    for module in network.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = _SharedDropout
+        if isinstance(module, _SharedDropout):
+            shared.append(module)
+    return shared

@@ -1,10 +1,4 @@
-"""Batch norm, tanh and mean pool as one, a few images at a time, with torch alone, for CPUs.
-
-Layer by layer each of them writes tens of megabytes that the next one reads again. Here a piece of
-the batch goes through all three while it lies in the processor's caches. tanh is taken from torch's
-logistic function, tanh(x) = 2 logistic(2x) - 1, which is several times as fast as its tanh.
-Everything is float32; what is summed over the batch is added up in float64.
-"""
+"""TODO."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a finished run says of itself in its record."""
+"""TODO."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, Counts, RankInfo, RunRecord
 from weather_hpc.runs.telemetry import Telemetry
 from weather_hpc.study.spec import TrainTask
-from weather_hpc.train.device_memory import peaks_mb
+from weather_hpc.train.cuda import peaks_mb
+from weather_hpc.train.evaluation import Score
 from weather_hpc.train.loader import EpochSampler
-from weather_hpc.train.loop import Score
 from weather_hpc.train.strategies.base import Strategy
 
 
