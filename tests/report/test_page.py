@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.collect import collect_study
+from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.runs.record import RunRecord, Status
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}

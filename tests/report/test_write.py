@@ -13,8 +13,8 @@ from weather_hpc.report.layout import DOCUMENT_ROWS
 from weather_hpc.report.page import MOST_ROWS
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.write import write_report
-from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import latex
 
 EVIL = "a|b_c & 50% <b>$x$</b> #{~^\\}\n汉 -- \"'"

@@ -10,8 +10,7 @@ from weather_hpc.analysis.advice import MOST_WORKS
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.runs.finding import Finding, Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row, Severity
 from weather_hpc.text import counted
 
 MOST_ALIKE = 10

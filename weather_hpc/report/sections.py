@@ -11,8 +11,7 @@ from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.published import not_comparable, published_table
-from weather_hpc.runs.finding import Finding
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
 
 _ADVICE = "advice"
 """Prefix of the names of tables that come first."""

@@ -14,9 +14,8 @@ from weather_hpc.report.layout import precise
 from weather_hpc.report.page import html_page
 from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
-from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
 
 
 def write_table(folder: Path, table: Table) -> None:
