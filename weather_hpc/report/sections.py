@@ -40,7 +40,7 @@ class Section:
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
-    def whole(self, table: Table) -> str:
+    def full_file(self, table: Table) -> str:
         """The file that has all rows of ``table``."""
         return self.file or f"tables/{table.name}.csv"
 

@@ -1,4 +1,4 @@
-"""The whole report in every form: report.html, .md, .tex and .json, with the tables it makes."""
+"""Writes the report as report.html, .md, .tex and .json, and the tables that it adds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -51,7 +51,7 @@ def write_report(
 
 
 def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report for programs: whole tables, every finding and reject; the runs are in rows.csv."""
+    """The report for programs: complete tables, findings and rejects; the runs are in rows.csv."""
     return {
         "title": report.title,
         "weather_hpc": __version__,
