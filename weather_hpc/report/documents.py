@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import (
     DOCUMENT_ROWS,
     caption,
@@ -13,7 +14,6 @@ from weather_hpc.report.layout import (
     readable_columns,
     shared,
 )
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
 from weather_hpc.text import latex, markdown
 
@@ -110,7 +110,7 @@ def _latex_section(section: Section) -> Iterator[str]:
         yield r"\clearpage"
 
 
-def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
+def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
     drawn = [plot for plot in plots if plot.svg is not None]
     if drawn:
         yield r"{\raggedright"  # two narrow plots side by side

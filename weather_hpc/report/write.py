@@ -10,9 +10,9 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_csv, write_json, write_text
 from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import precise
 from weather_hpc.report.page import html_page
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
 from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.paths import StudyPaths
@@ -32,7 +32,7 @@ def write_report(
     to: StudyPaths,
     comparison: Comparison,
     findings: Sequence[Finding],
-    plots: Sequence[Plot],
+    plots: Sequence[Drawing],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> None:
