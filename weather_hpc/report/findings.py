@@ -1,4 +1,4 @@
-"""What was found: the key findings in words, and audit and rejects grouped by message."""
+"""Key findings as sentences; audit and rejects grouped by message."""
 
 import re
 from collections import defaultdict
