@@ -36,7 +36,7 @@ from weather_hpc.bench.collect_inputs import (
 )
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
+    add_options,
     console,
     finish,
     options_from,
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="interpreter with ReFrame installed, and JUBE if that is not on PATH (default: "
         "this one)",
     )  # fmt: skip
-    add_common_options(parser, rounds=3)
+    add_options(parser, rounds=3)
 
 
 def run(args: argparse.Namespace) -> int:

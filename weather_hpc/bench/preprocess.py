@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.bench.benchmark import Goal, judge_goals, print_goals, run_benchmark, select
+from weather_hpc.bench.benchmark import Goal, judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
     add_only,
+    add_options,
     finish,
     options_from,
 )
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repeat the images, by links, until there are at least N")  # fmt: skip
     add("--size", type=int, default=256, metavar="PIXELS", help="height and width of the result")
     add_only(parser)
-    add_common_options(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,12 +74,7 @@ def run(args: argparse.Namespace) -> int:
         pack(folder, store, options.size)
         result = run_benchmark("preprocess", selected, options.rounds, reference)
     judged = judge_goals(goals(options.max_mpx), result)
-    code = finish(
-        result, options, images=images, max_mpx=options.max_mpx,
-        goals=[goal.as_dict() for goal in judged],
-    )  # fmt: skip
-    print_goals(judged)
-    return code
+    return finish(result, options, judged, images=images, max_mpx=options.max_mpx)
 
 
 def pack(folder: Path, store: Path, size: int) -> None:
