@@ -102,13 +102,13 @@ def check_values(
     outcome: Outcome,
 ) -> None:
     """Raise FailedError at the first log that was not read, or read with a wrong value."""
-    found = dict(read(outcome))
-    missing = sorted(expected.keys() - found.keys())
-    if missing or len(found) != len(expected):
+    logs = dict(read(outcome))
+    missing = sorted(expected.keys() - logs.keys())
+    if missing or len(logs) != len(expected):
         raise FailedError(
-            f"{len(found)} logs read, expected {len(expected)}; missing: {missing[:1]}"
+            f"{len(logs)} logs read, expected {len(expected)}; missing: {missing[:1]}"
         )
-    for log, values in found.items():
+    for log, values in logs.items():
         for name, text in values.items():
             right = getattr(expected[log], name)
             value = type(right)(text)

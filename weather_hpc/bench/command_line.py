@@ -34,12 +34,11 @@ SubjectOptions = TypeVar("SubjectOptions", bound=Options)
 
 def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
     """Add ``--rounds``, ``--out`` and ``--json``."""
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, metavar="N",
-        help="runs of each implementation; from 3 on ratios have an interval",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    add = parser.add_argument
+    add("--rounds", type=int, default=rounds, metavar="N",
+        help="runs of each implementation; from 3 on ratios have an interval")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
+    add("--json", action="store_true", help="print one JSON object as last line")
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:

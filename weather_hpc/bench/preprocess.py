@@ -106,22 +106,22 @@ def link_images(sources: Sequence[Path], folder: Path, at_least: int, max_mpx: f
     """
     from weather_hpc.dataset.catalogue import scan
 
-    found = [
+    images = [
         (source.resolve(), item)
         for source in sources
         for item in scan(source).items
         if max_mpx is None or item.width * item.height <= max_mpx * 1e6
     ]
-    if not found:
+    if not images:
         raise UserError(f"--max-mpx {max_mpx}: every image is larger")
-    times = -(-at_least // len(found))
+    times = -(-at_least // len(images))
     for number in range(times):
-        for index, (source, item) in enumerate(found):
+        for index, (source, item) in enumerate(images):
             original = source / item.path
             link = folder / original.parent.name / f"{number:03}-{index:06}{original.suffix}"
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(original)
-    return times * len(found)
+    return times * len(images)
 
 
 def goals(max_mpx: float | None) -> list[Goal]:

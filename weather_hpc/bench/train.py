@@ -50,19 +50,14 @@ class TrainOptions(Options):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
-    parser.add_argument(
-        "--store", type=Path, metavar="DIR",
-        help="packed store to train from (default: one of synthetic images, made for this run)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--images", type=int, metavar="N",
-        help=f"images of an epoch (default: {ON_CPU} on the CPU, {ON_CUDA} on a GPU)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="B", help="images of a step and process"
-    )
-    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="measured epochs")
+    add = parser.add_argument
+    add("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
+    add("--store", type=Path, metavar="DIR",
+        help="packed store to train from (default: one of synthetic images)")  # fmt: skip
+    add("--images", type=int, metavar="N",
+        help=f"images of an epoch (default: {ON_CPU} on the CPU, {ON_CUDA} on a GPU)")  # fmt: skip
+    add("--batch-size", type=int, default=32, metavar="B", help="images of a step and process")
+    add("--epochs", type=int, default=10, metavar="E", help="measured epochs")
     add_only(parser)
     add_options(parser)
 
