@@ -1,4 +1,4 @@
-"""Equalization and augmentation, by what they promise."""
+"""Equalization and augmentation."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from weather_hpc.eda.sheets import augmented, clahe, equalized, lightness
 
 
 @pytest.fixture
-def dull() -> Bytes:
+def narrow() -> Bytes:
     """A picture whose lightness lies in a narrow range."""
     pixels = np.asarray(picture(3, (96, 96))).astype(int)
     return (110 + pixels // 8).astype(np.uint8)
 
 
-def test_equalization_spreads_lightness_over_the_whole_range(dull: Bytes) -> None:
-    before, after = lightness(dull), lightness(equalized(dull))
+def test_equalization_spreads_lightness_over_the_whole_range(narrow: Bytes) -> None:
+    before, after = lightness(narrow), lightness(equalized(narrow))
     assert np.ptp(before) < 60
     assert np.ptp(after) > 240
     # equally frequent: the share of pixels below a level is about that level
@@ -24,28 +24,31 @@ def test_equalization_spreads_lightness_over_the_whole_range(dull: Bytes) -> Non
     assert below == pytest.approx(np.arange(32, 256, 32) / 255, abs=0.06)
 
 
-def test_equalization_keeps_the_order_of_lightness(dull: Bytes) -> None:
-    before, after = lightness(dull).astype(int).ravel(), lightness(equalized(dull)).ravel()
+def test_equalization_keeps_the_order_of_lightness(narrow: Bytes) -> None:
+    before, after = (
+        lightness(narrow).astype(int).ravel(),
+        lightness(equalized(narrow)).ravel(),
+    )
     means = [after[before == level].mean() for level in np.unique(before)]
     assert (np.diff(means) > 0).all()
 
 
-def test_clahe_raises_local_contrast_and_less_than_equalization(dull: Bytes) -> None:
-    contrast = [lightness(image).std() for image in (dull, clahe(dull), equalized(dull))]
+def test_clahe_raises_local_contrast_and_less_than_equalization(narrow: Bytes) -> None:
+    contrast = [lightness(image).std() for image in (narrow, clahe(narrow), equalized(narrow))]
     assert contrast[0] * 1.2 < contrast[1] < contrast[2]
 
 
-def test_clahe_limits_what_it_makes_of_noise() -> None:
+def test_clahe_amplifies_noise_less() -> None:
     rng = np.random.default_rng(0)
     flat = (120 + rng.integers(0, 4, (64, 64, 1)).repeat(3, axis=2)).astype(np.uint8)
     assert np.ptp(lightness(equalized(flat))) > 200
     assert np.ptp(lightness(clahe(flat))) < 60
 
 
-def test_both_keep_colours(dull: Bytes) -> None:
+def test_both_keep_colours(narrow: Bytes) -> None:
     cv2 = pytest.importorskip("cv2")
-    for changed in (equalized(dull), clahe(dull)):
-        ab = [cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[..., 1:].astype(int) for x in (dull, changed)]
+    for changed in (equalized(narrow), clahe(narrow)):
+        ab = [cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[..., 1:].astype(int) for x in (narrow, changed)]
         assert np.abs(ab[0] - ab[1]).mean() < 3
 
 

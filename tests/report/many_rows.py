@@ -61,7 +61,7 @@ def many_rows(configurations: int, repeats: int) -> list[Row]:
 
 
 def many_findings(rows: list[Row]) -> list[Finding]:
-    """A finding for every third row, each with figures of its own."""
+    """A finding for every third row, each with numbers of its own."""
     return [
         Finding(
             row.run_id,

@@ -58,11 +58,11 @@ def pillow(folder: str, size: int) -> Timed:
 
 def ours(folder: str, size: int, decoder: str) -> Timed:
     """A decoder of this package, one image after the other, set up as in a worker process."""
-    from weather_hpc.preprocess.chunk import introduce
+    from weather_hpc.preprocess.chunk import prepare_worker
     from weather_hpc.preprocess.decoders import make_decoder
     from weather_hpc.study.spec import Decoder
 
-    introduce(Decoder(decoder))
+    prepare_worker(Decoder(decoder))
     decode = make_decoder(Decoder(decoder))
     return _fill((decode(path, size) for path in files_of(folder)), size)
 

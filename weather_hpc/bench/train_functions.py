@@ -94,13 +94,13 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
     import torch
 
     from weather_hpc.train.loop import Trainer
-    from weather_hpc.train.ranks import World
+    from weather_hpc.train.ranks import TorchrunEnv
     from weather_hpc.train.stop import StopSign
     from weather_hpc.train.strategies import make_strategy
 
     packed, task, sampler = _prepare(**workload, **(variant or {}))
     device = torch.device(task.device.value)
-    strategy = make_strategy(task, device, World())
+    strategy = make_strategy(task, device, TorchrunEnv())
     strategy.place(_network(packed), packed.size)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)

@@ -54,18 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.runs.paths import CheckPaths
     from weather_hpc.study.spec import Device
     from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-    from weather_hpc.train.ranks import world_from
+    from weather_hpc.train.ranks import torchrun_env
 
-    world = world_from()
-    if options.device is Device.CUDA and not world.launched and (why := why_no_cuda()):
+    env = torchrun_env()
+    if options.device is Device.CUDA and not env.launched and (why := why_no_cuda()):
         raise UserError(f"--device cuda: {why}")
-    if world.rank == 0:
+    if env.rank == 0:
         _make_folder(CheckPaths(options.out))
     with tempfile.TemporaryDirectory(prefix="weather-hpc-check-") as work:
         session = Session(options.device, usable_gpus(), options.out, Path(work), options.seconds)
-        run = _run_as_rank if world.launched else _run_alone
+        run = _run_as_rank if env.launched else _run_alone
         results = run(session, options)
-    if world.rank != 0:
+    if env.rank != 0:
         return cli.EXIT_OK
     counts = Counter(STATES[result.ok] for result in results)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -148,9 +148,9 @@ def _run_alone(session: "Session", options: Options) -> "list[CheckResult]":
 def _run_as_rank(session: "Session", options: Options) -> "list[CheckResult]":
     """The checks of the ranks that torchrun has started together; results on rank 0 alone."""
     from weather_hpc.check.ranks import join, run_checks
-    from weather_hpc.train.ranks import world_from
+    from weather_hpc.train.ranks import torchrun_env
 
-    team = join(world_from(), session.requested, session.gpus)
+    team = join(torchrun_env(), session.requested, session.gpus)
     try:
         return run_checks(team, session, options.only, lambda result: _print(result, options))
     finally:

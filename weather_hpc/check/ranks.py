@@ -31,8 +31,8 @@ from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import (
     Rank,
     Ranks,
+    TorchrunEnv,
     Unavailable,
-    World,
     agreed_device,
     lacking_gpus,
     torchrun,
@@ -69,34 +69,34 @@ class Team:
     @property
     def size(self) -> int:
         """The world size."""
-        return self.ranks.world.size
+        return self.ranks.env.world_size
 
     @property
     def is_rank_0(self) -> bool:
         """Whether this process is rank 0."""
-        return self.ranks.world.rank == 0
+        return self.ranks.env.rank == 0
 
     def on(self, node: str) -> list[int]:
         """The ranks of a node."""
         return [rank.rank for rank in self.ranks.all if rank.host == node]
 
 
-def join(world: World, requested: Device, gpus: int) -> Team:
+def join(env: TorchrunEnv, requested: Device, gpus: int) -> Team:
     """Join the other ranks. Raises UserError if they cannot compute on the requested device."""
     device, lacks = Device.CPU, ""
-    if requested is not Device.CPU and gpus >= world.local_size:
+    if requested is not Device.CPU and gpus >= env.local_world_size:
         device = Device.CUDA
     elif requested is Device.CUDA:
-        lacks = lacking_gpus(world.local_size, gpus, why_no_cuda())
-    own = Rank(world.rank, node_name(), os.getpid(), None if lacks else device, lacks)
-    ranks = Ranks(world, own)
+        lacks = lacking_gpus(env.local_world_size, gpus, why_no_cuda())
+    own = Rank(env.rank, node_name(), os.getpid(), None if lacks else device, lacks)
+    ranks = Ranks(env, own)
     try:
         agreed = agreed_device(ranks.all)
     except Unavailable as lacking:
         raise UserError(f"--device {requested}: {lacking}") from None
-    local = world.local_rank if agreed is Device.CUDA else None
+    local = env.local_rank if agreed is Device.CUDA else None
     place = torch.device("cpu") if local is None else torch.device("cuda", local)
-    strategy = Distributed(place, world, world.size)
+    strategy = Distributed(place, env, env.world_size)
     strategy.set_up(ranks.store)
     return Team(ranks, strategy)
 
@@ -138,7 +138,7 @@ def run_checks(
             try:
                 check.function(session)
             except Exception as error:  # this rank takes part in the next check all the same
-                rank = team.ranks.world.rank
+                rank = team.ranks.env.rank
                 print(f"rank {rank}: {check.name}: {one_line(error)}", file=sys.stderr)
     return []
 
@@ -151,14 +151,14 @@ def _broadcast(enough: bool | None) -> bool:
 
 
 def _binding(team: Team) -> Passed:
-    rank, device = team.ranks.world.rank, team.strategy.device
+    rank, device = team.ranks.env.rank, team.strategy.device
     bindings = team.strategy.gather(binding_of(rank, device, torch.get_num_threads()))
     return check_bindings(bindings) if team.is_rank_0 else NOTHING
 
 
 def _all_reduce(team: Team, members: list[int] | None) -> Passed:
     """Among all ranks, or among ``members``, the ranks of one node."""
-    device, rank = team.strategy.device, team.ranks.world.rank
+    device, rank = team.strategy.device, team.ranks.env.rank
     group = None if members is None else dist.new_group(members)
     seconds = all_reduce_s(device, group) if members is None or rank in members else {}
     team.strategy.barrier()

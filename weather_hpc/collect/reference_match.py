@@ -1,11 +1,12 @@
 """Which of our configurations a row of a reference is about."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.reference_csv import IDENTITY, WORK, ReferenceRow
+from weather_hpc.collect.reference_csv import IDENTITY, SETTINGS, ReferenceRow
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
     """Each of ``theirs`` with the row of ``table`` that is the same configuration.
 
     A key that one side does not tell fits any. Where that leaves several to choose from, or where
-    only the work differs (other epochs, another number of images), ``problem`` says so.
+    only other settings differ (epochs, precision, number of images), ``problem`` says so.
     """
     found = [_exact(table, row) for row in theirs]
     taken = [pair.ours for pair in found if pair.ours is not None]
@@ -39,7 +40,7 @@ def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
 
 
 def _exact(table: ScalingTable, row: ReferenceRow) -> Pair:
-    columns = (*IDENTITY[table.name], *WORK)
+    columns = (*IDENTITY[table.name], *SETTINGS[table.name])
     same = [ours for ours in table.rows if not _differences(columns, ours, row)]
     of_study = [ours for ours in same if ours.get("study") == row.key.get("study")]
     fitting = of_study or same
@@ -57,7 +58,7 @@ def _other_work(table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str
     ]  # fmt: skip
     if len(named) != 1:
         return Pair(row)
-    return Pair(row, named[0], "; ".join(_differences(WORK, named[0], row)))
+    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
 
 
 def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
@@ -65,5 +66,14 @@ def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: Reference
     return [
         f"{column} {ours[column]} here, {row.key[column]} in the reference"
         for column in columns
-        if ours.get(column) is not None and column in row.key and ours[column] != row.key[column]
+        if ours.get(column) is not None
+        and column in row.key
+        and not _equal(ours[column], row.key[column])
     ]
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Whether two settings are the same; tables hold six digits of a number."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-5)
+    return bool(ours == theirs)

@@ -1,9 +1,10 @@
-"""The figures that are pictures, as JPEG."""
+"""Sheets of pictures, as JPEG: mean images, equalization, augmentations, near-duplicates."""
 
 import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,29 +40,29 @@ class Sheet:
     name: str
     title: str
     text: str
-    """What it shows, for those who do not see it."""
+    """What it shows, for readers who do not see it."""
     jpeg: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One place of a sheet: a picture with words above it, or something drawn."""
+    """One place of a sheet: a picture or a plot, with a title."""
 
     title: str
     image: Bytes | None = None
     draw: "Callable[[Axes], None] | None" = None
 
 
-def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
-    """Make every sheet and write it into ``folder``."""
-    makers = (_means, _equalized, lambda found: _augmented(found, seed), _pairs)
+def write_sheets(folder: Path, exploration: Exploration, seed: int) -> list[Sheet]:
+    """Write every sheet into ``folder``."""
+    makers = (_means, _equalized, partial(_augmented, seed=seed), _pairs)
     sheets = []
     with cli.progress("drawing sheets", total=len(makers)) as advance:
         for make in makers:
-            sheet = make(found)
+            sheet = make(exploration)
             path = folder / f"{sheet.name}.jpg"
             if sheet.jpeg is None:
-                path.unlink(missing_ok=True)  # of an earlier run
+                path.unlink(missing_ok=True)  # from an earlier run
             else:
                 write_bytes(path, sheet.jpeg)
             sheets.append(sheet)
@@ -69,10 +70,11 @@ def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
     return sheets
 
 
-def _means(found: Exploration) -> Sheet:
+def _means(exploration: Exploration) -> Sheet:
+    classes, pixels = exploration.classes, exploration.pixels
     tiles = [
-        Tile(f"{found.classes[label]} ({found.tally.images[label]})", found.tally.mean_image(label))
-        for label in found.present()[:MOST_CLASSES]
+        Tile(f"{classes[label]} ({pixels.images[label]})", pixels.mean_image(label))
+        for label in exploration.present()[:MOST_CLASSES]
     ]
     rows = [tiles[at : at + MEANS_PER_ROW] for at in range(0, len(tiles), MEANS_PER_ROW)]
     names = ", ".join(tile.title for tile in tiles)
@@ -80,12 +82,13 @@ def _means(found: Exploration) -> Sheet:
     return Sheet("mean_images", "Mean images", text, _sheet(rows))
 
 
-def _equalized(found: Exploration) -> Sheet:
+def _equalized(exploration: Exploration) -> Sheet:
     rows: list[list[Tile]] = []
-    for label in found.present()[:MOST_CLASSES]:
-        image = found.image(found.typical(label))
-        changed = {name: way(image) for name, way in EQUALIZATIONS.items()}
-        tiles = [Tile(f"{found.classes[label]}, {name}", new) for name, new in changed.items()]
+    for label in exploration.present()[:MOST_CLASSES]:
+        image = exploration.image(exploration.typical(label))
+        changed = {method: equalize(image) for method, equalize in EQUALIZATIONS.items()}
+        name = exploration.classes[label]
+        tiles = [Tile(f"{name}, {method}", new) for method, new in changed.items()]
         drawn = _lightness_of(changed, legend=not rows)
         rows.append([*tiles, Tile("lightness", draw=drawn)])
     text = (
@@ -113,23 +116,20 @@ def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes]
     return draw
 
 
-def _augmented(found: Exploration, seed: int) -> Sheet:
-    name, title = "augmentation", "Augmentations"
-    labels = found.present()[:AUGMENTED]
-    images = np.stack([found.image(found.typical(label)) for label in labels])
+def _augmented(exploration: Exploration, seed: int) -> Sheet:
+    labels = exploration.present()[:AUGMENTED]
+    images = np.stack([exploration.image(exploration.typical(label)) for label in labels])
     try:
         changed = {"as it is": images, **augmented(images, seed)}
     except ImportError:
         print("eda: torch not installed: no sheet of augmentations", file=sys.stderr)
-        return Sheet(name, title, "not shown, because torch is not installed")
-    rows = [
-        [Tile(change, image[at]) for change, image in changed.items()] for at in range(len(labels))
-    ]
+        return Sheet("augmentation", "Augmentations", "not shown, because torch is not installed")
+    rows = [[Tile(name, new[at]) for name, new in changed.items()] for at in range(len(labels))]
     text = (
         f"{len(rows)} images, each {', '.join(changed)}: what the training recipes change, one at "
         "a time and together. The same seed shows the same changes."
     )
-    return Sheet(name, title, text, _sheet(rows))
+    return Sheet("augmentation", "Augmentations", text, _sheet(rows))
 
 
 def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
@@ -159,24 +159,24 @@ def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
     }
 
 
-def _pairs(found: Exploration) -> Sheet:
+def _pairs(exploration: Exploration) -> Sheet:
     name, title = "near_duplicates", "Near-duplicates on both sides of the split"
-    chosen = [pair for pair in found.pairs if straddles(found, pair)][:MOST_PAIRS]
+    chosen = [pair for pair in exploration.pairs if straddles(exploration, pair)][:MOST_PAIRS]
     if not chosen:
         return Sheet(name, title, "no pair was found")
-    tiles = [tile for pair in chosen for tile in _pair(found, pair)]
+    tiles = [tile for pair in chosen for tile in _pair(exploration, pair)]
     rows = [tiles[at : at + 4] for at in range(0, len(tiles), 4)]
-    names = "; ".join(
-        " and ".join(found.item(at)["path"] for at in (pair.first, pair.second)) for pair in chosen
-    )
+    paths = [[exploration.item(at)["path"] for at in (pair.first, pair.second)] for pair in chosen]
+    names = "; ".join(map(" and ".join, paths))
     return Sheet(name, title, f"Pairs side by side: {names}.", _sheet(rows))
 
 
-def _pair(found: Exploration, pair: Pair) -> list[Tile]:
-    return [
-        Tile(f"{found.splits[at]}: {Path(found.item(at)['path']).name}", found.image(at))
-        for at in (pair.first, pair.second)
-    ]
+def _pair(exploration: Exploration, pair: Pair) -> list[Tile]:
+    tiles = []
+    for at in (pair.first, pair.second):
+        name = Path(exploration.item(at)["path"]).name
+        tiles.append(Tile(f"{exploration.splits[at]}: {name}", exploration.image(at)))
+    return tiles
 
 
 def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
@@ -190,7 +190,8 @@ def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
     columns = max(len(row) for row in rows)
     size = (columns * INCHES, len(rows) * (INCHES + 0.25))
     with mpl.rc_context(RC), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # no font has it: drawn as a box
+        # a character that no font has is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -200,10 +201,10 @@ def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
             for axes, tile in zip(line, row, strict=False):
                 _draw(axes, tile)
         jpeg = io.BytesIO()
-        options = {"quality": 88}
         figure.savefig(
-            jpeg, format="jpeg", dpi=DPI, facecolor="white", transparent=False, pil_kwargs=options
-        )
+            jpeg, format="jpeg", dpi=DPI, facecolor="white", transparent=False,
+            pil_kwargs={"quality": 88},
+        )  # fmt: skip
     return jpeg.getvalue()
 
 
@@ -219,7 +220,7 @@ def _draw(axes: "Axes", tile: Tile) -> None:
 
 
 CLIP_LIMIT = 2.0
-"""How many times the mean a bin of a tile's histogram may hold; what is above is shared out."""
+"""Bins of a tile's histogram are clipped at so many times their mean."""
 
 
 TILES = 8
@@ -234,12 +235,15 @@ def lightness(image: Bytes) -> Bytes:
 
 
 def equalized(image: Bytes) -> Bytes:
-    """``image`` with its levels of lightness made equally frequent, as far as one map can."""
+    """``image`` with its levels of lightness about equally frequent (histogram equalization)."""
     return _with_lightness(image, load_opencv().equalizeHist(lightness(image)))
 
 
 def clahe(image: Bytes) -> Bytes:
-    """The same tile by tile, with contrast limited and tiles blended (Zuiderveld 1994)."""
+    """Equalized tile by tile, with limited contrast and blended tiles (CLAHE, Zuiderveld 1994).
+
+    As :func:`equalized`, only CIELAB's L changes: colours stay.
+    """
     tiles = load_opencv().createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=(TILES, TILES))
     return _with_lightness(image, tiles.apply(lightness(image)))
 

@@ -16,6 +16,9 @@ from weather_hpc.models.weather_net import weather_net
 Builder = Callable[[int, int], nn.Module]
 """(classes, image side in pixels) -> a network with fresh weights."""
 
+StateDict = dict[str, torch.Tensor]
+"""A network's parameters and buffers by name, as torch gives them."""
+
 MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
 """Our own networks. Whatever is not here is looked up in torchvision."""
 

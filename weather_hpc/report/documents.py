@@ -18,11 +18,11 @@ from weather_hpc.report.sections import Report, Section
 from weather_hpc.text import latex, markdown
 
 _PER_PAGE = 24
-"""Lines of a part of a table: a page on its side holds them."""
-_WORDS_FROM = 40
-"""Characters of a cell from which its column is broken into lines."""
+"""Lines of a table on a landscape page."""
+_WRAP_ABOVE = 40
+"""Characters of a cell above which its column is wrapped."""
 _PER_LINE = 50
-"""Characters of such a line, which is 80 mm wide."""
+"""Characters of a wrapped line, 80 mm wide."""
 _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -36,7 +36,7 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 
 
 def markdown_report(report: Report) -> str:
-    """``report`` with its plots as links to the PNG files beside it."""
+    """``report`` with its plots as links to ``plots/*.png``."""
     lines = [f"# {markdown(report.title)}", ""]
     for section in report.sections:
         lines += _markdown_section(section)
@@ -67,7 +67,7 @@ def markdown_table(
 ) -> str:
     """``table`` as a pipe table under a heading of ``level``, its caption below.
 
-    At most ``most`` rows, and then where the ``whole`` is.
+    At most ``most`` rows; then it names the file ``whole``, which has all.
     """
     columns = readable_columns(table)
     lines = [f"{'#' * level} {markdown(table.title)}", ""]
@@ -84,7 +84,7 @@ def markdown_table(
 
 
 def latex_report(report: Report) -> str:
-    """``report`` as a document that pdflatex, xelatex and lualatex take, beside ``plots/``."""
+    """``report`` as a document for pdflatex, xelatex or lualatex; its plots are in ``plots/``."""
     lines = [_HEAD + rf"\section*{{{latex(report.title)}}}"]
     for section in report.sections:
         lines += _latex_section(section)
@@ -111,7 +111,7 @@ def _latex_section(section: Section) -> Iterator[str]:
 def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
     drawn = [plot for plot in plots if plot.svg is not None]
     if drawn:
-        yield r"{\raggedright"  # two narrow ones stand side by side, a third on the next line
+        yield r"{\raggedright"  # two narrow plots side by side
         for plot in drawn:
             width = 0.9 if plot.wide else 0.45
             size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
@@ -125,7 +125,8 @@ def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
 def latex_table(table: Table, most: int | None = None, whole: str | None = None) -> str:
     r"""``table`` as floats of a page each; needs \usepackage{booktabs,graphicx}.
 
-    At most ``most`` rows, and then where the ``whole`` is. A table without rows is a sentence.
+    At most ``most`` rows; then it names the file ``whole``, which has all. A table without rows
+    becomes a sentence.
     """
     columns = readable_columns(table)
     if not columns:
@@ -135,10 +136,10 @@ def latex_table(table: Table, most: int | None = None, whole: str | None = None)
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for number, part in enumerate(parts, start=1):
         of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-        words = f" {latex(caption(table, most, whole))}" if number == 1 else ""
+        text = f" {latex(caption(table, most, whole))}" if number == 1 else ""
         lines += [
             r"\begin{table}[htbp]",
-            rf"\caption{{{latex(table.title)}{of}.{words}}}",
+            rf"\caption{{{latex(table.title)}{of}.{text}}}",
             *([rf"\label{{tab:{table.name}}}"] if number == 1 else []),
             *_tabular(columns, form, part),
             r"\end{table}",
@@ -154,7 +155,7 @@ def _parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[
     room = 0
     for row in rows:
         longest = max(len(cell_text(row, column)) for column in columns)
-        needs = math.ceil(longest / _PER_LINE) if longest > _WORDS_FROM else 1
+        needs = math.ceil(longest / _PER_LINE) if longest > _WRAP_ABOVE else 1
         if needs > room or not parts:
             parts.append([])
             room = _PER_PAGE
@@ -164,7 +165,7 @@ def _parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[
 
 
 def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    # shrunk where it is too wide, never blown up
+    # shrunk where too wide, never enlarged
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{form}}}"
     yield r"\toprule"
@@ -177,6 +178,6 @@ def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) 
 
 
 def _form(table: Table, column: str) -> str:
-    if max((len(cell_text(row, column)) for row in table.rows), default=0) > _WORDS_FROM:
+    if max((len(cell_text(row, column)) for row in table.rows), default=0) > _WRAP_ABOVE:
         return "p{80mm}"
     return "l" if is_text(table, column) else "r"

@@ -1,29 +1,29 @@
-"""Every plot of a report: which there are, and their files."""
+"""The plots of a report and their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc import cli
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
-from weather_hpc.report.phases import phase_bars, phase_splits
+from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup
-from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure. ``svg`` is None where there was nothing to show; ``text`` then says why."""
+    """One figure, drawn. ``svg`` is None where there was nothing to show; ``text`` says why."""
 
     name: str
-    """Of its files, and its id on the page."""
+    """Name of its files, and its id on the page."""
     title: str
     text: str
-    """What it shows, for those who do not see it; or why there is none."""
+    """Its content as text, for screen readers; or why there is none."""
     svg: str | None = None
     left_out: int = 0
     """LinePlot or bars that did not fit."""
@@ -31,18 +31,17 @@ class Plot:
     """Whether it takes the whole width of a page."""
 
 
-def write_plots(
-    folder: Path, tables: Sequence[ScalingTable], rows: Sequence[Row] = ()
-) -> list[Plot]:
+def write_plots(folder: Path, comparison: Comparison) -> list[Plot]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
     """
+    tables = comparison.tables
     drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
     drawings.append(published_speedup(tables))
-    splits = phase_splits(rows, tables)
-    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", splits))
-    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", splits))
+    times = phase_times(comparison)
+    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", times))
+    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", times))
     plots = []
     with cli.progress("drawing plots", total=len(drawings)) as advance:
         for drawing in drawings:
@@ -53,7 +52,7 @@ def write_plots(
 
 def _of_table(table: ScalingTable) -> list[LinePlot]:
     workers = "workers" if table.name == "preprocess" else "world size"
-    baseline = "no configuration of more than one worker has a baseline to be compared with"
+    baseline = "no configuration with more than one worker has a baseline"
     plots = [
         LinePlot(
             f"{table.name}_time",
@@ -68,7 +67,7 @@ def _of_table(table: ScalingTable) -> list[LinePlot]:
             f"{table.title}: speedup",
             workers,
             "speedup",
-            _parallel(by_workers(table, "speedup")),
+            _without_baselines(by_workers(table, "speedup")),
             baseline,
             ideal=lambda workers: workers,
         ),
@@ -77,10 +76,10 @@ def _of_table(table: ScalingTable) -> list[LinePlot]:
             f"{table.title}: efficiency",
             workers,
             "efficiency (speedup per worker)",
-            _parallel(by_workers(table, "efficiency")),
+            _without_baselines(by_workers(table, "efficiency")),
             baseline,
             ideal=lambda workers: 1.0,
-            doubling=False,
+            log_y=False,
         ),
     ]
     if table.name == "training":
@@ -96,8 +95,8 @@ def _of_table(table: ScalingTable) -> list[LinePlot]:
     return plots
 
 
-def _parallel(series: Sequence[Curve]) -> list[Curve]:
-    """Without the lines that are nothing but a baseline, which is 1 by itself."""
+def _without_baselines(series: Sequence[Curve]) -> list[Curve]:
+    """``series`` without curves that are only a baseline, whose speedup is 1 by definition."""
     return [line for line in series if any(point[0] > 1 for point in line.points)]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import __version__
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_csv, write_json, write_text
 from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
 from weather_hpc.report.layout import precise
@@ -29,25 +30,24 @@ def write_table(folder: Path, table: Table) -> None:
 
 def write_report(
     to: StudyPaths,
-    rows: Sequence[Row],
-    tables: Sequence[ScalingTable],
+    comparison: Comparison,
     findings: Sequence[Finding],
     plots: Sequence[Plot],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> None:
-    """Write the report; see :func:`weather_hpc.report.sections.report_of` for what it is told.
+    """Write the report; see :func:`weather_hpc.report.sections.report_of` for its arguments.
 
-    ``tables`` and ``extras`` have their own files already; ``plots`` come of
-    :func:`weather_hpc.report.plots.write_plots` into the same results folder.
+    The scaling tables and ``extras`` have their own files already; ``plots`` are those that
+    :func:`weather_hpc.report.plots.write_plots` wrote into the same results folder.
     """
-    for table in own_tables(rows, tables):
+    for table in own_tables(comparison):
         write_table(to.tables, table)
-    report = report_of(rows, tables, findings, plots, extras, sentences)
+    report = report_of(comparison, findings, plots, extras, sentences)
     write_text(to.report, html_page(report))
     write_text(to.report_markdown, markdown_report(report))
     write_text(to.report_latex, latex_report(report))
-    write_json(to.report_json, json_report(report, rows, findings))
+    write_json(to.report_json, json_report(report, comparison.rows, findings))
 
 
 def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError
-from weather_hpc.study.flags import add_flags
+from weather_hpc.study.flags import add_flags, given
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
@@ -21,22 +21,30 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one network.
 
-    Exit code: 0, also where the run is skipped; 1 where it failed; 75 where it was asked to stop
-    and would go on with ``--resume`` (0 under torchrun, which would make 1 and a traceback of it).
+    Exit code: 0, also for a skipped run; 1 for a failed one; 75 where it stopped on request and
+    ``--resume`` would continue it (0 under torchrun, which would turn 75 into 1 and a traceback).
     """
     typed = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(typed)
     from weather_hpc.runs.record import Status
-    from weather_hpc.train.request import already_done, make_request
+    from weather_hpc.train.request import TrainOptions, already_done, make_request
 
-    request = make_request(args, typed)
+    options = TrainOptions(
+        store=args.store,
+        settings=given(args, "train"),
+        run_dir=args.run_dir,
+        resume=args.resume,
+        evaluate_every=args.evaluate_every,
+        fall_back=args.without_cuda == "cpu",
+    )
+    request = make_request(options, typed)
     record = already_done(request)
     done_before = record is not None
     if record is None:
         from weather_hpc.train.process import train
 
         record = train(request)
-    if request.world.rank == 0:
+    if request.env.rank == 0:
         if args.json:
             cli.print_json(_summary(record))
         else:
@@ -44,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if record.status in (Status.OK, Status.SKIPPED):
         return cli.EXIT_OK
     if record.status is Status.INCOMPLETE:
-        return cli.EXIT_OK if request.world.launched else cli.EXIT_STOPPED
-    if request.world.rank == 0:
+        return cli.EXIT_OK if request.env.launched else cli.EXIT_STOPPED
+    if request.env.rank == 0:
         raise FailedError(record.reason)
     return cli.EXIT_FAILED
 
@@ -57,13 +65,13 @@ def _parser() -> cli.Parser:
     defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
     add_flags(parser, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
-        help="evaluate after every E epochs as well; 0: after the last alone")  # fmt: skip
+        help="evaluate also after every E epochs; 0: only after the last")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],
-        help="what to do where CUDA is asked for and there is none")  # fmt: skip
+        help="what to do where CUDA is requested and there is none")  # fmt: skip
     add("--run-dir", type=Path, metavar="DIR",
-        help="for record, events and checkpoint; those of an earlier run are replaced")  # fmt: skip
+        help="folder for record, events and checkpoint; an earlier run's are replaced")  # fmt: skip
     add("--resume", action="store_true",
-        help="go on from the run folder's checkpoint, if there is one")  # fmt: skip
+        help="continue from the run folder's checkpoint, if there is one")  # fmt: skip
     parser.add_json()
     return parser
 

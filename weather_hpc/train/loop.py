@@ -15,7 +15,7 @@ from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train import graphs
 from weather_hpc.train.augmentation import Draw, augment
-from weather_hpc.train.checkpoint import State, on_cpu
+from weather_hpc.train.checkpoint import StateDict, on_cpu
 from weather_hpc.train.cuda import working_bytes
 from weather_hpc.train.evaluation import Named, Score
 from weather_hpc.train.graphs import StepGraphs
@@ -191,7 +191,7 @@ class Trainer:
                 named.append(Named(batch, logits.float().softmax(dim=1).cpu().numpy()))
         return total, named
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> StateDict:
         """This rank's weights, optimizer and random states, as copies on the CPU."""
         random = {
             "cpu": torch.get_rng_state(),
@@ -205,7 +205,7 @@ class Trainer:
             "random": random,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: StateDict) -> None:
         """Go back to a :meth:`snapshot`; its weights may be more than this rank's part.
 
         It may be another device's: how the optimizer works stays as it is here.
@@ -214,7 +214,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": here})
         self.put_back_weights(state)
 
-    def put_back_weights(self, state: State) -> None:
+    def put_back_weights(self, state: StateDict) -> None:
         """Of a :meth:`snapshot`, weights, their average and random states, all in place."""
         own = self.strategy.network.state_dict()
         self.strategy.network.load_state_dict({name: state["network"][name] for name in own})

@@ -1,44 +1,154 @@
-"""What a finished run reports in its record."""
+"""What a training run measures, and how its record reports that."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import fmean
 
 import torch
 
 from weather_hpc.dataset.store import Store
+from weather_hpc.runs.clock import Clock, since_process_start
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
-from weather_hpc.runs.record import Actual, Counts, RankInfo, RunRecord
-from weather_hpc.runs.telemetry import Telemetry
+from weather_hpc.runs.record import Actual, Counts, Phases, RankInfo, RunRecord
+from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.cuda import peaks_mb
 from weather_hpc.train.evaluation import Score
-from weather_hpc.train.loader import EpochSampler
+from weather_hpc.train.loader import DataWait, EpochSampler
 from weather_hpc.train.strategies.base import Strategy
 
 
+class Phase(StrEnum):
+    """What the seconds of a run are spent on. A checkpoint stores them by these names."""
+
+    WARMUP = "warmup"
+    TRAIN = "train"
+    """Measured time: all epochs, data wait and communication included."""
+    DATA_WAIT = "data_wait"
+    COMMUNICATION = "communication"
+    EVALUATION = "evaluation"
+    CHECKPOINT = "checkpoint"
+    TOTAL = "total"
+    """Since the process started, and those of the processes that it resumes."""
+    TRAIN_BEFORE_EPOCH = "epoch_train"
+    """What ``train`` was when the current epoch began."""
+    DATA_WAIT_BEFORE_EPOCH = "epoch_data_wait"
+    """What ``data_wait`` was when the current epoch began."""
+
+
+class Meter:
+    """Seconds of each phase and joules of this rank, those of the processes it resumes included.
+
+    ``earlier``: the seconds that :meth:`seconds_so_far` gave in such a process; None in a new run.
+    """
+
+    def __init__(
+        self, strategy: Strategy, energy: Energy, earlier: Mapping[str, float] | None
+    ) -> None:
+        self.strategy = strategy
+        self.energy = energy
+        self._clock = Clock(strategy.synchronise)
+        if earlier is None:
+            earlier = {Phase.TRAIN: 0.0, Phase.DATA_WAIT: 0.0, Phase.COMMUNICATION: 0.0}
+        self._clock.seconds.update(earlier)
+        self._earlier_s = earlier.get(Phase.TOTAL, 0.0)
+
+    def seconds(self, phase: Phase) -> float:
+        """Of ``phase`` so far; 0 where the run has not come to it."""
+        return self.known_seconds(phase) or 0.0
+
+    def known_seconds(self, phase: Phase) -> float | None:
+        """Of ``phase`` so far; None where the run has not come to it or cannot measure it."""
+        if phase is Phase.TOTAL:
+            return self._earlier_s + since_process_start()
+        return self._clock.seconds.get(phase)
+
+    def seconds_so_far(self) -> dict[str, float]:
+        """Of all phases, by name: what a checkpoint stores."""
+        seconds = self._clock.seconds | {Phase.TOTAL: self.seconds(Phase.TOTAL)}
+        return {str(phase): value for phase, value in seconds.items()}  # plain for torch.load
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Time the block from when all ranks enter it until all have left it. Collective."""
+        self.strategy.barrier()
+        with self._clock.phase(phase):
+            yield
+            self.strategy.barrier()
+
+    @contextmanager
+    def epoch(self, data_wait: DataWait, telemetry: Telemetry, *, resumed: bool) -> Iterator[None]:
+        """Measure the block, an epoch; ``resumed``: what is left of one. Collective."""
+        seconds = self._clock.seconds
+        if not resumed:
+            seconds[Phase.TRAIN_BEFORE_EPOCH] = seconds[Phase.TRAIN]
+            seconds[Phase.DATA_WAIT_BEFORE_EPOCH] = seconds[Phase.DATA_WAIT]
+            self.energy.begin_epoch()
+        waited_s, energy_j = data_wait.seconds(), telemetry.energy_j()
+        with self.phase(Phase.TRAIN):
+            communicated_s = self.strategy.communication_s
+            yield
+        self._add_communication(communicated_s)
+        now_j = telemetry.energy_j()
+        used_j = None if energy_j is None or now_j is None else now_j - energy_j
+        self.energy.add(self.strategy.gather(used_j))
+        seconds[Phase.DATA_WAIT] += data_wait.seconds() - waited_s
+
+    @property
+    def epoch_s(self) -> float:
+        """Measured seconds of the current epoch."""
+        return self.seconds(Phase.TRAIN) - self.seconds(Phase.TRAIN_BEFORE_EPOCH)
+
+    @property
+    def epoch_data_wait_s(self) -> float:
+        """Seconds of the current epoch in which the device had no data."""
+        return self.seconds(Phase.DATA_WAIT) - self.seconds(Phase.DATA_WAIT_BEFORE_EPOCH)
+
+    def _add_communication(self, before_s: float | None) -> None:
+        """Add what this rank has spent since; unknown once it is unknown for any epoch."""
+        so_far = self._clock.seconds.pop(Phase.COMMUNICATION, None)
+        now_s = self.strategy.communication_s
+        if so_far is not None and before_s is not None and now_s is not None:
+            self._clock.seconds[Phase.COMMUNICATION] = so_far + now_s - before_s
+
+    def report(self, phases: Phases) -> None:
+        """Fill in ``phases``, except for queue and startup.
+
+        ``compute`` is the measured time less rank 0's waiting for data and, where that is known,
+        for other ranks.
+        """
+        phases.warmup = self.seconds(Phase.WARMUP)
+        phases.data_wait = self.seconds(Phase.DATA_WAIT)
+        phases.communication = self.known_seconds(Phase.COMMUNICATION)
+        phases.compute = self.seconds(Phase.TRAIN) - phases.data_wait
+        phases.compute -= phases.communication or 0.0
+        phases.checkpoint = self.known_seconds(Phase.CHECKPOINT)
+        phases.evaluation = self.known_seconds(Phase.EVALUATION)
+        phases.total = self.seconds(Phase.TOTAL)
+
+
 @dataclass(frozen=True)
-class Reported:
-    """What one rank tells rank 0 at the end."""
+class RankReport:
+    """What one rank sends to rank 0 at the end."""
 
     info: RankInfo
     device_use_percent: float | None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run has come to. ``ranks`` is empty on ranks other than 0."""
+class Results:
+    """What a run has resulted in. ``ranks`` is empty on ranks other than 0."""
 
     task: TrainTask
     store: Store
     sampler: EpochSampler
-    seconds: Mapping[str, float]
-    energy_j: float | None
     train: Score
     test: Score | None
-    ranks: list[Reported]
+    ranks: list[RankReport]
 
 
 def device_uuids(strategy: Strategy) -> list[str]:
@@ -51,13 +161,13 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def this_rank(
+def report_of_rank(
     strategy: Strategy, sampler: EpochSampler, epochs: int, telemetry: Telemetry
-) -> Reported:
+) -> RankReport:
     """This process and what it handled in the measured time."""
     device = strategy.device
     info = RankInfo(
-        rank=strategy.world.rank,
+        rank=strategy.env.rank,
         host=node_name(),
         pid=os.getpid(),
         device=str(device),
@@ -68,48 +178,38 @@ def this_rank(
         device_memory_peak_mb=peaks_mb(strategy.gpus) or None,
         images=sampler.images * epochs,
     )
-    return Reported(info, telemetry.mean("device_use_percent"))
+    return RankReport(info, telemetry.mean("device_use_percent"))
 
 
-def describe(record: RunRecord, outcome: Outcome) -> None:
-    """Fill ``record`` in, but for what is known only while the run goes on.
-
-    ``phases.compute`` is the measured time less rank 0's waiting for data and, where that is told
-    apart, for other ranks.
-    """
-    seconds, sampler, task = outcome.seconds, outcome.sampler, outcome.task
+def report_results(record: RunRecord, results: Results, meter: Meter) -> None:
+    """Fill in ``record``, except for what is known only while the run lasts."""
+    sampler, task = results.sampler, results.task
     images = len(sampler.rows)
-    record.time_s = seconds["train"]
+    record.time_s = meter.seconds(Phase.TRAIN)
     record.images_per_s = images * task.epochs / record.time_s
-    phases = record.phases
-    phases.warmup = seconds["warmup"]
-    phases.data_wait = seconds["data_wait"]
-    phases.communication = seconds.get("communication")
-    phases.compute = seconds["train"] - seconds["data_wait"] - (phases.communication or 0.0)
-    phases.checkpoint = seconds.get("checkpoint")
-    phases.evaluation = seconds.get("evaluation")
+    record.usage.energy_j = meter.energy.total_j
     record.counts = Counts(
         images=images,
         epochs=task.epochs,
         steps=len(sampler.sizes) * task.epochs,
-        test_images=outcome.test.images if outcome.test else None,
+        test_images=results.test.images if results.test else None,
     )
     quality = record.quality
-    quality.train_loss, quality.train_accuracy = outcome.train.loss, outcome.train.accuracy
-    if outcome.test is not None:
-        quality.test_loss, quality.test_accuracy = outcome.test.loss, outcome.test.accuracy
-    record.usage.energy_j = outcome.energy_j
-    quality.store_checksum = outcome.store.checksum
-    _describe_ranks(record, outcome)
+    quality.store_checksum = results.store.checksum
+    quality.train_loss, quality.train_accuracy = results.train.loss, results.train.accuracy
+    if results.test is not None:
+        quality.test_loss, quality.test_accuracy = results.test.loss, results.test.accuracy
+    _report_ranks(record, results)
+    meter.report(record.phases)
 
 
-def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
-    ranks = [reported.info for reported in outcome.ranks]
+def _report_ranks(record: RunRecord, results: Results) -> None:
+    ranks = [report.info for report in results.ranks]
     if not ranks:
         return
     record.actual = Actual(
         nodes=len({rank.host for rank in ranks}),
-        world_size=max(len(ranks), outcome.task.world_size),
+        world_size=max(len(ranks), results.task.world_size),
         device=str(ranks[0].device).partition(":")[0],
         ranks=ranks,
     )
@@ -117,12 +217,12 @@ def _describe_ranks(record: RunRecord, outcome: Outcome) -> None:
     record.usage.host_memory_peak_mb = max(peaks, default=None)
     on_devices = [peak for rank in ranks for peak in rank.device_memory_peak_mb or []]
     record.usage.device_memory_peak_mb = max(on_devices, default=None)
-    used = _known(r.device_use_percent for r in outcome.ranks)
+    used = _all_known(report.device_use_percent for report in results.ranks)
     record.usage.device_use_percent = fmean(used) if used else None
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
-    """``values`` where all are known, else none: a part of the devices would look cheap."""
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return known if len(known) == len(found) else []
+def _all_known(values: Iterable[float | None]) -> list[float]:
+    """``values`` where all are known, else none: the mean of some devices would mislead."""
+    listed = list(values)
+    known = [value for value in listed if value is not None]
+    return known if len(known) == len(listed) else []

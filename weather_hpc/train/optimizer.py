@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from weather_hpc.models.registry import StateDict
 from weather_hpc.study.recipe import Optimizer, Recipe
 
 ITERATIONS = 5
@@ -71,9 +72,6 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return x.T if tall else x
 
 
-State = dict[str, torch.Tensor]
-
-
 class Average:
     """Of all weights and running statistics of ``network``; counts are copied.
 
@@ -84,7 +82,7 @@ class Average:
     def __init__(self, network: nn.Module, keep: float) -> None:
         self.network = network
         self.keep = keep
-        self.state: State = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.state: StateDict = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     @torch.no_grad()
     def update(self, step: int | torch.Tensor) -> None:
@@ -115,7 +113,7 @@ class Average:
         finally:
             self.network.load_state_dict(own)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: StateDict) -> None:
         """Go back to a copy of :attr:`state`; it may hold more than this network's part."""
         for name, value in self.state.items():
             value.copy_(state[name])

@@ -29,30 +29,30 @@ class Unavailable(Exception):  # noqa: N818 - no error: the run is skipped
 
 
 @dataclass(frozen=True)
-class World:
-    """The processes of a run, as torchrun tells each of them."""
+class TorchrunEnv:
+    """This process among those of the run, by the variables that torchrun sets."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_size: int = 1
+    local_world_size: int = 1
     launched: bool = False
     """Whether torchrun started this process."""
 
 
-def world_from(environment: Mapping[str, str] = os.environ) -> World:
-    """The world that torchrun's variables describe; without them, this process alone.
+def torchrun_env(environment: Mapping[str, str] = os.environ) -> TorchrunEnv:
+    """What torchrun's variables say; without them, a process that is alone.
 
     Raises UserError where one of them is missing or not a number.
     """
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
-        return World()
+        return TorchrunEnv()
     try:
-        return World(
+        return TorchrunEnv(
             rank=int(environment["RANK"]),
-            size=int(environment["WORLD_SIZE"]),
+            world_size=int(environment["WORLD_SIZE"]),
             local_rank=int(environment["LOCAL_RANK"]),
-            local_size=int(environment["LOCAL_WORLD_SIZE"]),
+            local_world_size=int(environment["LOCAL_WORLD_SIZE"]),
             launched=True,
         )
     except (KeyError, ValueError) as error:
@@ -72,12 +72,12 @@ def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
     return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
 
 
-def check_world(task: TrainTask, world: World, argv: Sequence[str]) -> None:
+def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None:
     """Raise UserError where this process was not started as ``task`` needs it."""
     processes = task.world_size if task.strategy in LAUNCHED_BY_TORCHRUN else 1
-    if world.size == processes:
+    if env.world_size == processes:
         return
-    if not world.launched:
+    if not env.launched:
         command = shlex.join(
             ["python", "-m", "torch.distributed.run", "--standalone",
              "--nproc-per-node", str(processes), "-m", "weather_hpc.train", *argv]
@@ -88,7 +88,7 @@ def check_world(task: TrainTask, world: World, argv: Sequence[str]) -> None:
         )
     raise UserError(
         f"--strategy {task.strategy} with --world-size {task.world_size} is {processes} "
-        f"processes; torchrun started {world.size}"
+        f"processes; torchrun started {env.world_size}"
     )
 
 
@@ -99,7 +99,7 @@ def lacking_gpus(needed: int, gpus: int, why: str | None) -> str:
 
 def choose_device(
     task: TrainTask,
-    world: World,
+    env: TorchrunEnv,
     gpus: int,
     why: str | None = None,
     *,
@@ -114,7 +114,7 @@ def choose_device(
         return Device.CPU
     if task.device is Device.CPU:
         raise Unavailable("DataParallel spreads work over CUDA GPUs only; on a CPU it does nothing")
-    needed = task.world_size if task.strategy is Strategy.DP else world.local_size
+    needed = task.world_size if task.strategy is Strategy.DP else env.local_world_size
     if gpus >= needed:
         return Device.CUDA
     if task.strategy is not Strategy.DP and (task.device is Device.AUTO or fall_back):
@@ -139,7 +139,7 @@ class Rank:
     """What is not there."""
 
     @classmethod
-    def here(cls, task: TrainTask, world: World, *, fall_back: bool) -> Self:
+    def here(cls, task: TrainTask, env: TorchrunEnv, *, fall_back: bool) -> Self:
         """This process. ``fall_back``: it may compute on the CPU where GPUs are asked for."""
         from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 
@@ -147,10 +147,10 @@ class Rank:
         gpus, why = (usable_gpus(), why_no_cuda()) if asks else (0, None)
         device, lacks = None, ""
         try:
-            device = choose_device(task, world, gpus, why, fall_back=fall_back)
+            device = choose_device(task, env, gpus, why, fall_back=fall_back)
         except Unavailable as lacking:
             lacks = str(lacking)
-        return cls(world.rank, socket.gethostname(), os.getpid(), device, lacks)
+        return cls(env.rank, socket.gethostname(), os.getpid(), device, lacks)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -162,20 +162,22 @@ class Rank:
 class Ranks:
     """All processes of a run, known to each of them."""
 
-    def __init__(self, world: World, own: Rank) -> None:
+    def __init__(self, env: TorchrunEnv, own: Rank) -> None:
         """Meet. Collective: it returns once every rank has told ``own``."""
-        self.world = world
+        self.env = env
         self.own = own
         self.all = [own]
         self.store: Any = None
         """Where a process group can be made; None where no launcher has started this process."""
-        if world.launched:
+        if env.launched:
             from torch.distributed.rendezvous import rendezvous
 
-            self.store, _, _ = next(rendezvous("env://", world.rank, world.size))
-        if world.size > 1:
-            self.store.set(_key(world.rank), json.dumps(asdict(own)))
-            self.all = [Rank.from_json(self.store.get(_key(rank))) for rank in range(world.size)]
+            self.store, _, _ = next(rendezvous("env://", env.rank, env.world_size))
+        if env.world_size > 1:
+            self.store.set(_key(env.rank), json.dumps(asdict(own)))
+            self.all = [
+                Rank.from_json(self.store.get(_key(rank))) for rank in range(env.world_size)
+            ]
 
     @property
     def on_this_host(self) -> list[Rank]:
@@ -184,7 +186,7 @@ class Ranks:
 
     def second_connection(self) -> Any:
         """To the store, for another thread; None where this process is alone."""
-        if self.world.size == 1:
+        if self.env.world_size == 1:
             return None
         import torch.distributed as dist
 

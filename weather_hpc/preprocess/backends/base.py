@@ -15,16 +15,16 @@ from weather_hpc.study.spec import Backend as Name
 from weather_hpc.study.spec import Decoder
 
 START_TIMEOUT_S = 120.0
-"""How long all workers together may take to stand."""
+"""How long all workers together may take to start."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a backend whose workers are elsewhere knows of the run."""
+    """What a backend whose workers are jobs of their own needs from the run."""
 
     site: SiteProfile
     folder: Path
-    """The store's folder, which all nodes see."""
+    """The store's folder, shared by all nodes."""
     writer: RunWriter
 
 
@@ -32,15 +32,15 @@ class Backend(Protocol):
     """A pool of workers: started, used once, closed."""
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
-        """Bring up ``workers`` workers, each with ``decoder`` imported; who they are.
+        """Start ``workers`` workers, each with ``decoder`` imported; one entry per worker.
 
-        Raises FailedError where one dies or not all stand after :data:`START_TIMEOUT_S`.
+        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
         """
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in any order, yielding each as it is finished.
 
-        Raises FailedError where a worker is lost; never waits for one that is gone.
+        Raises FailedError where a worker is lost; never waits for a lost worker.
         """
 
     def close(self) -> None:
@@ -52,10 +52,10 @@ def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedE
     return FailedError(f"a worker process was lost ({cause}); {advice}")
 
 
-def not_all_came(came: int, workers: int) -> FailedError:
-    """The one message for workers that did not come up."""
+def not_all_up(up: int, workers: int) -> FailedError:
+    """The one message for workers that did not start."""
     return FailedError(
-        f"{came} of {workers} workers came up; the others died or took over {START_TIMEOUT_S:.0f} s"
+        f"{up} of {workers} workers came up; the rest died or took over {START_TIMEOUT_S:.0f} s"
     )
 
 

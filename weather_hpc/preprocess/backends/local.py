@@ -21,10 +21,10 @@ from weather_hpc.errors import UserError
 from weather_hpc.preprocess.backends.base import (
     START_TIMEOUT_S,
     import_backend,
-    not_all_came,
+    not_all_up,
     worker_lost,
 )
-from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Backend, Decoder
 
@@ -44,7 +44,7 @@ class SequentialBackend:
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """This process; ``workers`` must be 1."""
         _check_sequential(workers)
-        return [introduce(decoder)]
+        return [prepare_worker(decoder)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in their order."""
@@ -62,7 +62,7 @@ class MultiprocessingBackend:
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start ``workers`` processes and wait until each has imported what it needs."""
-        return self._pool.start(workers, partial(introduce, decoder))
+        return self._pool.start(workers, partial(prepare_worker, decoder))
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each by the first worker that is free."""
@@ -81,35 +81,33 @@ class ProcessPool:
         self._advice = advice
         self._workers: dict[Connection, BaseProcess] = {}
 
-    def start(self, workers: int, introduction: Callable[[int], R]) -> list[R]:
-        """Start ``workers`` processes; what ``introduction`` of its rank returns in each.
+    def start(self, workers: int, prepare: Callable[[int], R]) -> list[R]:
+        """Start ``workers`` processes; by rank, what ``prepare(rank)`` returned in each.
 
         Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         context = multiprocessing.get_context("spawn")
         ranks: dict[Connection, int] = {}
-        introductions: dict[int, R] = {}
+        answers: dict[int, R] = {}
         try:
             for rank in range(workers):
                 ours, theirs = context.Pipe()
-                process = context.Process(
-                    target=_work, args=(theirs, introduction, rank), daemon=True
-                )
+                process = context.Process(target=_work, args=(theirs, prepare, rank), daemon=True)
                 self._workers[ours] = process
                 process.start()
                 theirs.close()  # so that only the worker holds it, and its end closes the pipe
                 ranks[ours] = rank
-            while len(introductions) < workers:
+            while len(answers) < workers:
                 ready = wait(ranks, timeout=max(0.0, deadline - time.monotonic()))
                 if not ready:
                     raise TimeoutError
                 for pipe in [pipe for pipe in ranks if pipe in ready]:
-                    introductions[ranks[pipe]] = pipe.recv()
+                    answers[ranks[pipe]] = pipe.recv()
                     del ranks[pipe]
         except (EOFError, OSError):
-            raise not_all_came(len(introductions), workers) from None
-        return [introductions[rank] for rank in range(workers)]
+            raise not_all_up(len(answers), workers) from None
+        return [answers[rank] for rank in range(workers)]
 
     def map(
         self, function: Callable[[P], R], parts: Iterable[P], *, ordered: bool = False
@@ -167,11 +165,11 @@ class ProcessPool:
         return answer
 
 
-def _work(pipe: Connection, introduction: Callable[[int], object], rank: int) -> None:
-    """A worker's life: introduce itself, then compute what it is sent until it is ended."""
+def _work(pipe: Connection, prepare: Callable[[int], object], rank: int) -> None:
+    """A worker: prepare, then compute what is sent until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(introduction(rank))
+    pipe.send(prepare(rank))
     while True:
         try:
             function, part = pipe.recv()

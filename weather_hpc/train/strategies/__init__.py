@@ -4,7 +4,7 @@ import torch
 
 from weather_hpc.study.spec import Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
-from weather_hpc.train.ranks import World
+from weather_hpc.train.ranks import TorchrunEnv
 from weather_hpc.train.strategies.base import Single, StepOptions, Strategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
 from weather_hpc.train.strategies.dp import DataParallel
@@ -18,10 +18,10 @@ STRATEGIES: dict[Name, type[Strategy]] = {
 }
 
 
-def make_strategy(task: TrainTask, device: torch.device, world: World) -> Strategy:
+def make_strategy(task: TrainTask, device: torch.device, env: TorchrunEnv) -> Strategy:
     """The strategy of ``task`` for this process on ``device``."""
     choose_kernels(task.precision, device)
-    return STRATEGIES[task.strategy](device, world, task.world_size, StepOptions.of(task))
+    return STRATEGIES[task.strategy](device, env, task.world_size, StepOptions.of(task))
 
 
 def choose_kernels(precision: Precision, device: torch.device) -> None:

@@ -18,7 +18,7 @@ from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.ranks import World
+from weather_hpc.train.ranks import TorchrunEnv
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class Strategy:
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 
     def __init__(
-        self, device: torch.device, world: World, devices: int, options: StepOptions = DEFAULTS
+        self, device: torch.device, env: TorchrunEnv, devices: int, options: StepOptions = DEFAULTS
     ) -> None:
         self.device = device
-        self.world = world
+        self.env = env
         self.devices = devices
         self.options = options
 
@@ -145,7 +145,7 @@ class Strategy:
     @property
     def random_stream(self) -> int:
         """Which of the seed's random streams this rank draws from in training."""
-        return self.world.rank
+        return self.env.rank
 
     def before_evaluation(self) -> None:
         """Make replicas equal where training lets them differ. Collective."""

@@ -39,12 +39,12 @@ class DistributedDataParallel(Distributed):
     @property
     def shard(self) -> Shard:
         """One share per rank."""
-        return Shard(self.world.rank, self.world.size)
+        return Shard(self.env.rank, self.env.world_size)
 
     @property
     def owns_weights(self) -> bool:  # type: ignore[override]
         """Replicas are equal: rank 0's are saved."""
-        return self.world.rank == 0
+        return self.env.rank == 0
 
     @property
     def exchange(self) -> str:  # type: ignore[override]
@@ -62,11 +62,11 @@ class DistributedDataParallel(Distributed):
         """Join the process group, and share memory where the ranks can."""
         super().set_up(store)
         if self.device.type == "cpu":
-            self.memory = share_memory(self.world)
+            self.memory = share_memory(self.env)
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
-        several = self.world.size > 1
+        several = self.env.world_size > 1
         self._share = StepShare()
         if several:
             network = replace_layers(network, nn.Dropout, partial(SharedDropout, share=self._share))
@@ -87,7 +87,7 @@ class DistributedDataParallel(Distributed):
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of the rank that has the fewest; of all ranks where they synchronise."""
         together = min(sampler.sizes)
-        each = together // self.world.size
+        each = together // self.env.world_size
         return together if self.options.sync_batch_norm and each else each
 
     def train_step(
@@ -96,7 +96,7 @@ class DistributedDataParallel(Distributed):
         """Scaled so that the average over ranks, whose shares may differ by one image, is exact."""
         self._share.begin_step(int(self.shard.of(np.arange(step_images))[0]), step_images)
         logits = self._logits(self._replica, images)
-        return self._backward(logits, labels, self.world.size / step_images)
+        return self._backward(logits, labels, self.env.world_size / step_images)
 
     @property
     def random_stream(self) -> int:
@@ -130,5 +130,5 @@ def _average(
 ) -> torch.futures.Future[torch.Tensor]:
     """The mean of all ranks' gradients, as DistributedDataParallel asks its hook for it."""
     mean: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.world.size))
+    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.env.world_size))
     return mean

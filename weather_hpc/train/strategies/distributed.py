@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.constants import default_pg_timeout
 
-from weather_hpc.train.ranks import SHARED_MEMORY, World
+from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
 from weather_hpc.train.strategies.base import Strategy
 
 GLOO_LETS_GO_S = 0.05
@@ -31,7 +31,7 @@ class Distributed(Strategy):
             torch.cuda.set_device(self.device)
         where = dist.HashStore() if store is None else store  # type: ignore[attr-defined]
         dist.init_process_group(
-            backend, store=where, rank=self.world.rank, world_size=self.world.size
+            backend, store=where, rank=self.env.rank, world_size=self.env.world_size
         )
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ class Distributed(Strategy):
     def concatenate(self, values: torch.Tensor) -> torch.Tensor:
         """An all-gather of equally many, the longest rank's; the padding is cut off again."""
         own = torch.tensor([len(values)], device=self.device)
-        counts = [torch.empty_like(own) for _ in range(self.world.size)]
+        counts = [torch.empty_like(own) for _ in range(self.env.world_size)]
         dist.all_gather(counts, own)
         longest = max(int(count) for count in counts)
         padded = values.new_zeros(longest, *values.shape[1:])
@@ -55,7 +55,7 @@ class Distributed(Strategy):
 
     def gather(self, value: Any) -> list[Any]:
         """Rank 0 gets every rank's ``value``."""
-        values: list[Any] | None = [None] * self.world.size if self.world.rank == 0 else None
+        values: list[Any] | None = [None] * self.env.world_size if self.env.rank == 0 else None
         dist.gather_object(value, values)
         return values or []
 
@@ -92,8 +92,8 @@ SLOT = 1 << 20
 class SharedMemory:
     """One rank's access to it. All ranks call the same methods in the same order."""
 
-    def __init__(self, world: World, slots: torch.Tensor, peers: list[socket.socket]) -> None:
-        self.world = world
+    def __init__(self, env: TorchrunEnv, slots: torch.Tensor, peers: list[socket.socket]) -> None:
+        self.env = env
         self._slots = slots
         self._peers = peers
         self._turn = 0
@@ -133,7 +133,7 @@ class SharedMemory:
         start = time.perf_counter()
         side = self._slots[self._turn % 2, :, : length * own.element_size()].view(own.dtype)
         self._turn += 1
-        side[self.world.rank, : len(own)] = own
+        side[self.env.rank, : len(own)] = own
         try:
             for peer in self._peers:
                 peer.sendall(b".")
@@ -141,48 +141,48 @@ class SharedMemory:
                 if not peer.recv(1):
                     raise ConnectionError("it has ended")
         except OSError as error:
-            raise RuntimeError(f"rank {self.world.rank} has lost another: {error}") from None
+            raise RuntimeError(f"rank {self.env.rank} has lost another: {error}") from None
         self.spent_s += time.perf_counter() - start
         return side
 
 
-def share_memory(world: World) -> SharedMemory | None:
+def share_memory(env: TorchrunEnv) -> SharedMemory | None:
     """What the ranks of ``world`` share; None where there are several hosts, no room, or no wish.
 
     Collective, over the process group.
     """
-    if world.size == 1 or world.local_size < world.size:
+    if env.world_size == 1 or env.local_world_size < env.world_size:
         return None
     with ExitStack() as stack:
-        folder = _common_folder(world, stack)
+        folder = _common_folder(env, stack)
         if folder is None:
             return None
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         slots = None
         with suppress(OSError, RuntimeError):
-            listener.bind(str(folder / str(world.rank)))
-            listener.listen(world.size)
-            shape = (2, world.size, SLOT)
+            listener.bind(str(folder / str(env.rank)))
+            listener.listen(env.world_size)
+            shape = (2, env.world_size, SLOT)
             path = str(folder / SLOTS)
             slots = torch.from_file(path, True, math.prod(shape), dtype=torch.uint8).view(shape)
         if not _everywhere(slots is not None) or slots is None:
             return None
-        lower = [_connected(folder / str(rank)) for rank in range(world.rank)]
-        higher = [listener.accept()[0] for _ in range(world.rank + 1, world.size)]
+        lower = [_connected(folder / str(rank)) for rank in range(env.rank)]
+        higher = [listener.accept()[0] for _ in range(env.rank + 1, env.world_size)]
         dist.barrier()  # only then is the folder removed
     for peer in (peers := lower + higher):
         peer.settimeout(default_pg_timeout.total_seconds())
-    return SharedMemory(world, slots, peers)
+    return SharedMemory(env, slots, peers)
 
 
-def _common_folder(world: World, stack: ExitStack) -> Path | None:
+def _common_folder(env: TorchrunEnv, stack: ExitStack) -> Path | None:
     """A folder with room for all slots, made by rank 0 for as long as its ``stack`` stands."""
     name = None
-    if world.rank == 0 and os.environ.get(SHARED_MEMORY) != "off":
+    if env.rank == 0 and os.environ.get(SHARED_MEMORY) != "off":
         with suppress(OSError):
             made = stack.enter_context(TemporaryDirectory(prefix="weather-hpc-", dir=FOLDER))
             with Path(made, SLOTS).open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, 2 * world.size * SLOT)
+                os.posix_fallocate(file.fileno(), 0, 2 * env.world_size * SLOT)
             name = made
     names = [name]
     dist.broadcast_object_list(names)

@@ -132,22 +132,22 @@ class ModelParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Keep this rank's stage of ``network``."""
-        self.stage: Stage = cut(network, self.world.size, image_size)[self.world.rank]
+        self.stage: Stage = cut(network, self.env.world_size, image_size)[self.env.rank]
         super().place(self.stage.layers, image_size)
         self._schedules: dict[tuple[int, bool], PipelineScheduleSingle] = {}
 
     @property
     def reads_images(self) -> bool:  # type: ignore[override]
         """The first stage takes pixels, the others what the stage before them made."""
-        return self.world.rank == 0
+        return self.env.rank == 0
 
     @property
     def _is_last(self) -> bool:
-        return self.world.rank == self.world.size - 1
+        return self.env.rank == self.env.world_size - 1
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of one microbatch."""
-        return min(n // microbatches(n, self.world.size) for n in set(sampler.sizes))
+        return min(n // microbatches(n, self.env.world_size) for n in set(sampler.sizes))
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
@@ -178,17 +178,17 @@ class ModelParallel(Distributed):
         """The schedule for batches of ``images``; its buffers fit that size alone."""
         key = images, training
         if key not in self._schedules:
-            pieces = microbatches(images, self.world.size)
+            pieces = microbatches(images, self.env.world_size)
             each = images // pieces
             stage = PipelineStage(
                 self.network,
-                self.world.rank,
-                self.world.size,
+                self.env.rank,
+                self.env.world_size,
                 self.device,
                 input_args=_ghost(each, self.stage.input_shape, training and not self.reads_images),
                 output_args=_ghost(each, self.stage.output_shape, training),
             )
-            kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
+            kind = Schedule1F1B if training and pieces >= self.env.world_size else ScheduleGPipe
             loss = partial(cross_entropy, label_smoothing=self.options.label_smoothing)
             self._schedules[key] = kind(stage, pieces, loss_fn=loss if training else None)
         return self._schedules[key]

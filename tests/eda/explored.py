@@ -1,4 +1,4 @@
-"""What the tests of the EDA share: a packed store, and pixels to count."""
+"""What the tests of eda share: a packed store, its measurements, random pixels."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ def pack(data: Path, out: Path, size: int = 64) -> Store:
     return Store.open(out)
 
 
-def look(data: Path, folder: Path, size: int = 64) -> Exploration:
-    """Everything that is gathered of ``data``, by this process."""
+def explore(data: Path, folder: Path, size: int = 64) -> Exploration:
+    """All measurements of ``data``, made by this process."""
     store = pack(data, folder / "store", size)
     with open_workers(Backend.SEQUENTIAL, 1, "run it again") as here:
-        return measure(store, data, folder, here)
+        return measure(store, data, folder, here, {})
 
 
 def noise(images: int, side: int, seed: int = 0) -> Bytes:
