@@ -16,7 +16,7 @@ VERBS = {
     "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
     "check": ("weather_hpc.check.__main__", "does this node compute correctly, and how fast?"),
-    "bench": ("weather_hpc.bench.__main__", "compare this package with other implementations, as ratios"),
+    "bench": ("weather_hpc.bench.__main__", "compare this package with other implementations"),
 }
 
 
