@@ -8,26 +8,22 @@ import pytest
 from tests.dataset.nasty import plain_folder
 from weather_hpc import cli
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.scale import growth_of, judge, make_tiny_images, pack_partly
+from weather_hpc.bench.scale import Packed, growth_of, judge, make_tiny_images, pack_partly
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.errors import FailedError
 
 
-def row(images: int, scan_s: float, pack_s: float, parent_peak_mb: float) -> dict[str, float]:
-    return {
-        "images": images, "scan_s": scan_s, "pack_s": pack_s, "parent_peak_mb": parent_peak_mb,
-    }  # fmt: skip
-
-
 def test_growth_in_exponents_and_bytes() -> None:
-    rows = [row(1000, 1, 3, 100), row(4000, 4, 48, 103), row(16000, 16, 768, 115)]
+    rows = [
+        Packed(1000, 1, 3, 100, 4), Packed(4000, 4, 48, 103, 50), Packed(16000, 16, 768, 115, 780),
+    ]  # fmt: skip
     growth = growth_of(rows)
     assert growth == {
         "scan_exponent": pytest.approx(1),
         "pack_exponent": pytest.approx(2),
         "bytes_per_image": pytest.approx(1000),
     }
-    assert [goal["met"] for goal in judge(growth)] == [True, False, True]
+    assert [goal.met for goal in judge(growth)] == [True, False, True]
 
 
 def test_tiny_images_are_all_usable_and_all_different(tmp_path: Path) -> None:

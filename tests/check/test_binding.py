@@ -13,11 +13,11 @@ APART = replace(NEAR, rank=1, host="node2")
 
 
 def test_ranks_with_a_gpu_and_cpus_each_are_right() -> None:
-    found = check_bindings([NEAR, OTHER, replace(NEAR, rank=2, host="node2")])
-    assert found.detail.startswith("2 host(s): rank 0: node1, CPUs 0-1, GPU 0; rank 1: node1")
-    assert found.figures["rank 1 cpus"] == "2-3"
-    assert found.figures["rank 0 gpu_pci"] == "0000:3b:00.0"
-    assert "rank 0 gpu_cpus" not in found.figures
+    result = check_bindings([NEAR, OTHER, replace(NEAR, rank=2, host="node2")])
+    assert result.detail.startswith("2 host(s): rank 0: node1, CPUs 0-1, GPU 0; rank 1: node1")
+    assert result.figures["rank 1 cpus"] == "2-3"
+    assert result.figures["rank 0 gpu_pci"] == "0000:3b:00.0"
+    assert "rank 0 gpu_cpus" not in result.figures
 
 
 @pytest.mark.parametrize(

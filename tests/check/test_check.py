@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from weather_hpc import cli
 from weather_hpc.check.__main__ import main
-from weather_hpc.check.session import Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.check.session import Check, NotDoneError, Passed, Session, WrongError
 from weather_hpc.collect.machines import networks, read_checked
 from weather_hpc.runs.checks import CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
@@ -86,26 +86,26 @@ def test_all_checks_without_gpus_pass_with_four_packages(
 def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Replaces all checks: some pass, some fail, one is impossible, one has no time."""
 
-    def fails(session: Session) -> Found:
+    def fails(session: Session) -> Passed:
         written, _ = read_checks(session.paths.results)
         assert [r.name for r in written] == ["right"], "each line is written when its check ends"
         raise WrongError("not as it should be", {"figure": 2.0})
 
-    def breaks(session: Session) -> Found:
+    def breaks(session: Session) -> Passed:
         raise ZeroDivisionError("by\nnothing")
 
-    def cannot(session: Session) -> Found:
+    def cannot(session: Session) -> Passed:
         raise NotDoneError("nothing to do it with")
 
     monkeypatch.setattr(
         "weather_hpc.check.__main__.checks_of",
         lambda session: [
-            Check("right", 0, lambda _: Found("all of it", {"figure": 1.0})),
+            Check("right", 0, lambda _: Passed("all of it", {"figure": 1.0})),
             Check("wrong", 0, fails),
             Check("broken", 0, breaks),
             Check("impossible", 0, cannot),
             Check("long", 1e6, cannot),
-            Check("last", 0, lambda _: Found("")),
+            Check("last", 0, lambda _: Passed("")),
         ],
     )
 

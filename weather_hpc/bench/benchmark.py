@@ -6,7 +6,6 @@ the rounds of its time divided by the reference's time in the same round, so a s
 machine slows both sides of a ratio. See docs/how-to/benchmarks.md.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -237,9 +236,3 @@ def judge(goal: Goal, result: BenchmarkResult) -> GoalResult:
     return GoalResult(
         goal.faster, goal.slower, seconds, ratio, low, high, goal.at_least, met, len(ratios)
     )
-
-
-def print_goals(judged: Sequence[GoalResult]) -> None:
-    """Print one line a goal on stderr."""
-    for goal in judged:
-        print(goal, file=sys.stderr)

@@ -36,7 +36,7 @@ from weather_hpc.bench.collect_inputs import (
 )
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
+    add_options,
     console,
     finish,
     options_from,
@@ -66,21 +66,16 @@ class CollectOptions(Options):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
-    parser.add_argument("--records", type=int, default=10_000, metavar="N", help="run folders")
-    parser.add_argument(
-        "--log-mb", type=int, default=1024, metavar="MB", help="MiB of logs in total"
-    )
-    parser.add_argument("--logs", type=int, default=200, metavar="N", help="number of logs")
-    parser.add_argument(
-        "--dir", type=Path, metavar="DIR",
-        help="keep the inputs here and reuse them (default: a temporary folder)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--peer-python", default=sys.executable, metavar="PYTHON",
+    add = parser.add_argument
+    add("--records", type=int, default=10_000, metavar="N", help="run folders")
+    add("--log-mb", type=int, default=1024, metavar="MB", help="MiB of logs in total")
+    add("--logs", type=int, default=200, metavar="N", help="number of logs")
+    add("--dir", type=Path, metavar="DIR",
+        help="keep the inputs here and reuse them (default: a temporary folder)")  # fmt: skip
+    add("--peer-python", default=sys.executable, metavar="PYTHON",
         help="interpreter with ReFrame installed, and JUBE if that is not on PATH (default: "
-        "this one)",
-    )  # fmt: skip
-    add_common_options(parser, rounds=3)
+        "this one)")  # fmt: skip
+    add_options(parser, rounds=3)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,11 +96,10 @@ def run(args: argparse.Namespace) -> int:
         available = implementations(logs, expected, jube_folder, options.peer_python)
         result = run_benchmark("collect", available, options.rounds, OURS)
         growth = measure_growth(records, options.records, logs, options.logs)
-    made = {
-        "records": options.records, "logs": options.logs, "log_bytes": options.logs * log_bytes,
-    }  # fmt: skip
+    inputs = {"records": options.records, "logs": options.logs}
+    inputs["log_bytes"] = options.logs * log_bytes
     print_growth(growth)
-    code = finish(result, options, inputs=made, growth=[g.as_dict() for g in growth])
+    code = finish(result, options, inputs=inputs, growth=[g.as_dict() for g in growth])
     return cli.EXIT_FAILED if any(g.reason for g in growth) else code
 
 

@@ -24,8 +24,14 @@ from weather_hpc.runs.paths import StudyPaths
 
 OURS = "weather_hpc collect"
 
-Read = tuple[str, dict[str, float]]
-"""Path of a log below the logs' folder; what was read from it, by LogValues' field names."""
+Read = tuple[str, dict[str, str]]
+"""Path of a log below the logs' folder; text of what was read from it, by LogValues' fields."""
+
+OWN_COLUMNS = {
+    "gpus": "workers", "batch_size": "batch_size_per_device", "ranks": "world_size_actual",
+    "epochs": "epochs_done", "accuracy": "train_accuracy", "time_s": "time_s",
+}  # fmt: skip
+"""The column of each of LogValues' fields in collect's table of rows."""
 
 
 def collect_command(*arguments: str) -> tuple[str, ...]:
@@ -96,15 +102,16 @@ def check_values(
     outcome: Outcome,
 ) -> None:
     """Raise FailedError at the first log that was not read, or read with a wrong value."""
-    found = dict(read(outcome))
-    missing = sorted(expected.keys() - found.keys())
-    if missing or len(found) != len(expected):
+    logs = dict(read(outcome))
+    missing = sorted(expected.keys() - logs.keys())
+    if missing or len(logs) != len(expected):
         raise FailedError(
-            f"{len(found)} logs read, expected {len(expected)}; missing: {missing[:1]}"
+            f"{len(logs)} logs read, expected {len(expected)}; missing: {missing[:1]}"
         )
-    for log, values in found.items():
-        for name, value in values.items():
+    for log, values in logs.items():
+        for name, text in values.items():
             right = getattr(expected[log], name)
+            value = type(right)(text)
             # JUBE prints 15 digits
             if not isclose(value, right, rel_tol=1e-13):
                 raise FailedError(f"{log}: {name}: {value} read, expected {right}")
@@ -114,32 +121,14 @@ def _own_rows(logs: Path, outcome: Outcome) -> Iterator[Read]:
     with StudyPaths(outcome.folder).rows.open(newline="") as file:
         for row in csv.DictReader(file):
             log = Path(row["source"]).relative_to(logs.resolve()).as_posix()
-            yield (
-                log,
-                {
-                    "gpus": int(row["workers"]),
-                    "batch_size": int(row["batch_size_per_device"]),
-                    "ranks": int(row["world_size_actual"]),
-                    "epochs": int(row["epochs_done"]),
-                    "accuracy": float(row["train_accuracy"]),
-                    "time_s": float(row["time_s"]),
-                },
-            )
+            yield log, {name: row[column] for name, column in OWN_COLUMNS.items()}
 
 
 def _printed(outcome: Outcome, under: Path | None = None) -> Iterator[Read]:
     with outcome.stdout.open(newline="") as file:
         for row in csv.DictReader(file):
-            log = Path(row["log"])
-            yield (
-                (log.relative_to(under) if under else log).as_posix(),
-                {
-                    "ranks": int(row["ranks"]),
-                    "epochs": int(row["epochs"]),
-                    "accuracy": float(row["accuracy"]),
-                    "time_s": float(row["time_s"]),
-                },
-            )
+            log = Path(row.pop("log"))
+            yield (log.relative_to(under) if under else log).as_posix(), row
 
 
 def _without_reframe(python: str) -> str | None:
@@ -196,7 +185,7 @@ def jube_command(jube: str | None, folder: Path) -> tuple[str, ...]:
     return (jube or "jube", "result", "--analyse", str(folder))
 
 
-def jube_table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
+def jube_table(outcome: Outcome) -> Iterator[Read]:
     """What JUBE has printed: each log with the values read from it."""
     lines = iter(outcome.stdout.read_text().splitlines())
     if ",".join(JUBE_COLUMNS) not in lines:  # leaves the iterator after that line
@@ -205,10 +194,10 @@ def jube_table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
         yield (
             row["log"],
             {
-                "ranks": 1 + int(row["rank_max"]),
-                "epochs": 1 + int(row["epoch_max"]),
-                "accuracy": float(row["accuracy_last"]),
-                "time_s": float(row["time_s_max"]),
+                "ranks": str(1 + int(row["rank_max"])),
+                "epochs": str(1 + int(row["epoch_max"])),
+                "accuracy": row["accuracy_last"],
+                "time_s": row["time_s_max"],
             },
         )
 

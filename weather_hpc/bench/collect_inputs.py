@@ -186,60 +186,46 @@ def _record_spec(study: str, number: int) -> "RunSpec":
     """The ``number``-th run of a study: every configuration, then the next repeat of each."""
     from weather_hpc.study.spec import RunSpec
 
-    task = _CONFIGURATIONS[number % len(_CONFIGURATIONS)]
-    fields = {
-        "study": study,
-        "stage": task["kind"],
-        "data": "/images",
-        "repeat": number // len(_CONFIGURATIONS),
-        "task": task,
-    }
-    return RunSpec.model_validate(fields)
+    repeat, configuration = divmod(number, len(_CONFIGURATIONS))
+    task = _CONFIGURATIONS[configuration]
+    fields = {"study": study, "stage": task["kind"], "data": "/images"}
+    return RunSpec.model_validate({**fields, "repeat": repeat, "task": task})
 
 
-def _training_task(world_size: int, batch_size: int) -> dict[str, Any]:
-    return {
-        "kind": "train", "strategy": "ddp" if world_size > 1 else "single", "device": "cpu",
-        "world_size": world_size, "batch_size": batch_size, "epochs": 20,
-    }  # fmt: skip
-
-
-def _preprocessing_task(backend: str, workers: int) -> dict[str, Any]:
-    return {"kind": "preprocess", "backend": backend, "workers": workers}
-
-
-_CONFIGURATIONS = [
-    *(_training_task(size, batch) for size in (1, 2, 3, 4) for batch in (32, 64, 128, 256)),
-    _preprocessing_task("sequential", 1),
-    *(_preprocessing_task("multiprocessing", workers) for workers in (1, 2, 4)),
-]
+_CONFIGURATIONS: list[dict[str, Any]] = [
+    *(
+        {"kind": "train", "strategy": "ddp" if size > 1 else "single", "device": "cpu",
+         "world_size": size, "batch_size": batch, "epochs": 20}
+        for size in (1, 2, 3, 4) for batch in (32, 64, 128, 256)
+    ),
+    {"kind": "preprocess", "backend": "sequential", "workers": 1},
+    *(
+        {"kind": "preprocess", "backend": "multiprocessing", "workers": workers}
+        for workers in (1, 2, 4)
+    ),
+]  # fmt: skip
 
 
 def _record(spec: "RunSpec", index: int) -> "RunRecord":
-    from weather_hpc.runs.record import RankInfo, RunRecord
+    from weather_hpc.runs.record import RunRecord
 
     task = spec.task
     draw = random.Random(index)
     epochs = task.epochs if task.kind == "train" else None
     workers = task.world_size if task.kind == "train" else task.workers
-    alone = 8.0 * epochs if epochs else 60.0
-    seconds = alone * (SERIAL_FRACTION + (1 - SERIAL_FRACTION) / workers)
+    one_worker_s = 8.0 * epochs if epochs else 60.0
+    seconds = one_worker_s * (SERIAL_FRACTION + (1 - SERIAL_FRACTION) / workers)
     seconds *= max(0.5, draw.gauss(1.0, NOISE))
     ranks = [
-        RankInfo(
-            rank=rank, host="node1", pid=10 * index + rank, device="cpu",
-            cpus=[rank], threads=1, memory_peak_mb=900.0,
-        )
+        {"rank": rank, "host": "node1", "pid": 10 * index + rank, "device": "cpu",
+         "cpus": [rank], "threads": 1, "memory_peak_mb": 900.0}
         for rank in range(workers)
     ]  # fmt: skip
     value = {
         "run_id": spec.run_id,
         "status": "ok",
         "spec": spec.model_dump(mode="json"),
-        "actual": {
-            "nodes": 1, "world_size": workers, "device": "cpu",
-            "ranks": [rank.model_dump() for rank in ranks],
-        },
+        "actual": {"nodes": 1, "world_size": workers, "device": "cpu", "ranks": ranks},
         "time_s": seconds,
         "images_per_s": IMAGES * (epochs or 1) / seconds,
         "phases": {"startup": 2.0, "compute": seconds, "total": seconds + 3.0},

@@ -3,12 +3,13 @@
 import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
-from weather_hpc.bench.benchmark import BenchmarkResult, interval_name
+from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult, interval_name
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,14 +32,13 @@ class Options:
 SubjectOptions = TypeVar("SubjectOptions", bound=Options)
 
 
-def add_common_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
+def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
     """Add ``--rounds``, ``--out`` and ``--json``."""
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, metavar="N",
-        help="runs of each implementation; from 3 on ratios have an interval",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    add = parser.add_argument
+    add("--rounds", type=int, default=rounds, metavar="N",
+        help="runs of each implementation; from 3 on ratios have an interval")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
+    add("--json", action="store_true", help="print one JSON object as last line")
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:
@@ -61,17 +61,26 @@ def options_from(args: argparse.Namespace, kind: type[SubjectOptions]) -> Subjec
     return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 
-def finish(result: BenchmarkResult, options: Options, **more: Any) -> int:
-    """Print ``result`` on stderr, write and print its JSON; exit code 1 if one failed, else 0.
+def finish(
+    result: BenchmarkResult,
+    options: Options,
+    judged: Sequence[GoalResult] | None = None,
+    **more: Any,
+) -> int:
+    """Print ``result`` and its goals on stderr, write and print the JSON object with ``more``.
 
-    ``more`` is added to the JSON object.
+    Returns the exit code: 1 if an implementation failed, else 0.
     """
     value = {**result.as_dict(), **more}
+    if judged is not None:
+        value["goals"] = [goal.as_dict() for goal in judged]
     if importlib.util.find_spec("rich") is None:
         print_lines(value)
     else:
         print_table(value)
     write_results(value, options)
+    for goal in judged or []:
+        print(goal, file=sys.stderr)
     return cli.EXIT_FAILED if result.failed else cli.EXIT_OK
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.bench.benchmark import Goal, judge_goals, print_goals, run_benchmark, select
+from weather_hpc.bench.benchmark import Goal, judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
     add_only,
+    add_options,
     finish,
     options_from,
 )
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repeat the images, by links, until there are at least N")  # fmt: skip
     add("--size", type=int, default=256, metavar="PIXELS", help="height and width of the result")
     add_only(parser)
-    add_common_options(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,12 +74,7 @@ def run(args: argparse.Namespace) -> int:
         pack(folder, store, options.size)
         result = run_benchmark("preprocess", selected, options.rounds, reference)
     judged = judge_goals(goals(options.max_mpx), result)
-    code = finish(
-        result, options, images=images, max_mpx=options.max_mpx,
-        goals=[goal.as_dict() for goal in judged],
-    )  # fmt: skip
-    print_goals(judged)
-    return code
+    return finish(result, options, judged, images=images, max_mpx=options.max_mpx)
 
 
 def pack(folder: Path, store: Path, size: int) -> None:
@@ -111,22 +106,22 @@ def link_images(sources: Sequence[Path], folder: Path, at_least: int, max_mpx: f
     """
     from weather_hpc.dataset.catalogue import scan
 
-    found = [
+    images = [
         (source.resolve(), item)
         for source in sources
         for item in scan(source).items
         if max_mpx is None or item.width * item.height <= max_mpx * 1e6
     ]
-    if not found:
+    if not images:
         raise UserError(f"--max-mpx {max_mpx}: every image is larger")
-    times = -(-at_least // len(found))
+    times = -(-at_least // len(images))
     for number in range(times):
-        for index, (source, item) in enumerate(found):
+        for index, (source, item) in enumerate(images):
             original = source / item.path
             link = folder / original.parent.name / f"{number:03}-{index:06}{original.suffix}"
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(original)
-    return times * len(found)
+    return times * len(images)
 
 
 def goals(max_mpx: float | None) -> list[Goal]:

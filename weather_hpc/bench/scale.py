@@ -12,15 +12,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
+    add_options,
     console,
     options_from,
     write_results,
@@ -41,8 +41,6 @@ SMALLEST = 100
 
 PLANNED_CHUNKS = 100
 """Chunks of the planned store that are packed."""
-
-TIMES = ("scan_s", "pack_s")
 
 CLASSES, PICTURES = 11, 64
 SIDES = (48, 40)
@@ -66,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=32, metavar="PIXELS", help="height and width stored")
     add("--planned", type=int, default=100_000, metavar="N",
         help="images of the store that is planned and packed in part; 0: skip")  # fmt: skip
-    add_common_options(parser, rounds=3)
+    add_options(parser, rounds=3)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,39 +83,62 @@ def run(args: argparse.Namespace) -> int:
     growth = growth_of(rows)
     goals = judge(growth)
     value = {
-        "subject": "scale", "size": options.size, "rounds": options.rounds, "rows": rows,
-        "growth": growth, "goals": goals, "planned": planned, "provenance": provenance,
+        "subject": "scale", "size": options.size, "rounds": options.rounds,
+        "rows": [asdict(row) for row in rows], "growth": growth,
+        "goals": [asdict(goal) for goal in goals], "planned": planned, "provenance": provenance,
     }  # fmt: skip
-    _print(value)
+    _print_rows(rows, f"bench scale: {options.size} px, one worker, {options.rounds} rounds")
+    _print_goals(goals, planned)
     write_results(value, options)
-    met = all(goal["met"] for goal in goals)
+    met = all(goal.met for goal in goals)
     return cli.EXIT_OK if met else cli.EXIT_FAILED
 
 
-def growth_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Packed:
+    """Packing one number of images: seconds, and the peak memory of the parent process."""
+
+    images: int
+    scan_s: float
+    pack_s: float
+    parent_peak_mb: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class GrowthGoal:
+    """A value of the growth with the largest value allowed."""
+
+    figure: str
+    value: float
+    goal: float
+    met: bool
+
+
+def growth_of(rows: Sequence[Packed]) -> dict[str, float]:
     """Exponents of the growth of seconds; bytes that an image adds to the parent's peak memory.
 
     An exponent is the slope of the least-squares line through log(images), log(seconds).
     """
-    images = [math.log(row["images"]) for row in rows]
+    images = [math.log(row.images) for row in rows]
     first, last = rows[0], rows[-1]
-    grown_mb = last["parent_peak_mb"] - first["parent_peak_mb"]
-    exponents = {
-        f"{name.removesuffix('_s')}_exponent": statistics.linear_regression(
-            images, [math.log(row[name]) for row in rows]
-        ).slope
-        for name in TIMES
+
+    def exponent(seconds: Iterable[float]) -> float:
+        return statistics.linear_regression(images, [math.log(s) for s in seconds]).slope
+
+    return {
+        "scan_exponent": exponent(row.scan_s for row in rows),
+        "pack_exponent": exponent(row.pack_s for row in rows),
+        "bytes_per_image": (last.parent_peak_mb - first.parent_peak_mb)
+        * 1e6
+        / (last.images - first.images),
     }
-    return exponents | {"bytes_per_image": grown_mb * 1e6 / (last["images"] - first["images"])}
 
 
-def judge(growth: dict[str, float]) -> list[dict[str, Any]]:
-    """Every value of the growth with the largest value allowed, JSON-able."""
+def judge(growth: dict[str, float]) -> list[GrowthGoal]:
+    """Compare every value of the growth with its goal."""
     goals = {name: EXPONENT_GOAL if name.endswith("exponent") else BYTES_GOAL for name in growth}
-    return [
-        {"figure": name, "value": growth[name], "goal": goal, "met": growth[name] <= goal}
-        for name, goal in goals.items()
-    ]
+    return [GrowthGoal(n, growth[n], goal, growth[n] <= goal) for n, goal in goals.items()]
 
 
 def _check(options: ScaleOptions) -> list[int]:
@@ -148,20 +169,18 @@ def _make_images(scratch: Path, counts: set[int]) -> None:
             advance(images)
 
 
-def _round(
-    scratch: Path, sizes: Sequence[int], size: int, number: int
-) -> dict[int, dict[str, float]]:
+def _round(scratch: Path, sizes: Sequence[int], size: int, number: int) -> dict[int, Packed]:
     """Pack every number of images once, each in a process of its own."""
     measured = {}
     with cli.progress(f"round {number + 1}: packing", total=sum(sizes)) as advance:
         for images in sizes:
             arguments = {"data": str(scratch / str(images)), "run_dir": "run", "size": size}
-            measured[images] = _measure("pack_all", images, arguments)
+            measured[images] = Packed(**_measure("pack_all", images, arguments))
             advance(images)
     return measured
 
 
-def _planned(scratch: Path, images: int, size: int) -> dict[str, float]:
+def _planned(scratch: Path, images: int, size: int) -> dict[str, Any]:
     chunks = min(PLANNED_CHUNKS, images // 64)
     arguments = {"data": str(scratch / str(images)), "out": "store", "size": size}
     facts = _measure("pack_partly", images, arguments | {"chunks": chunks})
@@ -170,7 +189,7 @@ def _planned(scratch: Path, images: int, size: int) -> dict[str, float]:
     return facts
 
 
-def _measure(function: str, images: int, arguments: dict[str, Any]) -> dict[str, float]:
+def _measure(function: str, images: int, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a function of this module in a fresh process and an empty folder; its facts."""
 
     def check(outcome: Outcome) -> None:
@@ -182,31 +201,36 @@ def _measure(function: str, images: int, arguments: dict[str, Any]) -> dict[str,
     return {**measured.facts, "cpu_s": measured.cpu_s}
 
 
-def _median(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+def _median(rows: Sequence[Packed]) -> Packed:
+    names = [field.name for field in fields(Packed)]
+    return Packed(**{name: statistics.median(getattr(row, name) for row in rows) for name in names})
 
 
-def _print(value: dict[str, Any]) -> None:
-    """Print a table and the goals on stderr."""
+def _print_rows(rows: Sequence[Packed], title: str) -> None:
     from rich.table import Table
 
     from weather_hpc.text import significant
 
-    table = Table(title=f"bench scale: {value['size']} px, one worker, {value['rounds']} rounds")
+    table = Table(title=title)
     for heading in ("images", "scan s", "ms/image", "pack s", "ms/image", "CPU s", "parent MB"):
         table.add_column(heading, justify="right")
-    for row in value["rows"]:
-        images = row["images"]
-        times = [part for name in TIMES for part in (row[name], row[name] / images * 1000)]
-        numbers = [*times, row["cpu_s"], row["parent_peak_mb"]]
-        table.add_row(str(images), *map(significant, numbers))
+    for row in rows:
+        per_image = 1000 / row.images
+        numbers = [row.scan_s, row.scan_s * per_image, row.pack_s, row.pack_s * per_image,
+                   row.cpu_s, row.parent_peak_mb]  # fmt: skip
+        table.add_row(str(row.images), *map(significant, numbers))
     console().print(table)
-    for goal in value["goals"]:
-        state = "met" if goal["met"] else "missed"
-        name = goal["figure"].replace("_", " ")
-        text = f"{significant(goal['value'])}, goal: at most {goal['goal']:g}"
+
+
+def _print_goals(goals: Sequence[GrowthGoal], planned: dict[str, Any] | None) -> None:
+    from weather_hpc.text import significant
+
+    for goal in goals:
+        state = "met" if goal.met else "missed"
+        name = goal.figure.replace("_", " ")
+        text = f"{significant(goal.value)}, goal: at most {goal.goal:g}"
         print(f"goal {state}: {name}: {text}", file=sys.stderr)
-    if (planned := value["planned"]) is not None:
+    if planned is not None:
         print(
             f"{planned['images']} images planned, {planned['store_bytes'] / 1e9:.2f} GB: "
             f"read in {planned['scan_s']:.1f} s, planned in {planned['plan_s']:.2f} s, "

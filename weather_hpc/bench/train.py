@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weather_hpc.bench.benchmark import judge_goals, print_goals, run_benchmark, select
+from weather_hpc.bench.benchmark import judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     Options,
-    add_common_options,
     add_only,
+    add_options,
     finish,
     options_from,
 )
@@ -50,21 +50,16 @@ class TrainOptions(Options):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
-    parser.add_argument(
-        "--store", type=Path, metavar="DIR",
-        help="packed store to train from (default: one of synthetic images, made for this run)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--images", type=int, metavar="N",
-        help=f"images of an epoch (default: {ON_CPU} on the CPU, {ON_CUDA} on a GPU)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="B", help="images of a step and process"
-    )
-    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="measured epochs")
+    add = parser.add_argument
+    add("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
+    add("--store", type=Path, metavar="DIR",
+        help="packed store to train from (default: one of synthetic images)")  # fmt: skip
+    add("--images", type=int, metavar="N",
+        help=f"images of an epoch (default: {ON_CPU} on the CPU, {ON_CUDA} on a GPU)")  # fmt: skip
+    add("--batch-size", type=int, default=32, metavar="B", help="images of a step and process")
+    add("--epochs", type=int, default=10, metavar="E", help="measured epochs")
     add_only(parser)
-    add_common_options(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,45 +86,26 @@ def run(args: argparse.Namespace) -> int:
         work = Workload(
             str(store), images, options.batch_size, options.epochs, device=options.device
         )
-        return _run_on_gpus(options, work, gpus) if on_gpu else _run_on_cpu(options, work)
+        return _run(options, work, gpus)
 
 
-def _run_on_cpu(options: TrainOptions, work: "Workload") -> int:
-    from weather_hpc.bench.train_implementations import CPU_GOALS, NAIVE, cpu_implementations
+def _run(options: TrainOptions, work: "Workload", gpus: int) -> int:
+    """The benchmark on ``gpus`` GPUs, or on the CPU if it is 0; its exit code."""
+    from weather_hpc.bench import train_implementations as train
 
-    selected, reference = select(cpu_implementations(work), options.only, NAIVE)
+    available = train.gpu_implementations(work, gpus) if gpus else train.cpu_implementations(work)
+    selected, reference = select(available, options.only, train.NAIVE)
     result = run_benchmark("train", selected, options.rounds, reference)
-    judged = judge_goals(CPU_GOALS, result)
-    code = finish(
-        result, options, device="cpu", images=work.images, batch_size=work.batch,
-        epochs=work.epochs, goals=[goal.as_dict() for goal in judged],
-    )  # fmt: skip
-    print_goals(judged)
-    return code
-
-
-def _run_on_gpus(options: TrainOptions, work: "Workload", gpus: int) -> int:
-    from weather_hpc.bench.train_implementations import (
-        NAIVE,
-        fastest,
-        gpu_goals,
-        gpu_implementations,
-        whole_training,
-        whole_training_goal,
-    )
-
-    selected, reference = select(gpu_implementations(work, gpus), options.only, NAIVE)
-    result = run_benchmark("train", selected, options.rounds, reference)
-    variant = fastest(result)
-    judged = judge_goals(gpu_goals(variant), result) if variant else []
-    whole = whole_training(work, variant, options.rounds) if variant else None
-    code = finish(
-        result, options, device="cuda", gpus=gpus, images=work.images, batch_size=work.batch,
-        epochs=work.epochs, goals=[goal.as_dict() for goal in judged], whole_training=whole,
-    )  # fmt: skip
-    print_goals(judged)
+    inputs = {"images": work.images, "batch_size": work.batch, "epochs": work.epochs}
+    if not gpus:
+        judged = judge_goals(train.CPU_GOALS, result)
+        return finish(result, options, judged, device="cpu", **inputs)
+    variant = train.fastest(result)
+    judged = judge_goals(train.gpu_goals(variant), result)
+    whole = train.whole_training(work, variant, options.rounds) if variant else None
+    code = finish(result, options, judged, device="cuda", gpus=gpus, **inputs, whole_training=whole)
     if whole:
-        print(whole_training_goal(whole), file=sys.stderr)
+        print(train.whole_training_goal(whole), file=sys.stderr)
     return code
 
 

@@ -205,9 +205,9 @@ def fastest(result: BenchmarkResult) -> Variant | None:
     return variants[min(times, key=lambda name: times[name] or 0.0)]
 
 
-def gpu_goals(variant: Variant) -> list[Goal]:
-    """The goal of the fastest variant."""
-    return [Goal(variant.name, NAIVE, GPU_GOAL_RATIO, cpu=False)]
+def gpu_goals(fastest: Variant | None) -> list[Goal]:
+    """The goal of the fastest variant, if there is one."""
+    return [Goal(fastest.name, NAIVE, GPU_GOAL_RATIO, cpu=False)] if fastest else []
 
 
 def whole_training(work: Workload, variant: Variant, rounds: int) -> dict[str, Any]:

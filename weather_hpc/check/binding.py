@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from weather_hpc.check.session import Found, WrongError
+from weather_hpc.check.session import Passed, WrongError
 from weather_hpc.runs.provenance import node_name
 
 CPUS_OF_NODE = Path("/sys/devices/system/node")
@@ -52,7 +52,7 @@ def binding_of(rank: int, device: torch.device, threads: int) -> Binding:
     return Binding(rank, node_name(), cpus, threads, interfaces=_interfaces(), **gpu)
 
 
-def check_bindings(bindings: Sequence[Binding]) -> Found:
+def check_bindings(bindings: Sequence[Binding]) -> Passed:
     """The bindings of all ranks.
 
     Raises WrongError, with what would be right, if ranks compete for CPUs or a GPU or run far from
@@ -72,7 +72,7 @@ def check_bindings(bindings: Sequence[Binding]) -> Found:
         + ("" if p.gpu is None else f", GPU {p.gpu}")
         for p in bindings
     )
-    return Found(f"{len(hosts)} host(s): {detail}", figures)
+    return Passed(f"{len(hosts)} host(s): {detail}", figures)
 
 
 def _shared_gpus(bindings: Sequence[Binding]) -> list[str]:

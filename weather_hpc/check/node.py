@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from weather_hpc.check.session import Found, Session, WrongError
+from weather_hpc.check.session import Passed, Session, WrongError
 from weather_hpc.runs.gpus import nvidia_smi, read_gpus
 from weather_hpc.runs.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
@@ -35,7 +35,7 @@ GPU_SETTINGS = {
 """Settings of a GPU: the name for nvidia-smi, the name in the results."""
 
 
-def versions(session: Session) -> Found:
+def versions(session: Session) -> Passed:
     """Versions, CPU and GPUs. Wrong if there are GPUs but torch can use none of them."""
     provenance = collect_provenance()
     figures: dict[str, Any] = {f"{k} version": v for k, v in provenance.packages.items()}
@@ -66,10 +66,10 @@ def versions(session: Session) -> Found:
         if why is not None and session.requested is Device.AUTO and (listed or named):
             evidence = f"{len(listed)} GPUs are listed" if listed else f"{named[0]} is set"
             raise WrongError(f"{evidence}, but torch can use none: {why}", figures)
-    return Found(f"torch {torch.__version__}, {where}", figures)
+    return Passed(f"torch {torch.__version__}, {where}", figures)
 
 
-def bandwidth(session: Session) -> Found:
+def bandwidth(session: Session) -> Passed:
     """Bandwidth of memory copies, and speed of matrix products in each precision."""
     device = torch.device(session.device.value)
     figures = _copies(device, COPIED[session.device])
@@ -77,7 +77,7 @@ def bandwidth(session: Session) -> Found:
         figures[f"product_{precision}_tflop_s"] = _product(device, precision, SIDE[session.device])
     choose_kernels(Precision.FP32, device)
     rounded = {name: round(value, 3) for name, value in figures.items()}
-    return Found(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
+    return Passed(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
 
 
 def _copies(device: torch.device, count: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from weather_hpc.check.binding import binding_of, check_bindings
 from weather_hpc.check.node import median_s, versions, wait
 from weather_hpc.check.runs import clean_environment, run_process, tail
-from weather_hpc.check.session import Check, Found, Session, WrongError, select
+from weather_hpc.check.session import Check, Passed, Session, WrongError, select
 from weather_hpc.check.training import SAME, compare_losses
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
@@ -39,7 +39,7 @@ from weather_hpc.train.ranks import (
 )
 from weather_hpc.train.strategies.distributed import Distributed
 
-NOTHING = Found("")
+NOTHING = Passed("")
 """The result on ranks other than 0."""
 
 MESSAGES = {
@@ -150,13 +150,13 @@ def _broadcast(enough: bool | None) -> bool:
     return bool(values[0])
 
 
-def _binding(team: Team) -> Found:
+def _binding(team: Team) -> Passed:
     rank, device = team.ranks.env.rank, team.strategy.device
     bindings = team.strategy.gather(binding_of(rank, device, torch.get_num_threads()))
     return check_bindings(bindings) if team.is_rank_0 else NOTHING
 
 
-def _all_reduce(team: Team, members: list[int] | None) -> Found:
+def _all_reduce(team: Team, members: list[int] | None) -> Passed:
     """Among all ranks, or among ``members``, the ranks of one node."""
     device, rank = team.strategy.device, team.ranks.env.rank
     group = None if members is None else dist.new_group(members)
@@ -171,8 +171,8 @@ def _all_reduce(team: Team, members: list[int] | None) -> Found:
     return bandwidths(measured, device.type, len(members), nodes=1)
 
 
-def _training(team: Team, strategy: str) -> Callable[[Session], Found]:
-    def check(session: Session) -> Found:
+def _training(team: Team, strategy: str) -> Callable[[Session], Passed]:
+    def check(session: Session) -> Passed:
         """The ranks together reach the losses of one process."""
         size, device = team.size, team.strategy.device.type
         port = [_free_port()]
@@ -216,7 +216,7 @@ def _one_all_reduce_s(size: int, device: torch.device, group: Any) -> float:
     return median_s(exchange, device, synchronise) / count
 
 
-def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Found:
+def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Passed:
     """Bus bandwidths, 2 (n - 1) / n of the message's bytes a second (GB/s), and the latency (us).
 
     A single rank sends nothing and has only times.
@@ -226,11 +226,11 @@ def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -
     figures["latency_us"] = figures["time_us_4b"]
     if ranks == 1:
         detail = f"a single rank sends nothing: {figures['latency_us']} us for the call"
-        return Found(detail, figures)
+        return Passed(detail, figures)
     for name, size in MESSAGES.items():
         figures[f"bus_gb_s_{name}"] = round(2 * (ranks - 1) / ranks * size / seconds[name] / 1e9, 4)
     detail = f"{figures['bus_gb_s_64mb']} GB/s at 64 MB, {figures['latency_us']} us at 4 B"
-    return Found(detail, figures)
+    return Passed(detail, figures)
 
 
 def checks_on_this_node(session: Session) -> list[Check]:
@@ -243,7 +243,7 @@ def checks_on_this_node(session: Session) -> list[Check]:
     def started() -> tuple[list[CheckResult], str]:
         return _start(session, count)
 
-    def result_of(name: str) -> Found:
+    def result_of(name: str) -> Passed:
         results, end = started()
         result = next((one for one in results if one.name.startswith(name)), None)
         if result is None:
@@ -251,7 +251,7 @@ def checks_on_this_node(session: Session) -> list[Check]:
         if not result.ok:
             raise WrongError(result.detail, result.figures)
         detail = f"{result.detail} ({device})" if name == ALL_REDUCE else result.detail
-        return Found(detail, result.figures)
+        return Passed(detail, result.figures)
 
     return [
         Check(BINDING, START_S, lambda _: result_of(BINDING)),

@@ -32,7 +32,7 @@ STORED = 40
 
 
 @dataclass(frozen=True)
-class Found:
+class Passed:
     """The result of a check that passed."""
 
     detail: str
@@ -57,7 +57,7 @@ class Check:
 
     name: str
     needs_s: float
-    function: Callable[["Session"], Found]
+    function: Callable[["Session"], Passed]
 
 
 class Session:
@@ -114,8 +114,8 @@ class Session:
             detail = f"{left:.0f} s left, it needs about {check.needs_s:.0f} s"
         else:
             try:
-                found = check.function(self)
-                ok, detail, figures = True, found.detail, found.figures
+                passed = check.function(self)
+                ok, detail, figures = True, passed.detail, passed.figures
             except NotDoneError as error:
                 detail = one_line(error)
             except (FailedError, UserError) as error:

@@ -13,7 +13,7 @@ from weather_hpc.bench.benchmark import GoalResult
 from weather_hpc.bench.train import ON_CUDA
 from weather_hpc.bench.train_implementations import FABRIC, NAIVE, Variant, whole_training_goal
 from weather_hpc.check.runs import clean_environment, run_process, tail
-from weather_hpc.check.session import PAPER, Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.check.session import PAPER, Check, NotDoneError, Passed, Session, WrongError
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.gpus import MIG
 
@@ -42,7 +42,7 @@ def checks_of_speed() -> list[Check]:
     ]
 
 
-def kernels(session: Session) -> Found:
+def kernels(session: Session) -> Passed:
     """Kernels by time for some variants, as tables in kernels.txt."""
     from torch.profiler import ProfilerActivity, profile, supported_activities
 
@@ -64,10 +64,10 @@ def kernels(session: Session) -> Found:
     path = session.paths.kernels
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(text), encoding="utf-8")
-    return Found(f"{len(text)} tables in {path.name}", figures)
+    return Passed(f"{len(text)} tables in {path.name}", figures)
 
 
-def telemetry(session: Session) -> Found:
+def telemetry(session: Session) -> Passed:
     """The record of a run of some seconds has device use, energy and the driver's version."""
     ran = session.runs.here(
         "--store", session.store(PAPER, ON_CUDA), "--device", "cuda", "--execution", "graph",
@@ -88,7 +88,7 @@ def telemetry(session: Session) -> Found:
     if missing:
         text = f"the record has no {', '.join(missing)}: may this user query the driver?"
         raise WrongError(text, figures)
-    return Found(
+    return Passed(
         f"40 epochs in {ran.record['time_s']:.3g} s, {usage['energy_j']:.0f} J, GPU used "
         f"{usage['device_use_percent']:.0f} %, driver {driver}", figures,
     )  # fmt: skip
@@ -100,7 +100,7 @@ def _is_instance() -> bool:
     )
 
 
-def benchmark(session: Session) -> Found:
+def benchmark(session: Session) -> Passed:
     """``bench train --device cuda``: naive code, peers, ours; 20 epochs of the fastest variant."""
     names = [NAIVE, FABRIC, *(variant.name for variant in VARIANTS), "ddp"]
     only = [argument for name in names for argument in ("--only", name)]
@@ -128,7 +128,7 @@ def benchmark(session: Session) -> Found:
         failed = [f"{c['name']}: {c['reason']}" for c in result["contestants"] if c["failed"]]
         raise WrongError("; ".join([*failed, *goals]) or tail(done.stderr), figures)
     # a missed goal is no failure: goals were set on one model of GPU, and this may be another
-    return Found("; ".join(goals), figures)
+    return Passed("; ".join(goals), figures)
 
 
 def _rounds(session: Session) -> int:

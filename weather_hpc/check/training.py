@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from weather_hpc.check.runs import FinishedRun, largest_difference
-from weather_hpc.check.session import PAPER, SMALL, Check, Found, NotDoneError, Session, WrongError
+from weather_hpc.check.session import PAPER, SMALL, Check, NotDoneError, Passed, Session, WrongError
 from weather_hpc.check.train_rank import GLOO, STAGED
 from weather_hpc.cli import EXIT_FAILED, EXIT_STOPPED
 from weather_hpc.study.spec import Device
@@ -24,6 +24,7 @@ SLOWER, MORE_S = 5.0, 0.05
 one plus this many seconds."""
 
 FEW_STEPS = ("--batch-size", 16, "--images", 32)
+"""Fewer steps in an epoch than the warm-up of a CUDA graph."""
 UNEVEN = ("--batch-size", 8, "--images", 29)
 """Steps of 8, 8, 7 and 6 images."""
 
@@ -52,7 +53,7 @@ def on_device(session: Session) -> tuple[str, str]:
 
 def compare_losses(
     losses: Sequence[float], expected: Sequence[float], allowed: float, how: str = ""
-) -> Found:
+) -> Passed:
     """Raise WrongError if curves of losses differ by more than ``allowed``, relatively.
 
     ``how`` says in the result how gradients were exchanged.
@@ -62,13 +63,13 @@ def compare_losses(
     text = f"losses differ by {difference:.1e} at most" + (f", {how}" if how else "")
     if not difference <= allowed:  # also if it is NaN
         raise WrongError(f"{text}; allowed: {allowed:g}", figures)
-    return Found(text, figures)
+    return Passed(text, figures)
 
 
-def equal_to_cpu(model: str, side: int) -> Callable[[Session], Found]:
+def equal_to_cpu(model: str, side: int) -> Callable[[Session], Passed]:
     """This device reaches the CPU's losses."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         options = base(session, model, side)
         expected = session.runs.here(*options, "--device", "cpu")
         ran = session.runs.here(*options, *on_device(session))
@@ -84,10 +85,10 @@ def equal_to_eager(
     *variant: object,
     options: tuple[object, ...] = (),
     allowed: float = SAME,
-) -> Callable[[Session], Found]:
+) -> Callable[[Session], Passed]:
     """The options ``variant`` reach the losses of eager execution in fp32; ``options``: of both."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         both = base(session, model, side, *on_device(session), "--recipe", recipe, *options)
         expected = session.runs.here(*both)
         ran = session.runs.here(*both, *variant)
@@ -97,19 +98,13 @@ def equal_to_eager(
     return check
 
 
-def compiled(session: Session) -> Found:
+def compiled(session: Session) -> Passed:
     """Code of torch.compile reaches the same losses."""
     _can_compile(session)
     return equal_to_eager("tiny", SMALL, "paper", "--execution", "compiled")(session)
 
 
-def few_steps(session: Session) -> Found:
-    """CUDA graphs of an epoch with fewer steps than the warm-up of a graph."""
-    graph = equal_to_eager("tiny", SMALL, "paper", "--execution", "graph", options=FEW_STEPS)
-    return graph(session)
-
-
-def resumed(*more: object) -> Callable[[Session], Found]:
+def resumed(*more: object) -> Callable[[Session], Passed]:
     """A run that is stopped and resumed equals an uninterrupted one.
 
     On CPUs their weights are equal bit for bit. GPUs add in no fixed order, and weights on which
@@ -117,7 +112,7 @@ def resumed(*more: object) -> Callable[[Session], Found]:
     losses are compared.
     """
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         options = base(
             session, "tiny_norm", SMALL, *on_device(session), "--recipe", "strong", *more
         )
@@ -139,21 +134,21 @@ def resumed(*more: object) -> Callable[[Session], Found]:
         largest = float(torch.stack(differences).max())
         if largest != 0.0:
             raise WrongError(f"a weight differs by {largest:.1e}; expected equal bits")
-        return Found("the same weights, bit for bit", {"difference": largest})
+        return Passed("the same weights, bit for bit", {"difference": largest})
 
     return check
 
 
-def warmed_up(*more: object) -> Callable[[Session], Found]:
+def warmed_up(*more: object) -> Callable[[Session], Passed]:
     """Warm-up is complete: no measured epoch is slow, with steps of three sizes."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         options = base(session, "tiny", SMALL, *on_device(session), *UNEVEN, "--epochs", 4, *more)
         first, *later = [event["time_s"] for event in session.runs.here(*options).epochs]
         text = f"epochs of {', '.join(f'{s:.3g}' for s in (first, *later))} s"
         if first > SLOWER * max(later) + MORE_S:
             raise WrongError(f"{text}: the first includes work that belongs into the warm-up")
-        return Found(text, {"first_epoch_s": first, "slowest_later_epoch_s": max(later)})
+        return Passed(text, {"first_epoch_s": first, "slowest_later_epoch_s": max(later)})
 
     return check
 
@@ -161,10 +156,10 @@ def warmed_up(*more: object) -> Callable[[Session], Found]:
 def ranks(
     strategy: str, count: int, model: str = "tiny_deep", *more: object, backend: str = "",
     **variables: str,
-) -> Callable[[Session], Found]:  # fmt: skip
+) -> Callable[[Session], Passed]:  # fmt: skip
     """``count`` ranks under torchrun reach the losses of one process."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         # batch norm normalises over the same number of images in both
         options = base(session, model, SMALL, *on_device(session))
         options += shared_batch(count)
@@ -180,10 +175,10 @@ def ranks(
     return check
 
 
-def dp(count: int) -> Callable[[Session], Found]:
+def dp(count: int) -> Callable[[Session], Passed]:
     """One process that drives all GPUs reaches the losses of one GPU."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         options = base(session, "tiny", SMALL, *on_device(session))
         options += shared_batch(count)
         single = session.runs.here(*options)
@@ -193,21 +188,21 @@ def dp(count: int) -> Callable[[Session], Found]:
     return check
 
 
-def out_of_memory(*more: object) -> Callable[[Session], Found]:
+def out_of_memory(*more: object) -> Callable[[Session], Passed]:
     """A run with too little GPU memory is recorded as out of memory."""
 
-    def check(session: Session) -> Found:
+    def check(session: Session) -> Passed:
         options = base(session, "paper_cnn", PAPER, *on_device(session), "--batch-size", 36, *more)
         ran = session.runs.apart(*options, code=EXIT_FAILED, memory_mb=LITTLE_MEMORY_MB)
         status, reason = ran.record["status"], ran.record["reason"]
         if status != "out_of_memory":
             raise WrongError(f"status {status}: {reason}")
-        return Found(reason[:160])
+        return Passed(reason[:160])
 
     return check
 
 
-def compiled_warm_up(session: Session) -> Found:
+def compiled_warm_up(session: Session) -> Passed:
     """Nothing is compiled in measured time."""
     _can_compile(session)
     return warmed_up("--execution", "compiled")(session)
@@ -272,7 +267,11 @@ def on_gpus(gpus: int) -> list[Check]:
         for precision in ("tf32", "bf16") for layout in ("contiguous", "channels-last")
     ]  # fmt: skip
     checks += [
-        Check("graphs of fewer steps than rehearsals", 6, few_steps),
+        Check(
+            "graphs of fewer steps than rehearsals",
+            6,
+            equal_to_eager("tiny", SMALL, "paper", *graph, options=FEW_STEPS),
+        ),
         Check("resumed = unbroken", 8, resumed()),
         Check("resumed = unbroken, graphs", 8, resumed(*graph)),
         Check("warm-up meets every size of step", 5, warmed_up()),
