@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
-from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.collect.audit import audit
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.find import find_runs
@@ -18,7 +18,7 @@ from weather_hpc.runs.record import RunRecord
 def findings(root: Path) -> list[Finding]:
     readings = without_duplicates(list(read_runs(find_runs([root]))))
     rows = [reading.row for reading in readings]
-    return audit(readings, [preprocess_table(rows), training_table(rows)])
+    return audit(readings, compare(rows))
 
 
 def codes(root: Path) -> set[str]:

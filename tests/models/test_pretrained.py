@@ -9,8 +9,7 @@ from torch import nn
 
 from weather_hpc.errors import UserError
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
-from weather_hpc.models.registry import build_model
-from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.models.registry import build_model, import_torchvision
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

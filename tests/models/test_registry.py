@@ -53,7 +53,7 @@ def test_torchvision_imports_in_a_fresh_process() -> None:
     """With warnings as errors; networks and transforms work without the compiled operators."""
     code = """
 import torch
-from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.models.registry import import_torchvision
 torchvision = import_torchvision()
 assert import_torchvision() is torchvision
 from torchvision.transforms import v2

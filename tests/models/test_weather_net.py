@@ -8,7 +8,7 @@ from torch import nn
 
 from weather_hpc.errors import UserError
 from weather_hpc.models.weather_net import Residual, weather_net
-from weather_hpc.train.strategies.stages import cut
+from weather_hpc.train.strategies.model import cut
 
 
 def multiply_adds(network: nn.Module, size: int) -> int:

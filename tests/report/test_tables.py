@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, ScalingTable
-from weather_hpc.report.tables import write_table
+from weather_hpc.report.write import write_table
 from weather_hpc.text import latex, markdown, significant
 
 HOSTILE = "a|b_c & 50% <b>$x$</b> #{~^\\}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.analysis.scaling import training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.layout import DOCUMENT_ROWS
 from weather_hpc.report.page import MOST_ROWS
@@ -33,9 +33,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
     rows = many_rows(64, 4)
     findings = [Finding("a_run", Severity.ERROR, Code.NAN_LOSS, EVIL)]
     plots = [Plot("some", "Some plot", EVIL, svg="<svg/>"), Plot("other", "Other", "no time")]
-    write_report(
-        to, rows, [training_table(rows)], findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"]
-    )
+    write_report(to, compare(rows), findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"])
     return to
 
 
@@ -91,7 +89,7 @@ def test_latex_hides_no_sign() -> None:
 def test_very_many_runs_stay_small(tmp_path: Path, configurations: int, repeats: int) -> None:
     rows = many_rows(configurations, repeats)
     to = StudyPaths(tmp_path)
-    write_report(to, rows, [training_table(rows)], many_findings(rows), [])
+    write_report(to, compare(rows), many_findings(rows), [])
     assert to.report.stat().st_size < 3e6
     page = to.report.read_text()
     assert page.count("<tr>") < 3 * MOST_ROWS + 150

@@ -18,7 +18,7 @@ from tests.simulated_cuda import install
 from tests.simulated_cuda.cuda import calls
 from tests.simulated_cuda.waits import Watch
 from weather_hpc.train.checkpoint import on_cpu
-from weather_hpc.train.resident import moved
+from weather_hpc.train.loader import moved
 
 FIRST, SECOND = torch.device("cuda", 0), torch.device("cuda", 1)
 

@@ -11,7 +11,7 @@ from tests.train.conftest import Train, losses
 from weather_hpc import cli
 from weather_hpc.train.__main__ import main
 from weather_hpc.train.loop import Position, Trainer
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import StepOptions
 
 
 def words(store: Path, *more: object) -> list[object]:
@@ -111,7 +111,7 @@ def test_kernels_are_chosen_by_precision(monkeypatch: pytest.MonkeyPatch) -> Non
     from weather_hpc.study.spec import Precision
     from weather_hpc.train.strategies import choose_kernels
 
-    assert Strategy.precision is Precision.FP32
+    assert StepOptions().precision is Precision.FP32
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     for settings, name in ((matmul, "allow_tf32"), (cudnn, "allow_tf32"), (cudnn, "benchmark")):
         monkeypatch.setattr(settings, name, getattr(settings, name))

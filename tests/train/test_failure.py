@@ -12,8 +12,7 @@ from tests.train.conftest import STALLED_S, torchrun_environment
 from weather_hpc.runs.record import Status
 from weather_hpc.study.spec import Device
 from weather_hpc.train.failure import Failure, out_of_memory
-from weather_hpc.train.ranks import Rank, agreed_device
-from weather_hpc.train.world import Unavailable
+from weather_hpc.train.ranks import Rank, Unavailable, agreed_device
 
 RUN_FAILING = Path(__file__).with_name("run_failing.py")
 

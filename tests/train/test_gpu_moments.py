@@ -10,7 +10,8 @@ import pytest
 from tests.train.conftest import Train, events
 from weather_hpc.runs.gpus import Gpu
 from weather_hpc.train import run
-from weather_hpc.train.world import World
+from weather_hpc.train.meter import Phase
+from weather_hpc.train.ranks import TorchrunEnv
 
 
 @pytest.mark.parametrize(("epochs", "before_the_middle"), [(1, 1), (4, 2), (5, 3)])
@@ -22,10 +23,10 @@ def test_at_the_start_and_once_half_of_the_epochs_have_ended(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks: list[tuple[str, int, float | None]] = []
+    looks: list[tuple[str, int, float]] = []
 
     def look(self: Any, moment: str) -> None:
-        seconds = self.clock.seconds.get("train")
+        seconds = self.meter.seconds(Phase.TRAIN)
         begun = len(events(tmp_path, "epoch")) if seconds else -1
         looks.append((moment, begun + 1, seconds))
 
@@ -56,7 +57,7 @@ def test_one_rank_of_each_node_looks_and_rank_0_writes(
     paths = SimpleNamespace(gpus=tmp_path / "nvidia-smi.csv") if rank == 0 else None
     this: Any = SimpleNamespace(
         strategy=SimpleNamespace(device=SimpleNamespace(type="cuda"), gather=gather),
-        request=SimpleNamespace(world=World(rank, 4, local_rank, 2, True)),
+        request=SimpleNamespace(env=TorchrunEnv(rank, 4, local_rank, 2, True)),
         writer=SimpleNamespace(paths=paths),
     )
     run.Run._look_at_gpus(this, "start")

@@ -16,7 +16,13 @@ from weather_hpc.files import write_json
 from weather_hpc.study.spec import Device, RunSpec, Stage, TrainTask
 from weather_hpc.train.__main__ import main
 from weather_hpc.train.cuda import why_no_cuda
-from weather_hpc.train.world import Unavailable, World, check_world, choose_device, world_from
+from weather_hpc.train.ranks import (
+    TorchrunEnv,
+    Unavailable,
+    check_launch,
+    choose_device,
+    torchrun_env,
+)
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
@@ -111,7 +117,7 @@ def test_cuda_without_cuda(
 )
 def test_device_by_what_this_node_has(settings: dict[str, Any], gpus: int, chosen: Device) -> None:
     """Four ranks on two nodes: each node needs two GPUs; DataParallel needs all four."""
-    assert choose_device(task(**settings), world_from(LAUNCHED), gpus) is chosen
+    assert choose_device(task(**settings), torchrun_env(LAUNCHED), gpus) is chosen
 
 
 @pytest.mark.parametrize(
@@ -120,25 +126,25 @@ def test_device_by_what_this_node_has(settings: dict[str, Any], gpus: int, chose
 )
 def test_too_few_gpus(settings: dict[str, Any], gpus: int) -> None:
     with pytest.raises(Unavailable, match="CUDA GPUs"):
-        choose_device(task(**settings), world_from(LAUNCHED), gpus)
+        choose_device(task(**settings), torchrun_env(LAUNCHED), gpus)
     if "strategy" in settings:
         with pytest.raises(Unavailable):
-            choose_device(task(**settings), world_from(LAUNCHED), gpus, fall_back=True)
+            choose_device(task(**settings), torchrun_env(LAUNCHED), gpus, fall_back=True)
 
 
 def test_the_world_that_torchrun_tells() -> None:
-    assert world_from({}) == World()
-    assert world_from(LAUNCHED) == World(1, 4, 1, 2, launched=True)
+    assert torchrun_env({}) == TorchrunEnv()
+    assert torchrun_env(LAUNCHED) == TorchrunEnv(1, 4, 1, 2, launched=True)
     with pytest.raises(UserError, match="LOCAL_RANK"):
-        world_from({"RANK": "0", "WORLD_SIZE": "2"})
+        torchrun_env({"RANK": "0", "WORLD_SIZE": "2"})
 
 
 def test_torchruns_world_must_be_the_one_asked_for() -> None:
-    check_world(task(), world_from(LAUNCHED), [])
+    check_launch(task(), torchrun_env(LAUNCHED), [])
     with pytest.raises(UserError, match="world-size 2 is 2 processes; torchrun started 4"):
-        check_world(task(world_size=2), world_from(LAUNCHED), [])
+        check_launch(task(world_size=2), torchrun_env(LAUNCHED), [])
     with pytest.raises(UserError, match=r"strategy dp .* is 1 processes; torchrun started 4"):
-        check_world(task(strategy="dp"), world_from(LAUNCHED), [])
+        check_launch(task(strategy="dp"), torchrun_env(LAUNCHED), [])
 
 
 def test_the_launchers_spec_goes_into_the_record(

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.train.conftest import Train, losses
-from weather_hpc.train.strategies import shared_memory
-from weather_hpc.train.strategies.shared_memory import SharedMemory
-from weather_hpc.train.world import SHARED_MEMORY, World
+from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
+from weather_hpc.train.strategies import distributed
+from weather_hpc.train.strategies.distributed import SharedMemory
 
 RANKS = 3
 Ask = Callable[[SharedMemory], torch.Tensor]
@@ -22,7 +22,7 @@ Ask = Callable[[SharedMemory], torch.Tensor]
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[SharedMemory]]:
     """Three, which tests let run in a thread each, with slots of eight floats."""
-    monkeypatch.setattr(shared_memory, "SLOT", 32)
+    monkeypatch.setattr(distributed, "SLOT", 32)
     slots = torch.full((2, RANKS, 32), 255, dtype=torch.uint8)
     ends: list[list[socket.socket]] = [[] for _ in range(RANKS)]
     for one, other in itertools.combinations(range(RANKS), 2):
@@ -30,7 +30,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[SharedMemory]]:
         for rank, end in zip((one, other), pair, strict=True):
             end.settimeout(10)
             ends[rank].append(end)
-    memories = [SharedMemory(World(rank, RANKS), slots, ends[rank]) for rank in range(RANKS)]
+    memories = [SharedMemory(TorchrunEnv(rank, RANKS), slots, ends[rank]) for rank in range(RANKS)]
     yield memories
     for memory in memories:
         memory.close()
@@ -49,7 +49,7 @@ def test_all_get_the_sum(
 ) -> None:
     values = torch.randn(RANKS, *shape, dtype=dtype)
     for _ in range(3):  # sides are used again
-        sums = together(ranks, lambda rank: rank.add_up(values[rank.world.rank].clone()))
+        sums = together(ranks, lambda rank: rank.add_up(values[rank.env.rank].clone()))
         for each in sums:
             assert torch.equal(each, sums[0])
             torch.testing.assert_close(each, values.sum(0))
@@ -61,7 +61,7 @@ def test_a_rank_in_a_hurry_overwrites_nothing(ranks: list[SharedMemory]) -> None
     def many(rank: SharedMemory) -> torch.Tensor:
         value = torch.ones(3, dtype=torch.float64)
         for turn in range(100):
-            value = rank.add_up(value + turn * rank.world.rank) / RANKS
+            value = rank.add_up(value + turn * rank.env.rank) / RANKS
         return value
 
     expected = 1 + sum(range(100)) * (0 + 1 + 2) / RANKS
@@ -72,13 +72,13 @@ def test_a_rank_in_a_hurry_overwrites_nothing(ranks: list[SharedMemory]) -> None
 @pytest.mark.parametrize("counts", [(1, 1, 1), (5, 0, 2), (0, 0, 0), (0, 0, 9)])
 def test_all_get_all_values(ranks: list[SharedMemory], counts: tuple[int, ...]) -> None:
     values = [torch.randint(1 << 60, (count, 2, 3)) for count in counts]
-    for each in together(ranks, lambda rank: rank.concatenate(values[rank.world.rank])):
+    for each in together(ranks, lambda rank: rank.concatenate(values[rank.env.rank])):
         assert torch.equal(each, torch.cat(values))
 
 
 def test_who_has_lost_a_rank_does_not_wait_for_it(ranks: list[SharedMemory]) -> None:
     def lost(rank: SharedMemory) -> torch.Tensor:
-        if rank.world.rank == 1:
+        if rank.env.rank == 1:
             rank.close()
             return torch.zeros(1)
         return cast(torch.Tensor, rank.add_up(torch.ones(1)))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.collect.audit_checks import audit_checks
 from weather_hpc.collect.checks import Checked
@@ -18,21 +19,21 @@ _ORDER = list(Severity)
 
 
 def audit(
-    readings: Sequence[Reading], tables: Sequence[ScalingTable], checked: Sequence[Checked] = ()
+    readings: Sequence[Reading], comparison: Comparison, checked: Sequence[Checked] = ()
 ) -> list[Finding]:
     """Every finding, errors first: of single runs, between ``readings``, and of their machines.
 
-    ``tables`` are made of the rows of all ``readings``.
+    ``comparison`` is of the rows of all ``readings``.
     """
-    rows = [reading.row for reading in readings]
+    rows = comparison.rows
     found = [finding for reading in readings for finding in reading.findings]
-    for table in tables:
+    for table in comparison.tables:
         compared = [row for row in rows if row.table == table.name]
         found += _superlinear(table)
         found += _hardware(table.name, compared)
         found += _batches(table.name, compared)
     found += _stores(rows)
-    found += audit_checks(checked, rows, tables)
+    found += audit_checks(checked, comparison)
     return in_order(found)
 
 

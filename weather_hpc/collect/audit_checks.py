@@ -1,9 +1,9 @@
 """Audit of the machines: what the check verb found of them, held against the runs made there."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from weather_hpc.analysis.groups import Group, training_groups
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.groups import Group
 from weather_hpc.collect.checks import Checked, Network, networks
 from weather_hpc.runs.checks import BINDING, CheckResult
 from weather_hpc.runs.finding import Code, Finding, Severity
@@ -21,25 +21,23 @@ BYTES_OF_A_GRADIENT = 4
 """Weights, and so their gradients, are float32 in all precisions."""
 
 
-def audit_checks(
-    checked: Sequence[Checked], rows: Sequence[Row], tables: Iterable[ScalingTable]
-) -> Iterator[Finding]:
-    """What was wrong with the machines, and what their network explains of ``rows``."""
+def audit_checks(checked: Sequence[Checked], comparison: Comparison) -> Iterator[Finding]:
+    """What was wrong with the machines, and what their network explains of the runs."""
+    rows, training = comparison.rows, comparison.training
     for one in checked:
         if one.fault is not None:
             message = f"not all of check.jsonl can be read: {one.fault}"
             yield Finding(one.source, Severity.WARNING, Code.CHECK_UNREADABLE, message)
     yield from _failed(checked)
-    training = [table for table in tables if table.name == "training"]
     for study in dict.fromkeys(one.study for one in checked):
         found = networks(one for one in checked if one.study == study)
         own = f"{clean(str(study))}/"
         yield from _between_nodes(found, [row for row in rows if row.source.startswith(own)])
-        for table in training:
-            for group, line in zip(training_groups(rows), table.rows, strict=True):
-                if group.asked.source.startswith(own):
-                    efficiency = line["efficiency"]
-                    yield from _exchange(found, group, efficiency, table.label(line))
+        for configuration in training.configurations:
+            if configuration.group.settings.source.startswith(own):
+                efficiency = configuration.cells["efficiency"]
+                label = training.label(configuration)
+                yield from _exchange(found, configuration.group, efficiency, label)
 
 
 def _failed(checked: Sequence[Checked]) -> Iterator[Finding]:
@@ -85,14 +83,14 @@ def _exchange(
     found: Sequence[Network], group: Group, efficiency: float | None, label: str
 ) -> Iterator[Finding]:
     """What the gradients of a configuration with a low efficiency should take on the network."""
-    asked, ranks = group.asked, group.asked.workers or 1
-    if asked.strategy != Strategy.DDP or ranks < 2:
+    row, ranks = group.settings, group.settings.workers or 1
+    if row.strategy != Strategy.DDP or ranks < 2:
         return
     if efficiency is None or efficiency >= LOW_EFFICIENCY:
         return
-    if asked.device == "cpu" and asked.nodes == 1:
+    if row.device == "cpu" and row.nodes == 1:
         return  # these ranks exchange through memory that they share, not through the network
-    alike = [n for n in found if (n.device, n.nodes) == (asked.device, asked.nodes)]
+    alike = [n for n in found if (n.device, n.nodes) == (row.device, row.nodes)]
     time_s, epochs = group.median("time_s"), group.median("epochs_done")
     steps, parameters = group.median("steps"), group.median("parameters")
     if not (alike and time_s and epochs and steps and parameters):

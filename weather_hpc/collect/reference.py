@@ -17,7 +17,13 @@ from weather_hpc.errors import UserError
 from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.text import counted
 
-__all__ = ["Comparison", "Reference", "Tolerance", "compare", "load_reference"]
+__all__ = [
+    "Reference",
+    "ReferenceComparison",
+    "Tolerance",
+    "compare_with_reference",
+    "load_reference",
+]
 
 COLUMNS = [
     "configuration", "figure", "ours", "reference", "ratio", "tolerance", "verdict", "source",
@@ -88,8 +94,8 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What came of :func:`compare`."""
+class ReferenceComparison:
+    """What came of :func:`compare_with_reference`."""
 
     table: Table
     findings: list[Finding]
@@ -112,9 +118,9 @@ class Comparison:
         return f"reference: {counted(self.compared, 'configuration')} compared, {worse}"
 
 
-def compare(
+def compare_with_reference(
     tables: Sequence[ScalingTable], reference: Reference, tolerance: Tolerance
-) -> Comparison:
+) -> ReferenceComparison:
     """Each row of ``tables`` beside the one row of ``reference`` that is the same configuration.
 
     A key that either side does not tell (a foreign table without ``device``) fits any; where
@@ -146,7 +152,7 @@ def compare(
     if reference.unused:
         caption += f" Not used of the reference: {'; '.join(reference.unused)}."
     result = Table("reference", "Beside the reference", caption, COLUMNS, lines)
-    return Comparison(result, findings, regressions, compared)
+    return ReferenceComparison(result, findings, regressions, compared)
 
 
 def _told(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[dict[str, Any]]:

@@ -41,20 +41,19 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     """
     # imported here, because matplotlib and numpy would slow --help
     from weather_hpc.analysis.advice import advice_sentences, advice_table
-    from weather_hpc.analysis.comparisons import comparisons_table
+    from weather_hpc.analysis.comparison import compare
     from weather_hpc.analysis.law_table import laws_table
-    from weather_hpc.analysis.scaling import preprocess_table, training_table
     from weather_hpc.analysis.sentences import sentences
+    from weather_hpc.analysis.steps import comparisons_table
     from weather_hpc.collect.audit import audit, in_order
     from weather_hpc.collect.checks import checks_table, read_checked
     from weather_hpc.collect.gpus import gpus_table
-    from weather_hpc.collect.reference import Tolerance, compare, load_reference
+    from weather_hpc.collect.reference import Tolerance, compare_with_reference, load_reference
     from weather_hpc.collect.sources import find_sources, read_sources
     from weather_hpc.files import write_csv
     from weather_hpc.report.findings import key_findings
     from weather_hpc.report.plots import write_plots
-    from weather_hpc.report.tables import write_table
-    from weather_hpc.report.write import write_report
+    from weather_hpc.report.write import write_report, write_table
     from weather_hpc.runs.finding import Finding, Severity
     from weather_hpc.runs.row import ROW_COLUMNS
 
@@ -65,23 +64,23 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     readings = read_sources(sources)
     checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
-    tables = [preprocess_table(rows), training_table(rows)]
-    findings = audit(readings, tables, checked)
+    comparison = compare(rows)
+    tables = comparison.tables
+    findings = audit(readings, comparison, checked)
     advice = advice_table(
-        tables,
-        rows,
+        comparison,
         deadline_s=question.deadline_s,
         budget_node_hours=question.budget_node_hours,
     )
-    laws, comparisons = laws_table(rows), comparisons_table(rows)
+    laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     extras = [advice, laws, comparisons, gpus_table(rows)]
     if checked:
         extras.append(checks_table(checked))
-    compared = compare(tables, reference, tolerance) if reference else None
+    compared = compare_with_reference(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
         findings = in_order([*findings, *compared.findings])
-    told = [*advice_sentences(advice), *sentences(rows, laws, comparisons)]
+    told = [*advice_sentences(advice), *sentences(comparison, laws, comparisons)]
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
@@ -91,8 +90,8 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
     for table in [*tables, *extras]:
         write_table(to.tables, table)
-    plots = write_plots(to.plots, tables, rows)
-    write_report(to, rows, tables, findings, plots, extras, told)
+    plots = write_plots(to.plots, comparison)
+    write_report(to, comparison, findings, plots, extras, told)
 
     severities = Counter(finding.severity for finding in findings)
     return {
@@ -114,7 +113,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
         "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
         "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
         "report": str(to.report),
-        "key_findings": key_findings(tables, findings, told),
+        "key_findings": key_findings(comparison, findings, told),
     }
 
 

@@ -85,11 +85,11 @@ def _task(args: argparse.Namespace) -> "PreprocessTask":
     from weather_hpc.preprocess.backends.local import LOCAL
     from weather_hpc.study.spec import PreprocessTask
 
-    task = make_task(PreprocessTask, {"backend": "sequential"} | given(args, "preprocess"))
-    if task.backend not in LOCAL:
-        known = nearest(task.backend, [str(name) for name in LOCAL])
-        raise UserError(f"--backend {task.backend}: no such backend{known}")
-    return task
+    values = {"backend": "sequential"} | given(args, "preprocess")
+    if values["backend"] not in LOCAL:
+        known = nearest(values["backend"], [str(name) for name in LOCAL])
+        raise UserError(f"--backend {values['backend']}: no such backend{known}")
+    return make_task(PreprocessTask, values)
 
 
 def _print_summary(out: Path, result: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
-from weather_hpc.report.style import PALETTE, RC, plain
+from weather_hpc.report.drawing import PALETTE, RC, plain
 from weather_hpc.study.recipe import RECIPES, Augmentation
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
     """
     import torch
 
-    from weather_hpc.train.augment import Draw, augment
+    from weather_hpc.train.augmentation import Draw, augment
 
     numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
     numbers[:, 0] = 0  # in training half of the images are flipped

@@ -23,8 +23,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from weather_hpc.errors import FailedError
+from weather_hpc.models.chunked import ChunkedSequential, apply_layers, update_running_statistics
 from weather_hpc.models.fused_build import SWITCH, kernels
-from weather_hpc.models.pieces import InPieces, through, track
 
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4
@@ -37,7 +37,7 @@ HALF_RANGE = 127.5
 """Pixels are divided by it and 1 is taken off, as everywhere: -1..1."""
 
 
-class FusedNetwork(InPieces):
+class FusedNetwork(ChunkedSequential):
     """paper_cnn, taking pixels as they are stored: uint8 (images, side, side, 3), on the CPU.
 
     Given float32 (images, 3, side, side) in -1..1 it computes layer by layer, as without.
@@ -45,27 +45,35 @@ class FusedNetwork(InPieces):
 
     conv1: nn.Conv2d
     norm1: nn.BatchNorm2d
-    moments: "Moments"
-    spare: list[torch.Tensor]
-    """The buffer of the step before, if any: a new one would be faulted in page by page."""
 
-    rows: npt.NDArray[np.int64] | None = None
-    """Numbers of the images that the next step is given, where these are the same whenever they
-    come: what depends on their pixels alone is then computed once."""
+    def __init__(self, *layers: Any) -> None:
+        super().__init__(*layers)
+        self.moments = Moments()
+        self.spare: list[torch.Tensor] = []
+        """The buffer of the step before, if any: a new one would be faulted in page by page."""
+        self._rows: npt.NDArray[np.int64] | None = None
+
+    def set_rows(self, rows: npt.NDArray[np.int64]) -> None:
+        """Number the images of the next forward pass: (images,).
+
+        For images whose pixels are the same in every epoch: what depends on the pixels alone is
+        then computed once.
+        """
+        self._rows = rows
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (images, classes)."""
         if images.dtype != torch.uint8:
             return super().forward(images)
-        return through(list(self)[FUSED:], self._first_layers(images.contiguous()))
+        return apply_layers(list(self)[FUSED:], self._first_layers(images.contiguous()))
 
     def _first_layers(self, images: torch.Tensor) -> torch.Tensor:
         conv, norm = self.conv1, self.norm1
-        rows, self.rows = self.rows, None
+        rows, self._rows = self._rows, None
         if norm.training:
             patches = _patches(images, self.moments, rows)
             mean, variance = _output_statistics(patches, conv)
-            track(norm, mean, variance, patches.count)
+            update_running_statistics(norm, mean, variance, patches.count)
         else:
             patches = None
             mean, variance = _running_statistics(norm)
@@ -76,30 +84,26 @@ class FusedNetwork(InPieces):
         return pooled
 
 
-def fuse(network: nn.Module) -> str | None:
-    """Let ``network``, where it is paper_cnn on the CPU, take stored pixels.
+def fuse(network: nn.Module) -> tuple[nn.Module, str | None]:
+    """``network`` as a FusedNetwork of the same layers, where it is paper_cnn on the CPU.
 
-    It is changed in place; its weights and the names of its state stay. Returns ``on``, or
-    ``off`` with the reason where the fused layers cannot be built or are not wanted (the variable
-    that SWITCH names says ``off``); None where the network is another.
+    With it ``on``, or ``off`` and the reason where the fused layers cannot be built or are
+    disabled (the variable that SWITCH names is ``off``); None for any other network.
     """
-    if not _begins_as_the_paper(network):
-        return None
+    if type(network) is not nn.Sequential or not _starts_like_paper_cnn(network):
+        return network, None
     if os.environ.get(SWITCH) == "off":
-        return "off"
+        return network, "off"
     try:
         kernels()
     except FailedError as error:
-        return f"off: {error}"
-    network.__class__ = FusedNetwork
-    fused = cast(FusedNetwork, network)
-    fused.moments, fused.spare = Moments(), []
-    return "on"
+        return network, f"off: {error}"
+    return FusedNetwork.of(network), "on"
 
 
-def _begins_as_the_paper(network: nn.Module) -> bool:
+def _starts_like_paper_cnn(network: nn.Sequential) -> bool:
     """Whether the fused layers compute the same. Batch norm over all ranks is of another type."""
-    if type(network) is not nn.Sequential or next(network.parameters()).device.type != "cpu":
+    if next(network.parameters()).device.type != "cpu":
         return False
     ours = nn.Sequential(
         OrderedDict(

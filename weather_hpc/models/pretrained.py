@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from weather_hpc.errors import UserError
-from weather_hpc.models.registry import MODELS, WITH_AUXILIARY_HEADS, build_model
-from weather_hpc.models.torchvision_compat import import_torchvision
+from weather_hpc.models.registry import (
+    MODELS,
+    WITH_AUXILIARY_HEADS,
+    StateDict,
+    build_model,
+    import_torchvision,
+)
 from weather_hpc.study.spec import CACHED
-
-State = dict[str, torch.Tensor]
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Layers of the heads that our networks leave out."""
@@ -91,7 +94,7 @@ def _cached(name: str) -> Path:
     )
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> StateDict:
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -116,14 +119,14 @@ def _read(path: Path) -> State:
     return {OLD_DENSENET.sub(r"\1\2.", str(key)): part for key, part in value.items()}
 
 
-def _head(name: str, wanted: State, image_size: int) -> set[str]:
+def _head(name: str, wanted: StateDict, image_size: int) -> set[str]:
     """The names of the parameters whose shape follows the number of classes."""
     with torch.device("meta"):
         heads = [build_model(name, classes, image_size).state_dict() for classes in (2, 3)]
     return {key for key in wanted if heads[0][key].shape != heads[1][key].shape}
 
 
-def _check(body: State, found: State, head: set[str], complaint: str) -> None:
+def _check(body: StateDict, found: StateDict, head: set[str], complaint: str) -> None:
     """Raise UserError, beginning with ``complaint``, unless ``found`` fills ``body``."""
     for key, value in body.items():
         if key not in found:

@@ -1,17 +1,23 @@
 """Networks by name: ours, and torchvision's classifiers under torchvision's names."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.models.paper_cnn import paper_cnn
-from weather_hpc.models.torchvision_compat import import_torchvision
 from weather_hpc.models.weather_net import weather_net
 
 Builder = Callable[[int, int], nn.Module]
 """(classes, image side in pixels) -> a network with fresh weights."""
+
+StateDict = dict[str, torch.Tensor]
+"""A network's parameters and buffers by name, as torch gives them."""
 
 MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
 """Our own networks. Whatever is not here is looked up in torchvision."""
@@ -57,3 +63,46 @@ def _suggestion(name: str, known: list[str]) -> str:
     if close.startswith("; did"):
         return close
     return f"; known: {', '.join(MODELS)}, resnet18 and torchvision's other classifiers"
+
+
+SCHEMAS = {
+    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+
+
+_declared: list[torch.library.Library] = []
+"""Declarations live as long as the object that made them."""
+
+
+def import_torchvision() -> ModuleType:
+    """The torchvision package, with ``models`` and ``transforms`` usable.
+
+    Raises UserError where it is not installed.
+    """
+    if "torchvision" not in sys.modules:
+        spec = importlib.util.find_spec("torchvision")
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError("torchvision is not installed: pip install 'weather_hpc[train]'")
+        _load_operators(Path(spec.submodule_search_locations[0]))
+        missing = [name for name in SCHEMAS if not hasattr(torch.ops.torchvision, name)]
+        if missing:
+            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            for name in missing:
+                library.define(SCHEMAS[name])  # type: ignore[no-untyped-call]
+            _declared.append(library)
+    import torchvision
+    import torchvision.models
+    import torchvision.transforms.v2
+
+    module: ModuleType = torchvision
+    return module
+
+
+def _load_operators(folder: Path) -> None:
+    """Load torchvision's compiled operators where they fit this torch, as its import would."""
+    for path in folder.glob("_C.*"):
+        try:
+            torch.ops.load_library(path)  # type: ignore[no-untyped-call]
+        except OSError:  # a library that it is linked with, such as CUDA's, is not here
+            continue

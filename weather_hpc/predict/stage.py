@@ -72,18 +72,18 @@ def load_network(path: Path, device: str, threads: int) -> Network:
     return Network(
         module=_rebuild(checkpoint, path).eval().to(where),
         classes=checkpoint.classes,
-        image_size=checkpoint.asked["image_size"],
+        image_size=checkpoint.configuration["image_size"],
         device=where,
     )
 
 
 def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    request: dict[str, Any] = checkpoint.asked
+    task: dict[str, Any] = checkpoint.configuration
     if checkpoint.epoch == 0:
         raise UserError(f"--checkpoint {path}: no epoch is complete in it; train on with --resume")
     try:
         module = build_for_weights(
-            request["model"], len(checkpoint.classes), request["image_size"], request.get("weights")
+            task["model"], len(checkpoint.classes), task["image_size"], task.get("weights")
         )
         module.load_state_dict(checkpoint.best)
     except (KeyError, TypeError, RuntimeError) as error:

@@ -1,16 +1,34 @@
-"""Where the time went: the phases of each configuration, median over its runs."""
+"""Where the time went: the phases of each configuration, as a table and as stacked bars."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from weather_hpc.analysis.groups import GROUPS
-from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.runs.row import Row
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import (
+    DOUBLE_WIDTH,
+    FAINT,
+    LONGEST_LABEL,
+    MOST_BARS,
+    PALETTE,
+    Drawing,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PHASES = [
     "queue_s", "startup_s", "warmup_s", "data_wait_s", "compute_s", "communication_s",
     "checkpoint_s", "evaluation_s",
 ]  # fmt: skip
+
+
+COLOURS = dict(zip(PHASES, [FAINT, *PALETTE, "#5a5a57"], strict=True))
+_LABEL = 2 * LONGEST_LABEL
+"""Characters of a bar's label: a wide figure has room for them."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +41,16 @@ class Split:
     total_s: float | None
 
 
-def phase_splits(rows: Sequence[Row], tables: Iterable[ScalingTable]) -> list[Split]:
-    """One Split per measured configuration that recorded any phase, in the tables' words and order.
-
-    ``tables`` are those that were made of ``rows``.
-    """
+def phase_splits(comparison: Comparison) -> list[Split]:
+    """One Split per measured configuration that recorded any phase, as the tables order them."""
     splits = []
-    for table in tables:
-        # a table has a line for each group, in their order
-        for line, group in zip(table.rows, GROUPS[table.name](rows), strict=True):
+    for stage in comparison.stages:
+        for configuration in stage.configurations:
+            group = configuration.group
             seconds = {name: group.median(name) for name in PHASES}
             if any(value for value in seconds.values()):
-                label, total = table.label(line), group.median("total_s")
-                splits.append(Split(group.asked.stage, label, seconds, total))
+                label, total = stage.label(configuration), group.median("total_s")
+                splits.append(Split(group.settings.stage, label, seconds, total))
     return splits
 
 
@@ -62,3 +77,68 @@ def phase_table(splits: Sequence[Split]) -> Table:
         columns=["configuration", *phases, "total_s"],
         rows=rows,
     )
+
+
+def phase_bars(stage: str, title: str, splits: Iterable[Split]) -> Drawing:
+    """A bar per configuration of ``stage``; of very many the longest, with the most to gain."""
+    splits = [split for split in splits if split.stage == stage]
+    name = f"phases_{stage}"
+    if not splits:
+        return Drawing(name, title, "no measured run recorded its phases")
+    longest = sorted(splits, key=_in_job, reverse=True)[:MOST_BARS]
+    shown = [split for split in splits if split in longest]
+    return Drawing(
+        name,
+        title,
+        _describe(shown),
+        lambda figure: _draw(figure, title, shown),
+        size=(DOUBLE_WIDTH, 1.4 + 0.32 * len(shown)),
+        left_out=len(splits) - len(shown),
+    )
+
+
+def _draw(figure: "Figure", title: str, splits: Sequence[Split]) -> None:
+    phases = recorded(splits)
+    inside = [name for name in phases if name != "queue_s"]
+    queued = any(split.seconds["queue_s"] for split in splits)
+    # a scale of its own: hours in the queue would leave nothing to be seen of seconds of work
+    if queued:
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 4))
+        _stack(left, splits, ["queue_s"], "waiting in the queue, s")
+    else:
+        right = figure.subplots()
+    _stack(right, splits, inside, "in the job, s (median over the runs)")
+    axes = left if queued else right
+    axes.set_yticks(range(len(splits)), [plain(split.label, _LABEL) for split in splits])
+    axes.invert_yaxis()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.0)
+
+
+def _stack(axes: "Axes", splits: Sequence[Split], phases: Sequence[str], label: str) -> None:
+    start = [0.0] * len(splits)
+    for name in phases:
+        lengths = [split.seconds[name] or 0.0 for split in splits]
+        axes.barh(
+            range(len(splits)), lengths, left=start, height=0.7, label=_word(name),
+            color=COLOURS[name], edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+        start = [before + length for before, length in zip(start, lengths, strict=True)]
+    axes.set_xlabel(label)
+    axes.grid(axis="y", visible=False)
+
+
+def _describe(splits: Sequence[Split]) -> str:
+    parts = []
+    for split in splits:
+        known = [(name, value) for name, value in split.seconds.items() if value]
+        parts.append(f"{split.label}: " + ", ".join(f"{_word(n)} {v:.3g}" for n, v in known))
+    return "Seconds of each phase by configuration. " + "; ".join(parts) + "."
+
+
+def _word(phase: str) -> str:
+    return phase.removesuffix("_s").replace("_", " ")
+
+
+def _in_job(split: Split) -> float:
+    return sum(value for name, value in split.seconds.items() if value and name != "queue_s")

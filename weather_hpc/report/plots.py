@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc import cli
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.phase_bars import phase_bars
-from weather_hpc.report.phases import phase_splits
+from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
+from weather_hpc.report.phases import phase_bars, phase_splits
 from weather_hpc.report.published import published_speedup
-from weather_hpc.report.series import Series, by_batch, by_workers
-from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 
@@ -28,21 +26,20 @@ class Plot:
     """What it shows, for those who do not see it; or why there is none."""
     svg: str | None = None
     left_out: int = 0
-    """Lines or bars that did not fit."""
+    """LinePlot or bars that did not fit."""
     wide: bool = False
     """Whether it takes the whole width of a page."""
 
 
-def write_plots(
-    folder: Path, tables: Sequence[ScalingTable], rows: Sequence[Row] = ()
-) -> list[Plot]:
+def write_plots(folder: Path, comparison: Comparison) -> list[Plot]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
     """
+    tables = comparison.tables
     drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
     drawings.append(published_speedup(tables))
-    splits = phase_splits(rows, tables)
+    splits = phase_splits(comparison)
     drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", splits))
     drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", splits))
     plots = []
@@ -53,11 +50,11 @@ def write_plots(
     return plots
 
 
-def _of_table(table: ScalingTable) -> list[Lines]:
+def _of_table(table: ScalingTable) -> list[LinePlot]:
     workers = "workers" if table.name == "preprocess" else "world size"
     baseline = "no configuration of more than one worker has a baseline to be compared with"
     plots = [
-        Lines(
+        LinePlot(
             f"{table.name}_time",
             f"{table.title}: time",
             workers,
@@ -65,7 +62,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             by_workers(table, "time_s"),
             "no run was measured",
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_speedup",
             f"{table.title}: speedup",
             workers,
@@ -74,7 +71,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             baseline,
             ideal=lambda workers: workers,
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_efficiency",
             f"{table.title}: efficiency",
             workers,
@@ -86,7 +83,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
         ),
     ]
     if table.name == "training":
-        batch = Lines(
+        batch = LinePlot(
             "training_batch",
             "Training: time by batch size",
             "batch size per device",
@@ -98,7 +95,7 @@ def _of_table(table: ScalingTable) -> list[Lines]:
     return plots
 
 
-def _parallel(series: Sequence[Series]) -> list[Series]:
+def _parallel(series: Sequence[Curve]) -> list[Curve]:
     """Without the lines that are nothing but a baseline, which is 1 by itself."""
     return [line for line in series if any(point[0] > 1 for point in line.points)]
 

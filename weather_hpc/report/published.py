@@ -9,8 +9,7 @@ from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.series import Point, Series
+from weather_hpc.report.line_plot import Curve, LinePlot, Point
 from weather_hpc.study.spec import Backend, Device, Scaling, Strategy
 from weather_hpc.text import counted
 
@@ -182,10 +181,10 @@ def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
         ours = (workers, row["speedup"], row["speedup_low"], row["speedup_high"])
         points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
     series = [
-        Series(label, tuple(sorted(found, key=lambda point: point[:2])), panel, published=theirs)
+        Curve(label, tuple(sorted(found, key=lambda point: point[:2])), panel, published=theirs)
         for (panel, label, theirs), found in points.items()
     ]
-    return Lines(
+    return LinePlot(
         "published_speedup",
         "Speedup beside the reproduced study",
         "workers or world size",

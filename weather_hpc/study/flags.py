@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
-from weather_hpc.errors import UserError, nearest
+from weather_hpc.errors import UserError
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def make_task(task: "type[Task]", values: Mapping[str, Any]) -> "Task":
 
 
 def check_agreement(task: "Task", values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError where one of ``values`` is wrong, or other than in the ``task`` of ``where``."""
+    """Raise UserError where one of ``values`` is wrong, or not the ``task``'s in ``where``."""
     other = make_task(type(task), task.model_dump() | dict(values))
     for name, value in values.items():
         here = getattr(task, name)
@@ -87,6 +87,6 @@ def _wrong(setting: Setting, value: Any, reason: str, task: "type[Part]") -> str
     """The one line for a value that ``task`` refuses."""
     kind = task.model_fields[setting.name].annotation
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        names = [str(choice) for choice in kind]
-        reason = f"no such {setting.option.removeprefix('--')}{nearest(str(value), names)}"
+        known = ", ".join(kind)
+        reason = f"no such {setting.option.removeprefix('--')}; known: {known}"
     return f"{setting.option} {value}: {reason}"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from weather_hpc.study.recipe import RECIPES
+
 
 class Role(Enum):
     """What a setting means when runs are compared."""
@@ -132,7 +134,8 @@ TRAIN = (
     Setting(name="model", role=Role.TASK, default="paper_cnn", metavar="NAME", listed=True,
             help="paper_cnn, weather_net, or a torchvision classifier such as resnet18"),
     Setting(name="recipe", role=Role.TASK, default="paper", metavar="NAME", listed=True,
-            help="training recipe: a name in study/recipe.py"),
+            help="training recipe: "
+            + "; ".join(f"{name}: {recipe.text}" for name, recipe in RECIPES.items())),
     Setting(name="precision", role=Role.COMPUTING, default="fp32", metavar="NAME", listed=True,
             help="what the network computes in: fp32, tf32 or bf16"),
     Setting(name="memory_format", role=Role.COMPUTING, default="contiguous", metavar="NAME",
@@ -140,6 +143,8 @@ TRAIN = (
     Setting(name="execution", role=Role.COMPUTING, default="eager", metavar="NAME", listed=True,
             help="how a step is executed: eager or compiled; on one GPU also graph, "
             "compiled-graph"),
+    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
+            help="measured epochs"),
     _NODES,
     Setting(name="world_size", role=Role.SIZE, usual=1, metavar="N", parse=int, column="workers",
             listed=True, help="devices (ranks) over all nodes"),
@@ -149,8 +154,6 @@ TRAIN = (
             help="images per step, as batch_mode counts them"),
     Setting(name="batch_mode", role=Role.DETAIL, default="per-device", metavar="MODE",
             help="what the batch size counts: per-device or global"),
-    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
-            help="measured epochs"),
     Setting(name="warmup_steps", role=Role.DETAIL, default=2, metavar="W", parse=int,
             help="unmeasured steps first, then undone"),
     Setting(name="weights", role=Role.DETAIL, default=None, metavar="FILE",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError
-from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.flags import add_flags, given
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
@@ -21,22 +21,30 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one network.
 
-    Exit code: 0, also where the run is skipped; 1 where it failed; 75 where it was asked to stop
-    and would go on with ``--resume`` (0 under torchrun, which would make 1 and a traceback of it).
+    Exit code: 0, also for a skipped run; 1 for a failed one; 75 where it stopped on request and
+    ``--resume`` would continue it (0 under torchrun, which would turn 75 into 1 and a traceback).
     """
     typed = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(typed)
     from weather_hpc.runs.record import Status
-    from weather_hpc.train.request import already_done, make_request
+    from weather_hpc.train.request import TrainOptions, already_done, make_request
 
-    request = make_request(args, typed)
+    options = TrainOptions(
+        store=args.store,
+        settings=given(args, "train"),
+        run_dir=args.run_dir,
+        resume=args.resume,
+        evaluate_every=args.evaluate_every,
+        fall_back=args.without_cuda == "cpu",
+    )
+    request = make_request(options, typed)
     record = already_done(request)
     done_before = record is not None
     if record is None:
         from weather_hpc.train.process import train
 
         record = train(request)
-    if request.world.rank == 0:
+    if request.env.rank == 0:
         if args.json:
             cli.print_json(_summary(record))
         else:
@@ -44,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if record.status in (Status.OK, Status.SKIPPED):
         return cli.EXIT_OK
     if record.status is Status.INCOMPLETE:
-        return cli.EXIT_OK if request.world.launched else cli.EXIT_STOPPED
-    if request.world.rank == 0:
+        return cli.EXIT_OK if request.env.launched else cli.EXIT_STOPPED
+    if request.env.rank == 0:
         raise FailedError(record.reason)
     return cli.EXIT_FAILED
 
@@ -54,53 +62,16 @@ def _parser() -> cli.Parser:
     parser = cli.Parser("train", description="Train a network from a packed store.")
     add = parser.add_argument
     add("--store", type=Path, required=True, help="the packed store to train from")
-    add("--strategy", default="single", metavar="NAME",
-        help="single, dp, ddp or model; torchrun starts the last two")  # fmt: skip
-    add("--device", default="auto", metavar="NAME", help="auto, cpu or cuda")
-    add("--world-size", type=int, metavar="N",
-        help="devices in all (default: torchrun's WORLD_SIZE, or 1)")  # fmt: skip
-    add("--threads", type=int, default=1, metavar="T", help="CPU threads of each process")
-    add("--batch-size", type=int, default=32, metavar="B", help="images per step")
-    add("--batch-mode", default="per-device", metavar="MODE",
-        help="what the batch size counts: per-device or global")  # fmt: skip
-    add("--epochs", type=int, default=20, metavar="E", help="measured epochs")
-    add("--warmup-steps", type=int, default=2, metavar="W",
-        help="steps that come first, unmeasured, and are undone")  # fmt: skip
-    add("--model", default="paper_cnn", metavar="NAME",
-        help="paper_cnn, weather_net, or a torchvision classifier such as resnet18")  # fmt: skip
-    add("--weights", metavar="FILE",
-        help="begin with ImageNet weights (torchvision only): a file, or cached")  # fmt: skip
-    add(
-        "--recipe",
-        default="paper",
-        metavar="NAME",
-        help="how it is taught: " + "; ".join(f"{n}: {r.text}" for n, r in RECIPES.items()),
-    )
-    add("--lr", type=float, help="the optimizer's largest step size (default: the recipe's)")
-    add(
-        "--batch-norm",
-        default="local",
-        metavar="HOW",
-        help="ddp: statistics of one rank's images (local) or of the whole step's (sync)",
-    )
-    add("--precision", default="fp32", metavar="NAME",
-        help="what the network computes in: fp32, tf32 or bf16")  # fmt: skip
-    add("--memory-format", default="contiguous", metavar="NAME",
-        help="order of an image batch in memory: contiguous or channels-last")  # fmt: skip
-    add("--execution", default="eager", metavar="NAME",
-        help="how a step is carried out: eager or compiled; on one GPU also graph, "
-        "compiled-graph")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="S",
-        help="of weights, order, dropout and augmentation")  # fmt: skip
-    add("--images", type=int, metavar="N", help="train on N images (default: all)")
+    defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
+    add_flags(parser, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
-        help="evaluate after every E epochs as well; 0: after the last alone")  # fmt: skip
+        help="evaluate also after every E epochs; 0: only after the last")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],
-        help="what to do where CUDA is asked for and there is none")  # fmt: skip
+        help="what to do where CUDA is requested and there is none")  # fmt: skip
     add("--run-dir", type=Path, metavar="DIR",
-        help="for record, events and checkpoint; those of an earlier run are replaced")  # fmt: skip
+        help="folder for record, events and checkpoint; an earlier run's are replaced")  # fmt: skip
     add("--resume", action="store_true",
-        help="go on from the run folder's checkpoint, if there is one")  # fmt: skip
+        help="continue from the run folder's checkpoint, if there is one")  # fmt: skip
     parser.add_json()
     return parser
 

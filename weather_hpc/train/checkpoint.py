@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on as if it had never stopped, in one file.
+"""Checkpoints: all that a run needs to continue as if it had never stopped, in one file.
 
 Plain tensors, numbers and strings, so that ``torch.load(weights_only=True)`` reads them.
 """
@@ -15,17 +15,20 @@ from weather_hpc.train.request import differences
 
 VERSION = 5
 
-State = dict[str, Any]
+StateDict = dict[str, Any]
+
+FILE_KEYS = {"configuration": "asked"}
+"""Fields that have another name in the file."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A run after ``epoch`` epochs and ``step`` steps of the next one."""
 
-    asked: dict[str, Any]
-    """The task's settings and the store's checksum: a run resumes from its own kind only."""
+    configuration: dict[str, Any]
+    """The task's settings and the store's checksum: a run resumes only from its own kind."""
     devices: list[str]
-    """What it has been computed on so far, in turn: cpu, or a GPU's name."""
+    """What it has been computed on so far, in order: cpu, or a GPU's name."""
     classes: list[str]
     """Names of the network's outputs."""
     epoch: int
@@ -35,54 +38,55 @@ class Checkpoint:
     accuracy: float | None
     """Training accuracy of that epoch, 0..1; None before the first has ended."""
     seconds: dict[str, float]
-    """Seconds of each phase so far, and ``total`` since the first start. ``epoch_train`` and
-    ``epoch_data_wait`` are those that had gone when the epoch under way began."""
+    """Seconds of each :class:`weather_hpc.train.meter.Phase` so far."""
     energy: dict[str, float | None]
     """The fields of :class:`weather_hpc.runs.telemetry.Energy`."""
-    network: State
+    network: StateDict
     """The whole network's ``state_dict``, on the CPU."""
-    average: State
+    average: StateDict
     """The moving average of that; empty where the recipe keeps none."""
-    ranks: list[State]
-    """Of each rank: random states, its tally of the epoch under way, and its optimizer's state
+    ranks: list[StateDict]
+    """Of each rank: random states, its tally of the current epoch, and its optimizer's state
     unless that equals rank 0's."""
 
     @property
-    def best(self) -> State:
+    def best(self) -> StateDict:
         """The weights to evaluate and to predict with."""
         return self.average or self.network
 
     def save(self, path: Path) -> None:
         """Write to ``path`` atomically."""
         with atomic_path(path) as temporary:
-            torch.save({"version": VERSION, **vars(self)}, temporary)
+            values = {FILE_KEYS.get(name, name): value for name, value in vars(self).items()}
+            torch.save({"version": VERSION, **values}, temporary)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in ``path``, on the CPU. Raises UserError where it is none of ours."""
+    """The checkpoint in ``path``, on the CPU. Raises UserError where it is not one."""
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises anything from EOFError to UnpicklingError for a damaged file
         raise UserError(
             f"{path}: cannot be read as a checkpoint ({type(error).__name__}); "
-            "remove it to begin anew"
+            "remove it to start over"
         ) from None
     version = value.pop("version", None) if isinstance(value, dict) else None
     if version != VERSION:
-        raise UserError(f"{path}: checkpoint version {version!r} found, {VERSION} wanted")
-    if value.keys() != {field.name for field in fields(Checkpoint)}:
+        raise UserError(f"{path}: checkpoint has version {version!r}; expected {VERSION}")
+    keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(Checkpoint)}
+    if value.keys() != set(keys.values()):
         raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
-    return Checkpoint(**value)
+    return Checkpoint(**{name: value[key] for name, key in keys.items()})
 
 
-def check_same_run(checkpoint: Checkpoint, asked: dict[str, Any], path: Path) -> None:
-    """Raise UserError naming what differs where ``checkpoint`` is of another run."""
-    other = differences(checkpoint.asked, asked)
-    if other:
+def check_same_run(checkpoint: Checkpoint, configuration: dict[str, Any], path: Path) -> None:
+    """Raise UserError naming what differs where ``checkpoint`` is another run's."""
+    different = differences(checkpoint.configuration, configuration)
+    if different:
         raise UserError(
-            f"{path}: is of another run ({other}); choose another --run-dir, "
-            "or leave out --resume to begin anew"
+            f"{path}: belongs to another run ({different}); choose another --run-dir, "
+            "or leave out --resume to start over"
         )
 
 

@@ -1,10 +1,13 @@
 """What a network does on held-out images, class by class: evaluation.json of a run folder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from weather_hpc.train.loader import Rows
 
 CALIBRATION_BINS = 15
 """Equal slices of confidence 0..1, as Guo et al. (2017, arXiv:1706.04599) use."""
@@ -80,3 +83,20 @@ def _calibration(
 
 def _ratio(part: int, whole: int) -> float | None:
     return round(part / whole, DECIMALS) if whole else None
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy (0..1) over ``images`` images."""
+
+    loss: float
+    accuracy: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """The probabilities, (rows, classes), that the network gives the images of ``rows``."""
+
+    rows: Rows
+    probabilities: npt.NDArray[np.float32]

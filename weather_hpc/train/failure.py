@@ -88,8 +88,8 @@ class FailureWatch:
 
     def __init__(self, ranks: Ranks, on_failure: Callable[[Failure], None]) -> None:
         """``on_failure`` is told another rank's, in the watching thread; then this process ends."""
-        self.rank = ranks.world.rank
-        self.ranks = ranks.world.size
+        self.rank = ranks.env.rank
+        self.ranks = ranks.env.world_size
         others = [rank for rank in ranks.on_this_host if rank != ranks.own]
         self._neighbours = [rank for rank in others if is_running(rank.pid)]
         self._missed: dict[int, float] = {}

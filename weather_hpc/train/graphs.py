@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from weather_hpc.runs.gpus import BYTES_PER_MB
-from weather_hpc.train.checkpoint import State
-from weather_hpc.train.device_memory import free_bytes, working_bytes
+from weather_hpc.train.checkpoint import StateDict
+from weather_hpc.train.cuda import free_bytes, working_bytes
 from weather_hpc.train.failure import out_of_memory
-from weather_hpc.train.resident import moved
+from weather_hpc.train.loader import moved
 
 if TYPE_CHECKING:
     from weather_hpc.train.loop import Trainer
@@ -142,7 +142,7 @@ def possible(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def put_back(trainer: "Trainer", before: State) -> None:
+def put_back(trainer: "Trainer", before: StateDict) -> None:
     """Go back to a snapshot of ``trainer``, with every tensor where it is.
 
     Of the optimizer's state, what the snapshot does not have yet becomes 0, as it begins.

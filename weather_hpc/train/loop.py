@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -15,30 +14,28 @@ from weather_hpc.models.fused import FusedNetwork, Moments
 from weather_hpc.study.recipe import RECIPES, Augmentation
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train import graphs
-from weather_hpc.train.augment import Draw, augment
-from weather_hpc.train.average import Average
-from weather_hpc.train.checkpoint import State, on_cpu
-from weather_hpc.train.device_memory import working_bytes
+from weather_hpc.train.augmentation import Draw, augment
+from weather_hpc.train.checkpoint import StateDict, on_cpu
+from weather_hpc.train.cuda import working_bytes
+from weather_hpc.train.evaluation import Named, Score
 from weather_hpc.train.graphs import StepGraphs
-from weather_hpc.train.loader import EpochSampler, Rows, Step, network_input
-from weather_hpc.train.optimizer import make_optimizer
-from weather_hpc.train.resident import Images, Source, moved
+from weather_hpc.train.loader import (
+    DataWait,
+    EpochSampler,
+    Images,
+    Rows,
+    Source,
+    Step,
+    moved,
+    network_input,
+)
+from weather_hpc.train.optimizer import Average, make_optimizer
 from weather_hpc.train.stop import StopSign
 from weather_hpc.train.strategies.base import Strategy, tally
-from weather_hpc.train.waiting import DataWait
 
 
 class DivergedError(Exception):
     """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Mean loss and accuracy (0..1) over ``images`` images."""
-
-    loss: float
-    accuracy: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,6 @@ class Position:
     steps: int
     total: torch.Tensor
     """This rank's :func:`tally` so far, on the device."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """The probabilities, (rows, classes), that the network gives the images of ``rows``."""
-
-    rows: Rows
-    probabilities: npt.NDArray[np.float32]
 
 
 class Trainer:
@@ -111,7 +100,7 @@ class Trainer:
             total += begun.total.to(self.strategy.device)
         for step in steps[done:]:
             if self.fused and not self.augments:
-                self.fused.rows = step.rows
+                self.fused.set_rows(step.rows)
             if self.graphs:
                 total += self.graphs.step(len(step.rows))
             else:
@@ -202,7 +191,7 @@ class Trainer:
                 named.append(Named(batch, logits.float().softmax(dim=1).cpu().numpy()))
         return total, named
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> StateDict:
         """This rank's weights, optimizer and random states, as copies on the CPU."""
         random = {
             "cpu": torch.get_rng_state(),
@@ -216,7 +205,7 @@ class Trainer:
             "random": random,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: StateDict) -> None:
         """Go back to a :meth:`snapshot`; its weights may be more than this rank's part.
 
         It may be another device's: how the optimizer works stays as it is here.
@@ -225,7 +214,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": here})
         self.put_back_weights(state)
 
-    def put_back_weights(self, state: State) -> None:
+    def put_back_weights(self, state: StateDict) -> None:
         """Of a :meth:`snapshot`, weights, their average and random states, all in place."""
         own = self.strategy.network.state_dict()
         self.strategy.network.load_state_dict({name: state["network"][name] for name in own})
@@ -305,4 +294,4 @@ class Trainer:
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """What this rank's part of the network takes, of stored images."""
         as_they_are = self.fused is not None or not self.strategy.reads_images
-        return images if as_they_are else network_input(images, self.strategy.memory_format)
+        return images if as_they_are else network_input(images, self.strategy.options.memory_format)

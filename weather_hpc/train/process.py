@@ -15,12 +15,11 @@ from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkp
 from weather_hpc.train.cuda import versions
 from weather_hpc.train.failure import Failure, FailureWatch
 from weather_hpc.train.loop import DivergedError
-from weather_hpc.train.ranks import Rank, Ranks, agreed_device
+from weather_hpc.train.ranks import Rank, Ranks, Unavailable, agreed_device
 from weather_hpc.train.request import Request
 from weather_hpc.train.run import Run
 from weather_hpc.train.stop import StoppedError, acknowledge, stop_on_sigterm, take_down
 from weather_hpc.train.strategies import make_strategy
-from weather_hpc.train.world import Unavailable
 
 
 def train(request: Request) -> RunRecord:
@@ -30,7 +29,7 @@ def train(request: Request) -> RunRecord:
     """
     torch.set_num_threads(request.task.threads_per_rank)
     checkpoint = _checkpoint(request)
-    leads = request.world.rank == 0
+    leads = request.env.rank == 0
     if leads and request.paths is not None:
         take_down(request.paths)  # an earlier process's
         for file in (request.paths.checkpoint, request.paths.evaluation):
@@ -39,9 +38,9 @@ def train(request: Request) -> RunRecord:
         paths = request.paths
         for stale in (paths.checkpoint, paths.events, paths.telemetry, paths.gpus):
             stale.unlink(missing_ok=True)
-    with RunWriter(request.spec, request.run_dir if leads else None) as writer:
-        own = Rank.here(request.task, request.world, fall_back=request.fall_back)
-        ranks = Ranks(request.world, own)
+    with RunWriter(request.spec, request.options.run_dir if leads else None) as writer:
+        own = Rank.here(request.task, request.env, fall_back=request.options.fall_back)
+        ranks = Ranks(request.env, own)
         try:
             device = agreed_device(ranks.all)
         except Unavailable as lacking:
@@ -60,7 +59,7 @@ def _carry_out(
     checkpoint: Checkpoint | None,
 ) -> RunRecord:
     """The run and how it ended, on ``device``."""
-    strategy = make_strategy(request.task, _own(device, request), request.world)
+    strategy = make_strategy(request.task, _own(device, request), request.env)
     watch = FailureWatch(ranks, partial(_fail, request, writer))
     try:
         with watch:  # no longer: ranks that are through may end at any time
@@ -75,9 +74,9 @@ def _carry_out(
         first = watch.report(error)
         _fail(request, writer, first)
         # the process group stays: to let go of it is to wait for ranks that wait for this one
-        if request.world.size == 1:
+        if request.env.world_size == 1:
             strategy.tear_down()
-        secondary = first.rank != request.world.rank and not isinstance(error, UserError)
+        secondary = first.rank != request.env.rank and not isinstance(error, UserError)
         if secondary or first.status is Status.OUT_OF_MEMORY:
             return writer.record
         raise
@@ -91,7 +90,7 @@ def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
     """Write into the record why the run has failed; rank 1 does it for a rank 0 that is gone."""
     with suppress(FailedError, UserError):  # a disk that is full has no room for the record
         writer.finish(failure.status, failure.reason)
-        if failure.rank == 0 and request.world.rank == 1 and request.paths is not None:
+        if failure.rank == 0 and request.env.rank == 1 and request.paths is not None:
             record = read_record(request.paths.record)
             if record.status is Status.INCOMPLETE:
                 record.status, record.reason = failure.status, failure.reason
@@ -102,15 +101,15 @@ def _own(device: Device, request: Request) -> torch.device:
     """This rank's own one of what all compute on."""
     if device is Device.CPU:
         return torch.device("cpu")
-    local = 0 if request.task.strategy is Name.DP else request.world.local_rank
+    local = 0 if request.task.strategy is Name.DP else request.env.local_rank
     return torch.device("cuda", local)
 
 
 def _checkpoint(request: Request) -> Checkpoint | None:
     """The checkpoint to go on from, if one is asked for and there. Raises UserError."""
     paths = request.paths
-    if paths is None or not request.resume or not paths.checkpoint.exists():
+    if paths is None or not request.options.resume or not paths.checkpoint.exists():
         return None
     checkpoint = load_checkpoint(paths.checkpoint)
-    check_same_run(checkpoint, request.asked, paths.checkpoint)
+    check_same_run(checkpoint, request.configuration, paths.checkpoint)
     return checkpoint

@@ -1,23 +1,126 @@
-"""The ranks of a run before they have a process group: they meet at the launcher's store.
+"""The ranks of a run: how torchrun starts them, and what each of them computes on.
 
-There they tell each other where they are and what they can compute on. Gradients of a rank that has
-found a GPU and of one that has not would else be waited for in different places, for ever.
+Before they have a process group they meet at the launcher's store and exchange their host and
+device: with one rank on a GPU and another on the CPU, each would wait for the other's gradients in
+a different place, for ever. Importable without torch, since planning needs torchrun's command line.
 """
 
 import json
 import os
+import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Self
 
-import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
+from weather_hpc.errors import UserError
+from weather_hpc.study.spec import Device, Strategy, TrainTask
 
-from weather_hpc.study.spec import Device, TrainTask
-from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-from weather_hpc.train.world import Unavailable, World, choose_device
+LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
+
+
+SHARED_MEMORY = "WEATHER_HPC_SHARED_MEMORY"
+"""The variable that says ``off``, to rank 0, where ranks of one host are to use gloo."""
+
+
+class Unavailable(Exception):  # noqa: N818 - no error: the run is skipped
+    """This machine lacks what the run asks for; the text says what."""
+
+
+@dataclass(frozen=True)
+class TorchrunEnv:
+    """This process among those of the run, by the variables that torchrun sets."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+    launched: bool = False
+    """Whether torchrun started this process."""
+
+
+def torchrun_env(environment: Mapping[str, str] = os.environ) -> TorchrunEnv:
+    """What torchrun's variables say; without them, a process that is alone.
+
+    Raises UserError where one of them is missing or not a number.
+    """
+    if "RANK" not in environment and "WORLD_SIZE" not in environment:
+        return TorchrunEnv()
+    try:
+        return TorchrunEnv(
+            rank=int(environment["RANK"]),
+            world_size=int(environment["WORLD_SIZE"]),
+            local_rank=int(environment["LOCAL_RANK"]),
+            local_world_size=int(environment["LOCAL_WORLD_SIZE"]),
+            launched=True,
+        )
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"environment: torchrun's variables RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE "
+            f"are not all set to numbers ({error}); start with torchrun or unset them"
+        ) from None
+
+
+def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
+    """torchrun on each of ``nodes``, for an interpreter; the module with its options comes after.
+
+    One node finds a free port by itself; more of them are told rank, address and port. The script
+    passes those three in torchrun's own variables, ``PET_<OPTION>``.
+    """
+    meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
+    return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
+
+
+def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None:
+    """Raise UserError where this process was not started as ``task`` needs it."""
+    processes = task.world_size if task.strategy in LAUNCHED_BY_TORCHRUN else 1
+    if env.world_size == processes:
+        return
+    if not env.launched:
+        command = shlex.join(
+            ["python", "-m", "torch.distributed.run", "--standalone",
+             "--nproc-per-node", str(processes), "-m", "weather_hpc.train", *argv]
+        )  # fmt: skip
+        raise UserError(
+            f"--strategy {task.strategy} with --world-size {processes} is started by torchrun: "
+            f"{command}"
+        )
+    raise UserError(
+        f"--strategy {task.strategy} with --world-size {task.world_size} is {processes} "
+        f"processes; torchrun started {env.world_size}"
+    )
+
+
+def lacking_gpus(needed: int, gpus: int, why: str | None) -> str:
+    """What is said where ``needed`` GPUs are not there; ``why`` tells why none can be used."""
+    return f"asks for {needed} CUDA GPUs; this machine has {gpus}" + (f": {why}" if why else "")
+
+
+def choose_device(
+    task: TrainTask,
+    env: TorchrunEnv,
+    gpus: int,
+    why: str | None = None,
+    *,
+    fall_back: bool = False,
+) -> Device:
+    """CPU or CUDA for ``task`` on a machine with ``gpus`` CUDA GPUs; ``why`` it has none.
+
+    Raises Unavailable where CUDA is asked for and missing, unless ``fall_back`` allows the CPU.
+    DataParallel does nothing without CUDA, so it never falls back.
+    """
+    if task.device is Device.CPU and task.strategy is not Strategy.DP:
+        return Device.CPU
+    if task.device is Device.CPU:
+        raise Unavailable("DataParallel spreads work over CUDA GPUs only; on a CPU it does nothing")
+    needed = task.world_size if task.strategy is Strategy.DP else env.local_world_size
+    if gpus >= needed:
+        return Device.CUDA
+    if task.strategy is not Strategy.DP and (task.device is Device.AUTO or fall_back):
+        return Device.CPU
+    raise Unavailable(lacking_gpus(needed, gpus, why))
+
 
 STORE_ANSWERS = timedelta(seconds=30)
 """A store that does not answer in this time has gone."""
@@ -36,16 +139,18 @@ class Rank:
     """What is not there."""
 
     @classmethod
-    def here(cls, task: TrainTask, world: World, *, fall_back: bool) -> Self:
+    def here(cls, task: TrainTask, env: TorchrunEnv, *, fall_back: bool) -> Self:
         """This process. ``fall_back``: it may compute on the CPU where GPUs are asked for."""
+        from weather_hpc.train.cuda import usable_gpus, why_no_cuda
+
         asks = task.device is not Device.CPU
         gpus, why = (usable_gpus(), why_no_cuda()) if asks else (0, None)
         device, lacks = None, ""
         try:
-            device = choose_device(task, world, gpus, why, fall_back=fall_back)
+            device = choose_device(task, env, gpus, why, fall_back=fall_back)
         except Unavailable as lacking:
             lacks = str(lacking)
-        return cls(world.rank, socket.gethostname(), os.getpid(), device, lacks)
+        return cls(env.rank, socket.gethostname(), os.getpid(), device, lacks)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -57,18 +162,22 @@ class Rank:
 class Ranks:
     """All processes of a run, known to each of them."""
 
-    def __init__(self, world: World, own: Rank) -> None:
+    def __init__(self, env: TorchrunEnv, own: Rank) -> None:
         """Meet. Collective: it returns once every rank has told ``own``."""
-        self.world = world
+        self.env = env
         self.own = own
         self.all = [own]
         self.store: Any = None
         """Where a process group can be made; None where no launcher has started this process."""
-        if world.launched:
-            self.store, _, _ = next(rendezvous("env://", world.rank, world.size))
-        if world.size > 1:
-            self.store.set(_key(world.rank), json.dumps(asdict(own)))
-            self.all = [Rank.from_json(self.store.get(_key(rank))) for rank in range(world.size)]
+        if env.launched:
+            from torch.distributed.rendezvous import rendezvous
+
+            self.store, _, _ = next(rendezvous("env://", env.rank, env.world_size))
+        if env.world_size > 1:
+            self.store.set(_key(env.rank), json.dumps(asdict(own)))
+            self.all = [
+                Rank.from_json(self.store.get(_key(rank))) for rank in range(env.world_size)
+            ]
 
     @property
     def on_this_host(self) -> list[Rank]:
@@ -77,8 +186,10 @@ class Ranks:
 
     def second_connection(self) -> Any:
         """To the store, for another thread; None where this process is alone."""
-        if self.world.size == 1:
+        if self.env.world_size == 1:
             return None
+        import torch.distributed as dist
+
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return dist.TCPStore(  # type: ignore[attr-defined]
             address, port, is_master=False, timeout=STORE_ANSWERS

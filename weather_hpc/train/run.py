@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,22 +10,29 @@ import torch
 from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
-from weather_hpc.runs.clock import Clock, ForeignLoad, since_process_start
+from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.gpus import append_gpus, look_at_gpus, open_devices
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.train.checkpoint import Checkpoint
-from weather_hpc.train.describe import Outcome, describe, device_name, device_uuids, this_rank
-from weather_hpc.train.device_memory import forget_peaks
-from weather_hpc.train.evaluation import evaluation_report
+from weather_hpc.train.cuda import forget_peaks
+from weather_hpc.train.evaluation import Named, Score, evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
-from weather_hpc.train.loop import Named, Position, Score, Trainer
+from weather_hpc.train.loop import Position, Trainer
+from weather_hpc.train.meter import (
+    Meter,
+    Phase,
+    Results,
+    device_name,
+    device_uuids,
+    report_of_rank,
+    report_results,
+)
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StoppedError, StopSign
-from weather_hpc.train.strategies import use_fast_layers
 from weather_hpc.train.strategies.base import Strategy
 
 
@@ -54,8 +59,11 @@ class Run:
         self.strategy = strategy
         self.writer = writer
         self.resumed = checkpoint
-        self.clock = Clock(strategy.synchronise)
-        self.energy = Energy() if checkpoint is None else Energy(**checkpoint.energy)
+        self.meter = (
+            Meter(strategy, Energy(), None)
+            if checkpoint is None
+            else Meter(strategy, Energy(**checkpoint.energy), checkpoint.seconds)
+        )
         self.stop = StopSign(request.paths.stop if request.paths else None, strategy)
 
     def go(self) -> None:
@@ -63,7 +71,7 @@ class Run:
         self.strategy.set_up(self.ranks.store)
         trainer = self._trainer()
         self._introduce()
-        with self._phase("warmup"):
+        with self.meter.phase(Phase.WARMUP):
             trainer.warm_up(self.task.warmup_steps)
             self._settle_input(trainer)
         own_pids = [rank.pid for rank in self.ranks.on_this_host]
@@ -78,22 +86,20 @@ class Run:
             self._evaluate(trainer)
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
-        own = this_rank(self.strategy, trainer.sampler, self.task.epochs, telemetry)
+        own = report_of_rank(self.strategy, trainer.sampler, self.task.epochs, telemetry)
         ranks = self.strategy.gather(own)
-        outcome = Outcome(
-            self.task, self.request.store, trainer.sampler, self.clock.seconds,
-            self.energy.total_j, self.score, self.test, ranks,
-        )  # fmt: skip
-        usage = self.writer.record.usage
-        usage.foreign_cpu_percent = foreign
-        usage.host_cpu_percent = telemetry.mean("host_cpu_percent")
-        self.writer.record.provenance.driver = devices.driver if devices else None
-        describe(self.writer.record, outcome)
-        self.writer.record.phases.total = self._total()
+        record = self.writer.record
+        record.usage.foreign_cpu_percent = foreign
+        record.usage.host_cpu_percent = telemetry.mean("host_cpu_percent")
+        record.provenance.driver = devices.driver if devices else None
+        results = Results(
+            self.task, self.request.store, trainer.sampler, self.score, self.test, ranks
+        )
+        report_results(record, results, self.meter)
 
     def _trainer(self) -> Trainer:
         """The network placed, its data and its optimizer, as new or as the checkpoint has them."""
-        task, store, rank = self.task, self.request.store, self.request.world.rank
+        task, store, rank = self.task, self.request.store, self.request.env.rank
         rows = training_rows(store, task.images, task.seed)
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
         torch.manual_seed(task.seed)
@@ -105,8 +111,8 @@ class Run:
             p.numel() for p in network.parameters() if p.requires_grad
         )
         self.strategy.place(network, store.size)
-        fused = use_fast_layers(self.strategy.network, task)
-        if fused is not None:
+        if self.strategy.fused_layers is not None:
+            fused = self.strategy.fused_layers
             self.writer.record.provenance.environment["fused_layers"] = fused
         if self.strategy.exchange is not None:
             self.writer.record.provenance.environment["exchange"] = self.strategy.exchange
@@ -134,9 +140,8 @@ class Run:
             return
         so_far = self.resumed.devices
         origin.devices = so_far if devices == so_far[-1] else [*so_far, devices]
-        if len(origin.devices) > 1 and self.request.world.rank == 0:
+        if len(origin.devices) > 1 and self.request.env.rank == 0:
             print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
-        self.clock.seconds |= self.resumed.seconds
         self.writer.event(
             "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=ranks,
             devices=devices,
@@ -164,26 +169,14 @@ class Run:
 
         Raises StoppedError, with a checkpoint written, where the run was asked to stop.
         """
-        task, seconds, images = self.task, self.clock.seconds, len(trainer.sampler.rows)
-        if self.resumed is None:
-            seconds["communication"] = 0.0
+        task, images = self.task, len(trainer.sampler.rows)
         done, begun = self._reached()
         per_epoch = len(trainer.sampler.sizes)
         left = per_epoch * (task.epochs - done) - (begun.steps if begun else 0)
         with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
-                if begun is None:
-                    for name in ("train", "data_wait"):
-                        seconds[f"epoch_{name}"] = seconds.setdefault(name, 0.0)
-                    self.energy.begin_epoch()
-                waited = trainer.data_wait.seconds()
-                spent = telemetry.energy_j()
-                with self._phase("train"):
-                    exchanged = self.strategy.communication_s
+                with self.meter.epoch(trainer.data_wait, telemetry, resumed=begun is not None):
                     position = trainer.train_epoch(epoch, advance, self.stop, begun)
-                self._count_communication(exchanged)
-                self._count_energy(spent, telemetry.energy_j())
-                seconds["data_wait"] += trainer.data_wait.seconds() - waited
                 begun = None
                 if position.steps < per_epoch:
                     self._save(trainer, epoch - 1, position)
@@ -199,9 +192,9 @@ class Run:
                     loss=score.loss,
                     accuracy=score.accuracy,
                     test_accuracy=self.test.accuracy if self.test else None,
-                    time_s=seconds["train"] - seconds["epoch_train"],
-                    data_wait_s=seconds["data_wait"] - seconds["epoch_data_wait"],
-                    energy_j=self.energy.epoch_j,
+                    time_s=self.meter.epoch_s,
+                    data_wait_s=self.meter.epoch_data_wait_s,
+                    energy_j=self.meter.energy.epoch_j,
                 )
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
@@ -211,22 +204,10 @@ class Run:
         """Write down what all GPUs of all nodes do, outside measured time; nothing on CPUs."""
         if self.strategy.device.type != "cuda":
             return
-        own = look_at_gpus(moment) if self.request.world.local_rank == 0 else []
+        own = look_at_gpus(moment) if self.request.env.local_rank == 0 else []
         seen = [gpu for node in self.strategy.gather(own) for gpu in node]
         if self.writer.paths is not None:
             append_gpus(self.writer.paths.gpus, seen)
-
-    def _count_communication(self, before: float | None) -> None:
-        """Add what rank 0 has spent since; left out where any epoch's is not known."""
-        so_far = self.clock.seconds.pop("communication", None)
-        now = self.strategy.communication_s
-        if so_far is not None and before is not None and now is not None:
-            self.clock.seconds["communication"] = so_far + now - before
-
-    def _count_energy(self, before: float | None, after: float | None) -> None:
-        """What all ranks' devices have used between two readings; rank 0 keeps the sum."""
-        used = None if before is None or after is None else after - before
-        self.energy.add(self.strategy.gather(used))
 
     def _reached(self) -> tuple[int, Position | None]:
         """Epochs that an earlier process has finished, and where it stopped in the next one."""
@@ -234,18 +215,18 @@ class Run:
             return 0, None
         if not self.resumed.step:
             return self.resumed.epoch, None
-        total = self.resumed.ranks[self.request.world.rank]["total"]
+        total = self.resumed.ranks[self.request.env.rank]["total"]
         return self.resumed.epoch, Position(self.resumed.step, total)
 
     def _is_evaluated(self, epoch: int) -> bool:
-        every = self.request.evaluate_every
+        every = self.request.options.evaluate_every
         return every > 0 and epoch % every == 0
 
     def _evaluate(self, trainer: Trainer) -> None:
         """Score the held-out images, where the store holds any out."""
         rows = self.request.store.rows("test")
         if len(rows):
-            with self._phase("evaluation"):
+            with self.meter.phase(Phase.EVALUATION):
                 total, named = trainer.evaluate(rows, self.task.batch_size_per_device)
             self.test = trainer.score(total, len(rows), self.task.epochs)
             self._report([part for own in self.strategy.gather(named) for part in own])
@@ -269,7 +250,7 @@ class Run:
         if paths is None:
             return
         step = begun.steps if begun else 0
-        with self._phase("checkpoint"):
+        with self.meter.phase(Phase.CHECKPOINT):
             state = trainer.snapshot()
             if not self.strategy.owns_weights:
                 state = {"random": state["random"]}
@@ -283,33 +264,20 @@ class Run:
                     network |= rank.pop("network", {})
                     average |= rank.pop("average", {})
                 Checkpoint(
-                    asked=self.request.asked,
+                    configuration=self.request.configuration,
                     devices=self.writer.record.provenance.devices,
                     classes=self.request.store.classes,
                     epoch=epoch,
                     step=step,
                     loss=self.score.loss if self.score else None,
                     accuracy=self.score.accuracy if self.score else None,
-                    seconds=self.clock.seconds | {"total": self._total()},
-                    energy=vars(self.energy),
+                    seconds=self.meter.seconds_so_far(),
+                    energy=vars(self.meter.energy),
                     network=network,
                     average=average,
                     ranks=ranks,
                 ).save(paths.checkpoint)
         self.writer.event("checkpoint", epoch=epoch, step=step)
-
-    def _total(self) -> float:
-        """Seconds since the process started, and those of the processes it goes on from."""
-        earlier = 0.0 if self.resumed is None else self.resumed.seconds["total"]
-        return earlier + since_process_start()
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        """Time the block from when all ranks enter it until all have left it."""
-        self.strategy.barrier()
-        with self.clock.phase(name):
-            yield
-            self.strategy.barrier()
 
 
 def _count_resumes(paths: RunPaths | None) -> int:

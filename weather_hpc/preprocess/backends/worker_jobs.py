@@ -15,7 +15,7 @@ from weather_hpc.preprocess.backends.dask import NO_MONITORING
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.slurm.client import Slurm, SlurmError, stderr_of
-from weather_hpc.slurm.directives import Shape, directives, quote
+from weather_hpc.slurm.directives import Shape, quote, sbatch_options
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, Stage
 
@@ -101,9 +101,7 @@ def job_options(
         "job_name": name,
         "job_script_prologue": _prologue(site, security),
         "job_directives_skip": ["#SBATCH"],  # Dask's own: the site has them all
-        "job_extra_directives": [
-            quote(option) for option in _directives(site, name, folder, limit_min)
-        ],
+        "job_extra_directives": _directives(site, name, folder, limit_min),
         "log_directory": None,
         "shebang": "#!/usr/bin/env bash",
     }
@@ -121,7 +119,8 @@ def _directives(site: SiteProfile, name: str, folder: Path, limit_min: int) -> l
     resources = Resources(cpus_per_node=1, time_limit_min=limit_min)
     shape = Shape(Stage.PREPROCESS, resources, slurm.partition_for(0))
     log = f"{folder}/%j.log".replace("%", "%%").replace("%%j.log", "%j.log")
-    return [o for o in directives(shape, name, log, slurm) if not o.startswith("--signal=")]
+    options = sbatch_options(shape, name, log, slurm)
+    return [quote(str(option)) for option in options if option.name != "signal"]
 
 
 def _prologue(site: SiteProfile, security: Security) -> list[str]:

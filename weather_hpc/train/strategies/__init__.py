@@ -1,19 +1,14 @@
 """How one training step is spread over devices: one file per strategy, chosen by name."""
 
 import torch
-from torch import nn
 
-from weather_hpc.models.fused import fuse
-from weather_hpc.models.pieces import learn_in_pieces
-from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
+from weather_hpc.study.spec import Precision, TrainTask
 from weather_hpc.study.spec import Strategy as Name
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.ranks import TorchrunEnv
+from weather_hpc.train.strategies.base import Single, StepOptions, Strategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
 from weather_hpc.train.strategies.dp import DataParallel
 from weather_hpc.train.strategies.model import ModelParallel
-from weather_hpc.train.strategies.single import Single
-from weather_hpc.train.world import World
 
 STRATEGIES: dict[Name, type[Strategy]] = {
     Name.SINGLE: Single,
@@ -23,17 +18,10 @@ STRATEGIES: dict[Name, type[Strategy]] = {
 }
 
 
-def make_strategy(task: TrainTask, device: torch.device, world: World) -> Strategy:
+def make_strategy(task: TrainTask, device: torch.device, env: TorchrunEnv) -> Strategy:
     """The strategy of ``task`` for this process on ``device``."""
-    strategy = STRATEGIES[task.strategy](device, world, task.world_size)
-    strategy.label_smoothing = RECIPES[task.recipe].label_smoothing
-    strategy.sync_batch_norm = task.batch_norm is BatchNorm.SYNC
-    strategy.precision = task.precision
-    strategy.compiles = task.execution.compiles
-    if task.memory_format is MemoryFormat.CHANNELS_LAST:
-        strategy.memory_format = torch.channels_last
     choose_kernels(task.precision, device)
-    return strategy
+    return STRATEGIES[task.strategy](device, env, task.world_size, StepOptions.of(task))
 
 
 def choose_kernels(precision: Precision, device: torch.device) -> None:
@@ -43,18 +31,3 @@ def choose_kernels(precision: Precision, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = rounded
     # each size of batch tries cuDNN's kernels once, in warm-up, and keeps the fastest
     torch.backends.cudnn.benchmark = device.type == "cuda"
-
-
-def use_fast_layers(network: nn.Module, task: TrainTask) -> str | None:
-    """On a CPU, let ``network``, already placed, compute several of its layers as one.
-
-    The paper's first layers where that can be, else, and in other sequences of layers, a few
-    images at a time. What :func:`~weather_hpc.models.fused.fuse` tells; None where the strategy,
-    the precision or the execution of ``task`` needs layers as they are.
-    """
-    compiled, half = task.execution.compiles, task.precision is Precision.BF16
-    if compiled or half or task.strategy is Name.MODEL:
-        return None
-    told = fuse(network)
-    learn_in_pieces(network)
-    return told

@@ -4,16 +4,63 @@ Each strategy changes what differs for it. The loop, the loader, the checkpoint 
 record know nothing else of how the work is spread.
 """
 
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from weather_hpc.study.spec import Precision
+from weather_hpc.models.chunked import chunk_layers
+from weather_hpc.models.fused import fuse
+from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
+from weather_hpc.study.spec import Strategy as Name
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.world import World
+from weather_hpc.train.ranks import TorchrunEnv
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How a strategy computes its steps."""
+
+    label_smoothing: float = 0.0
+    """Share of every label that is spread evenly over all classes in training."""
+
+    sync_batch_norm: bool = False
+    """Whether batch norm takes its statistics from all ranks' images of a step."""
+
+    precision: Precision = Precision.FP32
+    """What the network computes in."""
+
+    memory_format: torch.memory_format = torch.contiguous_format
+    """The order in memory of images and kernels."""
+
+    compiles: bool = False
+    """Whether torch.compile compiles the network for training."""
+
+    combines_layers: bool = False
+    """Whether several layers may be computed as one on a CPU."""
+
+    @classmethod
+    def of(cls, task: TrainTask) -> Self:
+        """Those of ``task``. Layers are combined in a float32 network that is neither compiled nor
+        cut into stages: these need its layers one by one."""
+        compiles, precision = task.execution.compiles, task.precision
+        one_by_one = compiles or precision is Precision.BF16 or task.strategy is Name.MODEL
+        channels_last = task.memory_format is MemoryFormat.CHANNELS_LAST
+        return cls(
+            label_smoothing=RECIPES[task.recipe].label_smoothing,
+            sync_batch_norm=task.batch_norm is BatchNorm.SYNC,
+            precision=precision,
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+            compiles=compiles,
+            combines_layers=not one_by_one,
+        )
+
+
+DEFAULTS = StepOptions()
 
 
 class Strategy:
@@ -28,20 +75,8 @@ class Strategy:
     reads_images = True
     """Whether this rank needs the pixels of its rows."""
 
-    label_smoothing = 0.0
-    """Share of every label that is spread evenly over all classes in training."""
-
-    sync_batch_norm = False
-    """Whether batch norm takes its statistics from all ranks' images of a step."""
-
-    precision = Precision.FP32
-    """What the network computes in."""
-
-    memory_format = torch.contiguous_format
-    """The order in memory of images and kernels."""
-
-    compiles = False
-    """Whether torch.compile compiles the network for training."""
+    fused_layers: str | None = None
+    """What :func:`~weather_hpc.models.fused.fuse` reports, once the network is placed."""
 
     exchange: str | None = None
     """What ranks exchange gradients through, where they do."""
@@ -52,10 +87,13 @@ class Strategy:
     owns_weights = True
     """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
 
-    def __init__(self, device: torch.device, world: World, devices: int) -> None:
+    def __init__(
+        self, device: torch.device, env: TorchrunEnv, devices: int, options: StepOptions = DEFAULTS
+    ) -> None:
         self.device = device
-        self.world = world
+        self.env = env
         self.devices = devices
+        self.options = options
 
     @property
     def shard(self) -> Shard:
@@ -75,9 +113,13 @@ class Strategy:
 
         Raises UserError where the network does not suit the strategy.
         """
-        self.network = network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        if self.options.combines_layers and self.device.type == "cpu":
+            # paper_cnn's first layers in C++ where that can be built, else any sequence in chunks
+            network, self.fused_layers = fuse(network)
+            network = chunk_layers(network)
+        self.network = network.to(self.device, memory_format=self.options.memory_format)  # type: ignore[call-overload]
         self.trained: nn.Module = self.network
-        if self.compiles:
+        if self.options.compiles:
             # batches have few sizes, and a kernel for each is faster than one for all
             self.trained = cast(nn.Module, torch.compile(self.network, dynamic=False))
 
@@ -103,7 +145,7 @@ class Strategy:
     @property
     def random_stream(self) -> int:
         """Which of the seed's random streams this rank draws from in training."""
-        return self.world.rank
+        return self.env.rank
 
     def before_evaluation(self) -> None:
         """Make replicas equal where training lets them differ. Collective."""
@@ -136,15 +178,15 @@ class Strategy:
         """Part from the other ranks."""
 
     def _logits(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        """float32 (n, classes), computed in :attr:`precision`."""
-        half = self.precision is Precision.BF16
+        """float32 (n, classes), computed in the precision of :attr:`options`."""
+        half = self.options.precision is Precision.BF16
         # a step uses each weight once: nothing is worth keeping from one cast to the next
         with torch.autocast(self.device.type, torch.bfloat16, half, cache_enabled=False):
             logits: torch.Tensor = network(images)
         return logits.float()
 
     def _backward(self, logits: torch.Tensor, labels: torch.Tensor, scale: float) -> torch.Tensor:
-        smoothing = self.label_smoothing
+        smoothing = self.options.label_smoothing
         loss_sum = cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
         (loss_sum * scale).backward()  # type: ignore[no-untyped-call]
         return tally(loss_sum, logits, labels)
@@ -154,3 +196,7 @@ def tally(loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) ->
     """float64 (2,): the sum of losses and the number of right answers, still on the device."""
     right = (logits.detach().argmax(1) == labels).sum()
     return torch.stack([loss_sum.detach().double(), right.double()])
+
+
+class Single(Strategy):
+    """What a strategy is when there is nothing to spread."""

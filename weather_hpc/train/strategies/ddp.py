@@ -7,11 +7,12 @@ train as well, along another curve. Dropout drops what it would in one process; 
 kernels draw otherwise there, the curves differ by that.
 
 CPUs of one host exchange gradients through memory that they share
-(:mod:`weather_hpc.train.strategies.shared_memory`). gloo and NCCL exchange them while the backward
+(:mod:`weather_hpc.train.strategies.distributed`). gloo and NCCL exchange them while the backward
 pass still computes, so the time that it takes is not separable from here; records leave it null.
 """
 
 import inspect
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from weather_hpc.train.batch_norm import synchronised
-from weather_hpc.train.dropout import share_dropout
+from weather_hpc.train.layers import SharedDropout, StepShare, SyncBatchNorm2d, replace_layers
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.strategies.shared_memory import SharedMemory, share_memory
+from weather_hpc.train.strategies.distributed import Distributed, SharedMemory, share_memory
 
 _WRAPPER = nn.parallel.DistributedDataParallel
 _RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters
@@ -40,12 +39,12 @@ class DistributedDataParallel(Distributed):
     @property
     def shard(self) -> Shard:
         """One share per rank."""
-        return Shard(self.world.rank, self.world.size)
+        return Shard(self.env.rank, self.env.world_size)
 
     @property
     def owns_weights(self) -> bool:  # type: ignore[override]
         """Replicas are equal: rank 0's are saved."""
-        return self.world.rank == 0
+        return self.env.rank == 0
 
     @property
     def exchange(self) -> str:  # type: ignore[override]
@@ -63,14 +62,17 @@ class DistributedDataParallel(Distributed):
         """Join the process group, and share memory where the ranks can."""
         super().set_up(store)
         if self.device.type == "cpu":
-            self.memory = share_memory(self.world)
+            self.memory = share_memory(self.env)
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
-        several = self.world.size > 1
-        self._dropout = share_dropout(network) if several else []
-        if several and self.sync_batch_norm:
-            network = synchronised(network, self.sum)
+        several = self.env.world_size > 1
+        self._share = StepShare()
+        if several:
+            network = replace_layers(network, nn.Dropout, partial(SharedDropout, share=self._share))
+        if several and self.options.sync_batch_norm:
+            sync = partial(SyncBatchNorm2d, sum_over_ranks=self.sum)
+            network = replace_layers(network, nn.BatchNorm2d, sync)
         super().place(network, image_size)
         # compiled inside: around the wrapper torch.compile would do nothing, and not say so
         self._replica = _WRAPPER(
@@ -85,18 +87,16 @@ class DistributedDataParallel(Distributed):
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of the rank that has the fewest; of all ranks where they synchronise."""
         together = min(sampler.sizes)
-        each = together // self.world.size
-        return together if self.sync_batch_norm and each else each
+        each = together // self.env.world_size
+        return together if self.options.sync_batch_norm and each else each
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
     ) -> torch.Tensor:
         """Scaled so that the average over ranks, whose shares may differ by one image, is exact."""
-        first = int(self.shard.of(np.arange(step_images))[0])
-        for layer in self._dropout:
-            layer.first, layer.together = first, step_images
+        self._share.begin_step(int(self.shard.of(np.arange(step_images))[0]), step_images)
         logits = self._logits(self._replica, images)
-        return self._backward(logits, labels, self.world.size / step_images)
+        return self._backward(logits, labels, self.env.world_size / step_images)
 
     @property
     def random_stream(self) -> int:
@@ -130,5 +130,5 @@ def _average(
 ) -> torch.futures.Future[torch.Tensor]:
     """The mean of all ranks' gradients, as DistributedDataParallel asks its hook for it."""
     mean: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.world.size))
+    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.env.world_size))
     return mean

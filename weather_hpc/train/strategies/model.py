@@ -6,7 +6,11 @@ first reads pixels. Batch norm takes its statistics from one microbatch at a tim
 curve differs from a single process's; other networks (dropout apart) give the same.
 """
 
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
+from itertools import combinations, pairwise
 
 import torch
 from torch import nn
@@ -14,10 +18,100 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGP
 from torch.distributed.pipelining.schedules import PipelineScheduleSingle
 from torch.nn.functional import cross_entropy
 
+from weather_hpc.errors import UserError
 from weather_hpc.train.loader import EpochSampler
 from weather_hpc.train.strategies.base import tally
 from weather_hpc.train.strategies.distributed import Distributed
-from weather_hpc.train.strategies.stages import Shape, Stage, cut
+
+WEIGHTED = (nn.Conv2d, nn.Linear, nn.Sequential)
+"""A block begins with one of these: before them the activations are smallest."""
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive layers, under their own names, and the shapes per image that go in and out."""
+
+    layers: nn.Sequential
+    input_shape: Shape
+    output_shape: Shape
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Layers that stay together, with their cost per image: multiply-adds and values written."""
+
+    layers: list[tuple[str, nn.Module]]
+    cost: int
+    output_shape: Shape
+
+
+def cut(network: nn.Module, count: int, image_size: int) -> list[Stage]:
+    """``network`` as ``count`` stages such that the costliest costs least.
+
+    Raises UserError where it is not a plain sequence of layers, or has too few of them.
+    """
+    if not isinstance(network, nn.Sequential):
+        raise UserError(
+            "--strategy model cuts networks that are a plain sequence of layers, such as "
+            f"paper_cnn; {type(network).__name__} is none"
+        )
+    blocks = _blocks(network, (3, image_size, image_size))
+    if count > len(blocks):
+        raise UserError(
+            f"--strategy model with --world-size {count}: the network has {len(blocks)} layers "
+            f"with weights, so {len(blocks)} stages at most"
+        )
+    costs = [block.cost for block in blocks]
+    choices = [(0, *inner, len(blocks)) for inner in combinations(range(1, len(blocks)), count - 1)]
+    best = min(choices, key=lambda edges: max(sum(costs[a:b]) for a, b in pairwise(edges)))
+    stages = []
+    shape: Shape = (3, image_size, image_size)
+    for first, end in pairwise(best):
+        layers = OrderedDict(layer for block in blocks[first:end] for layer in block.layers)
+        stages.append(Stage(nn.Sequential(layers), shape, blocks[end - 1].output_shape))
+        shape = stages[-1].output_shape
+    return stages
+
+
+def _blocks(network: nn.Sequential, shape: Shape) -> list[_Block]:
+    groups: list[list[tuple[str, nn.Module]]] = []
+    for name, layer in network.named_children():
+        if not groups or isinstance(layer, WEIGHTED):
+            groups.append([])
+        groups[-1].append((name, layer))
+    blocks = []
+    for group in groups:
+        cost = 0
+        for _, layer in group:
+            shape, layer_cost = _run(layer, shape)
+            cost += layer_cost
+        blocks.append(_Block(group, cost, shape))
+    return blocks
+
+
+def _run(layer: nn.Module, shape: Shape) -> tuple[Shape, int]:
+    """The shape that ``layer`` makes of ``shape``, and its cost, both for one image."""
+    cost = 0
+
+    def add(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal cost
+        cost += output[0].numel()
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            positions = output[0].numel() // module.weight.shape[0]
+            cost += module.weight.numel() * positions
+
+    # a copy without storage; in evaluation, where batch norm takes a single image
+    ghost = copy.deepcopy(layer).to("meta").eval()
+    for module in ghost.modules():
+        if not list(module.children()):
+            module.register_forward_hook(add)
+    with torch.no_grad():
+        output = ghost(torch.empty(1, *shape, device="meta"))
+    return tuple(output.shape[1:]), cost
+
 
 MICROBATCHES_PER_STAGE = 2
 """More of them idle less and cost more per image; each holds at least MIN_MICROBATCH images."""
@@ -38,22 +132,22 @@ class ModelParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Keep this rank's stage of ``network``."""
-        self.stage: Stage = cut(network, self.world.size, image_size)[self.world.rank]
+        self.stage: Stage = cut(network, self.env.world_size, image_size)[self.env.rank]
         super().place(self.stage.layers, image_size)
         self._schedules: dict[tuple[int, bool], PipelineScheduleSingle] = {}
 
     @property
     def reads_images(self) -> bool:  # type: ignore[override]
         """The first stage takes pixels, the others what the stage before them made."""
-        return self.world.rank == 0
+        return self.env.rank == 0
 
     @property
     def _is_last(self) -> bool:
-        return self.world.rank == self.world.size - 1
+        return self.env.rank == self.env.world_size - 1
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
         """The images of one microbatch."""
-        return min(n // microbatches(n, self.world.size) for n in set(sampler.sizes))
+        return min(n // microbatches(n, self.env.world_size) for n in set(sampler.sizes))
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
@@ -84,18 +178,18 @@ class ModelParallel(Distributed):
         """The schedule for batches of ``images``; its buffers fit that size alone."""
         key = images, training
         if key not in self._schedules:
-            pieces = microbatches(images, self.world.size)
+            pieces = microbatches(images, self.env.world_size)
             each = images // pieces
             stage = PipelineStage(
                 self.network,
-                self.world.rank,
-                self.world.size,
+                self.env.rank,
+                self.env.world_size,
                 self.device,
                 input_args=_ghost(each, self.stage.input_shape, training and not self.reads_images),
                 output_args=_ghost(each, self.stage.output_shape, training),
             )
-            kind = Schedule1F1B if training and pieces >= self.world.size else ScheduleGPipe
-            loss = partial(cross_entropy, label_smoothing=self.label_smoothing)
+            kind = Schedule1F1B if training and pieces >= self.env.world_size else ScheduleGPipe
+            loss = partial(cross_entropy, label_smoothing=self.options.label_smoothing)
             self._schedules[key] = kind(stage, pieces, loss_fn=loss if training else None)
         return self._schedules[key]
 

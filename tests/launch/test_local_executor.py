@@ -1,0 +1,86 @@
+"""Runs that cannot be measured on this machine are skipped with the reason."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from weather_hpc.launch.local_executor import Machine, skip_reason, this_machine
+from weather_hpc.study.config import StudyConfig
+from weather_hpc.study.plan import make_plan
+from weather_hpc.study.spec import RunSpec
+
+LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed"}))
+WORKSTATION = Machine(cpus=(0, 1), gpus=2, packages=LAPTOP.packages)
+BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
+
+
+def preprocess(backend: str, workers: int) -> RunSpec:
+    return one({"preprocess": [{"backend": backend, "workers": workers}]})
+
+
+def train(**entry: object) -> RunSpec:
+    return one({"train": [entry]})
+
+
+def one(study: dict[str, object]) -> RunSpec:
+    config = StudyConfig.model_validate({"name": "s", "repeats": 1, **study})
+    (spec,) = make_plan(config, "/images").runs
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "machine", "reason"),
+    [
+        (preprocess("multiprocessing", 2), LAPTOP, None),
+        (preprocess("multiprocessing", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
+        (preprocess("dask", 2), BARE, "dask is not installed"),
+        (preprocess("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (train(strategy="single", device="cpu"), LAPTOP, None),
+        (train(strategy="single", device="auto"), LAPTOP, None),
+        (train(strategy="single", device="cpu"), BARE, "torch is not installed"),
+        (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPUs"),
+        (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
+        (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),
+        (train(strategy="ddp", device="cpu", world_size=2, nodes=2), LAPTOP, "asks for 2 nodes"),
+        # a cluster is asked for four CPUs; here two ranks use two
+        (train(strategy="ddp", device="cuda", world_size=2), WORKSTATION, None),
+        (
+            train(strategy="ddp", device="cuda", world_size=2, threads_per_rank=2),
+            WORKSTATION,
+            "asks for 4 CPUs; this machine gives 2",
+        ),
+    ],
+)
+def test_skip_reason(spec: RunSpec, machine: Machine, reason: str | None) -> None:
+    skipped = skip_reason(spec, machine)
+    if reason is None:
+        assert skipped is None
+    else:
+        assert skipped is not None
+        assert reason in skipped
+
+
+def test_a_site_may_oversubscribe() -> None:
+    assert skip_reason(preprocess("multiprocessing", 4), LAPTOP, oversubscribe=True) is None
+
+
+def test_the_runs_interpreter_counts_gpus() -> None:
+    spec = train(strategy="single", device="cuda")
+    machine = this_machine([spec], "/bin/false")
+    assert machine.cpus
+    assert skip_reason(spec, machine) == (
+        "asks for 1 CUDA GPUs; this machine has 0: /bin/false could not count them: exit code 1"
+    )
+
+
+def test_the_runs_interpreter_says_why_no_gpu_is_usable(tmp_path: Path) -> None:
+    """An interpreter whose torch sees no GPU, as on a node whose driver is too old."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nCUDA_VISIBLE_DEVICES= exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    spec = train(strategy="single", device="cuda")
+    skipped = skip_reason(spec, this_machine([spec], str(python)))
+    assert skipped is not None
+    assert skipped.startswith("asks for 1 CUDA GPUs; this machine has 0: torch ")
+    assert "CUDA_VISIBLE_DEVICES is empty: no GPU is visible" in skipped

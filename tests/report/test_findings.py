@@ -1,0 +1,49 @@
+"""Audit and rejects: the same is told once; nothing is lost in the count."""
+
+from tests.report.many_rows import many_findings, many_rows
+from weather_hpc.report.findings import MOST_ALIKE, audit_table, rejects_table
+from weather_hpc.runs.finding import Code, Finding, Severity
+
+
+def finding(source: str, message: str, severity: Severity = Severity.WARNING) -> Finding:
+    return Finding(source, severity, Code.FOREIGN_LOAD, message)
+
+
+def test_few_findings_are_all_told_and_errors_come_first() -> None:
+    table = audit_table(
+        [
+            finding("a", "3 % of a core"),
+            finding("b", "4 % of a core"),
+            finding("c", "it is wrong", Severity.ERROR),
+        ]
+    )
+    assert [(row["severity"], row["source"], row["evidence"]) for row in table.rows] == [
+        ("error", "c", "it is wrong"),
+        ("warning", "a", "3 % of a core"),
+        ("warning", "b", "4 % of a core"),
+    ]
+
+
+def test_the_same_words_are_told_once_with_the_number_of_runs() -> None:
+    (row,) = audit_table([finding(f"run{n}", "the same") for n in range(7)]).rows
+    assert row["runs"] == 7
+    assert row["source"] == "run0, run1, run2 and 4 more"
+    assert row["evidence"] == "the same"
+
+
+def test_of_very_many_those_that_differ_in_figures_only_are_told_as_one() -> None:
+    findings = [finding(f"run{n}", f"{n} % of a core") for n in range(MOST_ALIKE + 1)]
+    (row,) = audit_table(findings).rows
+    assert row["runs"] == MOST_ALIKE + 1
+    assert row["evidence"] == "such as: 0 % of a core"
+    other = [*findings, finding("x", "quite another thing")]
+    assert sum(row["runs"] for row in audit_table(other).rows) == MOST_ALIKE + 2
+
+
+def test_every_reject_is_counted() -> None:
+    rows = many_rows(500, 20)
+    rejected = sum(row.is_rejected for row in rows)
+    assert rejected == 400
+    assert sum(row["runs"] for row in rejects_table(rows).rows) == rejected
+    found = many_findings(rows)
+    assert sum(row["runs"] for row in audit_table(found).rows) == len(found)

@@ -1,0 +1,91 @@
+"""Folders that a launcher changes: the lock of a results folder; run folders before and after."""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from weather_hpc.errors import FailedError
+from weather_hpc.files import take_lock, write_json
+from weather_hpc.runs.node_hours import spent
+from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.record import RunRecord, Status
+from weather_hpc.study.spec import RunSpec
+
+SUBMITTING_S = 120.0
+"""How long a sweep waits for another one to submit its jobs, s: that takes seconds."""
+
+
+def make_ready(run: RunPaths, spec: RunSpec) -> None:
+    """Write the spec; remove the files of an earlier try, but keep its node-hours.
+
+    Its checkpoint stays, with the events so far: a training run resumes from it.
+    """
+    if node_hours := spent(read_run(run.root)):
+        write_json(run.earlier_tries, {"node_hours": node_hours})
+    for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
+        path.unlink(missing_ok=True)
+    if not run.checkpoint.exists():
+        run.events.unlink(missing_ok=True)
+    write_json(run.spec, spec.as_dict())
+
+
+def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
+    """Write the record of a run that could not write it itself."""
+    RunRecord.of(spec, status=status, reason=reason).write(paths.run(spec.run_id).record)
+
+
+@contextmanager
+def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of the results folder, waiting up to ``wait_s`` seconds for it.
+
+    Raises :class:`FailedError` where another sweep holds it. The kernel releases it when its
+    holder dies. On a file system without locks it prints a warning and continues.
+    """
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with paths.lock.open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + wait_s
+        while not _take(file, paths):
+            if time.monotonic() >= deadline:
+                process = holder(paths)
+                name = f" (pid {process['pid']} on {process['host']})" if process else ""
+                raise FailedError(
+                    f"{paths.root}: another sweep is running here{name}; "
+                    "see `sweep status`, or end it with `sweep cancel`"
+                )
+            time.sleep(0.2)
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _take(file: IO[str], paths: StudyPaths) -> bool:
+    taken = take_lock(file)
+    if taken is None:
+        print(
+            f"{paths.root}: this file system has no locks: "
+            "start no second sweep on this folder while one runs",
+            file=sys.stderr,
+        )
+    return taken is not False
+
+
+def holder(paths: StudyPaths) -> dict[str, Any] | None:
+    """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
+    try:
+        with paths.lock.open("r+", encoding="utf-8") as file:
+            if take_lock(file, shared=True) is not False:
+                return None
+            process = json.loads(file.read() or "null")
+            return process if isinstance(process, dict) else None
+    except (OSError, ValueError):
+        return None
