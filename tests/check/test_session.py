@@ -64,7 +64,7 @@ def test_gpus_of_the_job_that_torch_cannot_use_are_reported(
     for name in node.GPU_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(node, "look_at_gpus", lambda moment: [])
+    monkeypatch.setattr(node, "read_gpus", lambda moment: [])
     monkeypatch.setattr(node, "why_no_cuda", lambda: "it is a CPU build")
     session = Session(Device.AUTO, 0, tmp_path / "out", tmp_path, 60.0)
     (result,) = results_of(session, Check("versions", 0, node.versions))

@@ -1,4 +1,4 @@
-"""The page in a real browser: quiet, alone, usable by mouse and keyboard, printable."""
+"""The page in a real browser: no errors, no requests, usable by mouse and keyboard, printable."""
 
 import base64
 import dataclasses
@@ -52,7 +52,7 @@ def page(browser: Chrome, url: str) -> Chrome:
 
 
 def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """What was logged since this was last asked."""
+    """Log entries since the last call."""
     entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
@@ -74,7 +74,7 @@ def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
     return head, texts
 
 
-def test_it_is_quiet_and_asks_for_nothing_but_itself(page: Chrome, url: str) -> None:
+def test_the_page_logs_no_error_and_requests_nothing_else(page: Chrome, url: str) -> None:
     assert log(page, "browser") == []
     events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
     asked = {

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from weather_hpc.check.session import Found, Session, WrongError
-from weather_hpc.runs.gpus import look_at_gpus, nvidia_smi
+from weather_hpc.runs.gpus import nvidia_smi, read_gpus
 from weather_hpc.runs.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
 from weather_hpc.train.cuda import versions as cuda_versions
@@ -41,7 +41,7 @@ def versions(session: Session) -> Found:
     figures: dict[str, Any] = {f"{k} version": v for k, v in provenance.packages.items()}
     figures |= provenance.slurm | {"host": node_name(), "cpu": provenance.cpu_model}
     figures["cpus_allowed"] = len(os.sched_getaffinity(0))
-    listed = look_at_gpus("start")
+    listed = read_gpus("start")
     for gpu in listed:
         about = {"name": gpu.name, "driver": gpu.driver, "p_state": gpu.p_state,
                  "power_w": gpu.power_w, "temperature_c": gpu.temperature_c}  # fmt: skip

@@ -98,7 +98,7 @@ def _equalized(exploration: Exploration) -> Sheet:
         rows.append([*tiles, Tile("lightness", draw=drawn)])
     text = (
         "For the most typical image of each class: as it is, with its lightness equalized, with "
-        "CLAHE, and the three histograms of lightness. Equalization spreads them over the whole "
+        "CLAHE, and the three histograms of lightness. Equalization extends them to the whole "
         "range; CLAHE raises local contrast and keeps their shape more."
     )
     return Sheet("equalization", "Histogram equalization", text, _sheet(rows))

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     Draw = Callable[[Figure], None]
 
-# Okabe and Ito's palette: told apart under the common colour-vision deficiencies. Its yellow is
-# left out (too pale on white) and its black is the ink.
+# Okabe and Ito's palette: distinguishable under the common colour-vision deficiencies. Its yellow
+# is left out (too pale on white); its black is the ink.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1))]
-"""With colours and markers: who sees no colour tells lines apart as well."""
+"""With markers, so that lines differ without colour too."""
 INK = "#1a1a19"
-"""Text and axes. The page replaces it by the text colour of its light or dark form."""
+"""Text and axes. The page replaces it by its own text colour, light or dark."""
 FAINT = "#8a8a85"
 """Grid and ideal lines: readable on white and on black."""
 MOST_LINES = 6
@@ -29,7 +29,7 @@ MOST_PANELS = 6
 MOST_BARS = 20
 """Bars in one figure."""
 LONGEST_LABEL = 44
-"""Characters of a label in a figure; longer ones would squeeze the plot."""
+"""Characters of a label in a figure; longer labels are cut."""
 RC: Any = {
     "figure.constrained_layout.use": True,
     "savefig.transparent": True,
@@ -56,23 +56,25 @@ RC: Any = {
 }
 
 SINGLE_WIDTH, DOUBLE_WIDTH = 6.4, 14.8
-"""Inches of a figure, and of one that takes the whole width of a page."""
+"""Width of a figure, and of one that takes the whole width of a page, inches."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure to draw. ``draw`` is None where there is nothing to show; ``text`` says why."""
+    """One figure. ``draw`` is None where there is nothing to show; ``text`` says why."""
 
     name: str
-    """Of its files, and its id on the page."""
+    """Name of its files, and its id on the page."""
     title: str
     text: str
-    """What it shows, for those who do not see it; or why there is none."""
+    """Its content as text, for screen readers; or why there is none."""
     draw: "Draw | None" = None
     """Fills an empty figure of ``size`` inches."""
     size: tuple[float, float] = (SINGLE_WIDTH, 4.2)
     left_out: int = 0
-    """Lines or bars that did not fit."""
+    """Number of lines or bars that did not fit."""
+    svg: str | None = None
+    """The SVG, once it is drawn."""
 
     @property
     def wide(self) -> bool:
@@ -81,12 +83,12 @@ class Drawing:
 
 
 def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG bytes; the same figure gives the same bytes."""
+    """The figure as SVG text and as PNG bytes; equal figures give equal bytes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the salt makes the same figure the same file, and its ids unlike other figures'
+    # the salt makes equal figures equal files, and ids unique among figures
     with mpl.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         # a character that no font has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
@@ -95,7 +97,7 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, byt
         draw(figure)
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # it is laid out already
+        figure.set_layout_engine("none")  # already laid out
         figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
     return svg.getvalue().decode(), png.getvalue()
 
@@ -113,7 +115,7 @@ def inline_svg(svg: str, name: str, label: str) -> str:
 
 
 def line_style(index: int, published: bool = False) -> dict[str, Any]:
-    """Colour, marker and line of the series with this number; a published one is hollow."""
+    """Colour, marker and line of curve ``index``; published ones are hollow and dotted."""
     return {
         "color": PALETTE[index % len(PALETTE)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -126,6 +128,6 @@ def line_style(index: int, published: bool = False) -> dict[str, Any]:
 
 
 def plain(label: str, longest: int = LONGEST_LABEL) -> str:
-    """``label`` short enough to leave room; nothing in it is mathematics or hides it."""
+    """``label`` cut to ``longest`` characters, without what matplotlib treats as markup."""
     short = label if len(label) <= longest else f"{label[: longest - 1]}…"
     return short.replace("$", r"\$").lstrip("_")

@@ -1,4 +1,4 @@
-"""What a report tells, section by section; the page and the documents only differ in form."""
+"""The content of a report, section by section, whatever the format."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,26 +7,25 @@ from datetime import datetime
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
-from weather_hpc.report.phases import phase_splits, phase_table
-from weather_hpc.report.plots import Plot
+from weather_hpc.report.phases import phase_table, phase_times
 from weather_hpc.report.published import not_comparable, published_table
-from weather_hpc.runs.finding import Finding
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
 
 _ADVICE = "advice"
-"""What the names of tables begin with that go to the top."""
+"""Prefix of the names of tables that come first."""
 _GPUS = "gpus"
-"""The table that goes to the end."""
+"""The table that comes last."""
 _OWN_SECTION = ("published", "phases")
-"""What the names of plots begin with that stand in the section of that name."""
+"""Prefixes of the names of plots that go into the section of that name."""
 _MOST = 20
-"""Different values of one fact that are listed."""
+"""Values of one fact that are listed."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One heading with what is under it; any part may be empty."""
+    """A heading and its content; any part may be empty."""
 
     name: str
     """Its id on the page."""
@@ -36,12 +35,12 @@ class Section:
     """Labels and values."""
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    plots: Sequence[Plot] = ()
+    plots: Sequence[Drawing] = ()
     file: str = ""
-    """Beside the report, what holds every line of the tables; else tables/<name>.csv does."""
+    """The file with every row of the tables; empty: tables/<name>.csv."""
 
-    def whole(self, table: Table) -> str:
-        """The file that holds all of ``table``."""
+    def full_file(self, table: Table) -> str:
+        """The file that has all rows of ``table``."""
         return self.file or f"tables/{table.name}.csv"
 
 
@@ -56,7 +55,7 @@ class Report:
 def report_of(
     comparison: Comparison,
     findings: Sequence[Finding],
-    plots: Sequence[Plot],
+    plots: Sequence[Drawing],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> Report:
@@ -71,20 +70,20 @@ def report_of(
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     others = [table for table in extras if table.rows and table not in (*advice, *gpus)]
     audit, rejects = audit_table(findings), rejects_table(rows)
-    told = key_findings(comparison, findings, sentences)
+    key_sentences = key_findings(comparison, findings, sentences)
     sections = [
         Section("measured", "What was measured", facts=overview(rows)),
         Section(
             "findings",
             "Key findings",
-            "" if told else "No run was measured, so there is nothing to find.",
-            sentences=told,
+            "" if key_sentences else "No run was measured.",
+            sentences=key_sentences,
         ),
         *([Section("advice", "What to run", tables=advice)] if advice else []),
         Section(
             "tables",
             "Tables",
-            "" if measured else "There is no preprocessing and no training run.",
+            "" if measured else "There are no preprocessing and no training runs.",
             tables=measured,
         ),
         _plots(tables, plots),
@@ -94,14 +93,14 @@ def report_of(
         Section(
             "audit",
             "Audit",
-            "What looks wrong, with the evidence." if findings else "Nothing was found.",
+            "What looks wrong, with the evidence." if findings else "No findings.",
             tables=[audit] if audit.rows else [],
             file="audit.csv",
         ),
         Section(
             "rejects",
             "Rejects",
-            "rows.csv holds every run." if rejects.rows else "None: every run is in a table.",
+            "rows.csv has every run." if rejects.rows else "None: every run is in a table.",
             tables=[rejects] if rejects.rows else [],
             file="rejects.csv",
         ),
@@ -113,32 +112,32 @@ def report_of(
 
 
 def own_tables(comparison: Comparison) -> list[Table]:
-    """The tables that the report itself makes, beside the analysis."""
-    return [published_table(comparison.tables), phase_table(phase_splits(comparison))]
+    """The tables that the report adds to those of the analysis."""
+    return [published_table(comparison.tables), phase_table(phase_times(comparison))]
 
 
-def _plots(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
-    """The plots of ``tables``; that one without a measured row has none goes without saying."""
+def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
+    """The plots of ``tables`` that have measured rows."""
     apart = (*_OWN_SECTION, *(f"{table.name}_" for table in tables if not table.measured))
     own = [plot for plot in plots if not plot.name.startswith(apart)]
     intervals = any(row["time_s_low"] is not None for table in tables for row in table.rows)
-    bars = "Bars are 95 % intervals, which take three runs or more"
+    bars = "Bars are intervals over three or more repeats: 95 % from six on, else their range"
     if not intervals:
-        bars = "There are no bars, because 95 % intervals take three runs or more"
-    text = f"{bars}. Points of the same size stand side by side. The dotted line is ideal."
+        bars = "There are no bars: intervals need three repeats or more"
+    text = f"{bars}. Points with equal x are drawn side by side. The dotted line is ideal."
     return Section("plots", "Plots", text if own else "Nothing was measured.", plots=own)
 
 
-def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
     table = published_table(tables)
-    name, title = "published", "Beside the reproduced study"
+    name, title = "published", "Compared with the reproduced study"
     if not table.rows:
         return Section(name, title, "No configuration of the reproduced study was measured here.")
     return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
 
 
-def _phases(comparison: Comparison, plots: Sequence[Plot]) -> Section:
-    table = phase_table(phase_splits(comparison))
+def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> Section:
+    table = phase_table(phase_times(comparison))
     name, title = "phases", "Where the time went"
     if not table.rows:
         return Section(name, title, "No measured run recorded its phases.")
@@ -148,11 +147,11 @@ def _phases(comparison: Comparison, plots: Sequence[Plot]) -> Section:
 
 def _provenance(rows: Sequence[Row]) -> Section:
     facts = provenance(rows)
-    text = "" if facts else "No run tells where it ran: text logs do not."
+    text = "" if facts else "No run recorded where it ran; text logs do not."
     return Section("provenance", "Provenance", text, facts=facts)
 
 
-def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:
+def _own(section: str, plots: Sequence[Drawing]) -> list[Drawing]:
     return [plot for plot in plots if plot.name.startswith(section)]
 
 
@@ -172,7 +171,7 @@ def overview(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Where the figures come from; several values where runs differ."""
+    """Where the numbers come from; several values where runs differ."""
     commits = {f"{r.commit}{' with changes' if r.dirty else ''}" for r in rows if r.commit}
     lists = {row.packages for row in rows if row.packages}
     facts = [
@@ -188,7 +187,7 @@ def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _minute(stamp: str) -> str:
-    """An ISO time without its seconds, for reading; anything else as it is."""
+    """An ISO time without its seconds; anything else unchanged."""
     try:
         time = datetime.fromisoformat(stamp)
     except ValueError:
@@ -197,7 +196,7 @@ def _minute(stamp: str) -> str:
 
 
 def distinct(values: Iterable[object]) -> str:
-    """The different ones of ``values``, sorted; None is none."""
+    """The distinct ``values``, sorted, without None."""
     texts = sorted({str(value) for value in values if value is not None})
     more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
     return ", ".join(texts[:_MOST]) + more
