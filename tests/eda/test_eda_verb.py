@@ -148,11 +148,11 @@ def test_every_implementation_is_compared_and_timed(tmp_path: Path) -> None:
     result = benchmark.time_kernels(store, rounds=2, images=4)
     assert result["left_out"] == []
     assert result["images"] == 4
-    assert {lap["subject"] for lap in result["laps"]} == set(benchmark.SUBJECTS)
-    for lap in result["laps"]:
-        assert lap["agrees"], lap
-        assert lap["ms_per_image"] > 0
-        assert lap["ratio"] == 1 or lap["way"] != benchmark.OURS
+    assert {timing["subject"] for timing in result["laps"]} == set(benchmark.SUBJECTS)
+    for timing in result["laps"]:
+        assert timing["agrees"], timing
+        assert timing["ms_per_image"] > 0
+        assert timing["ratio"] == 1 or timing["way"] != benchmark.OURS
 
 
 def test_skipped_implementations_are_listed(
@@ -165,7 +165,7 @@ def test_skipped_implementations_are_listed(
         "features: 48 pixels are not a multiple of 64",
         "Dask: not installed",
     ]
-    assert {(lap["subject"], lap["way"]) for lap in result["laps"]} == {
+    assert {(timing["subject"], timing["way"]) for timing in result["laps"]} == {
         (subject, way)
         for subject in ("mean and std", "histograms")
         for way in benchmark.SUBJECTS[subject]
@@ -181,8 +181,8 @@ def test_kernels_that_disagree_fail_the_run(
     )
     data = plain_folder(tmp_path / "images", per_class=1)
     assert call(data, tmp_path / "out", "--size", "32", "--rounds", "1", "--images", "1") == 1
-    laps = json.loads((tmp_path / "out" / "eda.json").read_bytes())["kernels"]["laps"]
-    assert [lap["way"] for lap in laps if not lap["agrees"]] == ["wrong"]
+    timings = json.loads((tmp_path / "out" / "eda.json").read_bytes())["kernels"]["laps"]
+    assert [timing["way"] for timing in timings if not timing["agrees"]] == ["wrong"]
     assert "histograms: dask.array takes" in capsys.readouterr().out
 
 

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 _UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 
-
 _ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
+
+PIXEL_LIMIT = 89_478_485
+"""Images that claim more pixels are refused: a quarter GiB of RGB, Pillow's own limit."""
+# Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
+# have had the most security holes; photographs are in none of them.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def printable(name: str) -> str:
@@ -29,15 +34,6 @@ def printable(name: str) -> str:
 def original(text: str) -> str:
     """The name of which :func:`printable` gives ``text``."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
-
-
-PIXEL_LIMIT = 89_478_485
-"""Images that claim more pixels are refused: a quarter GiB of RGB, Pillow's own limit."""
-
-
-# Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
-# have had the most security holes; photographs are in none of them.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class ImageError(Exception):

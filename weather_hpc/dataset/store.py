@@ -35,6 +35,10 @@ CHUNK_ROWS = 32
 
 HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "quarantine.csv"
 
+ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
+QUARANTINE_COLUMNS = ["path", "reason"]
+NAME_COLUMNS = ("path", "class", "duplicate_of")
+
 
 def is_store(path: Path) -> bool:
     """Whether ``path`` is a folder with a store's header."""
@@ -189,15 +193,6 @@ class Store:
             ) from None
         if rows != self.shape[0]:
             raise UserError(f"{self.path / ITEMS}: {rows} rows, expected {self.shape[0]}")
-
-
-ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
-
-
-QUARANTINE_COLUMNS = ["path", "reason"]
-
-
-NAME_COLUMNS = ("path", "class", "duplicate_of")
 
 
 def items_csv(catalogue: Catalogue, split: Sequence[str], failed: dict[int, str]) -> str:

@@ -1,6 +1,6 @@
 """``python -m weather_hpc.eda``: explore a folder of images before training on it.
 
-python -m weather_hpc.eda --data photos --out looked --backend multiprocessing --workers 4
+python -m weather_hpc.eda --data photos --out explored --backend multiprocessing --workers 4
 """
 
 import argparse

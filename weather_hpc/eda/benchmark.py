@@ -28,9 +28,15 @@ from weather_hpc.eda.kernels import (
 
 Doubles = npt.NDArray[np.float64]
 
-
 DASK_ROWS = 32
 """Images in a chunk of the Dask array."""
+
+BENCHMARK_IMAGES = 64
+"""Images that are computed on."""
+TOLERANCE = 1e-6
+"""Largest difference to our kernel's result that counts as equal."""
+Implementation = Callable[[Bytes], npt.NDArray[Any]]
+OURS = "ours"
 
 
 def mean_std_numpy(images: Bytes) -> Doubles:
@@ -149,20 +155,6 @@ def _computed(*arrays: Any) -> Doubles:
 
     computed: Doubles = np.stack(dask.compute(*arrays, scheduler="single-threaded"))
     return computed
-
-
-BENCHMARK_IMAGES = 64
-"""Images that are computed on."""
-
-
-TOLERANCE = 1e-6
-"""Largest difference to our kernel's result that counts as equal."""
-
-
-Implementation = Callable[[Bytes], npt.NDArray[Any]]
-
-
-OURS = "ours"
 
 
 def _mean_std(images: Bytes) -> npt.NDArray[np.float64]:

@@ -23,7 +23,6 @@ from weather_hpc.preprocess.backends.local import OrderedMap
 
 CENSUS, FEATURES = "census.csv", "features.npy"
 
-
 FEATURE_GROUPS = (9, kernels.HOG_LENGTH)
 """Columns of the features: colour moments, then HOG."""
 

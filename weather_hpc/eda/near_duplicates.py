@@ -20,20 +20,29 @@ from weather_hpc.eda.kernels import THUMBNAIL, Bytes, load_opencv
 
 Hashes = npt.NDArray[np.uint64]
 
-
 Indices = npt.NDArray[np.int64]
 
-
 BYTES = 8
-
 
 MOST_BITS = (BYTES - 1, 16)
 """Bits that may differ, for neighbours to the right and below. With more than 7 of the former, no
 byte need be shared. More of the latter may differ: a darkened sky changes them most."""
 
-
 TILE = 1024
 """Side of the tiles in which hashes are compared: 8 MB."""
+
+Doubles = npt.NDArray[np.float64]
+SIDE = THUMBNAIL // 2
+"""Side of the pictures that are compared, pixels."""
+ALIKE_GRADIENTS, ALIKE_GREYS = 0.75, 0.95
+"""Least correlations of two pictures that count as the same; both must be reached."""
+CLIP = 2.0
+"""Gradients are clipped at so many times their mean size."""
+BATCH = 2048
+"""Pairs compared at a time: 64 MB."""
+MOST_PAIRS = 50
+"""Two images that both have so many pairs are not compared further: all frames of a still camera
+would be pairs of each other."""
 
 
 def difference_hashes(greys: Bytes) -> Hashes:
@@ -90,21 +99,6 @@ def _compare(
 
 def _byte(hashes: Hashes, byte: int) -> npt.NDArray[np.uint8]:
     return (hashes >> np.uint64(8 * byte)).astype(np.uint8)
-
-
-Doubles = npt.NDArray[np.float64]
-
-SIDE = THUMBNAIL // 2
-"""Side of the pictures that are compared, pixels."""
-ALIKE_GRADIENTS, ALIKE_GREYS = 0.75, 0.95
-"""Least correlations of two pictures that count as the same; both must be reached."""
-CLIP = 2.0
-"""Gradients are clipped at so many times their mean size."""
-BATCH = 2048
-"""Pairs compared at a time: 64 MB."""
-MOST_PAIRS = 50
-"""Two images that both have so many pairs are not compared further: all frames of a still camera
-would be pairs of each other."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from weather_hpc.eda.near_duplicates import difference_hashes, pictures
 BLOCK_IMAGES = 64
 """Images per block: 13 MB at 256 pixels."""
 
+Doubles = npt.NDArray[np.float64]
+MAP_ROWS = 1024
+
 
 @dataclass(frozen=True)
 class Block:
@@ -107,12 +110,6 @@ def measure_block(block: Block) -> BlockResult:
     greys = kernels.grey_thumbnails(images)
     features = kernels.features(images, greys)
     return BlockResult(counts, features, difference_hashes(greys), pictures(greys))
-
-
-Doubles = npt.NDArray[np.float64]
-
-
-MAP_ROWS = 1024
 
 
 def principal_map(

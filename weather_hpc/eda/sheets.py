@@ -32,6 +32,11 @@ MEANS_PER_ROW = 6
 AUGMENTED = 3
 """Images that are shown augmented."""
 
+CLIP_LIMIT = 2.0
+"""Bins of a tile's histogram are clipped at so many times their mean."""
+TILES = 8
+"""Tiles along each side."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -93,7 +98,7 @@ def _equalized(exploration: Exploration) -> Sheet:
         rows.append([*tiles, Tile("lightness", draw=drawn)])
     text = (
         "For the most typical image of each class: as it is, with its lightness equalized, with "
-        "CLAHE, and the three histograms of lightness. Equalization spreads them over the whole "
+        "CLAHE, and the three histograms of lightness. Equalization extends them to the whole "
         "range; CLAHE raises local contrast and keeps their shape more."
     )
     return Sheet("equalization", "Histogram equalization", text, _sheet(rows))
@@ -217,14 +222,6 @@ def _draw(axes: "Axes", tile: Tile) -> None:
         axes.set_axis_on()
         axes.tick_params(labelsize=6)
         tile.draw(axes)
-
-
-CLIP_LIMIT = 2.0
-"""Bins of a tile's histogram are clipped at so many times their mean."""
-
-
-TILES = 8
-"""Tiles along each side."""
 
 
 def lightness(image: Bytes) -> Bytes:

@@ -1,6 +1,6 @@
 """``python -m weather_hpc.predict``: classify images with a trained network.
 
-python -m weather_hpc.predict --checkpoint runs/first/checkpoint.pt --out named photo.jpg holiday/
+python -m weather_hpc.predict --checkpoint runs/first/checkpoint.pt --out results photo.jpg holiday/
 
 Writes predictions.csv (a line per image, a probability per class), skipped.csv (unusable files,
 with the reason) and sheet-1.png, ...: the images, each with its class and probability.

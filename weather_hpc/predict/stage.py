@@ -24,9 +24,10 @@ from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 from weather_hpc.train.loader import network_input
 
 Images = npt.NDArray[np.uint8]
-
-
 Probabilities = npt.NDArray[np.float32]
+
+DECIMALS = 6
+"""Of probabilities in predictions.csv."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class Network:
     def probabilities(self, images: Sequence[Images]) -> Probabilities:
         """Class probabilities of ``images``, each uint8 (side, side, 3): float32 (images, classes).
 
-        Rows sum to 1.
-
-        Raises UserError where the network's outputs are not numbers.
+        Rows sum to 1. Raises UserError where the network's outputs are not numbers.
         """
         batch = torch.from_numpy(np.stack(images)).to(self.device)
         with torch.inference_mode():
@@ -78,21 +77,18 @@ def load_network(path: Path, device: str, threads: int) -> Network:
 
 
 def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    request: dict[str, Any] = checkpoint.configuration
+    task: dict[str, Any] = checkpoint.configuration
     if checkpoint.epoch == 0:
         raise UserError(f"--checkpoint {path}: no epoch is complete in it; train on with --resume")
     try:
         module = build_for_weights(
-            request["model"], len(checkpoint.classes), request["image_size"], request.get("weights")
+            task["model"], len(checkpoint.classes), task["image_size"], task.get("weights")
         )
         module.load_state_dict(checkpoint.best)
     except (KeyError, TypeError, RuntimeError) as error:
         text = str(error).partition("\n")[0]
         raise UserError(f"--checkpoint {path}: weights do not match its network: {text}") from None
     return module
-
-
-DECIMALS = 6
 
 
 @dataclass(frozen=True)

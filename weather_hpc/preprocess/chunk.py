@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 ONE_THREAD = thread_variables(1)
 """The environment of every worker: one process, one thread."""
 
+BATCH_CHUNKS = 16
+"""The most chunks in a task: what is repeated where a run is killed."""
+ROUND_SHARE = 0.75
+"""Share of the remaining work that the next tasks of all workers take."""
+MIN_TASK_CHUNKS = 0.5
+"""The least work of a task, in chunks of mean cost."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -137,18 +144,6 @@ def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
         cpus=sorted(os.sched_getaffinity(0)),
         threads=1,
     )
-
-
-BATCH_CHUNKS = 16
-"""The most chunks in a task: what is repeated where a run is killed."""
-
-
-ROUND_SHARE = 0.75
-"""Share of the remaining work that the next tasks of all workers take."""
-
-
-MIN_TASK_CHUNKS = 0.5
-"""The least work of a task, in chunks of mean cost."""
 
 
 def make_batches(chunks: Sequence[Chunk], workers: int) -> list[list[Chunk]]:

@@ -20,26 +20,42 @@ from weather_hpc.study.spec import Decoder
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from PIL import Image
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 PILLOW_METHOD = (
     "pillow: first frame, alpha over white, bicubic antialiased stretch, EXIF orientation"
 )
-"""What a store's header says of its rows: change it when pixels would change."""
-
+"""How images become rows, for the store's header: change it when pixels would change. Stores of
+different methods are never mixed."""
 
 ORIENTATION_TAG = 0x0112
 
-
 # 16-bit and 32-bit greys: Pillow's own conversion to RGB would clip them at 255.
 DEEP_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+FAST_METHOD = (
+    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size; "
+    "first frame, alpha over white, bicubic antialiased stretch by torch, EXIF orientation"
+)
+"""As :data:`PILLOW_METHOD`, for the fast decoder."""
+FAST_PACKAGES = ("simplejpeg", "torch")
+"""The packages that the fast decoder needs."""
+LEAST_SCALE = 7 / 4
+"""Sides are not reduced below this multiple of the target size. 2 gives no better quality
+(docs/how-to/preprocessing.md); with 3/2 a twentieth of the images falls below 43 dB."""
+JPEG = b"\xff\xd8\xff"
+COLOURS = ("Gray", "RGB", "YCbCr")
+"""Colour spaces of a JPEG other than CMYK."""
+MARK, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
+"""The first byte of every marker between a JPEG's segments, and the second of two markers (ITU-T
+T.81)."""
+SCRATCH_BYTES = 16 << 20
+"""Images up to this size are decoded into one buffer; its pages stay mapped and cached."""
+Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
+"""Path and size -> uint8 of shape (size, size, 3); raises ImageError."""
+METHODS = {Decoder.FAST: FAST_METHOD, Decoder.EXACT: PILLOW_METHOD}
+OVERHEAD_PIXELS = 150_000
+"""The cost of opening, resizing, hashing and writing an image, in pixels' worth of time."""
 
 
 def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
@@ -126,38 +142,6 @@ def _shallow_grey(image: "Image.Image") -> "Image.Image":
     return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
 
 
-FAST_METHOD = (
-    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size; "
-    "first frame, alpha over white, bicubic antialiased stretch by torch, EXIF orientation"
-)
-"""As :data:`PILLOW_METHOD`, for the fast decoder."""
-
-
-FAST_PACKAGES = ("simplejpeg", "torch")
-"""The packages that the fast decoder needs."""
-
-
-LEAST_SCALE = 7 / 4
-"""Sides are not reduced below this multiple of the target size. 2 gives no better quality
-(docs/how-to/preprocessing.md); with 3/2 a twentieth of the images falls below 43 dB."""
-
-
-JPEG = b"\xff\xd8\xff"
-
-
-COLOURS = ("Gray", "RGB", "YCbCr")
-"""Colour spaces of a JPEG other than CMYK."""
-
-
-MARK, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
-"""The first byte of every marker between a JPEG's segments, and the second of two markers (ITU-T
-T.81)."""
-
-
-SCRATCH_BYTES = 16 << 20
-"""Images up to this size are decoded into one buffer; its pages stay mapped and cached."""
-
-
 class FastDecoder:
     """Decodes one image after the other, all into one buffer: not thread-safe."""
 
@@ -224,8 +208,8 @@ class FastDecoder:
 
 
 def reduction(width: int, height: int, size: int) -> int:
-    """The factor to reduce by: the largest of 8, 4, 2, 1 that keeps both sides large enough for
-    :data:`LEAST_SCALE`."""
+    """The largest factor of 8, 4, 2, 1 that leaves both sides at least ``size`` times
+    :data:`LEAST_SCALE`; 1 where none does."""
     factor = 8
     while factor > 1 and min(width, height) < LEAST_SCALE * size * factor:
         factor //= 2
@@ -240,16 +224,6 @@ def has_metadata(jpeg: bytes) -> bool:
         filler = jpeg[at + 1] == MARK
         at += 1 if filler else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
     return jpeg[at : at + 2] != bytes((MARK, START_OF_SCAN))
-
-
-Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
-"""Path and size -> uint8 of shape (size, size, 3); raises ImageError."""
-
-METHODS = {Decoder.FAST: FAST_METHOD, Decoder.EXACT: PILLOW_METHOD}
-"""Stores of different methods are never mixed."""
-
-OVERHEAD_PIXELS = 150_000
-"""The cost of opening, resizing, hashing and writing an image, in pixels' worth of time."""
 
 
 def available(decoder: Decoder) -> Decoder:

@@ -1,1 +1,1 @@
-"""How the chunks are spread over workers: this process, processes of this machine, Slurm jobs."""
+"""Backends: how chunks are distributed over workers of this machine or Slurm jobs."""

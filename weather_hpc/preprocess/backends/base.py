@@ -17,6 +17,15 @@ from weather_hpc.study.spec import Decoder
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to start."""
 
+BACKENDS = {
+    Name.SEQUENTIAL: ("local", "SequentialBackend"),
+    Name.MULTIPROCESSING: ("local", "MultiprocessingBackend"),
+    Name.DASK: ("dask", "DaskBackend"),
+    Name.DASK_NAIVE: ("dask", "DaskNaiveBackend"),
+    Name.DASK_JOBQUEUE: ("dask_jobqueue", "DaskJobqueueBackend"),
+}
+"""Name -> module and class; imported only when chosen."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -57,16 +66,6 @@ def not_all_up(up: int, workers: int) -> FailedError:
     return FailedError(
         f"{up} of {workers} workers came up; the rest died or took over {START_TIMEOUT_S:.0f} s"
     )
-
-
-BACKENDS = {
-    Name.SEQUENTIAL: ("local", "SequentialBackend"),
-    Name.MULTIPROCESSING: ("local", "MultiprocessingBackend"),
-    Name.DASK: ("dask", "DaskBackend"),
-    Name.DASK_NAIVE: ("dask", "DaskNaiveBackend"),
-    Name.DASK_JOBQUEUE: ("dask_jobqueue", "DaskJobqueueBackend"),
-}
-"""Name -> module and class; imported only when chosen."""
 
 
 def make_backend(name: Name, context: Context | None = None) -> Backend:
