@@ -75,8 +75,8 @@ def job_file(
     python = Shell('"$python"')
     argv = stage_command(plan, spec, StudyPaths(Path("results")), python, site.slurm.without_cuda)
     argv = [
-        Shell(f'"{VARIABLES[before]}"') if before in VARIABLES else word
-        for before, word in zip(["", *argv], argv, strict=False)
+        Shell(f'"{VARIABLES[flag]}"') if flag in VARIABLES else argument
+        for flag, argument in zip(["", *argv], argv, strict=False)
     ]
     values: dict[str, Any] = {}
     if isinstance(task, TrainTask):

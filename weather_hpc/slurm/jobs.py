@@ -111,15 +111,15 @@ class Job:
 
 def expand(job_id: str) -> Iterator[str]:
     """``12_[0-2,5%2]`` as ``12_0 12_1 12_2 12_5``; any other id as it is."""
-    found = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
-    if found is None:
+    match = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
+    if match is None:
         yield job_id
         return
-    for part in found[2].split(","):
+    for part in match[2].split(","):
         span, _, step = part.partition(":")
         first, _, last = span.partition("-")
         for index in range(int(first), int(last or first) + 1, int(step or 1)):
-            yield f"{found[1]}_{index}"
+            yield f"{match[1]}_{index}"
 
 
 def parse_squeue(text: str) -> dict[str, Job]:
@@ -293,9 +293,9 @@ def _elapsed(line: Mapping[str, str]) -> float | None:
     seconds = number(line.get("ElapsedRaw", ""))
     if seconds is not None:
         return float(seconds)
-    found = re.fullmatch(r"(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d)", line.get("Elapsed", ""), re.ASCII)
-    if found is not None:
-        days, hours, minutes, rest = (int(text or 0) for text in found.groups())
+    match = re.fullmatch(r"(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d)", line.get("Elapsed", ""), re.ASCII)
+    if match is not None:
+        days, hours, minutes, rest = (int(text or 0) for text in match.groups())
         return float(days * SECONDS_PER_DAY + hours * 3600 + minutes * 60 + rest)
     return seconds_between(moment(line.get("Start", "")), moment(line.get("End", "")))
 
@@ -313,11 +313,11 @@ def _next_try(before: Job, after: Job) -> Job:
 
 def megabytes(text: str) -> float | None:
     """``1234K`` (KiB) as 1.263616 MB (1e6 bytes); None where nothing was sampled."""
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
+    if match is None or float(match[1]) == 0:
         return None
-    factor: int = 1024 ** " KMGT".index(found[2] or " ")
-    return float(found[1]) * factor / 1e6
+    factor: int = 1024 ** " KMGT".index(match[2] or " ")
+    return float(match[1]) * factor / 1e6
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
