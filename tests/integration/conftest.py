@@ -31,7 +31,7 @@ class Slurm:
     def run(
         self, argv: Sequence[str], *, timeout_s: float = 60, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end and return what it said, whatever its exit status."""
+        """Run a command and return its output, whatever its exit status."""
         return subprocess.run(
             argv,
             env=self.env,
@@ -48,16 +48,16 @@ class Slurm:
         return self.run([sys.executable, str(TESTBED), *verb], timeout_s=250)
 
     def status(self) -> dict[str, Any]:
-        """Return what ``status --json`` tells."""
-        told: dict[str, Any] = json.loads(self.testbed("status", "--json").stdout.splitlines()[-1])
-        return told
+        """Return the object of ``status --json``."""
+        value: dict[str, Any] = json.loads(self.testbed("status", "--json").stdout.splitlines()[-1])
+        return value
 
 
 @contextlib.contextmanager
 def a_slurm(*options: str) -> Iterator[Slurm]:
     """Bring a testbed up in a folder of its own, and leave nothing of it behind.
 
-    Where Slurm cannot be had the test is skipped, and in CI it fails.
+    Where Slurm is not available the test is skipped, and in CI it fails.
     """
     state = Path(tempfile.mkdtemp(prefix="testbed-"))  # a socket's path must be short
     inherited = ("SLURM", "SBATCH", "SACCT", "SQUEUE", "SINFO", "SALLOC")

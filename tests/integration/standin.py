@@ -1,7 +1,7 @@
 """Stands in for the interpreter in jobs: does what ``behave.json`` says, writes a true record.
 
 Takes a stage's own command line and needs no torch, so that a job takes well under a second.
-``behave.json`` beside the run folders maps patterns of run_ids to ``ok``, ``fail``, ``sleep``,
+``behave.json`` in the results folder maps patterns of run_ids to ``ok``, ``fail``, ``sleep``,
 ``garbage``, ``vanish`` (no record) or ``stop`` (work until asked to stop, then exit 75; the
 second time end well).
 """
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     with RunWriter(spec, run.root) as writer:
         if how == "sleep":
             time.sleep(120)
-        # a node under load may kill it before it has stopped: it then begins anew, and ends
+        # a node under load may kill it before it has stopped: it then starts over, and ends
         if how == "stop" and len((run.root / "starts").read_text().splitlines()) == 1:
             while not run.stop.exists():
                 time.sleep(0.1)
@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
         writer.record.actual = Actual(nodes=1, world_size=1, device="cpu")
         writer.record.time_s = 0.5
         writer.finish(
-            Status.FAILED if how == "fail" else Status.OK, "told to" if how == "fail" else None
+            Status.FAILED if how == "fail" else Status.OK,
+            "as given" if how == "fail" else None,
         )
     return 1 if how == "fail" else 0
 

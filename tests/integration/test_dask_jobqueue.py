@@ -93,12 +93,12 @@ class Packing:
     def workers(self) -> list[psutil.Process]:
         """The workers' processes, known by the name of their job."""
         job_name = self.events()["workers_queued"]["job_name"]
-        found = []
+        processes = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if any(word.startswith(f"{job_name}-") for word in process.cmdline()):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def record(self) -> RunRecord:
         return read_record(self.run / "record.json")
@@ -130,9 +130,9 @@ def reads_a_pipe(process: psutil.Process, path: Path) -> bool:
     return any(str(path) in str(link.readlink()) for link in links)
 
 
-def until(found: Callable[[], T | None], patience_s: float = 60) -> T:
+def until(ready: Callable[[], T | None], patience_s: float = 60) -> T:
     deadline = time.monotonic() + patience_s
-    while not (value := found()):
+    while not (value := ready()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return value
@@ -170,7 +170,7 @@ def test_workers_on_the_cluster_make_the_same_store(packing: Packing, checksum: 
     packing.nothing_is_left()
 
 
-def test_what_a_killed_worker_was_at_is_done_again(packing: Packing, checksum: str) -> None:
+def test_the_chunk_of_a_killed_worker_is_repeated(packing: Packing, checksum: str) -> None:
     with packing.held_up() as (driver, workers):
         assert len(workers) == 2
         workers[0].kill()
@@ -200,7 +200,7 @@ def test_all_workers_are_replaced(packing: Packing, checksum: str) -> None:
     packing.nothing_is_left()
 
 
-def test_no_worker_left_and_none_coming_ends_the_run_which_can_go_on(
+def test_no_worker_left_and_none_coming_ends_the_run_which_can_resume(
     packing: Packing, checksum: str
 ) -> None:
     packing.site(dask_wait_s=4)
@@ -211,11 +211,11 @@ def test_no_worker_left_and_none_coming_ends_the_run_which_can_go_on(
                 worker.kill()
             assert driver.wait(60) == 1
             assert driver.stderr is not None
-            said = driver.stderr.read()
+            stderr = driver.stderr.read()
     finally:
         partition(packing.slurm, "UP")
-    assert "none is left, and none came up within 4 s" in said
-    assert said.count("\n") == 1
+    assert "none is left, and none came up within 4 s" in stderr
+    assert stderr.count("\n") == 1
     assert packing.record().status == "failed"
     packing.no_job_is_left()
     packing.site("echo set-up failed >&2", "exit 3")
@@ -251,7 +251,7 @@ def test_a_stopped_run_leaves_no_jobs(packing: Packing) -> None:
          "0 of 2 workers came up within 1 s"),
     ],
 )  # fmt: skip
-def test_workers_that_cannot_come_are_one_clear_error(
+def test_workers_that_cannot_start_are_one_error_line(
     packing: Packing, site: dict[str, Any], code: int, message: str
 ) -> None:
     packing.site(**site)

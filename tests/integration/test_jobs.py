@@ -43,9 +43,9 @@ class User:
     slurm: Slurm
     checkout: Path
 
-    def sbatch(self, *words: str) -> str:
+    def sbatch(self, *arguments: str) -> str:
         """Submit; the job's number."""
-        done = self.slurm.run(["sbatch", "--parsable", *words], cwd=self.checkout)
+        done = self.slurm.run(["sbatch", "--parsable", *arguments], cwd=self.checkout)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -73,9 +73,9 @@ def test_gpu_jobs_of_a_torch_without_cuda_are_skipped_with_the_reason(
     run = checkout / f"results/jobs/runs/ddp_4gpu-b4-{job}"
     record = read_record(run / "record.json")
     assert record.status == "skipped", (run / "stderr.log").read_text()
-    said = str(record.reason)
-    assert said.startswith(f"asks for 4 CUDA GPUs; this machine has 0: torch {torch.__version__}")
-    assert "CUDA_VISIBLE_DEVICES is 0,1,2,3" in said
+    reason = str(record.reason)
+    assert reason.startswith(f"asks for 4 CUDA GPUs; this machine has 0: torch {torch.__version__}")
+    assert "CUDA_VISIBLE_DEVICES is 0,1,2,3" in reason
     assert (record.time_s, record.actual.ranks) == (None, [])
     assert json.loads((run / "exit.json").read_bytes())["code"] == 0
 
@@ -90,7 +90,7 @@ def test_two_jobs_train_and_a_third_collects(user: User, checkout: Path) -> None
     user.wait(last)
 
     logs = {path.stem: path.read_text() for path in checkout.glob("*.log")}
-    # both wanted the store; one packed it, the other waited
+    # both need the store: one packed it, the other waited
     assert sum("22 images" in text for text in logs.values()) == 1
     record = read_record(checkout / f"results/jobs/runs/ddp_4gpu-b4-{one}/record.json")
     assert (record.status, record.spec.repeat) == ("ok", int(one))
@@ -102,15 +102,15 @@ def test_two_jobs_train_and_a_third_collects(user: User, checkout: Path) -> None
 
 
 def test_a_job_on_two_nodes_checks_what_their_ranks_do_together(user: User, checkout: Path) -> None:
-    """By the script that asks for GPUs: torch can use none of them here, and that is told."""
+    """The script requests GPUs; torch can use none of them here, and a failed check says so."""
     write_text(checkout / "check.sbatch", jobs_folder(load_site("testbed"))["check_2node.sbatch"])
     job = user.sbatch("check.sbatch")
     user.wait(job)
     results, fault = read_checks(checkout / f"results/jobs/check/check_2node-{job}/check.jsonl")
     log = (checkout / f"check_2node-{job}.log").read_text()
     assert fault is None, log
-    found = {result.name: result for result in results}
-    assert [(name, result.ok) for name, result in found.items()] == [
+    by_name = {result.name: result for result in results}
+    assert [(name, result.ok) for name, result in by_name.items()] == [
         ("versions", False),
         ("binding", True),
         ("all-reduce, 4 ranks on 2 nodes", True),
@@ -118,8 +118,8 @@ def test_a_job_on_two_nodes_checks_what_their_ranks_do_together(user: User, chec
         ("ddp on 4 ranks on 2 nodes = one process", True),
         ("model on 4 ranks on 2 nodes = one process", True),
     ], log
-    assert "torch can use none: torch 2" in found["versions"].detail
-    assert {found["binding"].figures[f"rank {rank} host"] for rank in range(4)} == {
+    assert "torch can use none: torch 2" in by_name["versions"].detail
+    assert {by_name["binding"].figures[f"rank {rank} host"] for rank in range(4)} == {
         "node1",
         "node2",
     }

@@ -54,26 +54,26 @@ class Sweep:
         named = {f"{name}-*": what for name, what in how.items()}
         (self.paths.root / "behave.json").write_text(json.dumps(named))
 
-    def argv(self, *words: str) -> list[str]:
+    def argv(self, *options: str) -> list[str]:
         files = [
             "--study",
             str(self.folder / "study.yaml"),
             "--site",
             str(self.folder / "site.yaml"),
         ]
-        return [sys.executable, "-m", "weather_hpc.sweep", *words, *files,
+        return [sys.executable, "-m", "weather_hpc.sweep", *options, *files,
                 "--results", str(self.paths.root)]  # fmt: skip
 
-    def __call__(self, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = self.slurm.run(self.argv(*words), timeout_s=120, cwd=REPOSITORY)
+    def __call__(self, *options: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = self.slurm.run(self.argv(*options), timeout_s=120, cwd=REPOSITORY)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
 
     def states(self) -> dict[str, str]:
         """Where each run stands, by the first word of its name and its repeat: ``train-0``."""
-        told = json.loads(self("status", "--json").stdout.splitlines()[-1])["states"]
-        return {f"{name.split('-')[0]}-{name.split('-r')[1][0]}": s for name, s in told.items()}
+        states = json.loads(self("status", "--json").stdout.splitlines()[-1])["states"]
+        return {f"{name.split('-')[0]}-{name.split('-r')[1][0]}": s for name, s in states.items()}
 
     def starts(self) -> int:
         """How often any run's command was started."""
@@ -127,7 +127,7 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     assert train["queue_s"] >= 0
-    # two of the node's four GPUs, as was asked
+    # two of the node's four GPUs, as requested
     (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
     assert len(starts.read_text().split()[1].split(",")) == 2
     again = sweep("--partition", "gpu")
@@ -136,7 +136,7 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     assert len(ledger.load(sweep.paths)) == 3
 
 
-def test_fire_and_forget_collects_by_a_job_of_its_own(sweep: Sweep) -> None:
+def test_without_wait_a_last_job_collects(sweep: Sweep) -> None:
     left = sweep("--executor", "auto", "--json")
     jobs = json.loads(left.stdout.splitlines()[-1])["jobs"]
     assert len(jobs) == 4
@@ -147,7 +147,7 @@ def test_fire_and_forget_collects_by_a_job_of_its_own(sweep: Sweep) -> None:
     assert len(ledger.load(sweep.paths)) == 4
 
 
-def test_whole_nodes_hand_a_run_only_the_gpus_it_asked_for(sweep: Sweep) -> None:
+def test_on_whole_nodes_a_run_gets_only_the_gpus_it_requested(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.site(exclusive=True, gpu_request="gpus-per-node")
     sweep("--partition", "gpu", "--wait")
@@ -179,7 +179,7 @@ def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(swee
     assert "cancelled 4 jobs" in sweep("cancel").stderr
 
 
-def test_an_intent_that_never_reached_slurm_is_dropped(sweep: Sweep) -> None:
+def test_an_entry_that_never_reached_slurm_is_removed(sweep: Sweep) -> None:
     entry = Submission("t0", "whpc-tiny-t0", "x", ["train-x"], "2026-01-01T00:00:00+00:00")
     ledger.save(sweep.paths, entry)
     sweep("--wait")
@@ -187,7 +187,7 @@ def test_an_intent_that_never_reached_slurm_is_dropped(sweep: Sweep) -> None:
     assert sweep.starts() == 5
 
 
-def test_two_sweeps_at_once_submit_everything_once(sweep: Sweep) -> None:
+def test_two_concurrent_sweeps_submit_everything_once(sweep: Sweep) -> None:
     both = [
         subprocess.Popen(sweep.argv("--wait"), env=sweep.slurm.env, cwd=REPOSITORY,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -205,12 +205,12 @@ def test_the_controller_restarts_while_a_sweep_waits(sweep: Sweep) -> None:
     )  # fmt: skip
     sweep.until(lambda: len(ledger.load(sweep.paths)) >= 2)
     assert sweep.slurm.testbed("restart-controller").returncode == 0
-    _, said = waiting.communicate(timeout=120)
-    assert waiting.returncode == 0, said
+    _, stderr = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, stderr
     assert sweep.starts() == 7
 
 
-def test_cancel_and_go_on(sweep: Sweep) -> None:
+def test_cancel_and_resume(sweep: Sweep) -> None:
     sweep.behave(train="sleep")
     sweep("--executor", "slurm")
     sweep.until(lambda: sweep.states()["train-1"] == "running")
@@ -223,7 +223,7 @@ def test_cancel_and_go_on(sweep: Sweep) -> None:
     assert set(sweep.states().values()) == {"done"}
 
 
-def test_what_fails_and_what_prints_garbage(sweep: Sweep) -> None:
+def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
     sweep.behave(train="fail", preprocess="garbage")
     sweep("--wait", code=1)
     assert sweep.states() == {
@@ -243,19 +243,19 @@ def test_training_does_not_start_where_the_store_failed(sweep: Sweep) -> None:
     assert not list(sweep.paths.runs.glob("train-*/starts"))
 
 
-def test_a_run_that_nears_its_time_limit_stops_requeues_and_goes_on(sweep: Sweep) -> None:
+def test_a_run_that_nears_its_time_limit_stops_requeues_and_resumes(sweep: Sweep) -> None:
     # Slurm looks at time limits twice a minute: the warning must not be due as the run starts
     sweep.study(time_limit_min=2, repeats=1, preprocess=[])
     sweep.site(warning_s=58)
     sweep.behave(train="stop")
     sweep("--wait")
-    told = sweep.accounted("train-*-r0-*")
-    assert (told["status"], told["restarts"]) == ("ok", 1)
+    job = sweep.accounted("train-*-r0-*")
+    assert (job["status"], job["restarts"]) == ("ok", 1)
     assert sweep.record("train-*-r0-*")["provenance"]["restarts"] == 1
     assert sweep.starts() == 3
 
 
-def test_a_preempted_run_stops_and_comes_back(sweep: Sweep) -> None:
+def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:
     train = {"strategy": "ddp", "device": "cpu", "world_size": 2, "threads_per_rank": 8}
     sweep.study(repeats=1, preprocess=[], train=[train])
     sweep.site(extra_directives=["--nodelist=node2"])
@@ -283,14 +283,14 @@ def test_a_node_dies_under_a_run(sweep: Sweep) -> None:
 
 
 def test_wrong_input_is_one_line(sweep: Sweep) -> None:
-    said = sweep("--partition", "gpuu", code=2).stderr
-    assert "no partition 'gpuu' on this cluster; did you mean 'gpu'?" in said
+    stderr = sweep("--partition", "gpuu", code=2).stderr
+    assert "no partition 'gpuu' on this cluster; did you mean 'gpu'?" in stderr
     sweep.site(reservation="none")
     assert "sbatch refuses every job" in sweep("--executor", "slurm", code=2).stderr
     assert ledger.load(sweep.paths) == []
 
 
-def test_what_no_node_holds_is_skipped_and_the_rest_runs(sweep: Sweep) -> None:
+def test_runs_that_fit_no_node_are_skipped_and_the_others_run(sweep: Sweep) -> None:
     sweep.study(
         repeats=1,
         preprocess=[{"backend": "multiprocessing", "workers": [1, 17]}],
@@ -311,12 +311,12 @@ def test_without_accounting(tmp_path: Path) -> None:
         sweep = a_sweep(slurm, tmp_path)
         sweep.behave(preprocess="fail")
         sweep("--wait", code=1)
-        told = sweep.accounted("train-*-r0-*")
-        assert (told["status"], told["source"], told["max_rss_mb"]) == ("ok", "scontrol", None)
+        job = sweep.accounted("train-*-r0-*")
+        assert (job["status"], job["source"], job["max_rss_mb"]) == ("ok", "scontrol", None)
         assert sweep.accounted("preprocess-*-r0-*")["status"] == "failed"
 
 
-def test_drained_nodes_keep_runs_waiting_and_lose_none(sweep: Sweep) -> None:
+def test_runs_wait_for_drained_nodes(sweep: Sweep) -> None:
     nodes = ["scontrol", "update", "nodename=node[1-2]"]
     assert sweep.slurm.run([*nodes, "state=drain", "reason=maintenance"]).returncode == 0
     try:
@@ -329,7 +329,7 @@ def test_drained_nodes_keep_runs_waiting_and_lose_none(sweep: Sweep) -> None:
     assert sweep.starts() == 5
 
 
-def test_a_run_that_will_not_stop_at_its_time_limit_is_named(sweep: Sweep) -> None:
+def test_a_run_that_ignores_its_time_limit_is_a_timeout(sweep: Sweep) -> None:
     sweep.study(time_limit_min=1, repeats=1, train=[])
     sweep.behave(preprocess="sleep")
     sweep("--wait", code=1)

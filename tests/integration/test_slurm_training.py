@@ -54,8 +54,8 @@ def sacct_agrees_with_rows(slurm: Slurm, results: Path) -> int:
     with (results / "rows.csv").open(newline="") as file:
         rows = {row["slurm_job_id"]: row for row in csv.DictReader(file)}
     fields = ("JobID", "State", "ElapsedRaw", "NNodes", "NodeList")
-    told = slurm.run(["sacct", "-X", "-n", "-P", f"--format={','.join(fields)}"])
-    jobs = [line.split("|") for line in told.stdout.splitlines()]
+    listed = slurm.run(["sacct", "-X", "-n", "-P", f"--format={','.join(fields)}"])
+    jobs = [line.split("|") for line in listed.stdout.splitlines()]
     compared = 0
     for job_id, state, elapsed, nodes, node_list in (job for job in jobs if job[0] in rows):
         row = rows[job_id]
@@ -68,9 +68,7 @@ def sacct_agrees_with_rows(slurm: Slurm, results: Path) -> int:
     return compared
 
 
-def test_a_warned_run_goes_back_to_the_queue_and_ends_with_the_same_weights(
-    slurm: Slurm, tmp_path: Path
-) -> None:
+def test_a_requeued_run_ends_with_the_same_weights(slurm: Slurm, tmp_path: Path) -> None:
     """The warning that Slurm gives before a time limit, given by hand: a minute sooner."""
     study = {
         "name": "long",
@@ -81,8 +79,8 @@ def test_a_warned_run_goes_back_to_the_queue_and_ends_with_the_same_weights(
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     results = tmp_path / "r"
-    words = ["--study", str(tmp_path / "study.yaml"), "--results", str(results)]
-    sweep = [sys.executable, "-m", "weather_hpc.sweep", *words]
+    options = ["--study", str(tmp_path / "study.yaml"), "--results", str(results)]
+    sweep = [sys.executable, "-m", "weather_hpc.sweep", *options]
     assert slurm.run([*sweep, "--site", "testbed"], cwd=REPOSITORY).returncode == 0
     wait_for(lambda: list(results.glob("runs/train-*/checkpoint.pt")))
     (run,) = results.glob("runs/train-*")

@@ -29,10 +29,10 @@ def by_size(sweep: Sweep) -> dict[str, str]:
     return {"-".join(name.split("-")[:-2]): state for name, state in states.items()}
 
 
-def test_each_stage_is_waited_for_and_a_branch_that_does_not_pay_ends(sweep: Sweep) -> None:
-    said = sweep(*STAGED).stderr
-    assert "waits for the jobs of each stage" in said
-    assert "skipped (efficiency 0.50 at 2 workers is under the floor 0.6)" in said
+def test_the_sweep_waits_for_each_stage_and_a_series_below_the_floor_stops(sweep: Sweep) -> None:
+    stderr = sweep(*STAGED).stderr
+    assert "waits for the jobs of each stage" in stderr
+    assert "skipped (efficiency 0.50 at 2 workers is under the floor 0.6)" in stderr
     assert by_size(sweep) == {
         "prepare-multiprocessing-w8": "done",
         "preprocess-multiprocessing-w1": "done",
@@ -49,18 +49,18 @@ def test_each_stage_is_waited_for_and_a_branch_that_does_not_pay_ends(sweep: Swe
 
 def test_after_a_cancel_no_further_stage_is_submitted(sweep: Sweep) -> None:
     sweep.behave(**{"preprocess-multiprocessing-w1": "sleep"})
-    child = subprocess.Popen(
+    process = subprocess.Popen(
         sweep.argv(*STAGED), env=sweep.slurm.env, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     )
     sweep.until(lambda: bool(list(sweep.paths.runs.glob("*-multiprocessing-w1-*/starts"))))
     sweep("cancel")
-    _, said = child.communicate(timeout=120)
-    assert child.returncode == 1
-    assert "later stages are not submitted" in said
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "later stages are not submitted" in stderr
     assert by_size(sweep)["preprocess-multiprocessing-w4"] == "todo"
 
 
-def test_a_budget_that_does_not_hold_the_study_submits_nothing(sweep: Sweep) -> None:
+def test_a_study_above_the_budget_submits_nothing(sweep: Sweep) -> None:
     done = sweep("--executor", "slurm", "--max-node-hours", "3.5", code=2)
     assert "--only 'preprocess-*' would fit (3 runs, 3 node-hours)" in done.stderr
     assert ledger.load(sweep.paths) == []

@@ -30,7 +30,7 @@ def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
 
 
 def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
-    # arrays of several runs and of one, on two of the node's four GPUs, as was asked
+    # arrays of several runs and of one, on two of the node's four GPUs, as requested
     sweep.study(preprocess=[{"backend": "multiprocessing", "workers": 1}])
     sweep(*SUBMITIT, "--partition", "gpu", "--wait")
     assert set(sweep.states().values()) == {"done"}
@@ -46,7 +46,7 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     assert len(ledger.load(sweep.paths)) == 3
 
 
-def test_what_fails_fails_alone_and_only_that_is_run_again(sweep: Sweep) -> None:
+def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.behave(train="fail")
     sweep(*SUBMITIT, "--wait", code=1)
@@ -68,19 +68,19 @@ def test_cancel_ends_its_jobs(sweep: Sweep) -> None:
     assert sweep.record("prepare-*")["status"] == "cancelled"
 
 
-def test_a_run_that_nears_its_time_limit_stops_requeues_and_goes_on(sweep: Sweep) -> None:
+def test_a_run_that_nears_its_time_limit_stops_requeues_and_resumes(sweep: Sweep) -> None:
     # Slurm looks at time limits twice a minute: the warning must not be due as the run starts
     sweep.study(time_limit_min=2, repeats=1, preprocess=[])
     sweep.site(warning_s=58)
     sweep.behave(train="stop")
     sweep(*SUBMITIT, "--wait")
-    told = sweep.accounted("train-*")
-    assert (told["status"], told["restarts"]) == ("ok", 1)
+    job = sweep.accounted("train-*")
+    assert (job["status"], job["restarts"]) == ("ok", 1)
     assert sweep.record("train-*")["provenance"]["restarts"] == 1
     assert sweep.starts() == 3
 
 
-def test_a_preempted_run_stops_and_comes_back(sweep: Sweep) -> None:
+def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:
     train = {"strategy": "ddp", "device": "cpu", "world_size": 2, "threads_per_rank": 8}
     sweep.study(repeats=1, preprocess=[], train=[train])
     sweep.site(extra_directives=["--nodelist=node2"])
@@ -93,7 +93,7 @@ def test_a_preempted_run_stops_and_comes_back(sweep: Sweep) -> None:
     assert sweep.accounted("train-*")["restarts"] == 1
 
 
-def test_a_warned_run_that_may_not_come_back_says_how_it_ended(sweep: Sweep) -> None:
+def test_a_run_without_requeues_left_is_a_timeout(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.site(requeue=False)
     sweep.behave(train="stop")

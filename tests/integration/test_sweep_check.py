@@ -25,7 +25,7 @@ STUDY = {
         {"strategy": "ddp", "device": "cuda", "nodes": 2, "world_size": 2},
     ],
 }
-"""No node has the eight GPUs that one of its runs asks for."""
+"""No node has the eight GPUs that one of its runs requests."""
 
 STAND_IN = """\
 #!{python}

@@ -1,4 +1,4 @@
-"""The testbed itself: comes up, stays up, comes back, goes away, and schedules as told."""
+"""The testbed itself: up, down, faults, and scheduling."""
 
 import os
 import signal
@@ -24,14 +24,14 @@ def bed() -> Iterator[Slurm]:
 def processes_of(state: Path) -> list[str]:
     """Return what runs with this testbed's slurm.conf in its environment."""
     mark = f"SLURM_CONF={state}/slurm.conf".encode()
-    found = []
+    commands = []
     for process in Path("/proc").iterdir():
         try:
             if mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                commands.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:  # not a process, not ours, or gone
             continue
-    return found
+    return commands
 
 
 def pid_of(bed: Slurm, daemon: str) -> int:
@@ -46,8 +46,8 @@ def wait_for_state(bed: Slurm, job: str, states: set[str], timeout_s: float = 30
     deadline = time.monotonic() + timeout_s
     state = ""
     while time.monotonic() < deadline:
-        said = bed.run(["sacct", "-n", "-X", "-P", "-j", job, "-o", "state"]).stdout.split()
-        state = said[0] if said else ""
+        column = bed.run(["sacct", "-n", "-X", "-P", "-j", job, "-o", "state"]).stdout.split()
+        state = column[0] if column else ""
         if state in states:
             break
         time.sleep(0.3)
@@ -60,10 +60,10 @@ def submit(bed: Slurm, script: str, *options: str) -> str:
     return done.stdout.strip()
 
 
-def test_status_tells_daemons_and_nodes(bed: Slurm) -> None:
-    told = bed.testbed("status")
-    assert told.returncode == 0
-    assert "slurmctld" in told.stdout
+def test_status_lists_daemons_and_nodes(bed: Slurm) -> None:
+    printed = bed.testbed("status")
+    assert printed.returncode == 0
+    assert "slurmctld" in printed.stdout
     status = bed.status()
     assert status["up"] is True
     assert status["slurm_conf"] == bed.env["SLURM_CONF"]
@@ -104,9 +104,9 @@ def test_step_runs_on_both_nodes(bed: Slurm) -> None:
     assert sorted(done.stdout.split()) == ["node1", "node2"]
 
 
-def test_gpus_are_handed_out(bed: Slurm) -> None:
-    asked = ["srun", "-p", "gpu", "--gres=gpu:2", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
-    assert bed.run(asked).stdout.strip() == "0,1"
+def test_gpus_are_allocated(bed: Slurm) -> None:
+    command = ["srun", "-p", "gpu", "--gres=gpu:2", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
+    assert bed.run(command).stdout.strip() == "0,1"
     assert bed.run(["srun", "--gres=gpu:5", "true"]).returncode != 0
 
 
@@ -116,13 +116,13 @@ def test_accounting_knows_the_end_of_an_array(bed: Slurm) -> None:
     assert wait_for_state(bed, f"{job}_0", {"COMPLETED"}) == "COMPLETED"
 
 
-def test_requeued_job_comes_back_soon(bed: Slurm) -> None:
+def test_a_requeued_job_starts_again_soon(bed: Slurm) -> None:
     script = '[ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 60; }'
     job = submit(bed, script, "--output=/dev/null")
     assert wait_for_state(bed, job, {"COMPLETED"}) == "COMPLETED"
 
 
-def test_killed_node_takes_its_jobs_along_and_returns(bed: Slurm) -> None:
+def test_a_killed_node_ends_its_jobs_and_can_be_started(bed: Slurm) -> None:
     submit(bed, "sleep 3217", "--nodelist=node2", "--no-requeue", "--output=/dev/null")
     deadline = time.monotonic() + 15
     while not any("3217" in command for command in processes_of(bed.state)):

@@ -19,7 +19,7 @@ from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.sweep import __main__ as sweep
-from weather_hpc.sweep.dry_run import SCRIPTS
+from weather_hpc.sweep.run import scripts
 
 SITE = SiteProfile(
     name="big",
@@ -72,11 +72,11 @@ def test_submitit_gets_the_options_of_sbatch(plan: Plan) -> None:
 
 def test_a_dry_run_shows_scripts_without_requeue(plan: Plan) -> None:
     specs = [s for s in plan.runs if s.run_id.startswith("train-dp-")][:2]
-    array, *runs = SCRIPTS["submitit"](plan, specs, StudyPaths(Path("/r")), SiteProfile())
+    array, *runs = scripts("submitit", plan, specs, StudyPaths(Path("/r")), SiteProfile())
     assert json.loads(array.text)["additional_parameters"]["array"] == "0-1"
     assert len(runs) == 2
     assert not any("scontrol requeue" in run.text for run in runs)
-    on_sbatch = SCRIPTS["slurm"](plan, specs, StudyPaths(Path("/r")), SiteProfile())
+    on_sbatch = scripts("slurm", plan, specs, StudyPaths(Path("/r")), SiteProfile())
     assert any("scontrol requeue" in run.text for run in on_sbatch)
 
 
@@ -93,7 +93,7 @@ def test_missing_submitit_and_percent_signs_are_errors(
 def test_every_executor_can_be_named() -> None:
     from weather_hpc.launch.executors import EXECUTORS
 
-    assert set(sweep.EXECUTORS) == {"auto", *EXECUTORS} == {"auto", *SCRIPTS}
+    assert set(sweep.EXECUTORS) == {"auto", *EXECUTORS}
 
 
 def start(folder: Path, script: str, requeues: int = 1, **env: str) -> "subprocess.Popen[str]":

@@ -36,9 +36,9 @@ def test_each_dask_worker_with_its_own_job_counts_as_a_node(tmp_path: Path) -> N
     spec = preprocess_spec("dask-jobqueue", 3)
     assert forecast_of(tmp_path, spec) == (4.0, "time_limit")
     ran(tmp_path, spec, 0.1)
-    found = forecast([preprocess_spec("dask-jobqueue", 3, 1)], earlier_runs(StudyPaths(tmp_path)))
-    assert found.node_hours == pytest.approx(0.4)
-    assert found.used == pytest.approx(0.4)
+    costs = forecast([preprocess_spec("dask-jobqueue", 3, 1)], earlier_runs(StudyPaths(tmp_path)))
+    assert costs.node_hours == pytest.approx(0.4)
+    assert costs.used == pytest.approx(0.4)
 
 
 def test_repeats_of_the_same_configuration_give_their_median(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_failed_runs_are_no_basis_but_count_as_used(tmp_path: Path) -> None:
     died.exit.write_text(json.dumps({"code": 1, "ended_at": "2026-01-01T00:30:00Z"}))
     skipped = measured(preprocess_spec("dask", 16), None, status="skipped", phases={"total": None})
     leave(tmp_path, skipped)
-    found = forecast([preprocess_spec("dask", 2, 1)], earlier_runs(StudyPaths(tmp_path)))
-    assert found.used == pytest.approx(0.25 + 2.0 + 0.5)
-    assert found.node_hours == 1.0
+    costs = forecast([preprocess_spec("dask", 2, 1)], earlier_runs(StudyPaths(tmp_path)))
+    assert costs.used == pytest.approx(0.25 + 2.0 + 0.5)
+    assert costs.node_hours == 1.0
 
 
 def test_repeated_tries_stay_counted(tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_repeated_tries_stay_counted(tmp_path: Path) -> None:
 def test_the_forecast_as_text_and_json(tmp_path: Path) -> None:
     ran(tmp_path, preprocess_spec("dask", 2), 0.25)
     specs = [preprocess_spec("dask", 2, 1), preprocess_spec("multiprocessing", 2)]
-    found = forecast(specs, earlier_runs(StudyPaths(tmp_path)), [preprocess_spec("dask", 2, 2)])
-    assert str(found) == (
+    costs = forecast(specs, earlier_runs(StudyPaths(tmp_path)), [preprocess_spec("dask", 2, 2)])
+    assert str(costs) == (
         "forecast: 1.25 node-hours (at most 2 by the time limits), 1 of 2 runs estimated from "
         "earlier runs; 0.5 used or queued here"
     )
-    assert found.as_dict() == {
+    assert costs.as_dict() == {
         "node_hours": 1.25, "at_most": 2.0, "used": 0.25, "in_hand": 0.25, "runs": 2,
         "from_earlier": 1,
     }  # fmt: skip

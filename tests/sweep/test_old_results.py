@@ -39,8 +39,8 @@ def measured(texts: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in ok.items() if not name.startswith("prepare")}
 
 
-def collected(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
-    assert collect([*map(str, words), "--json"]) == 0
+def collected(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    assert collect([*map(str, arguments), "--json"]) == 0
     value: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return value
 

@@ -40,9 +40,9 @@ train:
 """
 
 
-def sweep(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+def sweep(*arguments: object, **settings: Any) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **settings)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -54,11 +54,11 @@ def records(paths: StudyPaths) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths.runs.glob("*/record.json")]
 
 
-def median_time(found: list[dict[str, Any]], **task: object) -> float:
+def median_time(all_records: list[dict[str, Any]], **task: object) -> float:
     """The median measured time of the records whose task has these settings."""
     times = [
         record["time_s"]
-        for record in found
+        for record in all_records
         if record["status"] == "ok"
         and record["spec"]["stage"] != "prepare"
         and all(record["spec"]["task"].get(key) == value for key, value in task.items())
@@ -75,20 +75,20 @@ def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path / "results")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.fail("this test compares 1 and 2 workers: it needs 2 CPUs")
-    words = ("--study", study, "--data", shared_images / "weather5", "--results", paths.root)
-    done = sweep(*words, "--json")
+    options = ("--study", study, "--data", shared_images / "weather5", "--results", paths.root)
+    done = sweep(*options, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["ran"]["done"] == 9
 
-    found = records(paths)
+    first_records = records(paths)
     preprocess = table(paths.tables / "preprocess.csv")
     assert [(row["backend"], row["workers"]) for row in preprocess] == [
         ("sequential", "1"), ("multiprocessing", "1"), ("multiprocessing", "2"),
         ("dask", "1"), ("dask", "2"),
     ]  # fmt: skip
-    base = median_time(found, backend="sequential")
+    base = median_time(first_records, backend="sequential")
     for row in preprocess:
-        time_s = median_time(found, backend=row["backend"], workers=int(row["workers"]))
+        time_s = median_time(first_records, backend=row["backend"], workers=int(row["workers"]))
         assert float(row["time_s"]) == pytest.approx(time_s, rel=1e-3)
         assert float(row["speedup"]) == pytest.approx(base / time_s, rel=1e-3)
         efficiency = base / time_s / int(row["workers"])
@@ -99,10 +99,13 @@ def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
     assert [(row["strategy"], row["world_size"]) for row in measured] == [
         ("single", "1"), ("ddp", "1"), ("ddp", "2"),
     ]  # fmt: skip
-    base = median_time(found, strategy="single", device="cpu")
+    base = median_time(first_records, strategy="single", device="cpu")
     for row in measured:
         time_s = median_time(
-            found, strategy=row["strategy"], device="cpu", world_size=int(row["world_size"])
+            first_records,
+            strategy=row["strategy"],
+            device="cpu",
+            world_size=int(row["world_size"]),
         )
         assert float(row["speedup"]) == pytest.approx(base / time_s, rel=1e-3)
         assert 0.0 <= float(row["test_accuracy"]) <= 1.0
@@ -117,7 +120,7 @@ def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
     # all backends packed the same pixels
     checksums = {
         record["quality"]["store_checksum"]
-        for record in found
+        for record in first_records
         if record["spec"]["stage"] == "preprocess"
     }
     assert len(checksums) == 1
@@ -126,11 +129,11 @@ def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
     assert list(paths.plots.glob("*.svg"))
 
     # run again: nothing is done twice
-    before = {record["run_id"]: record["provenance"]["started_at"] for record in found}
-    again = sweep(*words)
+    before = {record["run_id"]: record["provenance"]["started_at"] for record in first_records}
+    again = sweep(*options)
     assert again.returncode == 0, again.stderr
     after = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)}
-    measured_ids = [r["run_id"] for r in found if r["status"] == "ok"]
+    measured_ids = [r["run_id"] for r in first_records if r["status"] == "ok"]
     assert {k: after[k] for k in measured_ids} == {k: before[k] for k in measured_ids}
 
 
@@ -159,8 +162,8 @@ def test_other_runs_continue_after_a_failure_which_is_retried(
     python.chmod(0o755)
     site.write_text(f"python: {python}\n")
     (tmp_path / "broken").touch()
-    words = ("--study", study, "--site", site, "--results", paths.root)
-    done = sweep(*words)
+    options = ("--study", study, "--site", site, "--results", paths.root)
+    done = sweep(*options)
     assert done.returncode == 1
     assert "stderr.log" in done.stderr
     (reject,) = table(paths.rejects)
@@ -173,7 +176,7 @@ def test_other_runs_continue_after_a_failure_which_is_retried(
     assert sorted(states.values()) == ["done", "failed"]
 
     (tmp_path / "broken").unlink()
-    done = sweep(*words, "--only-failed")
+    done = sweep(*options, "--only-failed")
     assert done.returncode == 0, done.stderr
     assert table(paths.rejects) == []
     assert table(paths.tables / "preprocess.csv")[0]["runs"] == "2"
@@ -190,9 +193,9 @@ def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) ->
     python.chmod(0o755)
     site.write_text(f"python: {python}\n")
     (tmp_path / "slow").touch()
-    words = ["--study", str(study), "--site", str(site), "--results", str(paths.root)]
+    options = ["--study", str(study), "--site", str(site), "--results", str(paths.root)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *words],
+        [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -209,7 +212,7 @@ def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) ->
     (tmp_path / "slow").unlink()
     first = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)
              if r["status"] == "ok"}  # fmt: skip
-    done = sweep(*words)
+    done = sweep(*options)
     assert done.returncode == 0, done.stderr
     assert {r["status"] for r in records(paths)} == {"ok"}
     now = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)}
@@ -250,13 +253,13 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     small: tuple[Path, StudyPaths],
 ) -> None:
     study, paths = small
-    words = ("--study", study, "--results", paths.root, "--json")
-    first = sweep(*words)
+    options = ("--study", study, "--results", paths.root, "--json")
+    first = sweep(*options)
     assert first.returncode == 0, first.stderr
     assert "forecast: 2 node-hours (at most 2 by the time limits), 0 of 2 runs" in first.stderr
     study.write_text(study.read_text().replace("repeats: 2", "repeats: 3"))
 
-    shown = sweep(*words, "--dry-run")
+    shown = sweep(*options, "--dry-run")
     costs = json.loads(shown.stdout.splitlines()[-1])["forecast"]
     assert (costs["runs"], costs["from_earlier"], costs["at_most"]) == (1, 1, 1.0)
     hours = sorted(float(row["node_hours"]) for row in table(paths.rows))
@@ -268,17 +271,17 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
         (0.9 * costs["used"], "the budget is spent"),
         (costs["used"] + 0.5 * costs["node_hours"], "no configuration fits"),
     ):
-        refused = sweep(*words, "--max-node-hours", limit)
+        refused = sweep(*options, "--max-node-hours", limit)
         assert refused.returncode == 2
         assert f"nothing was submitted; {why}" in refused.stderr
     assert paths.plan.read_text() == plan
     assert len(records(paths)) == 2
-    assert sweep(*words, "--max-node-hours", "0.5").returncode == 0
+    assert sweep(*options, "--max-node-hours", "0.5").returncode == 0
     assert len(records(paths)) == 3
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (["--max-node-hours", "-1"], "-1 must be a number of node-hours"),
         (["--max-node-hours", "nan"], "nan must be a number of node-hours"),
@@ -288,17 +291,17 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     ],
 )
 def test_wrong_limits_are_one_line_and_exit_2(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        main(words)
+        main(options)
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (["--max-node-hours", "0.5", "--only", "pre*"], "nothing was submitted"),
         (["--study", "papr"], "did you mean 'paper'?"),
@@ -308,8 +311,10 @@ def test_wrong_limits_are_one_line_and_exit_2(
         (["status", "--results", "no/such/results"], "no study has been run here"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_2(words: list[str], message: str, tmp_path: Path) -> None:
-    done = sweep(*words, cwd=tmp_path)
+def test_wrong_input_is_one_line_and_exit_2(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    done = sweep(*options, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.run import JobSummary
-from weather_hpc.slurm.jobs import Job, parse_lines, status_of
+from weather_hpc.slurm.jobs import Job, parse_sacct_lines, status_of
 
 LONGEST_LINE = 2**20
 """Characters. What is longer is no line of sacct's and is read in pieces that do not fit."""
@@ -43,7 +43,7 @@ def read_sacct(path: Path, wanted: Collection[str] | None = None) -> dict[str, J
     cannot be read or lacks what is needed of every job: an id and a state.
     """
     export = _Export(path, wanted)
-    states = parse_lines(export.lines())
+    states = parse_sacct_lines(export.lines())
     if export.unread:
         print(
             f"{path}: passed over {export.unread} lines that are no whole lines of sacct's",

@@ -60,13 +60,14 @@ def choose(name: str, partition: str | None, needed: bool) -> str:
         if partition is not None:
             raise UserError(f"--partition {partition} needs Slurm, not --executor local")
         return name
+    by_slurm = "slurm" if name == AUTO else name
     if not needed and (name != AUTO or partition is not None):
-        return "slurm" if name == AUTO else name
+        return by_slurm
     why_not = unavailable()
     if why_not is None:
         if name == AUTO:
             print("executor slurm: sbatch answers here", file=sys.stderr)
-        return "slurm" if name == AUTO else name
+        return by_slurm
     if partition is not None:
         raise UserError(f"--partition {partition} needs Slurm: {why_not}")
     if name != AUTO:

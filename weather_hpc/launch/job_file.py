@@ -75,8 +75,8 @@ def job_file(
     python = Shell('"$python"')
     argv = stage_command(plan, spec, StudyPaths(Path("results")), python, site.slurm.without_cuda)
     argv = [
-        Shell(f'"{VARIABLES[before]}"') if before in VARIABLES else word
-        for before, word in zip(["", *argv], argv, strict=False)
+        Shell(f'"{VARIABLES[flag]}"') if flag in VARIABLES else argument
+        for flag, argument in zip(["", *argv], argv, strict=False)
     ]
     values: dict[str, Any] = {}
     if isinstance(task, TrainTask):
@@ -151,14 +151,15 @@ def about(spec: RunSpec) -> str:
     """What a run does, as the first line of its script says it."""
     task, nodes = spec.task, spec.resources.nodes
     if isinstance(task, PreprocessTask):
+        workers = counted(task.workers, "worker")
         method = {
             Backend.SEQUENTIAL: "one process, the baseline",
-            Backend.MULTIPROCESSING: f"{task.workers} processes",
-            Backend.DASK: f"Dask, {task.workers} workers on one node",
-            Backend.DASK_NAIVE: f"naive Dask, {task.workers} workers on one node",
-            Backend.DASK_JOBQUEUE: f"Dask, {task.workers} workers, each a job of its own",
+            Backend.MULTIPROCESSING: f"multiprocessing, {workers}",
+            Backend.DASK: f"Dask, {workers} on one node",
+            Backend.DASK_NAIVE: f"naive Dask, {workers} on one node",
+            Backend.DASK_JOBQUEUE: f"Dask, {workers} with a job each",
         }[task.backend]
-        return f"time the packing of images into a store by {method}"
+        return f"time the packing of images into a store: {method}"
     if task.strategy is Strategy.SINGLE:
         device = (
             f"one process with {task.threads_per_rank} CPU threads"

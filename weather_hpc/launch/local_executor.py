@@ -102,7 +102,7 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
             return "torch is not installed: pip install 'weather_hpc[train]'"
         if _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
             return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
-    # here only threads that compute need a CPU; a cluster is asked for more beside GPUs
+    # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
     if not isinstance(task, PreprocessTask):
         cpus = task.threads_per_node(resources.nodes)

@@ -129,9 +129,13 @@ class SubmititRun:
 
     def __call__(self) -> None:
         """Run the script; its exit code becomes the job's."""
-        self.pid = pid = os.posix_spawnp("bash", ["bash", self.script], os.environ)
+        # signals that arrive before the script's pid is known would not reach it
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGTERM])
+        argv = ["bash", self.script]
+        self.pid = pid = os.posix_spawnp("bash", argv, os.environ, setsigmask=mask)
         # submitit ignores TERM; the script writes a checkpoint in the time that is left
         signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if code := _exit_code(pid):
             sys.exit(code)
 

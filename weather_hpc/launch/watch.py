@@ -43,7 +43,7 @@ def wait(
 ) -> dict[str, RunState]:
     """Wait until none of ``specs`` is queued or running; the state of each then.
 
-    Slurm is asked about all of them in one call, less and less often while nothing changes.
+    One query covers all of them; the pauses grow while nothing changes.
     """
     shown = _table if sys.stderr.isatty() else _lines
     with shown() as show:

@@ -124,10 +124,10 @@ def parse_partition(line: str) -> Partition | None:
 
 def parse_minutes(text: str) -> int | None:
     """``1-02:30:00`` as 1590 minutes, rounded down; None where there is no limit."""
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
-    if found is None:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if match is None:
         return None
-    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
+    days, hours, minutes, _ = (int(part or 0) for part in match.groups())
     return (days * 24 + hours) * 60 + minutes
 
 

@@ -111,15 +111,15 @@ class Job:
 
 def expand(job_id: str) -> Iterator[str]:
     """``12_[0-2,5%2]`` as ``12_0 12_1 12_2 12_5``; any other id as it is."""
-    found = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
-    if found is None:
+    match = re.fullmatch(r"(\d+)_\[([\d,\-:]+)(?:%\d+)?\]", job_id)
+    if match is None:
         yield job_id
         return
-    for part in found[2].split(","):
+    for part in match[2].split(","):
         span, _, step = part.partition(":")
         first, _, last = span.partition("-")
         for index in range(int(first), int(last or first) + 1, int(step or 1)):
-            yield f"{found[1]}_{index}"
+            yield f"{match[1]}_{index}"
 
 
 def parse_squeue(text: str) -> dict[str, Job]:
@@ -137,8 +137,8 @@ def parse_squeue(text: str) -> dict[str, Job]:
             jobs[job_id] = Job(
                 job_id, name, state, JobSource.SQUEUE,
                 reason=None if reason in ("None", "") else reason,
-                submitted_at=moment(submitted),
-                started_at=moment(started) if status is QueueState.RUNNING else None,
+                submitted_at=_utc(submitted),
+                started_at=_utc(started) if status is QueueState.RUNNING else None,
                 node_list=nodes or None,
             )  # fmt: skip
     return jobs
@@ -161,30 +161,31 @@ def parse_scontrol(text: str) -> dict[str, Job]:
 
 
 def _scontrol_job(values: dict[str, str]) -> Job:
-    state, code = values["JobState"], values.get("ExitCode", "")
+    state = values["JobState"]
     # before a job starts or ends, the controller reports when it expects that
     node_list = values.get("NodeList", "(null)")
     status = status_of(state)
     begun = status is not QueueState.PENDING and node_list not in ("", "(null)")
     over = not isinstance(status, QueueState)
-    eligible = moment(values.get("EligibleTime", ""))
-    started = moment(values.get("StartTime", "")) if begun else None
-    ended = moment(values.get("EndTime", "")) if over else None
+    exit_code, signal = _exit_code(values.get("ExitCode", "")) if over else (None, None)
+    eligible = _utc(values.get("EligibleTime", ""))
+    started = _utc(values.get("StartTime", "")) if begun else None
+    ended = _utc(values.get("EndTime", "")) if over else None
     return Job(
         values["JobId"], values.get("JobName", ""), state, JobSource.SCONTROL,
         reason=None if values.get("Reason", "None") == "None" else values["Reason"],
-        exit_code=part(code, 0) if over else None,
-        signal=part(code, 1) or None if over else None,
-        submitted_at=moment(values.get("SubmitTime", "")),
+        exit_code=exit_code,
+        signal=signal,
+        submitted_at=_utc(values.get("SubmitTime", "")),
         eligible_at=eligible,
         started_at=started,
         ended_at=ended,
-        queue_s=seconds_between(eligible, started),
-        elapsed_s=seconds_between(started, ended),
-        nodes=number(values.get("NumNodes", "")) if begun else None,
+        queue_s=_seconds(eligible, started),
+        elapsed_s=_seconds(started, ended),
+        nodes=_count(values.get("NumNodes", "")) if begun else None,
         node_list=node_list if begun else None,
-        cpus=number(values.get("NumCPUs", "")) if begun else None,
-        restarts=number(values.get("Restarts", "")),
+        cpus=_count(values.get("NumCPUs", "")) if begun else None,
+        restarts=_count(values.get("Restarts", "")),
     )  # fmt: skip
 
 
@@ -197,43 +198,16 @@ def of_ours(jobs: Iterable[Job], names: dict[str, str]) -> dict[str, Job]:
     return {job.job_id: job for job in jobs if names.get(job.job_id.split("_")[0]) == job.name}
 
 
-def moment(text: str) -> str | None:
-    """Slurm's time, which the clean environment makes UTC, as ISO 8601; None for other text."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat(timespec="seconds")
-    except ValueError:
-        return None
-
-
-def seconds_between(start: str | None, end: str | None) -> float | None:
-    """Seconds from ``start`` to ``end``; None where one is missing or the end is earlier."""
-    if start is None or end is None:
-        return None
-    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-    return seconds if seconds >= 0 else None
-
-
-def part(code: str, index: int) -> int | None:
-    """One side of an exit code such as ``0:15`` (code and signal); None for other text."""
-    parts = code.split(":")
-    return number(parts[index]) if len(parts) == 2 else None
-
-
-def number(text: str) -> int | None:
-    """A count as Slurm writes it; None for other text and for more than 18 digits."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
 def parse_sacct(text: str) -> dict[str, Job]:
-    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; see :func:`parse_lines`."""
+    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; see :func:`parse_sacct_lines`."""
     columns = SACCT_FIELDS.split(",")
     cells = (line.strip().split("|") for line in text.splitlines())
-    return parse_lines(
+    return parse_sacct_lines(
         dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)
     )
 
 
-def parse_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
+def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
     """sacct's lines, each a dict by column, as jobs by id; the last try of each job.
 
     JobID and State are required; a missing column counts as empty. A requeued job has a line for
@@ -267,37 +241,37 @@ def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
     def cell(column: str) -> str:
         return line.get(column, "")
 
-    elapsed = _elapsed(line)
+    elapsed, (exit_code, signal) = _elapsed(line), _exit_code(cell("ExitCode"))
     # sacct gives a job that was cancelled before it started a start time, but no node
     begun = cell("NodeList") != "None assigned" if cell("NodeList") else bool(elapsed)
-    started = moment(cell("Start")) if begun else None
+    started = _utc(cell("Start")) if begun else None
     return Job(
         job_id, cell("JobName"), cell("State"), JobSource.SACCT,
-        exit_code=part(cell("ExitCode"), 0),
-        signal=part(cell("ExitCode"), 1) or None,
-        submitted_at=moment(cell("Submit")),
-        eligible_at=moment(cell("Eligible")),
+        exit_code=exit_code,
+        signal=signal,
+        submitted_at=_utc(cell("Submit")),
+        eligible_at=_utc(cell("Eligible")),
         started_at=started,
-        ended_at=moment(cell("End")),
-        queue_s=seconds_between(moment(cell("Eligible")), started),
+        ended_at=_utc(cell("End")),
+        queue_s=_seconds(_utc(cell("Eligible")), started),
         elapsed_s=elapsed if begun else None,
-        nodes=number(cell("NNodes")) or None if begun else None,
+        nodes=_count(cell("NNodes")) or None if begun else None,
         node_list=cell("NodeList") or None if begun else None,
-        cpus=number(cell("AllocCPUS")) if begun else None,
+        cpus=_count(cell("AllocCPUS")) if begun else None,
         restarts=0,
     )  # fmt: skip
 
 
 def _elapsed(line: Mapping[str, str]) -> float | None:
     """Wall clock of one try, s: its elapsed time, or else from start to end."""
-    seconds = number(line.get("ElapsedRaw", ""))
+    seconds = _count(line.get("ElapsedRaw", ""))
     if seconds is not None:
         return float(seconds)
-    found = re.fullmatch(r"(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d)", line.get("Elapsed", ""), re.ASCII)
-    if found is not None:
-        days, hours, minutes, rest = (int(text or 0) for text in found.groups())
+    match = re.fullmatch(r"(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d)", line.get("Elapsed", ""), re.ASCII)
+    if match is not None:
+        days, hours, minutes, rest = (int(text or 0) for text in match.groups())
         return float(days * SECONDS_PER_DAY + hours * 3600 + minutes * 60 + rest)
-    return seconds_between(moment(line.get("Start", "")), moment(line.get("End", "")))
+    return _seconds(_utc(line.get("Start", "")), _utc(line.get("End", "")))
 
 
 def _next_try(before: Job, after: Job) -> Job:
@@ -313,13 +287,40 @@ def _next_try(before: Job, after: Job) -> Job:
 
 def megabytes(text: str) -> float | None:
     """``1234K`` (KiB) as 1.263616 MB (1e6 bytes); None where nothing was sampled."""
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
+    if match is None or float(match[1]) == 0:
         return None
-    factor: int = 1024 ** " KMGT".index(found[2] or " ")
-    return float(found[1]) * factor / 1e6
+    factor: int = 1024 ** " KMGT".index(match[2] or " ")
+    return float(match[1]) * factor / 1e6
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
     values = [value for value in (first, second) if value is not None]
     return sum(values) if values else None
+
+
+def _utc(text: str) -> str | None:
+    """Slurm's time, which the clean environment makes UTC, as ISO 8601; None for other text."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat(timespec="seconds")
+    except ValueError:
+        return None
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    """Seconds from ``start`` to ``end``; None where one is missing or the end is earlier."""
+    if start is None or end is None:
+        return None
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def _exit_code(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of ``0:15``; None for no signal (0), and for other text."""
+    parts = text.split(":")
+    return (_count(parts[0]), _count(parts[1]) or None) if len(parts) == 2 else (None, None)
+
+
+def _count(text: str) -> int | None:
+    """A count as Slurm writes it; None for other text and for more than 18 digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

@@ -1,9 +1,10 @@
 """The action run: plan a study, run what is missing and collect; or only print the scripts."""
 
 import fnmatch
+import json
 import sys
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
 from weather_hpc.launch.folders import SUBMITTING_S, lock
+from weather_hpc.launch.local_executor import skip_reason, this_machine
+from weather_hpc.launch.sbatch import array_script, chunks
+from weather_hpc.launch.script import run_script, slurm_run_script
+from weather_hpc.launch.submitit_executor import parameters, without_requeue
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import save_plan, with_known_names
 from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState, run_states
+from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
+from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.sweep.check import suggest_check
-from weather_hpc.sweep.dry_run import SCRIPTS
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
 from weather_hpc.sweep.options import Options
 from weather_hpc.sweep.staged import Staged, StagedJobs, stages, stopped
@@ -91,7 +97,7 @@ class _Sweep:
         missing = self.missing()
         costs, skipped = self.forecast(missing)
         rows: list[dict[str, Any]] = []
-        for script in SCRIPTS[self.executor_name](self.plan, missing, self.paths, self.site):
+        for script in scripts(self.executor_name, self.plan, missing, self.paths, self.site):
             reason = script.skipped or skipped.get(script.run_id or "")
             print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
             print(script.text)
@@ -212,3 +218,46 @@ def missing_runs(
         if states[store.run_id] is not RunState.DONE or not packed:
             runs.insert(0, store)
     return runs
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that a sweep would write. ``run_id`` is None for one that starts other scripts."""
+
+    path: Path
+    text: str
+    run_id: str | None = None
+    skipped: str | None = None
+
+
+def scripts(
+    executor: str, plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
+) -> Iterator[Script]:
+    """The scripts, or submitit's parameters, that ``executor`` (its name) would use for ``specs``.
+
+    Neither Slurm nor submitit is needed, so nothing is known about the nodes of a cluster.
+    """
+    if executor == "local":
+        machine = this_machine(specs, site.python)
+        for spec in specs:
+            text = run_script(plan, spec, paths, site)
+            reason = skip_reason(spec, machine, site.oversubscribe)
+            yield Script(paths.script(spec.run_id), text, spec.run_id, reason)
+        return
+    size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE
+    arrays = (
+        (shape, chunk)
+        for shape, group in by_shape(specs, site.slurm).items()
+        for chunk in chunks(group, size)
+    )
+    for number, (shape, chunk) in enumerate(arrays, start=1):
+        token, runs_site = f"array{number}", site
+        if executor == "submitit":
+            values = parameters(shape, len(chunk), job_name(plan.study, token), [], site)
+            yield Script(paths.submitit(token), json.dumps(values, indent=2))
+            runs_site = without_requeue(site)
+        else:
+            yield Script(paths.array_script(token), array_script(shape, chunk, token, paths, site))
+        for spec in chunk:
+            text = slurm_run_script(plan, spec, paths, runs_site)
+            yield Script(paths.script(spec.run_id), text, spec.run_id)
