@@ -15,8 +15,8 @@ VERBS = {
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
     "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
     "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
-    "check": ("weather_hpc.check.__main__", "does this node compute rightly, and how fast?"),
-    "bench": ("weather_hpc.bench.__main__", "race this package against other ways, as ratios"),
+    "check": ("weather_hpc.check.__main__", "does this node compute correctly, and how fast?"),
+    "bench": ("weather_hpc.bench.__main__", "compare this package with other implementations"),
 }
 
 

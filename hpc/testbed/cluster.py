@@ -1,4 +1,4 @@
-"""One Slurm on this machine, as a whole: asking it, bringing it up, taking it down."""
+"""One Slurm on this machine: its state, bringing it up, taking it down."""
 
 import json
 import shutil
@@ -26,14 +26,14 @@ TRIAL = "testbed-trial"  # the name of the job that `up` runs
 
 
 def serves(state: str) -> bool:
-    """Tell whether a node in this state can run jobs now or once others end."""
+    """Whether a node in this state can run jobs, now or when others have ended."""
     return state in ("idle", "mixed", "allocated", "completing")
 
 
 class Testbed(Daemons):
     """One Slurm, in one state directory."""
 
-    # --- Asking Slurm ---
+    # --- State ---
 
     def slurm(self, *command: str, timeout_s: float = 15) -> subprocess.CompletedProcess[str]:
         """Run one of Slurm's commands against this testbed."""
@@ -49,19 +49,19 @@ class Testbed(Daemons):
             )
         except subprocess.TimeoutExpired:
             done = subprocess.CompletedProcess(command, 124, "", f"no answer in {timeout_s:g} s")
-        said = " ".join((done.stderr or done.stdout).split())[:300]
-        self.complaint = f"{command[0]} says: {said}" if done.returncode else ""
+        message = " ".join((done.stderr or done.stdout).split())[:300]
+        self.complaint = f"{command[0]}: {message}" if done.returncode else ""
         return done
 
     def node_states(self) -> dict[str, str]:
-        """Ask the controller for each node's state; empty where it does not answer."""
+        """Return each node's state; empty where the controller does not answer."""
         if not self.processes_of("slurmctld"):
             return {}
         answer = self.slurm("sinfo", "-h", "-N", "-o", "%N %T", timeout_s=8)
         return dict(line.split() for line in answer.stdout.splitlines() if " " in line)
 
     def report(self) -> dict[str, Any]:
-        """Tell how all of it is, as one JSON object."""
+        """Return the state of daemons and nodes, as a JSON-able object."""
         settings = self.settings
         expected = settings.daemon_names() if self.settings_file.exists() else []
         daemons = []
@@ -100,16 +100,16 @@ class Testbed(Daemons):
     # --- Coming up ---
 
     def wait(self, check: Callable[[], bool], what: str, daemon: str, deadline: float) -> None:
-        """Wait until something holds; give up when its daemon is gone or time is."""
+        """Wait until ``check``; fail when its daemon has ended or the deadline has passed."""
         while not check():
             if not self.processes_of(daemon) and not check():
                 raise failure(self, f"{daemon} ended before {what}", daemon)
             if time.monotonic() > deadline:
-                raise failure(self, f"{what}: not in time", daemon)
+                raise failure(self, f"timeout before {what}", daemon)
             time.sleep(0.05)
 
     def start_missing(self, names: list[str], deadline: float) -> None:
-        """Start those of the daemons that do not run, each when what it needs is there."""
+        """Start those of the daemons that do not run, each when the one before it answers."""
         ports, address, run = self.settings.ports, self.settings.address, self.run
         ready: dict[str, Callable[[], bool]] = {
             "munged": lambda: answers(run / "munge.socket"),
@@ -128,7 +128,7 @@ class Testbed(Daemons):
                 self.wait(self.add_cluster, "accounting knows this cluster", name, deadline)
 
     def add_cluster(self) -> bool:
-        """Tell accounting of this cluster; true once it knows."""
+        """Add this cluster to accounting; return whether accounting has it."""
         listed = self.slurm("sacctmgr", "-n", "-P", "list", "cluster", "format=cluster")
         if listed.returncode:
             return False
@@ -137,7 +137,7 @@ class Testbed(Daemons):
         return self.slurm("sacctmgr", "-i", "add", "cluster", "testbed").returncode == 0
 
     def try_out(self, fresh: bool, deadline: float) -> None:
-        """Wait for the nodes, run one small job across all of them, ask accounting."""
+        """Wait for the nodes, run a small job on all of them, wait for accounting."""
         first, last = (slurmd_of(self.settings.node_names()[place]) for place in (0, -1))
 
         def nodes_serve() -> bool:
@@ -148,8 +148,8 @@ class Testbed(Daemons):
             return all(serves(states.get(n, "")) for n in self.settings.node_names())
 
         self.wait(nodes_serve, "every node is ready", first, deadline)
-        self.slurm("scancel", f"--name={TRIAL}")  # a controller that died may still know the last
-        if fresh or not self.slurm("squeue", "-h").stdout.strip():  # jobs at work go first
+        self.slurm("scancel", f"--name={TRIAL}")  # one that an earlier `up` left
+        if fresh or not self.slurm("squeue", "-h").stdout.strip():  # it would wait for other jobs
             nodes = str(self.settings.nodes)
             trial = ["srun", "-J", TRIAL, "-N", nodes, "-n", nodes, "--mem=1", "-t", "1"]
             left = max(deadline - time.monotonic(), 5)
@@ -163,15 +163,15 @@ class Testbed(Daemons):
 
             self.wait(accounting_answers, "sacct answers", "slurmdbd", deadline)
 
-    def choose(self, wanted: Mapping[str, Any]) -> None:
-        """Settle what this testbed will be, from what is asked and what is there."""
+    def choose_settings(self, given: Mapping[str, Any]) -> None:
+        """Set the settings from those ``given`` and those of a testbed that is up."""
         alive = self.processes_of(*self.all_known())
         settings = self.settings
         if alive and self.settings_file.exists():
-            for name, value in wanted.items():
-                if (has := getattr(settings, name)) != value:
+            for name, value in given.items():
+                if (current := getattr(settings, name)) != value:
                     raise TestbedError(
-                        f"this testbed is up with {name}={has}, not {value}; run `down` first",
+                        f"this testbed is up with {name}={current}, not {value}; run `down` first",
                         DONE_WRONG_INPUT,
                     )
             missing = [n for n in settings.daemon_names() if not self.processes_of(n)]
@@ -180,28 +180,28 @@ class Testbed(Daemons):
                 return
         self.stop_all()
         kept = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
-        settings = Settings(**{**kept, **wanted})
+        settings = Settings(**{**kept, **given})
         settings.host = socket.gethostname().partition(".")[0]
         settings.address = own_address() or "127.0.0.1"
         names = [n for n in settings.daemon_names() if n not in ("munged", "mariadbd")]
         settings.ports = dict(zip(names, free_ports(len(names)), strict=True))
-        self.__dict__["settings"] = settings
+        self.settings = settings
 
-    def up(self, wanted: Mapping[str, Any], timeout_s: float) -> str:
-        """Bring it up, whatever is there now; return one line that says so."""
+    def up(self, given: Mapping[str, Any], timeout_s: float) -> str:
+        """Bring it up, whatever its state is now; return a one-line message."""
         begin = time.monotonic()
-        if self.report()["up"] and all(getattr(self.settings, n) == v for n, v in wanted.items()):
+        if self.report()["up"] and all(getattr(self.settings, n) == v for n, v in given.items()):
             return f"already up in {self.state}"
         install_missing()
         begin = time.monotonic() if begin + 5 < time.monotonic() else begin
         deadline = begin + timeout_s
-        self.choose(wanted)
+        self.choose_settings(given)
         fresh = not self.processes_of("slurmctld", *map(slurmd_of, self.settings.node_names()))
         try:
             write_files(self)
             write(self.settings_file, json.dumps(asdict(self.settings), indent=1))
             self.start_missing(self.settings.daemon_names(), deadline)
-            if fresh:  # jobs from before a crash have lost their processes
+            if fresh:  # jobs from before a crash have no processes any more
                 self.cancel_all()
             self.try_out(fresh, deadline)
         except BaseException:
@@ -213,7 +213,7 @@ class Testbed(Daemons):
     # --- Going down ---
 
     def cancel_all(self) -> None:
-        """Cancel every job, and give them a few seconds to go."""
+        """Cancel every job and wait a few seconds for their end."""
         deadline = time.monotonic() + 4
         while self.slurm("squeue", "-h", timeout_s=5).stdout.strip():
             for state in ("PENDING", "RUNNING", "SUSPENDED"):
@@ -223,22 +223,23 @@ class Testbed(Daemons):
             time.sleep(0.2)
 
     def stop_all(self) -> None:
-        """End jobs and daemons; leave no process behind."""
+        """End all jobs, daemons and orphaned processes."""
         if len(self.processes_of("slurmctld", "munged")) == 2 and self.conf.exists():
             self.cancel_all()
         for name in self.all_known():
             if name.startswith("slurmd-"):
                 self.stop(name)
-        self.end_strays()
+        self.end_orphans()
         for name in self.all_known():
             self.stop(name)
 
     def down(self, purge: bool) -> str:
-        """Take it down; with purge, its files too."""
+        """Take it down; with ``purge`` remove its files too."""
         was_up = bool(self.processes_of(*self.all_known()))
         self.stop_all()
         self.settings_file.unlink(missing_ok=True)
         if purge:
             shutil.rmtree(self.state)
-        said = "down" if was_up else "was not up"
-        return f"{said}; {self.state} is gone" if purge else f"{said}; files stay in {self.state}"
+        message = "down" if was_up else "was not up"
+        files = f"{self.state} removed" if purge else f"files stay in {self.state}"
+        return f"{message}; {files}"

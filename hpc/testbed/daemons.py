@@ -1,4 +1,4 @@
-"""The daemons of one testbed: which there are, and how they are started, found and ended."""
+"""The daemons of one testbed: their names and commands; starting, finding and ending them."""
 
 import contextlib
 import fcntl
@@ -9,18 +9,20 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-from machine import DONE_WRONG_INPUT, PATH, TestbedError, write
-from processes import (
+from machine import (
+    DONE_WRONG_INPUT,
+    PATH,
+    TestbedError,
     environment_of,
     every_process,
     is_running,
     is_step_daemon,
     kill,
     process_stat,
-    with_children,
+    with_descendants,
+    write,
 )
 
 SOCKET_PATH_MAX = 107  # what Linux allows for a socket's path
@@ -29,7 +31,7 @@ MARK = "WEATHER_HPC_TESTBED_DAEMON"  # in the environment of each of our daemons
 
 @dataclass
 class Settings:
-    """What `up` decided, kept in settings.json from `up` to `down`."""
+    """The settings of a testbed, kept in settings.json from `up` to `down`."""
 
     nodes: int = 2
     cpus: int = 16
@@ -63,9 +65,10 @@ class Daemons:
         self.conf = state / "slurm.conf"
         self.run = state / "run"
         self.settings_file = state / "settings.json"
+        self.settings = self._kept_settings()
         self.user = pwd.getpwuid(os.geteuid()).pw_name
         self.complaint = ""
-        """What the last of Slurm's commands said when it failed."""
+        """The message of the last of Slurm's commands, where it failed."""
         longest = self.run / "mariadb.socket"
         if len(os.fsencode(longest)) > SOCKET_PATH_MAX or set(str(state)) & set(" \t\n#=\"'%"):
             raise TestbedError(
@@ -76,7 +79,7 @@ class Daemons:
             )
         kept = ("HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
         inherited = ("SLURM", "SBATCH", "SACCT")
-        #: What daemons see: nothing of the caller's but this.
+        #: The daemons' environment: nothing else of the caller's.
         self.daemon_env = {
             **{name: os.environ[name] for name in kept if name in os.environ},
             "PATH": PATH,
@@ -84,19 +87,18 @@ class Daemons:
             "SLURM_CONF": str(self.conf),
             "MYSQL_UNIX_PORT": str(self.run / "mariadb.socket"),
         }
-        #: What Slurm's commands see: the caller's, less inherited options.
+        #: The environment of Slurm's commands: the caller's without inherited options.
         self.client_env = {
             **{n: v for n, v in os.environ.items() if not n.startswith(inherited)},
             "PATH": PATH,
             "SLURM_CONF": str(self.conf),
         }
 
-    @cached_property
-    def settings(self) -> Settings:
-        """What the last `up` decided, or the defaults."""
+    def _kept_settings(self) -> Settings:
+        """The settings of the last `up`, or the defaults."""
         try:
             return Settings(**json.loads(self.settings_file.read_text()))
-        except (OSError, ValueError, TypeError):  # none yet, or half written
+        except (OSError, ValueError, TypeError):  # none yet, or incomplete
             return Settings()
 
     @contextlib.contextmanager
@@ -112,22 +114,23 @@ class Daemons:
             raise TestbedError(f"state directory {self.state}: {error}", DONE_WRONG_INPUT) from None
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            self.settings = self._kept_settings()  # another verb may have changed them
             yield
 
     # --- Daemons ---
 
     def log_of(self, daemon: str) -> Path:
-        """Return the file that tells what a daemon did."""
+        """Return a daemon's log file."""
         return self.state / "log" / f"{daemon}.log"
 
     def output_of(self, daemon: str) -> Path:
-        """Return the file with what a daemon said besides, before it had its log for example."""
+        """Return the file with a daemon's stdout and stderr."""
         suffix = "log" if daemon == "munged" else "out"  # munged in the foreground has no other
         return self.state / "log" / f"{daemon}.{suffix}"
 
     def processes_of(self, *daemons: str) -> dict[int, int]:
         """Return pid and start time of those of the daemons that run."""
-        found = {}
+        running = {}
         for name in daemons:
             try:
                 record = json.loads((self.run / f"{name}.json").read_text())
@@ -135,11 +138,11 @@ class Daemons:
             except (OSError, ValueError, KeyError, TypeError):
                 continue
             if is_running(pid, started):
-                found[pid] = started
-        return found
+                running[pid] = started
+        return running
 
     def all_known(self) -> list[str]:
-        """Return every daemon of which there is a record, the last started first."""
+        """Return every daemon that `up` has recorded, the last started first."""
         order = ["munged", "mariadbd", "slurmdbd", "slurmctld"]
         names = [path.stem for path in self.run.glob("*.json")]
         rank = {name: place for place, name in enumerate(order)}
@@ -156,22 +159,22 @@ class Daemons:
                 "seed-file": self.state / "munge.seed",
                 "pid-file": run / "munged.pid",
             }
-            # --force: a folder of the user's own is safe enough here.
-            given = [f"--{name}={value}" for name, value in options.items()]
-            return ["munged", "--foreground", "--force", *given]
+            # --force: a folder that only the user can write is safe enough here
+            flags = [f"--{name}={value}" for name, value in options.items()]
+            return ["munged", "--foreground", "--force", *flags]
         if daemon == "mariadbd":
             return ["mariadbd", f"--defaults-file={self.state / 'mariadb.cnf'}"]
         if daemon == "slurmctld":
-            return ["slurmctld", "-D", "-i"]  # -i: a half-written state file is no reason to stop
+            return ["slurmctld", "-D", "-i"]  # -i: start in spite of an incomplete state file
         if daemon == "slurmdbd":
             return ["slurmdbd", "-D"]
         return ["slurmd", "-D", "-N", daemon.removeprefix("slurmd-")]
 
     def start(self, daemon: str) -> None:
-        """Start a daemon and write down which process it is."""
+        """Start a daemon and record its process."""
         for name in {"munged": ["munge.socket"], "mariadbd": ["mariadb.socket"]}.get(daemon, []):
             (self.run / name).unlink(missing_ok=True)
-        for pid, started in self.strays().items():  # of an `up` that was killed
+        for pid, started in self.orphans().items():  # of an `up` that was killed
             if environment_of(pid).get(MARK) == daemon and not is_step_daemon(pid):
                 kill({pid: started}, signal.SIGKILL, 5)
         with self.output_of(daemon).open("wb") as output:
@@ -187,26 +190,25 @@ class Daemons:
         stat = process_stat(process.pid)
         record = {"pid": process.pid, "started": stat[2] if stat else 0}
         write(self.run / f"{daemon}.json", json.dumps(record))
-        process.returncode = 0  # it outlives us: say so, or Python warns at exit
 
     def stop(self, daemon: str, *, hard: bool = False) -> None:
-        """End a daemon: gently, then not; nothing if it does not run."""
+        """End a daemon with TERM, then KILL; with KILL only if ``hard``."""
         processes = self.processes_of(daemon)
         table = every_process()
-        helpers = {pid: table[pid][2] for pid in with_children(set(processes), table)}
+        helpers = {pid: table[pid][2] for pid in with_descendants(set(processes), table)}
         if hard or not kill(processes, signal.SIGTERM, 10):
             kill(processes, signal.SIGKILL, 5)
         kill(helpers, signal.SIGKILL, 5)
         (self.run / f"{daemon}.json").unlink(missing_ok=True)
 
-    def strays(self, node: str | None = None) -> dict[int, int]:
-        """Return pid and start time of all of ours but the daemons, on one node or on all.
+    def orphans(self, node: str | None = None) -> dict[int, int]:
+        """Return pid and start time of our processes except the daemons, on one node or on all.
 
-        Those are Slurm's step daemons, what jobs run, and a daemon that was started
-        just before `up` was killed. They are told by what their environment says.
+        Those are Slurm's step daemons, the processes of jobs, and a daemon that was started just
+        before `up` was killed. They are recognized by their environment.
         """
         processes = every_process()
-        daemons = with_children(set(self.processes_of(*self.all_known())), processes)
+        daemons = with_descendants(set(self.processes_of(*self.all_known())), processes)
         ours = set()
         for pid in processes:
             env = environment_of(pid)
@@ -216,13 +218,13 @@ class Daemons:
                 else (env.get(MARK) == slurmd_of(node) or env.get("SLURMD_NODENAME") == node)
             ):
                 ours.add(pid)
-        ours = with_children(ours - daemons, processes) - daemons - {os.getpid()}
+        ours = with_descendants(ours - daemons, processes) - daemons - {os.getpid()}
         return {pid: processes[pid][2] for pid in ours}
 
-    def end_strays(self, node: str | None = None) -> None:
-        """End at once all of ours but the daemons, on one node or on all."""
-        for _ in range(3):  # something may be starting just now
-            processes = self.strays(node)
+    def end_orphans(self, node: str | None = None) -> None:
+        """Kill our processes except the daemons, on one node or on all."""
+        for _ in range(3):  # new ones may be starting
+            processes = self.orphans(node)
             if not processes:
                 return
             kill(processes, signal.SIGKILL, 5)

@@ -1,4 +1,4 @@
-"""What the daemons read: their configuration, and MariaDB's own tables. What they leave: logs."""
+"""Files of the daemons: their configuration, MariaDB's system tables, their logs."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from daemons import Daemons, slurmd_of
 from machine import HERE, TestbedError, own_address, write
 
 SQL_FOLDERS = (Path("/usr/share/mysql"), Path("/usr/share/mariadb"))
-MEMORY_PER_CPU = 2000  # MB, claimed and given by default
+MEMORY_PER_CPU = 2000  # MB that nodes have, and a job's default
 
 
 def write_files(testbed: Daemons) -> None:
@@ -52,7 +52,7 @@ def write_files(testbed: Daemons) -> None:
         "user": testbed.user,
         "host": settings.host,
         "address": settings.address,
-        # Bind to what the host's own name means only where that is loopback.
+        # bind to the address of the host's name only where that is loopback
         "communication": "NoInAddrAny,NoCtldInAddrAny"
         if own_address() == settings.address
         else "EnableIPv4",
@@ -80,15 +80,17 @@ def write_files(testbed: Daemons) -> None:
 
 
 def make_database(testbed: Daemons) -> None:
-    """Lay MariaDB's own tables, whole or not at all."""
-    data, half = testbed.state / "mariadb", testbed.state / "mariadb.half"
+    """Create MariaDB's system tables, all or none."""
+    data, incomplete = testbed.state / "mariadb", testbed.state / "mariadb.half"
     if data.exists():
         return
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(mode=0o700)
+    shutil.rmtree(incomplete, ignore_errors=True)
+    incomplete.mkdir(mode=0o700)
     folder = next((f for f in SQL_FOLDERS if (f / "mysql_system_tables.sql").exists()), None)
     if folder is None:
-        raise TestbedError("MariaDB's mysql_system_tables.sql is not where Debian puts it")
+        raise TestbedError(
+            f"mysql_system_tables.sql is in none of {', '.join(map(str, SQL_FOLDERS))}"
+        )
     names = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
     script = "\n".join(
         [
@@ -101,7 +103,7 @@ def make_database(testbed: Daemons) -> None:
     command = testbed.command_of("mariadbd")
     with testbed.output_of("mariadbd").open("wb") as output:
         done = subprocess.run(
-            [*command, f"--datadir={half}", "--bootstrap", "--log-warnings=0"],
+            [*command, f"--datadir={incomplete}", "--bootstrap", "--log-warnings=0"],
             input=script.encode(),
             env=testbed.daemon_env,
             stdout=output,
@@ -109,12 +111,12 @@ def make_database(testbed: Daemons) -> None:
             check=False,
         )
     if done.returncode:
-        raise failure(testbed, "MariaDB could not lay its tables", "mariadbd")
-    half.rename(data)
+        raise failure(testbed, "MariaDB could not create its tables", "mariadbd")
+    incomplete.rename(data)
 
 
 def failure(testbed: Daemons, what: str, daemon: str) -> TestbedError:
-    """Make the error that names a daemon's log and ends with its last lines."""
+    """Return the error that names a daemon's log and shows its last lines."""
     log = max(
         (path for path in (testbed.output_of(daemon), testbed.log_of(daemon)) if path.exists()),
         key=lambda path: (path.stat().st_size > 0, path.stat().st_mtime),
@@ -123,4 +125,4 @@ def failure(testbed: Daemons, what: str, daemon: str) -> TestbedError:
     lines = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
     if testbed.complaint:
         what = f"{what} ({testbed.complaint})"
-    return TestbedError("\n    ".join([f"{what}; see {log}, which ends with:", *lines]))
+    return TestbedError("\n    ".join([f"{what}; last lines of {log}:", *lines]))

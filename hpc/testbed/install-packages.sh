@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install Debian's packages without letting any of their services start, now
 # or at the next boot. Run as root: install-packages.sh PACKAGE...
-# Services of packages that were there before are left as they are.
+# Services of packages that were installed before are not changed.
 set -eu
 
 policy=/usr/sbin/policy-rc.d

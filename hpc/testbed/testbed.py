@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A real Slurm on one machine: up, down, status, and faults on demand.
 
-Needs Python 3.11 and nothing else; Debian's packages are installed by ``up``
-where it may. Everything it writes lies in one state directory, and it ends
-only processes that it started there. README.md beside this file tells more.
+Needs Python 3.11 only; ``up`` installs Debian's packages where that is allowed.
+It writes into one state directory only, and ends only processes that it started.
+See README.md in this folder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from machine import DONE_FAILED, DONE_OK, DONE_WRONG_INPUT, TestbedError, say
 
 
 def table(report: Mapping[str, Any]) -> list[str]:
-    """Lay out a report for people."""
+    """Return a report as lines for a terminal."""
     lines = [f"{'up' if report['up'] else 'not up'}: {report['state_dir']}"]
     for daemon in report["daemons"]:
         state = f"pid {daemon['pid']}" if daemon["running"] else "NOT RUNNING"
@@ -36,7 +36,7 @@ def table(report: Mapping[str, Any]) -> list[str]:
 
 
 def state_directory(given: str | None) -> Path:
-    """Return the state directory: as given, from the environment, or the usual one."""
+    """Return the state directory: ``given``, the environment's, or the default."""
     if chosen := given or os.environ.get("WEATHER_HPC_TESTBED"):
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -44,17 +44,17 @@ def state_directory(given: str | None) -> Path:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Return the parser of the command line."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--state",
         metavar="DIR",
-        help="where everything lives (default: $WEATHER_HPC_TESTBED,"
+        help="folder for all files (default: $WEATHER_HPC_TESTBED,"
         " else ${XDG_STATE_HOME:-~/.local/state}/weather_hpc/testbed)",
     )
     common.add_argument("--json", action="store_true", help="end with one JSON object on one line")
     whole = argparse.ArgumentParser(
-        prog="testbed", description="A real Slurm on one machine, for trying things and for tests."
+        prog="testbed", description="A real Slurm on one machine, for trials and tests."
     )
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -76,50 +76,50 @@ def parser() -> argparse.ArgumentParser:
         "--accounting",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="with slurmdbd and MariaDB (the default), so that sacct answers; or without",
+        help="with slurmdbd and MariaDB, for sacct (the default), or without",
     )
     up.add_argument(
         "--timeout", type=float, default=60, metavar="S", help="give up after S seconds (60)"
     )
     down = verb("down", "Cancel all jobs and end every daemon.")
     down.add_argument("--purge", action="store_true", help="remove the state directory too")
-    verb("status", "Tell how it is: exit 0 if up, 1 if not.")
+    verb("status", "Print the state of daemons and nodes: exit 0 if up, 1 if not.")
     for name, text in {
-        "kill-node": "Let a node die, with all that runs on it.",
-        "start-node": "Start a node that died.",
+        "kill-node": "Kill a node with everything that runs on it.",
+        "start-node": "Start a killed node.",
     }.items():
         verb(name, text).add_argument("node", metavar="NAME")
-    controller = verb("restart-controller", "Stop and start slurmctld; the queue stays.")
+    controller = verb("restart-controller", "Stop and start slurmctld; the queue is kept.")
     controller.add_argument("--hard", action="store_true", help="by kill -9")
-    verb("stop-accounting", "Kill slurmdbd, so that sacct stops answering.")
+    verb("stop-accounting", "Kill slurmdbd: sacct stops answering.")
     verb("start-accounting", "Start slurmdbd again.")
     return whole
 
 
-def wanted_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what `up` was asked for outright, checked."""
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line of `up` gives, checked."""
     names = ("nodes", "cpus", "gpus", "accounting", "max_array_size")
-    wanted = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    given = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     for name, (low, high) in {
         "nodes": (1, 64),
         "cpus": (1, 1024),
         "gpus": (0, 64),
         "max_array_size": (2, 100000),
     }.items():
-        if not low <= wanted.get(name, low) <= high:
+        if not low <= given.get(name, low) <= high:
             raise TestbedError(
-                f"--{name.replace('_', '-')} {wanted[name]}: from {low} to {high}, please",
+                f"--{name.replace('_', '-')} {given[name]}: must be from {low} to {high}",
                 DONE_WRONG_INPUT,
             )
-    return wanted
+    return given
 
 
 def change(testbed: Testbed, options: argparse.Namespace) -> str:
-    """Do a fault verb on a testbed that is up; return one line that says what was done."""
+    """Run a fault verb on a testbed that is up; return a one-line message."""
     verb = options.verb
     settings = testbed.settings
     if not testbed.settings_file.exists() or not testbed.processes_of("munged"):
-        raise TestbedError(f"{verb}: there is no testbed up in {testbed.state}; run `up` first")
+        raise TestbedError(f"{verb}: no testbed is up in {testbed.state}; run `up` first")
     deadline = time.monotonic() + 30
     if verb in ("kill-node", "start-node"):
         if options.node not in settings.node_names():
@@ -128,49 +128,49 @@ def change(testbed: Testbed, options: argparse.Namespace) -> str:
         daemon = slurmd_of(options.node)
         if verb == "kill-node":
             testbed.stop(daemon, hard=True)
-            testbed.end_strays(options.node)
-            return f"{options.node} is dead; the controller notices within 30 s or so"
+            testbed.end_orphans(options.node)
+            return f"{options.node} is dead; the controller notices within about 30 s"
 
         def node_serves() -> bool:
             return serves(testbed.node_states().get(options.node, ""))
 
         testbed.start_missing([daemon], deadline)
         testbed.wait(node_serves, "the node is ready", daemon, deadline)
-        return f"{options.node} serves again"
+        return f"{options.node} is ready again"
     if verb == "restart-controller":
         testbed.stop("slurmctld", hard=options.hard)
         testbed.start_missing(["slurmctld"], deadline)
-        return "the controller is back"
+        return "the controller was restarted"
     if not settings.accounting:
-        raise TestbedError(f"{verb}: this testbed is up without accounting", DONE_WRONG_INPUT)
+        raise TestbedError(f"{verb}: this testbed has no accounting", DONE_WRONG_INPUT)
     if verb == "stop-accounting":
         testbed.stop("slurmdbd", hard=True)
-        return "accounting is gone"
+        return "accounting was stopped"
     testbed.start_missing(["mariadbd", "slurmdbd"], deadline)
-    return "accounting is back"
+    return "accounting was started"
 
 
 def run_verb(options: argparse.Namespace) -> int:
-    """Do what was asked; return the exit status."""
+    """Run one verb; return the exit status."""
     testbed = Testbed(state_directory(options.state))
-    wanted = wanted_settings(options) if options.verb == "up" else {}
+    given = given_settings(options) if options.verb == "up" else {}
     status = DONE_OK
-    said: list[str]
+    lines: list[str]
     if options.verb == "status":
-        said = table(testbed.report())
-        status = DONE_OK if said[0].startswith("up") else DONE_FAILED
+        lines = table(testbed.report())
+        status = DONE_OK if lines[0].startswith("up") else DONE_FAILED
     elif options.verb == "down" and not testbed.state.exists():
-        said = [f"was not up; there is no {testbed.state}"]
+        lines = [f"was not up; there is no {testbed.state}"]
     else:
         with testbed.locked(create=options.verb == "up"):
             if options.verb == "up":
-                said = [testbed.up(wanted, options.timeout)]
-                said.append(f"export SLURM_CONF={testbed.conf}")
+                lines = [testbed.up(given, options.timeout)]
+                lines.append(f"export SLURM_CONF={testbed.conf}")
             elif options.verb == "down":
-                said = [testbed.down(options.purge)]
+                lines = [testbed.down(options.purge)]
             else:
-                said = [change(testbed, options)]
-    for line in said:
+                lines = [change(testbed, options)]
+    for line in lines:
         say(line)
     if options.json:
         say(json.dumps(testbed.report()))
@@ -187,7 +187,7 @@ def main() -> int:
         print(f"testbed: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
-        print("testbed: interrupted; everything started was ended again", file=sys.stderr)
+        print("testbed: interrupted; all started processes were ended", file=sys.stderr)
         return 130
 
 

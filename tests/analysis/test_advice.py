@@ -7,13 +7,13 @@ import pytest
 
 from tests.analysis.rows_maker import ddp, packing
 from weather_hpc.analysis.advice import ADVICE_COLUMNS, advice_sentences, advice_table
-from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
 
 
 def advice(rows: list[Row], **asked: Any) -> Table:
-    return advice_table([preprocess_table(rows), training_table(rows)], rows, **asked)
+    return advice_table(compare(rows), **asked)
 
 
 def answers(rows: list[Row], **asked: Any) -> dict[str, dict[str, Any]]:

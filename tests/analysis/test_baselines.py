@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.rows_maker import ddp, packing, paper_ddp, paper_preprocessing
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.law_table import laws_table
-from weather_hpc.analysis.scaling import preprocess_table, training_table
 
 TIMES = st.lists(st.floats(0.1, 1e3), min_size=1, max_size=7)
 
@@ -18,7 +18,7 @@ def last(table: Any) -> dict[str, Any]:
 
 
 def test_the_papers_ddp_is_compared_with_ddp_on_one_gpu() -> None:
-    table = training_table(paper_ddp())
+    table = compare(paper_ddp()).training.table
     found = {(r["world_size"], r["batch_size_per_device"]): r for r in table.rows}
     row = found[4, 32]
     assert row["speedup"] == pytest.approx(92 / 249)  # 0.37
@@ -26,14 +26,14 @@ def test_the_papers_ddp_is_compared_with_ddp_on_one_gpu() -> None:
     assert row["serial_fraction"] == pytest.approx(3.2754, abs=1e-4)
     assert row["baseline"] == "ddp on cuda, 1 rank, batch 32"
     assert "slower than its baseline: serial fraction above 1" in row["note"]
-    assert "batch 32 as stated, of one device or all is not known" in row["note"]
+    assert "batch 32 as stated; per device or global is not known" in row["note"]
     assert row["speedup_low"] is row["efficiency_low"] is row["serial_fraction_low"] is None
     assert table.label(row) == "ddp on cuda, 4 ranks, batch 32"
     assert (found[1, 32]["speedup"], found[1, 32]["note"]) == (1.0, None)
 
 
 def test_the_papers_preprocessing_has_its_speedups() -> None:
-    rows = preprocess_table(paper_preprocessing()).rows
+    rows = compare(paper_preprocessing()).preprocess.table.rows
     found = {(r["backend"], r["workers"]): r for r in rows}
     assert found["multiprocessing", 8]["speedup"] == pytest.approx(5.932, abs=1e-3)
     assert found["multiprocessing", 2]["note"] == "super-linear: serial fraction below 0"
@@ -42,9 +42,9 @@ def test_the_papers_preprocessing_has_its_speedups() -> None:
 
 def test_without_sequential_a_backend_is_compared_with_itself_on_one_worker() -> None:
     rows = [*packing("dask", 1, [8.0]), *packing("dask", 4, [4.0])]
-    assert last(preprocess_table(rows))["baseline"] == "dask, 1 worker"
+    assert last(compare(rows).preprocess.table)["baseline"] == "dask, 1 worker"
     rows += packing("sequential", 1, [9.0])
-    row = last(preprocess_table(rows))
+    row = last(compare(rows).preprocess.table)
     assert (row["baseline"], row["speedup"]) == ("sequential, 1 worker", 9 / 4)
 
 
@@ -56,7 +56,9 @@ def test_modes_are_not_mixed() -> None:
         *ddp(4, [25.0], batch_mode="global", batch_size_global=128, learning_rate=1.0),
         *ddp(4, [40.0], batch_mode="global", batch_size_per_device=8, batch_size_global=32),
     ]
-    found = {(r["batch_mode"], r["batch_size_per_device"]): r for r in training_table(rows).rows}
+    found = {
+        (r["batch_mode"], r["batch_size_per_device"]): r for r in compare(rows).training.table.rows
+    }
     assert found["per-device", 32]["speedup"] == pytest.approx(100 / 30)
     assert found["global", 8]["speedup"] == pytest.approx(100 / 40)
     assert found["global", 32]["speedup"] is None
@@ -65,7 +67,7 @@ def test_modes_are_not_mixed() -> None:
 
 def test_a_row_that_does_not_tell_its_ranks_has_no_speedup() -> None:
     rows = [*ddp(1, [9.0]), *ddp(None, [5.0])]
-    table = training_table(rows)
+    table = compare(rows).training.table
     (row,) = [r for r in table.rows if r["world_size"] is None]
     assert (row["time_s"], row["speedup"], row["efficiency"]) == (5.0, None, None)
     assert table.label(row) == "ddp on cuda, ? ranks, batch 32"
@@ -74,7 +76,7 @@ def test_a_row_that_does_not_tell_its_ranks_has_no_speedup() -> None:
 def test_what_a_log_does_not_tell_is_compared_as_unknown() -> None:
     unknown = {"strategy": None, "device": None, "batch_mode": None}
     unknown |= {"batch_size_per_device": None, "batch_size_global": None}
-    table = training_table([*ddp(1, [9.0], **unknown), *ddp(2, [6.0], **unknown)])
+    table = compare([*ddp(1, [9.0], **unknown), *ddp(2, [6.0], **unknown)]).training.table
     row = last(table)
     assert (row["speedup"], row["baseline"], row["note"]) == (1.5, "training, 1 rank", None)
     assert table.label(row) == "training, 2 ranks"
@@ -86,18 +88,18 @@ def test_among_several_baselines_the_most_alike_is_taken_and_of_equals_none() ->
         for rate, t in ((0.1, 9.0), (0.2, 8.0))
         for row in ddp(1, [t], strategy="single", learning_rate=rate)
     ]
-    like = training_table([*several, *ddp(2, [4.0], learning_rate=0.2)])
+    like = compare([*several, *ddp(2, [4.0], learning_rate=0.2)]).training.table
     assert last(like)["speedup"] == 2
-    unlike = last(training_table([*several, *ddp(2, [4.0], learning_rate=0.3)]))
+    unlike = last(compare([*several, *ddp(2, [4.0], learning_rate=0.3)]).training.table)
     assert (unlike["speedup"], unlike["baseline"]) == (None, None)
     assert unlike["note"] == "any of 2 configurations may be its baseline"
-    refused = laws_table([*several, *ddp(2, [4.0], learning_rate=0.3)]).rows[0]["refused"]
+    refused = laws_table(compare([*several, *ddp(2, [4.0], learning_rate=0.3)])).rows[0]["refused"]
     assert refused == "any of 2 configurations may be its baseline"
 
 
 def test_intervals_of_efficiency_and_serial_fraction_follow_the_speedups() -> None:
     rows = [*ddp(1, [99.0, 100.0, 101.0]), *ddp(4, [30.0, 31.0, 32.0])]
-    row = last(training_table(rows))
+    row = last(compare(rows).training.table)
     low, high = row["speedup_low"], row["speedup_high"]
     assert low < row["speedup"] < high
     assert (row["efficiency_low"], row["efficiency_high"]) == (low / 4, high / 4)
@@ -109,9 +111,9 @@ def test_intervals_of_efficiency_and_serial_fraction_follow_the_speedups() -> No
 def test_speedup_knows_no_unit_and_lies_in_its_interval(
     one: list[float], many: list[float], factor: float
 ) -> None:
-    row = last(training_table([*ddp(1, one), *ddp(4, many)]))
+    row = last(compare([*ddp(1, one), *ddp(4, many)]).training.table)
     slowed = [[factor * t for t in times] for times in (one, many)]
-    other = last(training_table([*ddp(1, slowed[0]), *ddp(4, slowed[1])]))
+    other = last(compare([*ddp(1, slowed[0]), *ddp(4, slowed[1])]).training.table)
     for name in ("speedup", "speedup_low", "speedup_high", "efficiency", "serial_fraction"):
         assert other[name] == (None if row[name] is None else pytest.approx(row[name]))
     if min(len(one), len(many)) >= 3:

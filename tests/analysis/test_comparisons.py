@@ -6,16 +6,22 @@ from typing import Any
 import pytest
 
 from tests.analysis.rows_maker import ddp, packing, paper_ddp
-from weather_hpc.analysis.comparisons import comparisons_table, repeats_needed
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
+from weather_hpc.analysis.steps import comparisons_table, repeats_needed
 from weather_hpc.runs.row import Row
 
 NEAR = [1.0, 1.01, 0.99, 1.02, 0.98]
 
 
+def sentences_of(rows: list[Row]) -> list[str]:
+    comparison = compare(rows)
+    return sentences(comparison, laws_table(comparison), comparisons_table(comparison))
+
+
 def steps(rows: list[Row]) -> list[dict[str, Any]]:
-    return comparisons_table(rows).rows
+    return comparisons_table(compare(rows)).rows
 
 
 def series(**times: float) -> list[Row]:
@@ -98,7 +104,7 @@ def test_what_is_asked_apart_from_workers_is_never_compared() -> None:
 def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     rows = series(w1=100, w2=55, w4=50, w8=90)
     rows += ddp(1, [10.0, 10.1, 9.9, 30.0, 10.2], epochs=3)
-    told = sentences(rows, laws_table(rows), comparisons_table(rows))
+    told = sentences_of(rows)
     assert told[0] == "Adding workers, 3 steps in training: 2 faster, 1 slower."
     assert told[1].startswith("More was slower: ddp on cuda, batch 32 per device, epochs")
     assert "8 against 4, 0.56 times as fast (p = 0.024)" in told[1]
@@ -107,7 +113,7 @@ def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     assert told[-1].startswith("1 run far from the median of the repeats, kept: ")
     assert told[-1].endswith("(30 s, median 10.1 s).")
     lost = [replace(row, table=None, reason=f"lost {n // 2}") for n, row in enumerate(rows[:3])]
-    assert sentences([*rows, *lost], laws_table(rows), comparisons_table(rows))[-1] == (
+    assert sentences_of([*rows, *lost])[-1] == (
         f"3 of {len(rows) + 3} runs are in no table: lost 0 (2 of them, and 1 for other reasons)."
     )
-    assert sentences([], laws_table([]), comparisons_table([])) == []
+    assert sentences_of([]) == []

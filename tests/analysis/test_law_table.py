@@ -13,17 +13,23 @@ from tests.analysis.rows_maker import (
     scaled,
     usl_time,
 )
-from weather_hpc.analysis.comparisons import comparisons_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.law_table import LAW_COLUMNS, laws_table
 from weather_hpc.analysis.sentences import sentences
+from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.runs.row import Row
 
 FIGURES = LAW_COLUMNS[LAW_COLUMNS.index("serial_fraction") : LAW_COLUMNS.index("baseline")]
 
 
+def sentences_of(rows: list[Row]) -> list[str]:
+    comparison = compare(rows)
+    return sentences(comparison, laws_table(comparison), comparisons_table(comparison))
+
+
 def laws(rows: list[Row]) -> dict[str, dict[str, Any]]:
     """The rows of the one series in ``rows``, by law."""
-    table = laws_table(rows)
+    table = laws_table(compare(rows))
     assert len({row["series"] for row in table.rows}) == 1
     return {row["law"]: row for row in table.rows}
 
@@ -60,7 +66,7 @@ def test_rounding_is_no_peak_and_a_slowdown_has_none() -> None:
     assert (usl["coherency"], usl["peak_workers"]) == (0, None)
     rows = [row for n, t in {1: 100.0, 2: 140.0, 4: 215.0, 8: 306.0}.items() for row in ddp(n, [t])]
     assert laws(rows)["USL"]["peak_workers"] == 1
-    told = sentences(rows, laws_table(rows), comparisons_table(rows))
+    told = sentences_of(rows)
     assert "By the USL, ddp on cuda, batch 32 per device is never faster than on one rank." in told
 
 
@@ -73,7 +79,7 @@ def test_weak_scaling_has_gustafsons_law() -> None:
             images_per_s=10 * (n - 0.2 * (n - 1)),
         )
     ]  # fmt: skip
-    (row,) = laws_table(rows).rows
+    (row,) = laws_table(compare(rows)).rows
     assert (row["law"], row["serial_fraction"]) == ("Gustafson", pytest.approx(0.2))
     assert row["residual"] == pytest.approx(0, abs=1e-9)
 
@@ -145,7 +151,7 @@ def test_nodes_part_series_only_where_they_must() -> None:
     growing = [row for n in (1, 2, 4) for row in ddp(n, [100 / n], nodes=max(1, n // 2))]
     assert laws(growing)["Amdahl"]["serial_fraction"] == 0
     both = [*growing, *ddp(4, [24.0], nodes=1)]
-    parted = {row["series"]: row["sizes"] for row in laws_table(both).rows}
+    parted = {row["series"]: row["sizes"] for row in laws_table(compare(both)).rows}
     assert parted == {
         "ddp on cuda, batch 32 per device, nodes 1": 3,
         "ddp on cuda, batch 32 per device, nodes 2": 2,
@@ -153,13 +159,15 @@ def test_nodes_part_series_only_where_they_must() -> None:
 
 
 def test_the_papers_ddp_fits_no_law_and_each_refusal_has_its_row() -> None:
-    rows = laws_table(paper_ddp()).rows
+    rows = laws_table(compare(paper_ddp())).rows
     assert len(rows) == 4 * 2
     assert all(row["refused"] for row in rows)
 
 
 def test_the_papers_preprocessing_peaks_near_its_eight_cores() -> None:
-    found = {(row["series"], row["law"]): row for row in laws_table(paper_preprocessing()).rows}
+    found = {
+        (row["series"], row["law"]): row for row in laws_table(compare(paper_preprocessing())).rows
+    }
     pool = found["multiprocessing", "USL"]
     assert 8 < pool["peak_workers"] < 16
     assert found["multiprocessing", "Amdahl"]["refused"].startswith("poor fit")
@@ -170,4 +178,6 @@ def test_the_papers_preprocessing_peaks_near_its_eight_cores() -> None:
 def test_a_series_that_was_never_measured_has_its_row() -> None:
     (row,) = packing("dask", 2, [1.0])
     skipped = [dataclasses.replace(row, table=None, status="skipped", time_s=None)]
-    assert [row["refused"] for row in laws_table(skipped).rows] == ["no run was measured"] * 2
+    assert [row["refused"] for row in laws_table(compare(skipped)).rows] == [
+        "no run was measured"
+    ] * 2

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.rows_maker import ddp
-from weather_hpc.analysis.outliers import find_outliers
-from weather_hpc.analysis.scaling import training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.sentences import outliers
+from weather_hpc.analysis.statistics import find_outliers
 
 
 def test_the_rule_by_hand() -> None:
@@ -48,8 +48,8 @@ def test_units_do_not_matter_and_half_are_never_outliers(
 
 def test_an_outlier_is_told_and_kept() -> None:
     rows = ddp(2, [10.0, 10.1, 9.9, 30.0, 10.2])
-    (row,) = training_table(rows).rows
+    (row,) = compare(rows).training.table.rows
     assert (row["runs"], row["time_s"], row["time_s_high"]) == (5, 10.1, 30.0)
     assert "1 of 5 outlying: 30 s" in row["note"]
-    ((run, found),) = outliers(rows)
+    ((run, found),) = outliers(compare(rows))
     assert (run.run_id, found.value) == (rows[3].run_id, 30.0)

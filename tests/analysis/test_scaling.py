@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.analysis.scaling import preprocess_table, training_table
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.analysis.comparison import compare
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Row
 
@@ -78,7 +77,7 @@ TIMES = {
 
 
 def test_preprocess_table_is_what_the_records_say(tmp_path: Path) -> None:
-    table = preprocess_table(rows_from(tmp_path, preprocess_runs(TIMES)))
+    table = compare(rows_from(tmp_path, preprocess_runs(TIMES))).preprocess.table
     assert table.columns[: len(PREPROCESS_HEAD)] == PREPROCESS_HEAD
     order = [(row["backend"], row["workers"]) for row in table.rows]
     assert order == [
@@ -102,7 +101,9 @@ def test_preprocess_table_is_what_the_records_say(tmp_path: Path) -> None:
 
 
 def test_one_run_has_no_interval_and_no_baseline_no_speedup(tmp_path: Path) -> None:
-    (row,) = preprocess_table(rows_from(tmp_path, preprocess_runs({("dask", 2): [6.0]}))).rows
+    (row,) = compare(
+        rows_from(tmp_path, preprocess_runs({("dask", 2): [6.0]}))
+    ).preprocess.table.rows
     assert row["time_s"] == 6.0
     empty = ["time_s_low", "time_s_high", "speedup", "speedup_low", "speedup_high"]
     assert [row[column] for column in [*empty, "efficiency", "baseline"]] == [None] * 7
@@ -115,7 +116,9 @@ def test_one_run_has_no_interval_and_no_baseline_no_speedup(tmp_path: Path) -> N
 def test_other_work_is_no_baseline(tmp_path: Path, other: dict[str, Any]) -> None:
     records = preprocess_runs({("sequential", 1): [10.0]}, **other)
     records += preprocess_runs({("dask", 2): [6.0]})
-    by_backend = {r["backend"]: r for r in preprocess_table(rows_from(tmp_path, records)).rows}
+    by_backend = {
+        r["backend"]: r for r in compare(rows_from(tmp_path, records)).preprocess.table.rows
+    }
     assert by_backend["dask"]["speedup"] is None
     assert by_backend["sequential"]["speedup"] == 1.0
 
@@ -126,7 +129,7 @@ def test_weak_scaling_compares_images_per_second(tmp_path: Path) -> None:
         measured(preprocess_spec("dask", 4, scaling="weak", task={"images": 200}), 12.5),
         measured(preprocess_spec("dask", 2, scaling="weak", task={"images": 80}), 9.0),
     ]
-    rows = preprocess_table(rows_from(tmp_path, records)).rows
+    rows = compare(rows_from(tmp_path, records)).preprocess.table.rows
     speedups = {(row["backend"], row["workers"]): row["speedup"] for row in rows}
     assert speedups["dask", 4] == pytest.approx((200 / 12.5) / (50 / 10.0))
     assert speedups["dask", 2] is None  # 40 images a worker, not 50
@@ -143,7 +146,7 @@ def train_runs(root: Path) -> list[Row]:
 
 
 def test_training_table_is_what_the_records_say(tmp_path: Path) -> None:
-    table = training_table(train_runs(tmp_path))
+    table = compare(train_runs(tmp_path)).training.table
     assert table.columns[: len(TRAINING_HEAD)] == TRAINING_HEAD
     assert len(table.rows) == 4
     for row in table.rows:
@@ -165,7 +168,7 @@ def test_training_baseline_did_the_same_work(tmp_path: Path, other: dict[str, An
         measured(train_spec("single", 1, task=other), 10.0),
         measured(train_spec("ddp", 2), 6.0),
     ]
-    rows = training_table(rows_from(tmp_path, records)).rows
+    rows = compare(rows_from(tmp_path, records)).training.table.rows
     assert [row["speedup"] for row in rows] == [1.0, None]
 
 
@@ -188,7 +191,7 @@ def test_the_baseline_has_the_batch_size_that_the_study_fixed(
     ]
     task = {"batch_size": batch, "batch_mode": mode}
     records.append(measured(train_spec("ddp", 2, task=task), 10.0))
-    row = training_table(rows_from(tmp_path, records)).rows[-1]
+    row = compare(rows_from(tmp_path, records)).training.table.rows[-1]
     assert (row["batch_size_per_device"], row["batch_size_global"]) == (32, 64)
     if taken is None:
         assert (row["baseline"], row["speedup"]) == (None, None)
@@ -201,9 +204,9 @@ def test_the_baseline_has_the_batch_size_that_the_study_fixed(
 
 def test_a_gpu_is_not_compared_with_a_cpu(tmp_path: Path) -> None:
     on_gpu = measured(train_spec("ddp", 2, task={"device": "auto"}), 2.0, actual={"device": "cuda"})
-    rows = training_table(
+    rows = compare(
         rows_from(tmp_path, [measured(train_spec("single", 1), 9.0), on_gpu])
-    ).rows
+    ).training.table.rows
     assert {row["device"]: row["speedup"] for row in rows} == {"cpu": 1.0, "cuda": None}
 
 
@@ -214,7 +217,7 @@ def test_repeats_on_different_devices_are_not_one_configuration(tmp_path: Path) 
         )
         for repeat, device in enumerate(("cpu", "cuda", "cpu"))
     ]
-    rows = training_table(rows_from(tmp_path, records)).rows
+    rows = compare(rows_from(tmp_path, records)).training.table.rows
     assert {row["device"]: row["runs"] for row in rows} == {"cpu": 2, "cuda": 1}
 
 
@@ -222,7 +225,7 @@ def test_what_could_not_be_run_is_shown_empty(tmp_path: Path) -> None:
     reason = "asks for 1 CUDA GPUs; this machine has 0"
     spec = train_spec("single", 1, task={"device": "cuda"})
     skipped = RunRecord.of(spec, status=Status.SKIPPED, reason=reason)
-    (row,) = training_table(rows_from(tmp_path, [skipped])).rows
+    (row,) = compare(rows_from(tmp_path, [skipped])).training.table.rows
     assert (row["device"], row["runs"], row["note"]) == ("cuda", 0, f"skipped: {reason}")
     figures = [*TRAINING_HEAD[7:], "images"]
     assert {column: row[column] for column in figures} == dict.fromkeys(figures)
@@ -233,14 +236,14 @@ def test_a_note_tells_of_missing_and_restarted_repeats(tmp_path: Path) -> None:
     failed = preprocess_spec("sequential", 1, repeat=2)
     records.append(RunRecord.of(failed, status=Status.FAILED, reason="lost a worker"))
     records.append(measured(preprocess_spec("dask", 1), 2.0, provenance={"restarts": 1}))
-    rows = preprocess_table(rows_from(tmp_path, records)).rows
+    rows = compare(rows_from(tmp_path, records)).preprocess.table.rows
     assert [row["runs"] for row in rows] == [2, 1]
     assert [row["note"] for row in rows] == ["1 of 3 failed: lost a worker", "1 of 1 restarted"]
 
 
 def test_figures_that_were_not_recorded_stay_empty(tmp_path: Path) -> None:
     record = measured(train_spec("single", 1), 5.0, images_per_s=None, phases={"total": None})
-    (row,) = training_table(rows_from(tmp_path, [record])).rows
+    (row,) = compare(rows_from(tmp_path, [record])).training.table.rows
     assert row["time_s"] == 5.0
     assert (row["images_per_s"], row["node_hours"]) == (None, None)
 
@@ -249,6 +252,8 @@ def test_every_run_is_in_a_table_or_rejected(tmp_path: Path) -> None:
     rows = train_runs(tmp_path)
     rows += rows_from(tmp_path / "more", preprocess_runs(TIMES))
     in_tables = sum(
-        r["runs"] for t in (preprocess_table(rows), training_table(rows)) for r in t.rows
+        r["runs"]
+        for t in (compare(rows).preprocess.table, compare(rows).training.table)
+        for r in t.rows
     )
     assert in_tables == len([row for row in rows if row.table]) == len(rows)

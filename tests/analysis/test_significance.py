@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weather_hpc.analysis.significance import holm, mann_whitney, smallest_p
+from weather_hpc.analysis.statistics import holm, mann_whitney, smallest_p
 
 SAMPLES = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=5)
 

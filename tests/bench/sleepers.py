@@ -5,32 +5,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from weather_hpc.bench.timed_function import MEASURED
-from weather_hpc.runs.clock import Clock
+from weather_hpc.bench.timed_function import Timed
 
 
-def sleep(clock: Clock, outside_s: float, inside_s: float) -> dict[str, Any]:
-    """Sleep outside the measured time, then inside it; tell the thread count it was given."""
+def sleep(outside_s: float, inside_s: float) -> Timed:
+    """Sleep outside the measured time, then inside it; report the thread count."""
     time.sleep(outside_s)
-    with clock.phase(MEASURED):
-        time.sleep(inside_s)
-    return {"threads": os.environ["OMP_NUM_THREADS"], "folder": os.listdir()}  # noqa: PTH208
+    start = time.perf_counter()
+    time.sleep(inside_s)
+    facts = {"threads": os.environ["OMP_NUM_THREADS"], "folder": os.listdir()}  # noqa: PTH208
+    return Timed(time.perf_counter() - start, facts)
 
 
-def log_name(clock: Clock, name: str, log: str, seconds: float) -> dict[str, Any]:
-    """Append ``name`` to the file ``log``; claim to have taken ``seconds``."""
+def log_name(name: str, log: str, seconds: float) -> Timed:
+    """Append ``name`` to the file ``log``; report ``seconds``."""
     with Path(log).open("a") as file:
         file.write(name + "\n")
-    clock.seconds[MEASURED] = seconds
-    return {}
+    return Timed(seconds, {})
 
 
-def hold(clock: Clock, own_mb: int, child_mb: int) -> dict[str, Any]:
+def hold(own_mb: int, child_mb: int) -> Timed:
     """Hold memory here and, at the same time, in a child."""
     code = f"import time; held = bytearray({child_mb} * 10**6); time.sleep(0.5)"
-    with clock.phase(MEASURED):
-        held = bytearray(own_mb * 10**6)
-        subprocess.run([sys.executable, "-c", code], check=True)
-    return {"held": len(held)}
+    start = time.perf_counter()
+    held = bytearray(own_mb * 10**6)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return Timed(time.perf_counter() - start, {"held": len(held)})

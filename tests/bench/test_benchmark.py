@@ -1,4 +1,4 @@
-"""The race: turns, ratios, and contestants that fail, lie or are not there."""
+"""A benchmark: order, ratios, and implementations that fail, are wrong or missing."""
 
 import re
 import sys
@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.bench.benchmark import Goal, Result, Standing, chosen, judge_all, race
+from weather_hpc.bench.benchmark import (
+    BenchmarkResult,
+    Goal,
+    ImplementationResult,
+    judge_goals,
+    run_benchmark,
+    select,
+)
 from weather_hpc.bench.command_line import print_lines
-from weather_hpc.bench.measurement import Contestant, Outcome, measure
-from weather_hpc.bench.timed_function import python_function
+from weather_hpc.bench.measurement import Implementation, Outcome, measure
+from weather_hpc.bench.timed_function import function_command
 from weather_hpc.errors import FailedError, UserError
 
 HERE = "tests.bench.sleepers"
@@ -20,18 +27,18 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
 
-def logger(name: str, log: Path, seconds: float, *, warmup: bool = False) -> Contestant:
-    command = python_function(f"{HERE}:log_name", name=name, log=str(log), seconds=seconds)
-    return Contestant(name, f"takes {seconds} s", command, warmup=warmup)
+def logger(name: str, log: Path, seconds: float, *, warmup: bool = False) -> Implementation:
+    command = function_command(f"{HERE}:log_name", name=name, log=str(log), seconds=seconds)
+    return Implementation(name, f"takes {seconds} s", command, warmup=warmup)
 
 
-def test_contestants_take_turns_in_an_order_that_rotates(tmp_path: Path) -> None:
+def test_contestants_alternate_in_an_order_that_rotates(tmp_path: Path) -> None:
     log = tmp_path / "log"
     a, b = logger("a", log, 2.0), logger("b", log, 3.0, warmup=True)
-    absent = Contestant("c", "is not there", ("false",), missing="no such package")
-    result = race("turns", [a, b, absent], rounds=3, reference="a")
+    absent = Implementation("c", "is not there", ("false",), missing="no such package")
+    result = run_benchmark("turns", [a, b, absent], rounds=3, reference="a")
     assert log.read_text().split() == ["b", "a", "b", "b", "a", "a", "b"]
-    first, second, third = (standing.as_dict() for standing in result.standings)
+    first, second, third = (one.as_dict() for one in result.results)
     assert (first["median_s"], first["rounds"], first["ratio"]) == (2.0, 3, 1.0)
     assert (second["ratio"], second["ratio_low"], second["ratio_high"]) == (1.5, 1.5, 1.5)
     assert second["rounds"] == 3  # the warm-up is not counted
@@ -51,39 +58,39 @@ def test_a_ratio_is_taken_within_its_round(tmp_path: Path) -> None:
         "open(os.environ['WEATHER_HPC_BENCH_REPORT'], 'w').write(json.dumps({{'seconds': s}}))"
     )
     log.write_text("")
-    contestants = [
-        Contestant(f"{s}", "", (sys.executable, "-c", slowed.format(log=log, seconds=s)))
+    implementations = [
+        Implementation(f"{s}", "", (sys.executable, "-c", slowed.format(log=log, seconds=s)))
         for s in (1, 4)
     ]
-    fast, slow = race("rounds", contestants, rounds=3, reference="1").standings
+    fast, slow = run_benchmark("rounds", implementations, rounds=3, reference="1").results
     assert sorted(m.seconds for m in fast.measurements.values()) == [1, 1, 10]
     assert slow.ratios == (4.0, 4.0, 4.0)
 
 
-def test_who_fails_or_is_wrong_is_told_and_leaves_the_race(
+def test_failed_and_wrong_implementations_are_reported_and_not_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wrong(outcome: Outcome) -> None:
-        raise FailedError("41 found,\n42 wanted")
+        raise FailedError("41 found,\nexpected 42")
 
-    contestants = [
+    implementations = [
         logger("good", tmp_path / "log", 1.0),
-        Contestant("wrong", "", ("true",), check=wrong),
-        Contestant("crash", "", (sys.executable, "-c", "raise SystemExit('no disk')")),
-        Contestant("slow", "", ("sleep", "60"), timeout_s=0.2),
-        Contestant("absent", "", ("no-such-program",)),
+        Implementation("wrong", "", ("true",), check=wrong),
+        Implementation("crash", "", (sys.executable, "-c", "raise SystemExit('no disk')")),
+        Implementation("slow", "", ("sleep", "60"), timeout_s=0.2),
+        Implementation("absent", "", ("no-such-program",)),
     ]
-    result = race("failures", contestants, rounds=2, reference="good")
-    reasons = {s.contestant.name: s.reason for s in result.standings}
+    result = run_benchmark("failures", implementations, rounds=2, reference="good")
+    reasons = {one.implementation.name: one.reason for one in result.results}
     assert reasons == {
         "good": None,
-        "wrong": "41 found, 42 wanted",
+        "wrong": "41 found, expected 42",
         "crash": "ended with exit code 1: no disk",
         "slow": "took longer than its limit of 0.2 s",
         "absent": "no-such-program: No such file or directory",
     }
     assert result.failed
-    assert [len(s.measurements) for s in result.standings] == [2, 0, 0, 0, 0]
+    assert [len(one.measurements) for one in result.results] == [2, 0, 0, 0, 0]
     print_lines(result.as_dict())
     good, *others = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"good: [0-9.]+ s, ratio 1\.00", good)
@@ -91,8 +98,8 @@ def test_who_fails_or_is_wrong_is_told_and_leaves_the_race(
 
 
 def test_a_function_times_itself_with_its_threads_in_an_empty_folder() -> None:
-    command = python_function(f"{HERE}:sleep", outside_s=0.3, inside_s=0.05)
-    measurement = measure(Contestant("sleeper", "", command, threads=3))
+    command = function_command(f"{HERE}:sleep", outside_s=0.3, inside_s=0.05)
+    measurement = measure(Implementation("sleeper", "", command, threads=3))
     assert 0.05 <= measurement.seconds <= measurement.wall_s - 0.3
     assert measurement.facts == {"threads": "3", "folder": []}
 
@@ -100,30 +107,32 @@ def test_a_function_times_itself_with_its_threads_in_an_empty_folder() -> None:
 def test_memory_is_that_of_the_process_and_its_children_together() -> None:
 
     def peak_mb(own_mb: int, child_mb: int) -> float:
-        command = python_function(f"{HERE}:hold", own_mb=own_mb, child_mb=child_mb)
-        return measure(Contestant("", "", command)).peak_memory_mb or 0.0
+        command = function_command(f"{HERE}:hold", own_mb=own_mb, child_mb=child_mb)
+        return measure(Implementation("", "", command)).peak_memory_mb or 0.0
 
     small = peak_mb(0, 0)
     assert peak_mb(200, 0) - small == pytest.approx(200, abs=40)
     assert peak_mb(200, 200) - small == pytest.approx(400, abs=40)
 
 
-def test_only_some_may_race_and_the_first_of_them_is_the_reference() -> None:
-    everybody = [Contestant(name, "", ()) for name in ("Pillow", "ours, 1", "ours, 2", "Dask")]
+def test_only_some_are_selected_and_the_first_of_them_is_the_reference() -> None:
+    available = [Implementation(name, "", ()) for name in ("Pillow", "ours, 1", "ours, 2", "Dask")]
 
     def names(*only: str) -> tuple[list[str], str]:
-        racing, reference = chosen(everybody, only, "Pillow")
-        return [contestant.name for contestant in racing], reference
+        selected, reference = select(available, only, "Pillow")
+        return [implementation.name for implementation in selected], reference
 
     assert names() == (["Pillow", "ours, 1", "ours, 2", "Dask"], "Pillow")
     assert names("ours") == (["ours, 1", "ours, 2"], "ours, 1")
     assert names("Dask", "Pillow") == (["Pillow", "Dask"], "Pillow")
-    with pytest.raises(UserError, match=r"--only Dusk: .* there are: \['Pillow'"):
+    with pytest.raises(UserError, match=r"--only Dusk: no implementation .* name: \['Pillow'"):
         names("ours", "Dusk")
 
 
-def test_goals_of_those_who_do_not_race_are_left_out() -> None:
-    racing = tuple(Standing(Contestant(name, "", ()), {}, None, ()) for name in ("a", "b"))
+def test_goals_of_implementations_not_selected_are_left_out() -> None:
+    results = tuple(
+        ImplementationResult(Implementation(name, "", ()), {}, None, ()) for name in ("a", "b")
+    )
     goals = [Goal("a", "b", 1.0, cpu=False), Goal("a", "c", 1.0, cpu=False)]
-    judged = judge_all(goals, Result("x", "a", 1, racing, {}))
-    assert [(goal["faster"], goal["slower"]) for goal in judged] == [("a", "b")]
+    judged = judge_goals(goals, BenchmarkResult("x", "a", 1, results, {}))
+    assert [(goal.faster, goal.slower) for goal in judged] == [("a", "b")]

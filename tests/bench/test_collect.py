@@ -1,4 +1,4 @@
-"""``bench collect`` as a user runs it, and the check that what was read is what was printed."""
+"""``bench collect`` as a user runs it, and its check of the values that were read."""
 
 import json
 import os
@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.collect_implementations import contestants, expected_figures, jube_program
+from weather_hpc.bench.collect_implementations import (
+    expected_values,
+    implementations,
+    jube_program,
+)
 from weather_hpc.bench.collect_inputs import log_path, make_logs, make_once, make_records
-from weather_hpc.bench.measurement import Contestant, measure
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.bench.measurement import Implementation, measure
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import FailedError, UserError
 
 LOGS, SIZE = 10, 4000
@@ -35,7 +38,7 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
     ours, regex = found["weather_hpc collect"], found["regex"]
     assert ours["ratio"] == 1.0
     assert regex["ratio"] == pytest.approx(regex["median_s"] / ours["median_s"])
-    for name in ("JUBE", "ReFrame"):  # theirs to install: they ran, or it is told why not
+    for name in ("JUBE", "ReFrame"):  # optional: they ran, or there is a reason
         assert (found[name]["ratio"] is None) == (found[name]["reason"] is not None)
     grown = {g["what"]: g for g in value["growth"]}
     assert grown["run records"]["runs"] == [2, 20]
@@ -47,18 +50,18 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
 
 
 class Made(NamedTuple):
-    """Logs, and all who read them but ourselves."""
+    """Logs, and all implementations that read them except this package's."""
 
     logs: Path
-    readers: dict[str, Contestant]
+    readers: dict[str, Implementation]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     logs = tmp_path / "logs"
     make_logs(logs, LOGS, SIZE)
-    expected = expected_figures(LOGS, SIZE)
-    readers = contestants(logs, expected, tmp_path / "jube", sys.executable)
+    expected = expected_values(LOGS, SIZE)
+    readers = implementations(logs, expected, tmp_path / "jube", sys.executable)
     return Made(logs, {c.name: c for c in readers if c.missing is None})
 
 
@@ -72,13 +75,11 @@ def test_a_peer_reads_what_was_printed(made: Made, reader: str) -> None:
     ("old", "new", "said"),
     [
         ("Accuracy: 0.", "Accuracy: 0.0", "accuracy: 0.0"),
-        ("Epoch: ", "Epoch: 7", "epochs: 80 read, 10 wanted"),
-        ("Rank: 0", "Rank: 9", "ranks: 10 read, 3 wanted"),
+        ("Epoch: ", "Epoch: 7", "epochs: 80 read, expected 10"),
+        ("Rank: 0", "Rank: 9", "ranks: 10 read, expected 3"),
     ],
 )
-def test_a_figure_that_differs_is_told(
-    made: Made, reader: str, old: str, new: str, said: str
-) -> None:
+def test_a_wrong_value_is_reported(made: Made, reader: str, old: str, new: str, said: str) -> None:
     log = made.logs / log_path(2)
     log.write_text(log.read_text().replace(old, new))
     with pytest.raises(FailedError, match=f"^{log_path(2)}: {said}"):
@@ -86,7 +87,7 @@ def test_a_figure_that_differs_is_told(
 
 
 @pytest.mark.parametrize("reader", ["regex", "awk"])
-def test_a_total_that_differs_in_its_last_digits_is_told(made: Made, reader: str) -> None:
+def test_a_total_wrong_in_its_last_digits_is_reported(made: Made, reader: str) -> None:
     log = made.logs / log_path(0)
     *lines, total = log.read_text().splitlines()
     log.write_text("\n".join([*lines, repr(float(total) * (1 + 1e-12)), ""]))
@@ -94,9 +95,9 @@ def test_a_total_that_differs_in_its_last_digits_is_told(made: Made, reader: str
         measure(made.readers[reader])
 
 
-def test_a_log_that_was_not_read_is_told(made: Made) -> None:
+def test_a_log_that_was_not_read_is_reported(made: Made) -> None:
     (made.logs / log_path(3)).unlink()
-    with pytest.raises(FailedError, match=f"9 logs read, 10 wanted.*{log_path(3)}"):
+    with pytest.raises(FailedError, match=f"9 logs read, expected 10.*{log_path(3)}"):
         measure(made.readers["regex"])
 
 
@@ -108,7 +109,7 @@ esac
 """
 
 
-def test_jube_is_set_up_beforehand_and_its_table_is_checked(
+def test_jube_is_prepared_and_its_table_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a program in JUBE's place that prints what JUBE 2.5.1 prints."""
@@ -118,8 +119,8 @@ def test_jube_is_set_up_beforehand_and_its_table_is_checked(
     fake.write_text(FAKE_JUBE.format(table=table, configuration=configuration))
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
-    expected = expected_figures(LOGS, SIZE)
-    jube = contestants(tmp_path, expected, tmp_path / "prepared", sys.executable)[1]
+    expected = expected_values(LOGS, SIZE)
+    jube = implementations(tmp_path, expected, tmp_path / "prepared", sys.executable)[1]
     assert "part-0/000000/ddp_1gpu_bs32.log" in configuration.read_text()
 
     rows = [
@@ -130,18 +131,18 @@ def test_jube_is_set_up_beforehand_and_its_table_is_checked(
     table.write_text("\n".join([*head, *rows, ""]))
     assert measure(jube).seconds > 0
     table.write_text("\n".join([*head, *rows[:-1], ""]))
-    with pytest.raises(FailedError, match="9 logs read, 10 wanted"):
+    with pytest.raises(FailedError, match="9 logs read, expected 10"):
         measure(jube)
 
 
-def test_without_jube_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jube_there_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    named = {c.name: c for c in contestants(tmp_path, {}, tmp_path / "jube", "/no/python")}
+    named = {c.name: c for c in implementations(tmp_path, {}, tmp_path / "jube", "/no/python")}
     assert "no jube on PATH" in str(named["JUBE"].missing)
     assert "/no/python" in str(named["ReFrame"].missing)
 
 
-def test_jube_is_found_beside_the_peers_interpreter(
+def test_jube_is_found_next_to_the_interpreter_of_peers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -153,7 +154,7 @@ def test_jube_is_found_beside_the_peers_interpreter(
     assert jube_program(str(tmp_path / "python")) is None
 
 
-def test_made_records_are_whole_and_sound(tmp_path: Path) -> None:
+def test_synthetic_records_are_complete_and_consistent(tmp_path: Path) -> None:
     make_records(tmp_path, 240)
     readings = list(read_runs(find_runs([tmp_path])))
     assert len({reading.content for reading in readings}) == 240
@@ -161,7 +162,7 @@ def test_made_records_are_whole_and_sound(tmp_path: Path) -> None:
     assert [finding for reading in readings for finding in reading.findings] == []
 
 
-def test_what_is_made_is_made_once_and_never_half(tmp_path: Path) -> None:
+def test_inputs_are_made_once_and_never_half(tmp_path: Path) -> None:
     calls = []
 
     def make(path: Path) -> None:
@@ -184,12 +185,12 @@ def test_what_is_made_is_made_once_and_never_half(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--rounds", "0"], "--rounds 0"),
-        (["--records", "9"], "--records 9: at least 10"),
+        (["--records", "9"], "--records 9: must be at least 10"),
         (["--log-mb", "1", "--logs", "1000"], "take fewer --logs"),
         (["--log-mb", "900000000"], "GB are free there; choose another --dir"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_made(
+def test_wrong_options_are_reported_before_anything_is_made(
     words: list[str], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):

@@ -1,4 +1,4 @@
-"""Who races in ``bench preprocess``, on what, and how goals are judged; never how fast."""
+"""The implementations of ``bench preprocess``, their images, and goals; never their speed."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,11 @@ from tests.dataset.nasty import plain_folder, save
 from weather_hpc import cli
 from weather_hpc.bench import preprocess_functions
 from weather_hpc.bench.__main__ import main
-from weather_hpc.bench.benchmark import Goal, Result, Standing, judge
-from weather_hpc.bench.measurement import Contestant, Measurement
-from weather_hpc.bench.preprocess import contestants, goals, link_images
-from weather_hpc.bench.timed_function import MEASURED
+from weather_hpc.bench.benchmark import BenchmarkResult, Goal, ImplementationResult, judge
+from weather_hpc.bench.measurement import Implementation, Measurement
+from weather_hpc.bench.preprocess import goals, implementations, link_images
+from weather_hpc.bench.timed_function import Timed
 from weather_hpc.errors import UserError
-from weather_hpc.runs.clock import Clock
 
 SIZE = 16
 
@@ -25,24 +24,24 @@ def measured(seconds: float, cpu_s: float) -> Measurement:
 
 
 def test_a_goal_is_judged_by_the_ratios_within_rounds() -> None:
-    def standing(name: str, *times: tuple[float, float]) -> Standing:
+    def result_of(name: str, *times: tuple[float, float]) -> ImplementationResult:
         rounds = {number: measured(*time) for number, time in enumerate(times)}
-        return Standing(Contestant(name, "", ()), rounds, None, ())
+        return ImplementationResult(Implementation(name, "", ()), rounds, None, ())
 
-    slow = standing("slow", (8, 6), (80, 6), (12, 6))
-    quick = standing("quick", (2, 3), (20, 2), (4, 1))
-    absent = standing("absent")
-    result = Result("x", "slow", 3, (slow, quick, absent), {})
+    slow = result_of("slow", (8, 6), (80, 6), (12, 6))
+    quick = result_of("quick", (2, 3), (20, 2), (4, 1))
+    absent = result_of("absent")
+    result = BenchmarkResult("x", "slow", 3, (slow, quick, absent), {})
     by_clock = judge(Goal("quick", "slow", 4.0, cpu=False), result)
-    assert (by_clock["ratio"], by_clock["met"]) == (4.0, True)
+    assert (by_clock.ratio, by_clock.met) == (4.0, True)
     by_cpu = judge(Goal("quick", "slow", 4.0, cpu=True), result)
-    assert (by_cpu["ratio"], by_cpu["met"]) == (3.0, False)
+    assert (by_cpu.ratio, by_cpu.met) == (3.0, False)
     never = judge(Goal("absent", "slow", 4.0, cpu=False), result)
-    assert (never["ratio"], never["met"]) == (None, None)
+    assert (never.ratio, never.met) == (None, None)
 
 
-def test_every_goal_is_between_contestants(tmp_path: Path) -> None:
-    names = {c.name for c in contestants(tmp_path, tmp_path, 1, SIZE)}
+def test_every_goal_is_between_implementations(tmp_path: Path) -> None:
+    names = {c.name for c in implementations(tmp_path, tmp_path, 1, SIZE)}
     for goal in [*goals(None), *goals(3.0)]:
         assert {goal.faster, goal.slower} <= names
     assert (goals(None)[0].at_least, goals(3.0)[0].at_least) == (3.5, 2.4)
@@ -54,18 +53,17 @@ def test_images_are_linked_until_there_are_enough(tmp_path: Path) -> None:
     assert link_images([source], tmp_path / "all", 10, None) == 14
     assert link_images([source, source], tmp_path / "small", 1, 0.1) == 12
     assert len(preprocess_functions.files_of(str(tmp_path / "small"))) == 12
-    with pytest.raises(UserError, match="no image is that small"):
+    with pytest.raises(UserError, match="every image is larger"):
         link_images([source], tmp_path / "none", 1, 1e-9)
 
 
-@pytest.mark.parametrize("work", ["pillow", "cv2_area", "torchvision_loader"])
-def test_peers_handle_every_image(tmp_path: Path, work: str) -> None:
+@pytest.mark.parametrize("function", ["pillow", "cv2_area", "torchvision_loader"])
+def test_peers_handle_every_image(tmp_path: Path, function: str) -> None:
     folder = plain_folder(tmp_path / "images")
-    clock = Clock()
-    facts = getattr(preprocess_functions, work)(clock, str(folder), SIZE)
-    assert facts["images"] == 12
-    assert facts["cpu_s"] > 0
-    assert clock.seconds[MEASURED] > 0
+    timed: Timed = getattr(preprocess_functions, function)(str(folder), SIZE)
+    assert timed.facts["images"] == 12
+    assert timed.facts["cpu_s"] > 0
+    assert timed.seconds > 0
 
 
 def test_peers_show_the_same_picture(tmp_path: Path) -> None:
@@ -82,14 +80,13 @@ def test_the_stage_and_its_store_are_measured(
 
     folder = plain_folder(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
-    clock = Clock()
-    facts = preprocess_functions.pack(clock, str(folder), SIZE, "sequential", 1, "exact")
-    assert facts["images"] == 12
-    assert clock.seconds[MEASURED] > 0
+    timed = preprocess_functions.pack(str(folder), SIZE, "sequential", 1, "exact")
+    assert timed.facts["images"] == 12
+    assert timed.seconds > 0
     assert not (tmp_path / "store").exists()
     args = ["--data", str(folder), "--out", "kept", "--size", str(SIZE), "--decoder", "exact"]
     assert preprocess(args) == 0
-    assert preprocess_functions.epoch(Clock(), "kept")["images"] == 12
+    assert preprocess_functions.epoch("kept").facts["images"] == 12
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,24 +97,24 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "absent" in capsys.readouterr().err
 
 
-def test_a_whole_race(
+def test_a_whole_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = plain_folder(tmp_path / "images")
     few = ("Pillow", "ours, exact", "epoch from the store")
 
-    def chosen(*given: object) -> list[Contestant]:
-        return [c for c in contestants(*given) if c.name in few]  # type: ignore[arg-type]
+    def selected(*given: object) -> list[Implementation]:
+        return [c for c in implementations(*given) if c.name in few]  # type: ignore[arg-type]
 
-    monkeypatch.setattr("weather_hpc.bench.preprocess.contestants", chosen)
+    monkeypatch.setattr("weather_hpc.bench.preprocess.implementations", selected)
     monkeypatch.setattr(
         "weather_hpc.bench.preprocess.goals",
         lambda max_mpx: [Goal(few[2], few[0], 1e-9, cpu=True)],
     )
     flags = ["--data", str(folder), "--images", "1", "--size", str(SIZE), "--rounds", "1"]
     assert main(["preprocess", *flags, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [c["name"] for c in told["contestants"]] == list(few)
-    assert all(c["reason"] is None for c in told["contestants"])
-    assert told["images"] == 12
-    assert told["goals"][0]["met"]
+    value = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [c["name"] for c in value["contestants"]] == list(few)
+    assert all(c["reason"] is None for c in value["contestants"])
+    assert value["images"] == 12
+    assert value["goals"][0]["met"]

@@ -1,27 +1,27 @@
-"""What is wrong with where ranks are, and what would be right."""
+"""Wrong bindings of ranks are reported with what would be right."""
 
 from dataclasses import replace
 
 import pytest
 
-from weather_hpc.check.binding import Place, judge
+from weather_hpc.check.binding import Binding, check_bindings
 from weather_hpc.check.session import WrongError
 
-NEAR = Place(0, "node1", (0, 1), 1, 0, "GPU-a", "0000:3b:00.0", 0, (0, 1, 2, 3))
+NEAR = Binding(0, "node1", (0, 1), 1, 0, "GPU-a", "0000:3b:00.0", 0, (0, 1, 2, 3))
 OTHER = replace(NEAR, rank=1, cpus=(2, 3), gpu=1, gpu_uuid="GPU-b", gpu_pci="0000:86:00.0")
 APART = replace(NEAR, rank=1, host="node2")
 
 
 def test_ranks_with_a_gpu_and_cpus_each_are_right() -> None:
-    found = judge([NEAR, OTHER, replace(NEAR, rank=2, host="node2")])
-    assert found.detail.startswith("2 host(s): rank 0: node1, CPUs 0-1, GPU 0; rank 1: node1")
-    assert found.figures["rank 1 cpus"] == "2-3"
-    assert found.figures["rank 0 gpu_pci"] == "0000:3b:00.0"
-    assert "rank 0 gpu_cpus" not in found.figures
+    result = check_bindings([NEAR, OTHER, replace(NEAR, rank=2, host="node2")])
+    assert result.detail.startswith("2 host(s): rank 0: node1, CPUs 0-1, GPU 0; rank 1: node1")
+    assert result.figures["rank 1 cpus"] == "2-3"
+    assert result.figures["rank 0 gpu_pci"] == "0000:3b:00.0"
+    assert "rank 0 gpu_cpus" not in result.figures
 
 
 @pytest.mark.parametrize(
-    ("places", "told"),
+    ("bindings", "message"),
     [
         ([NEAR, replace(OTHER, gpu_uuid="GPU-a")], "ranks 0-1 on node1 share one GPU"),
         ([replace(NEAR, cpus=(0,)), replace(OTHER, cpus=(0,))],
@@ -31,13 +31,15 @@ def test_ranks_with_a_gpu_and_cpus_each_are_right() -> None:
          "rank 0 on node1 runs on CPUs 8-9, its GPU 0 is on NUMA node 1 with CPUs 0-3"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_what_would_be_right(places: list[Place], told: str) -> None:
+def test_wrong_bindings_are_reported_with_what_would_be_right(
+    bindings: list[Binding], message: str
+) -> None:
     with pytest.raises(WrongError) as wrong:
-        judge(places)
-    assert told in str(wrong.value)
-    assert wrong.value.figures["rank 0 host"] == "node1", "the map is told all the same"
+        check_bindings(bindings)
+    assert message in str(wrong.value)
+    assert wrong.value.figures["rank 0 host"] == "node1", "all bindings are in the result"
 
 
-def test_what_the_system_does_not_tell_is_left_out() -> None:
+def test_unknown_values_are_left_out() -> None:
     unknown = replace(NEAR, gpu_pci=None, gpu_numa_node=None, gpu_cpus=())
-    assert "rank 0 gpu_numa_node" not in judge([unknown, APART]).figures
+    assert "rank 0 gpu_numa_node" not in check_bindings([unknown, APART]).figures

@@ -1,4 +1,4 @@
-"""The check verb on this machine's CPUs: its checks, its time, its words, its exit codes."""
+"""The check verb on the CPUs of this machine: its checks, time limit, output and exit codes."""
 
 import importlib.metadata
 import json
@@ -12,14 +12,14 @@ import pytest
 from tests.conftest import REPOSITORY
 from weather_hpc import cli
 from weather_hpc.check.__main__ import main
-from weather_hpc.check.session import Check, Found, NotDoneError, Session, WrongError
-from weather_hpc.collect.checks import networks, read_checked
+from weather_hpc.check.session import Check, NotDoneError, Passed, Session, WrongError
+from weather_hpc.collect.machines import networks, read_checked
 from weather_hpc.runs.checks import CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
 
 
-def check(out: Path, *words: object, code: int = 0) -> list[CheckResult]:
-    argv = ["--device", "cpu", "--out", str(out), *map(str, words)]
+def check(out: Path, *options: object, code: int = 0) -> list[CheckResult]:
+    argv = ["--device", "cpu", "--out", str(out), *map(str, options)]
     assert cli.guarded("check", main, argv) == code
     results, fault = read_checks(CheckPaths(out).results)
     assert fault is None
@@ -43,12 +43,12 @@ PathFinder.find_spec = without
 """
 
 
-def test_all_that_a_machine_without_gpus_can_be_asked_is_right_with_four_packages(
+def test_all_checks_without_gpus_pass_with_four_packages(
     tmp_path: Path,
 ) -> None:
-    """Two ranks meet, as on a node of a cluster; parity of every strategy.
+    """With two ranks, as on a node of a cluster, and every strategy.
 
-    Packages are hidden from the processes that it starts, too: python reads the file at its start.
+    Packages are hidden from child processes too: python reads the file when it starts.
     """
     hidden = set(importlib.metadata.packages_distributions()) - ALLOWED
     (tmp_path / "sitecustomize.py").write_text(HIDE.format(hidden=hidden))
@@ -84,33 +84,33 @@ def test_all_that_a_machine_without_gpus_can_be_asked_is_right_with_four_package
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Instead of all checks: one that passes, one that fails, one that has no time."""
+    """Replaces all checks: some pass, some fail, one is impossible, one has no time."""
 
-    def fails(session: Session) -> Found:
+    def fails(session: Session) -> Passed:
         written, _ = read_checks(session.paths.results)
-        assert [r.name for r in written] == ["right"], "each line stands there at once"
+        assert [r.name for r in written] == ["right"], "each line is written when its check ends"
         raise WrongError("not as it should be", {"figure": 2.0})
 
-    def breaks(session: Session) -> Found:
+    def breaks(session: Session) -> Passed:
         raise ZeroDivisionError("by\nnothing")
 
-    def cannot(session: Session) -> Found:
+    def cannot(session: Session) -> Passed:
         raise NotDoneError("nothing to do it with")
 
     monkeypatch.setattr(
         "weather_hpc.check.__main__.checks_of",
         lambda session: [
-            Check("right", 0, lambda _: Found("all of it", {"figure": 1.0})),
+            Check("right", 0, lambda _: Passed("all of it", {"figure": 1.0})),
             Check("wrong", 0, fails),
             Check("broken", 0, breaks),
             Check("impossible", 0, cannot),
             Check("long", 1e6, cannot),
-            Check("last", 0, lambda _: Found("")),
+            Check("last", 0, lambda _: Passed("")),
         ],
     )
 
 
-def test_a_check_that_fails_stops_no_other(
+def test_a_failed_check_does_not_stop_the_next(
     three: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right, wrong, broken, impossible, long, last = check(tmp_path, code=1)
@@ -135,14 +135,14 @@ def test_json_is_the_only_line_on_stdout(
     three: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check(tmp_path, "--json", "--only", "right", "--only", "last")
-    told = capsys.readouterr()
-    value: dict[str, Any] = json.loads(told.out)
+    printed = capsys.readouterr()
+    value: dict[str, Any] = json.loads(printed.out)
     assert [one["name"] for one in value["checks"]] == ["right", "last"]
     assert (value["device"], value["out"]) == ("cpu", str(tmp_path))
-    assert "passed   right" in told.err
+    assert "passed   right" in printed.err
 
 
-def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
+def test_checks_without_enough_time_are_reported_as_not_done(tmp_path: Path) -> None:
     results = check(tmp_path, "--seconds", 2.5)
     done = {r.name: r.ok for r in results}
     assert done.pop("versions") is True
@@ -150,7 +150,7 @@ def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("options", "message"),
     [
         (["--device", "cuda"], "--device cuda: torch 2"),
         (["--device", "tpu"], "--device tpu: no such device; known: auto, cpu, cuda"),
@@ -159,16 +159,16 @@ def test_what_there_is_no_time_for_is_said(tmp_path: Path) -> None:
         (["--out", "/proc/none"], "cannot be written to: No such file or directory"),
     ],
 )
-def test_what_is_not_there_is_one_line(
-    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_input_is_one_line(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.guarded("check", main, ["--out", str(tmp_path), *words]) == 2
+    assert cli.guarded("check", main, ["--out", str(tmp_path), *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert told in line
+    assert message in line
 
 
-def test_ranks_that_torchrun_starts_check_together(tmp_path: Path) -> None:
-    """As on two nodes, where torchrun starts the verb once a rank: rank 0 tells and writes."""
+def test_ranks_started_by_torchrun_check_together(tmp_path: Path) -> None:
+    """As on two nodes, where torchrun starts the verb once a rank: rank 0 prints and writes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "weather_hpc.check", "--device", "cpu",

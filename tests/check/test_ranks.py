@@ -1,4 +1,4 @@
-"""Ranks that break are told for both checks that they were to make, and started once."""
+"""Ranks that fail make both of their checks fail, and are started once."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from weather_hpc.check import ranks
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING
 
 
-def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_fail_fail_both_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('no such luck')")
     started = []
@@ -18,7 +18,7 @@ def test_ranks_that_break_fail_both_checks(tmp_path: Path, monkeypatch: pytest.M
         started.append(1)
         return {"PYTHONPATH": str(tmp_path)}
 
-    monkeypatch.setattr(ranks, "alone", broken)
+    monkeypatch.setattr(ranks, "clean_environment", broken)
     results = check(tmp_path / "out", "--only", BINDING, "--only", ALL_REDUCE, code=1)
     assert [result.ok for result in results] == [False, False]
     for result in results:

@@ -1,4 +1,4 @@
-"""Checks judge rightly: they pass what rounding does, and see what is wrong."""
+"""Checks accept differences from rounding, and detect wrong training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weather_hpc.check import training
-from weather_hpc.check.runs import Ran
+from weather_hpc.check.runs import FinishedRun
 from weather_hpc.check.session import Session, WrongError
 from weather_hpc.study.spec import Device
 from weather_hpc.train.loop import Trainer
@@ -17,7 +17,7 @@ plain = Trainer.restore
 
 
 def with_another_bias(trainer: Trainer, state: Any) -> None:
-    """Where rounding may take a weight on which no loss depends: batch norm takes it out again."""
+    """Change a weight on which no loss depends, as rounding may: batch norm cancels it."""
     plain(trainer, state)
     with torch.no_grad():
         trainer.strategy.network.get_parameter("conv1.bias").add_(0.05)
@@ -29,18 +29,18 @@ def without_the_optimizer(trainer: Trainer, state: Any) -> None:
 
 @pytest.fixture
 def resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
-    """The check of resuming, as on a GPU but computed on the CPU, with another way to restore."""
-    monkeypatch.setattr(training, "on", lambda session: ("--device", "cpu"))
+    """The check of resuming as on a GPU, computed on the CPU, with another function to restore."""
+    monkeypatch.setattr(training, "on_device", lambda session: ("--device", "cpu"))
     session = Session(Device.CPU, 0, tmp_path / "out", tmp_path, 1e6)
     session.device = Device.CUDA
     here = session.runs.here
 
     def run(restore: Callable[[Trainer, Any], None]) -> float:
-        def patched(*words: object, **more: Any) -> Ran:
+        def patched(*options: object, **more: Any) -> FinishedRun:
             with monkeypatch.context() as patch:
-                first = iter([restore] if "--resume" in words else [])
+                first = iter([restore] if "--resume" in options else [])
                 patch.setattr(Trainer, "restore", lambda t, state: next(first, plain)(t, state))
-                return here(*words, **more)
+                return here(*options, **more)
 
         monkeypatch.setattr(session.runs, "here", patched)
         return float(training.resumed()(session).figures["difference"] or 0.0)
@@ -48,11 +48,11 @@ def resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., flo
     return run
 
 
-def test_resuming_on_a_gpu_is_judged_by_its_losses(resume: Callable[..., float]) -> None:
+def test_resuming_on_a_gpu_compares_losses(resume: Callable[..., float]) -> None:
     assert resume(plain) == 0.0
     assert 0.0 < resume(with_another_bias) < training.SAME / 100
 
 
-def test_a_run_that_resumes_without_its_optimizer_is_seen(resume: Callable[..., float]) -> None:
-    with pytest.raises(WrongError, match=r"losses differ by .*; 0\.002 is allowed"):
+def test_a_run_that_resumes_without_its_optimizer_is_detected(resume: Callable[..., float]) -> None:
+    with pytest.raises(WrongError, match=r"losses differ by .*; allowed: 0\.002"):
         resume(without_the_optimizer)

@@ -6,19 +6,18 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
-from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.collect.audit import audit
 from weather_hpc.collect.duplicates import without_duplicates
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
-from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.runs.record import RunRecord
+from weather_hpc.runs.row import Code, Finding, Severity
 
 
 def findings(root: Path) -> list[Finding]:
     readings = without_duplicates(list(read_runs(find_runs([root]))))
     rows = [reading.row for reading in readings]
-    return audit(readings, [preprocess_table(rows), training_table(rows)])
+    return audit(readings, compare(rows))
 
 
 def codes(root: Path) -> set[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.records_maker import leave, measured, train_spec
-from weather_hpc.collect import collect_study
-from weather_hpc.runs.gpus import Gpu, append_gpus
+from weather_hpc.collect.pipeline import collect_study
+from weather_hpc.runs.gpus import GpuState, append_gpus
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 
 
@@ -17,9 +17,9 @@ def on_gpus(root: Path, world_size: int) -> RunPaths:
     return leave(root, measured(spec, 8.0 / world_size, actual={"device": "cuda"}))
 
 
-def a_gpu(moment: str, number: int, use_percent: float | None) -> Gpu:
-    return Gpu(moment, 1.0, "node1", number, "RTX <3070>", "535.1", use_percent, 2100.5, 8192.0,
-               180.0, 71.0, "P2")  # fmt: skip
+def a_gpu(moment: str, number: int, use_percent: float | None) -> GpuState:
+    return GpuState(moment, 1.0, "node1", number, "RTX <3070>", "535.1", use_percent, 2100.5,
+                    8192.0, 180.0, 71.0, "P2")  # fmt: skip
 
 
 @pytest.fixture

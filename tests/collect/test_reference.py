@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.reference import Comparison, Tolerance, compare, load_reference
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.collect.reference import (
+    ReferenceComparison,
+    Tolerance,
+    compare_with_reference,
+    load_reference,
+)
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
-from weather_hpc.report.tables import write_table
-from weather_hpc.runs.finding import Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.report.write import write_table
+from weather_hpc.runs.row import Row, Severity
 
 JUST = Tolerance()
 
@@ -35,7 +38,7 @@ def rows(tmp_path: Path) -> list[Row]:
 
 def tables(rows: list[Row]) -> list[ScalingTable]:
     """Both tables of ``rows``."""
-    return [preprocess_table(rows), training_table(rows)]
+    return [compare(rows).preprocess.table, compare(rows).training.table]
 
 
 def changed(rows: list[Row], factor: float = 1.0, **values: Any) -> list[Row]:
@@ -54,12 +57,12 @@ def yesterday(tmp_path: Path, rows: list[Row]) -> Path:
     return tmp_path / "good"
 
 
-def beside(path: Path, rows: list[Row], tolerance: Tolerance = JUST) -> Comparison:
+def beside(path: Path, rows: list[Row], tolerance: Tolerance = JUST) -> ReferenceComparison:
     """``rows`` compared with the reference in ``path``."""
-    return compare(tables(rows), load_reference(path), tolerance)
+    return compare_with_reference(tables(rows), load_reference(path), tolerance)
 
 
-def verdicts(comparison: Comparison, figure: str = "time_s") -> dict[str, str]:
+def verdicts(comparison: ReferenceComparison, figure: str = "time_s") -> dict[str, str]:
     """The verdict on one figure by configuration."""
     return {
         line["configuration"]: line["verdict"]
@@ -250,8 +253,8 @@ def test_the_papers_tables_are_read(name: str) -> None:
         ("ranks,time_s\n2,-3\n", "ddp.csv", "ddp.csv:2: time_s: '-3' is not a number above 0"),
         ("ranks,time_s\n2,nan\n", "ddp.csv", "ddp.csv:2: time_s: 'nan' is not a number above 0"),
         ("ranks,time_s\n\n2,fast\n", "ddp.csv", "ddp.csv:3: time_s: 'fast' is not a number"),
-        ("ranks,time_s\n1.5,3\n", "ddp.csv", "ddp.csv:2: ranks: '1.5' is no whole number"),
-        ("ranks,time_s\n1e400,3\n", "ddp.csv", "ddp.csv:2: ranks: '1e400' is no whole number"),
+        ("ranks,time_s\n1.5,3\n", "ddp.csv", "ddp.csv:2: ranks: '1.5' is not a whole number"),
+        ("ranks,time_s\n1e400,3\n", "ddp.csv", "ddp.csv:2: ranks: '1e400' is not a whole number"),
         ("ranks,time_s\n,3\n", "ddp.csv", "ddp.csv:2: ranks: is empty"),
         ("ranks,time_s\n2,3\n2,4\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
         ("ranks,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:2: 3 cells; the header has 2"),

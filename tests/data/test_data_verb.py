@@ -26,14 +26,14 @@ def store(tmp_path: Path, capsys: Output) -> Path:
     return tmp_path / "s"
 
 
-def test_synth_makes_what_info_then_tells(tmp_path: Path, capsys: Output) -> None:
+def test_info_shows_what_synth_made(tmp_path: Path, capsys: Output) -> None:
     out = str(tmp_path / "images")
     assert main(["synth", "--out", out, "--images-per-class", "1", "--seed", "3", "--json"]) == 0
     assert last_json(capsys)["images"] == 11
     assert main(["info", out, "--json"]) == 0
-    told = last_json(capsys)
-    assert told["classes"] == dict.fromkeys(WEAPD_COUNTS, 1)
-    assert told["formats"] == {"JPEG": 11}
+    summary = last_json(capsys)
+    assert summary["classes"] == dict.fromkeys(WEAPD_COUNTS, 1)
+    assert summary["formats"] == {"JPEG": 11}
     assert main(["info", out]) == 0
     assert "rainbow: 1" in capsys.readouterr().out
     assert main(["verify", out]) == 0
@@ -42,11 +42,11 @@ def test_synth_makes_what_info_then_tells(tmp_path: Path, capsys: Output) -> Non
 
 def test_info_of_a_nasty_folder(tmp_path: Path, capsys: Output) -> None:
     assert main(["info", str(nasty_folder(tmp_path / "images")), "--json"]) == 0
-    told = last_json(capsys)
-    assert told["images"] == 16
-    assert told["duplicates"] == 1
-    assert told["quarantined"] == 11
-    assert told["formats"] == {"GIF": 1, "JPEG": 12, "PNG": 3}
+    summary = last_json(capsys)
+    assert summary["images"] == 16
+    assert summary["duplicates"] == 1
+    assert summary["quarantined"] == 11
+    assert summary["formats"] == {"GIF": 1, "JPEG": 12, "PNG": 3}
     assert main(["info", str(tmp_path / "images")]) == 0
     assert "frost/notes.txt: not an image" in capsys.readouterr().out
 
@@ -61,12 +61,12 @@ def test_verify_lists_every_damaged_image(tmp_path: Path, capsys: Output) -> Non
     assert last_json(capsys)["damaged"] == lines
 
 
-def test_a_store_is_told_and_verified(store: Path, capsys: Output) -> None:
+def test_a_store_is_summarized_and_verified(store: Path, capsys: Output) -> None:
     assert main(["info", str(store), "--json"]) == 0
-    told = last_json(capsys)
-    assert told["shape"] == [15, 16, 16, 3]
-    assert told["classes"] == {"a": 5, "b": 5, "c": 5}
-    assert told["split"] == {"test": 3, "train": 12}
+    summary = last_json(capsys)
+    assert summary["shape"] == [15, 16, 16, 3]
+    assert summary["classes"] == {"a": 5, "b": 5, "c": 5}
+    assert summary["split"] == {"test": 3, "train": 12}
     assert main(["verify", str(store)]) == 0
 
     with (store / "images.npy").open("r+b") as file:
@@ -77,7 +77,7 @@ def test_a_store_is_told_and_verified(store: Path, capsys: Output) -> None:
     assert "chunk 0 (rows 0 to 14) is damaged" in capsys.readouterr().out
 
 
-def test_fetch_unpacks_and_tells(tmp_path: Path, capsys: Output) -> None:
+def test_fetch_unpacks_and_prints_a_summary(tmp_path: Path, capsys: Output) -> None:
     plain_folder(tmp_path / "source", per_class=2)
     archive = shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path / "source")
     arguments = ["fetch", "--from", archive, "--out", str(tmp_path / "out"), "--json"]
@@ -92,7 +92,7 @@ def test_fetch_unpacks_and_tells(tmp_path: Path, capsys: Output) -> None:
         (["info", "nowhere"], "nowhere: no such folder"),
         (["verify", "nowhere"], "nowhere: no such folder"),
         (["fetch", "--from", "none.zip", "--out", "x"], "none.zip: no such file"),
-        (["synth", "--out", "x", "--images-per-class", "0"], "at least 1 wanted"),
+        (["synth", "--out", "x", "--images-per-class", "0"], "0, must be 1 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

@@ -1,4 +1,4 @@
-"""Image folders made by the tests: plain ones, and one with what real folders hold."""
+"""Image folders made by the tests: plain ones, and one with the odd files of real folders."""
 
 import os
 import struct
@@ -25,7 +25,7 @@ def save(path: Path, seed: int, **options: object) -> Path:
 
 
 def plain_folder(root: Path, per_class: int = 4, classes: str = "abc") -> Path:
-    """``per_class`` sound images in each class, every one of other content."""
+    """``per_class`` good images in each class, all of different content."""
     for label, name in enumerate(classes):
         for number in range(per_class):
             save(root / name / f"{number:03}.jpg", label * 1000 + number)
@@ -66,7 +66,7 @@ USABLE = {
     "rain/truncated.jpg": "JPEG",
     os.fsdecode(b'rain/\xff\xfe,"quoted".jpg'): "JPEG",
 }
-"""What the catalogue is to find in the nasty folder, with the format told from content."""
+"""The usable images of the nasty folder, with the format of their content."""
 
 QUARANTINED = {
     "empty_class": "class folder is empty",
@@ -81,7 +81,7 @@ QUARANTINED = {
     "snow/dangling.jpg": "cannot be read: No such file",
     "snow/self.jpg": "cannot be read: Too many levels of symbolic links",
 }
-"""What it is to leave out, with a part of the reason."""
+"""What is left out, with a part of the reason."""
 
 
 def nasty_folder(root: Path) -> Path:

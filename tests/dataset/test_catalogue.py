@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 
 from tests.dataset.nasty import QUARANTINED, USABLE, nasty_folder, plain_folder, save
 from weather_hpc.dataset import catalogue as module
-from weather_hpc.dataset.catalogue import Quarantined, proportional, scan
+from weather_hpc.dataset.catalogue import Quarantined, Split, make_split, proportional, scan
 from weather_hpc.errors import UserError
 
 
@@ -114,7 +115,7 @@ def test_a_subset_is_stratified_seeded_and_nested(tmp_path: Path) -> None:
     assert set(small.items) < set(large.items)
     assert small == whole.subset(5, seed=1)
     assert small.items != whole.subset(5, seed=2).items
-    with pytest.raises(UserError, match="21 images asked for, 20 usable"):
+    with pytest.raises(UserError, match="21 images requested, 20 usable"):
         whole.subset(21)
 
 
@@ -144,3 +145,30 @@ def test_real_images_are_all_usable(shared_images: Path) -> None:
     assert len(found.classes) == 11
     assert {item.format for item in found.items} == {"JPEG", "PNG", "GIF"}
     assert not found.quarantine
+
+
+def test_every_class_is_split_four_to_one(tmp_path: Path) -> None:
+    found = scan(plain_folder(tmp_path, per_class=10))
+    splits = make_split(found)
+    counts = Counter((item.label, split) for item, split in zip(found.items, splits, strict=True))
+    assert counts == {(label, split): n for label in range(3) for split, n in
+                      ((Split.TRAIN, 8), (Split.TEST, 2))}  # fmt: skip
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    found = scan(plain_folder(tmp_path, per_class=10))
+    assert make_split(found, seed=3) == make_split(found, seed=3)
+    assert make_split(found, seed=3) != make_split(found, seed=4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_duplicates_are_on_one_side(tmp_path: Path, seed: int) -> None:
+    for number in range(24):
+        save(tmp_path / "a" / f"{number:02}.jpg", number % 8)
+    found = scan(tmp_path)
+    sides_of: dict[str, set[Split]] = {}
+    for item, side in zip(found.items, make_split(found, seed), strict=True):
+        sides_of.setdefault(item.sha256, set()).add(side)
+    assert len(sides_of) == 8
+    assert all(len(sides) == 1 for sides in sides_of.values())
+    assert set.union(*sides_of.values()) == {Split.TRAIN, Split.TEST}

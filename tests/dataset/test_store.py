@@ -10,7 +10,7 @@ import pytest
 
 from tests.dataset.nasty import nasty_folder, plain_folder
 from weather_hpc.dataset.catalogue import make_split, scan
-from weather_hpc.dataset.partial import Contents, Finished, PartialStore, reusable
+from weather_hpc.dataset.partial import Contents, FinishedChunk, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, Store
 from weather_hpc.errors import FailedError, UserError
 
@@ -37,7 +37,7 @@ def fill(
             file.seek(partial.data_offset + chunk * CHUNK_ROWS * SIZE * SIZE * 3)
             file.write(rows.tobytes())
         mine = {r: why for r, why in (failed or {}).items() if r // CHUNK_ROWS == chunk}
-        partial.finish(Finished(chunk, hashlib.sha256(rows.tobytes()).hexdigest(), mine))
+        partial.finish(FinishedChunk(chunk, hashlib.sha256(rows.tobytes()).hexdigest(), mine))
 
 
 def make(out: Path, contents: Contents, failed: dict[int, str] | None = None) -> Store:
@@ -107,7 +107,7 @@ def test_a_store_that_does_not_fit_is_refused(tmp_path: Path, contents: Contents
     sound = header.read_text()
 
     header.write_text(sound.replace('"version": 1', '"version": 7'))
-    with pytest.raises(UserError, match=r"7\) found, .* 1\) wanted"):
+    with pytest.raises(UserError, match=r"7\), expected .* 1\)"):
         Store.open(store.path)
     header.write_text(sound[:40])
     with pytest.raises(UserError, match=r"header.json"):
@@ -121,10 +121,10 @@ def test_a_store_that_does_not_fit_is_refused(tmp_path: Path, contents: Contents
     with pytest.raises(UserError, match=r"images.npy is missing"):
         Store.open(store.path)
     np.save(images, np.zeros((90, 4, 4, 3), dtype=np.uint8))
-    with pytest.raises(UserError, match=r"shape \(90, 4, 4, 3\) .* \(90, 8, 8, 3\) .* wanted"):
+    with pytest.raises(UserError, match=r"shape \(90, 4, 4, 3\) .* \(90, 8, 8, 3\) of uint8"):
         Store.open(store.path)
     header.unlink()
-    with pytest.raises(UserError, match="is no store"):
+    with pytest.raises(UserError, match="is not a store"):
         Store.open(store.path)
     with pytest.raises(UserError, match="no such store"):
         Store.open(tmp_path / "nowhere")
@@ -160,7 +160,7 @@ def test_a_finished_chunk_whose_pixels_were_lost_is_made_again(
 
 
 @pytest.mark.parametrize("change", ["size", "images", "fresh"])
-def test_a_partial_store_of_other_contents_is_begun_anew(
+def test_a_partial_store_of_other_contents_is_started_over(
     tmp_path: Path, contents: Contents, change: str
 ) -> None:
     with PartialStore(tmp_path / "store", contents) as partial:
@@ -175,7 +175,7 @@ def test_a_partial_store_of_other_contents_is_begun_anew(
         assert partial.missing() == [0, 1, 2]
 
 
-def test_two_packers_do_not_meet(tmp_path: Path, contents: Contents) -> None:
+def test_two_runs_cannot_pack_one_store(tmp_path: Path, contents: Contents) -> None:
     with (
         PartialStore(tmp_path / "store", contents),
         pytest.raises(UserError, match="another process is packing"),
@@ -204,16 +204,16 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, contents: Contents)
         reusable(store.path, larger)
 
     (tmp_path / "diary").mkdir()
-    with pytest.raises(UserError, match="is no store"):
+    with pytest.raises(UserError, match="is not a store"):
         reusable(tmp_path / "diary", contents)
     (tmp_path / "mine.partial").mkdir()
     (tmp_path / "mine.partial" / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="in the way and not ours"):
+    with pytest.raises(UserError, match="was not made by this program"):
         PartialStore(tmp_path / "mine", contents)
     assert (tmp_path / "mine.partial" / "letter.txt").read_text() == "dear"
 
 
-def test_a_full_disk_is_told_before_work_begins(
+def test_a_full_disk_is_reported_before_work_begins(
     tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
@@ -237,14 +237,14 @@ def test_only_what_is_missing_must_fit_on_the_disk(
         PartialStore(tmp_path / "store", large)  # its blocks were given back
 
 
-def test_images_that_fail_for_want_of_their_whole_folder_are_made_again(
+def test_images_that_fail_because_their_folder_is_gone_are_made_again(
     tmp_path: Path, contents: Contents
 ) -> None:
     folder = contents.catalogue.root
     with PartialStore(tmp_path / "store", contents) as partial:
         fill(partial, [0], failed={3: "No such file"})
         folder.rename(tmp_path / "unmounted")
-        with pytest.raises(FailedError, match=r"images: the folder of images went away"):
+        with pytest.raises(FailedError, match=r"images: the folder of images is gone"):
             fill(partial, [1], failed={40: "No such file"})
     with PartialStore(tmp_path / "store", contents) as partial:
         assert partial.missing() == [1, 2]
@@ -260,7 +260,7 @@ def test_a_table_that_is_damaged_is_one_clear_line(tmp_path: Path, contents: Con
         sound[:-20],
     ):
         (store.path / "items.csv").write_text(damaged)
-        with pytest.raises(UserError, match=r"items.csv: (damaged|89 rows found)"):
+        with pytest.raises(UserError, match=r"items.csv: (damaged|89 rows, expected 90)"):
             Store.open(store.path)
 
 

@@ -72,13 +72,13 @@ def test_other_things_are_left_alone(tmp_path: Path) -> None:
         make_synthetic(tmp_path / "images", 1, seed=1)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match="holds other things"):
+    with pytest.raises(UserError, match="holds other files"):
         make_synthetic(tmp_path / "photos", 1)
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="0, must be 1 or more"):
         make_synthetic(tmp_path / "new", 0)
 
 
-def test_classes_are_told_by_texture_and_not_by_mean_colour() -> None:
+def test_classes_are_identified_by_texture_and_not_by_mean_colour() -> None:
     """Nearest class mean, fitted on one half and tried on the other."""
     per_class = 30
     labels = np.repeat(np.arange(len(MOTIFS)), per_class)

@@ -17,13 +17,13 @@ from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import benchmark, kernels
 from weather_hpc.eda.__main__ import main
-from weather_hpc.eda.stage import Request, packed
+from weather_hpc.eda.stage import Options, packed
 from weather_hpc.errors import UserError
 from weather_hpc.study.spec import PreprocessTask
 
 Output = pytest.CaptureFixture[str]
-ONE_WORKER = pytest.mark.xdist_group("eda_looked")
-"""What shares a slow fixture."""
+ONE_WORKER = pytest.mark.xdist_group("eda_explored")
+"""Tests that share a slow fixture."""
 FAST = ["--size", "64", "--rounds", "0"]
 
 
@@ -37,7 +37,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nasty")
     data = nasty_folder(folder / "images")
     save(data / "<b>&$x_1$" / "<script>.jpg", 60)
@@ -46,12 +46,12 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @ONE_WORKER
-def test_everything_is_written(looked: Path) -> None:
-    assert {path.name for path in looked.iterdir()} == {
+def test_everything_is_written(explored: Path) -> None:
+    assert {path.name for path in explored.iterdir()} == {
         "store", "eda.json", "eda.html", "class_counts.csv", "census.csv", "histograms.csv",
         "normalization.json", "near_duplicates.csv", "features.npy", "map.csv", "figures",
     }  # fmt: skip
-    figures = {path.name for path in (looked / "figures").iterdir()}
+    figures = {path.name for path in (explored / "figures").iterdir()}
     charts = {
         f"{n}.{s}" for n in ("class_counts", "sizes", "histograms", "map") for s in ("svg", "png")
     }
@@ -59,20 +59,20 @@ def test_everything_is_written(looked: Path) -> None:
 
 
 @ONE_WORKER
-def test_tables_and_json_agree(looked: Path) -> None:
-    result = json.loads((looked / "eda.json").read_bytes())
-    store = Store.open(looked / "store")
-    assert result["images"] == len(store.rows()) == len(table(looked / "map.csv"))
-    assert len(np.load(looked / "features.npy")) == result["images"]
-    counts = {row["class"]: int(row["images"]) for row in table(looked / "class_counts.csv")}
+def test_tables_and_json_agree(explored: Path) -> None:
+    result = json.loads((explored / "eda.json").read_bytes())
+    store = Store.open(explored / "store")
+    assert result["images"] == len(store.rows()) == len(table(explored / "map.csv"))
+    assert len(np.load(explored / "features.npy")) == result["images"]
+    counts = {row["class"]: int(row["images"]) for row in table(explored / "class_counts.csv")}
     assert counts == {row["class"]: row["images"] for row in result["classes"]}
     assert sum(counts.values()) == result["images"]
-    assert len(table(looked / "census.csv")) == result["census"]["files"] == 17
+    assert len(table(explored / "census.csv")) == result["census"]["files"] == 17
     assert sum(result["quarantine"].values()) == len(store.quarantine())
-    pixels = sum(int(row["pixels"]) for row in table(looked / "histograms.csv"))
+    pixels = sum(int(row["pixels"]) for row in table(explored / "histograms.csv"))
     assert pixels == result["images"] * 64 * 64 * 3
-    assert json.loads((looked / "normalization.json").read_bytes()) == result["normalization"]
-    assert len(table(looked / "near_duplicates.csv")) == result["near_duplicates"]["pairs"]
+    assert json.loads((explored / "normalization.json").read_bytes()) == result["normalization"]
+    assert len(table(explored / "near_duplicates.csv")) == result["near_duplicates"]["pairs"]
 
 
 class Tags(HTMLParser):
@@ -87,8 +87,8 @@ class Tags(HTMLParser):
 
 
 @ONE_WORKER
-def test_the_page_stands_alone_and_names_are_text(looked: Path) -> None:
-    page = (looked / "eda.html").read_text("utf-8")
+def test_the_page_stands_alone_and_names_are_text(explored: Path) -> None:
+    page = (explored / "eda.html").read_text("utf-8")
     tags = Tags()
     tags.feed(page)
     names = [tag for tag, _ in tags.seen]
@@ -107,63 +107,65 @@ def test_the_page_stands_alone_and_names_are_text(looked: Path) -> None:
         if tag == "a" and link and link.startswith("#"):
             assert link[1:] in ids
         elif tag == "a" and link:
-            assert (looked / link).is_file()
+            assert (explored / link).is_file()
         if tag == "svg":
             assert attributes["aria-label"]
     assert not re.search(r'(src|href)="https?:', page)
 
 
-def request_of(data: Path, out: Path, size: int = 16, store: Path | None = None) -> Request:
+def options_of(data: Path, out: Path, size: int = 16, store: Path | None = None) -> Options:
     task = PreprocessTask(backend="sequential", workers=1, image_size=size)
-    return Request(data, out, task, store=store)
+    return Options(data, out, task, store=store)
 
 
 def test_the_store_is_used_again_until_the_folder_changes(tmp_path: Path) -> None:
     data, out = plain_folder(tmp_path / "images"), tmp_path / "out"
-    first, reused = packed(request_of(data, out))
+    first, reused = packed(options_of(data, out))
     assert not reused
-    again, reused = packed(request_of(data, out))
+    again, reused = packed(options_of(data, out))
     assert reused
     assert again.checksum == first.checksum
     save(data / "a" / "new.jpg", 77)
-    changed, reused = packed(request_of(data, out))
+    changed, reused = packed(options_of(data, out))
     assert (changed.shape[0], reused) == (13, False)
-    larger, reused = packed(request_of(data, out, size=24))
+    larger, reused = packed(options_of(data, out, size=24))
     assert (larger.size, reused) == (24, False)
 
 
 def test_a_store_that_the_user_named_is_never_removed(tmp_path: Path) -> None:
     data, mine = plain_folder(tmp_path / "images"), tmp_path / "mine"
-    request = request_of(data, tmp_path / "out", store=mine)
-    made, _ = packed(request)
-    assert packed(request)[1]
+    options = options_of(data, tmp_path / "out", store=mine)
+    made, _ = packed(options)
+    assert packed(options)[1]
     save(data / "a" / "new.jpg", 77)
     with pytest.raises(UserError, match="was not made from"):
-        packed(request)
+        packed(options)
     assert Store.open(mine).checksum == made.checksum
 
 
-def test_the_race_compares_and_times_every_way(tmp_path: Path) -> None:
-    store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=128))
-    told = benchmark.time_kernels(store, rounds=2, images=4)
-    assert told["left_out"] == []
-    assert told["images"] == 4
-    assert {lap["subject"] for lap in told["laps"]} == set(benchmark.SUBJECTS)
-    for lap in told["laps"]:
+def test_every_implementation_is_compared_and_timed(tmp_path: Path) -> None:
+    store, _ = packed(options_of(plain_folder(tmp_path / "images", 2), tmp_path, size=128))
+    result = benchmark.time_kernels(store, rounds=2, images=4)
+    assert result["left_out"] == []
+    assert result["images"] == 4
+    assert {lap["subject"] for lap in result["laps"]} == set(benchmark.SUBJECTS)
+    for lap in result["laps"]:
         assert lap["agrees"], lap
         assert lap["ms_per_image"] > 0
         assert lap["ratio"] == 1 or lap["way"] != benchmark.OURS
 
 
-def test_what_cannot_be_raced_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, _ = packed(request_of(plain_folder(tmp_path / "images", 2), tmp_path, size=48))
+def test_skipped_implementations_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = packed(options_of(plain_folder(tmp_path / "images", 2), tmp_path, size=48))
     monkeypatch.setitem(sys.modules, "dask.array", None)
-    told = benchmark.time_kernels(store, rounds=1)
-    assert told["left_out"] == [
-        "features: 48 pixels are no multiple of 64",
+    result = benchmark.time_kernels(store, rounds=1)
+    assert result["left_out"] == [
+        "features: 48 pixels are not a multiple of 64",
         "Dask: not installed",
     ]
-    assert {(lap["subject"], lap["way"]) for lap in told["laps"]} == {
+    assert {(lap["subject"], lap["way"]) for lap in result["laps"]} == {
         (subject, way)
         for subject in ("mean and std", "histograms")
         for way in benchmark.SUBJECTS[subject]
@@ -191,9 +193,9 @@ def test_kernels_that_disagree_fail_the_run(
         (["--backend", "dask-jobqueue"], "no such backend; known: sequential,"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--workers", "2"], "backend sequential has 1 worker, not 2"),
-        (["--rounds", "-1"], "--rounds -1: at least 0 wanted"),
-        (["--seed", "-1"], "--seed -1: at least 0 wanted"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--rounds", "-1"], "--rounds -1: must be 0 or more"),
+        (["--seed", "-1"], "--seed -1: must be 0 or more"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -211,21 +213,21 @@ def test_bad_input_is_one_line(
 def test_out_that_is_a_file_is_one_line(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "out").touch()
     assert call(plain_folder(tmp_path / "images"), tmp_path / "out", *FAST) == 2
-    assert "is a file; a folder is wanted" in capsys.readouterr().err
+    assert "is a file, not a folder" in capsys.readouterr().err
 
 
 def test_out_inside_the_images_is_one_line(tmp_path: Path, capsys: Output) -> None:
     data = plain_folder(tmp_path / "images")
-    assert call(data, data / "looked", *FAST) == 2
-    assert "lies in --data" in capsys.readouterr().err
-    assert not (data / "looked").exists()
+    assert call(data, data / "explored", *FAST) == 2
+    assert "is inside --data" in capsys.readouterr().err
+    assert not (data / "explored").exists()
 
 
 def test_a_full_disk_is_one_line(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = plain_folder(tmp_path / "images", per_class=1), tmp_path / "out"
-    packed(request_of(data, out))
+    packed(options_of(data, out))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     assert call(data, out, "--size", "16", "--rounds", "0") == 2
     assert "0.00 MB are free" in capsys.readouterr().err
@@ -235,6 +237,19 @@ def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(UserError, match=r"pip install 'weather_hpc\[eda\]'"):
         kernels.load_opencv()
+
+
+def test_without_torch_only_the_augmentations_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "weather_hpc.train.augment", raising=False)
+    data = plain_folder(tmp_path / "images", per_class=1)
+    packed(options_of(data, tmp_path / "out"))
+    assert call(data, tmp_path / "out", "--size", "16", "--rounds", "0") == 0
+    assert "eda: torch not installed: no sheet of augmentations" in capsys.readouterr().err
+    assert "because torch is not installed" in (tmp_path / "out" / "eda.html").read_text("utf-8")
+    assert not (tmp_path / "out" / "figures" / "augmentation.jpg").exists()
 
 
 def test_as_a_user_starts_it(tmp_path: Path) -> None:

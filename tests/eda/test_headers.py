@@ -5,14 +5,14 @@ from weather_hpc.dataset.catalogue import scan
 from weather_hpc.eda.headers import FileHeader, HeaderCounts, file_batches, read_headers
 
 
-def facts_of(root: Path) -> dict[str, FileHeader]:
+def headers_of(root: Path) -> dict[str, FileHeader]:
     items = scan(root).items
     parts = file_batches(root, [item.path for item in items], [item.label for item in items])
-    return {facts.path: facts for part in parts for facts in read_headers(part)}
+    return {header.path: header for part in parts for header in read_headers(part)}
 
 
-def test_what_a_real_folder_holds(tmp_path: Path) -> None:
-    found = facts_of(nasty_folder(tmp_path / "images"))
+def test_headers_of_a_nasty_folder(tmp_path: Path) -> None:
+    found = headers_of(nasty_folder(tmp_path / "images"))
     assert len(found) == 16
     assert found["frost/turned.jpg"].orientation == 6
     assert found["frost/animated.jpg"].frames == 2
@@ -24,17 +24,17 @@ def test_what_a_real_folder_holds(tmp_path: Path) -> None:
     assert found["frost/cmyk.jpg"].mode == "CMYK"
     whole = tmp_path / "images" / "rain" / "original.jpg"
     assert found["rain/original.jpg"].bytes == whole.stat().st_size
-    assert (found["rain/original.jpg"].width, found["rain/original.jpg"].height) == (48, 32)
+    assert (found["rain/original.jpg"].width_px, found["rain/original.jpg"].height_px) == (48, 32)
 
-    census = HeaderCounts()
-    for facts in found.values():
-        census.add(facts)
-    assert (census.turned, census.animated, census.misnamed) == (1, 1, 3)
-    assert sum(census.formats.values()) == sum(census.modes.values()) == 16
-    assert census.size_array().shape == (16, 3)
+    counts = HeaderCounts()
+    for header in found.values():
+        counts.add(header)
+    assert (counts.rotated, counts.animated, counts.misnamed) == (1, 1, 3)
+    assert sum(counts.formats.values()) == sum(counts.modes.values()) == 16
+    assert counts.size_array().shape == (16, 3)
 
 
-def test_a_file_that_has_gone_is_left_out(tmp_path: Path) -> None:
+def test_a_removed_file_is_left_out(tmp_path: Path) -> None:
     root = nasty_folder(tmp_path / "images")
     items = scan(root).items
     parts = list(file_batches(root, [item.path for item in items], [0] * len(items)))
@@ -43,5 +43,5 @@ def test_a_file_that_has_gone_is_left_out(tmp_path: Path) -> None:
     assert sum(len(read_headers(part)) for part in parts) == len(items) - 2
 
 
-def test_no_file_is_no_size() -> None:
+def test_sizes_of_no_files() -> None:
     assert HeaderCounts().size_array().shape == (0, 3)

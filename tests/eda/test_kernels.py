@@ -1,45 +1,45 @@
-"""Our kernels beside plain NumPy, in which the same thing is written as one would on paper."""
+"""The kernels against plain NumPy, written as in the definition."""
 
 import numpy as np
 import pytest
 
-from tests.eda.looking import noise
+from tests.eda.explored import noise
 from weather_hpc.eda import benchmark, kernels
 
 
 @pytest.mark.parametrize(("images", "side"), [(1, 1), (3, 5), (2, 64), (9, 31)])
 def test_histograms_count_every_pixel_once(images: int, side: int) -> None:
     pixels = noise(images, side)
-    wanted = [[(pixels[..., c] == level).sum() for level in range(256)] for c in range(3)]
-    assert np.array_equal(kernels.histograms(pixels), wanted)
+    expected = [[(pixels[..., c] == level).sum() for level in range(256)] for c in range(3)]
+    assert np.array_equal(kernels.histograms(pixels), expected)
 
 
-def test_counts_beyond_what_a_32_bit_float_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_beyond_the_integers_of_a_32_bit_float(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "EXACT", 4 * 8 * 8 * 3)  # four images at a time
     pixels = noise(11, 8)
     assert kernels.histograms(pixels).sum() == pixels.size
     assert np.array_equal(kernels.histograms(pixels), benchmark.histograms_bincount(pixels))
 
 
-def test_no_image_has_no_pixels() -> None:
+def test_zero_images_have_zero_pixels() -> None:
     assert kernels.histograms(noise(0, 8)).sum() == 0
 
 
-def test_mean_and_std_are_numpys() -> None:
+def test_mean_and_std_equal_numpys() -> None:
     pixels = noise(7, 33) // 3 + 90
     mean, std = kernels.mean_std(kernels.histograms(pixels))
     assert mean == pytest.approx(pixels.mean(axis=(0, 1, 2)) / 255, rel=1e-14)
     assert std == pytest.approx(pixels.std(axis=(0, 1, 2)) / 255, rel=1e-12)
 
 
-def test_the_spread_of_one_colour_is_exactly_nothing() -> None:
+def test_the_deviation_of_one_colour_is_exactly_zero() -> None:
     pixels = np.full((4, 16, 16, 3), 200, dtype=np.uint8)
     _, std = kernels.mean_std(kernels.histograms(pixels))
     assert std.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("side", [64, 128, 192])
-def test_features_are_those_of_numpy(side: int) -> None:
+def test_features_equal_numpys(side: int) -> None:
     pixels = noise(3, side)
     pixels[1] //= 4
     ours = kernels.features(pixels, kernels.grey_thumbnails(pixels))
@@ -50,9 +50,9 @@ def test_features_are_those_of_numpy(side: int) -> None:
 def test_colour_moments_as_their_definition_says() -> None:
     pixels = noise(2, 20) // 2
     values = pixels.reshape(2, -1, 3) / 255
-    around = values - values.mean(axis=1, keepdims=True)
-    wanted = [values.mean(axis=1), values.std(axis=1), np.cbrt((around**3).mean(axis=1))]
-    assert kernels.colour_moments(pixels) == pytest.approx(np.concatenate(wanted, 1), abs=1e-6)
+    deviation = values - values.mean(axis=1, keepdims=True)
+    expected = [values.mean(axis=1), values.std(axis=1), np.cbrt((deviation**3).mean(axis=1))]
+    assert kernels.colour_moments(pixels) == pytest.approx(np.concatenate(expected, 1), abs=1e-6)
 
 
 def test_hog_sees_the_direction_of_an_edge() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.dataset.nasty import plain_folder, save
-from tests.eda.looking import look
+from tests.eda.explored import explore
 from weather_hpc.dataset.scenes import paint
 from weather_hpc.dataset.synthetic import WEAPD_COUNTS
 from weather_hpc.eda.kernels import Bytes, grey_thumbnails
@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def found_in(images: list[Image.Image]) -> list[Pair]:
+def pairs_of(images: list[Image.Image]) -> list[Pair]:
     pixels = [np.asarray(image.convert("RGB").resize((SIDE, SIDE))) for image in images]
     greys = grey_thumbnails(np.stack(pixels))
     return near_duplicates(difference_hashes(greys), pictures(greys))
@@ -58,13 +58,13 @@ def found_in(images: list[Image.Image]) -> list[Pair]:
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_is_found_and_nothing_else(change: str) -> None:
     scenes = [scene(number) for number in range(8)]
-    pairs = found_in([*scenes, *(CHANGES[change](image) for image in scenes)])
+    pairs = pairs_of([*scenes, *(CHANGES[change](image) for image in scenes)])
     assert [(pair.first, pair.second) for pair in pairs] == [(n, n + 8) for n in range(8)]
     if change == "mirrored":
         assert any(pair.mirrored for pair in pairs)
 
 
-def test_frames_of_a_still_camera_are_not_all_paired_with_all(
+def test_frames_of_a_still_camera_have_a_limited_number_of_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frame = np.asarray(scene(1).resize((SIDE, SIDE)))
@@ -72,21 +72,21 @@ def test_frames_of_a_still_camera_are_not_all_paired_with_all(
     greys = grey_thumbnails(np.stack([frame] * frames))
     together = difference_hashes(greys), pictures(greys)
     assert len(near_duplicates(*together)) == frames * (frames - 1) // 2
-    monkeypatch.setattr("weather_hpc.eda.near_duplicates.ENOUGH", 5)
+    monkeypatch.setattr("weather_hpc.eda.near_duplicates.MOST_PAIRS", 5)
     monkeypatch.setattr("weather_hpc.eda.near_duplicates.BATCH", 64)
     few = near_duplicates(*together)
     assert len(few) <= frames * 5 + 64
-    assert {place for pair in few for place in (pair.first, pair.second)} == set(range(frames))
+    assert {at for pair in few for at in (pair.first, pair.second)} == set(range(frames))
 
 
-def test_pictures_of_one_colour_are_no_pair() -> None:
+def test_pictures_of_one_colour_are_not_a_pair() -> None:
     assert (
-        found_in([Image.new("RGB", (64, 64), colour) for colour in ("black", "grey", "red")]) == []
+        pairs_of([Image.new("RGB", (64, 64), colour) for colour in ("black", "grey", "red")]) == []
     )
 
 
 def random_hashes(images: int, seed: int) -> Hashes:
-    """Hashes of which many are few bits from another."""
+    """Hashes, many of which differ in few bits from another."""
     rng = np.random.default_rng(seed)
     made = rng.integers(0, 2**64, (images, 2), dtype=np.uint64)
     for row in range(images // 2, images):
@@ -105,7 +105,7 @@ def test_close_pairs_are_those_of_comparing_all_with_all(
     made = random_hashes(200, 1)
     other = random_hashes(200, 1)[::-1].copy()
     for right in (made, other):
-        wanted = [
+        expected = [
             (i, j)
             for i in range(200)
             for j in range(i + 1, 200)
@@ -117,34 +117,35 @@ def test_close_pairs_are_those_of_comparing_all_with_all(
             for i, j in close_pairs(made, right)
             for pair in zip(i.tolist(), j.tolist(), strict=True)
         ]
-        assert len(wanted) > 40
-        assert sorted(found) == wanted  # each once
+        assert len(expected) > 40
+        assert sorted(found) == expected  # each once
 
 
-def test_pairs_across_the_split_and_equal_files_are_told(tmp_path: Path) -> None:
+def test_pairs_across_the_split_and_equal_files_are_marked(tmp_path: Path) -> None:
     data = tmp_path / "images"
     for number in range(10):
         (data / "a").mkdir(parents=True, exist_ok=True)
         scene(number).save(data / "a" / f"{number}.jpg", quality=95)
         scene(number).save(data / "a" / f"{number}-again.jpg", quality=60)
     (data / "a" / "0-copy.jpg").write_bytes((data / "a" / "0.jpg").read_bytes())
-    found = look(data, tmp_path / "out")
-    rows = [pair_row(found, pair) for pair in found.pairs]
-    told = {(row["first"], row["second"]): row for row in rows}
-    assert len(told) == 12
-    assert told["a/0-copy.jpg", "a/0.jpg"]["kind"] == "identical"
-    assert not told["a/0-copy.jpg", "a/0.jpg"]["straddles"]  # the split keeps them together
+    exploration = explore(data, tmp_path / "out")
+    rows = [pair_row(exploration, pair) for pair in exploration.pairs]
+    by_paths = {(row["first"], row["second"]): row for row in rows}
+    assert len(by_paths) == 12
+    assert by_paths["a/0-copy.jpg", "a/0.jpg"]["kind"] == "identical"
+    assert not by_paths["a/0-copy.jpg", "a/0.jpg"]["straddles"]  # the split keeps them together
     across = [row for row in rows if row["straddles"]]
     assert across
     assert all({row["first_split"], row["second_split"]} == {"train", "test"} for row in across)
     assert all(row["kind"] == "alike" for row in across)
 
 
-def test_different_pictures_are_no_pairs(tmp_path: Path) -> None:
+def test_different_pictures_are_not_pairs(tmp_path: Path) -> None:
     data = plain_folder(tmp_path / "images", per_class=20)
     save(data / "a" / "again.png", 3, format="PNG")
-    found = look(data, tmp_path / "out")
-    assert [(found.item(p.first)["path"], found.item(p.second)["path"]) for p in found.pairs] == [
+    exploration = explore(data, tmp_path / "out")
+    item = exploration.item
+    assert [(item(p.first)["path"], item(p.second)["path"]) for p in exploration.pairs] == [
         ("a/003.jpg", "a/again.png")
     ]
 

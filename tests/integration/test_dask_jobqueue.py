@@ -214,7 +214,7 @@ def test_no_worker_left_and_none_coming_ends_the_run_which_can_go_on(
             said = driver.stderr.read()
     finally:
         partition(packing.slurm, "UP")
-    assert "none is left, and none came within 4 s" in said
+    assert "none is left, and none came up within 4 s" in said
     assert said.count("\n") == 1
     assert packing.record().status == "failed"
     packing.no_job_is_left()

@@ -172,7 +172,7 @@ def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(swee
     assert killed.returncode == -signal.SIGKILL
     (intent,) = ledger.load(sweep.paths)
     assert intent.job_id is None
-    assert "1 are in hand" in sweep("--executor", "slurm").stderr
+    assert "1 already queued or running" in sweep("--executor", "slurm").stderr
     names = sweep.slurm.run(["squeue", "-h", "-o", "%j", "--name", intent.job_name]).stdout.split()
     assert names == [intent.job_name]
     assert all(entry.job_id for entry in ledger.load(sweep.paths))

@@ -56,7 +56,7 @@ def test_after_a_cancel_no_further_stage_is_submitted(sweep: Sweep) -> None:
     sweep("cancel")
     _, said = child.communicate(timeout=120)
     assert child.returncode == 1
-    assert "nothing more is submitted" in said
+    assert "later stages are not submitted" in said
     assert by_size(sweep)["preprocess-multiprocessing-w4"] == "todo"
 
 

@@ -1,4 +1,4 @@
-"""jobs/: the scripts are those that the renderer writes, and a shell takes them as meant."""
+"""jobs/: the scripts are those that the renderer writes, and a shell reads them as intended."""
 
 import itertools
 import json
@@ -14,8 +14,7 @@ from weather_hpc import cli
 from weather_hpc.launch.jobs_folder import by_name, jobs_folder, main
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -26,8 +25,8 @@ PAPER = by_name([spec for spec in make_plan(load_study("paper"), "").runs if spe
 
 
 def test_the_folder_is_what_the_renderer_writes() -> None:
-    found = {path.name: path.read_text() for path in JOBS.iterdir() if path.name != "README.md"}
-    assert found == jobs_folder(SiteProfile())
+    scripts = {path.name: path.read_text() for path in JOBS.iterdir() if path.name != "README.md"}
+    assert scripts == jobs_folder(SiteProfile())
 
 
 def test_every_configuration_of_the_paper_has_its_script() -> None:
@@ -59,7 +58,7 @@ def here_document(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_what_a_script_writes_down_is_what_the_study_asks_for(name: str) -> None:
+def test_a_script_writes_the_spec_of_its_run(name: str) -> None:
     specs = PAPER[name]
     text = (JOBS / f"{name}.sbatch").read_text()
     for spec in specs:
@@ -71,11 +70,11 @@ def test_what_a_script_writes_down_is_what_the_study_asks_for(name: str) -> None
             "batch_size": str(batch),
             "epochs": "20",
         }
-        said = subprocess.run(
+        done = subprocess.run(
             ["bash", "-uc", here_document(text)],
             env={**os.environ, **variables}, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        written = RunSpec.from_dict(json.loads(said.stdout))
+        written = RunSpec.from_dict(json.loads(done.stdout))
         assert written == spec.model_copy(update={"repeat": 7, "data": "/i m g"})
 
 
@@ -99,7 +98,7 @@ def test_scripts_for_a_site() -> None:
 
 
 def run_here(name: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script without a Slurm, for what comes before it needs one."""
+    """Run a script without Slurm: the part before it needs one."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "WEATHER"))}
     env |= {"WEATHER_HPC_PYTHON": sys.executable, "WEATHER_HPC_RESULTS": str(folder), **variables}
     return subprocess.run(
@@ -109,11 +108,11 @@ def run_here(name: str, folder: Path, **variables: str) -> "subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    ("name", "variables", "said"),
+    ("name", "variables", "message"),
     [
         ("ddp_4gpu", {}, "this is a job script: sbatch"),
         ("ddp_4gpu", {"WEATHER_HPC_PYTHON": "/bin/false"}, "/bin/false finds no weather_hpc from"),
-        ("train_cpu", {"BATCH_SIZE": "many"}, "whole numbers, not 'many'"),
+        ("train_cpu", {"BATCH_SIZE": "many"}, "must be whole numbers, not 'many'"),
         ("train_cpu", {"EPOCHS": "0"}, "whole numbers, not '0'"),
         ("train_cpu", {"WEATHER_HPC_STORE": "/none"}, "no store /none; set WEATHER_HPC_DATA too"),
         (
@@ -124,13 +123,13 @@ def run_here(name: str, folder: Path, **variables: str) -> "subprocess.Completed
         ("collect", {}, "holds no runs yet"),
     ],
 )
-def test_what_is_wrong_is_one_line(
-    tmp_path: Path, name: str, variables: dict[str, str], said: str
+def test_an_error_is_one_line(
+    tmp_path: Path, name: str, variables: dict[str, str], message: str
 ) -> None:
-    job = {} if "sbatch" in said else {"SLURM_JOB_ID": "7"}
+    job = {} if "sbatch" in message else {"SLURM_JOB_ID": "7"}
     done = run_here(name, tmp_path, **job, **variables)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -142,7 +141,7 @@ def test_a_folder_of_another_clusters_job_is_left_alone(tmp_path: Path) -> None:
         "train_cpu", tmp_path, SLURM_JOB_ID="7", WEATHER_HPC_STORE=str(tmp_path / "store")
     )
     assert (done.returncode, list(run.iterdir())) == (2, [])
-    assert "another cluster's job of the same number" in done.stderr
+    assert "another cluster's job with the same id" in done.stderr
 
 
 def run_main(argv: Sequence[str]) -> int:

@@ -32,9 +32,9 @@ def plan_of(**train: object) -> Plan:
 def directives(profile: SiteProfile, **train: object) -> set[str]:
     specs = plan_of(**train).runs
     text = array_script(shape_of(specs[0], profile.slurm), specs, "t1", PATHS, profile)
-    found = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
-    assert len(found) == len(set(found))
-    return {shlex.split(value)[0] for value in found}
+    options = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
+    assert len(options) == len(set(options))
+    return {shlex.split(value)[0] for value in options}
 
 
 ALWAYS = {
@@ -80,7 +80,7 @@ def test_several_nodes() -> None:
     }  # fmt: skip
 
 
-def test_the_warning_leaves_half_of_a_short_job() -> None:
+def test_the_warning_comes_after_half_of_a_short_job_at_the_earliest() -> None:
     plan = plan_of(strategy="single", device="cpu")
     spec = plan.runs[0]
     resources = spec.resources.model_copy(update={"time_limit_min": 1})
@@ -109,7 +109,7 @@ def test_every_task_of_an_array_finds_its_run(tmp_path: Path) -> None:
     assert past.returncode == 1
 
 
-def test_percent_signs_of_a_folder_are_no_pattern_and_a_line_break_is_refused() -> None:
+def test_percent_signs_are_escaped_and_line_breaks_refused() -> None:
     specs = plan_of(strategy="single", device="cpu").runs
     shape = shape_of(specs[0], site().slurm)
     text = array_script(shape, specs, "t", StudyPaths(Path("/a/100% done")), site())
@@ -122,9 +122,9 @@ def test_runs_of_one_shape_share_an_array() -> None:
     plan = make_plan(load_study("quick"), "/images", prepare_workers=8)
     groups = by_shape(plan.all, site(gpu_partition="g", cpu_partition="c").slurm)
     assert sum(map(len, groups.values())) == len(plan.all)
-    asked = [(s.stage, s.resources.cpus_per_node, s.resources.gpus_per_node, s.partition)
+    requests = [(s.stage, s.resources.cpus_per_node, s.resources.gpus_per_node, s.partition)
              for s in groups]  # fmt: skip
-    assert asked == [
+    assert requests == [
         ("prepare", 8, 0, "c"), ("preprocess", 1, 0, "c"), ("preprocess", 2, 0, "c"),
         ("train", 1, 0, "c"), ("train", 2, 0, "c"), ("train", 2, 1, "g"), ("train", 4, 2, "g"),
     ]  # fmt: skip
@@ -141,8 +141,8 @@ def run_script(profile: SiteProfile, **train: object) -> str:
     return slurm_run_script(plan, plan.runs[0], PATHS, profile)
 
 
-def words(text: str) -> list[str]:
-    """The words of the script's srun command."""
+def srun_arguments(text: str) -> list[str]:
+    """The argument list of the script's srun command."""
     lines = text[text.index("\nsrun ") :].split("&\n")[0]
     return shlex.split(lines.replace("\\\n", " "))
 
@@ -150,33 +150,33 @@ def words(text: str) -> list[str]:
 def test_srun_repeats_what_it_does_not_inherit() -> None:
     profile = site(gpu_type="a100", cpu_bind="cores", srun_options=["--mpi=none"])
     text = run_script(profile, strategy="ddp", device="cuda", world_size=2, threads_per_rank=3)
-    asked = words(text)
-    assert asked[: asked.index("py")] == [
+    argv = srun_arguments(text)
+    assert argv[: argv.index("py")] == [
         "srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpus-per-task=6",
         "--gres=gpu:a100:2", "--cpu-bind=cores", "--mpi=none",
     ]  # fmt: skip
-    assert "--standalone" in asked
+    assert "--standalone" in argv
     assert "export GLOO_SOCKET_IFNAME=lo" in text
 
 
-def test_several_nodes_meet_at_the_first() -> None:
+def test_ranks_of_several_nodes_meet_at_the_first() -> None:
     text = run_script(site(interface="ib0"), strategy="ddp", device="cuda", world_size=4, nodes=2)
-    asked = words(text)
-    assert {"--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=static"} <= set(asked)
-    assert "--standalone" not in asked
+    argv = srun_arguments(text)
+    assert {"--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=static"} <= set(argv)
+    assert "--standalone" not in argv
     assert "export NCCL_SOCKET_IFNAME=ib0" in text
     assert "PET_MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))" in text
 
 
-def test_runs_for_gpus_use_the_cpu_only_where_the_site_says_so() -> None:
+def test_gpu_runs_use_the_cpu_only_where_the_site_says_so() -> None:
     assert "--without-cuda" not in run_script(site(), strategy="single", device="cuda")
     testbed = site(without_cuda="cpu")
-    asked = words(run_script(testbed, strategy="single", device="cuda"))
-    assert asked[asked.index("--without-cuda") + 1] == "cpu"
+    argv = srun_arguments(run_script(testbed, strategy="single", device="cuda"))
+    assert argv[argv.index("--without-cuda") + 1] == "cpu"
     assert "--without-cuda" not in run_script(testbed, strategy="single", device="cpu")
 
 
-def test_of_the_shipped_sites_the_testbed_alone_uses_the_cpu() -> None:
+def test_only_the_testbed_site_falls_back_to_the_cpu() -> None:
     sites = Path(__file__).resolve().parents[2] / "hpc" / "sites"
     fallback = {p.stem: load_site(str(p)).slurm.without_cuda for p in sites.glob("*.yaml")}
     assert [name for name, way in fallback.items() if way == "cpu"] == ["testbed"]

@@ -1,4 +1,4 @@
-"""Job scripts: what stands in them, and that a shell takes them as meant."""
+"""Job scripts: their content, and that a shell reads them as intended."""
 
 import subprocess
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_prepared_store_is_the_one_that_training_reads() -> None:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_ddp_is_started_by_torchrun_with_any_number_of_ranks(ranks: int) -> None:
+def test_torchrun_starts_ddp_with_any_number_of_ranks(ranks: int) -> None:
     text = script(f"train-ddp-cpu-w{ranks}")
     assert "-m torch.distributed.run" in text
     assert f"--nproc-per-node={ranks}" in text
@@ -64,7 +64,7 @@ def test_threads_and_allocator_are_set_for_every_run(name: str) -> None:
         assert "MALLOC_TRIM_THRESHOLD_" in variables
 
 
-def test_the_sites_own_variables_win_and_its_lines_come_first() -> None:
+def test_site_variables_override_and_its_lines_come_first() -> None:
     site = SiteProfile(
         python="py",
         modules=["gcc/12", "cuda 12"],
@@ -78,7 +78,7 @@ def test_the_sites_own_variables_win_and_its_lines_come_first() -> None:
     assert order == sorted(order)
 
 
-def test_odd_names_reach_no_shell(tmp_path: Path) -> None:
+def test_special_characters_are_quoted(tmp_path: Path) -> None:
     """The script is run for real with a stand-in interpreter that prints its arguments."""
     results = tmp_path / ODD
     python = tmp_path / "py thon"
@@ -103,7 +103,7 @@ def test_odd_names_reach_no_shell(tmp_path: Path) -> None:
     assert '"code": 0' in paths.run(spec.run_id).exit.read_text()
 
 
-def test_the_exit_code_is_left_behind(tmp_path: Path) -> None:
+def test_the_exit_code_is_written(tmp_path: Path) -> None:
     plan = make_plan(load_study("quick"), "/images")
     paths = StudyPaths(tmp_path)
     spec = plan.runs[0]
@@ -120,12 +120,12 @@ def test_every_script_of_every_study_is_valid_shell() -> None:
             subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
-def test_a_line_break_is_refused() -> None:
+def test_a_line_break_is_an_error() -> None:
     with pytest.raises(UserError, match="line break"):
         quote("a\nb")
 
 
-def test_options_stand_on_lines_of_their_own() -> None:
+def test_each_option_is_on_a_line_of_its_own() -> None:
     assert command_lines(["p", "-m", "x", "--a", "1", "--b"]) == "p -m x \\\n    --a 1 \\\n    --b"
 
 

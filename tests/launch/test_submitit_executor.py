@@ -1,4 +1,4 @@
-"""The submitit executor without a Slurm: what submitit is asked for, and its job on the node."""
+"""The submitit executor without Slurm: submitit's parameters, and its job on the node."""
 
 import importlib.util
 import json
@@ -14,11 +14,10 @@ import pytest
 from weather_hpc.errors import UserError
 from weather_hpc.launch.submitit_executor import SubmititExecutor, SubmititRun, parameters
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.slurm.directives import shape_of
+from weather_hpc.slurm.directives import JobOption, shape_of
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.sweep import __main__ as sweep
 from weather_hpc.sweep.dry_run import SCRIPTS
 
@@ -44,11 +43,11 @@ def plan() -> Plan:
     return make_plan(load_study("paper"), "/images")
 
 
-def test_submitit_is_asked_for_what_sbatch_would_be(plan: Plan) -> None:
+def test_submitit_gets_the_options_of_sbatch(plan: Plan) -> None:
     spec = next(s for s in plan.runs if s.run_id.startswith("train-ddp-cuda-w4"))
     shape = shape_of(spec, SITE.slurm)
-    asked = parameters(shape, 12, "whpc-paper-t", ["--dependency=afterok:7"], SITE)
-    assert asked == {
+    values = parameters(shape, 12, "whpc-paper-t", [JobOption("dependency", "afterok:7")], SITE)
+    assert values == {
         "time": 120,
         "use_srun": False,
         "setup": ["module load cuda", "ulimit -n 4096", "export SUBMITIT_PREEMPT_SIGNAL=USR2"],
@@ -71,7 +70,7 @@ def test_submitit_is_asked_for_what_sbatch_would_be(plan: Plan) -> None:
     }
 
 
-def test_a_dry_run_shows_scripts_that_leave_requeueing_to_submitit(plan: Plan) -> None:
+def test_a_dry_run_shows_scripts_without_requeue(plan: Plan) -> None:
     specs = [s for s in plan.runs if s.run_id.startswith("train-dp-")][:2]
     array, *runs = SCRIPTS["submitit"](plan, specs, StudyPaths(Path("/r")), SiteProfile())
     assert json.loads(array.text)["additional_parameters"]["array"] == "0-1"
@@ -81,10 +80,10 @@ def test_a_dry_run_shows_scripts_that_leave_requeueing_to_submitit(plan: Plan) -
     assert any("scontrol requeue" in run.text for run in on_sbatch)
 
 
-def test_what_stands_in_its_way_is_told(
+def test_missing_submitit_and_percent_signs_are_errors(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="takes % for a pattern"):
+    with pytest.raises(UserError, match="reads % as a pattern"):
         SubmititExecutor(plan, StudyPaths(tmp_path / "100%"), SITE)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'weather_hpc\[submitit\]'"):
@@ -98,7 +97,7 @@ def test_every_executor_can_be_named() -> None:
 
 
 def start(folder: Path, script: str, requeues: int = 1, **env: str) -> "subprocess.Popen[str]":
-    """A process that does on a node what submitit does: call the job, and on USR2 checkpoint."""
+    """A process that does what submitit does on a node: call the function, checkpoint at USR2."""
     (folder / "run.sh").write_text(script)
     code = f"""
 import signal, sys
@@ -132,30 +131,30 @@ def test_the_scripts_exit_code_is_the_jobs(tmp_path: Path) -> None:
 
 
 STOPPABLE = """
-trap 'echo asked; exit {code}' {signal}
+trap 'echo stopped; exit {code}' {signal}
 touch {ready}
 while :; do sleep 0.05; done
 """
 
 
 @pytest.mark.parametrize(
-    ("code", "restarts", "said", "ended"),
+    ("code", "restarts", "output", "exit_code"),
     [
-        (75, "0", "asked\nagain True None\n", 0),
-        (75, "1", "asked\n", 75),  # requeued as often as it may be
-        (0, "0", "asked\n", 0),  # had come to its end meanwhile
-        (9, "0", "asked\n", 9),
+        (75, "0", "stopped\nagain True None\n", 0),
+        (75, "1", "stopped\n", 75),  # requeued as often as it may be
+        (0, "0", "stopped\n", 0),  # had finished meanwhile
+        (9, "0", "stopped\n", 9),
     ],
 )
-def test_the_warning_stops_the_run_and_asks_for_the_same_again(
-    tmp_path: Path, code: int, restarts: str, said: str, ended: int
+def test_the_warning_stops_and_requeues_the_run(
+    tmp_path: Path, code: int, restarts: str, output: str, exit_code: int
 ) -> None:
     ready = tmp_path / "ready"
     script = STOPPABLE.format(code=code, signal="USR1", ready=ready)
     job = start(tmp_path, script, SLURM_RESTART_COUNT=restarts)
     wait_for(ready)
     job.send_signal(signal.SIGUSR2)
-    assert (job.communicate()[0], job.returncode) == (said, ended)
+    assert (job.communicate()[0], job.returncode) == (output, exit_code)
 
 
 def test_a_term_reaches_the_script(tmp_path: Path) -> None:
@@ -163,8 +162,8 @@ def test_a_term_reaches_the_script(tmp_path: Path) -> None:
     job = start(tmp_path, STOPPABLE.format(code=75, signal="TERM", ready=ready))
     wait_for(ready)
     job.send_signal(signal.SIGTERM)
-    assert (job.communicate()[0], job.returncode) == ("asked\n", 75)
+    assert (job.communicate()[0], job.returncode) == ("stopped\n", 75)
 
 
-def test_a_job_that_has_not_started_its_script_is_asked_for_again() -> None:
+def test_a_job_that_has_not_started_its_script_is_requeued() -> None:
     assert SubmititRun("run.sh", 1).checkpoint().function == SubmititRun("run.sh", 1)

@@ -25,18 +25,20 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def named(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> dict[str, Any]:
+def classify(
+    capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0
+) -> dict[str, Any]:
     capsys.readouterr()
-    assert cli.guarded("predict", main, [*map(str, words), "--json"]) == code
+    assert cli.guarded("predict", main, [*map(str, arguments), "--json"]) == code
     summary: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return summary
 
 
-def test_a_folder_is_named(
+def test_a_folder_is_classified(
     checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    summary = named(capsys, images, "--checkpoint", checkpoint, "--out", out)
+    summary = classify(capsys, images, "--checkpoint", checkpoint, "--out", out)
     found = rows(out / "predictions.csv")
     assert len(found) == summary["images"] == 44
     right = sum(Path(row["file"]).parent.name == row["predicted"] for row in found)
@@ -58,21 +60,21 @@ def test_probabilities_are_the_networks_own(
 ) -> None:
     files = sorted(images.rglob("*.jpg"))[:3]
     options = ("--checkpoint", checkpoint, "--out", tmp_path, "--batch-size", 2, "--no-sheet")
-    assert named(capsys, *files, *options)["sheets"] == []
+    assert classify(capsys, *files, *options)["sheets"] == []
     trained = load_checkpoint(checkpoint)
     network = build_model("paper_cnn", len(trained.classes), 256).eval()
     network.load_state_dict(trained.network)
     decode = FastDecoder()
     batch = torch.from_numpy(np.stack([decode(file, 256) for file in files]))
     with torch.no_grad():
-        wanted = network(network_input(batch)).softmax(dim=1)
-    for row, shares in zip(rows(tmp_path / "predictions.csv"), wanted.tolist(), strict=True):
+        expected = network(network_input(batch)).softmax(dim=1)
+    for row, shares in zip(rows(tmp_path / "predictions.csv"), expected.tolist(), strict=True):
         assert [float(row[f"p_{name}"]) for name in trained.classes] == pytest.approx(
             shares, abs=2e-6
         )
 
 
-def test_wrong_files_are_named_and_skipped(
+def test_unusable_files_are_listed_and_skipped(
     checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = min(images.rglob("*.jpg"))
@@ -85,7 +87,7 @@ def test_wrong_files_are_named_and_skipped(
     os.mkfifo(folder / "pipe.jpg")
     missing = tmp_path / "missing.jpg"
     out = tmp_path / "out"
-    summary = named(capsys, folder, missing, "--checkpoint", checkpoint, "--out", out)
+    summary = classify(capsys, folder, missing, "--checkpoint", checkpoint, "--out", out)
     assert summary["images"] == 1
     reasons = {Path(row["file"]).name: row["reason"] for row in rows(out / "skipped.csv")}
     assert set(reasons) == {"a.jpg", "c\\u000a.jpg", "missing.jpg", "pipe.jpg"}
@@ -93,7 +95,7 @@ def test_wrong_files_are_named_and_skipped(
     assert [skip["file"] for skip in summary["skipped"]] == [
         row["file"] for row in rows(out / "skipped.csv")
     ]
-    only_wrong = named(capsys, missing, "--checkpoint", checkpoint, "--out", out, code=1)
+    only_wrong = classify(capsys, missing, "--checkpoint", checkpoint, "--out", out, code=1)
     assert (only_wrong["images"], only_wrong["sheets"]) == (0, [])
     assert rows(out / "predictions.csv") == []
     assert not list(out.glob("sheet-*")), "those of the call before are gone"
@@ -123,9 +125,9 @@ def test_a_checkpoint_cannot_run_code(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epoch": 0}, "no epoch has ended"),
-        ({"classes": ["one", "two"]}, "does not fit its own network"),
-        ({"asked": {"model": "paper_cnn"}}, "does not fit its own network: 'image_size'"),
+        ({"epoch": 0}, "no epoch is complete"),
+        ({"classes": ["one", "two"]}, "weights do not match its network"),
+        ({"asked": {"model": "paper_cnn"}}, "weights do not match its network: 'image_size'"),
     ],
 )
 def test_a_checkpoint_that_cannot_serve(

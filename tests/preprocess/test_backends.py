@@ -49,10 +49,10 @@ def no_process_is_left() -> Iterator[None]:
 
 
 def _others(child: psutil.Process, before: set[psutil.Process]) -> bool:
-    """Whether ``child`` is nobody's whom these tests started, or has ended."""
+    """Whether ``child`` was not started by these tests, or has ended."""
     try:
-        # multiprocessing's own resource tracker lives as long as this process does; another
-        # test's browser, which lives on, starts processes when it likes
+        # multiprocessing's resource tracker lives as long as this process; another test's browser,
+        # still running, may start processes at any time
         tracks = "resource_tracker" in " ".join(child.cmdline())
         return tracks or not before.isdisjoint(child.parents())
     except psutil.NoSuchProcess:
@@ -60,7 +60,7 @@ def _others(child: psutil.Process, before: set[psutil.Process]) -> bool:
 
 
 @pytest.mark.parametrize("name", PARALLEL)
-def test_every_worker_stands_before_the_work(
+def test_every_worker_is_up_before_the_work(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:
     with closing(make_backend(name)) as backend:
@@ -81,7 +81,7 @@ def test_every_worker_stands_before_the_work(
 def test_dask_workers_have_one_thread_and_our_allocator_settings(
     monkeypatch: pytest.MonkeyPatch, no_process_is_left: None
 ) -> None:
-    """What a worker was started with, read from outside it."""
+    """A worker's environment, read from outside."""
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "4294967296")
     with closing(make_backend(Backend.DASK)) as backend:
         (worker,) = backend.start(1, EXACT)
@@ -112,7 +112,7 @@ def test_two_dask_clusters_live_side_by_side_on_loopback(no_process_is_left: Non
 def test_a_killed_worker_is_one_clear_error(
     name: Backend, target: Target, chunks: list[Chunk], no_process_is_left: None
 ) -> None:
-    # One chunk waits for data that never comes, so that the worker dies in the middle of it.
+    # One chunk waits for data that never arrives, so that the worker is killed in its middle.
     os.mkfifo(target.root / "a" / "never.jpg")
     stuck = [*chunks[:2], Chunk(2, 8, ["a/never.jpg"])]
     finished = []
@@ -156,7 +156,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> None:
-    """Killed as soon as it is seen: the others must not wait for it."""
+    """Killed as soon as it exists: the other worker must not wait for it."""
     before = set(psutil.Process().children(recursive=True))
 
     def kill_one() -> None:
@@ -181,10 +181,8 @@ def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> N
     killer.join()
 
 
-def test_what_workers_send_back_does_not_grow_with_the_pixels(
-    target: Target, chunks: list[Chunk]
-) -> None:
-    """So that the parent stays as small as it is, whatever the number of images."""
+def test_results_do_not_grow_with_the_pixels(target: Target, chunks: list[Chunk]) -> None:
+    """So the parent's memory does not depend on the size of the images."""
     result = pack_chunk(target, chunks[0])
     large = pack_chunk(replace(target, size=4 * SIZE), Chunk(0, 0, chunks[0].paths[:1]))
     assert result.images == PER_CHUNK

@@ -1,4 +1,4 @@
-"""What a worker's job says, without a Slurm that would take it."""
+"""The job scripts of workers, without a Slurm to submit them to."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from weather_hpc.preprocess.__main__ import main
 from weather_hpc.preprocess.backends.dask_jobqueue import _rank
 from weather_hpc.preprocess.backends.worker_jobs import (
     WorkerJob,
+    clean_up,
     job_options,
-    tidy,
     write_certificate,
 )
 from weather_hpc.runs.paths import StudyPaths
@@ -52,7 +52,7 @@ def directives(script: str) -> list[str]:
     return [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")]
 
 
-def test_a_site_that_says_nothing_leaves_all_to_the_cluster(tmp_path: Path) -> None:
+def test_an_empty_site_leaves_everything_to_the_cluster(tmp_path: Path) -> None:
     script = job_script(tmp_path, SiteProfile())
     assert directives(script) == [
         f"--job-name={NAME}", "--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=1",
@@ -62,36 +62,36 @@ def test_a_site_that_says_nothing_leaves_all_to_the_cluster(tmp_path: Path) -> N
     assert "--interface" not in script
 
 
-def test_all_that_a_site_says_is_asked_for(tmp_path: Path) -> None:
+def test_every_setting_of_a_site_is_a_directive(tmp_path: Path) -> None:
     script = job_script(tmp_path, SiteProfile.model_validate({"slurm": FULL}))
-    asked = directives(script)
-    assert asked[:6] == [
+    lines = directives(script)
+    assert lines[:6] == [
         f"--job-name={NAME}", "--partition=cpu", "--account=proj", "--qos=high",
         "'--constraint=a&b|c'", "--reservation=course",
     ]  # fmt: skip
-    assert "--mem=1500M" in asked
-    assert "--time=30" in asked
-    assert asked[-2:] == ["--exclude=node7", "'--comment=it'\"'\"'s; rm -rf $HOME'"]
-    assert not [option for option in asked if "mem-per-cpu" in option or "signal" in option]
+    assert "--mem=1500M" in lines
+    assert "--time=30" in lines
+    assert lines[-2:] == ["--exclude=node7", "'--comment=it'\"'\"'s; rm -rf $HOME'"]
+    assert not [option for option in lines if "mem-per-cpu" in option or "signal" in option]
     command = script.splitlines()[-1]
-    for words in ("--interface ib0", "--nthreads 1", "--memory-limit 0", "--no-nanny",
+    for option in ("--interface ib0", "--nthreads 1", "--memory-limit 0", "--no-nanny",
                   "--lifetime 1620s --lifetime-stagger 90s", "--protocol tls://"):  # fmt: skip
-        assert f" {words}" in command
+        assert f" {option}" in command
 
 
-def test_memory_for_each_cpu_does_for_a_worker_that_has_one(tmp_path: Path) -> None:
-    """The memory of a run's whole node is not for a worker."""
-    for given, asked in (("mem_per_cpu_mb", ["--mem-per-cpu=900M"]), ("memory_mb", [])):
-        folder = tmp_path / given
+def test_a_worker_has_the_memory_of_one_cpu(tmp_path: Path) -> None:
+    """Not the memory of a run's whole node."""
+    for key, expected in (("mem_per_cpu_mb", ["--mem-per-cpu=900M"]), ("memory_mb", [])):
+        folder = tmp_path / key
         folder.mkdir()
-        script = job_script(folder, SiteProfile.model_validate({"slurm": {given: 900}}))
-        assert [o for o in directives(script) if o.startswith("--mem")] == asked
+        script = job_script(folder, SiteProfile.model_validate({"slurm": {key: 900}}))
+        assert [o for o in directives(script) if o.startswith("--mem")] == expected
 
 
-def test_no_word_of_the_site_or_of_a_path_is_a_command(
+def test_nothing_in_the_site_or_a_path_is_run_as_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The script is run, with a stand-in for the interpreter that tells what it was given."""
+    """The script is run with a stand-in for Python that writes its arguments and environment."""
     folder = tmp_path / "it's 100% $(touch pwned) ;odd"
     folder.mkdir()
     python = folder / "python"
@@ -117,29 +117,29 @@ def test_no_word_of_the_site_or_of_a_path_is_a_command(
     assert argv[argv.index("--interface") + 1] == "lo;touch${IFS}pwned"
     assert not [word for word in argv if "tls" in word and not word.startswith("tls://")]
     lines = (tmp_path / "env").read_text().splitlines()
-    told = dict(line.partition("=")[::2] for line in lines)
-    assert told["ODD"] == "`touch pwned` $HOME"
-    assert (told["FROM_SETUP"], told["OMP_NUM_THREADS"]) == ("yes", "1")
-    assert told["MALLOC_TRIM_THRESHOLD_"] == "4294967296"
-    assert told["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
+    environment = dict(line.partition("=")[::2] for line in lines)
+    assert environment["ODD"] == "`touch pwned` $HOME"
+    assert (environment["FROM_SETUP"], environment["OMP_NUM_THREADS"]) == ("yes", "1")
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "4294967296"
+    assert environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
     for name in ("CA_FILE", "WORKER__CERT", "WORKER__KEY"):
-        assert Path(told[f"DASK_DISTRIBUTED__COMM__TLS__{name}"]).parent == folder
+        assert Path(environment[f"DASK_DISTRIBUTED__COMM__TLS__{name}"]).parent == folder
 
 
-def test_the_key_is_ours_alone_and_does_not_stay(tmp_path: Path) -> None:
+def test_the_key_has_mode_600_and_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "f"
     folder.mkdir()
     security = write_certificate(folder)
     assert security.require_encryption
     assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
     (folder / "7.log").write_text("what went wrong")
-    tidy(folder, keep_logs=True)
+    clean_up(folder, keep_logs=True)
     assert [path.name for path in folder.iterdir()] == ["7.log"]
-    tidy(folder, keep_logs=False)
+    clean_up(folder, keep_logs=False)
     assert not folder.exists()
 
 
-def test_a_replacement_has_the_number_of_the_worker_it_replaces() -> None:
+def test_a_replacement_has_the_rank_of_the_worker_it_replaces() -> None:
     assert _rank(f"{NAME}-12") == 12
 
 
@@ -155,7 +155,7 @@ def test_without_slurm_it_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_under_a_sweep_the_driver_has_one_cpu_and_is_told_the_site(tmp_path: Path) -> None:
+def test_in_a_sweep_the_driver_has_one_cpu_and_the_site(tmp_path: Path) -> None:
     study = StudyConfig.model_validate(
         {"name": "s", "repeats": 1, "preprocess": [{"backend": "dask-jobqueue", "workers": 8}]}
     )
@@ -165,13 +165,13 @@ def test_under_a_sweep_the_driver_has_one_cpu_and_is_told_the_site(tmp_path: Pat
     paths = StudyPaths(tmp_path)
     script = slurm_run_script(plan, spec, paths, SiteProfile())
     assert f"--site {paths.run(spec.run_id).site} " in script
-    assert "srun" not in script  # or the workers' jobs would be asked for from inside a step
+    assert "srun" not in script  # or the workers' jobs would be submitted from inside a step
 
 
-def test_the_site_that_a_sweep_hands_on_is_the_same(tmp_path: Path) -> None:
+def test_the_site_file_that_a_sweep_writes_is_equal(tmp_path: Path) -> None:
     values: dict[str, Any] = {"modules": ["gcc"], "slurm": FULL}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(values))
     site = load_site(str(tmp_path / "site.yaml")).on(None, "other")
-    handed = tmp_path / "site.json"
-    handed.write_text(json.dumps(site.model_dump(mode="json", exclude_none=True)))
-    assert load_site(str(handed)) == site
+    written = tmp_path / "site.json"
+    written.write_text(json.dumps(site.model_dump(mode="json", exclude_none=True)))
+    assert load_site(str(written)) == site

@@ -1,5 +1,5 @@
-"""What goes wrong outside the program: the run goes on or stops with one line, and the next one
-makes only what is missing. All through the verb, with real signals, files and limits.
+"""Faults outside the program: the run continues or stops with one line, and the next run makes only
+what is missing. All by the verb, with real signals, files and limits.
 """
 
 import json
@@ -47,7 +47,7 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def words(data: Path, run_dir: Path, *more: object) -> list[str]:
+def flags(data: Path, run_dir: Path, *more: object) -> list[str]:
     folders = ["--data", str(data), "--run-dir", str(run_dir)]
     return [*folders, "--size", str(SIZE), *map(str, more)]
 
@@ -58,19 +58,19 @@ def events(run_dir: Path, name: str) -> list[dict[str, Any]]:
 
 
 def finished(run_dir: Path) -> int:
-    """Chunks that a run under way has taken note of."""
+    """Chunks that the run has recorded so far."""
     progress = run_dir / "store.partial" / "progress.jsonl"
     return progress.read_text().count("sha256") if progress.exists() else 0
 
 
 @contextmanager
 def after(name: str, do: Callable[[], object]) -> Iterator[None]:
-    """Have ``do`` happen in the run when it tells of the event ``name``."""
+    """Call ``do`` in the run after it has written the event ``name``."""
     event = RunWriter.event
 
-    def event_and(self: RunWriter, told: str, **fields: Any) -> None:
-        event(self, told, **fields)
-        if told == name:
+    def event_and(self: RunWriter, written: str, **fields: Any) -> None:
+        event(self, written, **fields)
+        if written == name:
             do()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +79,7 @@ def after(name: str, do: Callable[[], object]) -> Iterator[None]:
 
 
 def never_read(path: Path) -> None:
-    """Put a pipe in a file's place, which whoever reads it waits at for ever."""
+    """Replace a file by a pipe, so that reading it never ends."""
     path.rename(path.with_name(".kept"))
     os.mkfifo(path)
 
@@ -89,7 +89,7 @@ def put_back(path: Path) -> None:
 
 
 def is_no_store(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """To those who read it, what is there is no store, and they are told so."""
+    """For readers there is no store yet, and an error says so."""
     assert cli.guarded("data", data_verb, ["info", str(run_dir / "store")]) == 2
     assert "no such folder" in capsys.readouterr().err
 
@@ -116,7 +116,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 def soon(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition was never true"
         time.sleep(0.02)
 
 
@@ -134,7 +134,7 @@ def kill_the_worker_at_its_last_chunk(run_dir: Path) -> None:
 def test_a_killed_worker_costs_its_chunk(
     backend: str, decoder: str, data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = words(data, run_dir, "--backend", backend, "--workers", 1, "--decoder", decoder)
+    argv = flags(data, run_dir, "--backend", backend, "--workers", 1, "--decoder", decoder)
     killer = threading.Thread(target=kill_the_worker_at_its_last_chunk, args=[run_dir])
     with after("catalogue", lambda: never_read(data / LAST)), after("workers_up", killer.start):
         assert cli.guarded("preprocess", preprocess, argv) == 1
@@ -148,10 +148,10 @@ def test_a_killed_worker_costs_its_chunk(
     assert len(is_whole(run_dir, capsys).rows()) == IMAGES
 
 
-def test_a_killed_run_costs_the_chunk_it_was_at(
+def test_a_killed_run_costs_its_unfinished_chunk(
     data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = words(data, run_dir, "--backend", "multiprocessing", "--workers", 1)
+    argv = flags(data, run_dir, "--backend", "multiprocessing", "--workers", 1)
     script = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -189,7 +189,7 @@ def huge_jpeg(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_files_that_change_after_they_were_read_are_left_out(
+def test_files_that_change_after_the_scan_are_left_out(
     decoder: str, data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jpeg_bomb = huge_jpeg(data / "a" / "000.jpg")
@@ -204,7 +204,7 @@ def test_files_that_change_after_they_were_read_are_left_out(
         (data / "c" / "001.jpg").write_bytes(b"")
 
     with after("catalogue", spoil):
-        code = cli.guarded("preprocess", preprocess, words(data, run_dir, "--decoder", decoder))
+        code = cli.guarded("preprocess", preprocess, flags(data, run_dir, "--decoder", decoder))
     assert code == 0
     assert "146 images, 5 quarantined" in capsys.readouterr().out
     store = is_whole(run_dir, capsys)
@@ -226,12 +226,12 @@ def test_files_that_change_after_they_were_read_are_left_out(
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_bombs_are_known_by_what_they_claim(
+def test_bombs_are_recognised_by_their_header(
     decoder: str, data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "a" / "bomb.jpg").write_bytes(huge_jpeg(data / "a" / "000.jpg"))
     (data / "b" / "bomb.png").write_bytes(huge_claim())
-    argv = words(data, run_dir, "--decoder", decoder)
+    argv = flags(data, run_dir, "--decoder", decoder)
     assert cli.guarded("preprocess", preprocess, argv) == 0
     store = is_whole(run_dir, capsys)
     assert [entry["path"] for entry in store.quarantine()] == ["a/bomb.jpg", "b/bomb.png"]
@@ -249,7 +249,7 @@ def unlimited_afterwards() -> Iterator[None]:
 
 
 def no_file_beyond(size: int) -> None:
-    """From now on writing beyond ``size`` bytes of any file fails, here and in our children."""
+    """From now on writing beyond ``size`` bytes of any file fails, here and in child processes."""
     children = psutil.Process().children(recursive=True)
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     for process in (psutil.Process(), *workers):
@@ -260,11 +260,11 @@ def no_file_beyond(size: int) -> None:
 @pytest.mark.parametrize(
     ("backend", "decoder"), [("sequential", "fast"), ("multiprocessing", "exact")]
 )
-def test_a_disk_that_is_full_in_the_middle_costs_what_lies_behind(
+def test_a_disk_that_fills_up_costs_only_the_later_chunks(
     backend: str, decoder: str, data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a quota does it: writing fails at two chunks and a half."""
-    argv = words(data, run_dir, "--backend", backend, "--decoder", decoder)
+    """As with a quota: writing fails after two and a half chunks."""
+    argv = flags(data, run_dir, "--backend", backend, "--decoder", decoder)
     with unlimited_afterwards(), after("workers_up", lambda: no_file_beyond(CHUNK_BYTES * 5 // 2)):
         assert cli.guarded("preprocess", preprocess, argv) == 1
     assert "images.npy: cannot be written: File too large" in one_line(capsys)
@@ -277,7 +277,7 @@ def test_a_disk_that_is_full_in_the_middle_costs_what_lies_behind(
 def test_a_file_system_without_room_for_the_store_is_one_line(
     data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = words(data, run_dir)
+    argv = flags(data, run_dir)
     with unlimited_afterwards(), after("catalogue", lambda: no_file_beyond(CHUNK_BYTES)):
         assert cli.guarded("preprocess", preprocess, argv) == 1
     assert "store.partial: cannot be written: File too large" in one_line(capsys)
@@ -290,7 +290,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_chunk(
     data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All pixels are written, and the tables are not."""
-    argv = words(data, run_dir)
+    argv = flags(data, run_dir)
     commit = PartialStore.commit
 
     def commit_without_room(self: PartialStore) -> Store:
@@ -309,10 +309,10 @@ def test_a_disk_that_is_full_at_the_end_costs_no_chunk(
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("where", ["/sys", "{data}/a/000.jpg"])
-def test_a_target_that_cannot_be_written_is_told_before_the_work(
+def test_a_target_that_cannot_be_written_is_reported_before_the_work(
     where: str, decoder: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither takes a folder, not even from root."""
+    """Not even root can make a folder in either."""
     out = Path(where.format(data=data)) / "store"
     argv = ["--data", str(data), "--out", str(out), "--size", str(SIZE), "--decoder", decoder]
     assert cli.guarded("preprocess", preprocess, argv) == 2
@@ -322,17 +322,17 @@ def test_a_target_that_cannot_be_written_is_told_before_the_work(
 def test_a_run_folder_that_cannot_be_written_is_one_line(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.guarded("preprocess", preprocess, words(data, Path("/sys/run"))) == 1
+    assert cli.guarded("preprocess", preprocess, flags(data, Path("/sys/run"))) == 1
     assert "/sys/run/record.json: cannot be written" in one_line(capsys)
 
 
-def test_a_folder_of_images_that_goes_away_is_one_line(
+def test_a_folder_of_images_that_disappears_is_one_line(
     data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = words(data, run_dir)
+    argv = flags(data, run_dir)
     with after("workers_up", lambda: data.rename(data.with_name("unmounted"))):
         assert cli.guarded("preprocess", preprocess, argv) == 1
-    assert "images: the folder of images went away" in one_line(capsys)
+    assert "images: the folder of images is gone" in one_line(capsys)
     is_no_store(run_dir, capsys)
     data.with_name("unmounted").rename(data)
     assert cli.guarded("preprocess", preprocess, argv) == 0

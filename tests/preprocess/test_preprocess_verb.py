@@ -32,7 +32,7 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("backend", ["sequential", "multiprocessing", "dask"])
-def test_each_backend_packs_and_ends_without_a_word(
+def test_each_backend_packs_and_prints_nothing_to_stderr(
     tmp_path: Path, data: Path, backend: str
 ) -> None:
     done = call(
@@ -41,12 +41,12 @@ def test_each_backend_packs_and_ends_without_a_word(
     assert done.returncode == 0
     assert done.stderr == ""
     (line,) = done.stdout.splitlines()
-    told = json.loads(line)
+    result = json.loads(line)
     store = Store.open(tmp_path / "s")
-    assert told["checksum"] == store.checksum
-    assert told["store"] == str(tmp_path / "s")
-    assert (told["images"], told["quarantined"], told["status"]) == (12, 0, "ok")
-    assert told["time_s"] > 0
+    assert result["checksum"] == store.checksum
+    assert result["store"] == str(tmp_path / "s")
+    assert (result["images"], result["quarantined"], result["status"]) == (12, 0, "ok")
+    assert result["time_s"] > 0
 
 
 def test_the_launchers_spec_is_the_records(tmp_path: Path, data: Path) -> None:
@@ -82,7 +82,7 @@ def test_without_a_spec_the_record_says_adhoc(
         (["--site", "nowhere.yaml"], "nowhere.yaml"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--size", "3"], "--size 3: Input should be greater"),
-        (["--images", "13"], "13 images asked for, 12 usable ones found"),
+        (["--images", "13"], "13 images requested, 12 usable images found"),
         (["--workers", "2"], "backend sequential has 1 worker"),
         (["--data", "nowhere"], "nowhere: no such folder"),
     ],
@@ -98,6 +98,6 @@ def test_bad_input_is_one_line_and_exit_code_two(
     assert not (tmp_path / "s").exists()
 
 
-def test_somewhere_to_go_is_needed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_or_run_dir_is_required(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.guarded("preprocess", main, ["--data", str(data)]) == 2
     assert "--out is missing" in capsys.readouterr().err

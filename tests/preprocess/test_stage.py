@@ -110,7 +110,7 @@ def test_the_record_says_what_happened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", [Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK])
-def test_what_cannot_be_decoded_is_quarantined_and_the_run_goes_on(
+def test_what_cannot_be_decoded_is_quarantined_and_the_run_continues(
     tmp_path: Path, backend: Backend
 ) -> None:
     data = nasty_folder(tmp_path / "images")
@@ -175,9 +175,7 @@ def test_resuming_makes_only_the_missing_chunks_and_is_not_timed(
     assert record.quality.store_checksum == whole.quality.store_checksum
 
 
-def test_a_measured_run_never_goes_on_where_another_stopped(
-    tmp_path: Path, interrupted: Path
-) -> None:
+def test_a_measured_run_always_starts_over(tmp_path: Path, interrupted: Path) -> None:
     record = run(tmp_path / "images", interrupted, discard=True)
     assert record.time_s is not None
     assert sum(rank.images or 0 for rank in record.actual.ranks) == 90
@@ -211,7 +209,7 @@ def test_nothing_decodable_is_a_failure(tmp_path: Path) -> None:
     whole = plain_folder(tmp_path / "sound", classes="a") / "a" / "000.jpg"
     root.mkdir(parents=True)
     (root / "x.jpg").write_bytes(whole.read_bytes()[:-60])
-    with pytest.raises(FailedError, match="not one image could be decoded"):
+    with pytest.raises(FailedError, match="no image could be decoded"):
         run(tmp_path / "images", tmp_path / "run", discard=True)
     assert read_record(tmp_path / "run" / "record.json").status == "failed"
     assert not (tmp_path / "run" / "store").exists()
@@ -245,7 +243,7 @@ def test_a_killed_pool_worker_leaves_a_store_that_is_finished_later(
     assert Store.open(tmp_path / "run" / "store").verify() == []
 
 
-def test_more_workers_than_cpus_are_warned_of(
+def test_a_warning_for_more_workers_than_cpus(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = plain_folder(tmp_path / "images", per_class=1)

@@ -27,8 +27,8 @@ OPTIONS = [
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Chromium, driven through its own chromedriver; it logs its console and every request.
 
-    Where it is not installed, root installs it from Debian. Where it cannot be had the test is
-    skipped, and in CI it fails.
+    Where it is not installed, root installs it from Debian. Where that fails the test is skipped,
+    and in CI it fails.
     """
     problem = _install()
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -48,7 +48,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def _install() -> str:
-    """Install what is missing, if that can be done: what hindered it, else nothing."""
+    """Install what is missing, where possible; returns the reason why not, else nothing."""
     if shutil.which("chromium") and shutil.which("chromedriver"):
         return ""
     if os.geteuid() != 0 or not shutil.which("apt-get"):

@@ -1,4 +1,4 @@
-"""The page in a real browser: quiet, alone, usable by mouse and keyboard, printable."""
+"""The page in a real browser: no errors, no requests, usable by mouse and keyboard, printable."""
 
 import base64
 import dataclasses
@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.analysis.scaling import preprocess_table, training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.plots import write_plots
 from weather_hpc.report.write import write_report
@@ -33,12 +33,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
     rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
-    tables = [preprocess_table(rows), training_table(rows)]
-    plots = write_plots(to.plots, tables, rows)
+    plots = write_plots(to.plots, compare(rows))
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])
-    write_report(to, rows, tables, many_findings(rows), plots, [long, mixed], [EVIL])
+    write_report(to, compare(rows), many_findings(rows), plots, [long, mixed], [EVIL])
     return to.report.as_uri()
 
 
@@ -53,7 +52,7 @@ def page(browser: Chrome, url: str) -> Chrome:
 
 
 def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """What was logged since this was last asked."""
+    """Log entries since the last call."""
     entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
@@ -75,7 +74,7 @@ def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
     return head, texts
 
 
-def test_it_is_quiet_and_asks_for_nothing_but_itself(page: Chrome, url: str) -> None:
+def test_the_page_logs_no_error_and_requests_nothing_else(page: Chrome, url: str) -> None:
     assert log(page, "browser") == []
     events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
     asked = {

@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, escaped, and telling what the tables tell."""
+"""The page: well-formed, self-contained, escaped, with the content of the tables."""
 
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.collect import collect_study
+from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.runs.record import RunRecord, Status
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
@@ -42,8 +42,8 @@ class Page(HTMLParser):
         self.scripts += tag == "script"
         for name in ("src", "href", "xlink:href"):
             link = values.get(name, "#")
-            beside = tag == "a" and not link.startswith("/") and ":" not in link
-            if not beside and not link.startswith(("#", "data:")):
+            is_relative = tag == "a" and not link.startswith("/") and ":" not in link
+            if not is_relative and not link.startswith(("#", "data:")):
                 self.outside.append(link)
         if tag == "svg":
             assert values["role"] == "img"
@@ -94,9 +94,9 @@ def test_every_plot_is_described(root: Path, page: Page) -> None:
     assert all(text in page.text for text in ("multiprocessing: 2: 5.5", "ddp on cpu"))
 
 
-def test_the_page_tells_findings_skips_and_provenance(page: Page) -> None:
+def test_the_page_has_findings_skips_and_provenance(page: Page) -> None:
     assert "Preprocessing, fastest and cheapest: multiprocessing, 2 workers" in page.text
-    assert "best speedup is 1.82 (95 % interval 1.7" in page.text
+    assert "best speedup is 1.82 (range of the repeats 1.7" in page.text
     assert "this machine has no GPU" in page.text
     for text in ("c0ffee", "node1", "A CPU", "numpy 2.0"):
         assert text in page.text
@@ -141,7 +141,7 @@ def test_a_plot_with_nothing_to_show_is_not_drawn_and_said(tmp_path: Path) -> No
     assert "preprocess_time" in drawn
     assert "preprocess_speedup" not in drawn
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "speedup: not drawn, because no configuration of more than one" in text
+    assert "speedup: not drawn, because no configuration with more than one worker" in text
 
 
 def test_what_a_record_says_is_text_and_never_markup(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plots of more than can be told apart: some are shown, the rest is counted."""
+"""Plots with more curves or bars than fit: some are drawn, the rest is counted."""
 
 import re
 
@@ -6,41 +6,38 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tests.report.many_rows import many_rows
-from weather_hpc.analysis.scaling import training_table
-from weather_hpc.report.drawing import render
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.phase_bars import phase_bars
-from weather_hpc.report.phases import phase_splits
-from weather_hpc.report.series import Series, by_workers
-from weather_hpc.report.style import MARKERS, MOST_BARS, MOST_LINES
+from weather_hpc.analysis.comparison import compare
+from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
+from weather_hpc.report.line_plot import Curve, LinePlot, by_workers
+from weather_hpc.report.phases import phase_bars, phase_times
 
 
-def test_of_many_lines_a_plot_shows_some_and_says_how_many_not() -> None:
-    series = by_workers(training_table(many_rows(400, 1)), "time_s")
-    assert len(series) > MOST_LINES
-    drawing = Lines("time", "Time", "workers", "s", series, "nothing").drawing()
+def test_of_many_curves_some_are_drawn_and_the_rest_counted() -> None:
+    curves = by_workers(compare(many_rows(400, 1)).training.table, "time_s")
+    assert len(curves) > MOST_LINES
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     shown = drawing.text.count(";") + 1
     assert 4 < shown <= 4 * MOST_LINES  # four strategies, a panel each
-    assert drawing.left_out == len(series) - shown
+    assert drawing.left_out == len(curves) - shown
 
 
 def test_of_many_bars_the_longest_are_drawn() -> None:
     rows = many_rows(400, 1)
-    splits = phase_splits(rows, [training_table(rows)])
-    drawing = phase_bars("train", "Training", splits)
+    times = phase_times(compare(rows))
+    drawing = phase_bars("train", "Training", times)
     assert drawing.text.count("compute") == MOST_BARS
-    assert drawing.left_out == len(splits) - MOST_BARS
-    longest = max(splits, key=lambda split: split.seconds["compute_s"] or 0)
+    assert drawing.left_out == len(times) - MOST_BARS
+    longest = max(times, key=lambda one: one.seconds["compute_s"] or 0)
     assert longest.label in drawing.text
-    assert phase_bars("preprocess", "Preprocessing", splits).draw is None
+    assert phase_bars("preprocess", "Preprocessing", times).draw is None
 
 
 def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
     lines = [
-        Series(name, ((1.0, time_s, 0.9 * time_s, 1.1 * time_s), (2.0, time_s / 2, None, None)))
+        Curve(name, ((1.0, time_s, 0.9 * time_s, 1.1 * time_s), (2.0, time_s / 2, None, None)))
         for name, time_s in (("a", 90.0), ("b", 91.0))
     ]
-    drawing = Lines("time", "Time", "workers", "s", lines, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", lines, "nothing").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)
@@ -56,7 +53,7 @@ def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
 
 def test_ticks_of_many_worker_counts_keep_apart() -> None:
     points = tuple((float(x), 1.0 / x, None, None) for x in range(1, 65))
-    drawing = Lines("time", "Time", "workers", "s", [Series("a", points)], "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", [Curve("a", points)], "nothing").drawing()
     assert drawing.draw is not None
     svg, _ = render(drawing.name, drawing.draw, drawing.size)
     ticks = [
@@ -66,9 +63,9 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
     assert len(ticks) <= 12
 
 
-def test_a_line_without_a_name_is_drawn_without_a_legend() -> None:
-    series = [Series("", ((1.0, 2.0, None, None),))]
-    drawing = Lines("time", "Time", "workers", "s", series, "nothing").drawing()
+def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
+    curves = [Curve("", ((1.0, 2.0, None, None),))]
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)  # a legend of nothing would warn

@@ -1,4 +1,4 @@
-"""Our figures stand beside the study's of the same configuration, and nowhere else."""
+"""Our times are compared with the study's of the same configuration, and no other."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def training(*rows: dict[str, Any]) -> ScalingTable:
         ({"strategy": "single", "world_size": 1, "device": "cpu"}, 270, None),
     ],
 )
-def test_training_stands_beside_the_same_ranks_and_batch(
+def test_training_is_compared_by_ranks_and_batch(
     row: dict[str, Any], time_s: float, speedup: float | None
 ) -> None:
     (line,) = published_table([training(row)]).rows
@@ -53,7 +53,7 @@ def test_data_parallel_is_matched_by_the_batch_of_all_devices() -> None:
     assert [line["published_speedup"] for line in lines] == [0.712, 0.72]
 
 
-def test_preprocessing_stands_beside_the_same_backend_and_workers() -> None:
+def test_preprocessing_is_compared_by_backend_and_workers() -> None:
     table = preprocess({"backend": "multiprocessing", "workers": 8, "speedup": 6.0})
     (line,) = published_table([table]).rows
     assert line["published_speedup"] == pytest.approx(54.66 / 9.214)
@@ -68,7 +68,7 @@ def test_preprocessing_stands_beside_the_same_backend_and_workers() -> None:
         {"backend": "multiprocessing", "workers": 8, "time_s": None},
     ],
 )
-def test_what_the_study_did_not_measure_stands_alone(row: dict[str, Any]) -> None:
+def test_what_the_study_did_not_measure_is_compared_with_nothing(row: dict[str, Any]) -> None:
     table = preprocess(row)
     assert published_table([table]).rows == []
     assert published_speedup([table]).draw is None
@@ -84,12 +84,12 @@ def test_the_plot_names_both() -> None:
     assert "dask: 1: 0.9, 2: 1.7" in text
 
 
-def test_what_is_not_comparable_is_said_with_our_numbers() -> None:
+def test_the_text_on_comparability_has_our_numbers() -> None:
     row = {"strategy": "ddp", "world_size": 2, "batch_size_per_device": 128}
     assert "ours have 500 images and 2 epochs" in not_comparable([training(row)])
 
 
-def test_the_figures_come_with_the_package() -> None:
+def test_the_published_times_come_with_the_package() -> None:
     assert {path.name for path in published.folder().glob("*.csv")} == {
         "preprocess.csv", "training_p100.csv", "dp_rtx3070.csv", "ddp_rtx3070.csv",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The four formats: machine-readable ones exact and empty where nothing is, all escaped."""
+"""The four formats: CSV and JSON exact, missing values empty, all of them escaped."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, ScalingTable
-from weather_hpc.report.tables import write_table
+from weather_hpc.report.write import write_table
 from weather_hpc.text import latex, markdown, significant
 
 HOSTILE = "a|b_c & 50% <b>$x$</b> #{~^\\}"
@@ -65,7 +65,7 @@ def test_latex_rows_have_as_many_cells_as_the_head(written: Path) -> None:
     assert len(form.removeprefix(r"\begin{tabular}{").rstrip("}")) == rows[0].count("&") + 1
 
 
-def test_settings_that_never_vary_move_into_the_caption(tmp_path: Path) -> None:
+def test_settings_that_never_vary_move_above_the_table(tmp_path: Path) -> None:
     rows = [{"backend": "dask", "workers": n, "study": "s", "image_size_px": 256} for n in (1, 2)]
     write_table(tmp_path, table_of(*rows))
     text = (tmp_path / "preprocess.md").read_text()
@@ -74,7 +74,7 @@ def test_settings_that_never_vary_move_into_the_caption(tmp_path: Path) -> None:
     assert "study" in (tmp_path / "preprocess.csv").read_text().splitlines()[0].split(",")
 
 
-def test_an_interval_stands_beside_its_value_where_people_read(tmp_path: Path) -> None:
+def test_markdown_and_latex_show_an_interval_after_its_value(tmp_path: Path) -> None:
     interval = {"speedup": 1.8449, "speedup_low": 1.7, "speedup_high": 2.0}
     write_table(tmp_path, table_of({"backend": "dask", "workers": 2, **interval}))
     assert "| dask | 2 | 1.84 (1.70–2.00) |" in (tmp_path / "preprocess.md").read_text()

@@ -1,4 +1,4 @@
-"""The report's other forms tell what the page tells; very many runs keep them all small."""
+"""Markdown, LaTeX and JSON have the content of the page; all stay small with many runs."""
 
 import json
 import re
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.analysis.scaling import training_table
+from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import DOCUMENT_ROWS
 from weather_hpc.report.page import MOST_ROWS
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.write import write_report
-from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import latex
 
 EVIL = "a|b_c & 50% <b>$x$</b> #{~^\\}\n汉 -- \"'"
@@ -32,10 +32,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
     rows = many_rows(64, 4)
     findings = [Finding("a_run", Severity.ERROR, Code.NAN_LOSS, EVIL)]
-    plots = [Plot("some", "Some plot", EVIL, svg="<svg/>"), Plot("other", "Other", "no time")]
-    write_report(
-        to, rows, [training_table(rows)], findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"]
-    )
+    plots = [Drawing("some", "Some plot", EVIL, svg="<svg/>"), Drawing("other", "Other", "no time")]
+    write_report(to, compare(rows), findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"])
     return to
 
 
@@ -49,15 +47,15 @@ def test_advice_comes_before_the_tables_and_the_rest_after(written: StudyPaths) 
 
 
 def test_json_holds_all_with_nothing_rounded_away(written: StudyPaths) -> None:
-    told = json.loads(written.report_json.read_text())
-    sections = {section["name"]: section for section in told["sections"]}
+    report = json.loads(written.report_json.read_text())
+    sections = {section["name"]: section for section in report["sections"]}
     assert len(sections["tables"]["tables"][0]["rows"]) == 64
     assert sections["analysis"]["tables"][0]["rows"][1]["share"] is None
     assert sections["advice"]["tables"][0]["rows"][0]["goal"] == EVIL
     assert f"Mind {EVIL}" in sections["findings"]["sentences"]
     assert [plot["file"] for plot in sections["plots"]["plots"]] == ["plots/some.svg", None]
-    assert told["findings"][0]["message"] == EVIL
-    assert len(told["rejects"]) == 10
+    assert report["findings"][0]["message"] == EVIL
+    assert len(report["rejects"]) == 10
 
 
 def test_markdown_keeps_its_form(written: StudyPaths) -> None:
@@ -91,12 +89,12 @@ def test_latex_hides_no_sign() -> None:
 def test_very_many_runs_stay_small(tmp_path: Path, configurations: int, repeats: int) -> None:
     rows = many_rows(configurations, repeats)
     to = StudyPaths(tmp_path)
-    write_report(to, rows, [training_table(rows)], many_findings(rows), [])
+    write_report(to, compare(rows), many_findings(rows), [])
     assert to.report.stat().st_size < 3e6
     page = to.report.read_text()
     assert page.count("<tr>") < 3 * MOST_ROWS + 150
     document = to.report_markdown.read_text()
     assert f"The first {DOCUMENT_ROWS} of {configurations} rows; all are in tables/" in document
-    told = json.loads(to.report_json.read_text())
-    assert len(told["findings"]) == len(many_findings(rows))
-    assert len(told["rejects"]) == sum(row.is_rejected for row in rows)
+    report = json.loads(to.report_json.read_text())
+    assert len(report["findings"]) == len(many_findings(rows))
+    assert len(report["rejects"]) == sum(row.is_rejected for row in rows)

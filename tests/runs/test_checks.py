@@ -1,4 +1,4 @@
-"""Results of checks: written a line at a time, read back without trust."""
+"""Results of checks: written a line at a time, validated when read."""
 
 import json
 import math
@@ -13,20 +13,20 @@ GOOD = CheckResult(name="versions", ok=True, seconds=0.5, at=1e9, detail="torch 
 LEFT_OUT = CheckResult(name="all-reduce", ok=None, seconds=0, at=1e9, figures={"ranks": 4})
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_results_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "check.jsonl"
     GOOD.append_to(path)
     LEFT_OUT.append_to(path)
     assert read_checks(path) == ([GOOD, LEFT_OUT], None)
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_error_in_writing_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FailedError, match=r"check\.jsonl: cannot be written: "):
         GOOD.append_to(tmp_path / "file" / "check.jsonl")
 
 
-def test_a_check_that_was_cut_off_keeps_what_it_has(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "check.jsonl"
     GOOD.append_to(path)
     path.write_bytes(path.read_bytes() + path.read_bytes()[:9])
@@ -36,7 +36,7 @@ def test_a_check_that_was_cut_off_keeps_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("no JSON", "line 2: Invalid JSON"),
         ('"text"', "line 2: "),
@@ -46,19 +46,19 @@ def test_a_check_that_was_cut_off_keeps_what_it_has(tmp_path: Path) -> None:
         ("\xff", "line 2: "),
     ],
 )
-def test_a_line_that_is_none_loses_no_other(tmp_path: Path, line: str, said: str) -> None:
+def test_an_invalid_line_does_not_hide_the_others(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "check.jsonl"
     GOOD.append_to(path)
     with path.open("ab") as file:
         file.write(line.encode("latin-1") + b"\n")
     LEFT_OUT.append_to(path)
-    found, wrong = read_checks(path)
-    assert found == [GOOD, LEFT_OUT]
+    results, wrong = read_checks(path)
+    assert results == [GOOD, LEFT_OUT]
     assert wrong is not None
-    assert wrong.startswith(said)
+    assert wrong.startswith(message)
 
 
-def test_no_figure_is_not_a_number(tmp_path: Path) -> None:
+def test_nan_is_refused(tmp_path: Path) -> None:
     result = GOOD.model_copy(update={"figures": {"bus_gb_s_64mb": math.nan}})
     with pytest.raises(ValueError, match="JSON"):
         result.append_to(tmp_path / "check.jsonl")

@@ -1,4 +1,4 @@
-"""What all GPUs of a node do; the driver's library and its program stand at the border."""
+"""The state of all GPUs of a node, with a fake library and a fake nvidia-smi."""
 
 import csv
 import os
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.runs.gpus import COLUMNS, append_gpus, look_at_gpus
+from weather_hpc.runs.gpus import COLUMNS, append_gpus, read_gpus
 
 
 class NVMLError(Exception):
-    """The library's own kind of error."""
+    """The library's error."""
 
 
 def library(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
-    """NVML with a GPU at work and an idle one; an answer that is None is an error."""
+    """NVML with a busy and an idle GPU; an answer None is an error."""
     of_both: dict[str, Any] = {
         "Name": ["NVIDIA H100", "NVIDIA H100"],
         "UtilizationRates": [SimpleNamespace(gpu=97), SimpleNamespace(gpu=0)],
@@ -51,10 +51,10 @@ def library(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", fake)
 
 
-def test_idle_gpus_are_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_gpus_are_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
     library(monkeypatch)
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
-    busy, idle = look_at_gpus("middle")
+    busy, idle = read_gpus("middle")
     assert (busy.moment, busy.host, busy.gpu, busy.name) == ("middle", "node7", 0, "NVIDIA H100")
     assert busy.driver == "580.65.06"
     assert (busy.use_percent, busy.memory_mb, busy.memory_total_mb) == (97, 5.0, 80.0)
@@ -62,9 +62,11 @@ def test_idle_gpus_are_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (idle.gpu, idle.use_percent, idle.p_state) == (1, 0, "P8")
 
 
-def test_what_a_gpu_does_not_tell_is_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_values_that_a_gpu_does_not_report_are_empty(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     library(monkeypatch, UtilizationRates=None, MemoryInfo=None, PerformanceState=[32, 32])
-    append_gpus(tmp_path / "file", look_at_gpus("start"))
+    append_gpus(tmp_path / "file", read_gpus("start"))
     with (tmp_path / "file").open(newline="") as file:
         line = next(csv.DictReader(file))
     empty = {"use_percent", "memory_mb", "memory_total_mb", "p_state"}
@@ -79,23 +81,23 @@ echo 'Tesla P100-PCIE-16GB, 470.57.02, [N/A], [N/A], 16280, [Not Supported], 35,
 """
 
 
-def test_without_the_library_the_program_is_asked(
+def test_without_the_library_nvidia_smi_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     (tmp_path / "nvidia-smi").write_text(PROGRAM)
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    busy, idle = look_at_gpus("start")
+    busy, idle = read_gpus("start")
     assert (busy.name, busy.driver) == ("Tesla P100-PCIE-16GB", "470.57.02")
     assert (busy.use_percent, busy.power_w, busy.p_state) == (40.0, 31.5, "P0")
-    assert (busy.memory_mb, busy.memory_total_mb) == (1048.6, 17070.8)  # it tells MiB
+    assert (busy.memory_mb, busy.memory_total_mb) == (1048.6, 17070.8)  # it reports MiB
     assert (idle.gpu, idle.use_percent, idle.memory_mb) == (1, None, None)
     assert (idle.power_w, idle.temperature_c, idle.p_state) == (None, 35.0, None)
 
 
 @pytest.mark.parametrize("program", [None, "#!/bin/sh\nexit 9\n", "#!/bin/sh\necho No devices\n"])
-def test_where_neither_answers_nothing_is_seen_and_no_file_made(
+def test_without_either_there_are_no_gpus_and_no_file(
     program: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
@@ -103,18 +105,18 @@ def test_where_neither_answers_nothing_is_seen_and_no_file_made(
     if program is not None:
         (tmp_path / "nvidia-smi").write_text(program)
         (tmp_path / "nvidia-smi").chmod(0o755)
-    seen = look_at_gpus("start")
-    assert seen == []
-    append_gpus(tmp_path / "file", seen)
+    states = read_gpus("start")
+    assert states == []
+    append_gpus(tmp_path / "file", states)
     assert not (tmp_path / "file").exists()
 
 
-def test_moments_and_nodes_stand_in_one_file_with_one_header(
+def test_moments_are_in_one_file_with_one_header(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     library(monkeypatch)
     for moment in ("start", "middle"):
-        append_gpus(tmp_path / "file", look_at_gpus(moment))
+        append_gpus(tmp_path / "file", read_gpus(moment))
     with (tmp_path / "file").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == COLUMNS

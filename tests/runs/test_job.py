@@ -53,7 +53,7 @@ def test_garbage_leaves_the_run_as_it_measured_itself(tmp_path: Path, told: str)
 
 
 @pytest.mark.parametrize(
-    ("asked", "note"), [("cuda", "cuda was asked for, cpu was had"), ("cpu", None), ("auto", None)]
+    ("asked", "note"), [("cuda", "requested cuda, ran on cpu"), ("cpu", None), ("auto", None)]
 )
 def test_a_device_other_than_asked_is_noted(tmp_path: Path, asked: str, note: str | None) -> None:
     (group,) = group_rows([row_with(tmp_path, {}, device=asked)])

@@ -1,4 +1,4 @@
-"""What is read in /proc is what psutil, which knows many systems, reads there."""
+"""Values read from /proc agree with psutil."""
 
 import os
 import subprocess
@@ -28,19 +28,21 @@ child.communicate()
 
 def test_times_of_this_process() -> None:
     subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
-    times, judge = process_times(os.getpid()), psutil.Process().cpu_times()
+    times, expected = process_times(os.getpid()), psutil.Process().cpu_times()
     assert times is not None
-    assert times.own_s == pytest.approx(judge.user + judge.system, abs=0.5)
-    assert times.children_s == pytest.approx(judge.children_user + judge.children_system, abs=0.5)
+    assert times.own_s == pytest.approx(expected.user + expected.system, abs=0.5)
+    assert times.children_s == pytest.approx(
+        expected.children_user + expected.children_system, abs=0.5
+    )
     assert times.children_s > 0
     since = time.time() - psutil.Process().create_time()
     assert running_s(os.getpid()) == pytest.approx(since, abs=1.0)
 
 
 def test_the_machine() -> None:
-    judge = psutil.cpu_times()
-    idle = judge.idle + judge.iowait + judge.guest + judge.guest_nice
-    assert busy_s() == pytest.approx(sum(judge) - idle, rel=0.01, abs=2.0)
+    expected = psutil.cpu_times()
+    idle = expected.idle + expected.iowait + expected.guest + expected.guest_nice
+    assert busy_s() == pytest.approx(sum(expected) - idle, rel=0.01, abs=2.0)
     memory = psutil.virtual_memory()
     assert memory_used_mb() == pytest.approx((memory.total - memory.available) / 1e6, rel=0.2)
 

@@ -1,4 +1,4 @@
-"""Telemetry of this very host; GPUs at the border of the library that tells of them."""
+"""Telemetry of this host, and of GPUs with a fake library."""
 
 import csv
 import itertools
@@ -21,14 +21,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_busy_host_is_seen(tmp_path: Path) -> None:
+def test_samples_of_a_busy_host(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
     begin = time.time()
     with Telemetry(path=path, every_s=0.05) as telemetry:
         until = time.perf_counter() + 0.4
         while time.perf_counter() < until:
             pass
-        assert rows(path), "they are there before the run has ended"
+        assert rows(path), "samples are written before the run ends"
     written = rows(path)
     assert list(written[0]) == list(Sample.__dataclass_fields__)
     assert len(written) == len(telemetry.samples) >= 2
@@ -55,13 +55,13 @@ print(telemetry.mean("foreign_cpu_percent"), telemetry.mean("host_cpu_percent"))
 
 
 def test_a_run_s_own_load_is_not_foreign() -> None:
-    """In a process without children: those of other tests come and go."""
-    told = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=True)
-    foreign, whole = map(float, told.stdout.split())
+    """In a process without children, because other tests start and end some."""
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=True)
+    foreign, whole = map(float, done.stdout.split())
     assert 0.0 <= foreign < whole
 
 
-def test_a_run_that_goes_on_adds_to_its_samples(tmp_path: Path) -> None:
+def test_a_resumed_run_adds_to_its_samples(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
     counts = []
     for _ in range(2):
@@ -72,11 +72,11 @@ def test_a_run_that_goes_on_adds_to_its_samples(tmp_path: Path) -> None:
 
 
 class NVMLError(Exception):
-    """The library's own kind of error."""
+    """The library's error."""
 
 
 def named(handles: dict[str, Any]) -> Callable[[str], Any]:
-    """The library's way from a UUID to a device."""
+    """The library's function from a UUID to a device."""
 
     def find(uuid: str) -> Any:
         if uuid not in handles:
@@ -122,14 +122,14 @@ def two_devices(**changes: Any) -> Devices:
     return Devices(library(**answers | changes), ["a", "GPU-b"])
 
 
-def test_devices_are_added_up_in_units() -> None:
+def test_values_of_devices_are_summed_and_converted() -> None:
     devices = two_devices()
     assert devices.sample() == DeviceSample(use_percent=50.0, memory_mb=3.0, power_w=250.0)
     assert devices.energy_j() == 4.0
     assert devices.driver == "580.1"
 
 
-def test_what_a_device_does_not_tell_is_none() -> None:
+def test_values_that_a_device_does_not_report_are_none() -> None:
     devices = two_devices(power=NVMLError("not supported"), energy=NVMLError("not supported"))
     assert devices.sample() == DeviceSample(use_percent=50.0, memory_mb=3.0, power_w=None)
     assert devices.energy_j() is None
@@ -139,7 +139,7 @@ CARD, FIRST, SECOND = "card", "MIG-1111-a", "MIG-1122-b"
 
 
 def divided_card(monkeypatch: pytest.MonkeyPatch, instances: Sequence[str | None]) -> None:
-    """A GPU with MIG; an instance's handle is its UUID, None an empty place."""
+    """A GPU with MIG; the handle of an instance is its UUID, None an index without an instance."""
 
     def place(card: str, index: int) -> str:
         found = instances[index]
@@ -148,7 +148,7 @@ def divided_card(monkeypatch: pytest.MonkeyPatch, instances: Sequence[str | None
         return found
 
     def of_the_card(handle: str) -> Any:
-        raise AssertionError(f"asked for what is the whole card's, of {handle}")
+        raise AssertionError(f"a value of the whole GPU was queried for {handle}")
 
     known = {str(instance): instance for instance in instances} | {"GPU-0": CARD}
     fake = SimpleNamespace(
@@ -174,16 +174,21 @@ def divided_card(monkeypatch: pytest.MonkeyPatch, instances: Sequence[str | None
 @pytest.mark.parametrize(
     ("uuid", "visible", "instances", "memory_mb"),
     [
-        ("1122-b", "", [FIRST, SECOND], 2.0),  # CUDA tells the instance's UUID
-        ("0", SECOND, [FIRST, SECOND], 2.0),  # CUDA tells its card's; the job got this one
-        ("0", f"{SECOND},{FIRST}", [FIRST, SECOND], 2.0),  # of several it computes on the first
-        ("0", "MIG-112", [FIRST, None, SECOND], 2.0),  # a UUID's beginning names it
-        ("0", "0", [None, FIRST], 1.0),  # there is but one
-        ("0", "0", [FIRST, SECOND], None),  # it may be either
+        ("1122-b", "", [FIRST, SECOND], 2.0),  # CUDA reports the UUID of the instance
+        (
+            "0",
+            SECOND,
+            [FIRST, SECOND],
+            2.0,
+        ),  # CUDA reports that of the GPU; the job has this one
+        ("0", f"{SECOND},{FIRST}", [FIRST, SECOND], 2.0),  # CUDA uses the first of several
+        ("0", "MIG-112", [FIRST, None, SECOND], 2.0),  # the start of a UUID
+        ("0", "0", [None, FIRST], 1.0),  # the only one
+        ("0", "0", [FIRST, SECOND], None),  # ambiguous
         ("0", "MIG-3", [FIRST, SECOND], None),
     ],
 )
-def test_an_instance_tells_its_own_memory_and_nothing_of_its_card(
+def test_an_instance_has_its_own_memory_and_no_values_of_its_gpu(
     monkeypatch: pytest.MonkeyPatch,
     uuid: str,
     visible: str,
@@ -202,7 +207,7 @@ def test_an_instance_tells_its_own_memory_and_nothing_of_its_card(
 
 
 class Metered:
-    """Devices that draw 200 W; their counter, where they have one, goes up by 7 J each time."""
+    """Devices that draw 200 W; their counter, if any, increases by 7 J at each reading."""
 
     def __init__(self, counter: bool) -> None:
         self.counts = itertools.count(10.0, 7.0) if counter else None
@@ -214,7 +219,7 @@ class Metered:
         return next(self.counts) if self.counts else None
 
 
-def test_energy_is_the_counters_difference() -> None:
+def test_energy_comes_from_the_counter() -> None:
     with Telemetry(Metered(counter=True)) as telemetry:
         readings = [telemetry.energy_j() for _ in range(2)]
     assert readings == [10.0, 17.0]
@@ -230,7 +235,7 @@ def test_without_a_counter_energy_is_power_over_time() -> None:
     assert 200.0 * 0.1 <= after - before <= 200.0 * (end - begin)
 
 
-def test_energy_is_summed_over_ranks_and_epochs_or_not_known() -> None:
+def test_energy_is_summed_over_ranks_and_epochs_or_unknown() -> None:
     energy = Energy()
     for parts in ([3.0, 4.0], [5.0, 6.0]):
         energy.begin_epoch()
@@ -247,5 +252,5 @@ def test_without_gpus_there_are_no_devices() -> None:
     assert open_devices([]) is None
 
 
-def test_a_device_that_is_not_there_is_none() -> None:
+def test_an_unknown_device_is_none() -> None:
     assert open_devices(["GPU-00000000-0000-0000-0000-000000000000"]) is None

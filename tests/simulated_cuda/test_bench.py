@@ -1,4 +1,4 @@
-"""``bench train --device cuda`` on simulated devices: its contestants see them, too."""
+"""``bench train --device cuda`` on simulated devices: its implementations see them too."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.train.conftest import STALLED_S
 pytestmark = pytest.mark.xdist_group("simulated_cuda")
 
 
-def test_contestants_come_to_the_same_loss() -> None:
+def test_implementations_reach_the_same_loss() -> None:
     chosen = ["naive", "ours, fp32, contiguous, eager", "ours, bf16, contiguous, graph", "ddp, 2"]
     argv = [sys.executable, "-m", "weather_hpc.bench", "train", "--device", "cuda", "--json",
             "--images", "12", "--batch-size", "4", "--epochs", "1", "--rounds", "1",

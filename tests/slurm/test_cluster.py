@@ -58,13 +58,13 @@ GPUS: dict[str, Any] = {"strategy": "ddp", "device": "cuda"}
         (run(**GPUS, world_size=4), {"partition": "cpu,gpu"}, None),
         (run(**GPUS, world_size=5), {"partition": "gpu"},
          "asks for 5 GPUs on a node; partition gpu has at most 4"),
-        (run(**GPUS, world_size=1), {}, "asks for 1 GPUs on a node; partition cpu has at most 0"),
+        (run(**GPUS, world_size=1), {}, "asks for 1 GPU on a node; partition cpu has at most 0"),
         (run(**GPUS, world_size=1), {"partition": "gpu", "gpu_type": "h100"},
-         "asks for 1 h100 GPUs on a node; partition gpu has at most 0"),
+         "asks for 1 h100 GPU on a node; partition gpu has at most 0"),
         (run(**GPUS, world_size=3, nodes=3), {"partition": "gpu"},
-         "asks for 3 nodes; partition gpu has 2 that would do"),
+         "asks for 3 nodes; partition gpu has 2 that are large enough"),
         (run(**GPUS, world_size=3, nodes=3), {"partition": "all"},
-         "asks for 3 nodes; partition all has 2 that would do"),
+         "asks for 3 nodes; partition all has 2 that are large enough"),
         (run(strategy="ddp", device="cpu", world_size=15), {"partition": "gpu"},
          "asks for 15 CPUs on a node; partition gpu has at most 14"),
         (run(strategy="ddp", device="cpu", world_size=15), {"partition": "all"}, None),
@@ -82,7 +82,7 @@ def test_a_partition_may_be_down_or_small() -> None:
         "partition gpu is not up"
     )
     assert skip_reason(spec, cluster(max_nodes="1"), site(partition="gpu")) == (
-        "asks for 2 nodes; partition gpu has 1 that would do"
+        "asks for 2 nodes; partition gpu has 1 that are large enough"
     )
 
 

@@ -4,18 +4,19 @@ import pytest
 
 from weather_hpc.slurm.jobs import (
     Job,
+    JobSource,
     expand,
     megabytes,
     of_ours,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
-    standing,
+    status_of,
 )
 
 
 @pytest.mark.parametrize(
-    ("word", "meaning"),
+    ("word", "status"),
     [
         ("COMPLETED", "ok"),
         ("CANCELLED by 0", "cancelled"),
@@ -32,8 +33,8 @@ from weather_hpc.slurm.jobs import (
         ("WHATEVER", None),
     ],
 )
-def test_states(word: str, meaning: str | None) -> None:
-    assert standing(word) == meaning
+def test_status_of(word: str, status: str | None) -> None:
+    assert status_of(word) == status
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_states(word: str, meaning: str | None) -> None:
         ("123_[0-6:3]", ["123_0", "123_3", "123_6"]),
     ],
 )
-def test_arrays_not_yet_expanded(text: str, ids: list[str]) -> None:
+def test_expand_array_ids(text: str, ids: list[str]) -> None:
     assert list(expand(text)) == ids
 
 
@@ -70,7 +71,7 @@ def sacct(*lines: str) -> dict[str, Job]:
     return parse_sacct("\n".join(lines))
 
 
-def test_a_whole_job_with_its_steps() -> None:
+def test_a_job_with_its_steps() -> None:
     job = sacct(
         "4_0|whpc-a|COMPLETED|0:0|2026-11-23T20:05:00|2026-11-23T20:05:10|2026-11-23T20:05:17|"
         "2026-11-23T20:06:17|60|2|node[1-2]|8|",
@@ -80,7 +81,7 @@ def test_a_whole_job_with_its_steps() -> None:
         "2026-11-23T20:05:17|2026-11-23T20:06:17|60|2|node[1-2]|8|2.5M",
     )["4_0"]
     assert job == Job(
-        "4_0", "whpc-a", "COMPLETED", "sacct", exit_code=0, signal=None,
+        "4_0", "whpc-a", "COMPLETED", JobSource.SACCT, exit_code=0, signal=None,
         submitted_at="2026-11-23T20:05:00+00:00", eligible_at="2026-11-23T20:05:10+00:00",
         started_at="2026-11-23T20:05:17+00:00", ended_at="2026-11-23T20:06:17+00:00",
         queue_s=7.0, elapsed_s=60.0, nodes=2, node_list="node[1-2]", cpus=8,
@@ -100,21 +101,21 @@ def test_the_tries_of_a_requeued_job_add_up() -> None:
     assert job.submitted_at == "2026-11-23T20:00:00+00:00"
 
 
-def test_what_never_started_has_no_times_and_no_zeros() -> None:
+def test_a_job_that_never_started_has_no_times() -> None:
     job = sacct(
         "5_0|a|CANCELLED by 1000|0:0|2026-11-23T20:00:00|Unknown|2026-11-23T20:01:00|"
         "2026-11-23T20:01:00|0|1|None assigned|0|"
     )["5_0"]
-    assert job.standing == "cancelled"
-    told = (job.queue_s, job.elapsed_s, job.nodes, job.node_list, job.cpus, job.max_rss_mb)
-    assert told == (None,) * 6
+    assert job.status == "cancelled"
+    values = (job.queue_s, job.elapsed_s, job.nodes, job.node_list, job.cpus, job.max_rss_mb)
+    assert values == (None,) * 6
 
 
-def test_garbage_from_sacct_is_passed_over() -> None:
+def test_garbage_from_sacct_is_ignored() -> None:
     assert sacct("", "sacct: error", "|" * 12, "a|b|c", "\x00\x01|x|COMPLETED") == {}
 
 
-def test_scontrol_expands_arrays_and_believes_no_forecast() -> None:
+def test_scontrol_expands_arrays_and_ignores_expected_times() -> None:
     jobs = parse_scontrol(
         "JobId=10 ArrayJobId=9 ArrayTaskId=0 JobName=a JobState=RUNNING Reason=None Restarts=2 "
         "ExitCode=0:0 SubmitTime=2026-11-23T20:00:00 EligibleTime=2026-11-23T20:00:00 "
@@ -137,11 +138,12 @@ def test_scontrol_expands_arrays_and_believes_no_forecast() -> None:
     assert (running.ended_at, running.elapsed_s, running.exit_code) == (None, None, None)
     assert (running.restarts, running.node_list) == (2, "node1")
     assert (waiting.started_at, waiting.queue_s, waiting.nodes) == (None, None, None)
-    assert (dead.standing, dead.exit_code, dead.elapsed_s) == ("node_fail", 1, 10.0)
+    assert (dead.status, dead.exit_code, dead.elapsed_s) == ("node_fail", 1, 10.0)
 
 
-def test_a_job_of_the_same_number_but_another_name_is_not_ours() -> None:
-    old, new = Job("4_0", "whpc-x-1", "FAILED", "sacct"), Job("4_1", "b", "FAILED", "x")
+def test_a_job_with_the_same_id_but_another_name_is_not_ours() -> None:
+    old = Job("4_0", "whpc-x-1", "FAILED", JobSource.SACCT)
+    new = Job("4_1", "b", "FAILED", JobSource.SACCT)
     assert of_ours([old, new], {"4": "whpc-x-1"}) == {"4_0": old}
 
 

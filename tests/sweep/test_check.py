@@ -1,4 +1,4 @@
-"""``sweep check``: where the check runs, what it is asked for, what comes of its results."""
+"""``sweep check``: where the check runs, its command, its results and exit codes."""
 
 import json
 import sys
@@ -28,16 +28,16 @@ preprocess:
 STAND_IN = """\
 #!/bin/sh
 [ "$2" = weather_hpc.check ] || exec @python "$@"
-echo "$@" >>"@folder/asked"
+echo "$@" >>"@folder/arguments"
 echo "NOTE is $NOTE"
-cp "@folder/found" "$6/check.jsonl" 2>/dev/null
+cp "@folder/results.jsonl" "$6/check.jsonl" 2>/dev/null
 exit "$(cat "@folder/code")"
 """
-"""The interpreter of the jobs; where it is to run the check, it leaves what the test tells it."""
+"""The interpreter of the jobs; it runs no check but writes the results that the test gives."""
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> list[str]:
+def options(tmp_path: Path) -> list[str]:
     """The verb's options: a small study on a site whose interpreter is the stand-in."""
     python = tmp_path / "python"
     text = STAND_IN.replace("@python", sys.executable).replace("@folder", str(tmp_path))
@@ -53,90 +53,90 @@ def words(tmp_path: Path) -> list[str]:
 
 
 def leave(tmp_path: Path, code: int, *results: tuple[str, bool | None]) -> None:
-    """Tell the stand-in what to find."""
+    """Give the stand-in its results and exit code."""
     (tmp_path / "code").write_text(str(code))
-    (tmp_path / "found").unlink(missing_ok=True)
+    (tmp_path / "results.jsonl").unlink(missing_ok=True)
     for name, ok in results:
-        result = CheckResult(name=name, ok=ok, seconds=0.1, at=1e9, detail="as told")
-        result.append_to(tmp_path / "found")
+        result = CheckResult(name=name, ok=ok, seconds=0.1, at=1e9, detail="as given")
+        result.append_to(tmp_path / "results.jsonl")
 
 
 def sweep(*argv: str) -> int:
     return cli.guarded("sweep", main, argv)
 
 
-def test_this_machine_is_checked_and_the_results_count(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_this_machine_is_checked(
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     paths = StudyPaths(tmp_path / "results")
     leave(tmp_path, 0, ("versions", True), ("telemetry", None))
-    assert sweep("check", *words) == cli.EXIT_OK
+    assert sweep("check", *options) == cli.EXIT_OK
     assert capfd.readouterr().out == "NOTE is here\n", "in the site's environment, as it prints"
-    asked = (tmp_path / "asked").read_text()
+    arguments = (tmp_path / "arguments").read_text()
     folder = paths.check("local").root
-    assert asked == f"-m weather_hpc.check --device cpu --out {folder}\n"
+    assert arguments == f"-m weather_hpc.check --device cpu --out {folder}\n"
 
     leave(tmp_path, 1, ("versions", True), ("resume", False))
-    assert sweep("check", *words, "--json") == cli.EXIT_FAILED
+    assert sweep("check", *options, "--json") == cli.EXIT_FAILED
     (line,) = capfd.readouterr().out.splitlines()
-    told = json.loads(line)["checks"]
-    assert [(t["where"], t["name"], t["ok"]) for t in told] == [
+    checks = json.loads(line)["checks"]
+    assert [(c["where"], c["name"], c["ok"]) for c in checks] == [
         ("local", "versions", True), ("local", "resume", False),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("code", "results", "said"),
+    ("code", "results", "message"),
     [
         (1, [], "local: the check left no results in"),
-        (139, [("versions", True)], "the check broke off with exit code 139"),
+        (139, [("versions", True)], "the check died with exit code 139"),
     ],
 )
 def test_a_check_that_dies_is_one_line(
     code: int,
     results: list[tuple[str, bool | None]],
-    said: str,
-    words: list[str],
+    message: str,
+    options: list[str],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     leave(tmp_path, 0, ("versions", True))
-    assert sweep("check", *words) == cli.EXIT_OK
+    assert sweep("check", *options) == cli.EXIT_OK
     leave(tmp_path, code, *results)
     capfd.readouterr()
-    assert sweep("check", *words) == cli.EXIT_FAILED
+    assert sweep("check", *options) == cli.EXIT_FAILED
     (line,) = capfd.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
 
 
-def test_the_first_sweep_of_a_folder_offers_the_check_once(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_first_sweep_of_a_folder_suggests_the_check(
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep(*words, "--dry-run") == cli.EXIT_OK
+    assert sweep(*options, "--dry-run") == cli.EXIT_OK
     assert "not checked yet" not in capfd.readouterr().err
-    assert sweep(*words) == cli.EXIT_OK
-    said = capfd.readouterr().err
-    assert said.count("not checked yet") == 1
-    assert f"`python -m weather_hpc.sweep check --study {tmp_path}/study.yaml" in said
-    assert sweep(*words) == cli.EXIT_OK
+    assert sweep(*options) == cli.EXIT_OK
+    printed = capfd.readouterr().err
+    assert printed.count("not checked yet") == 1
+    assert f"`python -m weather_hpc.sweep check --study {tmp_path}/study.yaml" in printed
+    assert sweep(*options) == cli.EXIT_OK
     assert "not checked yet" not in capfd.readouterr().err
 
 
-def test_a_folder_with_a_check_on_record_gets_no_offer(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_check_is_not_suggested_again_after_one(
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     leave(tmp_path, 1, ("resume", False))
-    assert sweep("check", *words) == cli.EXIT_FAILED
-    assert sweep(*words) == cli.EXIT_OK
+    assert sweep("check", *options) == cli.EXIT_FAILED
+    assert sweep(*options) == cli.EXIT_OK
     assert "not checked yet" not in capfd.readouterr().err
     audit = StudyPaths(tmp_path / "results").audit.read_text()
-    assert "results/check/local,warning,check_failed,resume failed: as told" in audit
+    assert "results/check/local,warning,check_failed,resume failed: as given" in audit
 
 
 def test_a_dry_run_shows_the_script_and_writes_nothing(
-    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep("check", *words, "--dry-run") == cli.EXIT_OK
+    assert sweep("check", *options, "--dry-run") == cli.EXIT_OK
     script = capfd.readouterr().out
     assert script.startswith("#!/usr/bin/env bash\n")
     assert "export NOTE=here" in script
@@ -149,7 +149,7 @@ def plan_of(tmp_path: Path, train: str) -> Plan:
     return make_plan(load_study(str(path)), "")
 
 
-def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
+def test_jobs_request_what_the_largest_runs_request(tmp_path: Path) -> None:
     site = SiteProfile.model_validate(
         {"python": "/opt/python", "slurm": {"gpu_partition": "gpu", "interface": "ib0"}}
     )
@@ -160,8 +160,8 @@ def test_jobs_ask_for_what_the_largest_runs_ask_for(tmp_path: Path) -> None:
     assert [c.spec.resources.gpus_per_node for c in (one, two)] == [8, 4]
 
     text = check_script(two, "whpc-check", StudyPaths(Path("/r")), site)
-    for asked in ("--job-name=whpc-check", "--partition=gpu", "--nodes=2", "--gres=gpu:4"):
-        assert f"#SBATCH {asked}\n" in text
+    for option in ("--job-name=whpc-check", "--partition=gpu", "--nodes=2", "--gres=gpu:4"):
+        assert f"#SBATCH {option}\n" in text
     assert "export PET_MASTER_ADDR=$master" in text
     assert "export NCCL_SOCKET_IFNAME=ib0" in text
     step = text[text.index("exec srun") :]
@@ -180,8 +180,8 @@ def test_a_study_on_single_nodes_has_one_check(tmp_path: Path) -> None:
     assert (one.spec.resources.cpus_per_node, one.spec.resources.gpus_per_node) == (4, 0)
 
 
-def test_a_study_without_a_run_of_its_own_nodes_is_told(tmp_path: Path) -> None:
+def test_a_study_whose_runs_all_submit_workers_has_no_check(tmp_path: Path) -> None:
     path = tmp_path / "queue.yaml"
     path.write_text(STUDY.replace("sequential", "dask-jobqueue"))
-    with pytest.raises(UserError, match="no run of the study can be made here"):
+    with pytest.raises(UserError, match="no run of the study can run here"):
         planned_checks(make_plan(load_study(str(path)), "").all)

@@ -1,4 +1,4 @@
-"""Node-hours told before runs are submitted, and a budget that holds."""
+"""The forecast of node-hours before runs are submitted, and the budget."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.errors import UserError
-from weather_hpc.launch.run_folder import make_ready
+from weather_hpc.launch.folders import make_ready
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.study.spec import RunSpec
-from weather_hpc.sweep.forecast import Estimate, Forecast, Source, check_budget, forecast
+from weather_hpc.sweep.forecast import Basis, Estimate, Forecast, check_budget, forecast
 
 HOUR = 3600.0
 
@@ -22,19 +22,19 @@ def ran(folder: Path, spec: RunSpec, hours: float, **changes: Any) -> None:
     leave(folder, measured(spec, 1.0, phases={"total": hours * HOUR}, **changes))
 
 
-def of(folder: Path, spec: RunSpec) -> tuple[float, str]:
+def forecast_of(folder: Path, spec: RunSpec) -> tuple[float, str]:
     (estimate,) = forecast([spec], earlier_runs(StudyPaths(folder))).runs
-    return round(estimate.node_hours, 9), str(estimate.source)
+    return round(estimate.node_hours, 9), str(estimate.basis)
 
 
-def test_without_earlier_runs_the_time_limit_counts_on_every_node(tmp_path: Path) -> None:
+def test_without_earlier_runs_the_time_limit_counts(tmp_path: Path) -> None:
     two_nodes = train_spec("ddp", 4, resources={"nodes": 2, "time_limit_min": 30})
-    assert of(tmp_path, two_nodes) == (1.0, "time_limit")
+    assert forecast_of(tmp_path, two_nodes) == (1.0, "time_limit")
 
 
-def test_dask_workers_that_are_jobs_may_each_have_a_node(tmp_path: Path) -> None:
+def test_each_dask_worker_with_its_own_job_counts_as_a_node(tmp_path: Path) -> None:
     spec = preprocess_spec("dask-jobqueue", 3)
-    assert of(tmp_path, spec) == (4.0, "time_limit")
+    assert forecast_of(tmp_path, spec) == (4.0, "time_limit")
     ran(tmp_path, spec, 0.1)
     found = forecast([preprocess_spec("dask-jobqueue", 3, 1)], earlier_runs(StudyPaths(tmp_path)))
     assert found.node_hours == pytest.approx(0.4)
@@ -44,16 +44,16 @@ def test_dask_workers_that_are_jobs_may_each_have_a_node(tmp_path: Path) -> None
 def test_repeats_of_the_same_configuration_give_their_median(tmp_path: Path) -> None:
     for repeat, hours in enumerate((0.1, 0.5, 0.2)):
         ran(tmp_path, preprocess_spec("dask", 2, repeat), hours)
-    assert of(tmp_path, preprocess_spec("dask", 2, 3)) == (0.2, "measured")
+    assert forecast_of(tmp_path, preprocess_spec("dask", 2, 3)) == (0.2, "measured")
     # another time limit is still the same work, and a bound to what it can take
     short = preprocess_spec("dask", 2, 3, resources={"time_limit_min": 6})
-    assert of(tmp_path, short) == (0.1, "measured")
+    assert forecast_of(tmp_path, short) == (0.1, "measured")
 
 
 @pytest.mark.parametrize(
     ("spec", "hours"),
     [
-        (train_spec("ddp", 8), 0.1),  # more ranks are not counted on to be faster
+        (train_spec("ddp", 8), 0.1),  # more ranks are not assumed to be faster
         (train_spec("ddp", 8, resources={"nodes": 2}), 0.2),
         (train_spec("ddp", 2), 0.2),  # fewer ranks may take longer in proportion
         (train_spec("ddp", 4, task={"epochs": 6}), 0.3),
@@ -61,15 +61,15 @@ def test_repeats_of_the_same_configuration_give_their_median(tmp_path: Path) -> 
         (train_spec("ddp", 2, task={"epochs": 4}), 0.4),
     ],
 )
-def test_another_size_is_scaled_with_caution(tmp_path: Path, spec: RunSpec, hours: float) -> None:
+def test_another_size_is_not_estimated_faster(tmp_path: Path, spec: RunSpec, hours: float) -> None:
     ran(tmp_path, train_spec("ddp", 4), 0.1)
-    assert of(tmp_path, spec) == (hours, "scaled")
+    assert forecast_of(tmp_path, spec) == (hours, "scaled")
 
 
 def test_the_nearest_size_is_scaled(tmp_path: Path) -> None:
     ran(tmp_path, train_spec("ddp", 1), 0.8)
     ran(tmp_path, train_spec("ddp", 4), 0.3)
-    assert of(tmp_path, train_spec("ddp", 8)) == (0.3, "scaled")
+    assert forecast_of(tmp_path, train_spec("ddp", 8)) == (0.3, "scaled")
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_the_nearest_size_is_scaled(tmp_path: Path) -> None:
         preprocess_spec("dask", 4),
     ],
 )
-def test_other_work_tells_nothing(tmp_path: Path, other: RunSpec) -> None:
+def test_other_work_is_no_basis(tmp_path: Path, other: RunSpec) -> None:
     ran(tmp_path, train_spec("ddp", 4), 0.1)
-    assert of(tmp_path, other) == (1.0, "time_limit")
+    assert forecast_of(tmp_path, other) == (1.0, "time_limit")
 
 
-def test_failed_runs_estimate_nothing_but_were_paid_for(tmp_path: Path) -> None:
+def test_failed_runs_are_no_basis_but_count_as_used(tmp_path: Path) -> None:
     ran(tmp_path, preprocess_spec("dask", 2), 0.25, status="failed", reason="no luck")
     late = preprocess_spec("dask", 4, resources={"time_limit_min": 120})
     leave(tmp_path, measured(late, None, status="timeout", reason="late", phases={"total": None}))
@@ -103,7 +103,7 @@ def test_failed_runs_estimate_nothing_but_were_paid_for(tmp_path: Path) -> None:
     assert found.node_hours == 1.0
 
 
-def test_tries_that_were_made_again_stay_paid_for(tmp_path: Path) -> None:
+def test_repeated_tries_stay_counted(tmp_path: Path) -> None:
     spec = preprocess_spec("dask", 2)
     run = StudyPaths(tmp_path).run(spec.run_id)
     ran(tmp_path, spec, 0.25, status="failed", reason="no luck")
@@ -117,13 +117,13 @@ def test_tries_that_were_made_again_stay_paid_for(tmp_path: Path) -> None:
     assert forecast([], earlier_runs(StudyPaths(tmp_path))).used == 0.0
 
 
-def test_the_sentence_tells_what_is_known(tmp_path: Path) -> None:
+def test_the_forecast_as_text_and_json(tmp_path: Path) -> None:
     ran(tmp_path, preprocess_spec("dask", 2), 0.25)
     specs = [preprocess_spec("dask", 2, 1), preprocess_spec("multiprocessing", 2)]
     found = forecast(specs, earlier_runs(StudyPaths(tmp_path)), [preprocess_spec("dask", 2, 2)])
     assert str(found) == (
         "forecast: 1.25 node-hours (at most 2 by the time limits), 1 of 2 runs estimated from "
-        "earlier runs; 0.5 used or in hand here"
+        "earlier runs; 0.5 used or queued here"
     )
     assert found.as_dict() == {
         "node_hours": 1.25, "at_most": 2.0, "used": 0.25, "in_hand": 0.25, "runs": 2,
@@ -132,17 +132,17 @@ def test_the_sentence_tells_what_is_known(tmp_path: Path) -> None:
 
 
 def costing(hours: dict[RunSpec, float], **more: Any) -> Forecast:
-    return Forecast(tuple(Estimate(s, h, Source.MEASURED) for s, h in hours.items()), **more)
+    return Forecast(tuple(Estimate(s, h, Basis.MEASURED) for s, h in hours.items()), **more)
 
 
-def test_a_budget_counts_past_runs_and_those_in_hand() -> None:
+def test_a_budget_counts_past_and_queued_runs() -> None:
     spec, other = preprocess_spec("dask", 2), preprocess_spec("dask", 4)
-    in_hand = (Estimate(other, 0.5, Source.MEASURED),)
-    check_budget(costing({spec: 1.0}, used=0.5, in_hand=in_hand), 2.0)
+    active = (Estimate(other, 0.5, Basis.MEASURED),)
+    check_budget(costing({spec: 1.0}, used=0.5, active=active), 2.0)
     check_budget(costing({spec: 1.0}, used=9.0), None)
     check_budget(costing({}, used=9.0), 2.0)  # nothing is to be submitted
     with pytest.raises(UserError, match="no configuration fits: preprocess-dask-w2"):
-        check_budget(costing({spec: 1.0}, used=0.6, in_hand=in_hand), 2.0)
+        check_budget(costing({spec: 1.0}, used=0.6, active=active), 2.0)
 
 
 def test_the_refusal_names_the_largest_part_that_fits() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.run_folder import holder, lock
+from weather_hpc.launch.folders import holder, lock
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep import results_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from weather_hpc.launch.run_folder import lock
+from weather_hpc.launch.folders import lock
 from weather_hpc.runs.paths import StudyPaths
 with lock(StudyPaths(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -27,33 +27,33 @@ with lock(StudyPaths(Path(sys.argv[1]))):
 
 @pytest.fixture
 def other_sweep(tmp_path: Path) -> "subprocess.Popen[str]":
-    child = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    assert child.stdout is not None
-    assert child.stdout.readline() == "held\n"
-    return child
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
-def test_a_second_sweep_is_refused_and_told_who_runs(
+def test_a_second_sweep_is_refused_and_the_first_is_named(
     tmp_path: Path, other_sweep: "subprocess.Popen[str]"
 ) -> None:
     with other_sweep:
         with pytest.raises(FailedError, match=f"pid {other_sweep.pid}"), lock(StudyPaths(tmp_path)):
             pass
         other_sweep.send_signal(signal.SIGKILL)
-    # a killed holder holds nothing
+    # the kernel has released the lock
     assert holder(StudyPaths(tmp_path)) is None
     with lock(StudyPaths(tmp_path)):
-        found = holder(StudyPaths(tmp_path))
-        assert found is not None
-        assert found["pid"] == os.getpid()
+        process = holder(StudyPaths(tmp_path))
+        assert process is not None
+        assert process["pid"] == os.getpid()
 
 
 def test_cancel_interrupts_the_sweep(tmp_path: Path, other_sweep: "subprocess.Popen[str]") -> None:
     with other_sweep:
-        assert f"asked pid {other_sweep.pid}" in results_folder.cancel(StudyPaths(tmp_path))
+        assert f"interrupted pid {other_sweep.pid}" in results_folder.cancel(StudyPaths(tmp_path))
         deadline = time.monotonic() + 30
         while other_sweep.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -61,7 +61,7 @@ def test_cancel_interrupts_the_sweep(tmp_path: Path, other_sweep: "subprocess.Po
     assert "no sweep is running" in results_folder.cancel(StudyPaths(tmp_path))
 
 
-def test_clean_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_clean_keeps_records(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path)
     run = paths.run("train-x")
     for path in (run.record, run.events, run.checkpoint, run.store / "x", paths.rows,

@@ -1,4 +1,4 @@
-"""Small configurations first, and branches that do not pay stopped: decided, then done for real."""
+"""``--staged``: small configurations first, and series with a low efficiency stopped."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def names(specs: list[RunSpec]) -> list[str]:
     return [spec.label for spec in specs]
 
 
-def test_stages_go_by_the_place_of_the_size_in_its_branch() -> None:
+def test_stages_follow_the_order_of_sizes_in_each_series() -> None:
     specs = [
         train_spec("single", 1),
         train_spec("ddp", 8),
@@ -51,7 +51,7 @@ def weak(workers: int) -> RunSpec:
     return preprocess_spec("dask", workers, scaling="weak", task={"images": 50 * workers})
 
 
-def test_weak_scaling_is_one_branch_judged_by_its_rate(tmp_path: Path) -> None:
+def test_weak_scaling_is_one_series_compared_by_its_rate(tmp_path: Path) -> None:
     assert len(stages([weak(1), weak(2), weak(4)])) == 3
     leave_all(tmp_path, [measured(weak(1), 10.0), measured(weak(2), 12.5)])
     runs = earlier_runs(StudyPaths(tmp_path))
@@ -63,7 +63,7 @@ def test_weak_scaling_is_one_branch_judged_by_its_rate(tmp_path: Path) -> None:
 TIMES = {1: [10.0, 11.0, 10.0], 2: [9.0, 8.0, 80.0], 4: [7.0]}
 
 
-def test_a_branch_stops_at_the_largest_size_measured(tmp_path: Path) -> None:
+def test_a_series_stops_at_the_largest_size_measured(tmp_path: Path) -> None:
     specs = {w: preprocess_spec("dask", w) for w in (1, 2, 4, 8)}
     leave_all(
         tmp_path,
@@ -86,8 +86,8 @@ def test_a_branch_stops_at_the_largest_size_measured(tmp_path: Path) -> None:
     assert stopped([preprocess_spec("multiprocessing", 8)], runs, 1.0) == {}
 
 
-def test_what_was_not_measured_stops_nothing(tmp_path: Path) -> None:
-    """A failed smallest size is no baseline: the smallest measured one is."""
+def test_failed_runs_stop_no_series(tmp_path: Path) -> None:
+    """The baseline is the smallest size that was measured, not one that failed."""
     leave_all(
         tmp_path,
         [
@@ -104,8 +104,8 @@ def test_what_was_not_measured_stops_nothing(tmp_path: Path) -> None:
     }
 
 
-class Jobs:
-    """An executor whose jobs end as they are told to, by the start of the run's name."""
+class FakeExecutor:
+    """An executor whose jobs end as ``ends`` says, by stage and number of workers."""
 
     def __init__(self, paths: StudyPaths, **ends: str) -> None:
         self.paths = paths
@@ -148,7 +148,7 @@ SECOND = ["preprocess-dask-w2", "train-ddp-cpu-w2-b32"]
     [
         ({}, [FIRST, SECOND], ["done"] * 5),
         ({"preprocess_1": "cancelled"}, [FIRST], ["done", "failed", "todo", "done", "todo"]),
-        # a store that could not be packed makes Slurm cancel what waits for it: not a person
+        # where the store could not be packed, Slurm itself cancels the jobs that wait for it
         (
             {"prepare_8": "failed", "train_1": "cancelled", "train_2": "failed"},
             [FIRST, SECOND],
@@ -165,18 +165,18 @@ def test_later_stages_are_submitted_unless_jobs_were_cancelled(
     tmp_path: Path, ends: dict[str, str], submitted: list[list[str]], states: list[str]
 ) -> None:
     paths = StudyPaths(tmp_path)
-    jobs = Jobs(paths, **ends)
-    staged = StagedJobs(jobs, paths, 0.5)
+    executor = FakeExecutor(paths, **ends)
+    staged = StagedJobs(executor, paths, 0.5)
     staged.run(SPECS)
-    assert jobs.submitted == [FIRST]
+    assert executor.submitted == [FIRST]
     ended = staged.wait(SPECS)
-    assert jobs.submitted == submitted
+    assert executor.submitted == submitted
     assert [str(ended[spec.run_id]) for spec in SPECS] == states
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> list[str]:
-    """A sweep whose every run takes 0.5 s by its record, so that workers never pay."""
+def options(tmp_path: Path) -> list[str]:
+    """A sweep whose runs all take 0.5 s by their records: more workers have no effect."""
     study = {
         "name": "flat", "repeats": 1, "image_size": 32, "synthetic": {"images_per_class": 1},
         "preprocess": [{"backend": "multiprocessing", "workers": [1, 2, 4]}],
@@ -199,8 +199,8 @@ def words(tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def sweep(*words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "weather_hpc.sweep", *words]
+def sweep(*options: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "weather_hpc.sweep", *options]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done
@@ -211,12 +211,10 @@ def statuses(results: Path) -> dict[int, Any]:
     return {record["spec"]["task"]["workers"]: record["status"] for record in records}
 
 
-def test_a_stopped_branch_is_told_and_goes_on_under_a_lower_floor(
-    words: list[str], tmp_path: Path
-) -> None:
+def test_a_stopped_series_resumes_with_a_lower_floor(options: list[str], tmp_path: Path) -> None:
     reason = "efficiency 0.50 at 2 workers is under the floor 0.6"
     results = tmp_path / "results"
-    done = sweep(*words, "--staged", "--efficiency-floor", "0.6")
+    done = sweep(*options, "--staged", "--efficiency-floor", "0.6")
     assert f"skipped ({reason})" in done.stderr
     assert statuses(results) == {1: "ok", 2: "ok", 4: "skipped"}
     rejects = {row["run_id"].split("-")[2]: row for row in table(results / "rejects.csv")}
@@ -224,12 +222,12 @@ def test_a_stopped_branch_is_told_and_goes_on_under_a_lower_floor(
     assert reason in (results / "report.html").read_text()
     assert not list(results.glob("runs/*-w4-*/starts"))
 
-    again = sweep(*words, "--staged", "--efficiency-floor", "0.6", "--dry-run", "--json")
-    told = json.loads(again.stdout.splitlines()[-1])
-    assert [row["skipped"] for row in told["runs"]] == [reason]
-    assert told["forecast"]["runs"] == 0
+    again = sweep(*options, "--staged", "--efficiency-floor", "0.6", "--dry-run", "--json")
+    shown = json.loads(again.stdout.splitlines()[-1])
+    assert [row["skipped"] for row in shown["runs"]] == [reason]
+    assert shown["forecast"]["runs"] == 0
 
-    sweep(*words, "--staged", "--efficiency-floor", "0.5")
+    sweep(*options, "--staged", "--efficiency-floor", "0.5")
     assert statuses(results) == {1: "ok", 2: "ok", 4: "ok"}
     starts = [len(path.read_text().splitlines()) for path in results.glob("runs/*/starts")]
     assert starts == [1, 1, 1]

@@ -69,7 +69,7 @@ def median_time(found: list[dict[str, Any]], **task: object) -> float:
 @pytest.mark.images
 @pytest.mark.timeout(900)
 def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
-    """Sweep and collect on weather5; the tables' speedups are computed anew from the records."""
+    """Sweep and collect on weather5; the tables' speedups are recomputed from the records."""
     study = tmp_path / "tiny.yaml"
     study.write_text(STUDY)
     paths = StudyPaths(tmp_path / "results")
@@ -107,7 +107,7 @@ def test_photographs_to_tables(shared_images: Path, tmp_path: Path) -> None:
         assert float(row["speedup"]) == pytest.approx(base / time_s, rel=1e-3)
         assert 0.0 <= float(row["test_accuracy"]) <= 1.0
 
-    # what this machine cannot do is shown as such, and is in no figure
+    # runs that this machine cannot make are listed, without measurements
     skipped = [row for row in training if row["device"] == "cuda"]
     assert len(skipped) == 2
     assert all(row["time_s"] == "" and row["speedup"] == "" for row in skipped)
@@ -145,7 +145,7 @@ def small(tmp_path: Path) -> tuple[Path, StudyPaths]:
     return study, StudyPaths(tmp_path / "results")
 
 
-def test_a_failure_does_not_stop_the_others_and_is_retried(
+def test_other_runs_continue_after_a_failure_which_is_retried(
     small: tuple[Path, StudyPaths], tmp_path: Path
 ) -> None:
     study, paths = small
@@ -179,7 +179,7 @@ def test_a_failure_does_not_stop_the_others_and_is_retried(
     assert table(paths.tables / "preprocess.csv")[0]["runs"] == "2"
 
 
-def test_interrupt_and_go_on(small: tuple[Path, StudyPaths], tmp_path: Path) -> None:
+def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) -> None:
     study, paths = small
     site = tmp_path / "site.yaml"
     python = tmp_path / "python"
@@ -191,19 +191,19 @@ def test_interrupt_and_go_on(small: tuple[Path, StudyPaths], tmp_path: Path) -> 
     site.write_text(f"python: {python}\n")
     (tmp_path / "slow").touch()
     words = ["--study", str(study), "--site", str(site), "--results", str(paths.root)]
-    child = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "reached").exists():
         assert time.monotonic() < deadline
-        assert child.poll() is None, child.communicate()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "run the same command again" in said
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
     assert {r["status"] for r in records(paths)} == {"ok", "cancelled"}
 
     (tmp_path / "slow").unlink()
@@ -246,7 +246,7 @@ def test_dry_run_writes_nothing(small: tuple[Path, StudyPaths]) -> None:
     assert not paths.root.exists()
 
 
-def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
+def test_the_forecast_uses_runs_and_the_budget_counts_them(
     small: tuple[Path, StudyPaths],
 ) -> None:
     study, paths = small
@@ -257,16 +257,16 @@ def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
     study.write_text(study.read_text().replace("repeats: 2", "repeats: 3"))
 
     shown = sweep(*words, "--dry-run")
-    told = json.loads(shown.stdout.splitlines()[-1])["forecast"]
-    assert (told["runs"], told["from_earlier"], told["at_most"]) == (1, 1, 1.0)
+    costs = json.loads(shown.stdout.splitlines()[-1])["forecast"]
+    assert (costs["runs"], costs["from_earlier"], costs["at_most"]) == (1, 1, 1.0)
     hours = sorted(float(row["node_hours"]) for row in table(paths.rows))
-    assert told["used"] == pytest.approx(sum(hours), rel=1e-3)
-    assert hours[0] <= told["node_hours"] * 1.001 <= hours[1] * 1.002
+    assert costs["used"] == pytest.approx(sum(hours), rel=1e-3)
+    assert hours[0] <= costs["node_hours"] * 1.001 <= hours[1] * 1.002
 
     plan = paths.plan.read_text()
     for limit, why in (
-        (0.9 * told["used"], "the budget is spent"),
-        (told["used"] + 0.5 * told["node_hours"], "no configuration fits"),
+        (0.9 * costs["used"], "the budget is spent"),
+        (costs["used"] + 0.5 * costs["node_hours"], "no configuration fits"),
     ):
         refused = sweep(*words, "--max-node-hours", limit)
         assert refused.returncode == 2
@@ -280,11 +280,11 @@ def test_the_forecast_learns_from_runs_and_the_budget_counts_them(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max-node-hours", "-1"], "-1 is no number of node-hours"),
-        (["--max-node-hours", "nan"], "nan is no number of node-hours"),
-        (["--max-node-hours", "two"], "two is no number of node-hours"),
-        (["--staged", "--efficiency-floor", "1.5"], "1.5 is no efficiency"),
-        (["--efficiency-floor", "0.4"], "--efficiency-floor goes with --staged"),
+        (["--max-node-hours", "-1"], "-1 must be a number of node-hours"),
+        (["--max-node-hours", "nan"], "nan must be a number of node-hours"),
+        (["--max-node-hours", "two"], "two must be a number of node-hours"),
+        (["--staged", "--efficiency-floor", "1.5"], "1.5 must be a number above 0 up to 1"),
+        (["--efficiency-floor", "0.4"], "--efficiency-floor needs --staged"),
     ],
 )
 def test_wrong_limits_are_one_line_and_exit_2(

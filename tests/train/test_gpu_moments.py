@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.train.conftest import Train, events
-from weather_hpc.runs.gpus import Gpu
+from weather_hpc.runs.gpus import GpuState
 from weather_hpc.train import run
 from weather_hpc.train.meter import Phase
 from weather_hpc.train.ranks import TorchrunEnv
@@ -38,8 +38,8 @@ def test_at_the_start_and_once_half_of_the_epochs_have_ended(
         assert looks[1][2] == record["time_s"], "no measured time comes after the look"
 
 
-def gpu(moment: str, host: str) -> Gpu:
-    return Gpu(moment, 1.0, host, 0, "a GPU", "580", 1.0, 2.0, 3.0, 4.0, 5.0, "P0")
+def gpu(moment: str, host: str) -> GpuState:
+    return GpuState(moment, 1.0, host, 0, "a GPU", "580", 1.0, 2.0, 3.0, 4.0, 5.0, "P0")
 
 
 @pytest.mark.parametrize(("rank", "local_rank"), [(0, 0), (1, 1), (2, 0)])
@@ -47,10 +47,10 @@ def test_one_rank_of_each_node_looks_and_rank_0_writes(
     rank: int, local_rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four ranks on two nodes."""
-    monkeypatch.setattr(run, "look_at_gpus", lambda moment: [gpu(moment, f"rank{rank}'s")])
-    shared: list[list[Gpu]] = []
+    monkeypatch.setattr(run, "read_gpus", lambda moment: [gpu(moment, f"rank{rank}'s")])
+    shared: list[list[GpuState]] = []
 
-    def gather(own: list[Gpu]) -> list[list[Gpu]]:
+    def gather(own: list[GpuState]) -> list[list[GpuState]]:
         shared.append(own)
         return [own, [], [gpu("start", "another")], []] if rank == 0 else []
 
@@ -70,10 +70,10 @@ def test_one_rank_of_each_node_looks_and_rank_0_writes(
 def test_on_cpus_nobody_looks(
     train: Train, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(moment: str) -> list[Gpu]:
+    def look(moment: str) -> list[GpuState]:
         raise AssertionError(moment)
 
-    monkeypatch.setattr(run, "look_at_gpus", look)
+    monkeypatch.setattr(run, "read_gpus", look)
     options = ("--store", small_store, "--model", "tiny", "--device", "cpu", "--epochs", 1)
     train(*options, run_dir=tmp_path)
     assert not (tmp_path / "nvidia-smi.csv").exists()

@@ -1,17 +1,44 @@
 """Advice: which configuration to take, by what was measured, and how sure that is."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-from weather_hpc.analysis.advice_candidates import all_works, figure
-from weather_hpc.analysis.advice_choices import ACCURACY_TOLERANCE, choices
-from weather_hpc.analysis.advice_feed import cpu_workers_per_gpu
-from weather_hpc.analysis.advice_knee import RULE, knee
-from weather_hpc.analysis.series import all_series
-from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.runs.row import Row
+import numpy as np
+from numpy.typing import NDArray
+
+from weather_hpc.analysis.choices import (
+    ACCURACY_TOLERANCE,
+    Candidate,
+    Work,
+    all_works,
+    choices,
+    figure,
+)
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.groups import Group
+from weather_hpc.analysis.series import Series
+from weather_hpc.analysis.statistics import (
+    FEWEST_REPEATS,
+    PERCENTILES,
+    median,
+    resampled_medians,
+)
+from weather_hpc.analysis.table import Table
+from weather_hpc.study.spec import Device
 from weather_hpc.text import counted
+
+THRESHOLD = 0.5
+"""Marginal efficiency under which an added worker does not pay."""
+
+
+RULE = (
+    "knee is the largest number of workers up to which every step to more of them has a marginal "
+    f"efficiency of at least {THRESHOLD:g}: speed gained for each added worker, over the speed for "
+    "each worker at the series' smallest size."
+)
 
 ADVICE_COLUMNS = [
     "question", "stage", "work", "answer", "reason", "doubt", "workers", "time_s", "time_s_low",
@@ -44,18 +71,17 @@ _UNASKED = ("fastest", "cheapest", "cpu_workers_per_gpu")
 
 
 def advice_table(
-    tables: Sequence[ScalingTable],
-    rows: Sequence[Row],
+    comparison: Comparison,
     *,
     deadline_s: float | None = None,
     budget_node_hours: float | None = None,
 ) -> Table:
     """One row for each question on each work; where there is no answer, ``reason`` tells why.
 
-    ``tables`` are those that were made of ``rows``. ``deadline_s`` (seconds of measured time) and
+    ``deadline_s`` (seconds of measured time) and
     ``budget_node_hours`` (of one run) add their questions.
     """
-    works = all_works(tables, rows)
+    works = all_works(comparison)
     lines = [
         {"stage": work.stage, "work": work.label, **line}
         for work in works
@@ -64,10 +90,10 @@ def advice_table(
     measured = {work.stage for work in works}
     lines += [
         {"question": "fastest", "stage": table.name, "reason": "no run was measured"}
-        for table in tables
+        for table in comparison.tables
         if table.rows and table.name not in measured
     ]
-    lines += map(knee, all_series(rows))
+    lines += map(knee, comparison.series)
     lines += cpu_workers_per_gpu(works)
     return Table(
         "advice",
@@ -148,3 +174,141 @@ def _figures(row: dict[str, Any]) -> str:
     if isinstance(accuracy, float):
         words.append(f"test accuracy {accuracy:.3f}")
     return f" ({', '.join(words)})" if words else ""
+
+
+SMALL_WAIT = 0.01
+"""Share of the measured time that training may wait for data and still be called busy."""
+
+
+_SAME = ("study", "data", "image_size_px")
+
+
+def cpu_workers_per_gpu(works: Sequence[Work]) -> list[dict[str, Any]]:
+    """A line of advice for each training work: the workers, or which figure is missing."""
+    decoding = [c for work in works if work.stage == "preprocess" for c in work.candidates]
+    return [
+        {
+            "question": "cpu_workers_per_gpu",
+            "stage": work.stage,
+            "work": work.label,
+            **_answer(work, decoding),
+        }
+        for work in works
+        if work.stage == "training"
+    ]
+
+
+def _answer(work: Work, decoding: Sequence[Candidate]) -> dict[str, Any]:
+    trained = [c for c in work.candidates if c.images_per_s is not None and c.workers]
+    on_gpu = [c for c in trained if c.group.settings.device == Device.CUDA]
+    if not trained:
+        return {"reason": "no training run tells its images per second"}
+    hungriest = max(on_gpu or trained, key=_each)
+    asked = hungriest.group.settings
+    decoders = [
+        c
+        for c in decoding
+        if c.images_per_s
+        and c.workers
+        and all(getattr(c.group.settings, name) == getattr(asked, name) for name in _SAME)
+    ]
+    need = _each(hungriest)
+    eats = (
+        f"{'one GPU' if on_gpu else 'one CPU rank (no GPU was measured)'} takes "
+        f"{figure(need)} images/s ({figure(hungriest.images_per_s or 0)} by {hungriest.label}"
+        f"{f', over {hungriest.workers}' if hungriest.workers != 1 else ''})"
+    )
+    if not decoders:
+        return {"reason": f"{eats}, but no preprocessing of the same images was measured"}
+    enough = [c for c in decoders if (c.images_per_s or 0) >= need]
+    if enough:
+        least = min(enough, key=lambda c: (c.workers or 0, -(c.images_per_s or 0)))
+        count, sum_ = least.workers, f"{least.label} decodes {figure(least.images_per_s or 0)}"
+    else:
+        most = max(decoders, key=lambda c: c.images_per_s or 0)
+        count = math.ceil(need / _each(most))
+        sum_ = (
+            f"more than any measured decodes; {most.label} decodes "
+            f"{figure(most.images_per_s or 0)}, {figure(_each(most))} each, so at that rate "
+            f"{figure(need)} / {figure(_each(most))} is {count} or more"
+        )
+    return {
+        "answer": counted(count, "worker"),
+        "workers": count,
+        "images_per_s": need,
+        "reason": "; ".join(filter(None, [f"{eats}; {sum_}", _store(hungriest)])),
+    }
+
+
+def _each(candidate: Candidate) -> float:
+    """Images per second of one of its workers or ranks."""
+    return (candidate.images_per_s or 0.0) / (candidate.workers or 1)
+
+
+def _store(candidate: Candidate) -> str:
+    """What training from the packed store waits for data, in words; empty where not measured."""
+    waited = candidate.group.median("data_wait_s")
+    if waited is None or not candidate.time_s:
+        return ""
+    share = waited / candidate.time_s
+    needs = "needs none of them" if share <= SMALL_WAIT else "needs fewer"
+    return f"from the packed store it {needs}: it waited {100 * share:.1f} % of the time for data"
+
+
+def knee(series: Series) -> dict[str, Any]:
+    """The line of advice on ``series``: its knee, or the reason why there is none."""
+    line = {"question": "knee", "stage": series.table, "work": series.label}
+    points = [g for g in series.points if g.settings.workers and min(g.speeds, default=0.0) > 0]
+    if series.problem:
+        return line | {"reason": series.problem}
+    if len(points) <= 1:
+        return line | {"reason": "measured at one size only: nothing tells what more would bring"}
+    first, best, said = points[0], points[0], ""
+    for fewer, more in pairwise(points):
+        margin = _margin(first, fewer, more)
+        size = counted(more.settings.workers, series.unit)
+        step = f"the step to {size} has a marginal efficiency of {margin:.2f}"
+        step += _doubt(first, fewer, more)
+        if margin < THRESHOLD:
+            said = f"{step}, under {THRESHOLD:g}"
+            break
+        best, said = more, f"the most measured: {step}"
+    name = f"{series.label}, {counted(best.settings.workers, series.unit)}"
+    return line | Candidate(name, best, _efficiency(first, best)).figures | {"reason": said}
+
+
+def _speed(group: Group) -> float:
+    """Work per second: images per second in weak scaling, else runs per second."""
+    middle = median(group.speeds) or 0.0
+    return middle if group.is_weak else 1 / middle
+
+
+def _efficiency(first: Group, group: Group) -> float:
+    return _speed(group) / _workers(group) / (_speed(first) / _workers(first))
+
+
+def _margin(first: Group, fewer: Group, more: Group) -> float:
+    gain = (_speed(more) - _speed(fewer)) / (_workers(more) - _workers(fewer))
+    return gain / (_speed(first) / _workers(first))
+
+
+def _doubt(first: Group, fewer: Group, more: Group) -> str:
+    """The margin's 95 % bootstrap interval in words; empty under three runs of any of them."""
+    if min(len(group.speeds) for group in (first, fewer, more)) < FEWEST_REPEATS:
+        return ""
+    base = _resampled(first, 0)
+    below = base if fewer is first else _resampled(fewer, 1)
+    added = _workers(more) - _workers(fewer)
+    margins = (_resampled(more, 2) - below) / added / (base / _workers(first))
+    low, high = map(float, np.percentile(margins, PERCENTILES))
+    unsure = ", which may be on either side" if low < THRESHOLD <= high else ""
+    return f" ({low:.2f} to {high:.2f}{unsure})"
+
+
+def _resampled(group: Group, stream: int) -> NDArray[np.float64]:
+    medians = resampled_medians(group.speeds, stream)
+    return medians if group.is_weak else 1 / medians
+
+
+def _workers(group: Group) -> int:
+    return group.settings.workers or 1

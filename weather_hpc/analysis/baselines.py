@@ -1,20 +1,29 @@
-"""Which configuration each one is compared with: the same work by one worker."""
+"""Which rows did the same work, and which configuration each one is compared with."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.table import training_words
-from weather_hpc.runs.row import Row
+from weather_hpc.analysis.table import (
+    training_words,
+)
+from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.study.settings import WORK, Role, columns
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
 from weather_hpc.text import counted
 
-ALIKE = ("threads_per_rank", "learning_rate", "batch_norm", "seed", "warmup_steps", "nodes")
-"""Among several possible baselines the one most alike in these is taken, if it is one."""
+_DETAILS = [column for column in columns(Role.DETAIL) if column in ROW_COLUMNS]
+DETAILS = ["threads_per_rank", *(column for column in _DETAILS if column != "nodes"), "nodes"]
+"""Among several possible baselines the one most alike in these is used, if there is one such."""
+
 _MEANING: dict[str | None, str] = {
     BatchMode.PER_DEVICE: " per device",
     BatchMode.GLOBAL: " of all devices",
 }
+
+
+_WORK = {kind: columns(*WORK, kind=kind) for kind in ("preprocess", "train")}
+_TASK = {kind: columns(Role.TASK, kind=kind) for kind in ("preprocess", "train")}
 
 
 class Baselines:
@@ -27,8 +36,8 @@ class Baselines:
     def __init__(self, groups: Iterable[Group]) -> None:
         self._candidates: dict[tuple[object, ...], list[Group]] = defaultdict(list)
         for group in groups:
-            if group.measured and group.asked.workers == 1:
-                self._candidates[method(group.asked), *work(group.asked)].append(group)
+            if group.measured and group.settings.workers == 1:
+                self._candidates[method(group.settings), *work(group.settings)].append(group)
 
     def of(self, group: Group) -> Group | None:
         """The group to compare ``group`` with, perhaps itself; None where none or several fit."""
@@ -37,79 +46,87 @@ class Baselines:
 
     def candidates(self, group: Group) -> list[Group]:
         """The groups that fit ``group`` best: several where nothing known tells which it is."""
-        asked = group.asked
-        if asked.workers is None:
+        row = group.settings
+        if row.workers is None:
             return []
-        for name in (plain_method(asked), method(asked)):
-            fitting = self._candidates.get((name, *work(asked)), [])
+        for name in (plain_method(row), method(row)):
+            fitting = self._candidates.get((name, *work(row)), [])
             if any(candidate is group for candidate in fitting):
                 return [group]
             if fitting:
-                alike = [_alike(candidate.asked, asked) for candidate in fitting]
+                alike = [_alike(candidate.settings, row) for candidate in fitting]
                 best = max(alike)
                 return [c for c, score in zip(fitting, alike, strict=True) if score == best]
         return []
 
 
-def method(asked: Row) -> str | None:
+def method(row: Row) -> str | None:
     """How the work is spread: the backend or the strategy."""
-    return asked.backend if asked.stage == Stage.PREPROCESS else asked.strategy
+    return row.backend if row.stage == Stage.PREPROCESS else row.strategy
 
 
-def plain_method(asked: Row) -> str:
+def plain_method(row: Row) -> str:
     """The backend or strategy that spreads nothing."""
-    return Backend.SEQUENTIAL if asked.stage == Stage.PREPROCESS else Strategy.SINGLE
+    return Backend.SEQUENTIAL if row.stage == Stage.PREPROCESS else Strategy.SINGLE
 
 
-def work(asked: Row) -> tuple[object, ...]:
-    """What is equal in rows that are compared: the images and what is done to them.
+def work(row: Row) -> tuple[object, ...]:
+    """What is equal in rows whose times may be divided by each other.
 
-    In preprocessing also the decoder. In training the device, the network, its recipe, how it is
-    computed (precision, memory format, execution), the epochs and the batch size
-    (:func:`batch_size`); on CPUs the threads too: a CPU rank's threads are its device, a GPU
-    rank's only feed it.
+    All settings that are part of the work. Of images and batch size, what scaling keeps constant
+    (:func:`images_each`, :func:`batch_size`). Threads only on CPUs, where they are the rank's
+    device; a GPU rank's threads only feed it.
     """
-    same = (
-        asked.stage, asked.study, asked.scaling, asked.data, asked.image_size_px,
-        images_each(asked),
-    )  # fmt: skip
-    if asked.stage == Stage.PREPROCESS:
-        return *same, asked.decoder
-    threads = asked.threads_per_rank if asked.device == Device.CPU else None
-    taught = asked.model, asked.recipe, asked.epochs
-    computed = asked.precision, asked.memory_format, asked.execution
-    return *same, asked.device, *taught, *computed, threads, batch_size(asked)
+    values = {column: getattr(row, column, None) for column in _WORK[row_kind(row)]}
+    values["images_asked"] = images_each(row)
+    if row.stage == Stage.TRAIN:
+        values["batch_size"] = batch_size(row)
+        if row.device != Device.CPU:
+            values["threads_per_rank"] = None
+    return (row.stage, *values.values())
 
 
-def batch_size(asked: Row) -> int | None:
+def task(row: Row) -> dict[str, object]:
+    """What rows do, however they compute it: configurations equal in this are alternatives."""
+    values = {column: getattr(row, column) for column in _TASK[row_kind(row)]}
+    del values["images_asked"]
+    return values | {"images": images_each(row)}
+
+
+def row_kind(row: Row) -> str:
+    """The kind of task, as the table of settings names it."""
+    return "preprocess" if row.stage == Stage.PREPROCESS else "train"
+
+
+def batch_size(row: Row) -> int | None:
     """The batch size that stays the same while ranks are added, as ``batch_mode`` says.
 
     On one rank the batch of each device is that of all, so a baseline serves either mode. Where
     the mode is not known it is the batch size as stated.
     """
-    each, together = asked.batch_size_per_device, asked.batch_size_global
-    if asked.batch_mode == BatchMode.GLOBAL:
+    each, together = row.batch_size_per_device, row.batch_size_global
+    if row.batch_mode == BatchMode.GLOBAL:
         return together
     return together if each is None else each
 
 
-def batch_words(asked: Row) -> str:
+def batch_words(row: Row) -> str:
     """The batch size with its meaning, such as ``batch 32 per device``."""
-    if batch_size(asked) is None:
+    if batch_size(row) is None:
         return "batch size not known"
-    return f"batch {batch_size(asked)}{_MEANING.get(asked.batch_mode, '')}"
+    return f"batch {batch_size(row)}{_MEANING.get(row.batch_mode, '')}"
 
 
-def describe(baseline: Group) -> str:
+def baseline_label(baseline: Group) -> str:
     """``baseline`` in words, such as ``single on cpu, batch 32``."""
-    asked = baseline.asked
-    if asked.stage == Stage.PREPROCESS:
-        return f"{asked.backend}, {counted(asked.workers, 'worker')}"
-    words = [training_words(asked.strategy, asked.device)]
-    if asked.strategy != Strategy.SINGLE:
-        words.append(counted(asked.workers, "rank"))
-    if batch_size(asked) is not None:
-        words.append(f"batch {batch_size(asked)}")
+    row = baseline.settings
+    if row.stage == Stage.PREPROCESS:
+        return f"{row.backend}, {counted(row.workers, 'worker')}"
+    words = [training_words(row.strategy, row.device)]
+    if row.strategy != Strategy.SINGLE:
+        words.append(counted(row.workers, "rank"))
+    if batch_size(row) is not None:
+        words.append(f"batch {batch_size(row)}")
     return ", ".join(words)
 
 
@@ -121,4 +138,4 @@ def images_each(row: Row) -> float | None:
 
 
 def _alike(one: Row, other: Row) -> int:
-    return sum(getattr(one, name) == getattr(other, name) for name in ALIKE)
+    return sum(getattr(one, name) == getattr(other, name) for name in DETAILS)

@@ -1,13 +1,24 @@
 """Repeats of one configuration, together, in the order of the tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from weather_hpc.analysis.outliers import Outlier, find_outliers
-from weather_hpc.analysis.statistics import median
+import numpy as np
+from numpy.typing import NDArray
+
+from weather_hpc.analysis.statistics import (
+    NO_INTERVAL,
+    Interval,
+    Outlier,
+    find_outliers,
+    median,
+    ratio_interval,
+    resampled_medians,
+)
 from weather_hpc.runs.row import Row
-from weather_hpc.study.spec import Backend, Stage, Strategy
+from weather_hpc.study.spec import Backend, Scaling, Stage, Strategy
 
 
 @dataclass(frozen=True)
@@ -18,12 +29,52 @@ class Group:
     others: tuple[Row, ...]
 
     @property
-    def asked(self) -> Row:
-        """Any of the runs: what was asked is the same in all."""
+    def settings(self) -> Row:
+        """Any of the runs: their settings are the same."""
         return (self.measured or self.others)[0]
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether images grow with the workers."""
+        return self.settings.scaling == Scaling.WEAK
+
+    @property
+    def speeds(self) -> list[float]:
+        """What speed is judged by, run by run: seconds, or images per second in weak scaling."""
+        return self.values("images_per_s" if self.is_weak else "time_s")
+
+    def speedup(self, other: "Group") -> float | None:
+        """The median time of ``other`` over that of this; weak scaling: images per second.
+
+        None where either was not measured.
+        """
+        above, below = self._ratio_of(other)
+        top, bottom = median(above), median(below)
+        return None if top is None or not bottom else top / bottom
+
+    def speedup_interval(self, other: "Group") -> Interval:
+        """The bootstrap interval of :meth:`speedup`; none below three runs of either.
+
+        A group against itself has none either: it is exactly 1.
+        """
+        return NO_INTERVAL if self is other else ratio_interval(*self._ratio_of(other))
+
+    def resampled_speedups(self, other: "Group", stream: int) -> NDArray[np.float64]:
+        """Bootstrap resamples of :meth:`speedup`, to be used together with those of other groups.
+
+        ``other`` is drawn alike in every call, this independently of it and by ``stream`` > 0.
+        """
+        above, below = self._ratio_of(other)
+        streams = (stream, 0) if self.is_weak else (0, stream)
+        return resampled_medians(above, streams[0]) / resampled_medians(below, streams[1])
+
+    def _ratio_of(self, other: "Group") -> tuple[list[float], list[float]]:
+        """Numerator and denominator of how many times faster this is."""
+        pair = self.speeds, other.speeds
+        return pair if self.is_weak else pair[::-1]
+
     def values(self, column: str) -> list[float]:
-        """The figures of the measured runs in ``column``; a missing one is left out."""
+        """The numbers of the measured runs in ``column``; a missing one is left out."""
         found = (getattr(row, column) for row in self.measured)
         return [float(value) for value in found if value is not None]
 
@@ -40,21 +91,21 @@ class Group:
     @property
     def errors(self) -> list[str]:
         """Codes of the errors that the audit found in the measured runs."""
-        told = [row.audit_errors.split("; ") for row in self.measured if row.audit_errors]
-        return sorted({code for codes in told for code in codes})
+        found = [row.audit_errors.split("; ") for row in self.measured if row.audit_errors]
+        return sorted({code for codes in found for code in codes})
 
     @property
     def note(self) -> str | None:
-        """What a reader of the figures should know: runs missing, restarted or outlying."""
+        """What a reader of the numbers should know: runs missing, restarted or outlying."""
         notes = []
         total = len(self.measured) + len(self.others)
         for (status, reason), count in Counter((r.status, r.reason) for r in self.others).items():
             word = "rejected" if status == "ok" else status
             share = f"{count} of {total} " if self.measured else ""
             notes.append(f"{share}{word}: {reason}")
-        asked, used = self.asked.device_asked, self.asked.device
-        if self.measured and asked not in (None, "auto", used):
-            notes.append(f"{asked} was asked for, {used} was had")
+        asked_for, used = self.settings.device_asked, self.settings.device
+        if self.measured and asked_for not in (None, "auto", used):
+            notes.append(f"requested {asked_for}, ran on {used}")
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")
@@ -84,44 +135,36 @@ def group_rows(rows: Iterable[Row]) -> list[Group]:
     return groups
 
 
-def preprocess_groups(rows: Iterable[Row]) -> list[Group]:
-    """The preprocessing runs of each configuration, in the table's order."""
-    order = list(map(str, Backend))
-    return sorted(
-        group_rows(row for row in rows if row.stage == Stage.PREPROCESS),
-        key=lambda g: (
-            *_study_order(g.asked),
-            _position(order, g.asked.backend),
-            g.asked.workers or 0,
-            g.asked.image_size_px or 0,
-            g.asked.images_asked or 0,
-        ),
+def stage_groups(rows: Iterable[Row], stage: Stage) -> list[Group]:
+    """The runs of each configuration of ``stage``, in the order of its table."""
+    groups = group_rows(row for row in rows if row.stage == stage)
+    return sorted(groups, key=_preprocess_order if stage is Stage.PREPROCESS else _training_order)
+
+
+def _preprocess_order(group: Group) -> tuple[Any, ...]:
+    of = group.settings
+    return (
+        *_study_order(of),
+        _position(list(map(str, Backend)), of.backend),
+        of.workers or 0,
+        of.image_size_px or 0,
+        of.images_asked or 0,
     )
 
 
-def training_groups(rows: Iterable[Row]) -> list[Group]:
-    """The training runs of each configuration, in the table's order."""
-    order = list(map(str, Strategy))
-    return sorted(
-        group_rows(row for row in rows if row.stage == Stage.TRAIN),
-        key=lambda g: (
-            *_study_order(g.asked),
-            _position(order, g.asked.strategy),
-            g.asked.device or "",
-            g.asked.model or "",
-            g.asked.nodes or 0,
-            g.asked.workers or 0,
-            g.asked.batch_size_per_device or 0,
-            g.asked.batch_size_global or 0,
-            g.asked.threads_per_rank or 0,
-        ),
+def _training_order(group: Group) -> tuple[Any, ...]:
+    of = group.settings
+    return (
+        *_study_order(of),
+        _position(list(map(str, Strategy)), of.strategy),
+        of.device or "",
+        of.model or "",
+        of.nodes or 0,
+        of.workers or 0,
+        of.batch_size_per_device or 0,
+        of.batch_size_global or 0,
+        of.threads_per_rank or 0,
     )
-
-
-GROUPS: dict[str, Callable[[Iterable[Row]], list[Group]]] = {
-    "preprocess": preprocess_groups, "training": training_groups,
-}  # fmt: skip
-"""How each table's lines come of rows."""
 
 
 def _study_order(row: Row) -> tuple[str, str]:

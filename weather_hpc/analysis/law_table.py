@@ -5,12 +5,13 @@ and the law is fitted again to the speedups of their medians. So they tell what 
 runs leaves open, not whether the law is the right one; ``residual`` tells that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from weather_hpc.analysis.baselines import describe
+from weather_hpc.analysis.baselines import baseline_label
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.laws import (
     FEWEST_SIZES,
     Array,
@@ -21,11 +22,9 @@ from weather_hpc.analysis.laws import (
     r_squared,
     residual,
 )
-from weather_hpc.analysis.series import Series, all_series
-from weather_hpc.analysis.speedup import resampled_speedups, speeds, speedup
+from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.statistics import FEWEST_REPEATS, NO_INTERVAL, percentile_interval
 from weather_hpc.analysis.table import Table
-from weather_hpc.runs.row import Row
 
 LARGEST_RESIDUAL = 0.1
 """A law that misses the measured times by more, as a root mean square, is refused."""
@@ -47,14 +46,14 @@ _CAPTION = (
 )
 
 
-def laws_table(rows: Sequence[Row]) -> Table:
+def laws_table(comparison: Comparison) -> Table:
     """Amdahl's law and USL for each series of strong scaling, Gustafson's for weak scaling.
 
     A law that cannot be fitted has a row with the reason in ``refused`` and no figures.
     """
     lines = [
         {column: line.get(column) for column in LAW_COLUMNS}
-        for series in all_series(rows)
+        for series in comparison.series
         for line in _lines(series)
     ]
     return Table("laws", "Scaling laws", _CAPTION, LAW_COLUMNS, lines)
@@ -70,7 +69,7 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
             "law": str(law),
             "sizes": len(series.points),
             "workers_max": max(series.workers, default=None),
-            "baseline": describe(series.baseline) if series.baseline else None,
+            "baseline": baseline_label(series.baseline) if series.baseline else None,
             **figures,
         }
 
@@ -82,7 +81,7 @@ def _unfit(series: Series, law: Law) -> str | None:
     baseline = series.baseline
     if baseline is None:
         return f"no baseline: nothing that did the same work on one {series.unit} was measured"
-    if not all(speedup(point, baseline) for point in series.points):
+    if not all(point.speedup(baseline) for point in series.points):
         return "a speed is missing"
     if len(series.points) < FEWEST_SIZES[law]:
         sizes = ", ".join(map(str, series.workers))
@@ -124,7 +123,7 @@ def _fitted(series: Series, law: Law) -> dict[str, Any]:
 def _measured(series: Series) -> tuple[Array, Array]:
     """Workers and speedups of the points above one worker, where every law says 1."""
     pairs = [
-        (workers, speedup(point, series.baseline))
+        (workers, point.speedup(series.baseline))
         for workers, point in zip(series.workers, series.points, strict=True)
         if workers > 1 and series.baseline is not None
     ]
@@ -136,10 +135,10 @@ def _resampled(series: Series) -> Array | None:
     """Bootstrap resamples of the speedups above one worker, (resamples, points)."""
     baseline = series.baseline
     points = [p for p, n in zip(series.points, series.workers, strict=True) if n > 1]
-    if baseline is None or any(len(speeds(p)) < FEWEST_REPEATS for p in (baseline, *points)):
+    if baseline is None or any(len(p.speeds) < FEWEST_REPEATS for p in (baseline, *points)):
         return None
     columns = [
-        resampled_speedups(point, baseline, stream) for stream, point in enumerate(points, start=1)
+        point.resampled_speedups(baseline, stream) for stream, point in enumerate(points, start=1)
     ]
     return np.stack(columns, axis=-1)
 

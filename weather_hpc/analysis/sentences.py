@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from weather_hpc.analysis.advice_candidates import figure
-from weather_hpc.analysis.comparisons import Verdict
-from weather_hpc.analysis.groups import preprocess_groups, training_groups
+from weather_hpc.analysis.choices import figure
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.laws import Law
-from weather_hpc.analysis.outliers import Outlier
+from weather_hpc.analysis.statistics import Outlier
+from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
 from weather_hpc.text import counted
@@ -29,24 +29,28 @@ _TOLD = {
 }  # fmt: skip
 
 
-def outliers(rows: Sequence[Row]) -> list[tuple[Row, Outlier]]:
+def outliers(comparison: Comparison) -> list[tuple[Row, Outlier]]:
     """Every measured run whose time is far from that of its repeats, in the tables' order."""
-    groups = [*preprocess_groups(rows), *training_groups(rows)]
-    return [found for group in groups for found in group.outliers]
+    return [found for stage in comparison.stages for g in stage.groups for found in g.outliers]
 
 
-def sentences(rows: Sequence[Row], laws: Table, comparisons: Table) -> list[str]:
+def sentences(comparison: Comparison, laws: Table, steps: Table) -> list[str]:
     """What the runs show of more workers and of scaling laws, and what of them is odd or missing.
 
     A few lines in all.
     """
-    return [*_steps(comparisons), *_peaks(laws), *_outlying(rows), *_rejected(rows)]
+    return [
+        *_steps(steps),
+        *_peaks(laws),
+        *_outlying(comparison),
+        *_rejected(comparison.rows),
+    ]
 
 
-def _steps(comparisons: Table) -> Iterator[str]:
+def _steps(steps: Table) -> Iterator[str]:
     """For each table: how many steps to more workers helped, and which did not."""
     by_table: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in comparisons.rows:
+    for row in steps.rows:
         by_table[row["table"]].append(row)
     for name, rows in by_table.items():
         counts = Counter(row["verdict"] for row in rows)
@@ -85,8 +89,8 @@ def _peaks(laws: Table) -> Iterator[str]:
         )
 
 
-def _outlying(rows: Sequence[Row]) -> Iterator[str]:
-    found = outliers(rows)
+def _outlying(comparison: Comparison) -> Iterator[str]:
+    found = outliers(comparison)
     if not found:
         return
     worst = sorted(found, key=lambda pair: -pair[1].score)[:MOST_NAMED]

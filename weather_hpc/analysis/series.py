@@ -1,11 +1,11 @@
 """Series: one configuration on more and more workers, as laws and comparisons need it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.analysis.baselines import (
-    ALIKE,
+    DETAILS,
     Baselines,
     batch_words,
     images_each,
@@ -13,8 +13,7 @@ from weather_hpc.analysis.baselines import (
     plain_method,
     work,
 )
-from weather_hpc.analysis.groups import Group, preprocess_groups, training_groups
-from weather_hpc.analysis.speedup import is_weak
+from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import SETTINGS, training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
@@ -44,7 +43,7 @@ class Series:
     @property
     def workers(self) -> list[int]:
         """How many workers each point has."""
-        return [point.asked.workers or 0 for point in self.points]
+        return [point.settings.workers or 0 for point in self.points]
 
     @property
     def unit(self) -> str:
@@ -52,37 +51,34 @@ class Series:
         return "worker" if self.table == "preprocess" else "rank"
 
 
-def all_series(rows: Sequence[Row]) -> list[Series]:
-    """Every series in ``rows``, in the order of the tables.
+def stage_series(table: str, groups: Sequence[Group], baselines: Baselines) -> Iterator[Series]:
+    """Every series among the ``groups`` of one ``table``, in its order.
 
     ``sequential`` and ``single``, which never have a second worker, are only baselines of others.
     """
-    return [
-        *_of_stage("preprocess", preprocess_groups(rows)),
-        *_of_stage("training", training_groups(rows)),
-    ]
-
-
-def _of_stage(table: str, groups: Sequence[Group]) -> Iterable[Series]:
-    baselines = Baselines(groups)
     alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
-        asked = group.asked
-        if asked.workers is not None and method(asked) != plain_method(asked):
-            alike[method(asked), asked.batch_mode, *work(asked)].append(group)
-    varying = [name for name in SETTINGS if len({getattr(g.asked, name) for g in groups}) > 1]
-    if len({images_each(group.asked) for group in groups}) > 1:
+        row = group.settings
+        if row.workers is not None and method(row) != plain_method(row):
+            alike[method(row), row.batch_mode, *work(row)].append(group)
+    varying = [
+        name
+        for name in SETTINGS
+        if name not in DETAILS[1:] and len({getattr(g.settings, name) for g in groups}) > 1
+    ]
+    if len({images_each(group.settings) for group in groups}) > 1:
         varying.append("images")
     for members in alike.values():
         for part, names in _apart([group for group in members if group.measured]):
-            label = _label(members[0].asked if not part else part[0].asked, [*varying, *names])
+            row = part[0].settings if part else members[0].settings
+            label = _label(row, [*varying, *names])
             yield _series(table, label, part, baselines)
 
 
 def _apart(members: list[Group]) -> list[tuple[list[Group], list[str]]]:
     """``members`` so that no number of workers comes twice, and the settings that part them."""
     parts: list[tuple[list[Group], list[str]]] = [(members, [])]
-    for name in ALIKE:
+    for name in DETAILS:
         finer: list[tuple[list[Group], list[str]]] = []
         for part, names in parts:
             if _repeated(part) is None:
@@ -90,7 +86,7 @@ def _apart(members: list[Group]) -> list[tuple[list[Group], list[str]]]:
                 continue
             by_value: dict[object, list[Group]] = defaultdict(list)
             for group in part:
-                by_value[getattr(group.asked, name)].append(group)
+                by_value[getattr(group.settings, name)].append(group)
             parting = [*names, name] if len(by_value) > 1 else names
             finer += [(found, parting) for found in by_value.values()]
         parts = finer
@@ -99,33 +95,33 @@ def _apart(members: list[Group]) -> list[tuple[list[Group], list[str]]]:
 
 def _repeated(members: Iterable[Group]) -> int | None:
     """A number of workers that several of ``members`` have."""
-    counts = Counter(group.asked.workers for group in members)
+    counts = Counter(group.settings.workers for group in members)
     return next((workers for workers, count in counts.items() if count > 1), None)
 
 
 def _series(table: str, label: str, members: list[Group], baselines: Baselines) -> Series:
-    points = sorted(members, key=lambda group: group.asked.workers or 0)
+    points = sorted(members, key=lambda group: group.settings.workers or 0)
     twice, problem = _repeated(points), None
     if not points:
         problem = "no run was measured"
     elif twice is not None:
         many = counted(twice, "rank" if table == "training" else "worker")
         problem = f"several configurations have {many} and differ in what no column tells"
-    elif points[0].asked.workers != 1:
+    elif points[0].settings.workers != 1:
         found = {id(baseline): baseline for g in points for baseline in baselines.candidates(g)}
         points = [*found.values(), *points]
         if len(found) > 1:
             problem = f"any of {len(found)} configurations may be its baseline"
-    weak = bool(points) and is_weak(points[-1])
+    weak = bool(points) and points[-1].is_weak
     return Series(table, label, tuple(points), weak, problem)
 
 
-def _label(asked: Row, settings: Iterable[str]) -> str:
-    if asked.stage == Stage.PREPROCESS:
-        words = [str(asked.backend)]
+def _label(row: Row, settings: Iterable[str]) -> str:
+    if row.stage == Stage.PREPROCESS:
+        words = [str(row.backend)]
     else:
-        words = [training_words(asked.strategy, asked.device), batch_words(asked)]
+        words = [training_words(row.strategy, row.device), batch_words(row)]
     for name in dict.fromkeys(settings):
-        value = images_each(asked) if name == "images" else getattr(asked, name)
+        value = images_each(row) if name == "images" else getattr(row, name)
         words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(words)

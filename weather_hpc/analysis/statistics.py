@@ -7,7 +7,9 @@ distribution. Of three to five repeats that is from the fastest to the slowest; 
 is none. docs/measuring.md tells how often such intervals hold the true median.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -76,3 +78,117 @@ def _middles(size: int, stream: int) -> NDArray[np.intp]:
     if size % 2 == 0:
         upper = lower + (1 - lower) * generator.beta(1, size - below, RESAMPLES)
     return np.minimum(np.stack([lower, upper]) * size, size - 1).astype(np.intp)
+
+
+FEWEST = 5
+
+
+THRESHOLD = 3.5
+
+
+NORMAL = 0.6745
+"""MAD over standard deviation, of a normal distribution."""
+
+
+LEAST_SPREAD = 0.01
+"""The smallest MAD, as a share of the median."""
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One value among repeats that is far from their median."""
+
+    position: int
+    """Its index among the values."""
+    value: float
+    median: float
+    score: float
+    """Modified z-score, without a sign."""
+
+
+def find_outliers(values: Sequence[float]) -> list[Outlier]:
+    """The outliers among ``values``, which are above 0; none among fewer than five."""
+    middle = median(values)
+    if middle is None or len(values) < FEWEST:
+        return []
+    distances = [abs(value - middle) for value in values]
+    spread = max(median(distances) or 0.0, LEAST_SPREAD * middle)
+    if spread == 0:
+        return []
+    scores = [NORMAL * distance / spread for distance in distances]
+    return [
+        Outlier(position, values[position], middle, score)
+        for position, score in enumerate(scores)
+        if score > THRESHOLD
+    ]
+
+
+LARGEST_EXACT = 50
+"""Values in both samples together up to which every way of sharing them out is counted."""
+
+
+def mann_whitney(first: Sequence[float], second: Sequence[float]) -> float:
+    """The two-sided p-value of the Mann-Whitney test that neither sample tends to be larger.
+
+    Exact, ties included, up to 50 values: the share of all ways of dealing the pooled values out
+    to two samples of these sizes whose rank sum is as far from its mean. Beyond, the normal
+    approximation with the corrections for ties and continuity (Hollander, Wolfe and Chicken,
+    Nonparametric Statistical Methods, 2014). Neither sample is empty.
+    """
+    ranks = _doubled_ranks(np.asarray([*first, *second], dtype=np.float64))
+    mean = len(first) * (len(ranks) + 1)
+    distance = abs(int(ranks[: len(first)].sum()) - mean)
+    if len(ranks) > LARGEST_EXACT:
+        return _approximate(ranks, len(first), distance)
+    counts = _rank_sums(ranks, len(first))
+    as_far = np.abs(np.arange(len(counts)) - mean) >= distance
+    return float(counts[as_far].sum() / counts.sum())
+
+
+def smallest_p(first: int, second: int) -> float:
+    """The smallest two-sided p-value that samples of these sizes can have, without ties."""
+    return min(1.0, 2 / math.comb(first + second, first))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """``p_values`` of tests made together, corrected for their number, in the given order.
+
+    Holm, A simple sequentially rejective multiple test procedure, 1979: the k-th smallest of m is
+    multiplied by m - k + 1 and is no smaller than those before it.
+    """
+    adjusted = [0.0] * len(p_values)
+    floor = 0.0
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for done, position in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - done) * p_values[position]))
+        adjusted[position] = floor
+    return adjusted
+
+
+def _doubled_ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Twice the rank of each value, from 1; tied values share their mean rank."""
+    ordered = np.sort(values)
+    before = np.searchsorted(ordered, values, side="left")
+    until = np.searchsorted(ordered, values, side="right")
+    return np.asarray(before + until + 1, dtype=np.int64)
+
+
+def _rank_sums(ranks: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """How many of the ways to choose ``size`` of ``ranks`` have each sum, by sum."""
+    counts = np.zeros((size + 1, int(ranks.sum()) + 1), dtype=np.int64)
+    counts[0, 0] = 1
+    for rank in ranks:
+        counts[1:, rank:] += counts[:-1, :-rank].copy()
+    return np.asarray(counts[size])
+
+
+def _approximate(ranks: NDArray[np.int64], size: int, distance: int) -> float:
+    """The p-value of a doubled rank sum ``distance`` from its mean, taken as normal."""
+    total, other = len(ranks), len(ranks) - size
+    ties = np.unique(ranks, return_counts=True)[1].astype(np.float64)
+    tied = float((ties**3 - ties).sum()) / (total * (total - 1))
+    variance = size * other / 12 * (total + 1 - tied)
+    if variance <= 0:
+        return 1.0
+    z = max(0.0, distance / 2 - 0.5) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2))

@@ -1,12 +1,15 @@
 """Table: figures by configuration, ready to be written in any format."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from weather_hpc.study.settings import WORK, Role, columns
 from weather_hpc.text import counted
 
-PREPROCESS_COLUMNS = [
+_PREPROCESS = [
     "backend", "workers", "runs", "time_s", "time_s_low", "time_s_high", "startup_s",
     "images_per_s", "speedup", "speedup_low", "speedup_high", "efficiency", "baseline",
     "efficiency_low", "efficiency_high",
@@ -14,7 +17,7 @@ PREPROCESS_COLUMNS = [
     "study", "scaling", "decoder", "image_size_px", "images", "audit_errors", "note",
 ]  # fmt: skip
 
-TRAINING_COLUMNS = [
+_TRAINING = [
     "strategy", "device", "nodes", "world_size", "batch_size_per_device", "batch_size_global",
     "runs", "time_s", "time_s_low", "time_s_high", "startup_s", "images_per_s", "speedup",
     "speedup_low", "speedup_high", "efficiency", "test_accuracy", "node_hours", "baseline",
@@ -24,11 +27,33 @@ TRAINING_COLUMNS = [
     "threads_per_rank", "batch_mode", "images", "audit_errors", "note",
 ]  # fmt: skip
 
-SETTINGS = [
-    "study", "scaling", "model", "recipe", "precision", "memory_format", "execution", "epochs",
-    "threads_per_rank", "decoder", "image_size_px",
-]  # fmt: skip
-"""Columns that are part of a configuration's name only where they differ between rows."""
+_ELSEWHERE = {
+    "device", "batch_size", "nodes", "cpus_per_node", "gpus_per_node", "data", "images_asked",
+}  # fmt: skip
+"""Settings that tables have other columns for, or that all rows of a study share."""
+
+
+def setting_columns(kind: str) -> list[str]:
+    """The columns of one stage's settings, in the order of the table of settings.
+
+    Without backend or strategy and the number of workers, which come first in every label.
+    """
+    found = columns(*WORK, Role.DETAIL, kind=kind)
+    return [column for column in found if column not in _ELSEWHERE]
+
+
+def _with_settings(own: list[str], kind: str) -> list[str]:
+    """``own`` columns, then those of settings that came later."""
+    return own + [column for column in setting_columns(kind) if column not in own]
+
+
+PREPROCESS_COLUMNS = _with_settings(_PREPROCESS, "preprocess")
+TRAINING_COLUMNS = _with_settings(_TRAINING, "train")
+
+SETTINGS = list(dict.fromkeys([*setting_columns("train"), *setting_columns("preprocess")]))
+"""Columns that are part of a configuration's label only where they differ between rows."""
+
+_DETAILS = set(columns(Role.DETAIL))
 
 TOLERANCE = 0.05
 """A speedup without an interval may exceed the number of workers by so much."""
@@ -77,24 +102,39 @@ class ScalingTable(Table):
         """The rows that have a time."""
         return [row for row in self.rows if row["time_s"] is not None]
 
-    def label(self, row: dict[str, Any]) -> str:
+    def label(self, row: Mapping[str, Any]) -> str:
         """``row``'s configuration in words, such as ``ddp on cpu, 2 ranks, batch 32``."""
+        return ", ".join([*self._words(row), *(f"{c} {row[c]}" for c in self.distinguishing)])
+
+    def _words(self, row: Mapping[str, Any]) -> list[str]:
+        """What every label says."""
         if self.name == "preprocess":
-            words = [str(row["backend"]), counted(row["workers"], "worker")]
-        else:
-            words = [training_words(row["strategy"], row["device"])]
-            words.append(counted(row["world_size"], "rank"))
-            batch = row["batch_size_per_device"] or row["batch_size_global"]
-            if batch is not None:
-                words.append(f"batch {batch}")
-            if row["nodes"] and row["nodes"] > 1:
-                words.insert(1, f"{row['nodes']} nodes")
-        return ", ".join([*words, *(f"{c} {row[c]}" for c in self._distinguishing)])
+            return [str(row["backend"]), counted(row["workers"], "worker")]
+        words = [training_words(row["strategy"], row["device"])]
+        words.append(counted(row["world_size"], "rank"))
+        batch = row["batch_size_per_device"] or row["batch_size_global"]
+        if batch is not None:
+            words.append(f"batch {batch}")
+        if row["nodes"] and row["nodes"] > 1:
+            words.insert(1, f"{row['nodes']} nodes")
+        return words
 
     @cached_property
-    def _distinguishing(self) -> list[str]:
-        """The settings that a label needs, because rows differ in them."""
-        return self.varying([c for c in SETTINGS if c in self.columns])
+    def distinguishing(self) -> list[str]:
+        """The settings that a label needs, because rows differ in them.
+
+        Details are named only where labels would be equal without them.
+        """
+        known = [column for column in SETTINGS if column in self.columns]
+        chosen = self.varying([column for column in known if column not in _DETAILS])
+        for column in (column for column in known if column in _DETAILS):
+            values: dict[tuple[str, ...], set[str]] = defaultdict(set)
+            for row in self.rows:
+                label = (*self._words(row), *(str(row[name]) for name in chosen))
+                values[label].add(str(row.get(column)))
+            if any(len(found) > 1 for found in values.values()):
+                chosen.append(column)
+        return chosen
 
 
 def training_words(strategy: str | None, device: str | None) -> str:

@@ -1,1 +1,1 @@
-"""The ``bench`` verb: what this package does beside other ways to do it, as ratios."""
+"""The ``bench`` verb: this package compared with other implementations, as ratios."""

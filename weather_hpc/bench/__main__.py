@@ -1,4 +1,4 @@
-"""Race what this package does against other ways to do it, in one run, as ratios."""
+"""Benchmark this package against other implementations of the same work, as ratios."""
 
 import importlib
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ from typing import Any
 from weather_hpc import cli
 
 SUBJECTS = {
-    "preprocess": "turning images into pixels, beside Pillow, OpenCV, torchvision and naive Dask",
-    "scale": "how preprocessing grows with the number of images, in time and memory",
-    "train": "training the paper's network on the CPU, beside naive code and Lightning Fabric",
-    "collect": "reading run records and foreign logs, beside JUBE and others",
+    "preprocess": "image preprocessing, compared with Pillow, OpenCV, torchvision and naive Dask",
+    "scale": "time and memory of preprocessing as the number of images grows",
+    "train": "training the paper's network, compared with naive code and Lightning Fabric",
+    "collect": "reading run records and foreign logs, compared with JUBE and others",
 }
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``."""
 
 
 class _SubjectParser(cli.Parser):
-    """A subject's parser; argparse names it by its whole ``prog``."""
+    """The parser of a subject; argparse passes ``prog`` with the part that cli.Parser adds."""
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit code: 0; 1 where a contestant failed or was wrong; 2: wrong input."""
+    """Run the verb. Exit code: 0; 1: an implementation failed; 2: wrong input."""
     parser = cli.Parser(
         "bench", description=__doc__, epilog="Every SUBJECT takes --rounds N, --out DIR and --json."
     )

@@ -1,41 +1,43 @@
-"""The race: contestants take turns, round by round, so that a noisy machine is fair to all.
+"""A benchmark: implementations run in turn, round by round, so that noise affects all alike.
 
-Each contestant runs once a round, every time in a fresh process, and the order is rotated from
-round to round. Times are compared within a round only: a contestant's ratio is the median over
-the rounds of its time over the reference's in the same round, so that what slows the machine for
-a while slows both sides of a ratio. docs/how-to/benchmarks.md tells more.
+Each implementation runs once a round, in a fresh process, and the order rotates from round to
+round. Times are compared within a round only: the ratio of an implementation is the median over
+the rounds of its time divided by the reference's time in the same round, so a slow phase of the
+machine slows both sides of a ratio. See docs/how-to/benchmarks.md.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.bench.measurement import Contestant, Measurement, measure
+from weather_hpc.bench.measurement import Implementation, Measurement, measure
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.text import one_line
 
+CLAIMS_95_FROM = 6
+"""Rounds from which on the bootstrap interval is called a 95 % interval; see docs/measuring.md."""
+
 
 @dataclass(frozen=True)
-class Standing:
-    """How one contestant did. Without measurements, ``reason`` tells why."""
+class ImplementationResult:
+    """The measurements of one implementation; without any, ``reason`` says why."""
 
-    contestant: Contestant
+    implementation: Implementation
     measurements: dict[int, Measurement]
-    """By round; it is out of the race from the round in which it fails."""
+    """By round; none from the round on in which it failed."""
     reason: str | None
     """Why it could not run, or how it failed."""
     ratios: tuple[float, ...]
-    """Its seconds over the reference's, for each round that both ran in: below 1 is faster."""
+    """Its seconds divided by the reference's, for each round that has both; below 1 is faster."""
 
     @property
     def failed(self) -> bool:
-        """Whether it could have run, and failed or was wrong."""
-        return self.reason is not None and self.contestant.missing is None
+        """Whether it could run, and failed or had a wrong result."""
+        return self.reason is not None and self.implementation.missing is None
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, JSON-able; None where there is none."""
+        """JSON-able; None where there is no value."""
         import numpy as np
 
         from weather_hpc.analysis.statistics import median, median_interval
@@ -46,9 +48,9 @@ class Standing:
         low, high = median_interval(self.ratios)
         memory = [m.peak_memory_mb for m in measurements if m.peak_memory_mb is not None]
         return {
-            "name": self.contestant.name,
-            "what": self.contestant.what,
-            "threads": self.contestant.threads,
+            "name": self.implementation.name,
+            "what": self.implementation.what,
+            "threads": self.implementation.threads,
             "reason": self.reason,
             "failed": self.failed,
             "rounds": len(measurements),
@@ -67,152 +69,170 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Result:
-    """A race's end."""
+class BenchmarkResult:
+    """The results of all implementations."""
 
     subject: str
     reference: str
-    """The contestant to whom the ratios are."""
+    """Name of the implementation that ratios refer to."""
     rounds: int
-    standings: tuple[Standing, ...]
+    results: tuple[ImplementationResult, ...]
     provenance: dict[str, Any]
 
     @property
     def failed(self) -> bool:
-        """Whether a contestant failed or was wrong."""
-        return any(standing.failed for standing in self.standings)
+        """Whether an implementation failed or had a wrong result."""
+        return any(result.failed for result in self.results)
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, JSON-able."""
+        """JSON-able."""
         return {
             "subject": self.subject,
             "reference": self.reference,
             "rounds": self.rounds,
-            "contestants": [standing.as_dict() for standing in self.standings],
+            "contestants": [result.as_dict() for result in self.results],
             "provenance": self.provenance,
         }
 
 
-def race(subject: str, contestants: Sequence[Contestant], rounds: int, reference: str) -> Result:
-    """Run every contestant once a round; ``reference`` names the one that ratios are to.
+def run_benchmark(
+    subject: str, implementations: Sequence[Implementation], rounds: int, reference: str
+) -> BenchmarkResult:
+    """Run every implementation once a round; ``reference`` names the one that ratios refer to.
 
-    One that cannot run, fails or is wrong stays in the result with the reason.
+    One that cannot run, fails or has a wrong result stays in the result, with the reason.
     """
     from weather_hpc.runs.provenance import collect_provenance
 
     provenance = collect_provenance().model_dump(mode="json")
-    reasons = {c.name: c.missing for c in contestants}
-    measured: dict[str, dict[int, Measurement]] = {c.name: {} for c in contestants}
+    reasons = {i.name: i.missing for i in implementations}
+    measured: dict[str, dict[int, Measurement]] = {i.name: {} for i in implementations}
 
-    def run(contestant: Contestant) -> Measurement | None:
-        if reasons[contestant.name] is not None:
+    def run(implementation: Implementation) -> Measurement | None:
+        if reasons[implementation.name] is not None:
             return None
         try:
-            return measure(contestant)
+            return measure(implementation)
         except FailedError as error:
-            reasons[contestant.name] = one_line(error)
+            reasons[implementation.name] = one_line(error)
             return None
 
-    warmups = [c for c in contestants if c.warmup]
-    with cli.progress("racing", total=len(warmups) + rounds * len(contestants)) as advance:
-        for contestant in warmups:
-            advance(0, text=f"warm-up: {contestant.name}")
-            run(contestant)
+    warmups = [i for i in implementations if i.warmup]
+    runs = len(warmups) + rounds * len(implementations)
+    with cli.progress("measuring", total=runs) as advance:
+        for implementation in warmups:
+            advance(0, text=f"warm-up: {implementation.name}")
+            run(implementation)
             advance()
         for number in range(rounds):
-            for contestant in _rotated(contestants, number):
-                advance(0, text=f"round {number + 1}: {contestant.name}")
-                measurement = run(contestant)
+            first = number % len(implementations)
+            for implementation in (*implementations[first:], *implementations[:first]):
+                advance(0, text=f"round {number + 1}: {implementation.name}")
+                measurement = run(implementation)
                 if measurement is not None:
-                    measured[contestant.name][number] = measurement
+                    measured[implementation.name][number] = measurement
                 advance()
 
     base = measured[reference]
-    standings = tuple(
-        Standing(c, measured[c.name], reasons[c.name], _ratios(measured[c.name], base))
-        for c in contestants
+    results = tuple(
+        ImplementationResult(i, measured[i.name], reasons[i.name], _ratios(measured[i.name], base))
+        for i in implementations
     )
-    return Result(subject, reference, rounds, standings, provenance)
+    return BenchmarkResult(subject, reference, rounds, results, provenance)
 
 
-def chosen(
-    contestants: Sequence[Contestant], only: Sequence[str], reference: str
-) -> tuple[list[Contestant], str]:
-    """Those whose name contains one of ``only``, and the one of them that ratios are to.
+def select(
+    implementations: Sequence[Implementation], only: Sequence[str], reference: str
+) -> tuple[list[Implementation], str]:
+    """The implementations whose name contains one of ``only``, all if it is empty; the reference.
 
-    All where ``only`` is empty. ``reference``, where it is among them, else the first. Raises
-    UserError where a text is in no name.
+    That is ``reference`` if it is selected, else the first selected one. Raises UserError if a
+    text is in no name.
     """
-    names = [contestant.name for contestant in contestants]
+    names = [i.name for i in implementations]
     for text in only:
         if not any(text in name for name in names):
-            raise UserError(f"--only {text}: no contestant is called so; there are: {names}")
-    racing = [c for c in contestants if not only or any(text in c.name for text in only)]
-    return racing, reference if reference in [c.name for c in racing] else racing[0].name
+            raise UserError(f"--only {text}: no implementation has this in its name: {names}")
+    selected = [i for i in implementations if not only or any(text in i.name for text in only)]
+    return selected, reference if reference in [i.name for i in selected] else selected[0].name
 
 
-def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]:
-    first = number % len(contestants)
-    return [*contestants[first:], *contestants[:first]]
+def interval_name(rounds: int) -> str:
+    """What the interval of a median over ``rounds`` may be called."""
+    return "95 % interval" if rounds >= CLAIMS_95_FROM else "range of the rounds"
 
 
-def _ratios(mine: dict[int, Measurement], base: dict[int, Measurement]) -> tuple[float, ...]:
-    return tuple(mine[r].seconds / base[r].seconds for r in mine if r in base)
+def _ratios(own: dict[int, Measurement], base: dict[int, Measurement]) -> tuple[float, ...]:
+    return tuple(own[r].seconds / base[r].seconds for r in own if r in base)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """``faster`` is to take at most 1/``at_least`` of the time of ``slower``."""
+    """``faster`` should take at most 1/``at_least`` of the time of ``slower``."""
 
     faster: str
     slower: str
     at_least: float
     cpu: bool
-    """Whether CPU seconds are compared; otherwise those of the clock."""
+    """Whether CPU seconds are compared; otherwise wall-clock seconds."""
 
 
-def judge_all(goals: Sequence[Goal], result: "Result") -> list[dict[str, Any]]:
-    """:func:`judge` for each of ``goals`` whose contestants both took part."""
-    names = {standing.contestant.name for standing in result.standings}
+@dataclass(frozen=True)
+class GoalResult:
+    """What was measured for a goal, by the names it has in the JSON object."""
+
+    faster: str
+    slower: str
+    seconds: str
+    """What is compared: ``cpu`` or ``clock``."""
+    ratio: float | None
+    """Median over the rounds of the time of ``slower`` divided by that of ``faster``."""
+    ratio_low: float | None
+    ratio_high: float | None
+    goal: float
+    met: bool | None
+    """None where nothing was measured."""
+    rounds: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {name: value for name, value in asdict(self).items() if name != "rounds"}
+
+    def __str__(self) -> str:
+        ratio = "not measured" if self.ratio is None else f"{self.ratio:.2f} times as fast"
+        if self.ratio_low is not None:
+            interval = interval_name(self.rounds)
+            ratio += f" ({interval} {self.ratio_low:.2f} to {self.ratio_high:.2f})"
+        state = {True: "met", False: "missed", None: "open"}[self.met]
+        return (
+            f"goal {state}: {self.faster} / {self.slower} ({self.seconds} s): {ratio}, "
+            f"goal: at least {self.goal:g}"
+        )
+
+
+def judge_goals(goals: Sequence[Goal], result: BenchmarkResult) -> list[GoalResult]:
+    """The goals whose implementations both took part, compared with ``result``."""
+    names = {one.implementation.name for one in result.results}
     return [judge(goal, result) for goal in goals if {goal.faster, goal.slower} <= names]
 
 
-def judge(goal: Goal, result: "Result") -> dict[str, Any]:
-    """How the race went by ``goal``: its ratio, median over the rounds, and whether it is met."""
+def judge(goal: Goal, result: BenchmarkResult) -> GoalResult:
+    """Compare ``goal`` with the measurements of both implementations, round by round."""
     from weather_hpc.analysis.statistics import median, median_interval
 
-    rounds = {s.contestant.name: s.measurements for s in result.standings}
-    one, other = rounds[goal.faster], rounds[goal.slower]
+    by_name = {one.implementation.name: one.measurements for one in result.results}
+    faster, slower = by_name[goal.faster], by_name[goal.slower]
     ratios = [
-        other[r].facts["cpu_s"] / one[r].facts["cpu_s"]
+        slower[r].facts["cpu_s"] / faster[r].facts["cpu_s"]
         if goal.cpu
-        else other[r].seconds / one[r].seconds
-        for r in one
-        if r in other
+        else slower[r].seconds / faster[r].seconds
+        for r in faster
+        if r in slower
     ]
     ratio = median(ratios)
     low, high = median_interval(ratios)
-    return {
-        "faster": goal.faster,
-        "slower": goal.slower,
-        "seconds": "cpu" if goal.cpu else "clock",
-        "ratio": ratio,
-        "ratio_low": low,
-        "ratio_high": high,
-        "goal": goal.at_least,
-        "met": None if ratio is None else ratio >= goal.at_least,
-    }
-
-
-def print_goals(judged: Sequence[dict[str, Any]]) -> None:
-    """Tell on stderr what :func:`judge` found."""
-    for goal in judged:
-        ratio = "not measured" if goal["ratio"] is None else f"{goal['ratio']:.2f} times as fast"
-        if goal["ratio_low"] is not None:
-            ratio += f" (95 % interval {goal['ratio_low']:.2f} to {goal['ratio_high']:.2f})"
-        state = {True: "met", False: "missed", None: "open"}[goal["met"]]
-        print(
-            f"goal {state}: {goal['faster']} / {goal['slower']} ({goal['seconds']} s): {ratio}, "
-            f"at least {goal['goal']:g} wanted",
-            file=sys.stderr,
-        )
+    met = None if ratio is None else ratio >= goal.at_least
+    seconds = "cpu" if goal.cpu else "clock"
+    return GoalResult(
+        goal.faster, goal.slower, seconds, ratio, low, high, goal.at_least, met, len(ratios)
+    )

@@ -1,8 +1,8 @@
-"""Read run records and foreign logs: time beside JUBE and others, memory as inputs grow.
+"""Read run records and foreign logs: time compared with JUBE and others, memory as inputs grow.
 
-Makes run folders and logs in the reproduced study's print format, both by rule. Races all who
-read the logs, each checked against what was printed; then collects a tenth of everything and all
-of it, for the peak memory of each.
+Makes synthetic run folders and logs in the print format of the reproduced study. Every
+implementation reads the logs, and its result is checked against what was printed. Then the verb
+collects a tenth of the inputs and all of them, for the growth of its time and peak memory.
 """
 
 import argparse
@@ -16,79 +16,107 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
-from weather_hpc.bench.collect_implementations import collect_command
-from weather_hpc.bench.collect_inputs import PARTS, PATTERN, STUDIES, part_folder, study_folder
-from weather_hpc.bench.command_line import add_race_options, check_race_options, console, finish
-from weather_hpc.bench.measurement import Contestant, Measurement, Outcome, measure
+from weather_hpc.bench.benchmark import run_benchmark
+from weather_hpc.bench.collect_implementations import (
+    OURS,
+    collect_command,
+    expected_values,
+    implementations,
+)
+from weather_hpc.bench.collect_inputs import (
+    PARTS,
+    PATTERN,
+    SMALLEST_LOG,
+    STUDIES,
+    make_logs,
+    make_once,
+    make_records,
+    part_folder,
+    study_folder,
+)
+from weather_hpc.bench.command_line import (
+    Options,
+    add_options,
+    console,
+    finish,
+    options_from,
+)
+from weather_hpc.bench.measurement import Implementation, Measurement, Outcome, measure
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import check_space
 from weather_hpc.text import one_line
 
 MB = 2**20
 RECORD_BYTES = 16384
-"""Of disk, for the folder and the three files of a run."""
+"""Disk space of the folder and the three files of a run."""
 SPARE = 1.1
-"""Of the space that inputs need, for what the contestants write."""
+"""Factor on the space of the inputs, for what the implementations write."""
+
+
+@dataclass(frozen=True)
+class CollectOptions(Options):
+    """The options of ``bench collect``."""
+
+    records: int
+    logs: int
+    log_mb: int
+    dir: Path | None
+    peer_python: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subject's options."""
-    parser.add_argument("--records", type=int, default=10_000, metavar="N", help="run folders")
-    parser.add_argument("--log-mb", type=int, default=1024, metavar="MB", help="of logs in all")
-    parser.add_argument("--logs", type=int, default=200, metavar="N", help="number of logs")
-    parser.add_argument(
-        "--dir", type=Path, metavar="DIR",
-        help="keep what is made here and use it again (default: a temporary folder)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--peer-python", default=sys.executable, metavar="PYTHON",
-        help="an interpreter that holds ReFrame, or JUBE if that is not on PATH (default: "
-        "this one)",
-    )  # fmt: skip
-    add_race_options(parser, rounds=3)
+    add = parser.add_argument
+    add("--records", type=int, default=10_000, metavar="N", help="run folders")
+    add("--log-mb", type=int, default=1024, metavar="MB", help="MiB of logs in total")
+    add("--logs", type=int, default=200, metavar="N", help="number of logs")
+    add("--dir", type=Path, metavar="DIR",
+        help="keep the inputs here and reuse them (default: a temporary folder)")  # fmt: skip
+    add("--peer-python", default=sys.executable, metavar="PYTHON",
+        help="interpreter with ReFrame installed, and JUBE if that is not on PATH (default: "
+        "this one)")  # fmt: skip
+    add_options(parser, rounds=3)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Race and measure. Exit code: 0; 1 where a contestant failed or was wrong."""
-    from weather_hpc.bench.benchmark import race
-    from weather_hpc.bench.collect_implementations import OURS, contestants, expected_figures
-    from weather_hpc.bench.collect_inputs import make_logs, make_once, make_records
+    """Run the benchmark. Exit code: 0; 1 if an implementation failed or had a wrong result."""
 
-    size = _check(args)
-    with _folder(args.dir) as folder:
-        records, logs = folder / f"records-{args.records}", folder / f"logs-{args.logs}x{size}"
-        sizes = {records: args.records * RECORD_BYTES, logs: args.logs * size}
+    options = options_from(args, CollectOptions)
+    log_bytes = _check(options)
+    with _folder(options.dir) as folder:
+        records = folder / f"records-{options.records}"
+        logs = folder / f"logs-{options.logs}x{log_bytes}"
+        sizes = {records: options.records * RECORD_BYTES, logs: options.logs * log_bytes}
         needed = SPARE * sum(size for path, size in sizes.items() if not path.exists())
         check_space(folder, round(needed), "choose another --dir, or fewer --records and --log-mb")
-        make_once(records, lambda path: make_records(path, args.records))
-        make_once(logs, lambda path: make_logs(path, args.logs, size))
-        expected = expected_figures(args.logs, size)
-        racing = contestants(logs, expected, logs.with_name(f"{logs.name}-jube"), args.peer_python)
-        result = race("collect", racing, args.rounds, OURS)
-        growth = measure_growth(records, args.records, logs, args.logs)
-    made = {"records": args.records, "logs": args.logs, "log_bytes": args.logs * size}
+        make_once(records, lambda path: make_records(path, options.records))
+        make_once(logs, lambda path: make_logs(path, options.logs, log_bytes))
+        expected = expected_values(options.logs, log_bytes)
+        jube_folder = logs.with_name(f"{logs.name}-jube")
+        available = implementations(logs, expected, jube_folder, options.peer_python)
+        result = run_benchmark("collect", available, options.rounds, OURS)
+        growth = measure_growth(records, options.records, logs, options.logs)
+    inputs = {"records": options.records, "logs": options.logs}
+    inputs["log_bytes"] = options.logs * log_bytes
     print_growth(growth)
-    code = finish(result, args, inputs=made, growth=[g.as_dict() for g in growth])
+    code = finish(result, options, inputs=inputs, growth=[g.as_dict() for g in growth])
     return cli.EXIT_FAILED if any(g.reason for g in growth) else code
 
 
-def _check(args: argparse.Namespace) -> int:
-    """Check the options; the bytes of one log."""
-    from weather_hpc.bench.collect_inputs import PARTS, SMALLEST_LOG
-
-    check_race_options(args)
-    for flag, value in (("records", args.records), ("logs", args.logs)):
+def _check(options: CollectOptions) -> int:
+    """The bytes of one log. Raises UserError where an option makes no sense."""
+    for flag, value in (("records", options.records), ("logs", options.logs)):
         if value < PARTS:
-            raise UserError(f"--{flag} {value}: at least {PARTS} are wanted")
-    size: int = args.log_mb * MB // args.logs
-    if size < SMALLEST_LOG:
+            raise UserError(f"--{flag} {value}: must be at least {PARTS}")
+    log_bytes = options.log_mb * MB // options.logs
+    if log_bytes < SMALLEST_LOG:
         raise UserError(
-            f"--log-mb {args.log_mb}: leaves {size} bytes for each of {args.logs} logs,"
-            f" {SMALLEST_LOG} are wanted; take fewer --logs"
+            f"--log-mb {options.log_mb}: leaves {log_bytes} bytes for each of {options.logs} logs,"
+            f" {SMALLEST_LOG} are needed; take fewer --logs"
         )
-    if args.dir is not None and args.dir.exists() and not args.dir.is_dir():
-        raise UserError(f"--dir {args.dir}: is a file; a folder is wanted")
-    return size
+    if options.dir is not None and options.dir.exists() and not options.dir.is_dir():
+        raise UserError(f"--dir {options.dir}: is a file; expected a folder")
+    return log_bytes
 
 
 @contextmanager
@@ -105,17 +133,17 @@ def _folder(kept: Path | None) -> Iterator[Path]:
 class Input:
     """Something to collect."""
 
-    words: tuple[str, ...]
-    """How the verb is told of it."""
+    arguments: tuple[str, ...]
+    """Of the verb."""
     runs: int
 
     def __add__(self, other: "Input") -> "Input":
-        return Input(self.words + other.words, self.runs + other.runs)
+        return Input(self.arguments + other.arguments, self.runs + other.runs)
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What collect took for a tenth of something and for all of it."""
+    """Time and peak memory of collect for a tenth of an input and for all of it."""
 
     what: str
     runs: tuple[int, int]
@@ -123,18 +151,18 @@ class Growth:
     peak_memory_mb: tuple[float, float] | None = None
     """MB (1e6 bytes)."""
     reason: str | None = None
-    """How collect failed, or that it found another number of runs than there are."""
+    """How collect failed, or that it found a wrong number of runs."""
 
     @property
     def kb_per_run(self) -> float | None:
-        """What each further run added to the peak, KB (1e3 bytes)."""
+        """Growth of the peak for each further run, KB (1e3 bytes)."""
         if self.peak_memory_mb is None:
             return None
         (tenth_mb, all_mb), (tenth, whole) = self.peak_memory_mb, self.runs
         return (all_mb - tenth_mb) * 1000 / (whole - tenth)
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures, JSON-able."""
+        """JSON-able."""
         return {**asdict(self), "kb_per_run": self.kb_per_run}
 
 
@@ -170,7 +198,7 @@ def _grow(what: str, tenth: Input, whole: Input) -> Growth:
 
 
 def print_growth(growth: list[Growth]) -> None:
-    """Print it as a table on stderr."""
+    """Print a table on stderr."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -178,7 +206,7 @@ def print_growth(growth: list[Growth]) -> None:
 
     table = Table(
         title="weather_hpc collect as its input grows tenfold: process time and peak memory",
-        caption="KB per run: what each further run added to the peak",
+        caption="KB per run: growth of the peak memory for each further run",
     )
     for heading in ("collected", "runs", "s", "peak MB", "KB per run"):
         table.add_column(heading, justify="left" if heading == "collected" else "right")
@@ -201,18 +229,18 @@ def print_growth(growth: list[Growth]) -> None:
 
 
 def _share(count: int, parts: int) -> int:
-    """How many of ``count``, dealt out in turn, are in the first of ``parts``."""
+    """How many of ``count``, distributed round-robin, are in the first of ``parts``."""
     return -(-count // parts)
 
 
-def _collect(wanted: Input) -> Measurement:
+def _collect(inputs: Input) -> Measurement:
     def check(outcome: Outcome) -> None:
-        told = json.loads(outcome.stdout.read_text().splitlines()[-1])
-        if (told["runs"], told["in_tables"]) != (wanted.runs, wanted.runs):
+        summary = json.loads(outcome.stdout.read_text().splitlines()[-1])
+        if (summary["runs"], summary["in_tables"]) != (inputs.runs, inputs.runs):
             raise FailedError(
-                f"collect found {told['runs']} runs, {told['in_tables']} in tables;"
-                f" {wanted.runs} were made"
+                f"collect found {summary['runs']} runs, {summary['in_tables']} in tables;"
+                f" expected {inputs.runs}"
             )
 
-    command = collect_command(*wanted.words)
-    return measure(Contestant("collect", "the whole verb", command, check=check))
+    command = collect_command(*inputs.arguments)
+    return measure(Implementation("collect", "the whole verb", command, check=check))

@@ -1,4 +1,7 @@
-"""Who reads the logs in ``bench collect``, and how what each has read is checked."""
+"""The implementations of ``bench collect``: what reads the logs, and how each result is checked.
+
+JUBE (the Jülich benchmarking environment) is under the GPL and only run as a program.
+"""
 
 import csv
 import shutil
@@ -13,128 +16,119 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.bench import collect_peers
-from weather_hpc.bench.collect_inputs import PATTERN, LogFigures, log_path, make_once
+from weather_hpc.bench.collect_inputs import PATTERN, LogValues, log_path, log_values, make_once
 from weather_hpc.bench.collect_peers import ACCURACY, EPOCH, RANK, TIME
-from weather_hpc.bench.measurement import Contestant, Outcome
+from weather_hpc.bench.measurement import Implementation, Outcome
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.paths import StudyPaths
 
 OURS = "weather_hpc collect"
 
-Read = tuple[str, dict[str, float]]
-"""A log's path under the folder of all, and what was read off it under LogFigures' names."""
+Read = tuple[str, dict[str, str]]
+"""Path of a log below the logs' folder; text of what was read from it, by LogValues' fields."""
+
+OWN_COLUMNS = {
+    "gpus": "workers", "batch_size": "batch_size_per_device", "ranks": "world_size_actual",
+    "epochs": "epochs_done", "accuracy": "train_accuracy", "time_s": "time_s",
+}  # fmt: skip
+"""The column of each of LogValues' fields in collect's table of rows."""
 
 
-def collect_command(*words: str) -> tuple[str, ...]:
-    """The collect verb, writing into the folder it runs in."""
-    return (sys.executable, "-m", "weather_hpc.collect", *words, "--out", ".", "--json")
+def collect_command(*arguments: str) -> tuple[str, ...]:
+    """The collect verb, which writes into its working folder."""
+    return (sys.executable, "-m", "weather_hpc.collect", *arguments, "--out", ".", "--json")
 
 
-def contestants(
-    logs: Path, expected: Mapping[str, LogFigures], jube_folder: Path, peer_python: str
-) -> list[Contestant]:
-    """All who read the logs under ``logs``, of which ``expected`` tells the figures by path.
+def implementations(
+    logs: Path, expected: Mapping[str, LogValues], jube_folder: Path, peer_python: str
+) -> list[Implementation]:
+    """All that read the logs under ``logs``; ``expected`` has the values of each log by its path.
 
-    ``jube_folder`` is where JUBE keeps what it needs beforehand; ``peer_python`` is an interpreter
-    that holds ReFrame, if any does, and perhaps JUBE.
+    ``jube_folder`` holds the benchmark that JUBE needs beforehand; ``peer_python`` is an
+    interpreter with ReFrame, and JUBE if that is not on PATH.
     """
     script, root = collect_peers.__file__, str(logs)
 
     def checked(read: Callable[[Outcome], Iterator[Read]]) -> Callable[[Outcome], None]:
-        return partial(check_figures, expected, read)
+        return partial(check_values, expected, read)
 
-    # contestants run in folders of their own; not resolved, or a venv's python would lose its venv
+    # absolute, as each runs in its own folder; not resolved, or a venv's python would lose the venv
     peer = str(Path(shutil.which(peer_python) or peer_python).absolute())
     jube = jube_program(peer)
     without_jube = prepare_jube(jube, jube_folder, logs, list(expected))
     paths = [str(logs / path) for path in expected]
     return [
-        Contestant(
+        Implementation(
             OURS,
             "this package's whole verb: rows, rejects, audit, tables, plots and report page",
             collect_command(root, "--pattern", PATTERN),
             check=checked(partial(_own_rows, logs)),
             warmup=True,
         ),
-        Contestant(
+        Implementation(
             "JUBE",
-            "jube result --analyse on a benchmark set up before: reads figures, prints a table",
+            "jube result --analyse on a benchmark set up before: reads values, prints a table",
             jube_command(jube, jube_folder),
             missing=without_jube,
             check=checked(jube_table),
         ),
-        Contestant(
+        Implementation(
             "regex",
-            "plain Python as JUBE reads: each file whole, one re.findall per figure",
+            "plain Python as JUBE reads: each file whole, one re.findall per value",
             (sys.executable, script, "regex", root),
             check=checked(_printed),
         ),
-        Contestant(
+        Implementation(
             "ReFrame",
             "ReFrame's sanity.extractall, two patterns",
             (peer, script, "reframe", root),
             missing=_without_reframe(peer),
             check=checked(_printed),
         ),
-        Contestant(
+        Implementation(
             "awk",
             "one pass of awk over all logs, in the C locale",
             ("awk", collect_peers.AWK, *paths),
             environment={"LC_ALL": "C"},
-            missing=None if shutil.which("awk") else "there is no awk here",
+            missing=None if shutil.which("awk") else "awk is not on PATH",
             check=checked(partial(_printed, under=logs)),
         ),
     ]
 
 
-def check_figures(
-    expected: Mapping[str, LogFigures],
+def check_values(
+    expected: Mapping[str, LogValues],
     read: Callable[[Outcome], Iterable[Read]],
     outcome: Outcome,
 ) -> None:
-    """Raise FailedError at the first log that was not read, or read otherwise than it says."""
-    found = dict(read(outcome))
-    missing = sorted(expected.keys() - found.keys())
-    if missing or len(found) != len(expected):
-        raise FailedError(f"{len(found)} logs read, {len(expected)} wanted; missing: {missing[:1]}")
-    for log, figures in found.items():
-        for name, value in figures.items():
-            wanted = getattr(expected[log], name)
+    """Raise FailedError at the first log that was not read, or read with a wrong value."""
+    logs = dict(read(outcome))
+    missing = sorted(expected.keys() - logs.keys())
+    if missing or len(logs) != len(expected):
+        raise FailedError(
+            f"{len(logs)} logs read, expected {len(expected)}; missing: {missing[:1]}"
+        )
+    for log, values in logs.items():
+        for name, text in values.items():
+            right = getattr(expected[log], name)
+            value = type(right)(text)
             # JUBE prints 15 digits
-            if not isclose(value, wanted, rel_tol=1e-13):
-                raise FailedError(f"{log}: {name}: {value} read, {wanted} wanted")
+            if not isclose(value, right, rel_tol=1e-13):
+                raise FailedError(f"{log}: {name}: {value} read, expected {right}")
 
 
 def _own_rows(logs: Path, outcome: Outcome) -> Iterator[Read]:
     with StudyPaths(outcome.folder).rows.open(newline="") as file:
         for row in csv.DictReader(file):
             log = Path(row["source"]).relative_to(logs.resolve()).as_posix()
-            yield (
-                log,
-                {
-                    "gpus": int(row["workers"]),
-                    "batch_size": int(row["batch_size_per_device"]),
-                    "ranks": int(row["world_size_actual"]),
-                    "epochs": int(row["epochs_done"]),
-                    "accuracy": float(row["train_accuracy"]),
-                    "time_s": float(row["time_s"]),
-                },
-            )
+            yield log, {name: row[column] for name, column in OWN_COLUMNS.items()}
 
 
 def _printed(outcome: Outcome, under: Path | None = None) -> Iterator[Read]:
     with outcome.stdout.open(newline="") as file:
         for row in csv.DictReader(file):
-            log = Path(row["log"])
-            yield (
-                (log.relative_to(under) if under else log).as_posix(),
-                {
-                    "ranks": int(row["ranks"]),
-                    "epochs": int(row["epochs"]),
-                    "accuracy": float(row["accuracy"]),
-                    "time_s": float(row["time_s"]),
-                },
-            )
+            log = Path(row.pop("log"))
+            yield (log.relative_to(under) if under else log).as_posix(), row
 
 
 def _without_reframe(python: str) -> str | None:
@@ -144,14 +138,12 @@ def _without_reframe(python: str) -> str | None:
         return f"--peer-python {python}: {error.strerror}"
     if done.returncode == 0:
         return None
-    return f"{python} has no reframe-hpc (pip install reframe-hpc, best elsewhere: --peer-python)"
+    return f"{python} has no reframe-hpc (pip install it, best into another venv: --peer-python)"
 
 
-def expected_figures(count: int, size: int) -> dict[str, LogFigures]:
-    """What the logs made by :func:`make_logs` say, by path."""
-    from weather_hpc.bench.collect_inputs import log_figures
-
-    return {log_path(index).as_posix(): log_figures(index, size) for index in range(count)}
+def expected_values(count: int, size: int) -> dict[str, LogValues]:
+    """The values printed in the logs made by :func:`make_logs`, by path."""
+    return {log_path(index).as_posix(): log_values(index, size) for index in range(count)}
 
 
 JUBE_PATTERNS = {
@@ -166,21 +158,19 @@ JUBE_COLUMNS = ("log", "rank_max", "epoch_max", "accuracy_last", "time_s_max")
 
 
 def jube_program(python: str) -> str | None:
-    """JUBE's command: on PATH, or where pip put it beside the interpreter ``python``."""
+    """The path of JUBE: on PATH, or where pip installs it next to the interpreter ``python``."""
     return shutil.which("jube") or shutil.which("jube", path=str(Path(python).parent))
 
 
 def prepare_jube(jube: str | None, folder: Path, logs: Path, paths: Sequence[str]) -> str | None:
-    """Make JUBE's benchmark ``folder``, one work package per log; why that cannot be, else None.
+    """Make JUBE's benchmark ``folder``, one work package per log; why that failed, or None.
 
-    It is what a user's runs would have left, and so in no measurement; the time that takes grows
-    with the square of the number of logs. ``paths`` are those of the logs under ``logs``, ``jube``
-    is its command.
+    A user's runs would have left it, so it is not measured; its time grows with the square of the
+    number of logs. ``paths`` are those of the logs under ``logs``.
     """
     if jube is None:
         return (
-            "there is no jube on PATH or beside --peer-python (it is not on PyPI; Debian: apt "
-            "install jube)"
+            "no jube on PATH or next to --peer-python (it is not on PyPI; Debian: apt install jube)"
         )
     try:
         with cli.progress(f"setting up JUBE for {len(paths)} logs", total=1):
@@ -191,23 +181,23 @@ def prepare_jube(jube: str | None, folder: Path, logs: Path, paths: Sequence[str
 
 
 def jube_command(jube: str | None, folder: Path) -> tuple[str, ...]:
-    """Read the figures of all logs, then print the table."""
+    """Read the values of all logs, then print the table."""
     return (jube or "jube", "result", "--analyse", str(folder))
 
 
-def jube_table(outcome: Outcome) -> Iterator[tuple[str, dict[str, float]]]:
-    """What JUBE has printed: each log with the figures read off it."""
+def jube_table(outcome: Outcome) -> Iterator[Read]:
+    """What JUBE has printed: each log with the values read from it."""
     lines = iter(outcome.stdout.read_text().splitlines())
-    if ",".join(JUBE_COLUMNS) not in lines:  # which leaves the iterator after it
+    if ",".join(JUBE_COLUMNS) not in lines:  # leaves the iterator after that line
         raise FailedError("JUBE printed no table")
     for row in csv.DictReader((line for line in lines if line), JUBE_COLUMNS):
         yield (
             row["log"],
             {
-                "ranks": 1 + int(row["rank_max"]),
-                "epochs": 1 + int(row["epoch_max"]),
-                "accuracy": float(row["accuracy_last"]),
-                "time_s": float(row["time_s_max"]),
+                "ranks": str(1 + int(row["rank_max"])),
+                "epochs": str(1 + int(row["epoch_max"])),
+                "accuracy": row["accuracy_last"],
+                "time_s": row["time_s_max"],
             },
         )
 
@@ -222,8 +212,8 @@ def _run_jube(jube: str, folder: Path, logs: Path, paths: Sequence[str]) -> None
             cwd=name, capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
     if done.returncode != 0 or not folder.is_dir():
-        words = " ".join((done.stderr or done.stdout).split())[-200:]
-        raise FailedError(f"jube run ended with exit code {done.returncode}: {words}")
+        printed = " ".join((done.stderr or done.stdout).split())[-200:]
+        raise FailedError(f"jube run ended with exit code {done.returncode}: {printed}")
 
 
 def _jube_configuration(
@@ -237,13 +227,13 @@ def _jube_configuration(
     root = ET.Element("jube")
     benchmark = add(root, "benchmark", name="logs", outpath=str(folder))
     add(add(benchmark, "parameterset", name="which"), "parameter", ",".join(paths), name="log")
-    patterns = add(benchmark, "patternset", name="figures")
+    patterns = add(benchmark, "patternset", name="values")
     for name, (kind, regex) in JUBE_PATTERNS.items():
-        # a lone dollar sign begins a parameter's name in JUBE
+        # in JUBE a single dollar sign starts the name of a parameter
         add(patterns, "pattern", regex.replace("$", "$$"), name=name, type=kind)
     add(add(benchmark, "step", name="read"), "use", "which")
     analyser = add(benchmark, "analyser", name="analyse")
-    add(analyser, "use", "figures")
+    add(analyser, "use", "values")
     add(add(analyser, "analyse", step="read"), "file", f"{logs}/${{log}}")
     result = add(benchmark, "result")
     add(result, "use", "analyse")

@@ -1,8 +1,9 @@
-"""Logs in the print format of the reproduced study, made by rule, so that their figures are known.
+"""Synthetic inputs of ``bench collect``: logs with known values, and run folders as sweeps leave.
 
-A log begins with the progress bars and warnings of preprocessing, about half of its bytes; then
-each rank prints a line per epoch and, at its end, its total time. Ranks interleave; of two logs
-one separates by ``||``, the other by tabs, as the study's own logs do.
+A log has the print format of the reproduced study. It starts with the progress bars and warnings of
+preprocessing, about half of its bytes; then each rank prints a line per epoch and finally its total
+time. Ranks interleave; fields are separated by ``||`` in even logs and by tabs in odd ones, as in
+the study's own logs.
 """
 
 import json
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weather_hpc import cli
+
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
     from weather_hpc.study.spec import RunSpec
@@ -21,52 +24,57 @@ GPUS = (1, 2, 3, 4)
 BATCH_SIZES = (32, 64, 128, 256)
 PATTERN = "{repeat}/ddp_{gpus}gpu_bs{batch_size}.log"
 PARTS = 10
-"""Folders over which logs are spread, so that a tenth of them is a folder too."""
+"""Folders of logs: one of them holds a tenth of all."""
 
 SMALLEST_LOG = 2000
-"""Bytes of a log with two epochs of four ranks and a little noise."""
+"""Bytes of a log with two epochs of four ranks and some progress bars."""
 _EPOCH_LINE_BYTES = 66
+
+STUDIES = 10
+"""Study folders of runs: one of them holds a tenth of all."""
+IMAGES = 6862
+SERIAL_FRACTION = 0.05
+NOISE = 0.02
+"""Relative standard deviation of repeats."""
 
 
 @dataclass(frozen=True)
-class LogFigures:
-    """What is to be read off one log."""
+class LogValues:
+    """What should be read from one log."""
 
     gpus: int
     batch_size: int
     ranks: int
     epochs: int
     accuracy: float
-    """As printed at the last epoch, the same by all ranks."""
+    """As all ranks print it at the last epoch."""
     time_s: float
     """The total of the slowest rank."""
 
 
 def log_path(index: int) -> Path:
-    """Where log ``index`` is, under the folder of all: a folder of its own holds it."""
+    """The path of log ``index`` below the folder of all; each log has its own folder."""
     gpus, batch_size = _log_configuration(index)
     name = PATTERN.format(repeat=f"{index:06d}", gpus=gpus, batch_size=batch_size)
     return Path(part_folder(index % PARTS), name)
 
 
 def part_folder(part: int) -> str:
-    """The name of one of the folders over which logs are spread."""
+    """The name of one of the :data:`PARTS` folders of logs."""
     return f"part-{part}"
 
 
-def log_figures(index: int, size: int) -> LogFigures:
-    """What log ``index``, made for ``size`` bytes, says."""
+def log_values(index: int, size: int) -> LogValues:
+    """The values printed in log ``index`` of about ``size`` bytes."""
     gpus, batch_size = _log_configuration(index)
     epochs = _epochs(gpus, size)
     accuracy = float(f"{_accuracy(epochs - 1, epochs, 0):.2f}")
     time_s = max(_totals(index, gpus, epochs))
-    return LogFigures(gpus, batch_size, gpus, epochs, accuracy, time_s)
+    return LogValues(gpus, batch_size, gpus, epochs, accuracy, time_s)
 
 
 def make_logs(folder: Path, count: int, size: int) -> None:
     """Write ``count`` logs of about ``size`` bytes each into ``folder``."""
-    from weather_hpc import cli
-
     noise = _noise(size // 2)
     with cli.progress("making logs", total=count) as advance:
         for index in range(count):
@@ -85,7 +93,7 @@ def _epochs(gpus: int, size: int) -> int:
 
 
 def _totals(index: int, gpus: int, epochs: int) -> list[float]:
-    """Each rank's total, s: they differ in the eighth digit or so, as those of the study do."""
+    """Each rank's total time, s: equal to about seven digits, as in the study's logs."""
     draw = random.Random(index)
     total = epochs * draw.uniform(2.5, 5.0) + 1.0
     return [total + draw.uniform(0, 0.001) for _ in range(gpus)]
@@ -110,7 +118,7 @@ def _training_output(index: int, size: int) -> str:
             fields = (
                 f"Rank: {rank}",
                 f"Epoch: {epoch}",
-                # by chance, for logs of equal last epochs are copies of one run
+                # random, because logs with equal last epochs count as copies of one run
                 f"Loss: {2.0 / (1 + epoch / 20) + 0.2 * draw.random():.3f}",
                 f"Accuracy: {_accuracy(epoch, epochs, rank):.2f}",
                 f"Time: {seconds:.2f}",
@@ -122,7 +130,7 @@ def _training_output(index: int, size: int) -> str:
 
 
 def _noise(size: int) -> str:
-    """About ``size`` bytes of what Dask's progress bar and libpng print, and the images' shape."""
+    """About ``size`` bytes of Dask's progress bars and libpng warnings, and the images' shape."""
     lines, length = [], 0
     while length < size:
         done = min(99, 100 * length // size)
@@ -135,9 +143,9 @@ def _noise(size: int) -> str:
 
 
 def make_once(folder: Path, make: Callable[[Path], object]) -> None:
-    """Have ``make`` fill ``folder``, unless it is there already.
+    """Have ``make`` create ``folder``, unless it exists.
 
-    It is made under another name beside, which an interruption leaves and the next call clears.
+    It is made under another name and renamed; the next call removes what an interruption left.
     """
     if folder.exists():
         return
@@ -147,31 +155,16 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> None:
     partial.rename(folder)
 
 
-STUDIES = 10
-"""Study folders over which runs are spread, so that a tenth of them is a folder too."""
-
-
-IMAGES = 6862
-
-
-SERIAL_FRACTION = 0.05
-
-
-NOISE = 0.02
-"""Relative standard deviation of repeats."""
-
-
 def study_folder(index: int) -> str:
-    """The name of one of the study folders."""
+    """The name of one of the :data:`STUDIES` study folders."""
     return f"study-{index}"
 
 
 def make_records(folder: Path, count: int) -> None:
     """Write ``count`` run folders into ``folder``, a tenth of them into each study.
 
-    One in five is a preprocessing run, the others are training; all are valid and consistent.
+    One in five is a preprocessing run, the rest are training; all are valid and consistent.
     """
-    from weather_hpc import cli
     from weather_hpc.runs.paths import StudyPaths
 
     with cli.progress("making run records", total=count) as advance:
@@ -181,7 +174,7 @@ def make_records(folder: Path, count: int) -> None:
             run = StudyPaths(folder / study).run(spec.run_id)
             run.root.mkdir(parents=True)
             record = _record(spec, index)
-            # not through weather_hpc.files: made anew if anything is lost, so nothing is synced
+            # not by weather_hpc.files, which syncs: what is lost in a crash is made again
             run.spec.write_text(json.dumps(spec.as_dict()))
             run.record.write_text(record.model_dump_json(indent=2))
             if spec.task.kind == "train":
@@ -190,64 +183,49 @@ def make_records(folder: Path, count: int) -> None:
 
 
 def _record_spec(study: str, number: int) -> "RunSpec":
-    """The ``number``-th run of a study: configurations in turn, then their next repeat."""
+    """The ``number``-th run of a study: every configuration, then the next repeat of each."""
     from weather_hpc.study.spec import RunSpec
 
-    configurations = _CONFIGURATIONS
-    task = configurations[number % len(configurations)]
-    fields = {
-        "study": study,
-        "stage": task["kind"],
-        "data": "/images",
-        "repeat": number // len(configurations),
-        "task": task,
-    }
-    return RunSpec.model_validate(fields)
+    repeat, configuration = divmod(number, len(_CONFIGURATIONS))
+    task = _CONFIGURATIONS[configuration]
+    fields = {"study": study, "stage": task["kind"], "data": "/images"}
+    return RunSpec.model_validate({**fields, "repeat": repeat, "task": task})
 
 
-def _training_task(world_size: int, batch_size: int) -> dict[str, Any]:
-    return {
-        "kind": "train", "strategy": "ddp" if world_size > 1 else "single", "device": "cpu",
-        "world_size": world_size, "batch_size": batch_size, "epochs": 20,
-    }  # fmt: skip
-
-
-def _preprocessing_task(backend: str, workers: int) -> dict[str, Any]:
-    return {"kind": "preprocess", "backend": backend, "workers": workers}
-
-
-_CONFIGURATIONS = [
-    *(_training_task(size, batch) for size in (1, 2, 3, 4) for batch in (32, 64, 128, 256)),
-    _preprocessing_task("sequential", 1),
-    *(_preprocessing_task("multiprocessing", workers) for workers in (1, 2, 4)),
-]
+_CONFIGURATIONS: list[dict[str, Any]] = [
+    *(
+        {"kind": "train", "strategy": "ddp" if size > 1 else "single", "device": "cpu",
+         "world_size": size, "batch_size": batch, "epochs": 20}
+        for size in (1, 2, 3, 4) for batch in (32, 64, 128, 256)
+    ),
+    {"kind": "preprocess", "backend": "sequential", "workers": 1},
+    *(
+        {"kind": "preprocess", "backend": "multiprocessing", "workers": workers}
+        for workers in (1, 2, 4)
+    ),
+]  # fmt: skip
 
 
 def _record(spec: "RunSpec", index: int) -> "RunRecord":
-    from weather_hpc.runs.record import RankInfo, RunRecord
+    from weather_hpc.runs.record import RunRecord
 
     task = spec.task
     draw = random.Random(index)
     epochs = task.epochs if task.kind == "train" else None
     workers = task.world_size if task.kind == "train" else task.workers
-    alone = 8.0 * epochs if epochs else 60.0
-    seconds = alone * (SERIAL_FRACTION + (1 - SERIAL_FRACTION) / workers)
+    one_worker_s = 8.0 * epochs if epochs else 60.0
+    seconds = one_worker_s * (SERIAL_FRACTION + (1 - SERIAL_FRACTION) / workers)
     seconds *= max(0.5, draw.gauss(1.0, NOISE))
     ranks = [
-        RankInfo(
-            rank=rank, host="node1", pid=10 * index + rank, device="cpu",
-            cpus=[rank], threads=1, memory_peak_mb=900.0,
-        )
+        {"rank": rank, "host": "node1", "pid": 10 * index + rank, "device": "cpu",
+         "cpus": [rank], "threads": 1, "memory_peak_mb": 900.0}
         for rank in range(workers)
     ]  # fmt: skip
     value = {
         "run_id": spec.run_id,
         "status": "ok",
         "spec": spec.model_dump(mode="json"),
-        "actual": {
-            "nodes": 1, "world_size": workers, "device": "cpu",
-            "ranks": [rank.model_dump() for rank in ranks],
-        },
+        "actual": {"nodes": 1, "world_size": workers, "device": "cpu", "ranks": ranks},
         "time_s": seconds,
         "images_per_s": IMAGES * (epochs or 1) / seconds,
         "phases": {"startup": 2.0, "compute": seconds, "total": seconds + 3.0},

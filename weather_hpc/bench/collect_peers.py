@@ -1,7 +1,7 @@
-"""Peers of the log collector, each a whole program: ``log_readers.py NAME FOLDER`` prints a CSV.
+"""Peers of the log collector: ``collect_peers.py NAME FOLDER`` reads the logs and prints a CSV.
 
-Run as a file and with the standard library alone, so that an interpreter which holds a peer's
-package, and not this one, can run it.
+Run as a file and with the standard library alone, because the interpreter that has a peer's package
+may not have this one.
 """
 
 import csv
@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = ("log", "ranks", "epochs", "accuracy", "time_s")
-"""What is read off each log; ``log`` is its path under the folder of all."""
+"""What is read from each log; ``log`` is its path below FOLDER."""
 
 RANK = r"^Rank: (\d+)"
 EPOCH = r"^Rank: .*Epoch: (\d+)"
 ACCURACY = r"^Rank: .*Accuracy: ([\d.]+)"
 TIME = r"^(\d+\.\d+)$"
 
-Figures = tuple[int, int, str, float]
+Values = tuple[int, int, str, float]
+"""Ranks, epochs, last accuracy as printed, total time in seconds."""
 
 
-def regex(path: Path) -> Figures:
-    """The whole file in memory and one ``re.findall`` per figure."""
+def regex(path: Path) -> Values:
+    """The whole file in memory and one ``re.findall`` per value."""
     text = path.read_text()
     ranks, epochs, accuracies, times = (
         re.findall(pattern, text, re.MULTILINE) for pattern in (RANK, EPOCH, ACCURACY, TIME)
@@ -37,8 +38,8 @@ def regex(path: Path) -> Figures:
     )
 
 
-def reframe(path: Path) -> Figures:
-    """ReFrame's sanity functions, which go through the file line by line for each pattern."""
+def reframe(path: Path) -> Values:
+    """ReFrame's sanity functions, which read the file line by line for each pattern."""
     sanity = importlib.import_module("reframe.utility.sanity")
     line = r"^Rank: (\d+)\s.*Epoch: (\d+)\s.*Accuracy: ([\d.]+)"
     printed: list[Any] = sanity.evaluate(
@@ -49,12 +50,12 @@ def reframe(path: Path) -> Figures:
     return 1 + max(ranks), 1 + max(epochs), accuracies[-1], max(times)
 
 
-READERS: dict[str, Callable[[Path], Figures]] = {"regex": regex, "reframe": reframe}
+READERS: dict[str, Callable[[Path], Values]] = {"regex": regex, "reframe": reframe}
 
 AWK = r"""
-function told() { if (log_path != "") print log_path, ranks + 1, epochs + 1, accuracy, time }
+function print_log() { if (log_path != "") print log_path, ranks + 1, epochs + 1, accuracy, time }
 BEGIN { OFS = ","; print "log,ranks,epochs,accuracy,time_s" }
-FNR == 1 { told(); log_path = FILENAME; ranks = epochs = 0; accuracy = time = "" }
+FNR == 1 { print_log(); log_path = FILENAME; ranks = epochs = 0; accuracy = time = "" }
 $1 == "Rank:" {
     bars = $3 == "||"
     if ($2 > ranks) ranks = $2
@@ -62,13 +63,13 @@ $1 == "Rank:" {
     accuracy = $(bars ? 11 : 8)
 }
 NF == 1 && /^[0-9]+\.[0-9]+$/ { if (time == "" || $1 > time) time = $1 }
-END { told() }
+END { print_log() }
 """
-"""The same as one pass of awk. Comparisons are of numbers, what is printed is the log's text."""
+"""The same in one pass of awk: numbers are compared, and printed as in the log."""
 
 
 def main(name: str, folder: str) -> None:
-    """Print the figures of every log under ``folder``."""
+    """Print the values of every log under ``folder``."""
     root = Path(folder)
     out = csv.writer(sys.stdout)
     out.writerow(COLUMNS)

@@ -1,129 +1,159 @@
-"""What all subjects share at the command line: their options, and how a race is told."""
+"""What all subjects share at the command line: common options, and how results are printed."""
 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
+from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult, interval_name
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from weather_hpc.bench.benchmark import Result
-
 WIDTH = 110
-"""Characters of a line where stderr is no terminal."""
+"""Characters of a line where stderr is not a terminal."""
 
 
-def add_race_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
+@dataclass(frozen=True)
+class Options:
+    """The options that every subject has."""
+
+    rounds: int
+    out: Path | None
+    """Folder for bench-SUBJECT.json."""
+    json: bool
+
+
+SubjectOptions = TypeVar("SubjectOptions", bound=Options)
+
+
+def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
     """Add ``--rounds``, ``--out`` and ``--json``."""
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, metavar="N",
-        help="how often each contestant runs; from 3 on there are intervals",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    add = parser.add_argument
+    add("--rounds", type=int, default=rounds, metavar="N",
+        help="runs of each implementation; from 3 on ratios have an interval")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
+    add("--json", action="store_true", help="print one JSON object as last line")
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:
-    """Add ``--only``, for subjects with goals between few of many contestants."""
+    """Add ``--only``, for subjects with many implementations."""
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT",
-        help="race only contestants with this in their names; may be repeated",
+        help="run only implementations with this in their names; may be repeated",
     )  # fmt: skip
 
 
-def check_race_options(args: argparse.Namespace) -> None:
-    """Raise UserError where they make no sense: call it before anything that takes time."""
-    if args.rounds < 1:
-        raise UserError(f"--rounds {args.rounds}: at least 1 is wanted")
-    if args.out is not None and args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: is a file; a folder is wanted")
+def options_from(args: argparse.Namespace, kind: type[SubjectOptions]) -> SubjectOptions:
+    """The parsed options as a ``kind``, whose fields are named like them.
 
-
-def finish(result: "Result", args: argparse.Namespace, **more: Any) -> int:
-    """Tell a person on stderr, write and print the JSON; the exit code: 1 where one failed.
-
-    ``more`` is added to the JSON object.
+    Raises UserError where a common option makes no sense.
     """
-    from weather_hpc.files import write_json
+    if args.rounds < 1:
+        raise UserError(f"--rounds {args.rounds}: must be at least 1")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: is a file; expected a folder")
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
+
+def finish(
+    result: BenchmarkResult,
+    options: Options,
+    judged: Sequence[GoalResult] | None = None,
+    **more: Any,
+) -> int:
+    """Print ``result`` and its goals on stderr, write and print the JSON object with ``more``.
+
+    Returns the exit code: 1 if an implementation failed, else 0.
+    """
     value = {**result.as_dict(), **more}
-    path = None if args.out is None else args.out / f"bench-{result.subject}.json"
-    if path is not None:
-        write_json(path, value)
+    if judged is not None:
+        value["goals"] = [goal.as_dict() for goal in judged]
     if importlib.util.find_spec("rich") is None:
         print_lines(value)
     else:
         print_table(value)
-    if path is not None:
-        print(f"results: {path}", file=sys.stderr)
-    if args.json:
-        cli.print_json(value)
+    write_results(value, options)
+    for goal in judged or []:
+        print(goal, file=sys.stderr)
     return cli.EXIT_FAILED if result.failed else cli.EXIT_OK
 
 
+def write_results(value: dict[str, Any], options: Options) -> None:
+    """Write bench-SUBJECT.json into ``--out`` and print the object with ``--json``."""
+    from weather_hpc.files import write_json
+
+    if options.out is not None:
+        path = options.out / f"bench-{value['subject']}.json"
+        write_json(path, value)
+        print(f"results: {path}", file=sys.stderr)
+    if options.json:
+        cli.print_json(value)
+
+
 def print_table(value: dict[str, Any]) -> None:
-    """Print a race, as Result.as_dict tells it, as a table on stderr."""
+    """Print ``value``, from BenchmarkResult.as_dict, as a table on stderr."""
     from rich.markup import escape
     from rich.table import Table
 
-    reference = escape(value["reference"])
     table = Table(
         title=f"bench {value['subject']}: {value['rounds']} interleaved rounds",
-        caption=f"ratio: time over that of {reference} in the same round, the median of all rounds"
-        " (95 % interval); above 1 is slower. other CPU: use by others meanwhile, % of one core",
+        caption=f"ratio: time divided by that of {escape(value['reference'])} in the same round, "
+        f"median of all rounds ({interval_name(value['rounds'])}); above 1 is slower. other CPU: "
+        "use by other processes meanwhile, % of one core",
     )
     headings = ("median s", "quartiles", "min s", "ratio", "CPU s", "peak MB", "other CPU")
-    table.add_column("contestant")
+    table.add_column("implementation")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for c in value["contestants"]:
-        interval = _span(c["ratio_low"], c["ratio_high"])
+    for one in value["contestants"]:
+        interval = _range(one["ratio_low"], one["ratio_high"])
         table.add_row(
-            escape(c["name"]),
-            _figure(c["median_s"]),
-            _span(c["quartile_1_s"], c["quartile_3_s"]),
-            _figure(c["min_s"]),
-            f"{_figure(c['ratio'])} ({interval})" if interval else _figure(c["ratio"]),
-            _figure(c["cpu_s"]),
-            _figure(c["peak_memory_mb"]),
-            _figure(c["foreign_cpu_percent"]),
+            escape(one["name"]),
+            _number(one["median_s"]),
+            _range(one["quartile_1_s"], one["quartile_3_s"]),
+            _number(one["min_s"]),
+            f"{_number(one['ratio'])} ({interval})" if interval else _number(one["ratio"]),
+            _number(one["cpu_s"]),
+            _number(one["peak_memory_mb"]),
+            _number(one["foreign_cpu_percent"]),
         )
     to = console()
     to.print(table)
-    for c in value["contestants"]:
-        to.print(f"{escape(c['name'])}: {escape(c['what'])}")
-        if c["reason"] is not None:
-            state = "failed" if c["failed"] else "not run"
-            to.print(f"  [bold]{state}[/bold]: {escape(c['reason'])}")
+    for one in value["contestants"]:
+        to.print(f"{escape(one['name'])}: {escape(one['what'])}")
+        if one["reason"] is not None:
+            state = "failed" if one["failed"] else "not run"
+            to.print(f"  [bold]{state}[/bold]: {escape(one['reason'])}")
 
 
 def print_lines(value: dict[str, Any]) -> None:
-    """Print a race as :func:`print_table` does, a line for each contestant: without rich."""
-    for c in value["contestants"]:
-        told = f"{_figure(c['median_s'])} s, ratio {_figure(c['ratio'])}"
-        if c["reason"] is not None:
-            told = f"{'failed' if c['failed'] else 'not run'}: {c['reason']}"
-        print(f"{c['name']}: {told}", file=sys.stderr)
+    """Print ``value`` with a line for each implementation, where rich is not installed."""
+    for one in value["contestants"]:
+        text = f"{_number(one['median_s'])} s, ratio {_number(one['ratio'])}"
+        if one["reason"] is not None:
+            text = f"{'failed' if one['failed'] else 'not run'}: {one['reason']}"
+        print(f"{one['name']}: {text}", file=sys.stderr)
 
 
 def console() -> "Console":
-    """Where people are told: stderr, wide enough for a table where it is no terminal."""
+    """A console on stderr, wide enough for a table where it is not a terminal."""
     from rich.console import Console
 
     width = None if sys.stderr.isatty() else WIDTH
     return Console(stderr=True, width=width, highlight=False, soft_wrap=False)
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     from weather_hpc.text import significant
 
     return "" if value is None else significant(value)
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"{_figure(low)}–{_figure(high)}"
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None else f"{_number(low)}–{_number(high)}"

@@ -1,7 +1,7 @@
-"""What the contestants of ``bench preprocess`` do, each in a process of its own.
+"""The code of the implementations of ``bench preprocess``, each run in a process of its own.
 
-Those on one core report, beside the clock's seconds, the CPU seconds they took: files are in the
-page cache, so nobody waits, and what else runs on the machine costs them little.
+Those on one core report CPU seconds in addition to wall-clock seconds: files are in the page cache,
+so there is no waiting for I/O, and other load on the machine changes CPU seconds little.
 """
 
 import time
@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.bench.timed_function import MEASURED
-from weather_hpc.runs.clock import Clock
+from weather_hpc.bench.timed_function import Timed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +30,7 @@ def files_of(folder: str) -> list[Path]:
 
 
 def pillow_decode(path: Path, size: int) -> "Pixels":
-    """As everybody writes it: full decode, antialiased bicubic resize."""
+    """Full decode, antialiased bicubic resize: how it is usually written."""
     import numpy as np
     from PIL import Image
 
@@ -40,7 +39,7 @@ def pillow_decode(path: Path, size: int) -> "Pixels":
 
 
 def cv2_decode(path: Path, size: int) -> "Pixels":
-    """OpenCV's full decode and its resize by area, the one of its filters that is antialiased."""
+    """OpenCV's full decode and resize by area, its only antialiased filter."""
     import cv2
 
     read: Any = cv2.imread
@@ -49,34 +48,34 @@ def cv2_decode(path: Path, size: int) -> "Pixels":
     return pixels  # type: ignore[no-any-return]
 
 
-def pillow(clock: Clock, folder: str, size: int) -> dict[str, Any]:
-    """One image after the other by Pillow."""
+def pillow(folder: str, size: int) -> Timed:
+    """Pillow, one image after the other."""
     from PIL import Image
 
-    Image.init()  # as our workers do
-    return _fill(clock, (pillow_decode(path, size) for path in files_of(folder)), size)
+    Image.init()  # as this package's workers do
+    return _fill((pillow_decode(path, size) for path in files_of(folder)), size)
 
 
-def ours(clock: Clock, folder: str, size: int, decoder: str) -> dict[str, Any]:
-    """One image after the other by a decoder of this package, in a process like a worker's."""
-    from weather_hpc.preprocess.chunk import introduce
+def ours(folder: str, size: int, decoder: str) -> Timed:
+    """A decoder of this package, one image after the other, set up as in a worker process."""
+    from weather_hpc.preprocess.chunk import prepare_worker
     from weather_hpc.preprocess.decoders import make_decoder
     from weather_hpc.study.spec import Decoder
 
-    introduce(Decoder(decoder))
+    prepare_worker(Decoder(decoder))
     decode = make_decoder(Decoder(decoder))
-    return _fill(clock, (decode(path, size) for path in files_of(folder)), size)
+    return _fill((decode(path, size) for path in files_of(folder)), size)
 
 
-def cv2_area(clock: Clock, folder: str, size: int) -> dict[str, Any]:
-    """One image after the other by OpenCV."""
+def cv2_area(folder: str, size: int) -> Timed:
+    """OpenCV, one image after the other."""
     import cv2
 
     cv2.setNumThreads(1)
-    return _fill(clock, (cv2_decode(path, size) for path in files_of(folder)), size)
+    return _fill((cv2_decode(path, size) for path in files_of(folder)), size)
 
 
-def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+def torchvision_loader(folder: str, size: int) -> Timed:
     """torchvision's ImageFolder under torch's DataLoader, in this process."""
     from torch.utils.data import DataLoader
 
@@ -88,10 +87,10 @@ def torchvision_loader(clock: Clock, folder: str, size: int) -> dict[str, Any]:
 
     stretch = v2.Resize((size, size), v2.InterpolationMode.BICUBIC, antialias=True)
     images = ImageFolder(folder, v2.Compose([stretch, v2.PILToTensor()]))
-    return count(clock, (len(batch) for batch, _ in DataLoader(images, BATCH)))
+    return time_iteration((len(batch) for batch, _ in DataLoader(images, BATCH)))
 
 
-def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
+def dali(folder: str, size: int) -> Timed:
     """NVIDIA DALI's pipeline on the CPU: full decode, antialiased bicubic resize."""
     from itertools import chain
 
@@ -112,26 +111,24 @@ def dali(clock: Clock, folder: str, size: int) -> dict[str, Any]:
     pipeline.build()
     by_dali = (len(pipeline.run()[0]) for _ in files)
     by_pillow = (len(pillow_decode(path, size)[None]) for path in gifs)
-    return count(clock, chain(by_dali, by_pillow))
+    return time_iteration(chain(by_dali, by_pillow))
 
 
-def pool_map(clock: Clock, folder: str, size: int, workers: int) -> dict[str, Any]:
-    """Pillow in a pool of processes, the pixels sent back, as Pool.map is used."""
+def pool_map(folder: str, size: int, workers: int) -> Timed:
+    """Pillow in Pool.map, with the pixels sent back to the parent."""
     import multiprocessing
     from functools import partial
 
     paths = files_of(folder)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        pool.map(partial(pillow_decode, size=size), paths[: 4 * workers])  # all is imported
-        with clock.phase(MEASURED):
-            rows = pool.map(partial(pillow_decode, size=size), paths)
-    return {"images": len(rows)}
+        pool.map(partial(pillow_decode, size=size), paths[: 4 * workers])  # imports in workers
+        start = time.perf_counter()
+        rows = pool.map(partial(pillow_decode, size=size), paths)
+        return Timed(time.perf_counter() - start, {"images": len(rows)})
 
 
-def pack(
-    clock: Clock, folder: str, size: int, backend: str, workers: int, decoder: str
-) -> dict[str, Any]:
-    """The preprocess stage itself, store written; its own time_s."""
+def pack(folder: str, size: int, backend: str, workers: int, decoder: str) -> Timed:
+    """The preprocess stage with its store written; the time is its time_s."""
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.runs.proc import memory_peak_mb
     from weather_hpc.runs.writer import RunWriter
@@ -143,16 +140,16 @@ def pack(
     spec = RunSpec(study="bench", stage=Stage.PREPROCESS, task=task, data=folder)
     with RunWriter(spec, None) as writer:
         record = preprocess(task, Path(folder), Path("store"), writer, discard=True)
-    assert record.time_s is not None  # noqa: S101  (nothing was there to be used again)
-    clock.seconds[MEASURED] = record.time_s
-    return {
+    assert record.time_s is not None  # noqa: S101  (there was no earlier store to reuse)
+    facts = {
         "images": record.counts.images,
         "startup_s": record.phases.startup,
         "parent_memory_mb": memory_peak_mb(),
     }
+    return Timed(record.time_s, facts)
 
 
-def epoch(clock: Clock, store: str) -> dict[str, Any]:
+def epoch(store: str) -> Timed:
     """A shuffled epoch of batches from a packed store that is in memory already."""
     import numpy as np
 
@@ -166,11 +163,11 @@ def epoch(clock: Clock, store: str) -> dict[str, Any]:
             yield len(images[np.sort(order[first : first + BATCH])])
 
     sum(read())
-    return count(clock, read())
+    return time_iteration(read())
 
 
-def _fill(clock: Clock, decoded: "Iterable[Pixels]", size: int) -> dict[str, Any]:
-    """Put images into a batch, over and over."""
+def _fill(decoded: "Iterable[Pixels]", size: int) -> Timed:
+    """Time copying the images into one batch buffer, which is reused."""
     import numpy as np
 
     rows = np.zeros((BATCH, size, size, 3), dtype=np.uint8)
@@ -179,19 +176,19 @@ def _fill(clock: Clock, decoded: "Iterable[Pixels]", size: int) -> dict[str, Any
         rows[number % BATCH] = pixels
         return 1
 
-    return count(clock, (put(*each) for each in enumerate(decoded)))
+    return time_iteration(put(*each) for each in enumerate(decoded))
 
 
-def count(clock: Clock, done: Iterable[int]) -> dict[str, Any]:
-    """Time what ``done`` yields the numbers of, and take its CPU seconds."""
-    start = time.process_time()
-    with clock.phase(MEASURED):
-        images = sum(done)
-    return {"images": images, "cpu_s": time.process_time() - start}
+def time_iteration(done: Iterable[int]) -> Timed:
+    """Time the iteration over ``done``, which yields numbers of images; CPU seconds as a fact."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    images = sum(done)
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
+    return Timed(seconds, {"images": images, "cpu_s": cpu_s})
 
 
 class _Pictures:
-    """Images as FFCV's writer takes them: each a tuple of one field, by number."""
+    """Images as FFCV's writer reads them: by index, each a tuple of one field."""
 
     def __init__(self, source: "Sequence[Path] | npt.NDArray[np.uint8]") -> None:
         self._source = source
@@ -210,32 +207,32 @@ class _Pictures:
         return (np.asarray(picture),)
 
 
-def ffcv_epoch(clock: Clock, store: str) -> dict[str, Any]:
-    """A shuffled epoch of batches from pixels of the size wanted, in memory already."""
+def ffcv_epoch(store: str) -> Timed:
+    """FFCV: a shuffled epoch of batches from resized pixels that are in memory already."""
     from ffcv.fields.decoders import SimpleRGBImageDecoder
 
     from weather_hpc.dataset.store import Store
 
     pixels = _Pictures(Store.open(Path(store)).images)
-    return _read(clock, pixels, "raw", SimpleRGBImageDecoder(), shuffled=True)
+    return _read(pixels, "raw", SimpleRGBImageDecoder(), shuffled=True)
 
 
-def ffcv_decode(clock: Clock, folder: str, size: int) -> dict[str, Any]:
-    """Each image once, from a JPEG of quality 90: full decode; the largest square in its middle,
-    resized by area, for FFCV has neither a stretch nor another filter."""
+def ffcv_decode(folder: str, size: int) -> Timed:
+    """FFCV: each image once, from JPEGs of quality 90: full decode, then the central square resized
+    by area, because FFCV can neither stretch nor use another filter."""
     from ffcv.fields.decoders import CenterCropRGBImageDecoder
 
     decoder = CenterCropRGBImageDecoder((size, size), ratio=1)
-    return _read(clock, _Pictures(files_of(folder)), "jpg", decoder, shuffled=False)
+    return _read(_Pictures(files_of(folder)), "jpg", decoder, shuffled=False)
 
 
-def _read(
-    clock: Clock, pictures: _Pictures, mode: str, decoder: Any, *, shuffled: bool
-) -> dict[str, Any]:
+def _read(pictures: _Pictures, mode: str, decoder: Any, *, shuffled: bool) -> Timed:
     from ffcv.fields import RGBImageField
     from ffcv.loader import Loader, OrderOption
     from ffcv.writer import DatasetWriter
 
+    # FFCV reads only its own file format: written before the clock starts, and read once to have
+    # its code compiled
     fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=90)}
     DatasetWriter("images.beton", fields, num_workers=1).from_indexed_dataset(pictures)
     loader = Loader(
@@ -248,4 +245,4 @@ def _read(
     )
     for _ in loader:
         pass
-    return count(clock, (len(batch) for (batch,) in loader))
+    return time_iteration(len(batch) for (batch,) in loader)

@@ -1,9 +1,9 @@
-"""What the contestants of ``bench train`` do, each in a process of its own.
+"""The code of the implementations of ``bench train``, each run in a process of its own.
 
-Those of one process train the same network from the same seed on the same images in the same
-order, after two steps of warm-up that leave no trace. They report the mean loss of the measured
-epochs and, beside the clock's seconds, the CPU seconds that these took. What is asked of all of
-them comes as ``store``, ``images``, ``batch``, ``device`` (cpu or cuda) and ``epochs``.
+Those with one process train the same network from the same seed on the same images in the same
+order, after two warm-up steps that leave no trace. They report the mean loss of the measured
+epochs and the CPU seconds in addition to wall-clock seconds. The arguments of all are the fields
+of train_implementations.Workload.
 """
 
 import copy
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.bench.timed_function import MEASURED
+from weather_hpc.bench.timed_function import Timed
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.clock import Clock
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 SEED, WARMUP_STEPS = 0, 2
 
 
-def naive(clock: Clock, **asked: Any) -> dict[str, Any]:
-    """As a student writes it: float tensors, a DataLoader, and .item() at every step."""
+def naive(**workload: Any) -> Timed:
+    """Typical student code: float tensors, a DataLoader, and .item() at every step."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    packed, task, sampler = _work(**asked)
+    packed, task, sampler = _prepare(**workload)
     device = task.device.value
 
     def train(network: "nn.Module", epochs: "Iterable[Batches]") -> float:
@@ -58,18 +58,18 @@ def naive(clock: Clock, **asked: Any) -> dict[str, Any]:
             right += (output.argmax(1) == labels).sum().item()
         return loss_sum
 
-    return _measure_loop(clock, train, packed, sampler, task)
+    return _measure_loop(train, packed, sampler, task)
 
 
-def fabric(clock: Clock, **asked: Any) -> dict[str, Any]:
+def fabric(**workload: Any) -> Timed:
     """Lightning Fabric's loop, in float32; the loss is read once, at the end."""
     import torch
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
     from torch.nn.functional import cross_entropy
 
-    packed, task, sampler = _work(**asked)
-    alone = LightningEnvironment()  # no job of Slurm's, even inside one
+    packed, task, sampler = _prepare(**workload)
+    alone = LightningEnvironment()  # ignores a surrounding Slurm job
     device = task.device.value
     lightning = Fabric(accelerator=device, devices=1, precision="32-true", plugins=alone)
 
@@ -86,11 +86,11 @@ def fabric(clock: Clock, **asked: Any) -> dict[str, Any]:
                 loss_sum += loss.detach() * len(labels)
         return loss_sum.item()
 
-    return _measure_loop(clock, train, packed, sampler, task)
+    return _measure_loop(train, packed, sampler, task)
 
 
-def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[str, Any]:
-    """The train verb's own loop, one process. ``way``: precision, memory format and execution."""
+def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
+    """The train verb's loop in one process. ``variant``: precision, memory format, execution."""
     import torch
 
     from weather_hpc.train.loop import Trainer
@@ -98,7 +98,7 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     from weather_hpc.train.stop import StopFile
     from weather_hpc.train.strategies import make_strategy
 
-    packed, task, sampler = _work(**asked, **(way or {}))
+    packed, task, sampler = _prepare(**workload, **(variant or {}))
     device = torch.device(task.device.value)
     strategy = make_strategy(task, device, TorchrunEnv())
     strategy.place(_network(packed), packed.size)
@@ -108,81 +108,85 @@ def ours(clock: Clock, way: dict[str, Any] | None = None, **asked: Any) -> dict[
     recorded = trainer.capture_graphs()
     _seed_dropout()
     stop = StopFile(None, strategy)
-    clock.synchronise = strategy.synchronise
+    clock = Clock(strategy.synchronise)
     total = torch.zeros(2, dtype=torch.float64, device=device)
     cpu_s = time.process_time()
-    with clock.phase(MEASURED):
-        for epoch in range(1, task.epochs + 1):
-            total += trainer.train_epoch(epoch, lambda: None, stop).total
-        score = trainer.score(total, len(sampler.rows) * task.epochs, task.epochs)
-    return {
-        "loss": score.loss,
-        "cpu_s": time.process_time() - cpu_s,
-        "fused": strategy.fused_layers,
-        "source": source,
-        "graphs": recorded,
-    }
+    start = clock.now()
+    for epoch in range(1, task.epochs + 1):
+        total += trainer.train_epoch(epoch, lambda: None, stop).total
+    score = trainer.score(total, len(sampler.rows) * task.epochs, task.epochs)
+    return Timed(
+        clock.now() - start,
+        {
+            "loss": score.loss,
+            "cpu_s": time.process_time() - cpu_s,
+            "fused": strategy.fused_layers,
+            "source": source,
+            "graphs": recorded,
+        },
+    )
 
 
 def ranks(
-    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
-) -> dict[str, Any]:
-    """The train verb under torchrun, ``count`` processes; the time is the one in its record."""
+    store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
+) -> Timed:
+    """The train verb under torchrun with ``count`` processes; the time is that of its record."""
     from weather_hpc.train.ranks import torchrun
 
     flags = {"--store": store, "--strategy": "ddp", "--device": device, "--images": images,
              "--batch-size": batch, "--epochs": epochs, "--run-dir": "run"}  # fmt: skip
-    words = [str(word) for pair in flags.items() for word in pair]
-    verb = [*torchrun(1, count), "-m", "weather_hpc.train", *words]
+    arguments = [str(word) for pair in flags.items() for word in pair]
+    verb = [*torchrun(1, count), "-m", "weather_hpc.train", *arguments]
     subprocess.run([sys.executable, *verb], check=True)
-    record = _measured(Path("run"))
-    clock.seconds[MEASURED] = record["time_s"]
-    return {"loss": record["quality"]["train_loss"], "device": record["actual"]["device"]}
+    record = _record(Path("run"))
+    facts = {"loss": record["quality"]["train_loss"], "device": record["actual"]["device"]}
+    return Timed(record["time_s"], facts)
 
 
 def apart(
-    clock: Clock, store: str, images: int, batch: int, epochs: int, count: int
-) -> dict[str, Any]:
-    """``count`` runs of the train verb at once, each on its share; the time is the longest."""
+    store: str, images: int, batch: int, epochs: int, count: int, device: str = "cpu"
+) -> Timed:
+    """``count`` concurrent runs of the train verb, each on its share; the time is the longest."""
     runs = [Path(f"run{number}") for number in range(count)]
-    flags = ["--store", store, "--device", "cpu", "--images", str(images // count),
+    flags = ["--store", store, "--device", device, "--images", str(images // count),
              "--batch-size", str(batch), "--epochs", str(epochs)]  # fmt: skip
     command = [sys.executable, "-m", "weather_hpc.train", *flags, "--run-dir"]
     children = [subprocess.Popen([*command, str(run)]) for run in runs]
     if max(child.wait() for child in children):  # waits for all
         raise FailedError("one of the runs failed")
-    clock.seconds[MEASURED] = max(_measured(run)["time_s"] for run in runs)
-    return {}
+    return Timed(max(_record(run)["time_s"] for run in runs), {})
 
 
-def verb(clock: Clock, store: str, images: int, flags: list[str]) -> dict[str, Any]:
-    """The train verb as a user starts it; the time is the one in its record."""
-    words = ["--store", store, "--images", str(images), "--run-dir", "run", *flags]
-    subprocess.run([sys.executable, "-m", "weather_hpc.train", *words], check=True)
-    record = _measured(Path("run"))
-    clock.seconds[MEASURED] = record["time_s"]
-    return {
-        "loss": record["quality"]["train_loss"],
-        "images_per_s": record["images_per_s"],
-        "device": record["actual"]["ranks"][0]["device_name"],
-        "startup_s": record["phases"]["startup"],
-        "warmup_s": record["phases"]["warmup"],
-        "without": record["provenance"]["environment"].get("execution"),
-    }
+def verb(store: str, images: int, flags: list[str]) -> Timed:
+    """The train verb as a user starts it; the time is that of its record."""
+    arguments = ["--store", store, "--images", str(images), "--run-dir", "run", *flags]
+    subprocess.run([sys.executable, "-m", "weather_hpc.train", *arguments], check=True)
+    record = _record(Path("run"))
+    return Timed(
+        record["time_s"],
+        {
+            "loss": record["quality"]["train_loss"],
+            "images_per_s": record["images_per_s"],
+            "device": record["actual"]["ranks"][0]["device_name"],
+            "startup_s": record["phases"]["startup"],
+            "warmup_s": record["phases"]["warmup"],
+            "without": record["provenance"]["environment"].get("execution"),
+        },
+    )
 
 
-def _measured(run: Path) -> dict[str, Any]:
-    """The record in the folder ``run``. Raises FailedError where it has no time."""
+def _record(run: Path) -> dict[str, Any]:
+    """The record in the folder ``run``. Raises FailedError if it has no time."""
     record: dict[str, Any] = json.loads((run / "record.json").read_bytes())
     if record["time_s"] is None:
         raise FailedError(f"{record['status']}: {record['reason']}")
     return record
 
 
-def _work(
-    store: str, images: int, batch: int, device: str = "cpu", epochs: int = 1, **way: Any
+def _prepare(
+    store: str, images: int, batch: int, epochs: int = 1, device: str = "cpu", **variant: Any
 ) -> "tuple[Store, TrainTask, EpochSampler]":
-    """The data, what is asked, and the order of the images."""
+    """The data, the training task and the order of the images."""
     import torch
 
     from weather_hpc.dataset.store import Store
@@ -195,7 +199,7 @@ def _work(
         {
             "strategy": Strategy.SINGLE, "device": device, "world_size": 1, "batch_size": batch,
             "epochs": epochs, "warmup_steps": WARMUP_STEPS, "image_size": packed.size,
-            "seed": SEED, "images": images, **way,
+            "seed": SEED, "images": images, **variant,
         }
     )  # fmt: skip
     rows = training_rows(packed, images, SEED)
@@ -226,9 +230,12 @@ def _rate(task: "TrainTask") -> float:
 
 
 def _measure_loop(
-    clock: Clock, train: "Train", store: "Store", sampler: "EpochSampler", task: "TrainTask"
-) -> dict[str, Any]:
-    """Time ``train``, which goes over all batches of all epochs and returns the sum of losses."""
+    train: "Train", store: "Store", sampler: "EpochSampler", task: "TrainTask"
+) -> Timed:
+    """Time ``train``, which iterates over the batches of all epochs and returns the sum of losses.
+
+    It runs twice: over two batches of warm-up with a copy of the network, then measured.
+    """
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -244,16 +251,16 @@ def _measure_loop(
     ]
 
     def batches(some: list[list[int]]) -> "Batches":
-        # a generator of its own: dropout then draws the same numbers as without a DataLoader
+        # with a separate generator, dropout draws the same numbers as without a DataLoader
         return DataLoader(dataset, batch_sampler=some, generator=torch.Generator())
 
     network = _network(store)
     train(copy.deepcopy(network), [batches(epochs[0][:WARMUP_STEPS])])
     _seed_dropout()
-    if task.device.value == "cuda":
-        clock.synchronise = torch.cuda.synchronize
+    clock = Clock(torch.cuda.synchronize if task.device.value == "cuda" else None)
     cpu_s = time.process_time()
-    with clock.phase(MEASURED):
-        loss_sum = train(network, map(batches, epochs))
+    start = clock.now()
+    loss_sum = train(network, map(batches, epochs))
+    seconds = clock.now() - start
     images = len(sampler.rows) * task.epochs
-    return {"loss": loss_sum / images, "cpu_s": time.process_time() - cpu_s}
+    return Timed(seconds, {"loss": loss_sum / images, "cpu_s": time.process_time() - cpu_s})

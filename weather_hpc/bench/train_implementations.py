@@ -1,20 +1,22 @@
-"""Who takes part in ``bench train``, and which ratios this package has set itself."""
+"""The implementations of ``bench train`` and the goals that this package has set itself.
+
+On the CPU: naive code, Lightning Fabric and this package's loop with one and two processes. On
+GPUs: naive code, Fabric, this package's loop in every useful combination of precision, memory
+format and execution, and the train verb with ddp on 1, 2, 4 and so on up to all GPUs of the node.
+The fastest variant on one GPU then trains as the verb does, for 20 epochs.
+"""
 
 import importlib.util
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from weather_hpc.bench.benchmark import Goal
-from weather_hpc.bench.measurement import Contestant, Outcome
-from weather_hpc.bench.timed_function import python_function
+from weather_hpc.bench.benchmark import BenchmarkResult, Goal
+from weather_hpc.bench.measurement import Implementation, Outcome, measure
+from weather_hpc.bench.timed_function import function_command
 from weather_hpc.errors import FailedError
 from weather_hpc.models.fused_build import SWITCH
 from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.train.ranks import SHARED_MEMORY
-
-if TYPE_CHECKING:
-    from weather_hpc.bench.benchmark import Result
 
 NAIVE, TUNED, FABRIC = "naive", "naive, our allocator settings", "Lightning Fabric"
 PORTABLE, FUSED = "ours, portable", "ours, first layers fused"
@@ -27,81 +29,101 @@ CPU_GOALS = [
     Goal(TWO_RANKS, ONE_RANK, 1.9, cpu=False),
 ]
 
+GPU_GOAL_RATIO = 20.0
+"""How many times as fast as naive code the fastest variant on a GPU should be."""
+
+WEAPD_IMAGES, EPOCHS, GOAL_S = 6862, 20, 3.0
+"""The fastest variant should train this many images of 256 px for this many epochs in GOAL_S
+seconds on an H200."""
+
 AS_A_SWEEP = ALLOCATOR | {"GLOO_SOCKET_IFNAME": "lo"}
 """What a sweep sets in the environment of the ranks of one node."""
 
-TOLERANCE = 2e-3
-"""By how much of it the mean loss of the measured steps may differ from the reference's. Float32
+CPU_TOLERANCE = 2e-3
+"""Allowed relative difference of the mean loss of the measured steps from the reference's. Float32
 sums in another order differ by 1e-7, and every step that follows enlarges that."""
+
+GPU_TOLERANCE = 0.05
+"""As CPU_TOLERANCE: compiled networks draw other dropout masks, and bfloat16 rounds."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every implementation trains: the arguments of the functions in train_functions."""
+
+    store: str
+    images: int
+    """Of an epoch."""
+    batch: int
+    """Images of a step and process."""
+    epochs: int = 1
+    device: str = "cpu"
+    """``cpu`` or ``cuda``."""
+
+    def command(self, function: str, **more: Any) -> tuple[str, ...]:
+        """The command that runs ``function`` of train_functions on this workload."""
+        target = f"weather_hpc.bench.train_functions:{function}"
+        return function_command(target, **asdict(self), **more)
 
 
 @dataclass
 class SameLoss:
-    """Checks that all come to the loss of the first, which is the reference."""
+    """Checks that all reach the loss of the first that is checked, which is the reference."""
 
-    tolerance: float = TOLERANCE
+    tolerance: float = CPU_TOLERANCE
     expected: float | None = None
 
     def __call__(self, outcome: Outcome) -> None:
-        """Raise FailedError where the loss is another."""
+        """Raise FailedError if the loss differs."""
         loss: float = outcome.facts["loss"]
         if self.expected is None:
             self.expected = loss
-        if not abs(loss - self.expected) <= self.tolerance * self.expected:  # not a number, too
+        if not abs(loss - self.expected) <= self.tolerance * self.expected:  # also if it is NaN
             raise FailedError(f"came to a loss of {loss:.6f}; the reference, {self.expected:.6f}")
 
 
-def cpu_contestants(store: Path, images: int, batch: int, epochs: int = 1) -> list[Contestant]:
-    """All, each with one thread per process; ``batch`` images per step and process."""
+def cpu_implementations(work: Workload) -> list[Implementation]:
+    """All on the CPU, each with one thread per process."""
     same_loss = SameLoss()
-    given: dict[str, Any] = {
-        "store": str(store), "images": images, "batch": batch, "epochs": epochs,
-    }  # fmt: skip
 
-    def make(name: str, what: str, function: str, missing: str | None = None, **more: Any
-             ) -> Contestant:  # fmt: skip
-        work = python_function(f"weather_hpc.bench.train_functions:{function}", **given)
-        return Contestant(name, what, work, missing=missing, **more)
+    def make(name: str, what: str, function: str, **more: Any) -> Implementation:
+        return Implementation(name, what, work.command(function), check=same_loss, **more)
 
     return [
-        make(NAIVE, "float tensors, DataLoader, .item() at every step", "naive", check=same_loss),
-        make(TUNED, "the same", "naive", environment=ALLOCATOR, check=same_loss),
-        make(FABRIC, "float tensors, DataLoader, Fabric's loop", "fabric", no_fabric(),
-             environment=ALLOCATOR, check=same_loss),
+        make(NAIVE, "float tensors, DataLoader, .item() at every step", "naive"),
+        make(TUNED, "the same", "naive", environment=ALLOCATOR),
+        make(FABRIC, "float tensors, DataLoader, Fabric's loop", "fabric", missing=no_fabric(),
+             environment=ALLOCATOR),
         make(PORTABLE, "this package's loop, torch alone", "ours",
-             environment=ALLOCATOR | {SWITCH: "off"}, check=same_loss),
+             environment=ALLOCATOR | {SWITCH: "off"}),
         make(FUSED, "this package's loop as it runs where there is a C++ compiler", "ours",
-             no_fused(), environment=ALLOCATOR, check=same_loss, warmup=True),
-        ranks(ONE_RANK, 1, given),
-        ranks(TWO_RANKS, 2, given),
-        ranks(TWO_GLOO, 2, given, **{SHARED_MEMORY: "off"}),
-        Contestant(TWO_APART, "half of the images each and no exchange: what the cores allow",
-                   python_function("weather_hpc.bench.train_functions:apart", **given, count=2),
-                   environment=AS_A_SWEEP),
+             missing=no_fused(), environment=ALLOCATOR, warmup=True),
+        ranks(ONE_RANK, 1, work),
+        ranks(TWO_RANKS, 2, work),
+        ranks(TWO_GLOO, 2, work, **{SHARED_MEMORY: "off"}),
+        Implementation(TWO_APART, "half of the images each, no exchange: what the cores allow",
+                       work.command("apart", count=2), environment=AS_A_SWEEP),
     ]  # fmt: skip
 
 
-def ranks(name: str, count: int, given: dict[str, Any], **variables: str) -> Contestant:
-    """``count`` ranks of ddp, as a sweep starts them, with ``variables`` set besides.
-
-    ``given``: store, images, batch and epochs, and the device where it is not the CPU.
-    """
-    return Contestant(
+def ranks(name: str, count: int, work: Workload, **variables: str) -> Implementation:
+    """``count`` ranks of ddp, started as by a sweep, with ``variables`` set in addition."""
+    return Implementation(
         name,
-        f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {given['batch']} images",
-        python_function("weather_hpc.bench.train_functions:ranks", **given, count=count),
+        f"python -m weather_hpc.train as a sweep starts it: ddp, {count} x {work.batch} images",
+        work.command("ranks", count=count),
         environment=AS_A_SWEEP | variables,
     )
 
 
 def no_fabric() -> str | None:
-    """Why Lightning Fabric cannot race here; None: it can."""
-    there = importlib.util.find_spec("lightning_fabric") is not None
-    return None if there else "lightning-fabric is not installed"
+    """Why Lightning Fabric cannot run here; None if it can."""
+    installed = importlib.util.find_spec("lightning_fabric") is not None
+    return None if installed else "lightning-fabric is not installed"
 
 
 def no_fused() -> str | None:
-    """Why the first layers cannot be fused here; None: they can."""
+    """Why the first layers cannot be fused here; None if they can."""
     from weather_hpc.models.fused_build import kernels
 
     try:
@@ -111,24 +133,9 @@ def no_fused() -> str | None:
     return None
 
 
-WEAPD_IMAGES, EPOCHS = 6862, 20
-
-
-GOAL_S = 3.0
-"""For so many epochs of so many images of 256 px, in the fastest way, on an H200."""
-
-
-GOAL_RATIO = 20.0
-"""How many times as fast as naive code the fastest way is to be."""
-
-
-GPU_TOLERANCE = 0.05
-"""Of the mean loss: compiled networks draw other dropout masks, and bfloat16 rounds."""
-
-
 @dataclass(frozen=True)
-class Way:
-    """One way of computing the same training."""
+class Variant:
+    """One way of computing the same training on a GPU, by options of the train verb."""
 
     precision: str
     memory_format: str
@@ -136,20 +143,20 @@ class Way:
 
     @property
     def name(self) -> str:
-        """In the table."""
+        """Its name in the table."""
         return f"ours, {self.precision}, {self.memory_format}, {self.execution}"
 
     @property
     def flags(self) -> list[str]:
-        """Of the train verb."""
-        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in vars(self).items()]
+        """The options of the train verb."""
+        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in asdict(self).items()]
         return [word for pair in pairs for word in pair]
 
 
-WAYS = [
-    Way("fp32", "contiguous", "eager"),
+VARIANTS = [
+    Variant("fp32", "contiguous", "eager"),
     *(
-        Way(precision, memory_format, execution)
+        Variant(precision, memory_format, execution)
         for precision in ("tf32", "bf16")
         for execution in ("eager", "graph", "compiled-graph")
         for memory_format in ("contiguous", "channels-last")
@@ -158,86 +165,90 @@ WAYS = [
 
 
 def rank_counts(gpus: int) -> list[int]:
-    """With how many ranks ddp takes part: powers of two up to ``gpus``, and as many as those."""
+    """The numbers of ranks of ddp: powers of two up to ``gpus``, and ``gpus`` itself."""
     return sorted({*(2**power for power in range(gpus.bit_length())), gpus})
 
 
-def gpu_contestants(
-    store: Path, images: int, batch: int, epochs: int, gpus: int = 1
-) -> list[Contestant]:
-    """All: ``batch`` images a step on one GPU, or with ddp on each of up to ``gpus``."""
+def gpu_implementations(work: Workload, gpus: int = 1) -> list[Implementation]:
+    """All on one GPU, and ddp with the same steps on each of up to ``gpus``."""
     same_loss = SameLoss(GPU_TOLERANCE)
-    given: dict[str, Any] = {
-        "store": str(store), "images": images, "batch": batch, "device": "cuda", "epochs": epochs,
-    }  # fmt: skip
-    where = "weather_hpc.bench.train_functions"
+    naive = "float tensors, DataLoader, .to(device) and .item() at every step"
     peers = [
-        Contestant(NAIVE, "float tensors, DataLoader, .to(device) and .item() at every step",
-                   python_function(f"{where}:naive", **given), check=same_loss),
-        Contestant(FABRIC, "float tensors, DataLoader, Fabric's loop",
-                   python_function(f"{where}:fabric", **given), missing=no_fabric(),
-                   check=same_loss),
+        Implementation(NAIVE, naive, work.command("naive"), check=same_loss),
+        Implementation(FABRIC, "float tensors, DataLoader, Fabric's loop", work.command("fabric"),
+                       missing=no_fabric(), check=same_loss),
     ]  # fmt: skip
-    ways = [
-        Contestant(way.name, "this package's loop",
-                   python_function(f"{where}:ours", way=vars(way), **given), check=same_loss)
-        for way in WAYS
+    ours = [
+        Implementation(variant.name, "this package's loop",
+                       work.command("ours", variant=asdict(variant)), check=same_loss)
+        for variant in VARIANTS
     ]  # fmt: skip
     ddp = [
-        ranks(f"ours, ddp, {count} rank{'s' if count > 1 else ''}", count, given)
+        ranks(f"ours, ddp, {count} rank{'s' if count > 1 else ''}", count, work)
         for count in rank_counts(gpus)
     ]
-    return [*peers, *ways, *ddp]
+    return [*peers, *ours, *ddp]
 
 
-def fastest(result: "Result") -> Way | None:
-    """The way with the least median time, among those that came to the right loss."""
+def fastest(result: BenchmarkResult) -> Variant | None:
+    """The variant with the smallest median time, among those that reached the right loss."""
     from weather_hpc.analysis.statistics import median
 
-    ways = {way.name: way for way in WAYS}
+    variants = {variant.name: variant for variant in VARIANTS}
     times = {
-        s.contestant.name: median([m.seconds for m in s.measurements.values()])
-        for s in result.standings
-        if s.contestant.name in ways and s.measurements and s.reason is None
+        one.implementation.name: median([m.seconds for m in one.measurements.values()])
+        for one in result.results
+        if one.implementation.name in variants and one.measurements and one.reason is None
     }
     if not times:
         return None
-    return ways[min(times, key=lambda name: times[name] or 0.0)]
+    return variants[min(times, key=lambda name: times[name] or 0.0)]
 
 
-def gpu_goals(way: Way) -> list[Goal]:
-    """What the fastest way is held against."""
-    return [Goal(way.name, NAIVE, GOAL_RATIO, cpu=False)]
+def gpu_goals(fastest: Variant | None) -> list[Goal]:
+    """The goal of the fastest variant, if there is one."""
+    return [Goal(fastest.name, NAIVE, GPU_GOAL_RATIO, cpu=False)] if fastest else []
 
 
-def whole_training(store: Path, images: int, batch: int, way: Way, rounds: int) -> dict[str, Any]:
-    """The train verb in ``way`` for :data:`EPOCHS` epochs, ``rounds`` times. JSON-able.
+def whole_training(work: Workload, variant: Variant, rounds: int) -> dict[str, Any]:
+    """The train verb with ``variant`` for :data:`EPOCHS` epochs, ``rounds`` times. JSON-able.
 
-    Raises FailedError where it fails.
+    Raises FailedError if it fails.
     """
     from weather_hpc.analysis.statistics import median
-    from weather_hpc.bench.measurement import measure
 
-    flags = ["--device", "cuda", "--batch-size", str(batch), "--epochs", str(EPOCHS), *way.flags]
-    work = python_function(
-        "weather_hpc.bench.train_functions:verb", store=str(store), images=images, flags=flags
-    )
-    verb = Contestant("the train verb", "20 epochs", work, check=_as_asked)
+    flags = ["--device", "cuda", "--batch-size", str(work.batch), "--epochs", str(EPOCHS),
+             *variant.flags]  # fmt: skip
+    command = function_command(
+        "weather_hpc.bench.train_functions:verb",
+        store=work.store, images=work.images, flags=flags,
+    )  # fmt: skip
+    verb = Implementation("the train verb", "20 epochs", command, check=_check_execution)
     measured = [measure(verb) for _ in range(rounds)]
     time_s = median([one.seconds for one in measured])
     return {
         "flags": flags,
-        "images": images,
+        "images": work.images,
         "epochs": EPOCHS,
         "time_s": time_s,
         "times_s": [one.seconds for one in measured],
         "facts": [one.facts for one in measured],
         "goal_s": GOAL_S,
-        "met": None if time_s is None or images != WEAPD_IMAGES else time_s <= GOAL_S,
+        "met": None if time_s is None or work.images != WEAPD_IMAGES else time_s <= GOAL_S,
     }
 
 
-def _as_asked(outcome: Outcome) -> None:
-    """Raise FailedError where steps were not recorded though that was asked for."""
+def whole_training_goal(whole: dict[str, Any]) -> str:
+    """The goal of :func:`whole_training` beside what it measured, in one line."""
+    state = {True: "met", False: "missed", None: f"open (not {WEAPD_IMAGES} images)"}[whole["met"]]
+    return (
+        f"goal {state}: {whole['epochs']} epochs of {whole['images']} images in "
+        f"{whole['time_s']:.3g} s, goal: at most {whole['goal_s']:g} s, by weather_hpc.train "
+        f"{' '.join(whole['flags'])}"
+    )
+
+
+def _check_execution(outcome: Outcome) -> None:
+    """Raise FailedError if steps were not recorded as requested."""
     if outcome.facts["without"] is not None:
         raise FailedError(f"the train verb ran {outcome.facts['without']}")

@@ -1,4 +1,4 @@
-"""Which CPUs, GPU and network each rank has, and what is wrong with that."""
+"""Which CPUs, GPU and network interfaces each rank has, and what is wrong with that."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from weather_hpc.check.session import Found, WrongError
+from weather_hpc.check.session import Passed, WrongError
 from weather_hpc.runs.provenance import node_name
 
 CPUS_OF_NODE = Path("/sys/devices/system/node")
@@ -18,65 +18,68 @@ PCI = Path("/sys/bus/pci/devices")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one rank is. None where it has no GPU, or the system does not tell."""
+class Binding:
+    """The host, CPUs and GPU of one rank; None without a GPU or where the system has no value."""
 
     rank: int
     host: str
     cpus: tuple[int, ...]
-    """Those it may run on."""
+    """Those that it may run on."""
     threads: int
-    """Those that it computes with."""
+    """Compute threads."""
     gpu: int | None = None
-    """Its number among the GPUs that the process sees."""
+    """Its index among the GPUs visible to the process."""
     gpu_uuid: str | None = None
     gpu_pci: str | None = None
     gpu_numa_node: int | None = None
     gpu_cpus: tuple[int, ...] = ()
     """The CPUs of that NUMA node."""
     interfaces: str = ""
-    """Network interfaces that are up; before them those that ranks were told to meet on."""
+    """The variables that select an interface, then the network interfaces that are up."""
 
 
-def place_of(rank: int, device: torch.device, threads: int) -> Place:
-    """Where this process is."""
-    told: dict[str, Any] = {}
+def binding_of(rank: int, device: torch.device, threads: int) -> Binding:
+    """The binding of this process."""
+    gpu: dict[str, Any] = {}
     if device.type == "cuda":
         properties: Any = torch.cuda.get_device_properties(device)
         pci, numa = _pci(properties), None
         if pci is not None:
             numa = _numa_node(pci)
-        told = {"gpu": device.index, "gpu_uuid": str(properties.uuid), "gpu_pci": pci,
+        gpu = {"gpu": device.index, "gpu_uuid": str(properties.uuid), "gpu_pci": pci,
                 "gpu_numa_node": numa, "gpu_cpus": _cpus_of(numa)}  # fmt: skip
     cpus = tuple(sorted(os.sched_getaffinity(0)))
-    return Place(rank, node_name(), cpus, threads, interfaces=_interfaces(), **told)
+    return Binding(rank, node_name(), cpus, threads, interfaces=_interfaces(), **gpu)
 
 
-def judge(places: Sequence[Place]) -> Found:
-    """The map of all ranks. Raises WrongError, with what would be right, where they are in the way
-    of each other or far from their GPUs."""
+def check_bindings(bindings: Sequence[Binding]) -> Passed:
+    """The bindings of all ranks.
+
+    Raises WrongError, with what would be right, if ranks compete for CPUs or a GPU or run far from
+    their GPUs.
+    """
     figures: dict[str, Any] = {}
-    for place in places:
-        for name, value in asdict(place).items():
+    for binding in bindings:
+        for name, value in asdict(binding).items():
             if name not in ("rank", "gpu_cpus") and value not in (None, ()):
-                figures[f"rank {place.rank} {name}"] = _short(value)
-    wrong = [*_shared_gpus(places), *_crowded(places), *_far_away(places)]
+                figures[f"rank {binding.rank} {name}"] = _short(value)
+    wrong = [*_shared_gpus(bindings), *_too_few_cpus(bindings), *_far_from_gpus(bindings)]
     if wrong:
         raise WrongError("; ".join(wrong), figures)
-    hosts = {place.host for place in places}
+    hosts = {binding.host for binding in bindings}
     detail = "; ".join(
         f"rank {p.rank}: {p.host}, CPUs {_short(p.cpus)}"
         + ("" if p.gpu is None else f", GPU {p.gpu}")
-        for p in places
+        for p in bindings
     )
-    return Found(f"{len(hosts)} host(s): {detail}", figures)
+    return Passed(f"{len(hosts)} host(s): {detail}", figures)
 
 
-def _shared_gpus(places: Sequence[Place]) -> list[str]:
+def _shared_gpus(bindings: Sequence[Binding]) -> list[str]:
     owners: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place in places:
-        if place.gpu_uuid is not None:
-            owners[place.host, place.gpu_uuid].append(place.rank)
+    for binding in bindings:
+        if binding.gpu_uuid is not None:
+            owners[binding.host, binding.gpu_uuid].append(binding.rank)
     return [
         f"ranks {_short(ranks)} on {host} share one GPU: start one rank for each GPU of a node"
         for (host, _), ranks in owners.items()
@@ -84,29 +87,29 @@ def _shared_gpus(places: Sequence[Place]) -> list[str]:
     ]
 
 
-def _crowded(places: Sequence[Place]) -> list[str]:
-    """Hosts whose ranks have fewer CPUs together than they compute with."""
-    found = []
-    for host in dict.fromkeys(place.host for place in places):
-        ranks = [place for place in places if place.host == host]
-        cpus = {cpu for place in ranks for cpu in place.cpus}
-        needed = sum(place.threads for place in ranks)
+def _too_few_cpus(bindings: Sequence[Binding]) -> list[str]:
+    """Hosts whose ranks together have fewer CPUs than compute threads."""
+    wrong = []
+    for host in dict.fromkeys(binding.host for binding in bindings):
+        ranks = [binding for binding in bindings if binding.host == host]
+        cpus = {cpu for binding in ranks for cpu in binding.cpus}
+        needed = sum(binding.threads for binding in ranks)
         if len(cpus) < needed:
-            found.append(
+            wrong.append(
                 f"{len(ranks)} ranks on {host} compute with {needed} threads on "
                 f"{len(cpus)} CPU(s) ({_short(sorted(cpus))}): ask for {needed} CPUs a node "
                 "(--cpus-per-task, for srun too)"
             )
-    return found
+    return wrong
 
 
-def _far_away(places: Sequence[Place]) -> list[str]:
+def _far_from_gpus(bindings: Sequence[Binding]) -> list[str]:
     return [
-        f"rank {place.rank} on {place.host} runs on CPUs {_short(place.cpus)}, its GPU {place.gpu} "
-        f"is on NUMA node {place.gpu_numa_node} with CPUs {_short(place.gpu_cpus)}: bind ranks "
-        "near their GPUs (srun --cpu-bind, --gpu-bind=closest)"
-        for place in places
-        if place.gpu_cpus and not set(place.gpu_cpus) & set(place.cpus)
+        f"rank {one.rank} on {one.host} runs on CPUs {_short(one.cpus)}, its GPU "
+        f"{one.gpu} is on NUMA node {one.gpu_numa_node} with CPUs {_short(one.gpu_cpus)}: bind "
+        "ranks near their GPUs (srun --cpu-bind, --gpu-bind=closest)"
+        for one in bindings
+        if one.gpu_cpus and not set(one.gpu_cpus) & set(one.cpus)
     ]
 
 
@@ -124,7 +127,7 @@ def _numa_node(pci: str) -> int | None:
         node = int((PCI / pci / "numa_node").read_text())
     except (OSError, ValueError):
         return None
-    return node if node >= 0 else None  # -1: a machine without any
+    return node if node >= 0 else None  # -1: a machine without NUMA
 
 
 def _cpus_of(numa_node: int | None) -> tuple[int, ...]:
@@ -137,18 +140,18 @@ def _cpus_of(numa_node: int | None) -> tuple[int, ...]:
 
 
 def _interfaces() -> str:
-    told = [f"{name}={os.environ[name]}" for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-            if name in os.environ]  # fmt: skip
-    found = []
+    variables = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    selected = [f"{name}={os.environ[name]}" for name in variables if name in os.environ]
+    up = []
     for _, name in socket.if_nameindex():
         state = Path("/sys/class/net", name, "operstate")
         if name != "lo" and state.exists() and state.read_text().strip() != "down":
-            found.append(name)
-    return " ".join([*told, *found])
+            up.append(name)
+    return " ".join([*selected, *up])
 
 
 def _short(value: Any) -> Any:
-    """Numbers as ``0-3,8``; anything else as it is."""
+    """A sequence of numbers as ``0-3,8``; anything else unchanged."""
     if not isinstance(value, (tuple, list)):
         return value
     parts: list[list[int]] = []

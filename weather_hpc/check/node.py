@@ -1,4 +1,4 @@
-"""What a node is: versions, driver, GPUs; and what its memory and its arithmetic achieve."""
+"""A node: its versions, driver and GPUs, and the speed of its memory and its arithmetic."""
 
 import os
 import time
@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from weather_hpc.check.session import Found, Session, WrongError
-from weather_hpc.runs.gpus import look_at_gpus, nvidia_smi
+from weather_hpc.check.session import Passed, Session, WrongError
+from weather_hpc.runs.gpus import nvidia_smi, read_gpus
 from weather_hpc.runs.provenance import collect_provenance, node_name
 from weather_hpc.study.spec import Device, Precision
 from weather_hpc.train.cuda import versions as cuda_versions
@@ -20,64 +20,68 @@ COPIED = {Device.CPU: 256_000_000, Device.CUDA: 1_000_000_000}
 """Bytes of one copy."""
 
 SIDE = {Device.CPU: 1024, Device.CUDA: 8192}
-"""Rows and columns of the matrices that are multiplied."""
+"""Rows and columns of the matrices in a product."""
 
-GIVEN: dict[str, tuple[str, ...]] = {
+GPU_VARIABLES: dict[str, tuple[str, ...]] = {
     "CUDA_VISIBLE_DEVICES": ("-1", "NoDevFiles"), "SLURM_JOB_GPUS": (), "SLURM_STEP_GPUS": (),
     "SLURM_GPUS_ON_NODE": ("0",),
 }  # fmt: skip
-"""Variables that tell of GPUs which a job was given, and what they say, if not empty, of none."""
+"""Variables that name the GPUs of a job, and their values, besides empty, without GPUs."""
 
-SETTINGS = {
+GPU_SETTINGS = {
     "clocks.max.sm": "largest_clock_mhz", "clocks.max.mem": "largest_memory_clock_mhz",
     "power.limit": "power_limit_w", "mig.mode.current": "mig_mode", "compute_mode": "compute_mode",
 }  # fmt: skip
-"""How a GPU is set up, as nvidia-smi and as the figures name it."""
+"""Settings of a GPU: the name for nvidia-smi, the name in the results."""
 
 
-def versions(session: Session) -> Found:
-    """What computes here. Wrong: there are GPUs, and torch can use none of them."""
-    told = collect_provenance()
-    figures: dict[str, Any] = {f"{k} version": v for k, v in told.packages.items()}
-    figures |= told.slurm | {"host": node_name(), "cpu": told.cpu_model}
+def versions(session: Session) -> Passed:
+    """Versions, CPU and GPUs. Wrong if there are GPUs but torch can use none of them."""
+    provenance = collect_provenance()
+    figures: dict[str, Any] = {f"{k} version": v for k, v in provenance.packages.items()}
+    figures |= provenance.slurm | {"host": node_name(), "cpu": provenance.cpu_model}
     figures["cpus_allowed"] = len(os.sched_getaffinity(0))
-    listed = look_at_gpus("start")
+    listed = read_gpus("start")
     for gpu in listed:
         about = {"name": gpu.name, "driver": gpu.driver, "p_state": gpu.p_state,
                  "power_w": gpu.power_w, "temperature_c": gpu.temperature_c}  # fmt: skip
         figures |= {f"gpu {gpu.gpu} {k}": v for k, v in about.items() if v is not None}
-    for index, line in enumerate(nvidia_smi([*SETTINGS])):
-        figures |= {f"gpu {index} {SETTINGS[k]}": v for k, v in zip(SETTINGS, line, strict=True)}
+    for index, line in enumerate(nvidia_smi([*GPU_SETTINGS])):
+        figures |= {
+            f"gpu {index} {GPU_SETTINGS[k]}": v for k, v in zip(GPU_SETTINGS, line, strict=True)
+        }
     if session.device is Device.CUDA:
         figures |= {f"{k} version": v for k, v in cuda_versions().items()}
         for index in range(session.gpus):
             figures[f"torch cuda:{index}"] = torch.cuda.get_device_name(index)
         where = f"{session.gpus} x {torch.cuda.get_device_name(0)}"
     else:
-        where = f"{told.cpu_model}, {figures['cpus_allowed']} CPUs allowed"
-        given = [
-            name for name, none in GIVEN.items() if os.environ.get(name, "") not in ("", *none)
+        where = f"{provenance.cpu_model}, {figures['cpus_allowed']} CPUs allowed"
+        named = [
+            name
+            for name, none in GPU_VARIABLES.items()
+            if os.environ.get(name, "") not in ("", *none)
         ]
         why = why_no_cuda()
-        if why is not None and session.asked is Device.AUTO and (listed or given):
-            seen = f"{len(listed)} GPUs are listed" if listed else f"{given[0]} is set"
-            raise WrongError(f"{seen}, but torch can use none: {why}", figures)
-    return Found(f"torch {torch.__version__}, {where}", figures)
+        if why is not None and session.requested is Device.AUTO and (listed or named):
+            evidence = f"{len(listed)} GPUs are listed" if listed else f"{named[0]} is set"
+            raise WrongError(f"{evidence}, but torch can use none: {why}", figures)
+    return Passed(f"torch {torch.__version__}, {where}", figures)
 
 
-def bandwidth(session: Session) -> Found:
-    """Copies of memory, and products of matrices in each precision."""
+def bandwidth(session: Session) -> Passed:
+    """Bandwidth of memory copies, and speed of matrix products in each precision."""
     device = torch.device(session.device.value)
     figures = _copies(device, COPIED[session.device])
     for precision in Precision if device.type == "cuda" else [Precision.FP32]:
         figures[f"product_{precision}_tflop_s"] = _product(device, precision, SIDE[session.device])
     choose_kernels(Precision.FP32, device)
     rounded = {name: round(value, 3) for name, value in figures.items()}
-    return Found(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
+    return Passed(", ".join(f"{name} {value}" for name, value in rounded.items()), rounded)
 
 
 def _copies(device: torch.device, count: int) -> dict[str, float]:
-    """GB/s (1e9 bytes) of ``count`` bytes within the device's memory, and from the host's to it."""
+    """GB/s (1e9 bytes) of copies of ``count`` bytes in the device's memory and from the host."""
     source = torch.ones(count // 4, device=device)
     target = torch.empty_like(source)
     # each byte is read and written
@@ -92,7 +96,7 @@ def _copies(device: torch.device, count: int) -> dict[str, float]:
 
 
 def _product(device: torch.device, precision: Precision, side: int) -> float:
-    """TFLOP/s of a product of square matrices, a multiplication and an addition counting two."""
+    """TFLOP/s of a product of square matrices; a multiply-add counts as two operations."""
     choose_kernels(precision, device)
     kind = torch.bfloat16 if precision is Precision.BF16 else torch.float32
     matrix = torch.ones(side, side, device=device, dtype=kind)
@@ -103,7 +107,7 @@ REPEATS, UNCOUNTED = 5, 2
 
 
 def wait(device: torch.device) -> None:
-    """Until ``device`` has done what it was given."""
+    """Wait until ``device`` has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -111,9 +115,9 @@ def wait(device: torch.device) -> None:
 def median_s(
     work: Callable[[], object], device: torch.device, ready: Callable[[], object] | None = None
 ) -> float:
-    """The median time of ``work``, s, over :data:`REPEATS` after some that do not count.
+    """The median time of ``work``, s, over :data:`REPEATS`, after uncounted ones.
 
-    ``ready`` comes before each, outside the time: it ends with a device that has nothing to do.
+    ``ready`` is called before each, outside the measured time, and ends with an idle device.
     """
     times = []
     for _ in range(UNCOUNTED + REPEATS):

@@ -1,7 +1,8 @@
-"""Checks that several ranks make together: where they are, how fast they exchange, what they learn.
+"""Checks that several ranks make together: binding, all-reduce bandwidth, losses of training.
 
-torchrun starts the verb once a rank, on one node or several. All ranks make the same checks in the
-same order; rank 0 alone tells and writes, and decides whether time suffices.
+torchrun starts the verb once a rank, on one node or several: by hand or by a job script, or here,
+for the ranks of this node (:func:`checks_on_this_node`). All ranks run the same checks in the same
+order; rank 0 alone prints and writes results, and decides whether time suffices.
 """
 
 import os
@@ -15,11 +16,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from weather_hpc.check.binding import judge, place_of
+from weather_hpc.check.binding import binding_of, check_bindings
 from weather_hpc.check.node import median_s, versions, wait
-from weather_hpc.check.runs import alone, finished, last_words
-from weather_hpc.check.session import Check, Found, Session, WrongError, chosen
-from weather_hpc.check.training import SAME, near
+from weather_hpc.check.runs import clean_environment, run_process, tail
+from weather_hpc.check.session import Check, Passed, Session, WrongError, select
+from weather_hpc.check.training import SAME, compare_losses
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
@@ -38,40 +39,61 @@ from weather_hpc.train.ranks import (
 )
 from weather_hpc.train.strategies.distributed import Distributed
 
-SILENT = Found("")
-"""What ranks other than 0 find."""
+NOTHING = Passed("")
+"""The result on ranks other than 0."""
+
+MESSAGES = {
+    "4b": 4, "1kb": 1_000, "32kb": 32_000, "1mb": 1_000_000, "8mb": 8_000_000, "64mb": 64_000_000,
+}  # fmt: skip
+"""Bytes of a message, of float32, by the name in the results."""
+
+SERIES_BYTES, SERIES_MESSAGES = 20_000_000, 20
+"""Small messages are timed in series of at most so many bytes and messages."""
+
+START_S = 20.0
+"""Needed by the first of two checks, which starts the ranks; the second only reads its result."""
 
 
 @dataclass(frozen=True)
 class Team:
-    """The ranks, met."""
+    """The ranks after they have joined, with their process group."""
 
     ranks: Ranks
     strategy: Distributed
 
     @property
     def nodes(self) -> list[str]:
-        """Each once, in the order of the ranks."""
+        """Each node once, in the order of the ranks."""
         return list(dict.fromkeys(rank.host for rank in self.ranks.all))
+
+    @property
+    def size(self) -> int:
+        """The world size."""
+        return self.ranks.env.world_size
+
+    @property
+    def is_rank_0(self) -> bool:
+        """Whether this process is rank 0."""
+        return self.ranks.env.rank == 0
 
     def on(self, node: str) -> list[int]:
         """The ranks of a node."""
         return [rank.rank for rank in self.ranks.all if rank.host == node]
 
 
-def meet(env: TorchrunEnv, asked: Device, gpus: int) -> Team:
-    """Join the other ranks. Raises UserError where they cannot compute on what is asked for."""
+def join(env: TorchrunEnv, requested: Device, gpus: int) -> Team:
+    """Join the other ranks. Raises UserError if they cannot compute on the requested device."""
     device, lacks = Device.CPU, ""
-    if asked is not Device.CPU and gpus >= env.local_world_size:
+    if requested is not Device.CPU and gpus >= env.local_world_size:
         device = Device.CUDA
-    elif asked is Device.CUDA:
+    elif requested is Device.CUDA:
         lacks = lacking_gpus(env.local_world_size, gpus, why_no_cuda())
     own = Rank(env.rank, node_name(), os.getpid(), None if lacks else device, lacks)
     ranks = Ranks(env, own)
     try:
         agreed = agreed_device(ranks.all)
     except Unavailable as lacking:
-        raise UserError(f"--device {asked}: {lacking}") from None
+        raise UserError(f"--device {requested}: {lacking}") from None
     local = env.local_rank if agreed is Device.CUDA else None
     place = torch.device("cpu") if local is None else torch.device("cuda", local)
     strategy = Distributed(place, env, env.world_size)
@@ -80,91 +102,91 @@ def meet(env: TorchrunEnv, asked: Device, gpus: int) -> Team:
 
 
 def checks_of(team: Team) -> list[Check]:
-    """Those that ``team`` can make, most valuable first."""
-    size, nodes = team.ranks.env.world_size, team.nodes
+    """The checks that ``team`` can run, the most valuable first."""
+    size, nodes = team.size, team.nodes
     where = f"{size} ranks on {len(nodes)} node" + ("s" if len(nodes) > 1 else "")
     checks = [
-        Check("versions", 1, lambda session: versions(session) if _leads(team) else SILENT),
+        Check("versions", 1, lambda session: versions(session) if team.is_rank_0 else NOTHING),
         Check(BINDING, 2, lambda session: _binding(team)),
         Check(f"{ALL_REDUCE}, {where}", 30, lambda session: _all_reduce(team, None)),
     ]
-    crowded = next((node for node in nodes if len(team.on(node)) > 1), None)
-    if len(nodes) > 1 and crowded is not None:
-        own = team.on(crowded)
-        name = f"{ALL_REDUCE}, {len(own)} ranks on 1 node"
-        checks.append(Check(name, 15, lambda session: _all_reduce(team, own)))
+    shared = next((node for node in nodes if len(team.on(node)) > 1), None)
+    if len(nodes) > 1 and shared is not None:
+        members = team.on(shared)
+        name = f"{ALL_REDUCE}, {len(members)} ranks on 1 node"
+        checks.append(Check(name, 15, lambda session: _all_reduce(team, members)))
     if size > 1:
         for strategy, most in (("ddp", 10), ("model", 4)):
             if size <= most:
                 name = f"{strategy} on {where} = one process"
-                learn = _learn(team, strategy)
-                checks.append(Check(name, 30, learn))
+                checks.append(Check(name, 30, _training(team, strategy)))
     return checks
 
 
-def make(
-    team: Team, session: Session, texts: Sequence[str], tell: Callable[[CheckResult], None]
+def run_checks(
+    team: Team, session: Session, texts: Sequence[str], report: Callable[[CheckResult], None]
 ) -> list[CheckResult]:
-    """Make the checks. On ranks other than 0 nothing is told, and the list is empty."""
-    checks = chosen(checks_of(team), texts)
-    if not _leads(team):
-        for check in checks:
-            if _agreed(team, None):
-                try:
-                    check.function(session)
-                except Exception as error:  # it comes to the next check all the same
-                    rank = team.ranks.env.rank
-                    print(f"rank {rank}: {check.name}: {one_line(error)}", file=sys.stderr)
-        return []
-    # rank 0 tells the others, before each check, whether it is made
-    return session.make(checks, tell, lambda enough: _agreed(team, enough))
+    """Run the checks with one of ``texts`` in their names, all if there are no texts. Collective.
+
+    On ranks other than 0 nothing is reported, and the list is empty.
+    """
+    checks = select(checks_of(team), texts)
+    if team.is_rank_0:
+        return session.run(checks, report, _broadcast)
+    for check in checks:
+        if _broadcast(None):
+            try:
+                check.function(session)
+            except Exception as error:  # this rank takes part in the next check all the same
+                rank = team.ranks.env.rank
+                print(f"rank {rank}: {check.name}: {one_line(error)}", file=sys.stderr)
+    return []
 
 
-def _leads(team: Team) -> bool:
-    return team.ranks.env.rank == 0
+def _broadcast(enough: bool | None) -> bool:
+    """Whether the next check is run, as rank 0 has decided. Collective."""
+    values = [enough]
+    dist.broadcast_object_list(values)
+    return bool(values[0])
 
 
-def _agreed(team: Team, enough: bool | None) -> bool:
-    told = [enough]
-    dist.broadcast_object_list(told)
-    return bool(told[0])
-
-
-def _binding(team: Team) -> Found:
+def _binding(team: Team) -> Passed:
     rank, device = team.ranks.env.rank, team.strategy.device
-    places = team.strategy.gather(place_of(rank, device, torch.get_num_threads()))
-    return judge(places) if _leads(team) else SILENT
+    bindings = team.strategy.gather(binding_of(rank, device, torch.get_num_threads()))
+    return check_bindings(bindings) if team.is_rank_0 else NOTHING
 
 
-def _all_reduce(team: Team, own: list[int] | None) -> Found:
-    """Of all ranks, or of those of one node; rank 0 is on the node whose ranks measure."""
+def _all_reduce(team: Team, members: list[int] | None) -> Passed:
+    """Among all ranks, or among ``members``, the ranks of one node."""
     device, rank = team.strategy.device, team.ranks.env.rank
-    group = None if own is None else dist.new_group(own)
-    seconds = all_reduce_s(device, group) if own is None or rank in own else {}
+    group = None if members is None else dist.new_group(members)
+    seconds = all_reduce_s(device, group) if members is None or rank in members else {}
     team.strategy.barrier()
-    told = team.strategy.gather(seconds)
-    if not _leads(team):
-        return SILENT
-    measured = next(one for one in told if one)
-    ranks, nodes = (len(team.ranks.all), len(team.nodes)) if own is None else (len(own), 1)
-    return bandwidths(measured, device.type, ranks, nodes)
+    by_rank = team.strategy.gather(seconds)
+    if not team.is_rank_0:
+        return NOTHING
+    measured = next(one for one in by_rank if one)
+    if members is None:
+        return bandwidths(measured, device.type, team.size, len(team.nodes))
+    return bandwidths(measured, device.type, len(members), nodes=1)
 
 
-def _learn(team: Team, strategy: str) -> Callable[[Session], Found]:
-    def learn(session: Session) -> Found:
-        """The ranks together come to the losses of one process."""
-        size, device = team.ranks.env.world_size, team.strategy.device.type
+def _training(team: Team, strategy: str) -> Callable[[Session], Passed]:
+    def check(session: Session) -> Passed:
+        """The ranks together reach the losses of one process."""
+        size, device = team.size, team.strategy.device.type
         port = [_free_port()]
-        dist.broadcast_object_list(port)  # first: what may fail on one rank comes after it
+        dist.broadcast_object_list(port)  # before anything that may fail on one rank
         base = ["--store", session.store(), "--model", "tiny_deep", "--epochs", 2,
                 "--device", device, "--batch-size", 2 * size, "--batch-mode", "global"]  # fmt: skip
-        ran = session.runs.beside(port[0], *base, "--strategy", strategy, "--world-size", size)
+        ran = session.runs.as_rank(port[0], *base, "--strategy", strategy, "--world-size", size)
         if ran is None:
-            return SILENT
-        alone = session.runs.apart(*base)
-        return near(ran.losses, alone.losses, SAME, f"through {ran.exchange or 'pipelines'}")
+            return NOTHING
+        single = session.runs.apart(*base)
+        exchange = f"through {ran.exchange or 'pipelines'}"
+        return compare_losses(ran.losses, single.losses, SAME, exchange)
 
-    return learn
+    return check
 
 
 def _free_port() -> int:
@@ -174,29 +196,16 @@ def _free_port() -> int:
         return port
 
 
-SIZES = {
-    "4b": 4, "1kb": 1_000, "32kb": 32_000, "1mb": 1_000_000, "8mb": 8_000_000, "64mb": 64_000_000,
-}  # fmt: skip
-"""Bytes of a message, of float32."""
-
-
-AT_ONCE_BYTES = 20_000_000
-"""Small messages are sent often in a row, up to so many bytes, and timed together."""
-
-
-MOST_AT_ONCE = 20
-
-
 def all_reduce_s(device: torch.device, group: Any = None) -> dict[str, float]:
-    """Seconds of one all-reduce of each of :data:`SIZES`, the median of several. Collective."""
-    return {name: _all_reduce_of_size_s(size, device, group) for name, size in SIZES.items()}
+    """Seconds of one all-reduce of each of :data:`MESSAGES`, the median of several. Collective."""
+    return {name: _one_all_reduce_s(size, device, group) for name, size in MESSAGES.items()}
 
 
-def _all_reduce_of_size_s(size: int, device: torch.device, group: Any) -> float:
+def _one_all_reduce_s(size: int, device: torch.device, group: Any) -> float:
     message, tiny = torch.zeros(size // 4, device=device), torch.zeros(1, device=device)
-    count = max(1, min(MOST_AT_ONCE, AT_ONCE_BYTES // size))
+    count = max(1, min(SERIES_MESSAGES, SERIES_BYTES // size))
 
-    def meet() -> None:
+    def synchronise() -> None:
         dist.all_reduce(tiny, group=group)
         wait(device)
 
@@ -204,64 +213,61 @@ def _all_reduce_of_size_s(size: int, device: torch.device, group: Any) -> float:
         for _ in range(count):
             dist.all_reduce(message, group=group)
 
-    return median_s(exchange, device, meet) / count
+    return median_s(exchange, device, synchronise) / count
 
 
-def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Found:
-    """Bus bandwidths, 2 (n - 1) / n of the message's bytes a second, and the least latency.
+def bandwidths(seconds: dict[str, float], device: str, ranks: int, nodes: int) -> Passed:
+    """Bus bandwidths, 2 (n - 1) / n of the message's bytes a second (GB/s), and the latency (us).
 
-    One rank sends nothing: of it there are times alone.
+    A single rank sends nothing and has only times.
     """
     figures: dict[str, Any] = {"device": device, "ranks": ranks, "nodes": nodes}
     figures |= {f"time_us_{name}": round(s * 1e6, 2) for name, s in seconds.items()}
     figures["latency_us"] = figures["time_us_4b"]
     if ranks == 1:
-        detail = f"one rank has nobody to send to: {figures['latency_us']} us for the call"
-        return Found(detail, figures)
-    for name, size in SIZES.items():
+        detail = f"a single rank sends nothing: {figures['latency_us']} us for the call"
+        return Passed(detail, figures)
+    for name, size in MESSAGES.items():
         figures[f"bus_gb_s_{name}"] = round(2 * (ranks - 1) / ranks * size / seconds[name] / 1e9, 4)
-    told = f"{figures['bus_gb_s_64mb']} GB/s at 64 MB, {figures['latency_us']} us at 4 B"
-    return Found(told, figures)
+    detail = f"{figures['bus_gb_s_64mb']} GB/s at 64 MB, {figures['latency_us']} us at 4 B"
+    return Passed(detail, figures)
 
 
-START_S = 20.0
-"""Whichever of the two checks comes first starts the ranks; the other has its result at once."""
-
-
-def checks_here(session: Session) -> list[Check]:
-    """Where ranks of this node are, and how fast they exchange."""
+def checks_on_this_node(session: Session) -> list[Check]:
+    """Binding and all-reduce of as many ranks as this node has GPUs, two without GPUs."""
     count = session.gpus or 2
-    what = "GPUs" if session.gpus else "CPUs"
+    device = "GPUs" if session.gpus else "CPUs"
     name = f"{ALL_REDUCE}, {count} rank{'s' * (count > 1)} on 1 node"
 
     @cache
     def started() -> tuple[list[CheckResult], str]:
         return _start(session, count)
 
-    def told(name: str) -> Found:
+    def result_of(name: str) -> Passed:
         results, end = started()
         result = next((one for one in results if one.name.startswith(name)), None)
         if result is None:
             raise FailedError(f"its ranks {end}")
         if not result.ok:
             raise WrongError(result.detail, result.figures)
-        return Found(f"{result.detail} ({what})" if name == ALL_REDUCE else result.detail,
-                     result.figures)  # fmt: skip
+        detail = f"{result.detail} ({device})" if name == ALL_REDUCE else result.detail
+        return Passed(detail, result.figures)
 
     return [
-        Check(BINDING, START_S, lambda _: told(BINDING)),
-        Check(name, START_S, lambda _: told(ALL_REDUCE)),
+        Check(BINDING, START_S, lambda _: result_of(BINDING)),
+        Check(name, START_S, lambda _: result_of(ALL_REDUCE)),
     ]
 
 
 def _start(session: Session, count: int) -> tuple[list[CheckResult], str]:
-    """What ``count`` ranks of this node find, and how they ended."""
+    """Start the verb on ``count`` ranks of this node: its results, and how it ended."""
     out = CheckPaths(session.work / "ranks")
-    words = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
-             "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
+    verb = ["-m", "weather_hpc.check", "--device", session.device.value, "--out", str(out.root),
+            "--only", BINDING, "--only", ALL_REDUCE]  # fmt: skip
+    argv = [sys.executable, *torchrun(1, count), *verb]
     try:
-        done = finished([sys.executable, *torchrun(1, count), *words], alone(), session.limit_s())
-        end = f"ended with {done.returncode}: {last_words(done.stderr)}"
+        done = run_process(argv, clean_environment(), session.limit_s())
+        end = f"ended with {done.returncode}: {tail(done.stderr)}"
     except FailedError as late:
         end = str(late)
     return (read_checks(out.results)[0] if out.results.exists() else []), end

@@ -1,4 +1,4 @@
-"""Runs of the train verb, and how their losses compare."""
+"""Runs of the train verb by checks: in this process, in processes of their own, as ranks."""
 
 import contextlib
 import io
@@ -25,14 +25,14 @@ from weather_hpc.train.ranks import torchrun
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a run has left."""
+class FinishedRun:
+    """The folder and the record of a run."""
 
     paths: RunPaths
     record: dict[str, Any]
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Those of one name."""
+        """The events with this name."""
         lines = self.paths.events.read_text(encoding="utf-8").splitlines()
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
@@ -43,126 +43,127 @@ class Ran:
 
     @property
     def losses(self) -> list[float]:
-        """Of each epoch."""
+        """The loss of each epoch."""
         return [event["loss"] for event in self.epochs]
 
     @property
     def exchange(self) -> str | None:
-        """What its ranks exchanged gradients through."""
-        told: str | None = self.record["provenance"]["environment"].get("exchange")
-        return told
+        """How its ranks exchanged gradients."""
+        exchange: str | None = self.record["provenance"]["environment"].get("exchange")
+        return exchange
 
 
-class Runs:
-    """Makes runs in folders of their own under ``work``; what stalls is ended by ``limit_s``."""
+class TrainRuns:
+    """Runs the train verb, each run in a folder of its own under ``work``.
+
+    Processes that take longer than ``limit_s`` are killed.
+    """
 
     def __init__(self, work: Path, limit_s: Callable[[], float]) -> None:
         self.work, self.limit_s = work, limit_s
         self._numbers = itertools.count(1)
         register_networks()
 
-    def here(self, *words: object, run_dir: Path | None = None, code: int = cli.EXIT_OK) -> Ran:
-        """The verb in this process, where the GPU is ready. Raises FailedError on another code."""
+    def here(
+        self, *options: object, run_dir: Path | None = None, code: int = cli.EXIT_OK
+    ) -> FinishedRun:
+        """Run the verb in this process, where the GPU is initialised.
+
+        Raises FailedError unless it ends with ``code``.
+        """
         from weather_hpc.train.__main__ import main
 
         folder = self._folder() if run_dir is None else run_dir
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            argv = [*map(str, words), "--run-dir", str(folder)]
-            found = cli.guarded("train", main, argv)
-        return _ran(folder, found, code, printed.getvalue())
+            argv = [*map(str, options), "--run-dir", str(folder)]
+            ended = cli.guarded("train", main, argv)
+        return _finished_run(folder, ended, code, printed.getvalue())
 
     def apart(
         self,
-        *words: object,
+        *options: object,
         ranks: int = 0,
         code: int = cli.EXIT_OK,
         backend: str = "",
         memory_mb: int | None = None,
         variables: dict[str, str] | None = None,
-    ) -> Ran:
-        """The verb in a process of its own, or in ``ranks`` of them under torchrun.
+    ) -> FinishedRun:
+        """Run the verb in a process of its own, or in ``ranks`` of them under torchrun.
 
-        ``backend``: what all ranks share one GPU by, see :mod:`weather_hpc.check.train_rank`;
-        ``memory_mb``: of the GPU's memory, how much a process may use.
+        ``backend``: how all ranks share one GPU, see :mod:`weather_hpc.check.train_rank`;
+        ``memory_mb``: how much of the GPU's memory a process may use, MB.
+        Raises FailedError unless it ends with ``code``.
         """
         folder = self._folder()
         launcher = torchrun(1, ranks) if ranks else []
         argv = [sys.executable, *launcher, "-m", "weather_hpc.check.train_rank"]
-        environment = alone() | (variables or {}) | {BACKEND: backend}
+        environment = clean_environment() | (variables or {}) | {BACKEND: backend}
         if memory_mb is not None:
             environment[MEMORY_MB] = str(memory_mb)
-        argv += [*map(str, words), "--run-dir", str(folder)]
-        done = finished(argv, environment, self.limit_s())
-        return _ran(folder, done.returncode, code, done.stderr)
+        argv += [*map(str, options), "--run-dir", str(folder)]
+        done = run_process(argv, environment, self.limit_s())
+        return _finished_run(folder, done.returncode, code, done.stderr)
 
-    def beside(self, port: int, *words: object) -> Ran | None:
-        """The verb as one of the ranks that torchrun has started this process among. Collective.
+    def as_rank(self, port: int, *options: object) -> FinishedRun | None:
+        """Run the verb as a rank, in a child of every process that torchrun started. Collective.
 
-        They meet at ``port`` of rank 0's host. Rank 0 gets what has come of the run.
+        The ranks meet at ``port`` of rank 0's host. Returns the run on rank 0, None elsewhere.
         """
         folder = self._folder()
         environment = os.environ | {
             "PYTHONPATH": _python_path(), "MASTER_PORT": str(port),
-            "TORCHELASTIC_USE_AGENT_STORE": "False",  # that store is the callers'
+            "TORCHELASTIC_USE_AGENT_STORE": "False",  # the parents use that store
         }  # fmt: skip
-        argv = [sys.executable, "-m", "weather_hpc.check.train_rank", *map(str, words)]
-        done = finished([*argv, "--run-dir", str(folder)], environment, self.limit_s())
+        argv = [sys.executable, "-m", "weather_hpc.check.train_rank", *map(str, options)]
+        done = run_process([*argv, "--run-dir", str(folder)], environment, self.limit_s())
         if os.environ["RANK"] == "0":
-            return _ran(folder, done.returncode, cli.EXIT_OK, done.stderr)
+            return _finished_run(folder, done.returncode, cli.EXIT_OK, done.stderr)
         return None
 
     def _folder(self) -> Path:
         return self.work / f"run{next(self._numbers)}"
 
 
+def _finished_run(folder: Path, ended: int, code: int, printed: str) -> FinishedRun:
+    paths = RunPaths(folder)
+    record = json.loads(paths.record.read_bytes()) if paths.record.exists() else {}
+    if ended != code or not record:
+        reason = record.get("reason") or tail(printed, 60)
+        raise FailedError(f"the train verb ended with {ended}, expected {code}: {reason}")
+    if record["status"] == Status.SKIPPED:
+        raise FailedError(f"the train verb skipped the run: {record['reason']}")
+    return FinishedRun(paths, record)
+
+
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun tells its ranks."""
+"""The variables that torchrun sets for its ranks."""
 
 
-def alone() -> dict[str, str]:
-    """The environment of processes that meet on this host, whoever has started this one."""
-    told = {
+def clean_environment() -> dict[str, str]:
+    """The environment of processes that meet on this host, without what torchrun set for us."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in LAUNCHED and not name.startswith(("TORCHELASTIC_", "PET_"))
     }
-    meet = {"GLOO_SOCKET_IFNAME": "lo", **thread_variables(1)}
-    return told | meet | {"PYTHONPATH": _python_path()}
+    own = {"GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": _python_path()}
+    return inherited | thread_variables(1) | own
 
 
 def _python_path() -> str:
-    """With this package, wherever a process is started."""
+    """With the folder of this package, whatever the working folder is."""
     checkout = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH")]))
 
 
-def _ran(folder: Path, found: int, code: int, printed: str) -> Ran:
-    paths = RunPaths(folder)
-    record = json.loads(paths.record.read_bytes()) if paths.record.exists() else {}
-    if found != code or not record:
-        told = record.get("reason") or " ".join(printed.split()[-60:])
-        raise FailedError(f"the train verb ended with {found}, not {code}: {told}")
-    if record["status"] == Status.SKIPPED:
-        raise FailedError(f"the train verb has skipped the run: {record['reason']}")
-    return Ran(paths, record)
-
-
-def furthest(found: Sequence[float], expected: Sequence[float]) -> float:
-    """The largest relative difference of two curves of losses; NaN where one of them has any."""
-    pairs = zip(found, expected, strict=True)
-    differences = [abs(one - other) / abs(other) for one, other in pairs]
-    # max() passes over a NaN that is not the first
-    return math.nan if any(map(math.isnan, differences)) else max(differences)
-
-
-def finished(
+def run_process(
     argv: Sequence[str], environment: Mapping[str, str], limit_s: float
 ) -> "subprocess.CompletedProcess[str]":
-    """``argv`` run to its end, with what it has printed. Raises FailedError after ``limit_s``.
+    """Run ``argv`` and return what it printed. Raises FailedError after ``limit_s`` seconds.
 
-    All that it has started is then ended, too: torchrun's ranks have sessions of their own, and one
-    that waits for another under NCCL would hold its GPU for minutes.
+    Its descendants are killed then too: torchrun's ranks have sessions of their own, and one that
+    waits for another in NCCL would keep its GPU for minutes.
     """
     with subprocess.Popen(
         argv, env=environment, stdin=subprocess.DEVNULL,
@@ -175,11 +176,19 @@ def finished(
             _, stderr = process.communicate()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            told = f", and said: {last_words(stderr)}" if stderr.strip() else ""
-            raise FailedError(f"did not end within {limit_s:.0f} s{told}") from None
+            printed = f"; it printed: {tail(stderr)}" if stderr.strip() else ""
+            raise FailedError(f"did not end within {limit_s:.0f} s{printed}") from None
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
-def last_words(text: str, count: int = 40) -> str:
-    """The end of what a process has printed, in one line."""
+def tail(text: str, count: int = 40) -> str:
+    """The last ``count`` words of what a process printed, in one line."""
     return " ".join(text.split()[-count:])
+
+
+def largest_difference(losses: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest relative difference between two curves of losses; NaN if either has a NaN."""
+    pairs = zip(losses, expected, strict=True)
+    differences = [abs(one - other) / abs(other) for one, other in pairs]
+    # max() ignores a NaN that is not the first value
+    return math.nan if any(map(math.isnan, differences)) else max(differences)

@@ -1,4 +1,4 @@
-"""One call of the check verb: which checks are made, in what time, and what comes of each."""
+"""One call of the check verb: runs its checks within a time limit and records their results."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from weather_hpc.check.runs import Runs
+from weather_hpc.check.runs import TrainRuns
 from weather_hpc.check.workload import random_store
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import CheckResult
@@ -16,30 +16,31 @@ from weather_hpc.study.spec import Device
 from weather_hpc.text import one_line
 
 STALLED_S = 120.0
-"""Far more than what a check starts takes, under torchrun too."""
+"""Limit of a process that a check starts, far above its usual time."""
 
 OVERTIME_S = 40.0
-"""By how much a check may overrun the session's time before what it has started is ended."""
+"""By how much a check may exceed the session's time before its processes are killed."""
 
 Figures = Mapping[str, str | float | int | None]
+"""What a check has measured, by name."""
 
 SMALL, PAPER = 32, 256
 """Sides of images, px: for the small networks and for the paper's."""
 
 STORED = 40
-"""Images of a small store: steps of 8 do not divide what most checks train on."""
+"""Images of a small store: steps of 8 do not divide the number most checks train on."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a check came to where all was right."""
+class Passed:
+    """The result of a check that passed."""
 
     detail: str
     figures: Figures = field(default_factory=dict)
 
 
 class WrongError(Exception):
-    """What a check found is not as it should be."""
+    """A check found something wrong; the text says what."""
 
     def __init__(self, detail: str, figures: Figures | None = None) -> None:
         super().__init__(detail)
@@ -47,7 +48,7 @@ class WrongError(Exception):
 
 
 class NotDoneError(Exception):
-    """A check cannot be made here; the text says why."""
+    """A check is impossible here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -56,55 +57,55 @@ class Check:
 
     name: str
     needs_s: float
-    function: Callable[["Session"], Found]
+    function: Callable[["Session"], Passed]
 
 
 class Session:
-    """What checks share: the device, stores, runs, the time that is left."""
+    """What checks share: the device, stores, runs of the train verb, the time limit."""
 
-    def __init__(self, asked: Device, gpus: int, out: Path, work: Path, seconds: float) -> None:
-        """``gpus``: those that torch can use; ``work``: a folder that is removed in the end."""
-        self.asked = asked
-        self.gpus = 0 if asked is Device.CPU else gpus
+    def __init__(self, requested: Device, gpus: int, out: Path, work: Path, seconds: float) -> None:
+        """``gpus``: those that torch can use; ``work``: a folder for temporary files."""
+        self.requested = requested
+        self.gpus = 0 if requested is Device.CPU else gpus
         self.device = Device.CUDA if self.gpus else Device.CPU
         self.paths = CheckPaths(out)
         self.work = work
-        self.runs = Runs(work, self.limit_s)
+        self.runs = TrainRuns(work, self.limit_s)
         self.deadline = time.monotonic() + seconds
 
     def left_s(self) -> float:
-        """Seconds until the time is up."""
+        """Seconds until the deadline."""
         return self.deadline - time.monotonic()
 
     def limit_s(self) -> float:
-        """Seconds after which what a check starts has stalled."""
+        """Seconds after which a process that a check starts now is killed."""
         return max(1.0, min(STALLED_S, self.left_s() + OVERTIME_S))
 
     def store(self, side: int = SMALL, images: int = STORED) -> Path:
-        """A store of random images, made when it is first asked for."""
+        """A store of random images, made at its first use."""
         path = self.work / f"store-{side}-{images}"
         return path if path.exists() else random_store(path, images, side)
 
-    def make(
+    def run(
         self,
         checks: Iterable[Check],
-        tell: Callable[[CheckResult], None],
+        report: Callable[[CheckResult], None],
         agree: Callable[[bool], object] = bool,
     ) -> list[CheckResult]:
-        """Make ``checks`` in order while time suffices; each is told and written at once.
+        """Run ``checks`` in order while time suffices; write and report each when it ends.
 
-        ``agree`` is called before each with whether it is made.
+        ``agree`` is called before each check with whether it is run.
         """
         results = []
         for check in checks:
             agree(enough := self.left_s() >= check.needs_s)
-            result = self._make(check, enough)
+            result = self._run(check, enough)
             results.append(result)
             result.append_to(self.paths.results)
-            tell(result)
+            report(result)
         return results
 
-    def _make(self, check: Check, enough: bool) -> CheckResult:
+    def _run(self, check: Check, enough: bool) -> CheckResult:
         start = time.monotonic()
         ok: bool | None = None
         figures: Figures = {}
@@ -113,8 +114,8 @@ class Session:
             detail = f"{left:.0f} s left, it needs about {check.needs_s:.0f} s"
         else:
             try:
-                found = check.function(self)
-                ok, detail, figures = True, found.detail, found.figures
+                passed = check.function(self)
+                ok, detail, figures = True, passed.detail, passed.figures
             except NotDoneError as error:
                 detail = one_line(error)
             except (FailedError, UserError) as error:
@@ -132,10 +133,10 @@ class Session:
 
 
 def _finite(value: str | float | None) -> str | float | None:
-    """None for NaN and infinity, which JSON has no words for; ``value`` otherwise."""
+    """None for NaN and infinity, which JSON cannot represent; ``value`` otherwise."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def chosen(checks: Sequence[Check], texts: Sequence[str]) -> list[Check]:
-    """Those with one of ``texts`` in their names; all where none is given."""
+def select(checks: Sequence[Check], texts: Sequence[str]) -> list[Check]:
+    """The checks with one of ``texts`` in their names; all if there are no texts."""
     return [check for check in checks if not texts or any(text in check.name for text in texts)]

@@ -1,9 +1,9 @@
 """``python -m weather_hpc.check.train_rank``: one rank of the train verb, with check's networks.
 
 ``WEATHER_HPC_CHECK_BACKEND`` lets several ranks compute on one GPU, which NCCL refuses: ``gloo``
-hands it the GPU's tensors; ``staged`` copies them to the host and back, sends and receives too,
-which gloo does not take from a GPU. Each rank is then taken for one of a node of its own.
-``WEATHER_HPC_CHECK_MEMORY_MB`` bounds what a process may use of its GPU's memory.
+exchanges GPU tensors by gloo; ``staged`` copies them to the host and back, also for send and
+receive, where gloo accepts no GPU tensors. Each rank then counts as a node of its own.
+``WEATHER_HPC_CHECK_MEMORY_MB`` limits the GPU memory of the process, MB (1e6 bytes).
 """
 
 import os
@@ -15,7 +15,7 @@ GLOO, STAGED = "gloo", "staged"
 
 
 def main() -> None:
-    """Train as the command line says."""
+    """Run the train verb with the options of the command line."""
     backend = os.environ.get(BACKEND)
     if backend:
         os.environ["LOCAL_RANK"], os.environ["LOCAL_WORLD_SIZE"] = "0", "1"
@@ -35,7 +35,10 @@ def main() -> None:
 
 
 def _share_a_gpu(backend: str) -> None:
-    """Have process groups for GPUs use ``backend`` instead of NCCL."""
+    """Make process groups for GPUs use ``backend`` instead of NCCL.
+
+    By replacing torch's function: the train verb itself only knows NCCL.
+    """
     import torch.distributed as dist
 
     if backend == STAGED:
@@ -45,8 +48,8 @@ def _share_a_gpu(backend: str) -> None:
     name = {GLOO: "cpu:gloo,cuda:gloo", STAGED: STAGED}[backend]
     make = dist.init_process_group
 
-    def init_process_group(asked: str, **options: object) -> None:
-        make(name if "nccl" in asked else asked, **options)  # type: ignore[arg-type]
+    def init_process_group(requested: str, **options: object) -> None:
+        make(name if "nccl" in requested else requested, **options)  # type: ignore[arg-type]
 
     dist.init_process_group = init_process_group  # type: ignore[assignment]
 

@@ -1,4 +1,7 @@
-"""Networks to compare losses with: small ones, and the package's own without their chance."""
+"""What checks train: small networks, the package's own without dropout, stores of random pixels.
+
+Stores are written at the speed of the disk: their content does not change the time.
+"""
 
 import hashlib
 from collections import OrderedDict
@@ -8,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from weather_hpc.dataset.catalogue import Catalogue, Item, Split
-from weather_hpc.dataset.partial import Contents, Finished, PartialStore
+from weather_hpc.dataset.partial import Contents, FinishedChunk, PartialStore
 from weather_hpc.dataset.store import CHUNK_ROWS
 from weather_hpc.models.registry import MODELS, Builder
 
@@ -29,20 +32,20 @@ def tiny(classes: int, image_size: int) -> nn.Sequential:
 
 
 def tiny_deep(classes: int, image_size: int) -> nn.Sequential:
-    """As ``tiny``, with layers enough for four stages."""
+    """As ``tiny``, with enough layers for four pipeline stages."""
     layers = OrderedDict(tiny(64, image_size).named_children())
     return nn.Sequential(OrderedDict(layers | {"tanh3": nn.Tanh(), "last": nn.Linear(64, classes)}))
 
 
 def tiny_norm(classes: int, image_size: int) -> nn.Sequential:
-    """As ``tiny``, but images of a step influence each other, and chance has its part."""
+    """As ``tiny``, with batch norm and dropout."""
     first, *middle, last = tiny(classes, image_size).named_children()
     norm, dropout = ("norm1", nn.BatchNorm2d(8)), ("dropout", nn.Dropout(0.3))
     return nn.Sequential(OrderedDict([first, norm, *middle, dropout, last]))
 
 
-def dry(build: Builder) -> Builder:
-    """A network without its chance: nothing is dropped."""
+def without_dropout(build: Builder) -> Builder:
+    """The same network with dropout disabled."""
 
     def make(classes: int, image_size: int) -> nn.Module:
         network = build(classes, image_size)
@@ -58,28 +61,28 @@ NETWORKS: dict[str, Builder] = {
     "tiny": tiny,
     "tiny_deep": tiny_deep,
     "tiny_norm": tiny_norm,
-    "tiny_norm_dry": dry(tiny_norm),
-    "paper_dry": dry(MODELS["paper_cnn"]),
-    "weather_dry": dry(MODELS["weather_net"]),
+    "tiny_norm_dry": without_dropout(tiny_norm),
+    "paper_dry": without_dropout(MODELS["paper_cnn"]),
+    "weather_dry": without_dropout(MODELS["weather_net"]),
 }
 
 
 def register_networks() -> None:
-    """Let the train verb of this process know them."""
+    """Make the networks known to the train verb in this process."""
     MODELS.update(NETWORKS)
 
 
 CLASSES = 11
-"""As many as WEAPD has."""
+"""As in WEAPD."""
 
 
 TEST_IMAGES = 11
 
 
 def random_store(path: Path, images: int, side: int) -> Path:
-    """A store of ``images`` to train on and a few held out, ``side`` px; each call the same.
+    """A store of ``images`` training images and a few test images, ``side`` px; always the same.
 
-    Every class has a colour of its own, so that there is something to learn.
+    Every class has its own colour, so training can learn something.
     """
     count = images + TEST_IMAGES
     items = tuple(
@@ -98,7 +101,7 @@ def random_store(path: Path, images: int, side: int) -> Path:
             shape = (len(rows), side, side, 3)
             values = random.integers(0, 128, shape, dtype=np.uint8) + colours[rows % CLASSES]
             pixels[rows] = values
-            partial.finish(Finished(chunk, hashlib.sha256(values.data).hexdigest()))
+            partial.finish(FinishedChunk(chunk, hashlib.sha256(values.data).hexdigest()))
         del pixels
         partial.commit()
     return path

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.analysis.table import setting_columns
 from weather_hpc.errors import UserError
+from weather_hpc.study.settings import SETTINGS as ALL_SETTINGS
 from weather_hpc.study.spec import Device, Stage, Strategy
 
 FIGURES = ("time_s", "speedup", "test_accuracy")
@@ -18,12 +20,22 @@ IDENTITY = {
     "training": ("strategy", "device", "nodes", "world_size",
                  "batch_size_per_device", "batch_size_global"),
 }  # fmt: skip
-"""The columns that name a configuration, by table."""
+"""The columns that name a configuration in anybody's table, by table."""
 
-WORK = ("scaling", "image_size_px", "images", "model", "epochs", "threads_per_rank")
-"""The columns that must be equal for times to be comparable."""
+SETTINGS = {
+    table: ["images", *(c for c in setting_columns(kind) if c not in ("study", *IDENTITY[table]))]
+    for table, kind in (("preprocess", "preprocess"), ("training", "train"))
+}
+"""The columns of all other settings, by table: times are comparable where they are equal."""
 
-_TEXT = {"backend", "strategy", "device", "scaling", "model", "study"}
+_FOREIGN = ("scaling", "image_size_px", "images", "model", "epochs", "threads_per_rank")
+"""Those that are read from other people's tables, where a column ``precision`` may be a score."""
+
+_PARSE = {s.column or s.name: s.parse for s in ALL_SETTINGS.values()}
+"""How a setting's text is read; a count where it is int, as is everything that is not a setting."""
+
+_AS_WRITTEN = ("study", "model", "weights")
+"""Text whose case matters."""
 
 _ALIASES = {
     "batch_size_per_device": ("batch_size", "batch", "bs"),
@@ -44,7 +56,7 @@ class ReferenceRow:
     table: str
     """``preprocess`` or ``training``."""
     key: Mapping[str, Any]
-    """The configuration: columns of IDENTITY and WORK, and ``study``."""
+    """The configuration: columns of IDENTITY and SETTINGS, and ``study``."""
     figures: Mapping[str, float]
     """Those of FIGURES that are told, and their ends, such as ``time_s_low``."""
     where: str
@@ -141,9 +153,12 @@ def _our_names(header: list[str]) -> dict[str, str]:
     words = {name: re.sub(r"\W+", "_", name.lower()).strip("_") for name in header}
     plain = {re.sub(r"^(?:n|num|number_of)_", "", word): name for name, word in words.items()}
     found: dict[str, str] = {}
-    names = (*_TEXT, *FIGURES, *WORK, "nodes", "batch_size_per_device", "batch_size_global")
+    settings: tuple[str, ...] = _FOREIGN
+    if set(header) >= _OUR_COLUMNS:
+        settings = tuple(column for columns in SETTINGS.values() for column in columns)
+    names = dict.fromkeys(("study", *IDENTITY["preprocess"], *IDENTITY["training"], *settings))
     ends = [f"{figure}_{end}" for figure in FIGURES for end in ("low", "high")]
-    for ours in (*names, *ends):
+    for ours in (*names, *FIGURES, *ends):
         for name in (ours, *_ALIASES.get(ours, ())):
             if name in plain:
                 found.setdefault(ours, plain[name])
@@ -168,7 +183,7 @@ def _read(path: Path, unused: list[str]) -> Iterator[ReferenceRow]:
         if first != number:
             raise UserError(
                 f"{path}:{number}: the same configuration as in line {first} ({row.label}); "
-                "wanted is one line for each"
+                "expected one line per configuration"
             )
         if row.figures:
             yield row
@@ -199,7 +214,7 @@ def _form(path: Path, number: int, header: list[str]) -> _Form:
         word != "training"
     ):
         raise UserError(
-            f"{where}: preprocessing or training? Wanted is a column backend or strategy, or a "
+            f"{where}: preprocessing or training? Expected a column backend or strategy, or a "
             f"name such as preprocess.csv or ddp_nodes.csv; {has}"
         )
     return _Form(path, "training", columns, implied)
@@ -211,18 +226,21 @@ def _row(form: _Form, number: int, cells: dict[str, str]) -> ReferenceRow:
     key: dict[str, Any] = dict(form.implied)
     figures: dict[str, float] = {}
     for name, text in told.items():
-        if name in _TEXT:
-            key[name] = text if name in ("study", "model") else text.lower()
+        parse = _PARSE.get(name, int)
+        if parse is str:
+            key[name] = text if name in _AS_WRITTEN else text.lower()
+        elif parse is float:
+            key[name] = _number(where, form.columns[name], text)
         elif name.removesuffix("_low").removesuffix("_high") in FIGURES:
             figures[name] = _figure(where, form.columns[name], name, text)
         else:
             key[name] = _count(where, form.columns[name], text)
     if "workers" not in key:
-        raise UserError(f"{where}: {form.columns['workers']}: is empty; wanted is a whole number")
+        raise UserError(f"{where}: {form.columns['workers']}: is empty; expected a whole number")
     if form.table == "training":
         key["world_size"] = key.pop("workers")
         _on_device(key, form.columns["workers"].lower().endswith("gpus"))
-    known = ("study", *IDENTITY[form.table], *WORK)
+    known = ("study", *IDENTITY[form.table], *SETTINGS[form.table])
     if not figures.keys() & set(FIGURES):
         figures = {}
     return ReferenceRow(form.table, {n: key[n] for n in known if n in key}, figures, where)
@@ -238,14 +256,21 @@ def _on_device(key: dict[str, Any], counts_gpus: bool) -> None:
         key["device"] = str(Device.CPU if device == Device.CPU else Device.CUDA)
 
 
+def _number(where: str, column: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{where}: {column}: {text!r} is not a number") from None
+
+
 def _count(where: str, column: str, text: str) -> int:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    lowest = 0 if column.lower().endswith("gpus") else 1
+    lowest = 0 if column.lower().endswith(("gpus", "seed", "warmup_steps")) else 1
     if not value.is_integer() or not lowest <= value <= 2**53:
-        raise UserError(f"{where}: {column}: {text!r} is no whole number from {lowest} on")
+        raise UserError(f"{where}: {column}: {text!r} is not a whole number of at least {lowest}")
     return int(value)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.job import JobSummary
-from weather_hpc.slurm.jobs import Job, parse_lines, standing
+from weather_hpc.runs.run import JobSummary
+from weather_hpc.slurm.jobs import Job, parse_lines, status_of
 
 LONGEST_LINE = 2**20
 """Characters. What is longer is no line of sacct's and is read in pieces that do not fit."""
@@ -88,7 +88,7 @@ class _Export:
             else:
                 line = dict(zip(columns, cells, strict=True))
                 line.setdefault("JobID", line.get("JobIDRaw", ""))
-                if standing(line["State"]) is None:
+                if status_of(line["State"]) is None:
                     self.unread += 1
                 elif self._is_wanted(line):
                     yield line

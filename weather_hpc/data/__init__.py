@@ -1,1 +1,1 @@
-"""The verb data: making, fetching, checking and showing image folders."""
+"""The verb data: make, fetch, check and summarize image folders and stores."""

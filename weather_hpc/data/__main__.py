@@ -16,14 +16,14 @@ from weather_hpc.dataset.image_file import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out one of the subverbs. Exit code: 0; 1 where verify finds damage."""
+    """Run one of the subverbs. Exit code: 0; 1 where verify finds damage."""
     args = _parser().parse_args(argv)
-    code: int = args.carry_out(args)
+    code: int = args.run(args)
     return code
 
 
 class _SubverbParser(cli.Parser):
-    """A subverb's parser; argparse names it by its whole ``prog``."""
+    """A subverb's parser: argparse passes it the whole ``prog``, not the verb."""
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
@@ -34,28 +34,29 @@ def _parser() -> cli.Parser:
     verbs = parser.add_subparsers(required=True, metavar="SUBVERB", parser_class=_SubverbParser)
 
     synth = verbs.add_parser("synth", help="make synthetic images of 11 weather classes")
-    synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
-    synth.add_argument("--images-per-class", type=int, default=24, metavar="N", help="how many")
+    synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    synth.add_argument("--images-per-class", type=int, default=24, metavar="N",
+        help="images of each class")  # fmt: skip
     synth.add_argument("--seed", type=int, default=0, help="equal seeds make equal images")
     synth.add_argument(
-        "--like-weapd", action="store_true", help="class sizes in WEAPD's proportion"
+        "--like-weapd", action="store_true", help="class sizes in the proportions of WEAPD"
     )
-    synth.set_defaults(carry_out=_synth)
+    synth.set_defaults(run=_synth)
 
     fetch = verbs.add_parser("fetch", help="unpack an archive of class folders, local or by URL")
     fetch.add_argument("--from", dest="source", required=True, metavar="FILE_OR_URL",
         help="a zip or tar archive")  # fmt: skip
-    fetch.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
-    fetch.add_argument("--sha256", metavar="HEX", help="the checksum that the archive must have")
-    fetch.set_defaults(carry_out=_fetch)
+    fetch.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    fetch.add_argument("--sha256", metavar="HEX", help="expected checksum of the archive")
+    fetch.set_defaults(run=_fetch)
 
-    verify = verbs.add_parser("verify", help="read everything; exit 1 where something is damaged")
+    verify = verbs.add_parser("verify", help="read everything; exit 1 where a file is damaged")
     verify.add_argument("path", type=Path, metavar="PATH", help="an image folder or a store")
-    verify.set_defaults(carry_out=_verify)
+    verify.set_defaults(run=_verify)
 
-    info = verbs.add_parser("info", help="say what is there")
+    info = verbs.add_parser("info", help="summarize an image folder or a store")
     info.add_argument("path", type=Path, metavar="PATH", help="an image folder or a store")
-    info.set_defaults(carry_out=_info)
+    info.set_defaults(run=_info)
 
     for subparser in (synth, fetch, verify, info):
         subparser.add_json()
@@ -80,9 +81,9 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from weather_hpc.data.summary import damage
+    from weather_hpc.data.summary import find_damage
 
-    damaged = damage(args.path)
+    damaged = find_damage(args.path)
     if args.json:
         cli.print_json({"path": printable(str(args.path)), "damaged": damaged})
     else:

@@ -1,4 +1,4 @@
-"""What an image folder or a store holds, and what in it is damaged."""
+"""Summaries of image folders and stores, and what is damaged in them."""
 
 import statistics
 from collections import Counter
@@ -11,16 +11,16 @@ from weather_hpc.dataset.image_file import ImageError, printable
 from weather_hpc.dataset.store import Store, is_store
 
 DECODE_SIZE = 8
-"""Images are decoded in full; to what size they are then brought makes no difference."""
+"""Images are decoded in full, so the size that they are then resized to does not matter."""
 
 
 def summarize(path: Path) -> dict[str, Any]:
-    """A JSON-able description of the store or image folder at ``path``. Raises UserError."""
+    """A JSON-able summary of the store or image folder at ``path``. Raises UserError."""
     return _summarize_store(Store.open(path)) if is_store(path) else _summarize_folder(path)
 
 
-def damage(path: Path) -> list[str]:
-    """What is damaged in the store or image folder at ``path``, one line each.
+def find_damage(path: Path) -> list[str]:
+    """One line for each damaged part of the store or image folder at ``path``.
 
     Everything is read: pixels are compared with their checksums, images are decoded in full.
     """
@@ -66,8 +66,8 @@ def _summarize_folder(path: Path) -> dict[str, Any]:
         "images": len(items),
         "classes": {printable(name): n for name, n in catalogue.class_counts().items()},
         "formats": _counted(item.format for item in items),
-        "megapixels": _spread([item.width * item.height / 1e6 for item in items]),
-        "shorter_side": _spread([min(item.width, item.height) for item in items]),
+        "megapixels": _range([item.width * item.height / 1e6 for item in items]),
+        "shorter_side": _range([min(item.width, item.height) for item in items]),
         "bytes": sum(item.size for item in items),
         "duplicates": catalogue.duplicates,
         "quarantined": len(catalogue.quarantine),
@@ -79,7 +79,7 @@ def _counted(values: Any) -> dict[str, int]:
     return {printable(value): count for value, count in sorted(Counter(values).items())}
 
 
-def _spread(values: list[Any]) -> dict[str, float]:
+def _range(values: list[Any]) -> dict[str, float]:
     return {
         "min": round(min(values), 3),
         "median": round(statistics.median(values), 3),

@@ -1,1 +1,1 @@
-"""Image folders and packed stores: catalogue, split, synthetic images, the store itself."""
+"""Image folders and packed stores: catalogue and split, synthetic images, download, store."""

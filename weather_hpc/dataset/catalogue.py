@@ -1,12 +1,14 @@
-"""A folder of class folders -> Catalogue: every usable image, and why the rest is not.
+"""A folder of class folders -> Catalogue: every usable image, and why other files are not.
 
-Rules, all of them independent of the order in which the file system lists its entries:
+Its images are split into training and test images.
+
+Rules, independent of the order in which the file system lists its entries:
 
 * a class is a folder in the root that holds at least one usable image, at any depth;
-* hidden files and folders (``.name``) are skipped without a word;
+* hidden files and folders (``.name``) are skipped silently;
 * a file that cannot be used is quarantined with the reason, never an error;
 * files of equal content are duplicates of the first one in path order. In one class all are
-  kept; of equal files in different classes the first is kept and the rest quarantined.
+  kept; of equal files in different classes the first is kept and the rest are quarantined.
 """
 
 import hashlib
@@ -23,12 +25,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.dataset.image_file import ImageError, printable, probe
+from weather_hpc.dataset.image_file import ImageError, printable, read_header
 from weather_hpc.errors import UserError
 
 HASHING_THREADS = 4
 BATCH = 1024
-"""Files handed to the threads at a time: a waiting one takes more memory than its item."""
+"""Files handed to the threads at a time: a waiting file takes more memory than its item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Catalogue:
 
     @property
     def duplicates(self) -> int:
-        """How many items repeat the content of another."""
+        """How many items repeat the content of another item."""
         return sum(item.duplicate_of is not None for item in self.items)
 
     def class_counts(self) -> dict[str, int]:
@@ -90,14 +92,14 @@ class Catalogue:
         return members
 
     def subset(self, images: int, seed: int = 0) -> "Catalogue":
-        """``images`` of the items: seeded, and each class in its proportion.
+        """``images`` of the items, chosen by ``seed``, each class in proportion.
 
-        A larger subset holds, class by class, the smaller one of the same seed. Raises
-        UserError where there are not so many images.
+        A larger subset includes, class by class, the smaller one of the same seed. Raises
+        UserError where there are fewer images.
         """
         if images > len(self.items):
             raise UserError(
-                f"{self.root}: {images} images asked for, {len(self.items)} usable ones found"
+                f"{self.root}: {images} images requested, {len(self.items)} usable images found"
             )
         by_class = self.by_class()
         chosen: list[Item] = []
@@ -110,15 +112,15 @@ class Catalogue:
 
 
 def draw(seed: int, purpose: str, item: Item) -> str:
-    """A random-looking sort key of ``item``: equal on every machine and version, unlike a
-    generator's stream, and untouched by which other items there are."""
+    """A pseudo-random sort key of ``item``: equal on every machine and version, unlike a
+    generator's stream, and independent of the other items."""
     return hashlib.sha256(
         f"{seed} {purpose} {item.sha256} {printable(item.path)}".encode()
     ).hexdigest()
 
 
 def proportional(total: int, weights: list[int]) -> list[int]:
-    """``total`` shared out in proportion to ``weights``: whole numbers by largest remainder."""
+    """``total`` divided in proportion to ``weights``: whole numbers by largest remainder."""
     whole = sum(weights)
     shares = [total * weight // whole for weight in weights]
     remainders = [-(total * weight % whole) for weight in weights]
@@ -129,13 +131,13 @@ def proportional(total: int, weights: list[int]) -> list[int]:
 
 
 def scan(root: Path) -> Catalogue:
-    """The catalogue of ``root``: every file read once, hashed by a few threads.
+    """The catalogue of ``root``: every file is read once and hashed by a few threads.
 
     Raises UserError where the folder is missing or holds no class folder with an image in it.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "no such folder"
-        raise UserError(f"{root}: {what}; wanted: a folder of class folders with images")
+        raise UserError(f"{root}: {what}; expected a folder of class folders with images")
     files, quarantine = _walk(root)
     found: list[Item] = []
     with (
@@ -156,10 +158,10 @@ def scan(root: Path) -> Catalogue:
 
 
 def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
-    """Paths of the regular files in class folders, sorted, and what lies there besides.
+    """Paths of the regular files in class folders, sorted, and all other entries.
 
-    Symbolic links are followed; a folder that was entered before is not entered again, so links
-    can neither loop nor multiply the images.
+    Symbolic links are followed; no folder is entered twice, so links can neither loop nor
+    multiply the images.
     """
     files: list[str] = []
     quarantine: list[Quarantined] = []
@@ -202,7 +204,7 @@ def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
 
 
 def _inspect(root: Path, path: str) -> Item | Quarantined:
-    """Read one file: an item (label not known yet), or why it is none."""
+    """Read one file: an item (its label is not known yet), or why it is not an image."""
     try:
         with (root / path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -210,7 +212,7 @@ def _inspect(root: Path, path: str) -> Item | Quarantined:
                 return Quarantined(path, "empty file")
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            image = probe(file)
+            image = read_header(file)
     except OSError as error:
         return Quarantined(path, f"cannot be read: {error.strerror or error}")
     except ImageError as error:
@@ -219,7 +221,7 @@ def _inspect(root: Path, path: str) -> Item | Quarantined:
 
 
 def _assemble(root: Path, found: list[Item], quarantine: list[Quarantined]) -> Catalogue:
-    """Give each item its label, and settle duplicates."""
+    """Give each item its label, and keep or quarantine duplicates."""
     if not found:
         raise UserError(_why_nothing(root, quarantine))
     first: dict[str, str] = {}
@@ -245,23 +247,23 @@ def _class(path: str) -> str:
 
 
 def _why_nothing(root: Path, quarantine: list[Quarantined]) -> str:
-    wanted = "wanted: DIR/<class>/<image>"
+    expected = "expected DIR/<class>/<image>"
     loose = [
         entry for entry in quarantine if "/" not in entry.path and (root / entry.path).is_file()
     ]
     if not quarantine:
-        return f"{root}: the folder is empty; {wanted}"
+        return f"{root}: the folder is empty; {expected}"
     if len(loose) == len(quarantine):
-        return f"{root}: files but no class folders; {wanted}"
+        return f"{root}: files but no class folders; {expected}"
     example = next(entry for entry in quarantine if entry not in loose)
     return (
-        f"{root}: no usable image in any class folder (such as "
-        f"{printable(example.path)}: {example.reason}); {wanted}"
+        f"{root}: no usable image in any class folder (for example "
+        f"{printable(example.path)}: {example.reason}); {expected}"
     )
 
 
 def _mark_duplicates(items: Iterable[Item]) -> Iterator[Item]:
-    """The items in their order, each saying which earlier one has the same content."""
+    """The items in their order, ``duplicate_of`` set to the first item of the same content."""
     first: dict[str, str] = {}
     for item in items:
         path = first.setdefault(item.sha256, item.path)
@@ -269,45 +271,37 @@ def _mark_duplicates(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class Split(StrEnum):
-    """Which side an image is on."""
+    """What an image is used for. A scaling study tunes nothing, so there is no validation split."""
 
     TRAIN = "train"
-    VALIDATION = "validation"
     TEST = "test"
 
 
-FRACTIONS = {Split.TRAIN: 0.8, Split.VALIDATION: 0.0, Split.TEST: 0.2}
-"""A scaling study chooses nothing by its held-out images, so none are set apart to choose by."""
+SHARES = {Split.TRAIN: 4, Split.TEST: 1}
+"""Images of each split, in proportion."""
 
 
-def make_split(
-    catalogue: Catalogue, seed: int = 0, fractions: dict[Split, float] = FRACTIONS
-) -> list[Split]:
-    """The side of each item, in the items' order.
+def make_split(catalogue: Catalogue, seed: int = 0) -> list[Split]:
+    """The split of each item, in the items' order.
 
-    Every class is shared out by ``fractions`` (which sum to 1, largest remainder), and images of
-    equal content go as one. Equal input and seed give an equal split on every machine.
+    Every class is divided in the proportion of :data:`SHARES` (largest remainder), and images of
+    equal content stay together. Equal input and seed give an equal split on every machine.
     """
-    if abs(sum(fractions.values()) - 1.0) > 1e-6 or min(fractions.values()) < 0:
-        raise UserError(f"split fractions must sum to 1, none below 0: {fractions}")
-    sides: dict[str, Split] = {}
+    splits: dict[str, Split] = {}
     for members in catalogue.by_class():
-        sides |= _split_class(members, seed, fractions)
-    return [sides[item.sha256] for item in catalogue.items]
+        splits |= _split_class(members, seed)
+    return [splits[item.sha256] for item in catalogue.items]
 
 
-def _split_class(members: list[Item], seed: int, fractions: dict[Split, float]) -> dict[str, Split]:
-    """Content hash -> side, for the items of one class."""
-    copies: dict[str, int] = {}
-    for item in members:
-        copies[item.sha256] = copies.get(item.sha256, 0) + 1
+def _split_class(members: list[Item], seed: int) -> dict[str, Split]:
+    """Content hash -> split, for the items of one class."""
+    copies = Counter(item.sha256 for item in members)
     originals = [item for item in members if item.duplicate_of is None]
     originals.sort(key=lambda item: draw(seed, "split", item))
-    weights = [round(fraction * 1_000_000) for fraction in fractions.values()]
-    room = dict(zip(fractions, proportional(len(members), weights), strict=True))
-    sides = {}
+    room = dict(zip(SHARES, proportional(len(members), [*SHARES.values()]), strict=True))
+    splits = {}
     for item in originals:
-        side = max(room, key=room.__getitem__)
-        sides[item.sha256] = side
-        room[side] -= copies[item.sha256]
-    return sides
+        split = max(room, key=room.__getitem__)
+        splits[item.sha256] = split
+        room[split] -= copies[item.sha256]
+    return splits

@@ -22,11 +22,11 @@ TIMEOUT_S = 60.0
 def fetch(source: str, out: Path, sha256: str | None = None) -> None:
     """Unpack the zip or tar archive ``source``, a file or an http(s) or file URL, into ``out``.
 
-    A download goes to ``<out>.download`` and is taken up where it was cut off; ``sha256`` is
-    compared before anything is unpacked. Folders around the class folders are left away. ``out``
-    appears whole or not at all. Raises UserError where ``out`` is taken, the archive is of no
-    known kind or would write outside ``out``, and FailedError where the download fails or its
-    checksum differs.
+    A download goes to ``<out>.download`` and resumes where it was cut off; ``sha256`` is compared
+    before anything is unpacked. Folders around the class folders are left out. ``out`` appears
+    whole or not at all. Raises UserError where ``out`` exists, the archive is neither zip nor tar
+    or would write outside ``out``, and FailedError where the download fails or its checksum
+    differs.
     """
     if out.exists():
         raise UserError(f"{out}: already exists; choose a new folder")
@@ -36,7 +36,7 @@ def fetch(source: str, out: Path, sha256: str | None = None) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)
         _download(source, archive)
     if sha256 is not None:
-        _check(archive, sha256.lower(), ours=local is None)
+        _check(archive, sha256.lower(), downloaded=local is None)
     unpacked = out.with_name(out.name + ".unpacking")
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
@@ -55,47 +55,48 @@ def _local_file(source: str) -> Path | None:
         return None
     path = Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else Path(source)
     if not path.is_file():
-        raise UserError(f"{source}: no such file; wanted: a zip or tar archive, or its URL")
+        raise UserError(f"{source}: no such file; expected a zip or tar archive, or its URL")
     return path
 
 
 def _download(url: str, target: Path) -> None:
-    """Download ``url`` to ``target``, going on after the bytes that are there."""
-    have = target.stat().st_size if target.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+    """Download ``url`` to ``target``, after the bytes that are already there."""
+    start = target.stat().st_size if target.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             resumed = answer.status == 206
             length = answer.headers.get("Content-Length")
-            got = 0
+            received = 0
             with (
                 target.open("ab" if resumed else "wb") as file,
                 cli.progress(f"downloading {target.stem}", total=int(length or 0)) as advance,
             ):
                 while block := answer.read(BLOCK):
                     file.write(block)
-                    got += len(block)
+                    received += len(block)
                     advance(len(block))
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # nothing lies after what we have: it was complete
+        if error.code == 416:  # nothing follows what is there: it was complete
             return
         raise FailedError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise FailedError(f"{url}: {error}; run the same command again to go on") from None
-    if length is not None and got < int(length):
+        raise FailedError(f"{url}: {error}; run the same command again to resume") from None
+    if length is not None and received < int(length):
         raise FailedError(
-            f"{url}: cut off after {got} of {length} bytes; run the same command again to go on"
+            f"{url}: cut off after {received} of {length} bytes; "
+            "run the same command again to resume"
         )
 
 
-def _check(archive: Path, wanted: str, *, ours: bool) -> None:
+def _check(archive: Path, expected: str, *, downloaded: bool) -> None:
     with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != wanted:
-        if ours:
-            archive.unlink()  # or the next try would go on after damaged bytes
-        raise FailedError(f"{archive}: sha256 {found} found, {wanted} wanted; nothing was unpacked")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
+        if downloaded:
+            archive.unlink()  # or the next try would resume after damaged bytes
+        raise FailedError(f"{archive}: sha256 is {digest}, not {expected}; nothing was unpacked")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -111,20 +112,20 @@ def _unpack(archive: Path, folder: Path) -> None:
         else:
             raise UserError(f"{archive}: is neither a zip nor a tar archive")
     except tarfile.FilterError as error:
-        raise UserError(f"{archive}: refused, it holds an unsafe entry: {error}") from None
+        raise UserError(f"{archive}: refused: unsafe entry: {error}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise FailedError(f"{archive}: cannot be unpacked: {error}") from None
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
-    """Unlike tarfile, zipfile mends unsafe names in silence; here they are refused."""
+    """Unlike tarfile, zipfile silently changes unsafe names; here they are refused."""
     with zipfile.ZipFile(archive) as file:
         entries = file.infolist()
         for entry in entries:
             path = PurePosixPath(entry.filename.replace("\\", "/"))
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             if path.is_absolute() or ".." in path.parts or is_link:
-                raise UserError(f"{archive}: refused, it holds an unsafe entry: {entry.filename!r}")
+                raise UserError(f"{archive}: refused: unsafe entry: {entry.filename!r}")
         _check_unpacked(archive, folder, sum(entry.file_size for entry in entries))
         with cli.progress("unpacking", total=len(entries)) as advance:
             for entry in entries:
@@ -137,7 +138,7 @@ def _check_unpacked(archive: Path, folder: Path, size: int) -> None:
 
 
 def _innermost(folder: Path) -> Path:
-    """The folder that holds the class folders: not one that holds a single folder of folders."""
+    """The folder of the class folders: not one that holds a single folder of folders."""
     entries = [entry for entry in folder.iterdir() if not _is_litter(entry)]
     if len(entries) != 1 or not entries[0].is_dir():
         return folder

@@ -1,6 +1,6 @@
-"""One image file: its name as printable text, and what its first bytes say it is.
+"""One image file: its name as printable text, and its format and size by its header.
 
-Real folders hold names with line breaks and stray bytes, and files whose name does not fit.
+Names in real folders have line breaks and stray bytes, and suffixes of other formats.
 """
 
 import re
@@ -18,34 +18,34 @@ _ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 
 
 def printable(name: str) -> str:
-    r"""``name`` on one line of valid UTF-8; what cannot stand there becomes ``\uXXXX``.
+    r"""``name`` on one line of valid UTF-8; other characters become ``\uXXXX``.
 
-    Python holds the bytes of a name that is not UTF-8 as lone surrogates, which no text file
-    and no terminal takes. :func:`original` is the way back.
+    Python represents the bytes of a name that is not UTF-8 by lone surrogates, which neither text
+    files nor terminals take. :func:`original` is the inverse.
     """
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", name)
 
 
 def original(text: str) -> str:
-    """The name that :func:`printable` made ``text`` from."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    """The name of which :func:`printable` gives ``text``."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 PIXEL_LIMIT = 89_478_485
-"""Images that claim more pixels are refused: a quarter GiB of RGB, where Pillow warns too."""
+"""Images that claim more pixels are refused: a quarter GiB of RGB, Pillow's own limit."""
 
 
-# Formats that Pillow decodes by itself. EPS and the like start other programs, and rare ones
-# have had the most holes; a photograph is in none of them.
+# Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
+# have had the most security holes; photographs are in none of them.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class ImageError(Exception):
-    """This file cannot be used as an image; the text says why, on one line."""
+    """This file cannot be used as an image; the message says why, on one line."""
 
 
 @dataclass(frozen=True)
-class Probe:
+class ImageHeader:
     """What an image's header claims."""
 
     format: str
@@ -54,9 +54,10 @@ class Probe:
 
 
 def open_image(file: BinaryIO) -> "Image.Image":
-    """The image in ``file``, its header read and its pixels not yet.
+    """The image in ``file``: its header is read, its pixels are not yet.
 
-    Raises :class:`ImageError` where it is none, or claims more than :data:`PIXEL_LIMIT` pixels.
+    Raises :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT`
+    pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -76,12 +77,12 @@ def open_image(file: BinaryIO) -> "Image.Image":
     return image
 
 
-def probe(file: BinaryIO) -> Probe:
-    """What the image in ``file`` claims to be. Raises :class:`ImageError` as open_image does."""
+def read_header(file: BinaryIO) -> ImageHeader:
+    """What the header of ``file`` claims. Raises :class:`ImageError` as :func:`open_image` does."""
     image = open_image(file)
-    return Probe(image.format or "unknown", image.width, image.height)
+    return ImageHeader(image.format or "unknown", image.width, image.height)
 
 
 def reason(error: BaseException) -> str:
-    """The error's text on one line, or its kind where it has none."""
+    """The error's message on one line, or its type where it has none."""
     return printable(" ".join(str(error).split()) or type(error).__name__)

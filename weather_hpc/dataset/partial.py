@@ -1,11 +1,13 @@
-"""A store in the making: ``<out>.partial``, which a killed run leaves and the next one finishes.
+"""A store while it is written: ``<out>.partial``, which a killed run leaves and the next finishes.
 
-Chunks arrive in any order. Each finished one is a line of ``progress.jsonl`` with its checksum;
-on opening, a line counts only if the pixels still fit it. Nothing is at ``<out>`` until all is.
+Chunks arrive in any order. Each finished chunk is a line of ``progress.jsonl`` with its checksum;
+on opening, a line counts only if the pixels still match it. Nothing is at ``<out>`` until the
+store is complete.
 """
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +42,7 @@ KEPT = "finished chunks are kept: run the same command again to make only the mi
 
 @dataclass(frozen=True)
 class Contents:
-    """What a store is to hold; ``split`` has one entry per item of the catalogue."""
+    """What a store will hold; ``split`` has one entry per item of the catalogue."""
 
     catalogue: Catalogue
     split: Sequence[Split]
@@ -53,7 +55,7 @@ class Contents:
         return len(self.catalogue.items), self.size, self.size, 3
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for two stores to be the same."""
+        """What is equal in two stores of the same contents."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -67,8 +69,8 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """One finished chunk: its number, its pixels' sha256, and the rows that failed, with why."""
+class FinishedChunk:
+    """One finished chunk: its number, its pixels' sha256, and row -> reason of failed images."""
 
     index: int
     sha256: str
@@ -79,11 +81,11 @@ class PartialStore:
     """The one writer of ``<out>.partial``. Use as a context manager: it holds a lock."""
 
     def __init__(self, out: Path, contents: Contents, *, fresh: bool = False) -> None:
-        """Take up what an earlier run left of the same ``contents``, or begin anew.
+        """Continue what an earlier run left of the same ``contents``, or start over.
 
-        ``fresh`` always begins anew. Raises UserError where ``out`` is taken, another process
-        packs it, the file system is too full, or the partial folder is not one of ours;
-        FailedError where it cannot be written.
+        ``fresh`` always starts over. Raises UserError where ``out`` exists, another process packs
+        it, the file system is too full, or the partial folder is another program's; FailedError
+        where it cannot be written.
         """
         if out.exists():
             raise UserError(f"{out}: already exists; remove it or choose another --out")
@@ -122,24 +124,24 @@ class PartialStore:
         """The chunks that are still to be made."""
         return [index for index in range(self._chunks) if index not in self.finished]
 
-    def finish(self, chunk: Finished) -> None:
-        """Take note of a chunk whose pixels are written.
+    def finish(self, chunk: FinishedChunk) -> None:
+        """Record a chunk whose pixels are written.
 
-        Raises FailedError where images failed because their whole folder has gone: the file
-        system was unmounted, say. The chunk is then made again by the next run.
+        Raises FailedError where images failed because their whole folder is gone, for example
+        unmounted. The next run then makes the chunk again.
         """
         root = self.contents.catalogue.root
         if chunk.failed and not root.is_dir():
-            raise FailedError(f"{root}: the folder of images went away; {KEPT}")
+            raise FailedError(f"{root}: the folder of images is gone; {KEPT}")
         with self._writing(), (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
-            # the break comes first: the line before may be one that was never ended
+            # the line break comes first: the line before may be incomplete
             file.write("\n" + json.dumps(asdict(chunk)))
         self.finished[chunk.index] = chunk
 
     def commit(self) -> Store:
-        """Write the tables and the header, flush all to disk, and rename to ``out``.
+        """Write the tables and the header, flush everything to disk, and rename to ``out``.
 
-        Raises FailedError where that cannot be written.
+        Raises FailedError where the disk cannot be written.
         """
         if missing := self.missing():
             raise ValueError(f"{self.folder}: {len(missing)} chunks are still missing")
@@ -176,7 +178,7 @@ class PartialStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What cannot be written in the block is one line."""
+        """Turn an OSError in the block into a FailedError."""
         try:
             yield
         except OSError as error:
@@ -193,13 +195,13 @@ class PartialStore:
             and not (self.folder / LOCK).exists()
             and any(self.folder.iterdir())
         ):
-            raise UserError(f"{self.folder}: is in the way and not ours; choose another --out")
+            raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / LOCK).open("ab")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
-        # without locks, as on some network file systems, the user must keep runs apart
+        # without locks, as on some network file systems, users must not start two runs
         if take_lock(lock) is False:
             lock.close()
             raise UserError(f"{self.out}: another process is packing this store now")
@@ -208,7 +210,7 @@ class PartialStore:
     def _check_space(self) -> None:
         """Raise UserError where the pixels do not fit on the disk.
 
-        The file is sparse: what has been written of it is gone on with, or given back first.
+        The file is sparse: what is already written is reused, or freed first.
         """
         written = self.images.stat().st_blocks * BLOCK if self.images.exists() else 0
         check_space(
@@ -236,8 +238,8 @@ class PartialStore:
         del array
         write_json(self.folder / PLAN, self.contents.identity())
 
-    def _read_progress(self) -> Iterable[Finished]:
-        """The chunks that an earlier run finished and whose pixels still fit their checksums."""
+    def _read_progress(self) -> Iterable[FinishedChunk]:
+        """The chunks that an earlier run finished and whose pixels still match their checksums."""
         import numpy as np
 
         path = self.folder / PROGRESS
@@ -248,25 +250,24 @@ class PartialStore:
             try:
                 value = json.loads(line)
             except ValueError:
-                continue  # nothing, or the line that was being written when the run was killed
+                continue  # empty, or the line that was being written when the run was killed
             first = value["index"] * CHUNK_ROWS
             if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
                 failed = {int(row): why for row, why in value["failed"].items()}
-                yield Finished(value["index"], value["sha256"], failed)
+                yield FinishedChunk(value["index"], value["sha256"], failed)
 
 
 def reusable(out: Path, contents: Contents) -> Store | None:
-    """The complete store at ``out`` if it holds ``contents``; None where nothing is there.
+    """The complete store at ``out`` if it holds ``contents``; None where ``out`` does not exist.
 
-    Raises UserError where something else is.
+    Raises UserError where ``out`` is anything else.
     """
     if not out.exists():
         return None
     if not is_store(out):
-        raise UserError(f"{out}: exists and is no store; choose another --out")
+        raise UserError(f"{out}: exists and is not a store; choose another --out")
     store = Store.open(out)
-    wanted = contents.identity()
-    for key, value in wanted.items():
+    for key, value in contents.identity().items():
         if store.header.get(key) != value:
             raise UserError(
                 f"{out}: holds another store ({key} differs); remove it or choose another --out"
@@ -275,7 +276,4 @@ def reusable(out: Path, contents: Contents) -> Store | None:
 
 
 def _bytes(shape: tuple[int, ...]) -> int:
-    total = 1
-    for length in shape:
-        total *= length
-    return total
+    return math.prod(shape)

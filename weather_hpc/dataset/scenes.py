@@ -1,7 +1,7 @@
-"""What each weather class looks like in a synthetic image: its motif on a common background.
+"""Synthetic images of each weather class: its motif on a background that the classes share.
 
-The motif tells the class (arcs, streaks, drops, branches ...); background, exposure and tint are
-drawn from ranges that the classes share, so that no mean colour gives a class away.
+The motif identifies the class (arcs, streaks, drops, branches ...); background, exposure and tint
+are drawn from the same ranges for all classes, so that no mean colour identifies a class.
 """
 
 import math
@@ -35,7 +35,7 @@ BOWS: list[Colour] = [
 
 @dataclass
 class Scene:
-    """A picture in the making, ``image`` in RGB; lengths in motifs are in ``unit`` pixels."""
+    """An unfinished picture, ``image`` in RGB; lengths in motifs are in ``unit`` pixels."""
 
     image: Image.Image
     rng: np.random.Generator
@@ -46,20 +46,20 @@ class Scene:
         return min(self.image.size) / 100
 
     def point(self) -> tuple[float, float]:
-        """A place anywhere in the picture."""
+        """A random position in the picture."""
         return self.rng.uniform(0, self.image.width), self.rng.uniform(0, self.image.height)
 
     def between(self, low: float, high: float) -> float:
-        """A random length, in pixels, between so many units."""
+        """A random length in pixels, between ``low`` and ``high`` units."""
         return self.rng.uniform(low, high) * self.unit
 
     def grey(self, low: int, high: int) -> Colour:
-        """A random near-white or grey with a breath of blue."""
+        """A random near-white or grey, slightly blue."""
         value = int(self.rng.integers(low, high))
         return value - 6, value - 2, value
 
     def draw(self) -> ImageDraw.ImageDraw:
-        """A pen on the picture."""
+        """For drawing on the picture."""
         return ImageDraw.Draw(self.image)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
@@ -67,7 +67,7 @@ class Scene:
         self.draw().ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def mix(self, other: Image.Image, mask: "npt.NDArray[np.floating]") -> None:
-        """Lay ``other`` over the picture; ``mask`` (height, width) is its opacity, 0..1."""
+        """Blend ``other`` over the picture; ``mask`` (height, width) is its opacity, 0..1."""
         opacity = Image.fromarray((mask.clip(0, 1) * 255).astype(np.uint8))
         self.image.paste(other, (0, 0), opacity)
 
@@ -263,7 +263,7 @@ def paint(name: str, rng: np.random.Generator, size: tuple[int, int]) -> Image.I
 
 
 def _grain(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """``picture`` with a sensor's noise, which gives the file a photograph's entropy."""
+    """``picture`` with sensor noise, which gives the file the entropy of a photograph."""
     from PIL import ImageChops
 
     tile = rng.normal(128, 5, (128, 128)).astype(np.uint8)

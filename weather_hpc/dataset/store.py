@@ -7,7 +7,7 @@
 ``quarantine.csv``      path, reason: what was left out or could not be decoded
 ======================  =====================================================================
 
-A store appears under its name whole, by one rename; see :mod:`weather_hpc.dataset.partial`.
+A store appears under its name complete, by one rename; see :mod:`weather_hpc.dataset.partial`.
 """
 
 import csv
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FORMAT, VERSION = "weather_hpc store", 1
-SIDES = tuple(Split)
+SPLITS = tuple(Split)
 CHUNK_ROWS = 32
-"""Rows that are written, checked and redone together."""
+"""Rows that are written, checked and repeated together."""
 
 HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "quarantine.csv"
 
@@ -57,21 +57,22 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """The store at ``path``; its pixels are mapped, not read.
 
-        Raises UserError where there is none, where it has another version, or where a part is
-        missing or has the wrong size. Pixels are compared with their checksums by
-        :meth:`verify` only.
+        Raises UserError where there is no store, where it has another version, or where a part is
+        missing or has the wrong size. Only :meth:`verify` compares pixels with their checksums.
         """
         if not is_store(path):
-            what = "no such store" if not path.exists() else f"is no store: it has no {HEADER}"
+            what = "no such store" if not path.exists() else f"is not a store: it has no {HEADER}"
             raise UserError(f"{path}: {what}; python -m weather_hpc.preprocess makes one")
         try:
             header = json.loads((path / HEADER).read_bytes())
         except (OSError, ValueError) as error:
             raise UserError(f"{path / HEADER}: {error}") from None
-        found = (header.get("format"), header.get("version")) if isinstance(header, dict) else None
-        if found != (FORMAT, VERSION):
+        version = (
+            (header.get("format"), header.get("version")) if isinstance(header, dict) else None
+        )
+        if version != (FORMAT, VERSION):
             raise UserError(
-                f"{path / HEADER}: {found} found, {(FORMAT, VERSION)} wanted: pack the images anew"
+                f"{path / HEADER}: {version}, expected {(FORMAT, VERSION)}; pack the images again"
             )
         store = cls(path, header)
         store._check_parts()
@@ -95,7 +96,7 @@ class Store:
 
     @property
     def checksum(self) -> str:
-        """sha256 over the digests of all chunks of pixels, as the header has it."""
+        """sha256 over the digests of all chunks of pixels, from the header."""
         return str(self.header["checksum"])
 
     @cached_property
@@ -107,7 +108,7 @@ class Store:
 
     @cached_property
     def items(self) -> list[dict[str, str]]:
-        """The rows of items.csv, with names as the file system has them."""
+        """The rows of items.csv, with names as in the file system."""
         return list(read_table(self.path / ITEMS))
 
     @property
@@ -116,29 +117,29 @@ class Store:
         return self._columns[0]
 
     def rows(self, split: str | None = None) -> "npt.NDArray[np.int64]":
-        """Indices of the valid rows of a split (``train``, ``validation``, ``test``) or of all."""
+        """Indices of the valid rows of a split (``train`` or ``test``) or of all."""
         import numpy as np
 
-        _, sides, valid = self._columns
-        wanted = valid if split is None else valid & (sides == SIDES.index(split))
-        return np.flatnonzero(wanted)
+        _, splits, valid = self._columns
+        chosen = valid if split is None else valid & (splits == SPLITS.index(split))
+        return np.flatnonzero(chosen)
 
     def quarantine(self) -> list[dict[str, str]]:
-        """What was left out: ``path`` (as the file system has it) and ``reason``."""
+        """What was left out: ``path`` (as in the file system) and ``reason``."""
         return list(read_table(self.path / QUARANTINE))
 
     @cached_property
     def _columns(self) -> "tuple[npt.NDArray[np.int64], ...]":
-        """Label, index of the side and validity (0 or 1) of every row, each of shape (images,).
+        """Label, index of the split and validity (0 or 1) of every row, each of shape (images,).
 
-        All that training needs of items.csv, in bytes instead of kilobytes for each image.
+        All that training needs from items.csv, in bytes instead of kilobytes per image.
         """
         import numpy as np
 
         label = {name: index for index, name in enumerate(self.classes)}
         table = np.fromiter(
             (
-                (label[row["class"]], SIDES.index(row["split"]), int(row["valid"]))
+                (label[row["class"]], SPLITS.index(row["split"]), int(row["valid"]))
                 for row in read_table(self.path / ITEMS)
             ),
             dtype=np.dtype((np.int64, 3)),
@@ -146,23 +147,23 @@ class Store:
         return tuple(table.T.copy())
 
     def verify(self) -> list[str]:
-        """Read everything and compare it with its checksums: what is damaged, one line each."""
+        """Read everything and compare it with its checksums; one line for each damaged part."""
         damaged = []
-        for name, wanted in self.header["tables"].items():
+        for name, expected in self.header["tables"].items():
             with (self.path / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                     damaged.append(f"{name}: content differs from its checksum")
         chunk_rows = int(self.header["chunk_rows"])
         digests = []
-        for index, wanted in enumerate(self.header["chunk_sha256"]):
+        for index, expected in enumerate(self.header["chunk_sha256"]):
             first = index * chunk_rows
             rows = self.images[first : first + chunk_rows]
             digests.append(hashlib.sha256(rows.data).hexdigest())
-            if digests[-1] != wanted:
+            if digests[-1] != expected:
                 last = first + len(rows) - 1
                 damaged.append(f"{IMAGES}: chunk {index} (rows {first} to {last}) is damaged")
         if not damaged and overall_checksum(digests) != self.checksum:
-            damaged.append(f"{HEADER}: its overall checksum does not fit its chunks' checksums")
+            damaged.append(f"{HEADER}: its overall checksum does not match its chunks' checksums")
         return damaged
 
     def _check_parts(self) -> None:
@@ -170,24 +171,24 @@ class Store:
 
         for name in (IMAGES, ITEMS, QUARANTINE):
             if not (self.path / name).is_file():
-                raise UserError(f"{self.path}: {name} is missing: pack the images anew")
+                raise UserError(f"{self.path}: {name} is missing; pack the images again")
         try:
-            found = self.images.shape, self.images.dtype
+            array = self.images.shape, self.images.dtype
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path / IMAGES}: cannot be mapped: {error}") from None
-        if found != (self.shape, np.dtype(np.uint8)):
+        if array != (self.shape, np.dtype(np.uint8)):
             raise UserError(
-                f"{self.path / IMAGES}: shape {found[0]} of {found[1]} found, "
-                f"{self.shape} of uint8 wanted"
+                f"{self.path / IMAGES}: shape {array[0]} of {array[1]}, "
+                f"expected {self.shape} of uint8"
             )
         try:
             rows = len(self.labels)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{self.path / ITEMS}: damaged ({error}): pack the images anew"
+                f"{self.path / ITEMS}: damaged ({error}); pack the images again"
             ) from None
         if rows != self.shape[0]:
-            raise UserError(f"{self.path / ITEMS}: {rows} rows found, {self.shape[0]} wanted")
+            raise UserError(f"{self.path / ITEMS}: {rows} rows, expected {self.shape[0]}")
 
 
 ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
@@ -200,7 +201,7 @@ NAME_COLUMNS = ("path", "class", "duplicate_of")
 
 
 def items_csv(catalogue: Catalogue, split: Sequence[str], failed: dict[int, str]) -> str:
-    """Every item with its side; rows in ``failed`` are not valid."""
+    """The text of items.csv; rows in ``failed`` are not valid."""
     rows = [
         [
             row,
@@ -217,14 +218,14 @@ def items_csv(catalogue: Catalogue, split: Sequence[str], failed: dict[int, str]
 
 
 def quarantine_csv(catalogue: Catalogue, failed: dict[int, str]) -> str:
-    """What the catalogue left out and what could not be decoded, with the reasons."""
+    """The text of quarantine.csv: what the catalogue left out and what could not be decoded."""
     left_out = [(entry.path, entry.reason) for entry in catalogue.quarantine]
     left_out += [(catalogue.items[row].path, why) for row, why in failed.items()]
     return _text(QUARANTINE_COLUMNS, [[printable(path), why] for path, why in sorted(left_out)])
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of either file one by one, with names as the file system has them."""
+    """The rows of either table one by one, with names as in the file system."""
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             yield {key: original(row[key]) if key in NAME_COLUMNS else row[key] for key in row}

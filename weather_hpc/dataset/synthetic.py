@@ -1,4 +1,4 @@
-"""Synthetic weather images, for anyone without data: all 11 classes of WEAPD, seeded."""
+"""Synthetic weather images, for users without data: all 11 classes of WEAPD, seeded."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ WEAPD_COUNTS = {
 
 MARKER = ".synthetic.json"
 VERSION = 1
-"""Raise it when equal parameters give other images."""
+"""Increase it when equal parameters give other images."""
 
 SHORT_SIDE, LONG_SIDE = 240, 1600
 
@@ -27,16 +27,16 @@ SHORT_SIDE, LONG_SIDE = 240, 1600
 def make_synthetic(
     folder: Path, images_per_class: int, seed: int = 0, *, like_weapd: bool = False
 ) -> int:
-    """Make ``images_per_class`` JPEGs of each class in ``folder``/<class>/; how many there are.
+    """Make ``images_per_class`` JPEGs of each class in ``folder``/<class>/; returns the total.
 
-    ``like_weapd`` keeps the total but shares it out as WEAPD does. Image ``i`` of a class is the
-    same whatever the number of images. What an earlier call with the same parameters made is
-    left as it is; a killed one is finished. Raises UserError where the folder holds other things.
+    ``like_weapd`` keeps the total but divides it in the proportions of WEAPD. Image ``i`` of a
+    class is the same for any number of images. Images of an earlier call with the same parameters
+    are kept; a killed call is finished. Raises UserError where the folder holds other files.
     """
     from weather_hpc.dataset.catalogue import proportional
 
     if images_per_class < 1:
-        raise UserError(f"images per class: {images_per_class} given, at least 1 wanted")
+        raise UserError(f"images per class: {images_per_class}, must be 1 or more")
     counts = dict.fromkeys(WEAPD_COUNTS, images_per_class)
     if like_weapd:
         shares = proportional(images_per_class * len(counts), list(WEAPD_COUNTS.values()))
@@ -57,17 +57,17 @@ def make_synthetic(
 
 
 def _is_complete(folder: Path, parameters: dict[str, object]) -> bool:
-    """Whether all is there already; raises UserError where something else is."""
+    """Whether all images exist; raises UserError where the folder holds other files."""
     marker = folder / MARKER
     if not marker.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder}: exists and holds other things; choose an empty folder")
+            raise UserError(f"{folder}: exists and holds other files; choose an empty folder")
         return False
     try:
-        found = json.loads(marker.read_bytes())
-        same, complete = found["parameters"] == parameters, bool(found["complete"])
+        made = json.loads(marker.read_bytes())
+        same, complete = made["parameters"] == parameters, bool(made["complete"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{marker}: damaged; remove {folder} to make the images anew") from None
+        raise UserError(f"{marker}: damaged; remove {folder} to make the images again") from None
     if not same:
         raise UserError(
             f"{folder}: holds synthetic images made with other settings; "
@@ -85,14 +85,14 @@ def _make_one(path: Path, name: str, entropy: list[int]) -> None:
 
     rng = np.random.default_rng(entropy)
     picture = paint(name, rng, _size(rng))
-    # Renamed into place, so that a file which is there is whole; not flushed to disk one by one.
+    # Renamed into place, so that a file that exists is complete; not flushed to disk one by one.
     temporary = path.with_name(f".{path.name}")
     picture.save(temporary, "JPEG", quality=int(rng.integers(75, 93)))
     temporary.replace(path)
 
 
 def _size(rng: "np.random.Generator") -> tuple[int, int]:
-    """Width and height as on the web: mostly some 600 pixels, some far larger, some upright."""
+    """Width and height as on the web: mostly about 600 pixels, some far larger, some upright."""
     import numpy as np
 
     side = float(np.clip(rng.lognormal(np.log(620), 0.4), SHORT_SIDE * 1.4, LONG_SIDE))

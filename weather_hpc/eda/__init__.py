@@ -1,1 +1,1 @@
-"""What a folder of images holds, before anything is trained on it: figures, tables, one page."""
+"""Exploratory data analysis of a folder of images: tables, figures, one page."""

@@ -1,14 +1,13 @@
-"""The kernels timed and compared with NumPy, image by image, and with Dask Array as its manual
-shows it.
+"""The kernels compared and timed against NumPy, image by image, and Dask Array, as in its manual.
 
-One thread each, the same images in memory, warmed up, in turns round by round; CPU time, so that
+One thread each, the same images in memory, warmed up, interleaved in rounds; CPU time, so that
 other load on the machine does not count.
 """
 
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,7 +43,7 @@ def mean_std_numpy(images: Bytes) -> Doubles:
 
 
 def mean_std_dask(images: Bytes) -> Doubles:
-    """The same by ``mean`` and ``std`` of one Dask array."""
+    """As :func:`mean_std_numpy`, by ``mean`` and ``std`` of one Dask array."""
     array = _dask_array(images)
     return _computed(array.mean(axis=(0, 1, 2)), array.std(axis=(0, 1, 2))) / 255
 
@@ -57,14 +56,14 @@ def histograms_numpy(images: Bytes) -> Doubles:
 
 
 def histograms_bincount(images: Bytes) -> Doubles:
-    """The same by ``numpy.bincount``, the fastest that NumPy has for it."""
+    """As :func:`histograms_numpy`, by ``numpy.bincount``, the fastest function of NumPy for it."""
     return sum_of(
         [np.bincount(image[..., c].ravel(), minlength=LEVELS) for c in range(3)] for image in images
     )
 
 
 def histograms_dask(images: Bytes) -> Doubles:
-    """The same by ``dask.array.histogram``."""
+    """As :func:`histograms_numpy`, by ``dask.array.histogram``."""
     import dask.array as da
 
     array = _dask_array(images)
@@ -75,12 +74,12 @@ def histograms_dask(images: Bytes) -> Doubles:
 
 def features_numpy(images: Bytes) -> Doubles:
     """Colour moments and HOG, (images, 333). The side must be a multiple of 64."""
-    found: Doubles = np.stack([features_of(image) for image in images])
-    return found
+    features: Doubles = np.stack([features_of(image) for image in images])
+    return features
 
 
 def features_dask(images: Bytes) -> Doubles:
-    """The same, mapped over the images by Dask."""
+    """As :func:`features_numpy`, mapped over the images by Dask."""
     import dask.array as da
 
     array = da.from_array(images, chunks=(1, *images.shape[1:]))
@@ -93,9 +92,9 @@ def features_of(image: Bytes) -> Doubles:
     """Colour moments and HOG of one image."""
     pixels = image.reshape(-1, 3) / 255
     mean = pixels.mean(axis=0)
-    around = pixels - mean
-    square = around * around
-    third = np.cbrt((square * around).mean(axis=0))
+    deviation = pixels - mean
+    square = deviation * deviation
+    third = np.cbrt((square * deviation).mean(axis=0))
     moments = [mean, np.sqrt(square.mean(axis=0)), third]
     return np.concatenate([*moments, _hog(_thumbnail(image))])
 
@@ -104,7 +103,7 @@ def _thumbnail(image: Bytes) -> npt.NDArray[np.int64]:
     step = len(image) // THUMBNAIL
     grey = (image @ np.array(GREY) + (1 << 14)) >> 15
     small = grey.reshape(THUMBNAIL, step, THUMBNAIL, step).mean(axis=(1, 3))
-    # OpenCV rounds halves up in the mean of 2 x 2 pixels, else to the even number
+    # OpenCV rounds halves up in the mean of 2 x 2 pixels, otherwise to even
     rounded = np.floor(small + 0.5) if step == 2 else np.rint(small)
     thumbnail: npt.NDArray[np.int64] = rounded.astype(np.int64)
     return thumbnail
@@ -130,8 +129,8 @@ def _hog(grey: npt.NDArray[np.int64]) -> Doubles:
     return np.concatenate([block / np.sqrt((block**2).sum() + 1) for block in blocks])
 
 
-def sum_of(parts: Any) -> Doubles:
-    """The sum of arrays that come one by one."""
+def sum_of(parts: Iterable[Any]) -> Doubles:
+    """The sum of arrays of shape (3, 256)."""
     total: Doubles = np.zeros((3, LEVELS))
     for part in parts:
         total += part
@@ -153,11 +152,11 @@ def _computed(*arrays: Any) -> Doubles:
 
 
 BENCHMARK_IMAGES = 64
-"""Images that are raced on."""
+"""Images that are computed on."""
 
 
 TOLERANCE = 1e-6
-"""Largest difference between two ways that compute the same."""
+"""Largest difference to our kernel's result that counts as equal."""
 
 
 Implementation = Callable[[Bytes], npt.NDArray[Any]]
@@ -212,30 +211,32 @@ SUBJECTS: dict[str, dict[str, Implementation]] = {
 
 @dataclass(frozen=True)
 class Timing:
-    """How one way of computing one thing did."""
+    """The time of one implementation (``way``) of one kernel (``subject``)."""
 
     subject: str
     way: str
     ms_per_image: float
     """CPU time, median over the rounds."""
     ratio: float
-    """Its time over that of our kernel: the median of the rounds' ratios."""
+    """Its time divided by our kernel's: median of the rounds' ratios."""
     difference: float
     """Largest absolute difference to our kernel's result."""
     agrees: bool
 
 
 def time_kernels(store: Store, rounds: int, images: int = BENCHMARK_IMAGES) -> dict[str, Any]:
-    """Race all ways on ``images`` rows of ``store``, spread evenly; JSON-able.
+    """Compare and time all implementations on ``images`` evenly spaced rows of ``store``.
 
-    Features are left out where the store's side is no multiple of 64, and what needs Dask where
-    it is not installed; ``left_out`` says so.
+    JSON-able. ``left_out`` names features where the store's side is not a multiple of 64, and Dask
+    where it is not installed.
     """
     rows = store.rows()
     chosen = rows[np.linspace(0, len(rows) - 1, min(images, len(rows))).astype(np.int64)]
     pixels = np.ascontiguousarray(store.images[chosen])
     subjects, left_out = _available(store)
-    laps = [lap for name, ways in subjects.items() for lap in _time_all(name, ways, pixels, rounds)]
+    timings = []
+    for name, ways in subjects.items():
+        timings += _time_all(name, ways, pixels, rounds)
     return {
         "images": len(pixels),
         "side": store.size,
@@ -243,7 +244,7 @@ def time_kernels(store: Store, rounds: int, images: int = BENCHMARK_IMAGES) -> d
         "threads": 1,
         "cpus": len(os.sched_getaffinity(0)),
         "left_out": left_out,
-        "laps": [asdict(lap) for lap in laps],
+        "laps": [asdict(timing) for timing in timings],
     }
 
 
@@ -251,7 +252,7 @@ def _available(store: Store) -> tuple[dict[str, dict[str, Implementation]], list
     subjects, left_out = dict(SUBJECTS), []
     if store.size % kernels.THUMBNAIL:
         del subjects["features"]
-        left_out.append(f"features: {store.size} pixels are no multiple of {kernels.THUMBNAIL}")
+        left_out.append(f"features: {store.size} pixels are not a multiple of {kernels.THUMBNAIL}")
     try:
         import dask.array  # noqa: F401
     except ImportError:
@@ -274,12 +275,12 @@ def _time_all(
             start = time.process_time()
             ways[way](images)
             times[way].append(time.process_time() - start)
-        order.append(order.pop(0))  # nobody always comes first
-    laps = []
+        order.append(order.pop(0))  # another one is first in each round
+    timings = []
     for way, spent in times.items():
         difference = float(np.abs(results[way] - results[OURS]).max())
-        ratios = [theirs / ours for theirs, ours in zip(spent, times[OURS], strict=True)]
-        laps.append(
+        ratios = [time_s / ours_s for time_s, ours_s in zip(spent, times[OURS], strict=True)]
+        timings.append(
             Timing(
                 subject,
                 way,
@@ -289,4 +290,4 @@ def _time_all(
                 difference <= TOLERANCE,
             )
         )
-    return laps
+    return timings

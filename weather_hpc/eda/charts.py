@@ -1,4 +1,4 @@
-"""The figures that are lines, bars and points, as SVG and PNG."""
+"""Charts, as SVG and PNG."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +12,22 @@ from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.tables import class_counts
 from weather_hpc.files import write_bytes, write_text
-from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, render
-from weather_hpc.report.style import FAINT, MARKERS, PALETTE, plain
+from weather_hpc.report.drawing import FAINT, MARKERS, PALETTE, SINGLE_WIDTH, Drawing, plain, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANNEL_COLOURS = dict(zip(kernels.CHANNELS, ("#D55E00", "#009E73", "#0072B2"), strict=True))
-SPLIT_COLOURS = dict(zip(Split, ("#0072B2", "#CC79A7", "#E69F00"), strict=True))
+SPLIT_COLOURS = {Split.TRAIN: "#0072B2", Split.TEST: "#E69F00"}
 PER_ROW = 3
-"""Histograms side by side."""
+"""Histograms in a row."""
 MOST_POINTS = 5000
-"""Points of the map and of the sizes; of more images, as many are drawn evenly."""
+"""Points of the map and of the sizes; of more images, every n-th is drawn."""
 
 
-def write_charts(folder: Path, found: Exploration) -> list[tuple[Drawing, str]]:
-    """Draw every chart into ``folder``; each with its SVG."""
-    drawings = [make(found) for make in (_counts, _sizes, _histograms, _map)]
+def write_charts(folder: Path, exploration: Exploration) -> list[tuple[Drawing, str]]:
+    """Draw every chart into ``folder``; the charts with their SVG."""
+    drawings = [make(exploration) for make in (_counts, _sizes, _histograms, _map)]
     charts = []
     with cli.progress("drawing charts", total=len(drawings)) as advance:
         for drawing in drawings:
@@ -42,19 +41,18 @@ def write_charts(folder: Path, found: Exploration) -> list[tuple[Drawing, str]]:
     return charts
 
 
-def _counts(found: Exploration) -> Drawing:
-    rows = class_counts(found)
-    counts = {side: [row[side] for row in rows] for side in Split}
+def _counts(exploration: Exploration) -> Drawing:
+    rows = class_counts(exploration)
+    counts = {split: [row[split] for row in rows] for split in Split}
     totals = [row["images"] for row in rows]
 
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
-        left = np.zeros(len(found.classes))
-        for side, values in counts.items():
+        names, left = _class_names(exploration), np.zeros(len(exploration.classes))
+        for split, values in counts.items():
             if any(values):
-                bars = axes.barh(
-                    found_names(found), values, left=left, label=side, color=SPLIT_COLOURS[side]
-                )
+                colour = SPLIT_COLOURS[split]
+                bars = axes.barh(names, values, left=left, label=split, color=colour)
                 left += values
         axes.bar_label(bars, [str(total) for total in totals], padding=4)
         axes.invert_yaxis()
@@ -64,14 +62,16 @@ def _counts(found: Exploration) -> Drawing:
         axes.margins(x=0.1)
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
-    told = ", ".join(f"{n}: {total}" for n, total in zip(found.classes, totals, strict=True))
-    height = 1.2 + 0.36 * len(found.classes)
-    text = f"Images per class, by split. {told}."
+    counted = ", ".join(
+        f"{n}: {total}" for n, total in zip(exploration.classes, totals, strict=True)
+    )
+    height = 1.2 + 0.36 * len(exploration.classes)
+    text = f"Images per class, by split. {counted}."
     return Drawing("class_counts", "Images per class", text, draw, (SINGLE_WIDTH, height))
 
 
-def _sizes(found: Exploration) -> Drawing:
-    sizes = found.census.size_array()
+def _sizes(exploration: Exploration) -> Drawing:
+    sizes = exploration.headers.size_array()
     width, height = sizes[_evenly(len(sizes)), :2].T
 
     def draw(figure: "Figure") -> None:
@@ -96,12 +96,12 @@ def _sizes(found: Exploration) -> Drawing:
     return Drawing("sizes", "Sizes of the files", text, draw if len(sizes) else None)
 
 
-def _histograms(found: Exploration) -> Drawing:
-    labels = found.present()
+def _histograms(exploration: Exploration) -> Drawing:
+    labels = exploration.present()
     lines = -(-len(labels) // PER_ROW)
     shares = {}
     for label in labels:
-        counts = found.tally.class_histogram(label)
+        counts = exploration.pixels.class_histogram(label)
         shares[label] = counts / counts.sum(axis=1, keepdims=True)
     # a peak at black or white would flatten everything else
     top = 1.15 * max(share[:, 4:-4].max() for share in shares.values())
@@ -113,7 +113,7 @@ def _histograms(found: Exploration) -> Drawing:
         for axes, label in zip(grid.flat, labels, strict=False):
             for channel, levels in zip(kernels.CHANNELS, shares[label], strict=True):
                 axes.plot(levels * 100, color=CHANNEL_COLOURS[channel], linewidth=1.2)
-            axes.set(title=plain(found.classes[label]), xlim=(0, 255), ylim=(0, top * 100))
+            axes.set(title=plain(exploration.classes[label]), xlim=(0, 255), ylim=(0, top * 100))
         for axes in grid.flat[len(labels) :]:
             axes.set_axis_off()
         for axes in grid.flat[max(0, len(labels) - grid.shape[1]) : len(labels)]:
@@ -124,12 +124,12 @@ def _histograms(found: Exploration) -> Drawing:
         figure.legend(handles, kernels.CHANNELS, loc="outside upper right", ncols=3)
 
     means = [
-        f"{found.classes[label]}: "
+        f"{exploration.classes[label]}: "
         + ", ".join(
             f"{channel} {mean * 255:.0f}"
             for channel, mean in zip(
                 kernels.CHANNELS,
-                kernels.mean_std(found.tally.class_histogram(label))[0],
+                kernels.mean_std(exploration.pixels.class_histogram(label))[0],
                 strict=True,
             )
         )
@@ -140,26 +140,26 @@ def _histograms(found: Exploration) -> Drawing:
     return Drawing("histograms", "Colour histograms per class", text, draw, size)
 
 
-def _map(found: Exploration) -> Drawing:
-    chosen = _evenly(len(found.positions))
-    places, labels = found.positions[chosen], found.labels[chosen]
+def _map(exploration: Exploration) -> Drawing:
+    chosen = _evenly(len(exploration.positions))
+    points, labels = exploration.positions[chosen], exploration.labels[chosen]
 
     def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
-        for number, label in enumerate(found.present()):
-            x, y = places[labels == label].T
+        for number, label in enumerate(exploration.present()):
+            x, y = points[labels == label].T
             axes.plot(
                 x, y, MARKERS[number % len(MARKERS)], markersize=4, alpha=0.65, linestyle="",
                 color=PALETTE[number % len(PALETTE)], markeredgewidth=0, rasterized=True,
-                label=plain(found.classes[label]),
+                label=plain(exploration.classes[label]),
             )  # fmt: skip
         axes.set_title("Map of the images")
-        for axis, name, share in zip("xy", ("first", "second"), found.explained, strict=True):
+        for axis, name, share in zip("xy", ("first", "second"), exploration.explained, strict=True):
             label_of: Callable[[str], object] = getattr(axes, f"set_{axis}label")
             label_of(f"{name} principal component ({share:.0%} of the variance)")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=1.6)
 
-    centres = "; ".join(_centre(found, label) for label in found.present())
+    centres = "; ".join(_centre(exploration, label) for label in exploration.present())
     text = (
         "Each image by the two principal components of its colour moments and gradients. "
         f"Median of each class: {centres}."
@@ -167,9 +167,9 @@ def _map(found: Exploration) -> Drawing:
     return Drawing("map", "Map of the images", text, draw, (SINGLE_WIDTH, 5.2))
 
 
-def _centre(found: Exploration, label: int) -> str:
-    x, y = np.median(found.positions[found.labels == label], axis=0)
-    return f"{found.classes[label]} ({x:.2f}, {y:.2f})"
+def _centre(exploration: Exploration, label: int) -> str:
+    x, y = np.median(exploration.positions[exploration.labels == label], axis=0)
+    return f"{exploration.classes[label]} ({x:.2f}, {y:.2f})"
 
 
 def _evenly(count: int) -> list[int]:
@@ -177,6 +177,6 @@ def _evenly(count: int) -> list[int]:
     return [int(position) for position in chosen]
 
 
-def found_names(found: Exploration) -> list[str]:
-    """The classes' names as a figure shows them."""
-    return [plain(name) for name in found.classes]
+def _class_names(exploration: Exploration) -> list[str]:
+    """The classes' names as labels of a figure."""
+    return [plain(name) for name in exploration.classes]

@@ -1,14 +1,12 @@
-"""Everything measured about a folder of images: tables, figures and page are made from it."""
+"""All measurements of a folder of images, from which tables, figures and page are made."""
 
 import contextlib
-import csv
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,36 +15,35 @@ from weather_hpc import cli
 from weather_hpc.dataset.image_file import printable
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
-from weather_hpc.eda.headers import COLUMNS, FileHeader, HeaderCounts, file_batches, read_headers
+from weather_hpc.eda.headers import HeaderCounts, write_headers
 from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
 from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
-from weather_hpc.eda.spread import Spread
 from weather_hpc.files import atomic_path, check_space
+from weather_hpc.preprocess.backends.local import OrderedMap
 
 CENSUS, FEATURES = "census.csv", "features.npy"
 
 
-GROUPS = (9, kernels.HOG_LENGTH)
-"""Columns of the features: colour moments, HOG."""
+FEATURE_GROUPS = (9, kernels.HOG_LENGTH)
+"""Columns of the features: colour moments, then HOG."""
 
 
 @dataclass
 class Exploration:
-    """All figures. Images are counted by position: the ``i``-th valid row of the store."""
+    """All measurements. Images are numbered by position: the ``i``-th valid row of the store."""
 
     store: Store
-    census: HeaderCounts
-    tally: PixelCounts
+    headers: HeaderCounts
+    pixels: PixelCounts
     positions: npt.NDArray[np.float64]
     """On the map, (images, 2)."""
     explained: npt.NDArray[np.float64]
-    """Share of the variance on each of its axes, (2,)."""
+    """Share of the variance on each axis of the map, (2,)."""
     pairs: list[Pair]
-    time_s: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def classes(self) -> list[str]:
-        """The classes' names, fit to be shown."""
+        """The classes' names, printable."""
         return [printable(name) for name in self.store.classes]
 
     @cached_property
@@ -65,110 +62,85 @@ class Exploration:
         return [self.store.items[row]["split"] for row in self.rows.tolist()]
 
     def item(self, position: int) -> dict[str, str]:
-        """What the store says of an image."""
+        """The row of an image in items.csv."""
         return self.store.items[int(self.rows[position])]
 
     def image(self, position: int) -> kernels.Bytes:
-        """Its pixels, uint8 (side, side, 3)."""
+        """The pixels of an image, uint8 (side, side, 3)."""
         return np.array(self.store.images[self.rows[position]])
 
     def typical(self, label: int) -> int:
-        """The image of a class that lies nearest to the class's centre on the map."""
+        """The image of a class nearest to the class's centre on the map."""
         members = np.nonzero(self.labels == label)[0]
         if not len(members):
             raise ValueError(f"class {label} has no valid image")
-        places = self.positions[members]
-        distance = ((places - np.median(places, axis=0)) ** 2).sum(axis=1)
+        points = self.positions[members]
+        distance = ((points - np.median(points, axis=0)) ** 2).sum(axis=1)
         return int(members[distance.argmin()])
 
     def present(self) -> list[int]:
-        """The labels of which there is an image that could be decoded."""
-        return sorted(self.tally.images)
+        """The labels with at least one image that could be decoded."""
+        return sorted(self.pixels.images)
 
 
-def measure(store: Store, data: Path, out: Path, spread: Spread) -> Exploration:
-    """Run every pass over ``store`` and the files it was made from, by ``spread``'s workers.
+def measure(
+    store: Store, data: Path, out: Path, workers: OrderedMap, clock: dict[str, float]
+) -> Exploration:
+    """Measure the images of ``store`` and its original files under ``data``, by ``workers``.
 
-    Writes ``census.csv`` and ``features.npy`` into ``out`` as it goes; holds only what does not
-    have pixels in it.
+    Writes ``census.csv`` and ``features.npy`` into ``out``; keeps nothing of the size of the pixels
+    in memory. ``clock`` gets the seconds of each step.
     """
-    clock: dict[str, float] = {}
     images = len(store.rows())
-    check_space(out, images * (4 * sum(GROUPS) + SIDE**2))
+    check_space(out, images * (4 * sum(FEATURE_GROUPS) + SIDE**2))
     with timed(clock, "census"):
-        counted = _census(store, data, out / CENSUS, spread)
+        headers = write_headers(out / CENSUS, store, data, workers)
     with (
         atomic_path(out / FEATURES) as features_file,
         tempfile.TemporaryFile(dir=out) as pictures_file,
     ):
         features = np.lib.format.open_memmap(
-            features_file, "w+", np.float32, shape=(images, sum(GROUPS))
+            features_file, "w+", np.float32, shape=(images, sum(FEATURE_GROUPS))
         )
         pictures: kernels.Bytes = np.memmap(
             pictures_file, np.uint8, "w+", shape=(images, SIDE, SIDE)
         )
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
         with timed(clock, "pixels"):
-            tally = _pixels(store, spread, features, hashes, pictures)
+            pixels = _measure_pixels(store, workers, features, hashes, pictures)
         with timed(clock, "map"):
-            positions, explained = principal_map(features, GROUPS)
+            positions, explained = principal_map(features, FEATURE_GROUPS)
         with timed(clock, "near_duplicates"):
             pairs = near_duplicates(hashes, pictures)
         features.flush()
-    return Exploration(store, counted, tally, positions, explained, pairs, clock)
+    return Exploration(store, headers, pixels, positions, explained, pairs)
 
 
-def _census(store: Store, data: Path, path: Path, spread: Spread) -> HeaderCounts:
-    paths, labels = [item["path"] for item in store.items], store.labels.tolist()
-    names = [printable(name) for name in store.classes]
-    counted = HeaderCounts()
-    with (
-        cli.progress("reading headers", total=len(paths)) as advance,
-        atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for handful in spread(read_headers, file_batches(data, paths, labels)):
-            for facts in handful:
-                counted.add(facts)
-                writer.writerow(_census_row(facts, names))
-            advance(len(handful))
-    return counted
-
-
-def _census_row(facts: FileHeader, names: list[str]) -> Iterable[Any]:
-    return (
-        printable(facts.path), names[facts.label], facts.format, facts.mode, facts.width,
-        facts.height, facts.bytes, facts.orientation, facts.frames, int(facts.name_fits),
-    )  # fmt: skip
-
-
-def _pixels(
+def _measure_pixels(
     store: Store,
-    spread: Spread,
+    workers: OrderedMap,
     features: npt.NDArray[np.float32],
     hashes: npt.NDArray[np.uint64],
     pictures: kernels.Bytes,
 ) -> PixelCounts:
-    """The one pass over the pixels; fills the three arrays, one row per image."""
-    tally = PixelCounts()
-    at = 0
+    """Read all pixels once; fill the three arrays, one row per image."""
+    counts = PixelCounts()
+    first = 0
     with cli.progress("measuring pixels", total=len(features)) as advance:
-        for measured in spread(measure_block, store_blocks(store, store.rows())):
-            tally.add(measured.tally)
-            here = slice(at, at + len(measured.hashes))
-            features[here] = measured.features
-            hashes[here] = measured.hashes
-            pictures[here] = measured.pictures
-            at = here.stop
-            advance(len(measured.hashes))
-    return tally
+        for block in workers(measure_block, store_blocks(store, store.rows())):
+            counts.add(block.counts)
+            rows = slice(first, first + len(block.hashes))
+            features[rows] = block.features
+            hashes[rows] = block.hashes
+            pictures[rows] = block.pictures
+            first = rows.stop
+            advance(len(block.hashes))
+    return counts
 
 
 @contextlib.contextmanager
 def timed(clock: dict[str, float], name: str) -> Iterator[None]:
-    """Note the seconds that the block takes."""
+    """Record the seconds that the block takes."""
     start = time.perf_counter()
     yield
     clock[name] = round(time.perf_counter() - start, 4)

@@ -1,22 +1,26 @@
-"""What the files are, before any is decoded: format, mode, size, orientation, frames.
+"""The headers of the files, before any is decoded: format, mode, size, orientation, frames.
 
-Files go to the workers in batches and come back as one :class:`FileHeader` each; the counts are
-kept, the headers are written to ``census.csv`` as they come.
+Workers read the files in batches; counts are kept, headers are written to ``census.csv``.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weather_hpc.dataset.image_file import ImageError, open_image
+from weather_hpc import cli
+from weather_hpc.dataset.image_file import ImageError, printable
+from weather_hpc.dataset.store import Store
+from weather_hpc.files import write_csv
+from weather_hpc.preprocess.backends.local import OrderedMap
+from weather_hpc.preprocess.decoders import opened_image, read_orientation
 
 FILES_PER_BATCH = 128
-"""Files a worker looks at before it reports."""
-
+"""Files that a worker reads before it returns their headers."""
 
 SUFFIXES = {
     "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
@@ -24,10 +28,7 @@ SUFFIXES = {
     "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
 }  # fmt: skip
-
-
-ORIENTATION_TAG = 0x0112
-
+"""File name suffixes of each format."""
 
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",
@@ -37,7 +38,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class FileBatch:
-    """Some files: paths under ``root``, with the label of each."""
+    """Some files: paths under ``root``, and the label of each."""
 
     root: Path
     paths: Sequence[str]
@@ -46,46 +47,72 @@ class FileBatch:
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What one file's header says."""
+    """The header of one file."""
 
     path: str
     label: int
     format: str
     mode: str
-    width: int
-    height: int
+    width_px: int
+    height_px: int
     bytes: int
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
     frames: int
     name_fits: bool
-    """Whether its name ends as its format's names do."""
+    """Whether its name has a suffix of its format."""
+
+    def row(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The columns of ``census.csv``."""
+        return vars(self) | {
+            "path": printable(self.path),
+            "class": printable(classes[self.label]),
+            "name_fits": int(self.name_fits),
+        }
 
 
 @dataclass
 class HeaderCounts:
     """Counts over all files, and their sizes."""
 
-    formats: Counter[tuple[int, str]] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
-    turned: int = 0
+    rotated: int = 0
+    """By their EXIF orientation."""
     animated: int = 0
     misnamed: int = 0
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """(width, height, bytes) of each file."""
 
-    def add(self, facts: FileHeader) -> None:
+    def add(self, header: FileHeader) -> None:
         """Count one file."""
-        self.formats[facts.label, facts.format] += 1
-        self.modes[facts.mode] += 1
-        self.turned += facts.orientation != 1
-        self.animated += facts.frames > 1
-        self.misnamed += not facts.name_fits
-        self.sizes.append((facts.width, facts.height, facts.bytes))
+        self.formats[header.format] += 1
+        self.modes[header.mode] += 1
+        self.rotated += header.orientation != 1
+        self.animated += header.frames > 1
+        self.misnamed += not header.name_fits
+        self.sizes.append((header.width_px, header.height_px, header.bytes))
 
     def size_array(self) -> npt.NDArray[np.int64]:
         """Width, height (pixels) and bytes, int64 (files, 3)."""
         return np.array(self.sizes, dtype=np.int64).reshape(-1, 3)
+
+
+def write_headers(path: Path, store: Store, data: Path, workers: OrderedMap) -> HeaderCounts:
+    """Write the headers of the files under ``data`` that ``store`` was made from; their counts."""
+    paths, labels = [item["path"] for item in store.items], store.labels.tolist()
+    classes, counts = store.classes, HeaderCounts()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with cli.progress("reading headers", total=len(paths)) as advance:
+            for headers in workers(read_headers, file_batches(data, paths, labels)):
+                for header in headers:
+                    counts.add(header)
+                    yield header.row(classes)
+                advance(len(headers))
+
+    write_csv(path, COLUMNS, rows())
+    return counts
 
 
 def file_batches(root: Path, paths: Sequence[str], labels: Sequence[int]) -> Iterator[FileBatch]:
@@ -97,40 +124,28 @@ def file_batches(root: Path, paths: Sequence[str], labels: Sequence[int]) -> Ite
 
 
 def read_headers(files: FileBatch) -> list[FileHeader]:
-    """What the headers say; runs in a worker. A file that has gone or changed since is left out."""
-    found = []
+    """On a worker: the headers of ``files``, without files removed or damaged since the scan."""
+    headers = []
     for path, label in zip(files.paths, files.labels, strict=True):
         try:
-            found.append(_facts(files.root / path, path, label))
-        except (OSError, ImageError):
+            headers.append(_read_header(files.root / path, path, label))
+        except ImageError:
             continue
-    return found
+    return headers
 
 
-def _facts(file: Path, path: str, label: int) -> FileHeader:
-    import warnings
-
-    with file.open("rb") as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata in usable images
-        image = open_image(stream)
+def _read_header(file: Path, path: str, label: int) -> FileHeader:
+    with opened_image(file) as image:
         name = image.format or "unknown"
         return FileHeader(
-            path,
-            label,
-            name,
-            image.mode,
-            image.width,
-            image.height,
-            file.stat().st_size,
-            _orientation(image),
-            getattr(image, "n_frames", 1),
-            file.suffix.lower() in SUFFIXES.get(name, set()),
+            path=path,
+            label=label,
+            format=name,
+            mode=image.mode,
+            width_px=image.width,
+            height_px=image.height,
+            bytes=file.stat().st_size,
+            orientation=read_orientation(image),
+            frames=getattr(image, "n_frames", 1),
+            name_fits=file.suffix.lower() in SUFFIXES.get(name, set()),
         )
-
-
-def _orientation(image: object) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION_TAG, 1)  # type: ignore[attr-defined]
-    except Exception:  # damaged metadata must not cost a good image
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,4 +1,4 @@
-"""The inner loops, on OpenCV: what a pass spends its time in.
+"""The inner loops, on OpenCV.
 
 :mod:`weather_hpc.eda.benchmark` computes the same with NumPy and Dask Array, and compares and
 times them.
@@ -37,14 +37,14 @@ def histograms(images: Bytes) -> Counts:
     int64 (3, 256).
 
     Neighbouring pixels of a channel are counted in pairs, as one 16-bit number: half as many
-    steps. Low and high bytes are told apart at the end.
+    steps. Low and high bytes are separated at the end.
     """
     cv2 = load_opencv()
     counts = np.zeros((len(CHANNELS), LEVELS), dtype=np.int64)
     rows = max(1, EXACT // images[0].size) if len(images) else 1
     for first in range(0, len(images), rows):
         part = images[first : first + rows]
-        # OpenCV wants two dimensions and at most 2^31 rows
+        # OpenCV needs two dimensions and at most 2^31 rows
         for channel, plane in enumerate(cv2.split(part.reshape(-1, part.shape[2], 3))):
             counts[channel] += _count(cv2, plane.reshape(-1))
     return counts
@@ -64,13 +64,13 @@ def _count(cv2: Any, values: Bytes) -> Counts:
 def mean_std(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation of the pixels of each channel, in 0..1, from their histograms.
 
-    ``counts`` int64 (..., 256) -> two float64 (...). The sums are whole numbers, so the result
-    is exact to rounding, whatever the number of images and whoever counted them.
+    ``counts`` int64 (..., 256) -> two float64 (...). The sums are integers, so the result is exact
+    to rounding for any number of images and workers.
     """
     levels = np.arange(LEVELS, dtype=np.int64)
     pixels = counts.sum(axis=-1).astype(np.float64)
     mean = (counts @ levels) / pixels
-    # about the mean: the difference of two large sums would lose digits
+    # around the mean: the difference of two large sums would lose digits
     squares = (counts * (levels - mean[..., None]) ** 2).sum(axis=-1)
     return mean / 255, np.sqrt(squares / pixels) / 255
 
@@ -138,8 +138,8 @@ def hog(greys: Bytes) -> Floats:
 
 @cache
 def _gradients() -> tuple[npt.NDArray[np.int32], Floats]:
-    """Orientation bin and length of every gradient that 8-bit greys can have: there are but
-    511 x 511, and looking them up is cheaper than an arc tangent per pixel."""
+    """Orientation bin and length of every gradient of 8-bit greys: only 511 x 511 exist, and a
+    table is cheaper than an arc tangent per pixel."""
     steps = np.arange(-255, 256)
     down, across = steps[:, None], steps[None, :]
     turned = np.arctan2(down, across) % np.pi / np.pi * ORIENTATIONS
@@ -148,7 +148,7 @@ def _gradients() -> tuple[npt.NDArray[np.int32], Floats]:
 
 
 def load_opencv() -> Any:
-    """The module ``cv2``, told to use one thread: workers are processes.
+    """The module ``cv2`` on one thread: workers are processes.
 
     Raises UserError where it is not installed.
     """

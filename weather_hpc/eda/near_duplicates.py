@@ -1,7 +1,13 @@
-"""Pairs of images that show the same picture: saved anew, resized, recoloured or mirrored.
+"""Pairs of images that show the same picture: saved again, resized, recoloured or mirrored.
 
-Where one of a pair is in the training split and the other is not, the test accuracy is
-flattered. Equal files are kept on one side by the split already; near-duplicates are not.
+Where one of a pair is in the training split and the other is not, the test accuracy is too high.
+The split keeps equal files together; near-duplicates it does not.
+
+A picture is hashed to 128 bits that another size, compression or lighting hardly changes: each bit
+says whether a pixel of a tiny version is lighter than its neighbour, 64 to the right, 64 below.
+Close pairs are found without comparing every pair: where at most 7 of the first 64 bits differ, one
+of their 8 bytes is equal, so only hashes that share a byte are compared (multi-index hashing,
+Norouzi et al. 2012).
 """
 
 from collections.abc import Iterator
@@ -22,12 +28,12 @@ BYTES = 8
 
 
 MOST_BITS = (BYTES - 1, 16)
-"""Of the bits for neighbours to the right and below. With more than 7 of the former, no byte
-need be shared. The latter may differ more: a darkened sky changes them most."""
+"""Bits that may differ, for neighbours to the right and below. With more than 7 of the former, no
+byte need be shared. More of the latter may differ: a darkened sky changes them most."""
 
 
 TILE = 1024
-"""Hashes that are compared with as many others at once: 8 MB."""
+"""Side of the tiles in which hashes are compared: 8 MB."""
 
 
 def difference_hashes(greys: Bytes) -> Hashes:
@@ -73,11 +79,11 @@ def _compare(
             differing = left[i, 0][:, None] ^ right[j, 0]
             close = (np.bitwise_count(differing) <= MOST_BITS[0]) & (i[:, None] < j)
             at, to = np.nonzero(close)
-            found = differing[at, to]
+            bits = differing[at, to]
             i, j = i[at], j[to]
             new = np.bitwise_count(left[i, 1] ^ right[j, 1]) <= MOST_BITS[1]
             for earlier in range(byte):  # a pair that shares an earlier byte was found there
-                new &= _byte(found, earlier) != 0
+                new &= _byte(bits, earlier) != 0
             if new.any():
                 yield i[new], j[new]
 
@@ -91,19 +97,19 @@ Doubles = npt.NDArray[np.float64]
 SIDE = THUMBNAIL // 2
 """Side of the pictures that are compared, pixels."""
 ALIKE_GRADIENTS, ALIKE_GREYS = 0.75, 0.95
-"""Correlations from which two pictures are taken for the same; both must be reached."""
-CUT_OFF = 2.0
-"""Gradients count up to so many times their mean size."""
+"""Least correlations of two pictures that count as the same; both must be reached."""
+CLIP = 2.0
+"""Gradients are clipped at so many times their mean size."""
 BATCH = 2048
-"""Pairs compared at once: 64 MB."""
-ENOUGH = 50
-"""Two images that both have so many pairs are not compared any more: the frames of a camera
-that stands still would be pairs of all with all."""
+"""Pairs compared at a time: 64 MB."""
+MOST_PAIRS = 50
+"""Two images that both have so many pairs are not compared further: all frames of a still camera
+would be pairs of each other."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images, by their position, ``first`` < ``second``."""
+    """Two images, by position, ``first`` < ``second``."""
 
     first: int
     second: int
@@ -124,15 +130,15 @@ def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
     """The pairs of images that look alike, in order.
 
     ``hashes`` uint64 (images, 2, 2) and ``small`` uint8 (images, 32, 32), which may be a memory
-    map: only the candidates that the hashes give are read. Memory grows with the pairs found,
-    of which there are about :data:`ENOUGH` an image at the most.
+    map: only candidates by their hashes are read. Memory grows with the pairs found, at most about
+    :data:`MOST_PAIRS` per image.
     """
     best: dict[tuple[int, int], Pair] = {}
     pairs_of = np.zeros(len(hashes), dtype=np.int64)
     for mirrored in (False, True):
         for i, j in _batches(close_pairs(hashes[:, 0], hashes[:, int(mirrored)])):
-            wanted = (pairs_of[i] < ENOUGH) | (pairs_of[j] < ENOUGH)
-            i, j = i[wanted], j[wanted]
+            open_ = (pairs_of[i] < MOST_PAIRS) | (pairs_of[j] < MOST_PAIRS)
+            i, j = i[open_], j[open_]
             if not len(i):
                 continue
             left, right = small[i], small[j][:, :, ::-1] if mirrored else small[j]
@@ -149,19 +155,19 @@ def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
 
 
 def grey_correlation(left: Bytes, right: Bytes) -> Doubles:
-    """Of each pair of pictures, uint8 (pairs, side, side) -> float64 (pairs,)."""
+    """Correlation of each pair of pictures, uint8 (pairs, side, side) -> float64 (pairs,)."""
     flat = (len(left), -1)
     return _correlation(left.reshape(flat).astype(float), right.reshape(flat).astype(float))
 
 
 def gradient_correlation(left: Bytes, right: Bytes) -> Doubles:
-    """The same of their gradients. A change of light leaves them; and all skies are light above
-    and dark below, which correlates the greys of pictures with nothing else in common."""
+    """The same of their gradients. A change of lighting keeps them; and skies are light above and
+    dark below, which correlates the greys of otherwise different pictures."""
     return _correlation(_gradients(left), _gradients(right))
 
 
 def _correlation(left: Doubles, right: Doubles) -> Doubles:
-    """Pearson's, row by row; 0 where a row has but one value."""
+    """Pearson's, row by row; 0 where all values of a row are equal."""
     left, right = (rows - rows.mean(axis=1, keepdims=True) for rows in (left, right))
     norm = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
     correlation: Doubles = (left * right).sum(axis=1) / np.where(norm > 0, norm, 1)
@@ -169,10 +175,10 @@ def _correlation(left: Doubles, right: Doubles) -> Doubles:
 
 
 def _gradients(greys: Bytes) -> Doubles:
-    """Their gradients, large ones cut off: a watermark is a few of the strongest edges."""
+    """Their gradients, large ones clipped: a watermark is a few of the strongest edges."""
     down, across = np.gradient(greys.astype(np.float64), axis=(1, 2))
     both = np.stack([down, across], axis=1).reshape(len(greys), -1)
-    most = CUT_OFF * np.abs(both).mean(axis=1, keepdims=True)
+    most = CLIP * np.abs(both).mean(axis=1, keepdims=True)
     return both.clip(-most, most)
 
 

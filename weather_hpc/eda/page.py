@@ -1,4 +1,4 @@
-"""eda.html: all of it on one page that needs nothing but itself."""
+"""eda.html: all results on one page without external files."""
 
 import base64
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.eda.near_duplicates import ENOUGH
+from weather_hpc.eda import near_duplicates
 from weather_hpc.eda.sheets import Sheet
 from weather_hpc.files import write_text
 from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.text import significant
 
-MOST_PAIRS = 200
-"""Pairs in the page's table; the file has all."""
+SHOWN_PAIRS = 200
+"""Pairs in the page's table; near_duplicates.csv has all."""
 
 
 def write_page(
@@ -25,7 +25,7 @@ def write_page(
 ) -> None:
     """Write the page to ``path``. Names of files and classes appear as text, never as markup.
 
-    The page's own policy lets no script run and nothing be loaded.
+    The page's content security policy allows no script and loads nothing.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -38,10 +38,10 @@ def write_page(
     page = environment.from_string(template.read_text("utf-8")).render(
         name=name,
         findings=findings(result),
-        most_pairs=MOST_PAIRS,
-        enough=ENOUGH,
+        shown_pairs=SHOWN_PAIRS,
+        most_pairs=near_duplicates.MOST_PAIRS,
         significant=significant,
-        # style and drawings are our own; matplotlib has escaped every label
+        # style and drawings are the package's own; matplotlib has escaped every label
         style=Markup(style),  # noqa: S704
         charts={
             drawing.name: (drawing, Markup(inline_svg(svg, drawing.name, drawing.text)))  # noqa: S704
@@ -54,11 +54,11 @@ def write_page(
 
 
 def findings(result: dict[str, Any]) -> list[str]:
-    """What a person should know before training, most important first."""
+    """Findings to consider before training, most important first."""
     return [
         sentence
-        for tell in (_leak, _mislabelled, _imbalance, _left_out, _odd_files)
-        for sentence in tell(result)
+        for find in (_leak, _mislabelled, _imbalance, _left_out, _unusual_files)
+        for sentence in find(result)
     ]
 
 
@@ -68,7 +68,7 @@ def _leak(result: dict[str, Any]) -> list[str]:
     if not seen:
         return ["No held-out image has a near-duplicate in the training split."]
     share = f"{seen} of {held_out} held-out images ({seen / held_out:.1%})"
-    return [f"{share} have a near-duplicate in the training split: the test accuracy is flattered."]
+    return [f"{share} have a near-duplicate in the training split: the test accuracy is too high."]
 
 
 def _mislabelled(result: dict[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def _imbalance(result: dict[str, Any]) -> list[str]:
     if most < 1.5 * fewest:
         return []
     ratio = f"{common} has {most / fewest:.1f} times the images of {rare} ({most} and {fewest})"
-    return [f"{ratio}: accuracy alone hides how the small classes do."]
+    return [f"{ratio}: accuracy alone hides results of small classes."]
 
 
 def _left_out(result: dict[str, Any]) -> list[str]:
@@ -92,14 +92,14 @@ def _left_out(result: dict[str, Any]) -> list[str]:
     return [f"Files that could not be used: {left_out}."] if left_out else []
 
 
-def _odd_files(result: dict[str, Any]) -> list[str]:
+def _unusual_files(result: dict[str, Any]) -> list[str]:
     census = result["census"]
-    odd = {
-        "Files whose name does not fit their format": census["misnamed"],
-        "Files turned by their EXIF data": census["turned_by_exif"],
+    counts = {
+        "Files whose suffix does not match their format": census["misnamed"],
+        "Files rotated by their EXIF data": census["turned_by_exif"],
         "Animated files, of which the first frame is used": census["animated"],
     }
-    return [f"{what}: {files}." for what, files in odd.items() if files]
+    return [f"{what}: {files}." for what, files in counts.items() if files]
 
 
 def _data_uri(sheet: Sheet) -> str | None:

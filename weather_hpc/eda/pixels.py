@@ -1,7 +1,7 @@
-"""The pass over the pixels of a packed store, block by block, and a map of what it measured.
+"""The pixels of a packed store, measured block by block, and a map of the images.
 
-A worker maps the store, copies the rows of its block, and returns sums and features; so the memory
-it takes depends on the block and not on the number of images.
+A worker maps the store, copies the rows of its block, and returns sums and features, so its memory
+depends on the block and not on the number of images.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from weather_hpc.eda import kernels
 from weather_hpc.eda.near_duplicates import difference_hashes, pictures
 
 BLOCK_IMAGES = 64
-"""Images of a block: 13 MB at 256 pixels."""
+"""Images per block: 13 MB at 256 pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class Block:
 
 @dataclass
 class PixelCounts:
-    """What adds up over images. All numbers are whole, so the order of adding is no matter."""
+    """Sums over images. All are integers, so the order of adding does not matter."""
 
     histograms: dict[tuple[int, bool], kernels.Counts] = field(default_factory=dict)
     """(label, in the training split) -> int64 (3, 256)."""
     sums: dict[int, npt.NDArray[np.uint64]] = field(default_factory=dict)
     """Label -> the sum of its images, (side, side, 3)."""
     images: dict[int, int] = field(default_factory=dict)
-    """Label -> how many images that sum has."""
+    """Label -> number of images in that sum."""
 
     def add(self, other: "PixelCounts") -> None:
-        """Take in what another block counted."""
+        """Add the sums of another block."""
         for key, counts in other.histograms.items():
             self.histograms[key] = self.histograms.get(key, 0) + counts
         for label, total in other.sums.items():
@@ -67,21 +67,21 @@ class PixelCounts:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What one block gives: sums, and what there is of each image."""
+    """The measurements of one block: sums, and arrays with one row per image."""
 
-    tally: PixelCounts
+    counts: PixelCounts
     features: kernels.Floats
     """(images, 333)."""
     hashes: npt.NDArray[np.uint64]
     """(images, 2, 2), see :func:`weather_hpc.eda.near_duplicates.difference_hashes`."""
     pictures: kernels.Bytes
-    """(images, 32, 32), to compare pictures by."""
+    """(images, 32, 32), see :func:`weather_hpc.eda.near_duplicates.pictures`."""
 
 
 def store_blocks(
     store: Store, rows: npt.NDArray[np.int64], size: int | None = None
 ) -> Iterator[Block]:
-    """The given rows of ``store``, ``size`` at a time (:data:`BLOCK_IMAGES` unless told)."""
+    """The given rows of ``store``, ``size`` at a time (default: :data:`BLOCK_IMAGES`)."""
     size = size or BLOCK_IMAGES
     labels = store.labels
     train = np.array([item["split"] == "train" for item in store.items], dtype=np.bool_)
@@ -92,21 +92,21 @@ def store_blocks(
 
 
 def measure_block(block: Block) -> BlockResult:
-    """Everything that a look at the pixels gives; runs in a worker."""
-    # mapped anew for each block, so that what was read does not stay
+    """On a worker: all measurements of a block."""
+    # mapped again for each block, so that pages of earlier blocks are released
     images = np.load(block.pixels, mmap_mode="r")[block.rows]
-    tally = PixelCounts()
+    counts = PixelCounts()
     for label in np.unique(block.labels).tolist():
         of_class = block.labels == label
         for train in (True, False):
             chosen = images[of_class & (block.train == train)]
             if len(chosen):
-                tally.histograms[label, train] = kernels.histograms(chosen)
-        tally.sums[label] = images[of_class].sum(axis=0, dtype=np.uint64)
-        tally.images[label] = int(of_class.sum())
+                counts.histograms[label, train] = kernels.histograms(chosen)
+        counts.sums[label] = images[of_class].sum(axis=0, dtype=np.uint64)
+        counts.images[label] = int(of_class.sum())
     greys = kernels.grey_thumbnails(images)
     features = kernels.features(images, greys)
-    return BlockResult(tally, features, difference_hashes(greys), pictures(greys))
+    return BlockResult(counts, features, difference_hashes(greys), pictures(greys))
 
 
 Doubles = npt.NDArray[np.float64]
@@ -121,7 +121,7 @@ def principal_map(
     """Place each row of ``features``, float32 (images, columns), which may be a memory map.
 
     Columns are standardized, then weighted so that each of the ``groups`` of columns (their
-    lengths, in order) counts as much as any other. Returns the positions, (images, 2), and the
+    lengths, in order) has the same weight. Returns the positions, (images, 2), and the
     share of the variance on each axis, (2,).
     """
     centre, scale, covariance = _moments(features)

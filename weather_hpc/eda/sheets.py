@@ -1,8 +1,10 @@
-"""The figures that are pictures, as JPEG."""
+"""Sheets of pictures, as JPEG: mean images, equalization, augmentations, near-duplicates."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,12 @@ import numpy as np
 
 from weather_hpc import cli
 from weather_hpc.eda.exploration import Exploration
-from weather_hpc.eda.kernels import GREY, LEVELS, Bytes, load_opencv
+from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
 from weather_hpc.eda.near_duplicates import Pair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
-from weather_hpc.report.style import PALETTE, RC, plain
+from weather_hpc.report.drawing import PALETTE, RC, plain
+from weather_hpc.study.recipe import RECIPES, Augmentation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,29 +40,29 @@ class Sheet:
     name: str
     title: str
     text: str
-    """What it shows, for those who do not see it."""
+    """What it shows, for readers who do not see it."""
     jpeg: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One place of a sheet: a picture with words above it, or something drawn."""
+    """One place of a sheet: a picture or a plot, with a title."""
 
     title: str
     image: Bytes | None = None
     draw: "Callable[[Axes], None] | None" = None
 
 
-def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
-    """Make every sheet and write it into ``folder``."""
-    makers = (_means, _equalized, lambda found: _augmented(found, seed), _pairs)
+def write_sheets(folder: Path, exploration: Exploration, seed: int) -> list[Sheet]:
+    """Write every sheet into ``folder``."""
+    makers = (_means, _equalized, partial(_augmented, seed=seed), _pairs)
     sheets = []
     with cli.progress("drawing sheets", total=len(makers)) as advance:
         for make in makers:
-            sheet = make(found)
+            sheet = make(exploration)
             path = folder / f"{sheet.name}.jpg"
             if sheet.jpeg is None:
-                path.unlink(missing_ok=True)  # of an earlier run
+                path.unlink(missing_ok=True)  # from an earlier run
             else:
                 write_bytes(path, sheet.jpeg)
             sheets.append(sheet)
@@ -67,10 +70,11 @@ def write_sheets(folder: Path, found: Exploration, seed: int) -> list[Sheet]:
     return sheets
 
 
-def _means(found: Exploration) -> Sheet:
+def _means(exploration: Exploration) -> Sheet:
+    classes, pixels = exploration.classes, exploration.pixels
     tiles = [
-        Tile(f"{found.classes[label]} ({found.tally.images[label]})", found.tally.mean_image(label))
-        for label in found.present()[:MOST_CLASSES]
+        Tile(f"{classes[label]} ({pixels.images[label]})", pixels.mean_image(label))
+        for label in exploration.present()[:MOST_CLASSES]
     ]
     rows = [tiles[at : at + MEANS_PER_ROW] for at in range(0, len(tiles), MEANS_PER_ROW)]
     names = ", ".join(tile.title for tile in tiles)
@@ -78,12 +82,13 @@ def _means(found: Exploration) -> Sheet:
     return Sheet("mean_images", "Mean images", text, _sheet(rows))
 
 
-def _equalized(found: Exploration) -> Sheet:
+def _equalized(exploration: Exploration) -> Sheet:
     rows: list[list[Tile]] = []
-    for label in found.present()[:MOST_CLASSES]:
-        image = found.image(found.typical(label))
-        changed = {name: way(image) for name, way in EQUALIZATIONS.items()}
-        tiles = [Tile(f"{found.classes[label]}, {name}", new) for name, new in changed.items()]
+    for label in exploration.present()[:MOST_CLASSES]:
+        image = exploration.image(exploration.typical(label))
+        changed = {method: equalize(image) for method, equalize in EQUALIZATIONS.items()}
+        name = exploration.classes[label]
+        tiles = [Tile(f"{name}, {method}", new) for method, new in changed.items()]
         drawn = _lightness_of(changed, legend=not rows)
         rows.append([*tiles, Tile("lightness", draw=drawn)])
     text = (
@@ -111,35 +116,67 @@ def _lightness_of(images: dict[str, Bytes], *, legend: bool) -> "Callable[[Axes]
     return draw
 
 
-def _augmented(found: Exploration, seed: int) -> Sheet:
-    rows = []
-    for label in found.present()[:AUGMENTED]:
-        image = found.image(found.typical(label))
-        changed = {"as it is": image, **previews(image, seed)}
-        rows.append([Tile(name, new) for name, new in changed.items()])
-    names = ", ".join(tile.title for tile in rows[0])
-    text = f"{len(rows)} images, each {names}. Seeded: the same seed shows the same."
+def _augmented(exploration: Exploration, seed: int) -> Sheet:
+    labels = exploration.present()[:AUGMENTED]
+    images = np.stack([exploration.image(exploration.typical(label)) for label in labels])
+    try:
+        changed = {"as it is": images, **augmented(images, seed)}
+    except ImportError:
+        print("eda: torch not installed: no sheet of augmentations", file=sys.stderr)
+        return Sheet("augmentation", "Augmentations", "not shown, because torch is not installed")
+    rows = [[Tile(name, new[at]) for name, new in changed.items()] for at in range(len(labels))]
+    text = (
+        f"{len(rows)} images, each {', '.join(changed)}: what the training recipes change, one at "
+        "a time and together. The same seed shows the same changes."
+    )
     return Sheet("augmentation", "Augmentations", text, _sheet(rows))
 
 
-def _pairs(found: Exploration) -> Sheet:
+def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
+    """``images``, uint8 (n, side, side, 3), under each change that a training recipe makes, alone
+    and with the recipe's other changes; computed as in training, but every image is flipped.
+
+    Equal seeds give equal pictures. Raises ImportError where torch is not installed.
+    """
+    import torch
+
+    from weather_hpc.train.augmentation import Draw, augment
+
+    numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
+    numbers[:, 0] = 0  # in training half of the images are flipped
+    changes: dict[str, Augmentation] = {}
+    for name, recipe in RECIPES.items():
+        used = {field: size for field, size in asdict(recipe.augmentation).items() if size}
+        for field, size in used.items():
+            title = field if size is True else f"{field} ±{size:.0%}"
+            changes[title] = Augmentation(**{field: size})
+        if used:
+            changes[f"recipe {name}"] = recipe.augmentation
+    pixels = torch.from_numpy(images)
+    return {
+        title: augment(pixels, torch.from_numpy(numbers), change).numpy()
+        for title, change in changes.items()
+    }
+
+
+def _pairs(exploration: Exploration) -> Sheet:
     name, title = "near_duplicates", "Near-duplicates on both sides of the split"
-    chosen = [pair for pair in found.pairs if straddles(found, pair)][:MOST_PAIRS]
+    chosen = [pair for pair in exploration.pairs if straddles(exploration, pair)][:MOST_PAIRS]
     if not chosen:
         return Sheet(name, title, "no pair was found")
-    tiles = [tile for pair in chosen for tile in _pair(found, pair)]
+    tiles = [tile for pair in chosen for tile in _pair(exploration, pair)]
     rows = [tiles[at : at + 4] for at in range(0, len(tiles), 4)]
-    names = "; ".join(
-        " and ".join(found.item(at)["path"] for at in (pair.first, pair.second)) for pair in chosen
-    )
+    paths = [[exploration.item(at)["path"] for at in (pair.first, pair.second)] for pair in chosen]
+    names = "; ".join(map(" and ".join, paths))
     return Sheet(name, title, f"Pairs side by side: {names}.", _sheet(rows))
 
 
-def _pair(found: Exploration, pair: Pair) -> list[Tile]:
-    return [
-        Tile(f"{found.splits[at]}: {Path(found.item(at)['path']).name}", found.image(at))
-        for at in (pair.first, pair.second)
-    ]
+def _pair(exploration: Exploration, pair: Pair) -> list[Tile]:
+    tiles = []
+    for at in (pair.first, pair.second):
+        name = Path(exploration.item(at)["path"]).name
+        tiles.append(Tile(f"{exploration.splits[at]}: {name}", exploration.image(at)))
+    return tiles
 
 
 def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
@@ -153,7 +190,8 @@ def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
     columns = max(len(row) for row in rows)
     size = (columns * INCHES, len(rows) * (INCHES + 0.25))
     with mpl.rc_context(RC), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # no font has it: drawn as a box
+        # a character that no font has is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -163,10 +201,10 @@ def _sheet(rows: Sequence[Sequence[Tile]]) -> bytes:
             for axes, tile in zip(line, row, strict=False):
                 _draw(axes, tile)
         jpeg = io.BytesIO()
-        options = {"quality": 88}
         figure.savefig(
-            jpeg, format="jpeg", dpi=DPI, facecolor="white", transparent=False, pil_kwargs=options
-        )
+            jpeg, format="jpeg", dpi=DPI, facecolor="white", transparent=False,
+            pil_kwargs={"quality": 88},
+        )  # fmt: skip
     return jpeg.getvalue()
 
 
@@ -182,7 +220,7 @@ def _draw(axes: "Axes", tile: Tile) -> None:
 
 
 CLIP_LIMIT = 2.0
-"""How many times the mean a bin of a tile's histogram may hold; what is above is shared out."""
+"""Bins of a tile's histogram are clipped at so many times their mean."""
 
 
 TILES = 8
@@ -197,12 +235,15 @@ def lightness(image: Bytes) -> Bytes:
 
 
 def equalized(image: Bytes) -> Bytes:
-    """``image`` with its levels of lightness made equally frequent, as far as one map can."""
+    """``image`` with its levels of lightness about equally frequent (histogram equalization)."""
     return _with_lightness(image, load_opencv().equalizeHist(lightness(image)))
 
 
 def clahe(image: Bytes) -> Bytes:
-    """The same tile by tile, with contrast limited and tiles blended (Zuiderveld 1994)."""
+    """Equalized tile by tile, with limited contrast and blended tiles (CLAHE, Zuiderveld 1994).
+
+    As :func:`equalized`, only CIELAB's L changes: colours stay.
+    """
     tiles = load_opencv().createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=(TILES, TILES))
     return _with_lightness(image, tiles.apply(lightness(image)))
 
@@ -216,95 +257,3 @@ def _with_lightness(image: Bytes, plane: Bytes) -> Bytes:
     lab[..., 0] = plane
     changed: Bytes = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
     return changed
-
-
-SMALLEST_CROP = 0.6
-"""Of the image's area."""
-
-
-LARGEST_TURN = 12.0
-"""Degrees."""
-
-
-JITTER = 0.3
-"""Brightness, contrast and saturation are multiplied by 1 ± this."""
-
-
-ERASED = 0.3
-"""Side of the square that is erased, of the image's side."""
-
-
-Augmentation = Callable[[Bytes, np.random.Generator], Bytes]
-
-
-def flip(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Left and right exchanged."""
-    return np.ascontiguousarray(image[:, ::-1])
-
-
-def crop(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """A random square part, brought back to full size."""
-    cv2 = load_opencv()
-    side = len(image)
-    part = max(1, round(side * rng.uniform(SMALLEST_CROP, 1.0) ** 0.5))
-    top, left = rng.integers(0, side - part + 1, size=2)
-    chosen = np.ascontiguousarray(image[top : top + part, left : left + part])
-    resized: Bytes = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_LINEAR)
-    return resized
-
-
-def turn(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Turned a little about its centre; corners are filled by reflection."""
-    cv2 = load_opencv()
-    side = len(image)
-    centre = ((side - 1) / 2, (side - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-LARGEST_TURN, LARGEST_TURN), 1.0)
-    turned: Bytes = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-    return turned
-
-
-def jitter(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Brightness, contrast and saturation changed, in this order."""
-    brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, size=3)
-    pixels = image.astype(np.float32) * brightness
-    mean = (pixels @ np.array(GREY, dtype=np.float32)).mean() / sum(GREY)
-    pixels = mean + contrast * (pixels - mean)
-    grey = (pixels @ np.array(GREY, dtype=np.float32))[..., None] / sum(GREY)
-    pixels = grey + saturation * (pixels - grey)
-    changed: Bytes = np.rint(pixels.clip(0, 255)).astype(np.uint8)
-    return changed
-
-
-def erase(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """A square of it replaced by its mean colour."""
-    side = len(image)
-    part = max(1, round(side * ERASED))
-    top, left = rng.integers(0, side - part + 1, size=2)
-    changed = image.copy()
-    changed[top : top + part, left : left + part] = image.mean(axis=(0, 1))
-    return changed
-
-
-def together(image: Bytes, rng: np.random.Generator) -> Bytes:
-    """Crop, turn, jitter, and every second time a flip."""
-    for augmentation in (crop, turn, jitter):
-        image = augmentation(image, rng)
-    return flip(image, rng) if rng.random() < 0.5 else image
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "flip": flip,
-    "crop": crop,
-    "turn": turn,
-    "colour jitter": jitter,
-    "erase": erase,
-    "together": together,
-}
-
-
-def previews(image: Bytes, seed: int) -> dict[str, Bytes]:
-    """``image`` under each augmentation; equal seeds give equal pictures."""
-    return {
-        name: augmentation(image, np.random.default_rng([seed, number]))
-        for number, (name, augmentation) in enumerate(AUGMENTATIONS.items())
-    }

@@ -1,4 +1,4 @@
-"""From a folder of images to figures: pack or reuse the store, run the passes, write it all."""
+"""From a folder of images to tables, figures and page: pack or reuse the store, measure, write."""
 
 import shutil
 import time
@@ -14,89 +14,93 @@ from weather_hpc.eda import charts, kernels, sheets, tables
 from weather_hpc.eda.benchmark import time_kernels
 from weather_hpc.eda.exploration import measure, timed
 from weather_hpc.eda.page import write_page
-from weather_hpc.eda.spread import spread
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.preprocess.backends.local import open_workers
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 
 STORE = "store"
+ADVICE = "run the same command again"
+"""Where a worker is lost."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the verb was asked for."""
+class Options:
+    """The options of the verb."""
 
     data: Path
     out: Path
     task: PreprocessTask
-    """Backend, workers, image size and how many images: of the packing and of every pass."""
+    """Backend, workers, image size and number of images, for packing and for measuring."""
     seed: int = 0
     store: Path | None = None
     """A packed store to use, or to make; None: one in ``out``."""
     rounds: int = 5
-    """Of the race of the kernels; 0: none."""
+    """Rounds of timing the kernels; 0: none."""
 
 
-def explore(request: Request) -> dict[str, Any]:
-    """Look at everything and write it into ``request.out``; what ``eda.json`` holds.
+def explore(options: Options) -> dict[str, Any]:
+    """Measure the images and write everything into ``options.out``; the content of ``eda.json``.
 
     Raises UserError for bad input and FailedError where a worker is lost.
     """
-    kernels.load_opencv()  # missing: said before anything is packed
+    kernels.load_opencv()  # reported before anything is packed, where it is missing
     started = time.perf_counter()
-    store, reused = packed(request)
-    packed_s = time.perf_counter() - started
-    with spread(request.task.backend, request.task.workers) as workers:
-        found = measure(store, request.data, request.out, workers)
-    found.time_s = {"packing": round(packed_s, 4), **found.time_s}
-    with timed(found.time_s, "kernels"):
-        race = time_kernels(store, request.rounds) if request.rounds else None
-    result = tables.summary(found) | {
+    clock: dict[str, float] = {}
+    data, out, task = options.data, options.out, options.task
+    with timed(clock, "packing"):
+        store, reused = packed(options)
+    with open_workers(task.backend, task.workers, ADVICE) as workers:
+        exploration = measure(store, data, out, workers, clock)
+    with timed(clock, "kernels"):
+        timings = time_kernels(store, options.rounds) if options.rounds else None
+    result = tables.summary(exploration) | {
         "store": {"path": printable(str(store.path)), "reused": reused, "side": store.size},
-        "backend": str(request.task.backend),
-        "workers": request.task.workers,
-        "kernels": race,
+        "backend": str(task.backend),
+        "workers": task.workers,
+        "kernels": timings,
     }
-    with timed(found.time_s, "drawing"):
-        tables.write_tables(request.out, found)
-        drawn = charts.write_charts(request.out / "figures", found)
-        pictures = sheets.write_sheets(request.out / "figures", found, request.seed)
+    with timed(clock, "drawing"):
+        tables.write_tables(out, exploration)
+        drawings = charts.write_charts(out / "figures", exploration)
+        pictures = sheets.write_sheets(out / "figures", exploration, options.seed)
     result["memory_peak_mb"] = memory_peak_mb()
-    result["time_s"] = found.time_s | {"total": round(time.perf_counter() - started, 4)}
-    write_json(request.out / "eda.json", result)
-    write_page(request.out / "eda.html", printable(request.data.name), result, drawn, pictures)
+    result["time_s"] = clock | {"total": round(time.perf_counter() - started, 4)}
+    write_json(out / "eda.json", result)
+    write_page(out / "eda.html", printable(data.name), result, drawings, pictures)
     return result
 
 
-def packed(request: Request) -> tuple[Store, bool]:
-    """The store of the folder's images as they are now, and whether it was there already.
+def packed(options: Options) -> tuple[Store, bool]:
+    """The store of the folder's images as they are now, and whether it existed already.
 
-    One in ``out`` that no longer fits the folder is made anew; one that the user named is not
-    touched: UserError.
+    A store in ``out`` that no longer matches the folder is made again; one that the user named is
+    not touched: UserError.
     """
-    path = request.store or request.out / STORE
-    catalogue = scan(request.data)
-    if request.task.images is not None:
-        catalogue = catalogue.subset(request.task.images, request.seed)
+    path = options.store or options.out / STORE
+    catalogue = scan(options.data)
+    if options.task.images is not None:
+        catalogue = catalogue.subset(options.task.images, options.seed)
     if is_store(path):
         store = Store.open(path)
-        split = make_split(catalogue, request.seed)
-        wanted = Contents(catalogue, split, request.task.image_size, "").identity()
-        differing = [k for k in ("catalogue", "shape", "split") if store.header.get(k) != wanted[k]]
+        split = make_split(catalogue, options.seed)
+        identity = Contents(catalogue, split, options.task.image_size, "").identity()
+        keys = ("catalogue", "shape", "split")
+        differing = [key for key in keys if store.header.get(key) != identity[key]]
         if not differing:
             return store, True
-        if request.store is not None:
+        if options.store is not None:
             raise UserError(
-                f"--store {path}: was not made from {request.data} with these settings "
-                f"({', '.join(differing)} differs); leave --store away to have one made"
+                f"--store {path}: was not made from {options.data} with these settings "
+                f"({', '.join(differing)} differs); omit --store to make one in --out"
             )
         shutil.rmtree(path)
-    _pack(request, path)
+    _pack(options, path)
     return Store.open(path), False
 
 
-def _pack(request: Request, path: Path) -> None:
+def _pack(options: Options, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.plan import preprocess_resources
@@ -105,9 +109,9 @@ def _pack(request: Request, path: Path) -> None:
     spec = RunSpec(
         study="eda",
         stage=Stage.PREPROCESS,
-        task=request.task,
-        resources=preprocess_resources(request.task),
-        data=printable(str(request.data.absolute())),
+        task=options.task,
+        resources=preprocess_resources(options.task),
+        data=printable(str(options.data.absolute())),
     )
     with RunWriter(spec, None) as writer:
-        preprocess(request.task, request.data, path, writer, seed=request.seed)
+        preprocess(options.task, options.data, path, writer, seed=options.seed)

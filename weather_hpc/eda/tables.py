@@ -1,4 +1,4 @@
-"""The figures as files for programs: CSV tables, normalization constants, the summary."""
+"""The measurements as CSV tables, normalization constants and JSON."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,78 +12,78 @@ from weather_hpc.dataset.catalogue import Split
 from weather_hpc.dataset.image_file import printable
 from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
-from weather_hpc.eda.near_duplicates import ENOUGH, Pair
+from weather_hpc.eda.near_duplicates import MOST_PAIRS, Pair
 from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
+SPLIT_COLUMNS = ("train", "validation", "test")
+"""Of class_counts.csv. No store has a validation split: its column is 0."""
 
 
-def write_tables(out: Path, found: Exploration) -> None:
-    """Write every table but the census, which was written as it came."""
-    sides = [str(side) for side in Split]
+def write_tables(out: Path, exploration: Exploration) -> None:
+    """Write every table except ``census.csv``, which is written while the headers are read."""
     write_csv(
         out / "class_counts.csv",
-        ["class", "images", *sides, "share", "duplicates"],
-        class_counts(found),
+        ["class", "images", *SPLIT_COLUMNS, "share", "duplicates"],
+        class_counts(exploration),
     )
-    write_csv(
-        out / "histograms.csv", ["class", "channel", "level", "pixels"], _histogram_rows(found)
-    )
-    write_json(out / "normalization.json", normalization(found))
-    pairs = [pair_row(found, pair) for pair in found.pairs]
+    columns = ["class", "channel", "level", "pixels"]
+    write_csv(out / "histograms.csv", columns, _histogram_rows(exploration))
+    write_json(out / "normalization.json", normalization(exploration))
+    pairs = [pair_row(exploration, pair) for pair in exploration.pairs]
     write_csv(out / "near_duplicates.csv", PAIR_COLUMNS, pairs)
-    write_csv(out / "map.csv", ["path", "class", "split", "x", "y"], _map_rows(found))
+    write_csv(out / "map.csv", ["path", "class", "split", "x", "y"], _map_rows(exploration))
 
 
-def summary(found: Exploration) -> dict[str, Any]:
-    """All figures, JSON-able."""
+def summary(exploration: Exploration) -> dict[str, Any]:
+    """All measurements, JSON-able."""
     return {
-        "images": len(found.rows),
-        "classes": class_counts(found),
-        "colours": class_colours(found),
-        "census": census_summary(found),
-        "quarantine": _reasons(found),
-        "normalization": normalization(found),
-        "near_duplicates": pairs_summary(found),
-        "map": {"variance_explained": _rounded(found.explained)},
+        "images": len(exploration.rows),
+        "classes": class_counts(exploration),
+        "colours": class_colours(exploration),
+        "census": headers_summary(exploration),
+        "quarantine": _reasons(exploration),
+        "normalization": normalization(exploration),
+        "near_duplicates": pairs_summary(exploration),
+        "map": {"variance_explained": _rounded(exploration.explained)},
     }
 
 
-def class_counts(found: Exploration) -> list[dict[str, Any]]:
-    """Images of each class, of each split, and how many repeat another's content."""
+def class_counts(exploration: Exploration) -> list[dict[str, Any]]:
+    """Images of each class and split, and how many have the content of another image."""
     splits: Counter[tuple[int, str]] = Counter(
-        zip(found.labels.tolist(), found.splits, strict=True)
+        zip(exploration.labels.tolist(), exploration.splits, strict=True)
     )
     copies: Counter[int] = Counter()
-    for position, label in enumerate(found.labels.tolist()):
-        copies[label] += bool(found.item(position)["duplicate_of"])
+    for position, label in enumerate(exploration.labels.tolist()):
+        copies[label] += bool(exploration.item(position)["duplicate_of"])
     rows = []
-    for label, name in enumerate(found.classes):
-        images = sum(splits[label, side] for side in Split)
+    for label, name in enumerate(exploration.classes):
+        images = sum(splits[label, split] for split in Split)
         rows.append(
             {
                 "class": name,
                 "images": images,
-                **{str(side): splits[label, side] for side in Split},
-                "share": round(images / len(found.rows), DIGITS),
+                **{split: splits[label, split] for split in SPLIT_COLUMNS},
+                "share": round(images / len(exploration.rows), DIGITS),
                 "duplicates": copies[label],
             }
         )
     return rows
 
 
-def class_colours(found: Exploration) -> list[dict[str, Any]]:
+def class_colours(exploration: Exploration) -> list[dict[str, Any]]:
     """Mean and standard deviation of each channel over all pixels of a class, in 0..1."""
     rows = []
-    for label in found.present():
-        mean, std = kernels.mean_std(found.tally.class_histogram(label))
-        rows.append({"class": found.classes[label], "mean": _rounded(mean), "std": _rounded(std)})
+    for label in exploration.present():
+        mean, std = map(_rounded, kernels.mean_std(exploration.pixels.class_histogram(label)))
+        rows.append({"class": exploration.classes[label], "mean": mean, "std": std})
     return rows
 
 
-def normalization(found: Exploration) -> dict[str, Any]:
+def normalization(exploration: Exploration) -> dict[str, Any]:
     """Mean and standard deviation of each channel over the training split, in 0..1."""
-    counts = found.tally.split_histogram(train=True)
+    counts = exploration.pixels.split_histogram(train=True)
     mean, std = kernels.mean_std(counts)
     return {
         "channels": list(kernels.CHANNELS),
@@ -91,31 +91,28 @@ def normalization(found: Exploration) -> dict[str, Any]:
         "mean": [float(value) for value in mean],
         "std": [float(value) for value in std],
         "split": str(Split.TRAIN),
-        "images": found.splits.count(Split.TRAIN),
-        "side": found.store.size,
-        "store_checksum": found.store.checksum,
+        "images": exploration.splits.count(Split.TRAIN),
+        "side": exploration.store.size,
+        "store_checksum": exploration.store.checksum,
     }
 
 
-def census_summary(found: Exploration) -> dict[str, Any]:
-    """Formats, modes and sizes of the files, and how many of them are odd in some way."""
-    counted, sizes = found.census, found.census.size_array()
-    formats: Counter[str] = Counter()
-    for (_, name), files in counted.formats.items():
-        formats[name] += files
+def headers_summary(exploration: Exploration) -> dict[str, Any]:
+    """Formats, modes and sizes of the files, and the numbers of unusual ones."""
+    counts, sizes = exploration.headers, exploration.headers.size_array()
     return {
         "files": len(sizes),
-        "formats": dict(formats.most_common()),
-        "modes": dict(counted.modes.most_common()),
-        "width_px": _spread(sizes[:, 0]),
-        "height_px": _spread(sizes[:, 1]),
-        "megapixels": _spread(sizes[:, 0] * sizes[:, 1] / 1e6),
-        "aspect": _spread(sizes[:, 0] / sizes[:, 1]),
-        "kilobytes": _spread(sizes[:, 2] / 1e3),
+        "formats": dict(counts.formats.most_common()),
+        "modes": dict(counts.modes.most_common()),
+        "width_px": _range(sizes[:, 0]),
+        "height_px": _range(sizes[:, 1]),
+        "megapixels": _range(sizes[:, 0] * sizes[:, 1] / 1e6),
+        "aspect": _range(sizes[:, 0] / sizes[:, 1]),
+        "kilobytes": _range(sizes[:, 2] / 1e3),
         "bytes": int(sizes[:, 2].sum()),
-        "turned_by_exif": counted.turned,
-        "animated": counted.animated,
-        "misnamed": counted.misnamed,
+        "turned_by_exif": counts.rotated,
+        "animated": counts.animated,
+        "misnamed": counts.misnamed,
     }
 
 
@@ -125,9 +122,9 @@ PAIR_COLUMNS = [
 ]  # fmt: skip
 
 
-def pair_row(found: Exploration, pair: Pair) -> dict[str, Any]:
+def pair_row(exploration: Exploration, pair: Pair) -> dict[str, Any]:
     """One pair of near-duplicates; ``kind`` is identical, alike or mirrored."""
-    first, second = found.item(pair.first), found.item(pair.second)
+    first, second = exploration.item(pair.first), exploration.item(pair.second)
     kind = "mirrored" if pair.mirrored else "alike"
     return {
         "first": printable(first["path"]),
@@ -138,56 +135,57 @@ def pair_row(found: Exploration, pair: Pair) -> dict[str, Any]:
         "second_split": second["split"],
         "kind": "identical" if first["sha256"] == second["sha256"] else kind,
         "similarity": round(pair.similarity, 4),
-        "straddles": int(straddles(found, pair)),
+        "straddles": int(straddles(exploration, pair)),
     }
 
 
-def straddles(found: Exploration, pair: Pair) -> bool:
+def straddles(exploration: Exploration, pair: Pair) -> bool:
     """Whether one of the two is in the training split and the other is not."""
-    return (found.splits[pair.first] == Split.TRAIN) != (found.splits[pair.second] == Split.TRAIN)
+    first, second = exploration.splits[pair.first], exploration.splits[pair.second]
+    return (first == Split.TRAIN) != (second == Split.TRAIN)
 
 
-def pairs_summary(found: Exploration) -> dict[str, Any]:
-    """How many pairs of each kind, and how many held-out images have one in the training split."""
-    rows = [pair_row(found, pair) for pair in found.pairs]
+def pairs_summary(exploration: Exploration) -> dict[str, Any]:
+    """Pairs of each kind, and how many held-out images have a pair in the training split."""
+    rows = [pair_row(exploration, pair) for pair in exploration.pairs]
     kinds = Counter(row["kind"] for row in rows)
-    across = [pair for pair in found.pairs if straddles(found, pair)]
+    across = [pair for pair in exploration.pairs if straddles(exploration, pair)]
     seen = {
         position
         for pair in across
         for position in (pair.first, pair.second)
-        if found.splits[position] != Split.TRAIN
+        if exploration.splits[position] != Split.TRAIN
     }
-    pairs_of = Counter(place for pair in found.pairs for place in (pair.first, pair.second))
-    held_out = sum(split != Split.TRAIN for split in found.splits)
+    pairs_of = Counter(place for pair in exploration.pairs for place in (pair.first, pair.second))
+    held_out = sum(split != Split.TRAIN for split in exploration.splits)
     return {
         "pairs": len(rows),
-        "images_with_enough": sum(pairs >= ENOUGH for pairs in pairs_of.values()),
+        "images_with_enough": sum(pairs >= MOST_PAIRS for pairs in pairs_of.values()),
         **{kind: kinds[kind] for kind in ("identical", "alike", "mirrored")},
         "across_classes": sum(row["first_class"] != row["second_class"] for row in rows),
         "straddling": len(across),
         "held_out_images": held_out,
         "held_out_images_seen": len(seen),
-        "straddling_pairs": [pair_row(found, pair) for pair in across],
+        "straddling_pairs": [pair_row(exploration, pair) for pair in across],
     }
 
 
-def _histogram_rows(found: Exploration) -> Iterator[dict[str, Any]]:
-    for label in found.present():
-        counts = found.tally.class_histogram(label).tolist()
+def _histogram_rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
+    for label in exploration.present():
+        counts = exploration.pixels.class_histogram(label).tolist()
         for channel, levels in zip(kernels.CHANNELS, counts, strict=True):
             for level, pixels in enumerate(levels):
                 yield {
-                    "class": found.classes[label],
+                    "class": exploration.classes[label],
                     "channel": channel,
                     "level": level,
                     "pixels": pixels,
                 }
 
 
-def _map_rows(found: Exploration) -> Iterator[dict[str, Any]]:
-    for position, (x, y) in enumerate(found.positions.tolist()):
-        item = found.item(position)
+def _map_rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
+    for position, (x, y) in enumerate(exploration.positions.tolist()):
+        item = exploration.item(position)
         yield {
             "path": printable(item["path"]),
             "class": printable(item["class"]),
@@ -197,13 +195,13 @@ def _map_rows(found: Exploration) -> Iterator[dict[str, Any]]:
         }
 
 
-def _reasons(found: Exploration) -> dict[str, int]:
-    """Why files were left out, and how many for each reason."""
-    reasons = Counter(printable(entry["reason"]) for entry in found.store.quarantine())
+def _reasons(exploration: Exploration) -> dict[str, int]:
+    """Number of files left out, by reason."""
+    reasons = Counter(printable(entry["reason"]) for entry in exploration.store.quarantine())
     return dict(reasons.most_common())
 
 
-def _spread(values: npt.NDArray[Any]) -> dict[str, float]:
+def _range(values: npt.NDArray[Any]) -> dict[str, float]:
     if not len(values):
         return {}
     low, middle, high = np.percentile(values, [0, 50, 100]).tolist()

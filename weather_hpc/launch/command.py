@@ -1,11 +1,11 @@
-"""RunSpec -> the command that carries it out, as an argument list."""
+"""RunSpec -> the command that runs it, as an argument list."""
 
 from pathlib import Path
 
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.flags import task_flags
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.slurm_site import WithoutCuda
+from weather_hpc.study.site import WithoutCuda
 from weather_hpc.study.spec import (
     Backend,
     Device,
@@ -29,10 +29,9 @@ def stage_command(
 ) -> list[str]:
     """The argument list that runs ``spec``, on each of its nodes, with files under ``paths``.
 
-    DDP and model parallelism are started by torchrun, also with one rank, so that every world
-    size carries the same cost of being launched. ``without_cuda``: what a run that asks for
-    CUDA does where torch finds none. ``site_file``: what a run that submits jobs of its own reads
-    the site from.
+    torchrun starts DDP and model parallelism, also with one rank, so that the cost of a launch is
+    the same at every world size. ``without_cuda``: what a CUDA run does where torch finds no CUDA.
+    ``site_file``: the site, for a run that submits its workers' jobs.
     """
     run_dir = str(paths.run(spec.run_id).root)
     if isinstance(spec.task, PreprocessTask):
@@ -66,18 +65,19 @@ def submits_workers(spec: RunSpec) -> bool:
 
 
 def needs_cuda(task: TrainTask) -> bool:
-    """Whether the task is one for GPUs only."""
+    """Whether the task can run on GPUs only."""
     return task.device is Device.CUDA or task.strategy is Strategy.DP
 
 
-def check_command(asked: Resources, python: str, out: str) -> list[str]:
-    """The argument list that checks the nodes ``asked`` for, on each of them.
+def check_command(resources: Resources, python: str, out: str) -> list[str]:
+    """The argument list that checks nodes with ``resources``, on each of them.
 
-    On one node the verb starts ranks as it needs them. On several torchrun starts it, one rank for
-    each GPU, or without GPUs two on a node, so that some meet on a node and some between nodes.
+    On one node the verb starts the ranks itself. On several, torchrun starts one rank for each
+    GPU, or without GPUs two on a node, so that ranks share a node and others are on different ones.
     """
     launcher = []
-    if asked.nodes > 1:
-        launcher = torchrun(asked.nodes, asked.gpus_per_node or min(2, asked.cpus_per_node))
-    device = [] if asked.gpus_per_node else ["--device", "cpu"]
+    if resources.nodes > 1:
+        ranks_per_node = resources.gpus_per_node or min(2, resources.cpus_per_node)
+        launcher = torchrun(resources.nodes, ranks_per_node)
+    device = [] if resources.gpus_per_node else ["--device", "cpu"]
     return [python, *launcher, "-m", "weather_hpc.check", *device, "--out", out]

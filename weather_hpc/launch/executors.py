@@ -1,4 +1,4 @@
-"""What can carry out a plan: executors by name, and which of them serves here."""
+"""Executors by name, which one to use here, and which runs it cannot make."""
 
 import os
 import sys
@@ -14,7 +14,6 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm import cluster
 from weather_hpc.slurm.client import Slurm, unavailable
-from weather_hpc.slurm.cluster import ask, largest_node
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -24,24 +23,24 @@ AUTO = "auto"
 
 
 class Executor(Protocol):
-    """Carries out runs of one plan."""
+    """Runs the runs of one plan."""
 
     def active(self) -> Mapping[str, Job]:
-        """The runs that are in hand already, by run_id."""
+        """The jobs of runs that are already queued or running, by run_id."""
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Run or submit ``specs``, in their order; where each stands."""
+        """Run or submit ``specs``, in their order; the state of each."""
 
 
 @runtime_checkable
 class Background(Executor, Protocol):
-    """An executor whose runs go on after :meth:`run` has returned."""
+    """An executor whose runs continue after :meth:`run` has returned."""
 
     def leave(self) -> list[int]:
-        """See to it that what comes back is collected; the ids of all open jobs."""
+        """Arrange that results are collected after the last run; the ids of all open jobs."""
 
     def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Wait until all of ``specs`` have ended; where each stands."""
+        """Wait until all of ``specs`` have ended; the state of each."""
 
 
 EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile], Executor]] = {
@@ -52,14 +51,14 @@ EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile], Executor]] = {
 
 
 def choose(name: str, partition: str | None, needed: bool) -> str:
-    """The executor that ``name`` stands for: ``auto`` is Slurm where it answers, else local.
+    """The name of the executor to use; ``auto`` is Slurm where it answers, else local.
 
-    Says its choice on stderr. Raises UserError where Slurm is asked for, be it by naming a
-    partition, and does not answer; unless it is not ``needed``, to show scripts only.
+    Prints its choice on stderr. Raises UserError where Slurm is named, or a partition given, and
+    Slurm does not answer; unless it is not ``needed``, because scripts are only shown.
     """
     if name == "local":
         if partition is not None:
-            raise UserError(f"--partition {partition} goes with Slurm, not with --executor local")
+            raise UserError(f"--partition {partition} needs Slurm, not --executor local")
         return name
     if not needed and (name != AUTO or partition is not None):
         return "slurm" if name == AUTO else name
@@ -82,19 +81,22 @@ def prepare_workers(executor: str, site: SiteProfile, most: int) -> int:
         return min(most, len(os.sched_getaffinity(0)))
     if unavailable() is not None:
         return most
-    return min(most, largest_node(ask(Slurm()), site.slurm.partition_for(0)) or most)
+    nodes = cluster.read_cluster(Slurm())
+    return min(most, cluster.largest_node(nodes, site.slurm.partition_for(0)) or most)
 
 
-def impossible(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> dict[str, str]:
-    """Why runs of ``specs`` cannot be made by ``executor`` (its name), by run_id.
+def skip_reasons(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> dict[str, str]:
+    """Why some of ``specs`` cannot run with ``executor`` (its name), by run_id.
 
-    Where Slurm does not answer nothing is known of its nodes, and the answer is empty.
+    Empty where Slurm does not answer, since nothing is known about its nodes.
     """
     reasons: dict[str, str | None] = {}
     if executor == "local":
-        here = local_executor.this_machine(specs, site.python)
-        reasons = {s.run_id: local_executor.skip_reason(s, here, site.oversubscribe) for s in specs}
+        machine = local_executor.this_machine(specs, site.python)
+        reasons = {
+            s.run_id: local_executor.skip_reason(s, machine, site.oversubscribe) for s in specs
+        }
     elif unavailable() is None:
-        there = cluster.ask(Slurm())
-        reasons = {s.run_id: cluster.skip_reason(s, there, site) for s in specs}
+        nodes = cluster.read_cluster(Slurm())
+        reasons = {s.run_id: cluster.skip_reason(s, nodes, site) for s in specs}
     return {run_id: reason for run_id, reason in reasons.items() if reason is not None}

@@ -1,16 +1,30 @@
-"""Rendering one job file: an sbatch script that stands alone, for people to submit by hand."""
+"""Rendering one file of jobs/: a self-contained sbatch script, to be submitted by hand."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from weather_hpc.launch.command import check_command, stage_command
 from weather_hpc.launch.sbatch import COLLECT
-from weather_hpc.launch.script import command_lines, meeting, prelude, srun, supervised
+from weather_hpc.launch.script import (
+    command_lines,
+    module_lines,
+    rendezvous_lines,
+    setup_lines,
+    srun,
+    supervised,
+)
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.slurm.directives import Shape, Shell, directives, quote, shape_of
+from weather_hpc.slurm.directives import (
+    Shape,
+    Shell,
+    directive_lines,
+    quote,
+    sbatch_options,
+    shape_of,
+)
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -24,6 +38,7 @@ from weather_hpc.study.spec import (
     Strategy,
     TrainTask,
 )
+from weather_hpc.text import counted
 
 VARIABLES = {
     "--data": "$data",
@@ -32,36 +47,36 @@ VARIABLES = {
     "--batch-size": "$batch_size",
     "--epochs": "$epochs",
 }
-"""Options whose value is the shell's to fill in."""
+"""Options whose values are shell variables."""
 
 COMMENTS = {
-    "nodes": "One task on each node: it starts the processes that the run has there.",
+    "nodes": "One task on each node: it starts the run's processes there.",
     "time": "Minutes.",
-    "output": "In the folder where sbatch is called: what this script itself says.",
-    "signal": "So many seconds before the time limit this script is told to stop.",
+    "output": "This script's own messages, in the folder where sbatch is called.",
+    "signal": "The script is signalled this many seconds before the time limit.",
     "gres": "GPUs of each node.",
     "gpus-per-node": "GPUs of each node.",
-    "requeue": "After a preemption or a node's failure Slurm may start it again.",
+    "requeue": "Slurm may start the job again after a preemption or a node failure.",
 }
-"""Said above a directive, by its name."""
+"""The comment above an option's directive."""
 
 TRAIN_COMMENTS = COMMENTS | {
-    "time": "Minutes. A training that needs more stops at a checkpoint, comes back and goes on.",
-    "requeue": "It may come back: after its own warning, a preemption, a node's failure.",
+    "time": "Minutes. Longer training stops at a checkpoint, is requeued and resumes there.",
+    "requeue": "The job may run again after the warning, a preemption or a node failure.",
 }
 
 
 def job_file(
     name: str, specs: Sequence[RunSpec], plan: Plan, study: StudyConfig, site: SiteProfile
 ) -> str:
-    """The script that makes one run of ``specs``, which differ in nothing but batch size."""
+    """The script that runs one of ``specs``, which differ in batch size only."""
     spec = specs[0]
     task = spec.task
     python = Shell('"$python"')
     argv = stage_command(plan, spec, StudyPaths(Path("results")), python, site.slurm.without_cuda)
     argv = [
-        Shell(f'"{VARIABLES[option]}"') if option in VARIABLES else word
-        for option, word in zip(["", *argv], argv, strict=False)
+        Shell(f'"{VARIABLES[before]}"') if before in VARIABLES else word
+        for before, word in zip(["", *argv], argv, strict=False)
     ]
     values: dict[str, Any] = {}
     if isinstance(task, TrainTask):
@@ -90,82 +105,79 @@ def job_file(
         shape_of(spec, site.slurm),
         site,
         about=about(spec),
-        prelude=prelude(spec, site),
-        asks_interface=spec.resources.nodes > 1 and site.slurm.interface is None,
+        setup=setup_lines(spec, site),
+        interface_variable=spec.resources.nodes > 1 and site.slurm.interface is None,
         synthetic=study.synthetic,
-        spec=_as_written(spec),
+        spec=_spec_template(spec),
         supervised=supervised(spec, argv, site.slurm).rstrip("\n"),
         **values,
     )
 
 
 def collect_file(name: str, site: SiteProfile) -> str:
-    """The script that turns what the others left into tables, plots and the report."""
+    """The script that turns the records of all runs into tables, plots and the report."""
     return _render(
         name,
         Shape(Stage.PREPARE, COLLECT, site.slurm.partition_for(0)),
         site,
         kind="collect",
-        about="tables, plots and a report of all runs that the other scripts have made",
-        prelude=[*(f"module load {quote(module)}" for module in site.modules), *site.setup],
-        asks_interface=False,
+        about="write tables, plots and the report of all runs",
+        setup=module_lines(site),
+        interface_variable=False,
     )
 
 
 def check_file(name: str, spec: RunSpec, site: SiteProfile) -> str:
-    """The script that checks nodes which have what ``spec``, a run to be made there, asks for."""
-    asked = spec.resources
-    gpus = f" with {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
-    which = (
-        f"{asked.nodes} nodes{gpus} each compute" if asked.nodes > 1 else f"a node{gpus} computes"
-    )
+    """The script that checks nodes with the resources of ``spec``, a run of the study."""
+    resources = spec.resources
+    gpus = f" with {counted(resources.gpus_per_node, 'GPU')}" if resources.gpus_per_node else ""
+    each = " each" if resources.nodes > 1 else ""
     python, out = Shell('"$python"'), Shell('"$out"')
-    step = [srun(spec, site.slurm), check_command(asked, python, out)]
+    step = [srun(spec, site.slurm), check_command(resources, python, out)]
     return _render(
         name,
-        Shape(Stage.PREPARE, asked, site.slurm.partition_for(asked.gpus_per_node)),
+        Shape(Stage.PREPARE, resources, site.slurm.partition_for(resources.gpus_per_node)),
         site,
         kind="check",
-        about=f"check whether {which} rightly, and how fast",
-        prelude=prelude(spec, site),
-        asks_interface=asked.nodes > 1 and site.slurm.interface is None,
-        meeting="\n".join(meeting(spec)),
+        about=f"check results and speed of {counted(resources.nodes, 'node')}{gpus}{each}",
+        setup=setup_lines(spec, site),
+        interface_variable=resources.nodes > 1 and site.slurm.interface is None,
+        rendezvous="\n".join(rendezvous_lines(spec)),
         command=" \\\n    ".join(map(command_lines, step)),
     )
 
 
 def about(spec: RunSpec) -> str:
-    """What a run does, in words."""
+    """What a run does, as the first line of its script says it."""
     task, nodes = spec.task, spec.resources.nodes
     if isinstance(task, PreprocessTask):
-        how = {
+        method = {
             Backend.SEQUENTIAL: "one process, the baseline",
             Backend.MULTIPROCESSING: f"{task.workers} processes",
             Backend.DASK: f"Dask, {task.workers} workers on one node",
-            Backend.DASK_NAIVE: f"Dask without care, {task.workers} workers on one node",
-            Backend.DASK_JOBQUEUE: f"Dask, {task.workers} workers that are jobs of their own",
+            Backend.DASK_NAIVE: f"naive Dask, {task.workers} workers on one node",
+            Backend.DASK_JOBQUEUE: f"Dask, {task.workers} workers, each a job of its own",
         }[task.backend]
-        return f"time the packing of images into a store by {how}"
+        return f"time the packing of images into a store by {method}"
     if task.strategy is Strategy.SINGLE:
-        where = (
+        device = (
             f"one process with {task.threads_per_rank} CPU threads"
             if task.device is Device.CPU
-            else "one GPU, the baseline of all that have more"
+            else "one GPU, the baseline of runs on several"
         )
-        return f"train on {where}"
+        return f"train on {device}"
     if task.strategy is Strategy.DP:
         return f"train with DataParallel: one process splits each batch over {task.world_size} GPUs"
     if task.strategy is Strategy.MODEL:
         return f"train with the network cut into {task.world_size} stages, one for each GPU"
-    ranks = f"{task.world_size} rank" + ("s" if task.world_size > 1 else "")
-    over = f"over {nodes} nodes" if nodes > 1 else "on one node"
+    ranks, over = counted(task.world_size, "rank"), f"on {counted(nodes, 'node')}"
     return f"train with DistributedDataParallel: {ranks} {over}, one for each GPU"
 
 
-def _as_written(spec: RunSpec) -> str:
-    """The spec as JSON in a here-document, in which the shell fills in its variables.
+def _spec_template(spec: RunSpec) -> str:
+    """The spec as JSON for a here-document, with the shell's variables in it.
 
-    The job's number serves as the number of the repeat: no two runs of the folder share it.
+    The job id is the number of the repeat: it is unique among the runs of the folder.
     """
     value = spec.model_dump(mode="json") | {"data": VARIABLES["--data"]}
     numbers = {"repeat": "$SLURM_JOB_ID"}
@@ -186,11 +198,14 @@ def _as_written(spec: RunSpec) -> str:
     return text
 
 
-def _directives(name: str, shape: Shape, site: SiteProfile) -> Iterator[tuple[str | None, str]]:
-    """Each directive with what is said above it."""
+def _directives(name: str, shape: Shape, site: SiteProfile) -> list[str]:
+    """The directives, each below its comment where it has one."""
     comments = TRAIN_COMMENTS if shape.stage is Stage.TRAIN else COMMENTS
-    for option in directives(shape, name, "%x-%j.log", site.slurm):
-        yield comments.get(option.removeprefix("--").partition("=")[0]), quote(option)
+    options = sbatch_options(shape, name, "%x-%j.log", site.slurm)
+    lines: list[str] = []
+    for option, line in zip(options, directive_lines(options), strict=True):
+        lines += [f"# {comments[option.name]}", line] if option.name in comments else [line]
+    return lines
 
 
 def _render(name: str, shape: Shape, site: SiteProfile, **values: Any) -> str:
@@ -206,5 +221,5 @@ def _render(name: str, shape: Shape, site: SiteProfile, **values: Any) -> str:
     template = files("weather_hpc.launch") / "templates" / "job.sbatch.j2"
     python = quote(site.python) if "python" in site.model_fields_set else None
     return environment.from_string(template.read_text("utf-8")).render(
-        name=name, directives=list(_directives(name, shape, site)), python=python, **values
+        name=name, directives=_directives(name, shape, site), python=python, **values
     )

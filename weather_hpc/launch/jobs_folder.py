@@ -1,4 +1,4 @@
-"""Writes the folder ``jobs/``: a script to submit for every configuration of the paper's study.
+"""Writes the folder ``jobs/``: an sbatch script for every configuration of the paper's study.
 
 python -m weather_hpc.launch.jobs_folder jobs/
 python -m weather_hpc.launch.jobs_folder my_jobs/ --site my_cluster.yaml
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 STUDY = "paper"
 JOBQUEUE_WORKERS = 8
-"""Dask workers that are jobs of their own: as many as the study has on one node."""
+"""Dask workers with a job each: as many as the study has on one node at most."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the scripts. Exit code 0; 2 where the folder or the site will not do."""
+    """Write the scripts. Exit code 0; 2 where the folder or the site is wrong."""
     parser = cli.Parser("launch.jobs_folder", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the scripts go")
     parser.add_argument("--site", metavar="FILE", help="site YAML, or the name of a shipped one "
-                        "(default: what suits most clusters)")  # fmt: skip
+                        "(default: options that suit most clusters)")  # fmt: skip
     args = parser.parse_args(argv)
     from weather_hpc.errors import UserError
     from weather_hpc.files import write_text
@@ -61,11 +61,11 @@ def jobs_folder(site: "SiteProfile") -> dict[str, str]:
 
 
 def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
-    """``specs`` by the script that makes them: one for all batch sizes of a configuration."""
-    found: dict[str, list[RunSpec]] = {}
+    """``specs`` by the name of their script: one for all batch sizes of a configuration."""
+    scripts: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        found.setdefault(name_of(spec), []).append(spec)
-    return found
+        scripts.setdefault(name_of(spec), []).append(spec)
+    return scripts
 
 
 def name_of(spec: "RunSpec") -> str:
@@ -86,10 +86,10 @@ def name_of(spec: "RunSpec") -> str:
 
 
 def _study() -> "tuple[StudyConfig, Plan]":
-    """The paper's study, each configuration once, with two more.
+    """The paper's study, each configuration once, and two more.
 
-    Those are DDP with as many ranks as the study has at most, over two nodes, so that its time
-    beside that of one node shows what the network costs; and Dask on workers of their own jobs.
+    Those are DDP over two nodes with the study's largest number of ranks, which shows the cost of
+    the network when compared to one node, and Dask with a job for each worker.
     """
     from weather_hpc.study.config import PreprocessGrid, load_study
     from weather_hpc.study.plan import make_plan

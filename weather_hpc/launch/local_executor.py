@@ -1,4 +1,4 @@
-"""The local executor: the same job scripts, run here, one after the other."""
+"""The local executor: the same job scripts, run on this machine one after the other."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ import psutil
 from weather_hpc import cli
 from weather_hpc.files import write_text
 from weather_hpc.launch.command import needs_cuda
-from weather_hpc.launch.run_folder import make_ready, record_end
+from weather_hpc.launch.folders import make_ready, record_end
 from weather_hpc.launch.script import run_script
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.record import Status
@@ -28,15 +28,14 @@ from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
-from weather_hpc.text import one_line
+from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
 
 SECONDS_PER_MINUTE = 60.0
 GRACE_S = 10.0
-"""Seconds between asking a run to end and ending it."""
+"""Seconds between a process's TERM and its KILL."""
 
-
-_ASK_TORCH = """
+_COUNT_GPUS = """
 import json
 from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 print(json.dumps([usable_gpus(), why_no_cuda()]))
@@ -45,7 +44,7 @@ print(json.dumps([usable_gpus(), why_no_cuda()]))
 
 @dataclass(frozen=True)
 class Machine:
-    """The parts of a machine that decide whether a run can be made."""
+    """What of a machine decides whether a run can be measured on it."""
 
     cpus: tuple[int, ...]
     """CPUs this process may use."""
@@ -54,20 +53,20 @@ class Machine:
     packages: frozenset[str]
     """Which of the optional packages are installed."""
     no_cuda: str | None = None
-    """Why torch can compute on no GPU, where it was asked."""
+    """Why torch can compute on no GPU; None where it can, or no run needs one."""
 
 
 def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
-    """This machine. GPUs are counted, by ``python`` in a process of its own, if any run asks."""
+    """This machine. If any run needs GPUs, ``python`` counts them in a process of its own."""
     packages = frozenset(
         name for name in ("torch", "distributed") if importlib.util.find_spec(name) is not None
     )
-    ask = any(_wants_gpu(spec) for spec in specs) and "torch" in packages
-    gpus, no_cuda = _gpus(python) if ask else (0, None)
+    count = any(_needs_gpu(spec) for spec in specs) and "torch" in packages
+    gpus, no_cuda = _gpus(python) if count else (0, None)
     return Machine(tuple(sorted(os.sched_getaffinity(0))), gpus, packages, no_cuda)
 
 
-def _wants_gpu(spec: RunSpec) -> bool:
+def _needs_gpu(spec: RunSpec) -> bool:
     return not isinstance(spec.task, PreprocessTask) and needs_cuda(spec.task)
 
 
@@ -76,22 +75,22 @@ def _gpus(python: str) -> tuple[int, str | None]:
     """How many GPUs torch can compute on, and where it is none, why."""
     try:
         done = subprocess.run(
-            [python, "-c", _ASK_TORCH], capture_output=True, text=True, timeout=120, check=True
+            [python, "-c", _COUNT_GPUS], capture_output=True, text=True, timeout=120, check=True
         )
-        gpus, why = json.loads(done.stdout)
-        return gpus, why
+        gpus, no_cuda = json.loads(done.stdout)
+        return gpus, no_cuda
     except subprocess.CalledProcessError as error:
-        said = error.stderr.splitlines() or [f"exit code {error.returncode}"]
-        return 0, f"{python} cannot tell: {said[-1]}"
+        lines = error.stderr.splitlines() or [f"exit code {error.returncode}"]
+        return 0, f"{python} could not count them: {lines[-1]}"
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return 0, f"{python} cannot tell: {one_line(error)}"
+        return 0, f"{python} could not count them: {one_line(error)}"
 
 
 def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) -> str | None:
     """Why ``spec`` cannot be measured on ``machine``; None where it can."""
-    task, asked = spec.task, spec.resources
-    if asked.nodes > 1:
-        return f"asks for {asked.nodes} nodes; the local executor has one"
+    task, resources = spec.task, spec.resources
+    if resources.nodes > 1:
+        return f"asks for {resources.nodes} nodes; the local executor has one"
     if isinstance(task, PreprocessTask):
         if task.backend is Backend.DASK_JOBQUEUE:
             return "backend dask-jobqueue needs Slurm; the local executor has none"
@@ -101,89 +100,86 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
     else:
         if "torch" not in machine.packages:
             return "torch is not installed: pip install 'weather_hpc[train]'"
-        if _wants_gpu(spec) and machine.gpus < asked.gpus_per_node:
-            return lacking_gpus(asked.gpus_per_node, machine.gpus, machine.no_cuda)
-    # CPUs beside those that threads compute on are for the asking; here there are those there are
-    needed = asked.cpus_per_node
+        if _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
+            return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
+    # here only threads that compute need a CPU; a cluster is asked for more beside GPUs
+    cpus = resources.cpus_per_node
     if not isinstance(task, PreprocessTask):
-        needed = task.threads_per_node(asked.nodes)
-    if needed > len(machine.cpus) and not oversubscribe:
-        return f"asks for {needed} CPUs; this machine gives {len(machine.cpus)}"
+        cpus = task.threads_per_node(resources.nodes)
+    if cpus > len(machine.cpus) and not oversubscribe:
+        return f"asks for {counted(cpus, 'CPU')}; this machine gives {len(machine.cpus)}"
     return None
 
 
 class LocalExecutor:
-    """Runs a plan on this machine. Runs never overlap: they would time each other."""
+    """Runs a plan on this machine. Runs never overlap: they would slow each other down."""
 
     def __init__(self, plan: Plan, paths: StudyPaths, site: SiteProfile) -> None:
         self.plan = plan
         self.paths = paths
         self.site = site
-        self.blocked: str | None = None
-        """Why no training can be run: once the store could not be packed."""
+        self.no_store: str | None = None
+        """Why no training can run, once the store could not be packed."""
 
     def active(self) -> dict[str, Job]:
-        """The runs that jobs from an earlier sweep have in hand, by run_id: not to be run here."""
+        """The queued or running jobs of earlier sweeps, by run_id: their runs must not run here."""
         jobs = refresh_accounting(self.paths)
         return {run_id: job for run_id, job in jobs.items() if job.active}
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Run ``specs`` in their order and go on after failures. The state of each at its end."""
+        """Run ``specs`` in their order, also after failures; the state of each at its end."""
         machine = this_machine(specs, self.site.python)
-        ended: dict[str, RunState] = {}
+        states: dict[str, RunState] = {}
         with cli.progress("starting", total=len(specs)) as advance:
             for number, spec in enumerate(specs, start=1):
                 advance(0, text=spec.label)
                 start = time.monotonic()
-                reason = skip_reason(spec, machine, self.site.oversubscribe)
-                if reason is not None:
-                    record_end(self.paths, spec, Status.SKIPPED, reason)
-                elif spec.stage is Stage.TRAIN and self.blocked is not None:
-                    reason = self.blocked
-                    record_end(self.paths, spec, Status.FAILED, reason)
-                else:
-                    self._run(spec, machine)
-                state = run_state(self.paths.run(spec.run_id))
-                ended[spec.run_id] = state
+                reason = self._run(spec, machine)
+                run = self.paths.run(spec.run_id)
+                states[spec.run_id] = state = run_state(run)
                 if spec.stage is Stage.PREPARE and state is not RunState.DONE:
-                    self.blocked = (
-                        f"the store could not be packed: see {self.paths.run(spec.run_id).stderr}"
-                    )
+                    self.no_store = f"the store could not be packed: see {run.stderr}"
                 note = f" ({reason})" if reason else ""
-                seconds = time.monotonic() - start
                 print(
-                    f"[{number}/{len(specs)}] {spec.run_id}: {state}{note} {seconds:.1f} s",
+                    f"[{number}/{len(specs)}] {spec.run_id}: {state}{note} "
+                    f"{time.monotonic() - start:.1f} s",
                     file=sys.stderr,
                     flush=True,
                 )
                 if state is RunState.FAILED:
-                    print(f"    see {self.paths.run(spec.run_id).stderr}", file=sys.stderr)
+                    print(f"    see {run.stderr}", file=sys.stderr)
                 advance()
-        return ended
+        return states
 
-    def _run(self, spec: RunSpec, machine: Machine) -> None:
-        run = self.paths.run(spec.run_id)
-        script = self.paths.script(spec.run_id)
-        make_ready(run, spec)
+    def _run(self, spec: RunSpec, machine: Machine) -> str | None:
+        """Run ``spec``, or record that it cannot run here and return why."""
+        if reason := skip_reason(spec, machine, self.site.oversubscribe):
+            record_end(self.paths, spec, Status.SKIPPED, reason)
+            return reason
+        if spec.stage is Stage.TRAIN and self.no_store is not None:
+            record_end(self.paths, spec, Status.FAILED, self.no_store)
+            return self.no_store
+        script, limit_min = self.paths.script(spec.run_id), spec.resources.time_limit_min
+        make_ready(self.paths.run(spec.run_id), spec)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
-        cpus = machine.cpus[: spec.resources.cpus_per_node]
-        with _affinity(cpus):
-            child = subprocess.Popen(["bash", str(script)], start_new_session=True)
+        with _affinity(machine.cpus[: spec.resources.cpus_per_node]):
+            process = subprocess.Popen(["bash", str(script)], start_new_session=True)
         try:
-            child.wait(timeout=SECONDS_PER_MINUTE * spec.resources.time_limit_min)
+            process.wait(timeout=SECONDS_PER_MINUTE * limit_min)
         except subprocess.TimeoutExpired:
-            end(child)
-            limit = spec.resources.time_limit_min
-            record_end(self.paths, spec, Status.TIMEOUT, f"ran past its time limit of {limit} min")
+            end(process)
+            reason = f"exceeded its time limit of {limit_min} min"
+            record_end(self.paths, spec, Status.TIMEOUT, reason)
         except BaseException:
-            end(child)
+            end(process)
             record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")
             raise
+        return None
 
 
 @contextmanager
 def _affinity(cpus: Sequence[int]) -> Iterator[None]:
-    """Let a child started in the block inherit exactly ``cpus``, as a scheduler would give it."""
+    """Let processes started in the block inherit exactly ``cpus``, as a scheduler would do."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -192,18 +188,18 @@ def _affinity(cpus: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
-    """End ``child``, which leads a session, and all that it started: first asked, then told.
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End ``process``, a session leader, and all its descendants: with TERM, then KILL.
 
-    torchrun gives each rank a session of its own, out of the process group's reach.
+    torchrun starts each rank in a session of its own, so the process group has not all of them.
     """
-    family = psutil.Process(child.pid).children(recursive=True)
+    descendants = psutil.Process(process.pid).children(recursive=True)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-    psutil.wait_procs(family, timeout=GRACE_S)
+        os.killpg(process.pid, signal.SIGTERM)
+    psutil.wait_procs(descendants, timeout=GRACE_S)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    for process in family:
+        os.killpg(process.pid, signal.SIGKILL)
+    for descendant in descendants:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    child.wait()
+            descendant.kill()
+    process.wait()

@@ -1,4 +1,4 @@
-"""Rendering job scripts: pure functions from what is asked to text a person can read and run."""
+"""Rendering job scripts: pure functions from a run to a script that people can read and run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,16 @@ from weather_hpc.runs.environment import run_environment
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.directives import gpu_options, quote
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec
 
+SHEBANG = "#!/usr/bin/env bash"
+
 FIRST_PORT, PORTS = 10000, 20000
-"""Where ranks of several nodes meet: below the ports that Linux hands to clients."""
+"""The range of rendezvous ports: below those that Linux assigns to clients."""
 
 _TRAPS = """\
-# The warning before the time limit, or a TERM, becomes a file that training looks for at every
+# The warning before the time limit, or a TERM, is passed on as a file that training checks at every
 # step: it then writes a checkpoint and ends.
 ask_to_stop() { echo "$1" >"$run/stop"; signalled=1; }
 trap 'ask_to_stop time-limit' USR1
@@ -25,20 +26,20 @@ trap 'ask_to_stop terminated' TERM
 """
 
 _SUPERVISE = """\
-child=$!
-# Bash runs a trap only once the command in the foreground ends: hence the `&` above and `wait`,
-# and `wait` again where a signal has ended it early.
+pid=$!
+# Bash runs a trap only after the command in the foreground has ended: hence the `&` above and
+# `wait`, and another `wait` where a signal interrupted it.
 while :; do
     signalled=
-    wait "$child"
+    wait "$pid"
     code=$?
     [ -n "$signalled" ] || break
 done
 """
 
 _REQUEUE = """\
-# Only the warning before the time limit leads back to the queue from here: after a TERM it is
-# Slurm (preemption) or the user (scancel) who knows whether the job is to come again.
+# Only after the warning before the time limit does the job requeue itself: after a TERM, Slurm
+# (preemption) or the user (scancel) decides whether it runs again.
 if [ "$code" -eq {stopped} ] && [ "$(cat "$run/stop" 2>/dev/null)" = time-limit ] &&
     [ "${{SLURM_RESTART_COUNT:-0}}" -lt {times} ]; then
     for pause in 0 1 2 4 8; do
@@ -49,8 +50,8 @@ ${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}" && exit "$code"
 fi
 """
 
-_MEET = """\
-# where the ranks meet: the first node, by its address where its name does not resolve
+_RENDEZVOUS = """\
+# The ranks meet at the first node: by its address where its name does not resolve.
 master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 getent hosts "$master" >/dev/null ||
     master=$(scontrol show node -o "$master" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
@@ -62,8 +63,8 @@ _RUN = RunPaths(Path("$run"))
 
 _INTO_LOGS = f'>"{_RUN.stdout}" 2>"{_RUN.stderr}"'
 
-_LEAVE = f"""\
-# the exit code speaks for a run that died before it could write its record
+_WRITE_EXIT = f"""\
+# the exit code of a run that ended before it could write its record
 printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
     mv "{_RUN.exit}.part" "{_RUN.exit}"
 exit "$code"
@@ -82,39 +83,39 @@ def command_lines(argv: Sequence[str]) -> str:
 
 
 def run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) -> str:
-    """The whole script of one run: environment, command, and the exit code it leaves behind."""
+    """The script of one run on this machine: environment, command, exit.json."""
     argv = stage_command(plan, spec, paths, site.python)
     return "\n".join(
         [
-            _head(spec, paths, site, "runs by hand as well"),
+            *_head(spec, paths, site, "can be run by hand too"),
             command_lines(argv) + f" \\\n    {_INTO_LOGS}",
             "code=$?",
             "",
-            _LEAVE,
+            _WRITE_EXIT,
         ]
     )
 
 
 def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SiteProfile) -> str:
-    """The script of one run inside its Slurm job, whose directives stand in the array's script.
+    """The script of one run inside its Slurm job; the array's script has the directives.
 
-    It passes the warning before the time limit on as a file that training looks for, and goes
-    back to the queue when training has stopped for that.
+    It passes the warning before the time limit on as a file that training checks for, and
+    requeues the job when training has stopped because of it.
     """
     site_file = paths.run(spec.run_id).site
     argv = stage_command(plan, spec, paths, site.python, site.slurm.without_cuda, site_file)
     head = _head(spec, paths, site, "runs inside a Slurm job")
-    return f"{head}\n{supervised(spec, argv, site.slurm)}"
+    return "\n".join([*head, supervised(spec, argv, site.slurm)])
 
 
 def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
-    """The part of a job that runs ``argv``, for ``spec``, to its end or until it is to stop.
+    """The part of a job that runs ``argv``, for ``spec``, until it ends or is to stop.
 
-    The shell's variable ``run`` is to name the run's folder.
+    The shell's variable ``run`` holds the path of the run's folder.
     """
     command = [*map(command_lines, filter(None, [srun(spec, slurm), argv])), _INTO_LOGS]
     parts = [
-        *meeting(spec),
+        *rendezvous_lines(spec),
         f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
         _TRAPS,
         " \\\n    ".join(command) + " &",
@@ -123,57 +124,58 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     ]
     if slurm.requeue:
         parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))
-    return "\n".join([*parts, _LEAVE])
+    return "\n".join([*parts, _WRITE_EXIT])
 
 
-def meeting(spec: RunSpec) -> list[str]:
-    """What tells torchrun on each of several nodes where their ranks meet."""
-    return [_MEET % (FIRST_PORT, PORTS)] if spec.resources.nodes > 1 else []
+def rendezvous_lines(spec: RunSpec) -> list[str]:
+    """Sets where the ranks of several nodes meet, for torchrun; empty for one node."""
+    return [_RENDEZVOUS % (FIRST_PORT, PORTS)] if spec.resources.nodes > 1 else []
 
 
-def prelude(spec: RunSpec, site: SiteProfile) -> list[str]:
-    """What comes before the command of ``spec``: modules, the site's set-up, the environment."""
+def module_lines(site: SiteProfile) -> list[str]:
+    """The site's modules and set-up lines."""
+    return [*(f"module load {quote(module)}" for module in site.modules), *site.setup]
+
+
+def setup_lines(spec: RunSpec, site: SiteProfile) -> list[str]:
+    """What precedes the command of ``spec``: modules, the site's set-up, the environment."""
+    variables = run_environment(spec, site).items()
+    return [*module_lines(site), *(f"export {name}={quote(value)}" for name, value in variables)]
+
+
+def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, use: str) -> list[str]:
     return [
-        *(f"module load {quote(module)}" for module in site.modules),
-        *site.setup,
-        *(f"export {k}={quote(v)}" for k, v in run_environment(spec, site).items()),
-    ]
-
-
-def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, how: str) -> str:
-    parts = [
-        "#!/usr/bin/env bash",
-        f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {how}",
+        SHEBANG,
+        f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {use}",
         "set -uo pipefail",
-        *prelude(spec, site),
+        *setup_lines(spec, site),
         "",
         f"run={quote(str(paths.run(spec.run_id).root))}",
         'mkdir -p "$run"',
         "",
     ]
-    return "\n".join(parts)
 
 
 def srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
-    """One task on each node. Options repeat the job's, for srun inherits not all of them.
+    """srun's argument list: one task on each node; empty for a run that submits its own workers.
 
-    A run that submits its own workers stays outside: what it starts is no step of this job.
+    It repeats the job's options, since srun does not inherit all of them.
     """
     if submits_workers(spec):
         return []
-    asked = spec.resources
+    resources = spec.resources
     argv = [
         "srun",
-        f"--nodes={asked.nodes}",
-        f"--ntasks={asked.nodes}",
+        f"--nodes={resources.nodes}",
+        f"--ntasks={resources.nodes}",
         "--ntasks-per-node=1",
-        f"--cpus-per-task={asked.cpus_per_node}",
-        *gpu_options(asked, slurm),
+        f"--cpus-per-task={resources.cpus_per_node}",
+        *map(str, gpu_options(resources, slurm)),
     ]
     if slurm.cpu_bind is not None:
         argv.append(f"--cpu-bind={slurm.cpu_bind}")
     argv += slurm.srun_options
-    if asked.nodes > 1:
+    if resources.nodes > 1:
         # torchrun reads its options from PET_* too; the node's rank is known only on the node
         argv += ["bash", "-c", 'PET_NODE_RANK=$SLURM_NODEID exec "$0" "$@"']
     return argv

@@ -9,36 +9,37 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
 from weather_hpc.launch import watch
 from weather_hpc.launch.command import submits_workers
-from weather_hpc.launch.run_folder import make_ready, record_end
-from weather_hpc.launch.sbatch import array_script, chunks, collect_script
+from weather_hpc.launch.folders import make_ready, record_end
+from weather_hpc.launch.sbatch import Check, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
-from weather_hpc.launch.watch import job_and_run_states
+from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.state import RunState
-from weather_hpc.slurm import cluster as slurm_cluster
 from weather_hpc.slurm import ledger
-from weather_hpc.slurm.accounting import poll, submitted
-from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once, stderr_of
-from weather_hpc.slurm.directives import Shape, by_shape, job_name
+from weather_hpc.slurm.accounting import poll, submitted_jobs
+from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, call, stderr_of
+from weather_hpc.slurm.cluster import Cluster, check_partitions, read_cluster, skip_reason
+from weather_hpc.slurm.directives import JobOption, Shape, by_shape, job_name
 from weather_hpc.slurm.jobs import Job
-from weather_hpc.slurm.ledger import Submission, find, open_jobs, settle
+from weather_hpc.slurm.ledger import Submission
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.text import counted
 
 COLLECT = "collect"
-"""What the ledger calls the job that collects."""
+"""What the ledger calls the collecting job."""
 
 SETTLING_S = 20.0
-"""A controller that has just restarted refuses what fits, until its nodes have reported."""
+"""How long a restarted controller may refuse jobs that fit, s: until its nodes have reported."""
 
 
 class SlurmExecutor:
-    """Submits a plan's runs and remembers that it did.
+    """Submits a plan's runs and records each submission.
 
-    All but :meth:`wait` is to be called under the folder's lock.
+    All methods but :meth:`wait` are to be called under the folder's lock.
     """
 
     def __init__(
@@ -48,77 +49,80 @@ class SlurmExecutor:
         self.paths = paths
         self.site = site
         self.slurm = slurm or Slurm()
-        self.in_hand: set[str] = set()
-        """Runs that wait or run, as far as this sweep knows."""
-        self.made = 0
+        self.queued: set[str] = set()
+        """Runs that are queued or running, as far as this sweep knows."""
+        self.arrays = 0
         """Arrays that this sweep has submitted."""
 
     def active(self) -> dict[str, Job]:
-        """The jobs of runs that wait or run, by run_id; they are never submitted again."""
-        settle(self.paths, self.slurm)
+        """The jobs of queued or running runs, by run_id; they are never submitted again."""
+        ledger.settle(self.paths, self.slurm)
         jobs = poll(self.paths, self.slurm)
         return {run_id: job for run_id, job in jobs.items() if job.active}
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Submit ``specs``, training after the run that packs its store; where each stands.
+        """Submit ``specs``, training after the run that packs its store; the state of each.
 
-        What no node can hold is recorded as skipped with the reason. Raises UserError where the
-        cluster takes none of it, FailedError where it does not answer.
+        Runs that no node can hold are recorded as skipped with the reason. Raises UserError where
+        the cluster accepts none of them, FailedError where it does not answer.
         """
-        self.in_hand = set(self.active())
-        cluster = slurm_cluster.ask(self.slurm)
-        slurm_cluster.check_partitions(cluster, self.site)
-        new = [spec for spec in specs if spec.run_id not in self.in_hand]
-        fitting = self._without_skipped(new, cluster)
+        self.queued = set(self.active())
+        cluster = read_cluster(self.slurm)
+        check_partitions(cluster, self.site)
+        new = [spec for spec in specs if spec.run_id not in self.queued]
         size = min(self.site.slurm.max_array_size or sys.maxsize, cluster.max_array_size)
-        for shape, group in by_shape(fitting, self.site.slurm).items():
+        for shape, group in self._accepted(new, cluster).items():
             for chunk in chunks(group, size):
-                after = self._needs(shape)
-                if after is None:
+                dependency = self._store_dependency(shape)
+                if dependency is None:
                     for spec in chunk:
                         reason = "the store could not be packed: its run was skipped or failed"
                         record_end(self.paths, spec, Status.FAILED, reason)
                     continue
-                job_id = self._submit_array(shape, chunk, after)
-                self.made += 1
-                self.slurm.say(f"job {job_id}: {shape.label}, {len(chunk)} runs")
-                self.in_hand.update(spec.run_id for spec in chunk)
-        return job_and_run_states(self.paths, specs, poll(self.paths, self.slurm))
+                job_id = self._submit_array(shape, chunk, dependency)
+                self.arrays += 1
+                self.slurm.notify(f"job {job_id}: {shape.label}, {counted(len(chunk), 'run')}")
+                self.queued.update(spec.run_id for spec in chunk)
+        return current_states(self.paths, specs, poll(self.paths, self.slurm))
 
     def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Wait until none of ``specs`` waits or runs any more; where each stands then."""
+        """Wait until none of ``specs`` is queued or running; the state of each then."""
         return watch.wait(self.paths, specs, self.site.slurm, self.slurm)
 
     def leave(self) -> list[int]:
-        """Submit the job that collects once everything has ended; the ids of all open jobs."""
-        tasks = submitted(self.paths)
-        open_ids = sorted({int(tasks[run_id].job_id.split("_")[0]) for run_id in self.active()})
+        """Submit the job that collects after all others; the ids of all open jobs, it last."""
+        jobs = submitted_jobs(self.paths)
+        open_ids = sorted({int(jobs[run_id].job_id.split("_")[0]) for run_id in self.active()})
         if not open_ids:
             return []
-        queued = set(open_jobs(self.paths, self.slurm))
+        in_queue = set(ledger.open_jobs(self.paths, self.slurm))
         collecting = [e.job_id for e in ledger.load(self.paths) if e.about == COLLECT]
-        waiting = [job_id for job_id in collecting if job_id in queued]
-        if waiting and not self.made:
+        waiting = [job_id for job_id in collecting if job_id in in_queue]
+        if waiting and not self.arrays:
             return [*open_ids, *waiting]
-        token = ledger.new_token()
-        text = collect_script(self.plan.study, token, self.paths, self.site)
-        entry = Submission(token, job_name(self.plan.study, token), COLLECT, [], utc_now())
-        after = f"--dependency=afterany:{':'.join(map(str, open_ids))}"
+        entry = self._entry(COLLECT, [])
+        text = collect_script(self.plan.study, entry.token, self.paths, self.site)
+        after = JobOption("dependency", f"afterany:{':'.join(map(str, open_ids))}")
         return [*open_ids, self.submit(entry, text, [after])]
 
-    def _without_skipped(
-        self, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster
-    ) -> list[RunSpec]:
-        """``specs`` that the cluster can hold; the others get their record."""
-        kept: list[RunSpec] = []
+    def submit_check(self, check: Check, after: int | None) -> int:
+        """Submit ``check``, to start when the job ``after`` has ended; the job's id."""
+        entry = self._entry(check.name, [])
+        text = check_script(check, entry.job_name, self.paths, self.site)
+        options = [] if after is None else [JobOption("dependency", f"afterany:{after}")]
+        return self.submit(entry, text, options)
+
+    def _accepted(self, specs: Sequence[RunSpec], cluster: Cluster) -> dict[Shape, list[RunSpec]]:
+        """Those of ``specs`` that the cluster can run, by shape; others are recorded as skipped."""
+        accepted: list[RunSpec] = []
         for spec in specs:
-            reason = slurm_cluster.skip_reason(spec, cluster, self.site)
+            reason = skip_reason(spec, cluster, self.site)
             if reason is None:
-                kept.append(spec)
+                accepted.append(spec)
             else:
                 self._skip([spec], reason)
+        shapes = by_shape(accepted, self.site.slurm)
         refused: dict[Shape, str] = {}
-        shapes = by_shape(kept, self.site.slurm)
         for shape, group in shapes.items():
             try:
                 self._test(shape, group, cluster)
@@ -129,19 +133,19 @@ class SlurmExecutor:
                 f"sbatch refuses every job: {'; '.join(dict.fromkeys(refused.values()))}"
             )
         for shape, reason in refused.items():
-            self._skip(shapes[shape], f"sbatch refuses the job: {reason}")
-        return [spec for shape, group in shapes.items() if shape not in refused for spec in group]
+            self._skip(shapes.pop(shape), f"sbatch refuses the job: {reason}")
+        return shapes
 
     def _skip(self, specs: Sequence[RunSpec], reason: str) -> None:
         for spec in specs:
             record_end(self.paths, spec, Status.SKIPPED, reason)
-            self.slurm.say(f"{spec.run_id}: skipped ({reason})")
+            self.slurm.notify(f"{spec.run_id}: skipped ({reason})")
 
-    def _test(self, shape: Shape, specs: Sequence[RunSpec], cluster: slurm_cluster.Cluster) -> None:
-        """Ask sbatch whether it would take such a job. Raises SlurmError where it would not.
+    def _test(self, shape: Shape, specs: Sequence[RunSpec], cluster: Cluster) -> None:
+        """Ask sbatch whether it would accept the job. Raises SlurmError where it would not.
 
-        Nodes that are out of service make it answer as if they were not there, though a job
-        would wait for them: what the nodes have was compared before.
+        While nodes are out of service it answers as if they did not exist, though a job would
+        wait for them: that the nodes are large enough has been checked before.
         """
         waits = any(node.out_of_service for node in cluster.nodes)
         script = self.paths.array_script("test-only")
@@ -163,27 +167,31 @@ class SlurmExecutor:
                 raise
 
         try:
-            said = self.slurm.patiently(attempt)
+            answer = self.slurm.patiently(attempt)
         finally:
             script.unlink()
-        self.slurm.say(f"{shape.label}, {len(specs)} runs: {said}")
+        self.slurm.notify(f"{shape.label}, {counted(len(specs), 'run')}: {answer}")
 
-    def _needs(self, shape: Shape) -> list[str] | None:
-        """sbatch's options for what must come first; None where that will never come."""
+    def _store_dependency(self, shape: Shape) -> list[JobOption] | None:
+        """The options that make training wait for its store; None where there will be no store."""
         store = self.plan.prepare
         if shape.stage is not Stage.TRAIN or store is None:
             return []
-        if store.run_id in self.in_hand:
-            first = submitted(self.paths)[store.run_id].job_id
-            return [f"--dependency=afterok:{first}", "--kill-on-invalid-dep=yes"]
+        if store.run_id in self.queued:
+            job_id = submitted_jobs(self.paths)[store.run_id].job_id
+            return [
+                JobOption("dependency", f"afterok:{job_id}"),
+                JobOption("kill-on-invalid-dep", "yes"),
+            ]
         return [] if self.paths.store(self.plan.store_name).exists() else None
 
-    def _submit_array(self, shape: Shape, specs: Sequence[RunSpec], options: list[str]) -> int:
+    def _submit_array(
+        self, shape: Shape, specs: Sequence[RunSpec], options: list[JobOption]
+    ) -> int:
         self._write_runs(specs, self.site)
-        entry = self._intent(shape, specs)
-        return self.submit(
-            entry, array_script(shape, specs, entry.token, self.paths, self.site), options
-        )
+        entry = self._entry(shape.label, specs)
+        text = array_script(shape, specs, entry.token, self.paths, self.site)
+        return self.submit(entry, text, options)
 
     def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
         """Make the runs' folders ready and write the script of each."""
@@ -195,32 +203,31 @@ class SlurmExecutor:
             script = slurm_run_script(self.plan, spec, self.paths, site)
             write_text(self.paths.script(spec.run_id), script)
 
-    def _intent(self, shape: Shape, specs: Sequence[RunSpec]) -> Submission:
-        """A new entry of the ledger for an array of ``specs``."""
+    def _entry(self, about: str, specs: Sequence[RunSpec]) -> Submission:
+        """A new entry of the ledger, for an array of ``specs`` or a job that runs none."""
         token = ledger.new_token()
-        name = job_name(self.plan.study, token)
-        return Submission(token, name, shape.label, [spec.run_id for spec in specs], utc_now())
+        run_ids = [spec.run_id for spec in specs]
+        return Submission(token, job_name(self.plan.study, token), about, run_ids, utc_now())
 
-    def submit(self, entry: Submission, text: str, options: list[str]) -> int:
+    def submit(self, entry: Submission, text: str, options: Sequence[JobOption]) -> int:
         """Submit the sbatch script ``text``; the job's id. Raises FailedError if refused."""
         script = self.paths.array_script(entry.token)
         write_text(script, text)
         self.paths.job_logs.mkdir(parents=True, exist_ok=True)
-        return self._once(
-            entry, lambda: _job_id(once("sbatch", "--parsable", *options, str(script)))
-        )
+        argv = ["sbatch", "--parsable", *map(str, options), str(script)]
+        return self._record_submission(entry, lambda: _job_id(call(*argv)))
 
-    def _once(self, entry: Submission, submit: Callable[[], int]) -> int:
-        """Write the intent, call ``submit``, write the job id that it gives; which is returned."""
+    def _record_submission(self, entry: Submission, submit: Callable[[], int]) -> int:
+        """Write ``entry`` to the ledger, call ``submit``, add the job id it returns; that id."""
         ledger.save(self.paths, entry)
         tries = 0
 
         def attempt() -> int:
             nonlocal tries
             tries += 1
-            # an answer that did not arrive does not say that the job did not
-            found = find(entry) if tries > 1 else None
-            return found or submit()
+            # where the answer did not arrive, the job may have been accepted all the same
+            job_id = ledger.find_job(entry) if tries > 1 else None
+            return job_id or submit()
 
         try:
             job_id = self.slurm.patiently(attempt)
@@ -233,7 +240,7 @@ class SlurmExecutor:
 
 def _job_id(printed: str) -> int:
     """The id in what ``sbatch --parsable`` printed: ``123`` or ``123;cluster`` on a line."""
-    found = re.findall(r"^(\d+)(?:;\S+)?\s*$", printed, re.MULTILINE)
-    if not found:
+    ids = re.findall(r"^(\d+)(?:;\S+)?\s*$", printed, re.MULTILINE)
+    if not ids:
         raise SlurmError(f"sbatch printed no job id but {printed.strip()[:200]!r}")
-    return int(found[-1])
+    return int(ids[-1])

@@ -1,9 +1,9 @@
-"""``python -m weather_hpc.predict``: name the weather in any images with a trained network.
+"""``python -m weather_hpc.predict``: classify images with a trained network.
 
 python -m weather_hpc.predict --checkpoint runs/first/checkpoint.pt --out named photo.jpg holiday/
 
-Writes predictions.csv (a line per image, a probability per class), skipped.csv (files that are no
-usable images, with the reason) and sheet-1.png, ...: the pictures, each with what it was named.
+Writes predictions.csv (a line per image, a probability per class), skipped.csv (unusable files,
+with the reason) and sheet-1.png, ...: the images, each with its class and probability.
 """
 
 import os
@@ -23,27 +23,27 @@ def parser() -> cli.Parser:
     add = result.add_argument
     add("images", type=Path, nargs="+", metavar="IMAGE", help="image file, or a folder of them "
         "(its hidden files are left out)")  # fmt: skip
-    add("--checkpoint", type=Path, required=True, metavar="FILE", help="what training wrote: "
-        "checkpoint.pt in its run folder")  # fmt: skip
-    add("--out", type=Path, required=True, metavar="DIR", help="where everything is written")
-    add("--device", default="auto", choices=DEVICES, help="what to compute on (default: auto: "
-        "the GPU where there is one)")  # fmt: skip
-    add("--batch-size", type=int, default=32, metavar="B", help="images that go through at once")
+    add("--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint.pt of a "
+        "training run")  # fmt: skip
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    add("--device", default="auto", choices=DEVICES, help="device to compute on (default: auto: "
+        "the GPU if there is one)")  # fmt: skip
+    add("--batch-size", type=int, default=32, metavar="B", help="images per batch")
     add("--threads", type=int, default=1, metavar="T", help="CPU threads")
-    add("--no-sheet", action="store_true", help="write no picture sheets")
+    add("--no-sheet", action="store_true", help="write no sheets of images")
     result.add_json()
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit code 0: images were named; 1: none could be; 2: wrong input."""
+    """Run the verb. Exit code 0: images were classified; 1: no image was usable; 2: wrong input."""
     args = parser().parse_args(argv)
     for name in ("batch_size", "threads"):
         if getattr(args, name) < 1:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} {getattr(args, name)}: must be 1 or more")
     if args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: is a file; a folder is wanted")
+        raise UserError(f"--out {args.out}: is a file, not a folder")
 
     files = image_files(args.images)
     from weather_hpc.predict.stage import load_network, predict
@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, reason in summary.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     counts = ", ".join(f"{n} {name}" for name, n in summary.classes.items())
-    done = f"{summary.images} images named ({counts or 'none'}), {len(summary.skipped)} skipped"
+    done = (
+        f"{summary.images} images classified ({counts or 'none'}), {len(summary.skipped)} skipped"
+    )
     print(f"{done}; see {summary.predictions}", file=sys.stderr)
     if args.json:
         cli.print_json(summary.as_dict())
@@ -66,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def image_files(paths: Iterable[Path]) -> list[Path]:
     """The files in ``paths``, each once, in order; a folder stands for all files under it.
 
-    Whether a file is an image is told when it is decoded. Raises UserError for a folder that
-    cannot be listed or holds no file; a file that is missing is not wrong yet.
+    Raises UserError for a folder that cannot be listed or holds no file. Files that do not exist or
+    are not images are found when they are decoded.
     """
     files: dict[Path, None] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""Picture sheets: small pictures in rows, each over what it was named and how surely."""
+"""Sheets of images: thumbnails in rows, each with its predicted class and probability."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ SIDE_PX, BAR_PX, CAPTION_PX, GAP_PX = 192, 5, 46, 10
 FONT_PX = 13
 INK, FAINT_INK, BAR, PAPER = "#1a1a1a", "#6a6a6a", "#3b6ea8", "white"
 REST = "#d9dfe6"
-"""What the bar lacks of a probability of 1."""
+"""The rest of the bar, up to a probability of 1."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image, uint8 (side, side, 3), with its name and its class."""
+    """One image, uint8 (side, side, 3), with its file and predicted class."""
 
     image: "Images"
     file: str
@@ -30,25 +30,25 @@ class Picture:
 
 
 class SheetWriter:
-    """Fills sheet after sheet into a folder: ``sheet-1.png``, ``sheet-2.png``, ..."""
+    """Writes ``sheet-1.png``, ``sheet-2.png``, ... into a folder; none where not ``enabled``."""
 
-    def __init__(self, folder: Path, *, wanted: bool = True) -> None:
+    def __init__(self, folder: Path, *, enabled: bool = True) -> None:
         self.folder = folder
-        self.wanted = wanted
-        self.waiting: list[Picture] = []
+        self.enabled = enabled
+        self.pictures: list[Picture] = []
         self.written: list[Path] = []
 
     def add(self, picture: Picture) -> None:
-        """Put ``picture`` on the sheet; a full sheet is written."""
-        if not self.wanted:
+        """Add ``picture`` to the sheet; write the sheet when it is full."""
+        if not self.enabled:
             return
-        self.waiting.append(picture)
-        if len(self.waiting) == COLUMNS * ROWS:
+        self.pictures.append(picture)
+        if len(self.pictures) == COLUMNS * ROWS:
             self._write()
 
     def close(self) -> list[Path]:
-        """Write the last sheet, remove those of an earlier, longer call. All that were written."""
-        if self.waiting:
+        """Write the last sheet and remove those of an earlier, longer call; returns the sheets."""
+        if self.pictures:
             self._write()
         for stale in set(self.folder.glob("sheet-*.png")) - set(self.written):
             stale.unlink()
@@ -57,9 +57,9 @@ class SheetWriter:
     def _write(self) -> None:
         path = self.folder / f"sheet-{len(self.written) + 1}.png"
         with atomic_path(path) as temporary:
-            _draw(self.waiting).save(temporary, format="PNG")
+            _draw(self.pictures).save(temporary, format="PNG")
         self.written.append(path)
-        self.waiting = []
+        self.pictures = []
 
 
 def _draw(pictures: list[Picture]) -> "Image.Image":
@@ -71,7 +71,7 @@ def _draw(pictures: list[Picture]) -> "Image.Image":
     width, height = SIDE_PX + GAP_PX, SIDE_PX + CAPTION_PX + GAP_PX
     sheet = Image.new("RGB", (columns * width + GAP_PX, rows * height + GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)
-    # matplotlib's own, since Pillow's has no letter beyond ASCII
+    # matplotlib's font: Pillow's has only ASCII
     font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), FONT_PX)
     for index, picture in enumerate(pictures):
         left = GAP_PX + index % columns * width
@@ -80,8 +80,8 @@ def _draw(pictures: list[Picture]) -> "Image.Image":
         sheet.paste(small, (left, top))
         bar = top + SIDE_PX
         draw.rectangle((left, bar, left + SIDE_PX - 1, bar + BAR_PX - 1), REST)
-        sure = round(picture.probability * SIDE_PX)
-        draw.rectangle((left, bar, left + sure - 1, bar + BAR_PX - 1), BAR)
+        filled = round(picture.probability * SIDE_PX)
+        draw.rectangle((left, bar, left + filled - 1, bar + BAR_PX - 1), BAR)
         below = bar + BAR_PX + 3
         label = _fitting(f"{picture.label} {picture.probability:.0%}", font)
         draw.text((left, below), label, INK, font)
@@ -90,12 +90,12 @@ def _draw(pictures: list[Picture]) -> "Image.Image":
 
 
 def _name(file: str) -> str:
-    """The file and its folder, which often says what it shows."""
+    """The file and its folder, which is often its class."""
     return "/".join(file.split("/")[-2:])
 
 
 def _fitting(text: str, font: "ImageFont.FreeTypeFont") -> str:
-    """``text``, shortened at its end until it is no wider than a picture."""
+    """``text``, shortened at its end to the width of a picture."""
     if font.getlength(text) <= SIDE_PX:
         return text
     while text and font.getlength(text + "...") > SIDE_PX:

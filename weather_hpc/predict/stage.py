@@ -1,4 +1,4 @@
-"""Images -> predictions.csv, skipped.csv and picture sheets, a batch at a time."""
+"""A trained network from its checkpoint; images -> predictions.csv, skipped.csv and sheets."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -31,16 +31,18 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Network:
-    """A network that names images."""
+    """A trained network."""
 
     module: nn.Module
     classes: list[str]
     image_size: int
-    """Height and width that it takes, pixels."""
+    """Height and width of its input, pixels."""
     device: torch.device
 
     def probabilities(self, images: Sequence[Images]) -> Probabilities:
-        """Of ``images``, each uint8 (side, side, 3): float32 (images, classes), rows sum to 1.
+        """Class probabilities of ``images``, each uint8 (side, side, 3): float32 (images, classes).
+
+        Rows sum to 1.
 
         Raises UserError where the network's outputs are not numbers.
         """
@@ -57,7 +59,7 @@ def load_network(path: Path, device: str, threads: int) -> Network:
     """The network in the checkpoint ``path`` on ``device`` (auto, cpu or cuda).
 
     Only tensors and plain values are read: a checkpoint cannot run code. Raises UserError where
-    the file is no checkpoint, has no ended epoch in it, or there is no such device.
+    the file is not a checkpoint or has no complete epoch, or the device is missing.
     """
     if not path.is_file():
         raise UserError(f"--checkpoint {path}: no such file; training writes checkpoint.pt")
@@ -76,17 +78,17 @@ def load_network(path: Path, device: str, threads: int) -> Network:
 
 
 def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    asked: dict[str, Any] = checkpoint.configuration
+    request: dict[str, Any] = checkpoint.configuration
     if checkpoint.epoch == 0:
-        raise UserError(f"--checkpoint {path}: no epoch has ended in it; train on with --resume")
+        raise UserError(f"--checkpoint {path}: no epoch is complete in it; train on with --resume")
     try:
         module = build_for_weights(
-            asked["model"], len(checkpoint.classes), asked["image_size"], asked.get("weights")
+            request["model"], len(checkpoint.classes), request["image_size"], request.get("weights")
         )
         module.load_state_dict(checkpoint.best)
     except (KeyError, TypeError, RuntimeError) as error:
         text = str(error).partition("\n")[0]
-        raise UserError(f"--checkpoint {path}: does not fit its own network: {text}") from None
+        raise UserError(f"--checkpoint {path}: weights do not match its network: {text}") from None
     return module
 
 
@@ -95,11 +97,11 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Summary:
-    """What was named, and what was not."""
+    """Classified and skipped files."""
 
     images: int
     classes: dict[str, int]
-    """Images by the class that they were given, the most frequent first."""
+    """Images per predicted class, the most frequent first."""
     skipped: list[tuple[str, str]]
     """File and reason."""
     predictions: Path
@@ -119,19 +121,19 @@ class Summary:
 def predict(
     network: Network, files: Sequence[Path], out: Path, batch_size: int, *, sheets: bool = True
 ) -> Summary:
-    """Name ``files`` with ``network``, ``batch_size`` at a time, and write all into ``out``.
+    """Classify ``files`` with ``network``, ``batch_size`` at a time; results go into ``out``.
 
-    A file that cannot be decoded in full is skipped and told with its reason. Sheets of an
-    earlier call are replaced.
+    A file that cannot be decoded in full is skipped, with the reason. Sheets of an earlier call are
+    replaced.
     """
     decode = make_decoder(available(Decoder.FAST))
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
-    writer = SheetWriter(out, wanted=sheets)
-    waiting: list[tuple[str, Images]] = []
+    writer = SheetWriter(out, enabled=sheets)
+    batch: list[tuple[str, Images]] = []
 
-    def name_waiting() -> None:
-        for (file, image), shares in zip(waiting, _probabilities(network, waiting), strict=True):
+    def classify_batch() -> None:
+        for (file, image), shares in zip(batch, _probabilities(network, batch), strict=True):
             best = max(range(len(shares)), key=shares.__getitem__)
             label = network.classes[best]
             rows.append(
@@ -142,20 +144,20 @@ def predict(
                 }
             )
             writer.add(Picture(image, file, label, shares[best]))
-        waiting.clear()
+        batch.clear()
 
-    with cli.progress("naming images", total=len(files)) as advance:
+    with cli.progress("classifying images", total=len(files)) as advance:
         for path in files:
             file = printable(str(path))
             try:
                 _check_kind(path)
-                waiting.append((file, decode(path, network.image_size)))
+                batch.append((file, decode(path, network.image_size)))
             except ImageError as error:
                 skipped.append((file, str(error)))
-            if len(waiting) == batch_size:
-                name_waiting()
+            if len(batch) == batch_size:
+                classify_batch()
             advance()
-    name_waiting()
+    classify_batch()
 
     predictions = out / "predictions.csv"
     columns = ["file", "predicted", "probability", *map(_column, network.classes)]
@@ -174,18 +176,18 @@ def predict(
 
 
 def _check_kind(path: Path) -> None:
-    """Raise ImageError for a pipe, device or socket, which would be read for ever."""
+    """Raise ImageError for a pipe, device or socket: reading it might never end."""
     if path.exists() and not path.is_file():
-        raise ImageError("no regular file")
+        raise ImageError("not a regular file")
 
 
-def _probabilities(network: Network, waiting: Sequence[tuple[str, Images]]) -> list[list[float]]:
-    if not waiting:
+def _probabilities(network: Network, batch: Sequence[tuple[str, Images]]) -> list[list[float]]:
+    if not batch:
         return []
-    shares: list[list[float]] = network.probabilities([image for _, image in waiting]).tolist()
+    shares: list[list[float]] = network.probabilities([image for _, image in batch]).tolist()
     return shares
 
 
 def _column(name: str) -> str:
-    """A class's column; the prefix keeps a class called ``file`` apart from the file's column."""
+    """A class's column; the prefix distinguishes a class called ``file`` from the column file."""
     return f"p_{name}"

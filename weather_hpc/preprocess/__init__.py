@@ -1,1 +1,1 @@
-"""Images -> packed store: how one image is decoded, the backends, and the stage that times them."""
+"""Images -> packed store: decoders, backends, and the stage that times them."""

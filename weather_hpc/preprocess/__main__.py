@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.study.spec import PreprocessTask
 
     if args.out is None and args.run_dir is None:
-        raise UserError("--out is missing: where is the store to go?")
+        raise UserError("--out is missing: the path of the store to make")
     spec, site = _spec(args), load_site(args.site)
     if not isinstance(spec.task, PreprocessTask):
         raise UserError(f"{args.run_dir}: its spec.json asks for a training run")
@@ -53,20 +53,24 @@ def _parser() -> cli.Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
-    add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: how dask-jobqueue "
-        "asks for its workers (default: as the cluster does)")  # fmt: skip
+    add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: the jobs of "
+        "dask-jobqueue's workers (default: the cluster's defaults)")  # fmt: skip
     add_flags(parser, "preprocess", {"backend": "sequential"})
-    add("--seed", type=int, default=0, help="of that choice and of the train/test split")
+    add("--seed", type=int, default=0, help="of the choice of images and of the train/test split")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
-    add("--discard", action="store_true", help="only measure: begin anew, remove the store after")
+    add(
+        "--discard",
+        action="store_true",
+        help="only measure: start over, remove the store after",
+    )
     parser.add_json()
     return parser
 
 
 def _spec(args: argparse.Namespace) -> "RunSpec":
-    """The launcher's spec where it left one in the run folder, else one made from the flags.
+    """The launcher's spec from the run folder, else one made from the flags.
 
-    Raises UserError naming the flag that is out of range, or other than the spec.
+    Raises UserError naming a flag that is out of range or differs from the spec.
     """
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
@@ -104,7 +108,7 @@ def _sentence(record: "RunRecord", where: str) -> str:
     counts = record.counts
     text = f"{where}: {counts.images} images, {counts.quarantined} quarantined"
     if record.time_s is None or record.images_per_s is None:
-        return text + "; taken from an earlier run in whole or in part, so not timed"
+        return text + "; partly or wholly from an earlier run, so not timed"
     return text + f"; {record.time_s:.2f} s, {record.images_per_s:.1f} images/s"
 
 

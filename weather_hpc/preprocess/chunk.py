@@ -1,4 +1,4 @@
-"""What a worker does: decode one chunk of images and write it into the store's file of pixels."""
+"""Chunks: what a worker decodes and writes into the store's file of pixels, and their batches."""
 
 import gc
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc.dataset.image_file import ImageError
-from weather_hpc.dataset.partial import KEPT, Finished
+from weather_hpc.dataset.partial import KEPT, FinishedChunk
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.proc import memory_peak_mb
@@ -29,7 +29,7 @@ ONE_THREAD = thread_variables(1)
 
 @dataclass(frozen=True)
 class Target:
-    """Where images come from and rows go to: the same for all chunks of a run."""
+    """Where images are read from and rows written to: the same for all chunks of a run."""
 
     root: Path
     pixels: Path
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of rows: its number, its first row, and the images' paths under the root.
+    """Consecutive rows: the chunk's number, its first row, and the images' paths under the root.
 
     ``cost``: a chunk of twice the cost takes about twice as long.
     """
@@ -58,23 +58,23 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """A finished chunk and the process that made it. Pixels never travel between processes."""
+    """A finished chunk and the process that made it. Pixels are never sent between processes."""
 
-    finished: Finished
+    finished: FinishedChunk
     images: int
     pid: int
     host: str
     memory_peak_mb: float | None
     rank: int | None = None
-    """The worker's number, where another may have taken the place of one that was lost."""
+    """The worker's rank, where lost workers are replaced under the same rank."""
 
 
 def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     """Decode ``chunk`` and write its rows; an image that cannot be decoded leaves a black row.
     Raises FailedError where the file cannot be written.
 
-    Written by position into the file, not through a shared map: the same bytes, a full disk is
-    an error instead of a dead worker, and it holds on network file systems as well.
+    Written by position into the file, not through a shared memory map: a full disk is then an
+    error instead of a killed worker, and it works on network file systems too.
     """
     import numpy as np
 
@@ -105,14 +105,14 @@ def write_chunk(
             file.write(rows.data)
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
-    finished = Finished(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
+    finished = FinishedChunk(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
     return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
 
 
-def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
-    """This process as a worker, with everything imported that a chunk needs.
+def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
+    """Import everything that a chunk needs; this process as a worker of ``rank``.
 
-    Raises FailedError where ``decoder`` is not to be had here.
+    Raises FailedError where ``decoder`` lacks a package here.
     """
     from PIL import Image
 
@@ -120,14 +120,14 @@ def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
 
     try:
         make_decoder(decoder)
-    except ImportError as error:  # on another node than the one that chose it
+    except ImportError as error:  # on another node than the one that checked it
         raise FailedError(
             f"{node_name()}: decoder {decoder}: {error}; install it there or choose "
             f"--decoder {Decoder.EXACT}"
         ) from None
-    Image.init()  # else the first image of each worker pays for loading Pillow's formats
-    # What was imported stays. Else the collector looks through all of it once in mid-work, which
-    # costs as much as fifty images.
+    Image.init()  # or the first image of each worker pays for loading Pillow's formats
+    # Imported objects stay. Otherwise the garbage collector scans them all once during the work,
+    # which costs as much as fifty images.
     gc.freeze()
     return RankInfo(
         rank=rank,
@@ -140,30 +140,30 @@ def introduce(decoder: Decoder, rank: int = 0) -> RankInfo:
 
 
 BATCH_CHUNKS = 16
-"""The most chunks in a task: what is done anew where a run is killed."""
+"""The most chunks in a task: what is repeated where a run is killed."""
 
 
-PART = 0.75
-"""Of the work that is left, what goes into the next tasks of all workers."""
+ROUND_SHARE = 0.75
+"""Share of the remaining work that the next tasks of all workers take."""
 
 
-LEAST = 0.5
-"""The least that goes into a task, in chunks of mean cost."""
+MIN_TASK_CHUNKS = 0.5
+"""The least work of a task, in chunks of mean cost."""
 
 
 def make_batches(chunks: Sequence[Chunk], workers: int) -> list[list[Chunk]]:
     """``chunks``, the longest first, as tasks, by factoring (Hummel, Schonberg and Flynn, 1992).
 
-    A task costs the scheduler milliseconds, so the first ones are long: a round of one for each
-    worker, equally long, takes :data:`PART` of what is left, at most :data:`BATCH_CHUNKS` each.
+    A task costs the scheduler milliseconds, so the first tasks are long: a round of one equal task
+    per worker takes :data:`ROUND_SHARE` of the remaining work, at most :data:`BATCH_CHUNKS` each.
     The last are short, so that workers of different speed end together.
     """
     waiting = deque(chunks)
     left = sum(chunk.cost for chunk in chunks)
-    least = LEAST * left / max(len(chunks), 1)
+    least = MIN_TASK_CHUNKS * left / max(len(chunks), 1)
     batches: list[list[Chunk]] = []
     while waiting:
-        share = max(PART * left / workers, least)
+        share = max(ROUND_SHARE * left / workers, least)
         loads = [(0, worker) for worker in range(workers)]  # a heap
         tasks: list[list[Chunk]] = [[] for _ in range(workers)]
         while waiting:

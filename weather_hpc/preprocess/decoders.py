@@ -1,10 +1,9 @@
-"""One image file -> one square of RGB bytes: the exact decoder, the fast one, and which of them
-this installation has.
+"""One image file -> one square of RGB bytes: the exact decoder and the fast one.
 
-Most of the time of a plain decoder goes into pixels that the resize throws away. A JPEG can be
-decoded at a half, a quarter or an eighth of its sides for a part of that work; what is left to
-shrink is then shrunk with the same antialiased bicubic filter, in vectors. Whatever this does not
-apply to is decoded by Pillow, under the same rules.
+Most of the time of a plain decoder is spent on pixels that the resize discards. The fast decoder
+decodes a JPEG at a half, a quarter or an eighth of its sides, for a part of that work, and resizes
+the result with the same antialiased bicubic filter, in SIMD. Every other file is decoded by Pillow
+under the same rules.
 """
 
 import contextlib
@@ -33,22 +32,22 @@ if TYPE_CHECKING:
 PILLOW_METHOD = (
     "pillow: first frame, alpha over white, bicubic antialiased stretch, EXIF orientation"
 )
-"""How images become rows, as the store's header says it: change it when pixels would change."""
+"""What a store's header says of its rows: change it when pixels would change."""
 
 
 ORIENTATION_TAG = 0x0112
 
 
-# 16-bit and 32-bit greys: Pillow's own conversion to RGB would cut them off at 255.
+# 16-bit and 32-bit greys: Pillow's own conversion to RGB would clip them at 255.
 DEEP_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
     """The image at ``path`` as uint8 of shape (size, size, 3), RGB.
 
-    The whole picture is stretched to the square, upright upright as its EXIF data says; its first
-    frame, if it is animated; over white, where it is transparent. Raises :class:`ImageError`
-    with the reason where the file cannot be decoded in full.
+    The whole picture (the first frame, where it is animated) is put over white where it is
+    transparent, stretched to the square, and rotated upright by its EXIF orientation. Raises
+    :class:`ImageError` with the reason where the file cannot be decoded in full.
     """
     import numpy as np
     from PIL import Image
@@ -56,19 +55,19 @@ def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
     with opened_image(path) as image:
         orientation = read_orientation(image)
         image = to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
-    # Turned after the stretch to a square, where there are far fewer pixels to move.
+    # Rotated after the resize: there are far fewer pixels to move.
     return upright(np.asarray(image), orientation)
 
 
 @contextlib.contextmanager
 def opened_image(path: Path) -> "Iterator[Image.Image]":
-    """The image in a file, its pixels not read yet.
+    """The image in a file; its pixels are not read yet.
 
-    What goes wrong in the block is the file's fault and raised as :class:`ImageError`.
+    Errors in the block are the file's fault and raised as :class:`ImageError`.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            # Pillow warns about odd metadata in usable images; what is not usable raises.
+            # Pillow warns about odd metadata in usable images; unusable images raise.
             warnings.simplefilter("ignore")
             yield open_image(file)
     except OSError as error:
@@ -80,12 +79,12 @@ def opened_image(path: Path) -> "Iterator[Image.Image]":
 
 
 def read_orientation(image: "Image.Image") -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    """The EXIF orientation, 1 (upright) to 8; 1 where there is none or it is damaged."""
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # damaged metadata must not cost a good image
         return 1
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def upright(pixels: "npt.NDArray[np.uint8]", orientation: int) -> "npt.NDArray[np.uint8]":
@@ -131,35 +130,36 @@ FAST_METHOD = (
     "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size; "
     "first frame, alpha over white, bicubic antialiased stretch by torch, EXIF orientation"
 )
-"""As :data:`weather_hpc.preprocess.decoders.PILLOW_METHOD`."""
+"""As :data:`PILLOW_METHOD`, for the fast decoder."""
 
 
 FAST_PACKAGES = ("simplejpeg", "torch")
-"""The packages without which this cannot be had."""
+"""The packages that the fast decoder needs."""
 
 
 LEAST_SCALE = 7 / 4
-"""Sides are not reduced below so many times the size wanted. At 2 nothing is gained in quality
-(docs/how-to/preprocessing.md), at 3/2 a twentieth of them falls below 43 dB."""
+"""Sides are not reduced below this multiple of the target size. 2 gives no better quality
+(docs/how-to/preprocessing.md); with 3/2 a twentieth of the images falls below 43 dB."""
 
 
 JPEG = b"\xff\xd8\xff"
 
 
 COLOURS = ("Gray", "RGB", "YCbCr")
-"""Those of a JPEG that need no inks."""
+"""Colour spaces of a JPEG other than CMYK."""
 
 
 MARK, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
-"""The first byte of every marker between a JPEG's segments, and the second of two (ITU-T T.81)."""
+"""The first byte of every marker between a JPEG's segments, and the second of two markers (ITU-T
+T.81)."""
 
 
 SCRATCH_BYTES = 16 << 20
-"""Images up to this size are decoded into one buffer, whose pages stay mapped and cached."""
+"""Images up to this size are decoded into one buffer; its pages stay mapped and cached."""
 
 
 class FastDecoder:
-    """Decodes one image after the other, each into the buffer of the last: not for threads."""
+    """Decodes one image after the other, all into one buffer: not thread-safe."""
 
     def __init__(self) -> None:
         """Raises ImportError where one of :data:`FAST_PACKAGES` is missing."""
@@ -170,11 +170,11 @@ class FastDecoder:
         self._simplejpeg: Any = simplejpeg
         self._torch = torch
         self._scratch = np.empty(SCRATCH_BYTES, dtype=np.uint8)
-        # torch sets itself up in its first resize, which takes as long as forty images
+        # the first resize initializes torch, which takes as long as forty images
         self._resized(np.zeros((2, 2, 3), dtype=np.uint8), 1)
 
     def __call__(self, path: Path, size: int) -> "npt.NDArray[np.uint8]":
-        """As :func:`weather_hpc.preprocess.decoders.decode_exact`, but for the last bits."""
+        """As :func:`decode_exact`, except for rounding and the reduced decoding."""
         import numpy as np
 
         try:
@@ -191,29 +191,29 @@ class FastDecoder:
         return upright(self._resized(pixels, size), orientation)
 
     def _reduced(self, content: bytes, size: int) -> "npt.NDArray[np.uint8] | None":
-        """A JPEG's pixels of shape (height, width, 3), reduced; None where Pillow must decide."""
+        """A JPEG's pixels, (height, width, 3), reduced; None where Pillow must decode the file."""
         if not content.startswith(JPEG):
             return None
         try:
             height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)
             if colours not in COLOURS or height * width > PIXEL_LIMIT:
                 return None
-            # In pixels, not as a factor: by a factor the library would take eighths that are no
-            # powers of two, which are slower and lose twenty decibels.
+            # In pixels, not as a factor: given a factor, the library also reduces by other eighths
+            # than powers of two, which is slower and loses 20 dB.
             factor = reduction(width, height, size)
             height, width = -(-height // factor), -(-width // factor)
             buffer = self._scratch if height * width * 3 <= SCRATCH_BYTES else None
             pixels: npt.NDArray[np.uint8] = self._simplejpeg.decode_jpeg(
                 content, min_height=height, min_width=width, buffer=buffer, strict=True
             )
-        except ValueError:  # damaged, more or less: Pillow says whether it is still an image
+        except ValueError:  # damaged: Pillow decides whether it is still an image
             return None
         return pixels
 
     def _resized(self, pixels: "npt.NDArray[np.uint8]", size: int) -> "npt.NDArray[np.uint8]":
-        """Stretched to (size, size, 3), by a kernel made for bytes with interleaved channels."""
+        """Resized to (size, size, 3), by a kernel for bytes with interleaved channels."""
         with self._torch.inference_mode():
-            # In this order: the other way round torch does not see that channels are interleaved,
+            # In this order: the other way round torch does not recognise interleaved channels,
             # takes more than twice as long and returns planes.
             batch = self._torch.from_numpy(pixels).unsqueeze(0).permute(0, 3, 1, 2)
             out = self._torch.nn.functional.interpolate(
@@ -224,7 +224,8 @@ class FastDecoder:
 
 
 def reduction(width: int, height: int, size: int) -> int:
-    """By what libjpeg is to reduce: the largest of 8, 4, 2, 1 that leaves both sides enough."""
+    """The factor to reduce by: the largest of 8, 4, 2, 1 that keeps both sides large enough for
+    :data:`LEAST_SCALE`."""
     factor = 8
     while factor > 1 and min(width, height) < LEAST_SCALE * size * factor:
         factor //= 2
@@ -232,8 +233,8 @@ def reduction(width: int, height: int, size: int) -> int:
 
 
 def has_metadata(jpeg: bytes) -> bool:
-    """Whether there may be EXIF or XMP data before the pixels, in an APP1 segment: those alone
-    are worth Pillow's look, which takes as long as decoding a small image."""
+    """Whether there may be EXIF or XMP data before the pixels, in an APP1 segment. Only those files
+    are opened by Pillow as well, which takes as long as decoding a small image."""
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == MARK and jpeg[at + 1] not in (APP1, START_OF_SCAN):
         filler = jpeg[at + 1] == MARK
@@ -245,15 +246,15 @@ Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
 """Path and size -> uint8 of shape (size, size, 3); raises ImageError."""
 
 METHODS = {Decoder.FAST: FAST_METHOD, Decoder.EXACT: PILLOW_METHOD}
-"""What a store's header says of its rows: stores of different methods are never mixed."""
+"""Stores of different methods are never mixed."""
 
-EACH = 150_000
-"""What an image costs besides, in pixels: it is opened, resized, hashed and written."""
+OVERHEAD_PIXELS = 150_000
+"""The cost of opening, resizing, hashing and writing an image, in pixels' worth of time."""
 
 
-def available(asked: Decoder) -> Decoder:
-    """``asked``, or the exact one, said aloud, where the fast one lacks a package."""
-    if asked is Decoder.FAST:
+def available(decoder: Decoder) -> Decoder:
+    """``decoder``; the exact one, with a notice, where the fast one lacks a package."""
+    if decoder is Decoder.FAST:
         missing = [name for name in FAST_PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
             print(
@@ -262,7 +263,7 @@ def available(asked: Decoder) -> Decoder:
                 file=sys.stderr,
             )
             return Decoder.EXACT
-    return asked
+    return decoder
 
 
 def make_decoder(name: Decoder) -> Decode:
@@ -273,10 +274,10 @@ def make_decoder(name: Decoder) -> Decode:
 def cost(name: Decoder, width: int, height: int, size_bytes: int, size: int) -> int:
     """How long ``name`` takes for an image of ``width`` by ``height`` and ``size_bytes``.
 
-    In pixels' worth of time, off by a fifth or so for single images. A byte of a compressed file
-    takes as long as one pixel of the full decoder, or as three of the fast one.
+    In pixels' worth of time, within about 20 % for single images. A byte of a compressed file
+    takes as long as one pixel of the exact decoder, or three of the fast one.
     """
     if name is Decoder.FAST:
         reduced = width * height // reduction(width, height, size) ** 2
-        return EACH + reduced + 3 * size_bytes
-    return EACH + width * height + size_bytes
+        return OVERHEAD_PIXELS + reduced + 3 * size_bytes
+    return OVERHEAD_PIXELS + width * height + size_bytes

@@ -1,8 +1,8 @@
-"""The one stage that packs images and times every backend alike.
+"""The stage that packs images and times every backend in the same way.
 
-Everything is read once while the catalogue hashes it, so every backend finds the files in the
-page cache. The clock runs from the first chunk dispatched, with all workers up and their imports
-done, until the store is on disk under its name.
+The catalogue reads every file once to hash it, so every backend finds the files in the page cache.
+The clock runs from the first chunk dispatched, with all workers up and their imports done, until
+the store is on disk under its name.
 """
 
 import os
@@ -41,16 +41,16 @@ def preprocess(
     discard: bool = False,
     site: SiteProfile | None = None,
 ) -> RunRecord:
-    """Pack the images under ``data`` into a store at ``out``; the record of how it went.
+    """Pack the images under ``data`` into a store at ``out``; returns the run's record.
 
     A complete store of the same contents is used as it is, and what a killed run left is
-    finished; neither is timed. ``discard`` is for measuring: it always begins anew and removes
-    the store at the end. ``seed`` chooses the subset and the split. ``site`` says how workers
-    that are jobs of their own are asked for. Raises UserError for bad input and FailedError
-    where a worker is lost, or all of those that can be replaced.
+    finished; neither is timed. ``discard`` is for measuring: it always starts over and removes
+    the store at the end. ``seed`` chooses the subset and the split. ``site`` describes the jobs of
+    workers that are jobs of their own. Raises UserError for bad input and FailedError where a
+    worker is lost, or, of those that are replaced, all are lost.
     """
-    elsewhere = task.backend is BackendName.DASK_JOBQUEUE
-    context = Context(site or SiteProfile(), out.parent.absolute(), writer) if elsewhere else None
+    as_jobs = task.backend is BackendName.DASK_JOBQUEUE
+    context = Context(site or SiteProfile(), out.parent.absolute(), writer) if as_jobs else None
     backend = make_backend(task.backend, context)
     catalogue = scan(data)
     if task.images is not None:
@@ -59,13 +59,13 @@ def preprocess(
     decoder = available(task.decoder)
     contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHODS[decoder])
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
-        shutil.rmtree(out)  # a measured run that was killed just before this
+        shutil.rmtree(out)  # left by a measured run that was killed just before removing it
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
             store = _pack(task, decoder, partial, backend, writer)
     try:
-        _describe(writer.record, store, catalogue)
+        _record_store(writer.record, store, catalogue)
     finally:
         if discard:
             shutil.rmtree(out)
@@ -79,7 +79,7 @@ def _pack(
     backend: Backend,
     writer: RunWriter,
 ) -> Store:
-    """Make the missing chunks and commit; fills in times, workers and usage."""
+    """Make the missing chunks and commit; fill in times, workers and usage."""
     record = writer.record
     here = task.backend is not BackendName.DASK_JOBQUEUE
     if here:
@@ -87,10 +87,10 @@ def _pack(
     already = len(partial.finished)
     chunks = _plan(partial, decoder)
     ranks = backend.start(task.workers, decoder)
-    standing = since_process_start()
-    record.phases.startup = standing - (record.phases.queue or 0.0)
-    writer.event("workers_up", workers=len(ranks), process_s=standing)
-    others = ForeignLoad()
+    up = since_process_start()
+    record.phases.startup = up - (record.phases.queue or 0.0)
+    writer.event("workers_up", workers=len(ranks), process_s=up)
+    foreign = ForeignLoad()
     results = []
     images = sum(len(chunk.paths) for chunk in chunks)
     with cli.progress(f"packing ({task.backend})", total=images) as advance:
@@ -102,7 +102,7 @@ def _pack(
         computed = time.perf_counter()
         store = partial.commit()
         committed = time.perf_counter()
-    record.usage.foreign_cpu_percent = others.percent() if here else None
+    record.usage.foreign_cpu_percent = foreign.percent() if here else None
     record.actual = _actual(ranks, results)
     peaks = [rank.memory_peak_mb for rank in record.actual.ranks] + [memory_peak_mb()]
     record.usage.host_memory_peak_mb = max((peak for peak in peaks if peak), default=None)
@@ -116,7 +116,7 @@ def _pack(
 
 
 def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
-    """The chunks that are still to be made, the longest first: then all workers end together."""
+    """The missing chunks, the longest first, so that all workers end together."""
     contents = partial.contents
 
     def cost_of(item: Item) -> int:
@@ -132,7 +132,7 @@ def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
 
 
 def _target(partial: PartialStore, decoder: Decoder) -> Target:
-    """Absolute, because a worker's working folder need not be ours."""
+    """With absolute paths: a worker may have another working folder."""
     contents = partial.contents
     return Target(
         contents.catalogue.root.resolve(),
@@ -144,9 +144,9 @@ def _target(partial: PartialStore, decoder: Decoder) -> Target:
 
 
 def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual:
-    """The workers as they introduced themselves, with what each did.
+    """The workers, with the images and peak memory of each.
 
-    A worker that took the place of a lost one comes after them, under the same rank.
+    Replacements of lost workers come last, under the same rank.
     """
     ranks = list(ranks)
     known = {(rank.host, rank.pid) for rank in ranks}
@@ -163,11 +163,11 @@ def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual
             )
         images[worker] += result.images
         peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
-    told = not known.isdisjoint(images)  # else the chunks were put together in this process
+    per_worker = not known.isdisjoint(images)  # not where this process wrote the chunks
     ranks = [
         rank.model_copy(
             update={
-                "images": images[rank.host, rank.pid] if told else None,
+                "images": images[rank.host, rank.pid] if per_worker else None,
                 "memory_peak_mb": peak.get((rank.host, rank.pid)),
             }
         )
@@ -181,15 +181,15 @@ def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual
     )
 
 
-def _describe(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
-    """Fill in what the store holds."""
+def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
+    """Fill in the counts, checksum and total time."""
     record.counts.images = len(store.rows())
     record.counts.quarantined = len(store.quarantine())
     record.counts.duplicates = catalogue.duplicates
     record.quality.store_checksum = store.checksum
     record.phases.total = since_process_start()
     if not record.counts.images:
-        raise FailedError(f"{store.path}: not one image could be decoded; see quarantine.csv there")
+        raise FailedError(f"{store.path}: no image could be decoded; see its quarantine.csv")
 
 
 def _warn_of_few_cpus(workers: int) -> None:
@@ -197,6 +197,6 @@ def _warn_of_few_cpus(workers: int) -> None:
     if workers > cpus:
         print(
             f"preprocess: warning: {workers} workers share {cpus} CPUs; "
-            "their times say nothing about scaling",
+            "their times do not measure scaling",
             file=sys.stderr,
         )

@@ -1,37 +1,80 @@
-"""A figure that may be drawn, and how it becomes SVG for the page and PNG for slides."""
+"""How figures look, and how one becomes SVG for the page and PNG for slides."""
 
 import io
 import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from weather_hpc.report.style import INK, RC
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     Draw = Callable[[Figure], None]
 
+# Okabe and Ito's palette: distinguishable under the common colour-vision deficiencies. Its yellow
+# is left out (too pale on white); its black is the ink.
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+LINES = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1))]
+"""With markers, so that lines differ without colour too."""
+INK = "#1a1a19"
+"""Text and axes. The page replaces it by its own text colour, light or dark."""
+FAINT = "#8a8a85"
+"""Grid and ideal lines: readable on white and on black."""
+MOST_LINES = 6
+"""Lines in one panel: as many as there are colours."""
+MOST_PANELS = 6
+"""Panels in one figure."""
+MOST_BARS = 20
+"""Bars in one figure."""
+LONGEST_LABEL = 44
+"""Characters of a label in a figure; longer labels are cut."""
+RC: Any = {
+    "figure.constrained_layout.use": True,
+    "savefig.transparent": True,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.alpha": 0.3,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    # text stays text: searchable, and in the page's own font
+    "svg.fonttype": "none",
+}
+
 SINGLE_WIDTH, DOUBLE_WIDTH = 6.4, 14.8
-"""Inches of a figure, and of one that takes the whole width of a page."""
+"""Width of a figure, and of one that takes the whole width of a page, inches."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure to draw. ``draw`` is None where there is nothing to show; ``text`` says why."""
+    """One figure. ``draw`` is None where there is nothing to show; ``text`` says why."""
 
     name: str
-    """Of its files, and its id on the page."""
+    """Name of its files, and its id on the page."""
     title: str
     text: str
-    """What it shows, for those who do not see it; or why there is none."""
+    """Its content as text, for screen readers; or why there is none."""
     draw: "Draw | None" = None
     """Fills an empty figure of ``size`` inches."""
     size: tuple[float, float] = (SINGLE_WIDTH, 4.2)
     left_out: int = 0
-    """Lines or bars that did not fit."""
+    """Number of lines or bars that did not fit."""
+    svg: str | None = None
+    """The SVG, once it is drawn."""
 
     @property
     def wide(self) -> bool:
@@ -40,12 +83,12 @@ class Drawing:
 
 
 def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG bytes; the same figure gives the same bytes."""
+    """The figure as SVG text and as PNG bytes; equal figures give equal bytes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the salt makes the same figure the same file, and its ids unlike other figures'
+    # the salt makes equal figures equal files, and ids unique among figures
     with mpl.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         # a character that no font has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
@@ -54,7 +97,7 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, byt
         draw(figure)
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # it is laid out already
+        figure.set_layout_engine("none")  # already laid out
         figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
     return svg.getvalue().decode(), png.getvalue()
 
@@ -69,3 +112,22 @@ def inline_svg(svg: str, name: str, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+
+
+def line_style(index: int, published: bool = False) -> dict[str, Any]:
+    """Colour, marker and line of curve ``index``; published ones are hollow and dotted."""
+    return {
+        "color": PALETTE[index % len(PALETTE)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "markersize": 6,
+        "markerfacecolor": "none" if published else PALETTE[index % len(PALETTE)],
+        "linestyle": ":" if published else LINES[index % len(LINES)],
+        "linewidth": 1.6,
+        "capsize": 3,
+    }
+
+
+def plain(label: str, longest: int = LONGEST_LABEL) -> str:
+    """``label`` cut to ``longest`` characters, without what matplotlib treats as markup."""
+    short = label if len(label) <= longest else f"{label[: longest - 1]}…"
+    return short.replace("$", r"\$").lstrip("_")

@@ -1,4 +1,4 @@
-"""What of a table is shown to a person, whatever the format."""
+"""Which columns and cells of a table people see, whatever the format."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from weather_hpc.analysis.table import SETTINGS, Table
 from weather_hpc.text import rounded, shown
 
 DOCUMENT_ROWS = 200
-"""Rows of a table in a document that is read from top to bottom; the table's file has all."""
+"""Rows of a table in a Markdown or LaTeX report; the table's file has all."""
 
 _TRAILING = [*SETTINGS, "batch_mode", "audit_errors", "note"]
 
@@ -19,8 +19,8 @@ def precise(table: Table) -> list[dict[str, Any]]:
 def readable_columns(table: Table) -> list[str]:
     """The columns a person needs.
 
-    Left out are those that are empty, that repeat one setting (:func:`constants`), or that hold
-    the ends of an interval, which :func:`cell_text` shows beside its value.
+    Left out are empty columns, settings that all rows share (:func:`constants`), and the ends of
+    intervals, which :func:`cell_text` shows after their value.
     """
     left_out = (set(_TRAILING) - set(table.varying(_trailing(table)))) | _ends(table)
     return [
@@ -31,13 +31,13 @@ def readable_columns(table: Table) -> list[str]:
 
 
 def cell_text(row: dict[str, Any], column: str) -> str:
-    """What ``row`` shows in ``column``: its value, with its interval where there is one."""
+    """The value of ``row`` in ``column``, with its interval where there is one."""
     return f"{shown(column, row[column])} {interval_text(row, column)}".rstrip()
 
 
 def interval_text(row: dict[str, Any], column: str) -> str:
-    """The interval of ``row``'s value in ``column`` in brackets; it may be open at one end."""
-    # an end is rounded as its value is
+    """The interval of that value in brackets; it may be open at one end."""
+    # rounded like the value
     low, high = (shown(column, row.get(f"{column}_{end}")) for end in ("low", "high"))
     if low and high:
         return f"({low}–{high})"
@@ -45,7 +45,7 @@ def interval_text(row: dict[str, Any], column: str) -> str:
 
 
 def _ends(table: Table) -> set[str]:
-    """The columns that hold the ends of another's interval."""
+    """The columns that hold the ends of another column's interval."""
     return {
         f"{column}_{end}"
         for column in table.columns
@@ -55,7 +55,7 @@ def _ends(table: Table) -> set[str]:
 
 
 def constants(table: Table) -> str:
-    """The settings that all rows share, which :func:`readable_columns` leaves out, in words."""
+    """The settings that all rows share, which :func:`readable_columns` leaves out, as text."""
     if not table.rows:
         return ""
     varying = table.varying(_trailing(table))
@@ -64,22 +64,22 @@ def constants(table: Table) -> str:
     return "; ".join(f"{column}: {first[column]}" for column in same)
 
 
-def shared(table: Table, most: int | None = None, whole: str | None = None) -> str:
-    """What all rows share and, if cut to ``most`` rows, where all are; empty where neither is."""
+def shared(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
+    """What all rows share, and where all rows are if only ``max_rows`` are shown; may be empty."""
     same = constants(table)
-    words = [f"In all rows: {same}."] if same else []
-    if most is not None and len(table.rows) > most:
-        words.append(f"The first {most} of {len(table.rows)} rows; all are in {whole}.")
-    return " ".join(words)
+    parts = [f"In all rows: {same}."] if same else []
+    if max_rows is not None and len(table.rows) > max_rows:
+        parts.append(f"The first {max_rows} of {len(table.rows)} rows; all are in {full_file}.")
+    return " ".join(parts)
 
 
-def caption(table: Table, most: int | None = None, whole: str | None = None) -> str:
-    """What the columns mean, and what :func:`shared` tells."""
-    return f"{table.caption} {shared(table, most, whole)}".rstrip()
+def caption(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
+    """The meaning of the columns, and :func:`shared`."""
+    return f"{table.caption} {shared(table, max_rows, full_file)}".rstrip()
 
 
 def is_text(table: Table, column: str) -> bool:
-    """Whether a column holds words, which are set flush left."""
+    """Whether a column holds text, which is set flush left."""
     return any(isinstance(row[column], str) for row in table.rows)
 
 

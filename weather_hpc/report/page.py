@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing but itself."""
+"""report.html: one self-contained page."""
 
 import base64
 import hashlib
@@ -13,11 +13,11 @@ from weather_hpc.report.sections import Report
 from weather_hpc.text import rounded, shown
 
 MOST_ROWS = 1000
-"""Rows of a table that the page holds; its file holds all."""
+"""Rows of a table on the page; its file has all."""
 _FILTER_FROM = 10
-"""Rows from which a table gets a box to filter them."""
-_PHRASE_FROM, _WORDS_FROM = 20, 40
-"""Characters from which a cell's text is broken into lines, into few and into longer ones."""
+"""Rows from which a table gets a filter."""
+_SHORT_LINES_ABOVE, _LONG_LINES_ABOVE = 20, 40
+"""Characters above which a cell's text is wrapped, into short and into long lines."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Cell:
 
     text: str
     interval: str
-    """What stands behind the text."""
+    """Shown after the text."""
     sort: str | None
-    """What it is sorted by, where that is not its text."""
+    """Sort key, where it is not the text."""
     kind: str
-    """``number``, ``words`` (long text), ``phrase``, ``error``, ``warning`` or nothing."""
+    """CSS class: ``number``, ``short-lines``, ``long-lines``, ``error``, ``warning`` or empty."""
 
 
 def html_page(report: Report) -> str:
-    """The report as one page. Whatever a record says appears as text, never as markup.
+    """The report as one page. Text from records is escaped.
 
-    The page's own policy lets nothing but its own script run, and nothing be loaded.
+    Its content security policy allows only its own script, and loads nothing.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -48,8 +48,7 @@ def html_page(report: Report) -> str:
     script = (templates / "report.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
-    # style and script are our own, and an SVG is our own drawing, in which matplotlib has
-    # escaped every label
+    # style, script and SVG are generated here, and matplotlib escapes every label
     return template.render(
         report=report,
         style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704
@@ -90,5 +89,7 @@ def _cell(row: dict[str, Any], column: str) -> Cell:
     if isinstance(value, int | float) and not isinstance(value, bool):
         sort = str(rounded(value))
         return Cell(text, interval, None if sort == text and not interval else sort, "number")
-    long = "words" if len(text) > _WORDS_FROM else "phrase" if len(text) > _PHRASE_FROM else ""
-    return Cell(text, interval, None, long if " " in text else "")
+    if " " not in text or len(text) <= _SHORT_LINES_ABOVE:
+        return Cell(text, interval, None, "")
+    wrapped = "long-lines" if len(text) > _LONG_LINES_ABOVE else "short-lines"
+    return Cell(text, interval, None, wrapped)

@@ -1,20 +1,36 @@
-"""Where the time went: the phases of each configuration, median over its runs."""
+"""Where the time went: the phases of each configuration, as a table and as stacked bars."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from weather_hpc.analysis.groups import GROUPS
-from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.runs.row import Row
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import (
+    DOUBLE_WIDTH,
+    FAINT,
+    LONGEST_LABEL,
+    MOST_BARS,
+    PALETTE,
+    Drawing,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PHASES = [
     "queue_s", "startup_s", "warmup_s", "data_wait_s", "compute_s", "communication_s",
     "checkpoint_s", "evaluation_s",
 ]  # fmt: skip
+COLOURS = dict(zip(PHASES, [FAINT, *PALETTE, "#5a5a57"], strict=True))
+_LABEL = 2 * LONGEST_LABEL
+"""Characters of a bar's label, in a wide figure."""
 
 
 @dataclass(frozen=True)
-class Split:
+class PhaseTimes:
     """One configuration's phases in seconds; None where a phase was not recorded."""
 
     stage: str | None
@@ -23,36 +39,33 @@ class Split:
     total_s: float | None
 
 
-def phase_splits(rows: Sequence[Row], tables: Iterable[ScalingTable]) -> list[Split]:
-    """One Split per measured configuration that recorded any phase, in the tables' words and order.
-
-    ``tables`` are those that were made of ``rows``.
-    """
-    splits = []
-    for table in tables:
-        # a table has a line for each group, in their order
-        for line, group in zip(table.rows, GROUPS[table.name](rows), strict=True):
+def phase_times(comparison: Comparison) -> list[PhaseTimes]:
+    """The phases of each measured configuration that recorded any, in the order of the tables."""
+    times = []
+    for stage in comparison.stages:
+        for configuration in stage.configurations:
+            group = configuration.group
             seconds = {name: group.median(name) for name in PHASES}
             if any(value for value in seconds.values()):
-                label, total = table.label(line), group.median("total_s")
-                splits.append(Split(group.asked.stage, label, seconds, total))
-    return splits
+                label, total = stage.label(configuration), group.median("total_s")
+                times.append(PhaseTimes(group.settings.stage, label, seconds, total))
+    return times
 
 
-def recorded(splits: Iterable[Split]) -> list[str]:
-    """The phases that any of ``splits`` has."""
-    found = {name for split in splits for name, value in split.seconds.items() if value is not None}
+def recorded(times: Iterable[PhaseTimes]) -> list[str]:
+    """The phases that any configuration recorded."""
+    found = {name for one in times for name, value in one.seconds.items() if value is not None}
     return [name for name in PHASES if name in found]
 
 
-def phase_table(splits: Sequence[Split]) -> Table:
-    """``splits`` as a table with the columns that any of them has."""
-    phases = recorded(splits)
+def phase_table(times: Sequence[PhaseTimes]) -> Table:
+    """``times`` as a table of the recorded phases."""
+    phases = recorded(times)
     rows = [
-        {"configuration": split.label}
-        | {name: split.seconds[name] for name in phases}
-        | {"total_s": split.total_s}
-        for split in splits
+        {"configuration": one.label}
+        | {name: one.seconds[name] for name in phases}
+        | {"total_s": one.total_s}
+        for one in times
     ]
     return Table(
         name="phases",
@@ -62,3 +75,68 @@ def phase_table(splits: Sequence[Split]) -> Table:
         columns=["configuration", *phases, "total_s"],
         rows=rows,
     )
+
+
+def phase_bars(stage: str, title: str, times: Iterable[PhaseTimes]) -> Drawing:
+    """A bar per configuration of ``stage``; of more than fit, the longest ones."""
+    times = [one for one in times if one.stage == stage]
+    name = f"phases_{stage}"
+    if not times:
+        return Drawing(name, title, "no measured run recorded its phases")
+    longest = sorted(times, key=_in_job, reverse=True)[:MOST_BARS]
+    shown = [one for one in times if one in longest]
+    return Drawing(
+        name,
+        title,
+        _as_text(shown),
+        lambda figure: _draw(figure, title, shown),
+        size=(DOUBLE_WIDTH, 1.4 + 0.32 * len(shown)),
+        left_out=len(times) - len(shown),
+    )
+
+
+def _draw(figure: "Figure", title: str, times: Sequence[PhaseTimes]) -> None:
+    phases = recorded(times)
+    inside = [name for name in phases if name != "queue_s"]
+    queued = any(one.seconds["queue_s"] for one in times)
+    # an axis of its own: seconds of work would be invisible next to hours in the queue
+    if queued:
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 4))
+        _stack(left, times, ["queue_s"], "waiting in the queue, s")
+    else:
+        right = figure.subplots()
+    _stack(right, times, inside, "in the job, s (median over the runs)")
+    axes = left if queued else right
+    axes.set_yticks(range(len(times)), [plain(one.label, _LABEL) for one in times])
+    axes.invert_yaxis()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.0)
+
+
+def _stack(axes: "Axes", times: Sequence[PhaseTimes], phases: Sequence[str], label: str) -> None:
+    start = [0.0] * len(times)
+    for name in phases:
+        lengths = [one.seconds[name] or 0.0 for one in times]
+        axes.barh(
+            range(len(times)), lengths, left=start, height=0.7, label=_phase_name(name),
+            color=COLOURS[name], edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+        start = [before + length for before, length in zip(start, lengths, strict=True)]
+    axes.set_xlabel(label)
+    axes.grid(axis="y", visible=False)
+
+
+def _as_text(times: Sequence[PhaseTimes]) -> str:
+    parts = []
+    for one in times:
+        known = [(name, value) for name, value in one.seconds.items() if value]
+        parts.append(f"{one.label}: " + ", ".join(f"{_phase_name(n)} {v:.3g}" for n, v in known))
+    return "Seconds of each phase by configuration. " + "; ".join(parts) + "."
+
+
+def _phase_name(phase: str) -> str:
+    return phase.removesuffix("_s").replace("_", " ")
+
+
+def _in_job(one: PhaseTimes) -> float:
+    return sum(value for name, value in one.seconds.items() if value and name != "queue_s")

@@ -1,50 +1,31 @@
-"""Every plot of a report: which there are, and their files."""
+"""The plots of a report and their files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from weather_hpc import cli
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.drawing import Drawing, render
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.phase_bars import phase_bars
-from weather_hpc.report.phases import phase_splits
+from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
+from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup
-from weather_hpc.report.series import Series, by_batch, by_workers
-from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure. ``svg`` is None where there was nothing to show; ``text`` then says why."""
-
-    name: str
-    """Of its files, and its id on the page."""
-    title: str
-    text: str
-    """What it shows, for those who do not see it; or why there is none."""
-    svg: str | None = None
-    left_out: int = 0
-    """Lines or bars that did not fit."""
-    wide: bool = False
-    """Whether it takes the whole width of a page."""
-
-
-def write_plots(
-    folder: Path, tables: Sequence[ScalingTable], rows: Sequence[Row] = ()
-) -> list[Plot]:
+def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
     """
-    drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
+    tables = comparison.tables
+    drawings = [plot.drawing() for table in tables for plot in _line_plots(table)]
     drawings.append(published_speedup(tables))
-    splits = phase_splits(rows, tables)
-    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", splits))
-    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", splits))
+    times = phase_times(comparison)
+    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", times))
+    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", times))
     plots = []
     with cli.progress("drawing plots", total=len(drawings)) as advance:
         for drawing in drawings:
@@ -53,11 +34,11 @@ def write_plots(
     return plots
 
 
-def _of_table(table: ScalingTable) -> list[Lines]:
+def _line_plots(table: ScalingTable) -> list[LinePlot]:
     workers = "workers" if table.name == "preprocess" else "world size"
-    baseline = "no configuration of more than one worker has a baseline to be compared with"
+    baseline = "no configuration with more than one worker has a baseline"
     plots = [
-        Lines(
+        LinePlot(
             f"{table.name}_time",
             f"{table.title}: time",
             workers,
@@ -65,28 +46,28 @@ def _of_table(table: ScalingTable) -> list[Lines]:
             by_workers(table, "time_s"),
             "no run was measured",
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_speedup",
             f"{table.title}: speedup",
             workers,
             "speedup",
-            _parallel(by_workers(table, "speedup")),
+            _without_baselines(by_workers(table, "speedup")),
             baseline,
             ideal=lambda workers: workers,
         ),
-        Lines(
+        LinePlot(
             f"{table.name}_efficiency",
             f"{table.title}: efficiency",
             workers,
             "efficiency (speedup per worker)",
-            _parallel(by_workers(table, "efficiency")),
+            _without_baselines(by_workers(table, "efficiency")),
             baseline,
             ideal=lambda workers: 1.0,
-            doubling=False,
+            log_y=False,
         ),
     ]
     if table.name == "training":
-        batch = Lines(
+        batch = LinePlot(
             "training_batch",
             "Training: time by batch size",
             "batch size per device",
@@ -98,18 +79,18 @@ def _of_table(table: ScalingTable) -> list[Lines]:
     return plots
 
 
-def _parallel(series: Sequence[Series]) -> list[Series]:
-    """Without the lines that are nothing but a baseline, which is 1 by itself."""
-    return [line for line in series if any(point[0] > 1 for point in line.points)]
+def _without_baselines(curves: Sequence[Curve]) -> list[Curve]:
+    """``curves`` without those that are only a baseline, whose speedup is 1 by definition."""
+    return [curve for curve in curves if any(point[0] > 1 for point in curve.points)]
 
 
-def _write(folder: Path, drawing: Drawing) -> Plot:
+def _write(folder: Path, drawing: Drawing) -> Drawing:
     svg_file, png_file = folder / f"{drawing.name}.svg", folder / f"{drawing.name}.png"
     if drawing.draw is None:
         svg_file.unlink(missing_ok=True)
         png_file.unlink(missing_ok=True)
-        return Plot(drawing.name, drawing.title, drawing.text)
+        return drawing
     svg, png = render(drawing.name, drawing.draw, drawing.size)
     write_text(svg_file, svg)
     write_bytes(png_file, png)
-    return Plot(drawing.name, drawing.title, drawing.text, svg, drawing.left_out, drawing.wide)
+    return replace(drawing, svg=svg)

@@ -1,4 +1,4 @@
-"""Our figures beside those that the reproduced study printed (``results/paper``)."""
+"""Our times and speedups next to those that the reproduced study printed (``results/paper``)."""
 
 import csv
 from collections import defaultdict
@@ -9,8 +9,7 @@ from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
-from weather_hpc.report.lines import Lines
-from weather_hpc.report.series import Point, Series
+from weather_hpc.report.line_plot import Curve, LinePlot, Point
 from weather_hpc.study.spec import Backend, Device, Scaling, Strategy
 from weather_hpc.text import counted
 
@@ -28,28 +27,28 @@ COLUMNS = [
 ]  # fmt: skip
 
 CAPTION = (
-    "The study's time and speedup, each against the baseline that it used itself, then ours. "
-    "A speedup that it did not print, or that cannot be had from its own times, is empty."
+    "The study's time and speedup, against its own baseline, then ours. Empty: a speedup that it "
+    "did not print and that does not follow from its times."
 )
 
 NOT_COMPARABLE = (
     "Seconds are not comparable: the study ran 6,862 images, and 20 epochs in training, on the "
-    "hardware named, and its times hold start-up and evaluation; {ours}. How speedup grows with "
-    "workers is comparable where the bottleneck is the same, and best with its data set and epochs."
+    "hardware named, and its times include start-up and evaluation; {ours}. How speedup grows with "
+    "workers is comparable where the bottleneck is the same, best with its data set and epochs."
 )
 
 
 @dataclass(frozen=True)
 class Published:
-    """One figure of the study, and what a configuration of ours must be to stand beside it."""
+    """One time of the study, and which of our configurations it is compared with."""
 
     table: str
     match: dict[str, Any]
-    """Columns of our table, and their values."""
+    """Columns of our table and the values that they must have."""
     hardware: str
     time_s: float
     speedup: float | None
-    """Against the study's own baseline, as printed or from its times; None: there is none."""
+    """Against the study's own baseline, printed or from its times; None: neither."""
     baseline: str | None
 
     @property
@@ -59,32 +58,34 @@ class Published:
 
     @property
     def batch(self) -> str:
-        """The batch size in words; nothing where there is none."""
-        for column, words in (("batch_size_per_device", "per device"), ("batch_size_global", "")):
+        """The batch size as text; empty where there is none."""
+        for column, unit in (("batch_size_per_device", "per device"), ("batch_size_global", "")):
             if column in self.match:
-                return f"batch {self.match[column]} {words}".rstrip()
+                return f"batch {self.match[column]} {unit}".rstrip()
         return ""
 
 
 def folder() -> Path:
-    """The folder of the study's figures: in the wheel, or the checkout's ``results/paper``."""
+    """The folder of the study's CSV files: in the wheel, or the checkout's ``results/paper``."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "results" / "paper"
     return inside if inside.is_dir() else package.parent / "results" / "paper"
 
 
 def read_published() -> list[Published]:
-    """Every figure that the study printed of preprocessing and training."""
+    """Every time that the study printed for preprocessing and training."""
     return [*_preprocess(), *_p100(), *_dp(), *_ddp()]
 
 
 def _preprocess() -> Iterator[Published]:
     lines = _read("preprocess")
-    whole = next(float(line["time_s"]) for line in lines if line["backend"] == "sequential")
+    sequential_s = next(float(line["time_s"]) for line in lines if line["backend"] == "sequential")
     for line in lines:
         time_s = float(line["time_s"])
         match = {"backend": line["backend"], "workers": int(line["workers"])}
-        yield Published("preprocess", match, NODE, time_s, whole / time_s, "sequential, 1 worker")
+        yield Published(
+            "preprocess", match, NODE, time_s, sequential_s / time_s, "sequential, 1 worker"
+        )
 
 
 def _p100() -> Iterator[Published]:
@@ -133,7 +134,7 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Pair:
-    """A configuration of ours, with the study's figure of the same."""
+    """A configuration of ours with the study's time for the same."""
 
     published: Published
     table: ScalingTable
@@ -141,7 +142,7 @@ class Pair:
 
 
 def pairs(tables: Sequence[ScalingTable]) -> list[Pair]:
-    """All that may stand side by side; weak scaling the study did not measure."""
+    """Every pair that can be compared; the study measured strong scaling only."""
     return [
         Pair(published, table, row)
         for table in tables
@@ -169,7 +170,7 @@ def published_table(tables: Sequence[ScalingTable]) -> Table:
 
 
 def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
-    """Speedup by workers, the study's hollow and dotted, ours solid in the same colour."""
+    """Speedup by workers: the study's hollow and dotted, ours solid in the same colour."""
     points: dict[tuple[str, str, bool], set[Point]] = defaultdict(set)
     compared = [pair for pair in pairs(tables) if pair.published.panel not in BASELINES]
     for pair in compared:
@@ -177,23 +178,23 @@ def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
         if published.speedup is None or row["speedup"] is None:
             continue
         workers = pair.table.workers(row)
-        theirs = (workers, published.speedup, None, None)
+        theirs = workers, published.speedup, None, None
         points[published.panel, _label(published), True].add(theirs)
-        ours = (workers, row["speedup"], row["speedup_low"], row["speedup_high"])
+        ours = workers, row["speedup"], row["speedup_low"], row["speedup_high"]
         points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
-    series = [
-        Series(label, tuple(sorted(found, key=lambda point: point[:2])), panel, published=theirs)
-        for (panel, label, theirs), found in points.items()
+    curves = [
+        Curve(label, tuple(sorted(values, key=lambda point: point[:2])), panel, is_published)
+        for (panel, label, is_published), values in points.items()
     ]
-    return Lines(
+    return LinePlot(
         "published_speedup",
-        "Speedup beside the reproduced study",
+        "Speedup compared with the reproduced study",
         "workers or world size",
         "speedup",
-        series,
-        "no configuration of the study has a speedup here and there",
+        curves,
+        "no configuration has a speedup both here and in the study",
         ideal=lambda workers: workers,
-        divided=True,
+        separate_panels=True,
     ).drawing()
 
 
@@ -203,7 +204,7 @@ def _label(published: Published) -> str:
 
 
 def _settings(pair: Pair, others: Sequence[Pair]) -> str:
-    """The settings of our row that tell it from ``others`` of the same backend or strategy."""
+    """The settings in which our row differs from ``others`` of the same backend or strategy."""
     settled = set(pair.published.match)
     if "batch_size_global" in settled:
         settled.add("batch_size_per_device")
@@ -214,13 +215,13 @@ def _settings(pair: Pair, others: Sequence[Pair]) -> str:
 
 
 def not_comparable(tables: Sequence[ScalingTable]) -> str:
-    """What stands between the study's seconds and ours, in words."""
+    """Why the study's seconds and ours are not comparable, as text."""
     compared = pairs(tables)
     facts = []
-    for column, words in (("images", "image"), ("epochs", "epoch")):
+    for column, noun in (("images", "image"), ("epochs", "epoch")):
         values = sorted({p.row[column] for p in compared if p.row.get(column) is not None})
         if values:
-            span = f"{values[0]} to {values[-1]} {words}s"
-            facts.append(span if len(values) > 1 else counted(values[0], words))
-    ours = f"ours have {' and '.join(facts)}" if facts else "ours are named in the tables"
+            span = f"{values[0]} to {values[-1]} {noun}s"
+            facts.append(span if len(values) > 1 else counted(values[0], noun))
+    ours = f"ours have {' and '.join(facts)}" if facts else "ours are in the tables"
     return NOT_COMPARABLE.format(ours=ours)

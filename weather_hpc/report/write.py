@@ -1,49 +1,56 @@
-"""The whole report in every form: report.html, .md, .tex and .json, with the tables it makes."""
+"""Writes the report as report.html, .md, .tex and .json, and the tables that it adds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from weather_hpc import __version__
-from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.files import write_json, write_text
-from weather_hpc.report.latex import latex_report
+from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.table import Table
+from weather_hpc.files import write_csv, write_json, write_text
+from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import precise
-from weather_hpc.report.markdown import markdown_report
 from weather_hpc.report.page import html_page
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
-from weather_hpc.report.tables import write_table
-from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """Write ``table`` into ``folder`` as .csv, .json, .md and .tex."""
+    rows = precise(table)
+    write_csv(folder / f"{table.name}.csv", table.columns, rows)
+    write_json(folder / f"{table.name}.json", rows)
+    write_text(folder / f"{table.name}.md", markdown_table(table))
+    write_text(folder / f"{table.name}.tex", latex_table(table))
 
 
 def write_report(
     to: StudyPaths,
-    rows: Sequence[Row],
-    tables: Sequence[ScalingTable],
+    comparison: Comparison,
     findings: Sequence[Finding],
-    plots: Sequence[Plot],
+    plots: Sequence[Drawing],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> None:
-    """Write the report; see :func:`weather_hpc.report.sections.report_of` for what it is told.
+    """Write the report; see :func:`weather_hpc.report.sections.report_of` for its arguments.
 
-    ``tables`` and ``extras`` have their own files already; ``plots`` come of
-    :func:`weather_hpc.report.plots.write_plots` into the same results folder.
+    The scaling tables and ``extras`` have their own files already; ``plots`` are those that
+    :func:`weather_hpc.report.plots.write_plots` wrote into the same results folder.
     """
-    for table in own_tables(rows, tables):
+    for table in own_tables(comparison):
         write_table(to.tables, table)
-    report = report_of(rows, tables, findings, plots, extras, sentences)
+    report = report_of(comparison, findings, plots, extras, sentences)
     write_text(to.report, html_page(report))
     write_text(to.report_markdown, markdown_report(report))
     write_text(to.report_latex, latex_report(report))
-    write_json(to.report_json, json_report(report, rows, findings))
+    write_json(to.report_json, json_report(report, comparison.rows, findings))
 
 
 def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report for programs: whole tables, every finding and reject; the runs are in rows.csv."""
+    """The report for programs: complete tables, findings and rejects; the runs are in rows.csv."""
     return {
         "title": report.title,
         "weather_hpc": __version__,

@@ -1,7 +1,7 @@
-"""CheckResult: one thing that the check verb found of a machine. Crosses from there to collect.
+"""CheckResult: one result of the check verb. Crosses from there to collect.
 
-Results stand in ``check.jsonl``, one JSON object a line, each written as soon as it is known, so
-that a check which is cut off has left what it found.
+Results are in ``check.jsonl``, one JSON object a line, each written when its check ends, so a verb
+that is killed leaves the results before.
 """
 
 import json
@@ -14,28 +14,28 @@ from weather_hpc.errors import FailedError
 from weather_hpc.runs.record import Part
 
 BINDING = "binding"
-"""Name of the check of which CPUs, GPU and network interface each rank has."""
+"""Name of the check of the CPUs, GPU and network interface of each rank."""
 
 ALL_REDUCE = "all-reduce"
-"""What the names of checks of the network between ranks begin with. Their figures: ``device`` (cpu
+"""Prefix of the names of checks of the network between ranks. Their ``figures``: ``device`` (cpu
 or cuda), ``ranks``, ``nodes``, ``bus_gb_s_64mb`` (bus bandwidth at messages of 64 MB, GB/s, 1e9
 bytes) and ``latency_us`` (of the smallest message)."""
 
 
 class CheckResult(Part):
-    """One check, done or left out."""
+    """One check, run or not."""
 
     name: str = Field(description="what was checked")
-    ok: bool | None = Field(description="whether all was as it should be; null: not done")
+    ok: bool | None = Field(description="whether it passed; null: not done")
     seconds: float = Field(description="how long it took, s")
-    at: float = Field(description="UNIX time when it was known, s")
-    detail: str = Field("", description="what was found, or why it was not done, in words")
+    at: float = Field(description="UNIX time of its end, s")
+    detail: str = Field("", description="what was found, or why it was not done, in one line")
     figures: dict[str, Any] = Field(default={}, description="what was measured, by name")
 
     def append_to(self, path: Path) -> None:
-        """Add a line to ``path``, making its folder where needed.
+        """Append a line to ``path``; its folder is made.
 
-        Raises ValueError on NaN, and FailedError where it cannot be written.
+        Raises ValueError on NaN, and FailedError if it cannot be written.
         """
         line = json.dumps(self.model_dump(), allow_nan=False) + "\n"
         try:
@@ -47,19 +47,19 @@ class CheckResult(Part):
 
 
 def read_checks(path: Path) -> tuple[list[CheckResult], str | None]:
-    """The results in ``path`` in their order, and what is wrong with the first line that is none.
+    """The results in ``path`` in order, and what is wrong with the first invalid line.
 
-    A last line without its end is no fault: the check was cut off. Raises OSError where the file
-    cannot be read.
+    An incomplete last line is not an error: the verb was killed. Raises OSError if the file cannot
+    be read.
     """
-    found: list[CheckResult] = []
+    results: list[CheckResult] = []
     wrong: str | None = None
     *lines, _ = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(CheckResult.model_validate_json(line))
+            results.append(CheckResult.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             wrong = wrong or f"line {number}: {f'{where}: ' if where else ''}{first['msg']}"
-    return found, wrong
+    return results, wrong

@@ -1,4 +1,4 @@
-"""The variables that every run gets, whatever starts it: threads, allocator, network interface."""
+"""The variables of every run, however it is started: threads, allocator, network interface."""
 
 from typing import TYPE_CHECKING
 
@@ -6,15 +6,14 @@ if TYPE_CHECKING:
     from weather_hpc.study.site import SiteProfile
     from weather_hpc.study.spec import RunSpec
 
-# Large thresholds keep freed batch buffers in the process instead of giving their pages back and
-# faulting them in anew at every step. glibc reads them before Python starts, hence from outside;
-# baselines get them too, or a parallel run would look faster than it is.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "268435456",
 }
-
+"""Large thresholds keep freed batch buffers in the process instead of returning their pages and
+faulting them in again at every step. glibc reads them before Python starts; baselines get them too,
+or parallel runs would look faster than they are."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -22,19 +21,19 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-"""What libraries read their number of threads from; before they are imported."""
+"""The variables from which libraries read their number of threads when they are imported."""
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """The variables of a process that is to compute with ``threads`` threads."""
+    """The variables of a process that computes with ``threads`` threads."""
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
-    """The variables of ``spec`` on ``site``; the site's own come last and win.
+    """The variables of ``spec`` on ``site``; those of the site override the others.
 
-    Threads are always set: torchrun sets them only for more than one process, which would give
-    a single process all cores and make it an unfair baseline.
+    Threads are always set: torchrun sets them only for more than one process, so a single process
+    would get all cores and be an unfair baseline.
     """
     from weather_hpc.study.spec import PreprocessTask
 
@@ -42,7 +41,7 @@ def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
     threads = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
     variables = thread_variables(threads) | ALLOCATOR
     if not isinstance(task, PreprocessTask):
-        # ranks of one node meet on loopback, also where the host's own name does not resolve
+        # loopback works for ranks of one node, even if the host name does not resolve
         interface = "lo" if spec.resources.nodes == 1 else site.slurm.interface
         if interface is not None:
             variables["GLOO_SOCKET_IFNAME"] = interface

@@ -15,23 +15,23 @@ MINUTES_PER_HOUR = 60.0
 
 
 def nodes_of(spec: RunSpec) -> int:
-    """Nodes that a run takes: each Dask worker that is a job of its own may be on another one."""
+    """The most nodes that a run uses: each Dask worker with its own job may have its own node."""
     task = spec.task
     own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
     return spec.resources.nodes + (spec.workers if own_jobs else 0)
 
 
 def hours_of(run: Run) -> float | None:
-    """How long a run lasted, start-up included, h; None where it is not told."""
+    """How long a run took, start-up included, h; None where it is not known."""
     if run.row.node_hours is None:
         return None
     return run.row.node_hours / (run.row.nodes or 1)
 
 
 def spent(run: Run) -> float:
-    """Node-hours that all tries of a run have taken, as far as it is known how long they went on.
+    """Node-hours of all tries of a run, as far as their durations are known.
 
-    A run that ended at its time limit without a word counts that.
+    A run that hit its time limit and recorded no duration counts as long as the limit.
     """
     if run.spec is None:
         return 0.0
@@ -45,14 +45,14 @@ def spent(run: Run) -> float:
 
 def _earlier_tries(run: Run) -> float:
     try:
-        told = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
+        hours = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
     except (UserError, ValueError, TypeError, KeyError):
         return 0.0
-    return told if 0 <= told < math.inf else 0.0
+    return hours if 0 <= hours < math.inf else 0.0
 
 
 def _until_exit_h(run: Run) -> float:
-    """From a failed run's start to its exit, h; 0 where it left no word of them."""
+    """From a failed run's start to its exit, h; 0 where it recorded neither."""
     started = run.record.provenance.started_at if run.record else None
     try:
         ended = dict(read_json(RunPaths(run.folder).exit))["ended_at"]

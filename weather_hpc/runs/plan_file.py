@@ -47,9 +47,8 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
     names: dict[tuple[str, int], str] = {}
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
     for folder in folders:
-        try:
-            spec = RunSpec.from_dict(json.loads(RunPaths(folder).spec.read_bytes()))
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        spec = _spec_in(RunPaths(folder))
+        if spec is None:
             continue
         if spec.key not in names or run_state(RunPaths(folder)) is RunState.DONE:
             names[spec.key] = folder.name
@@ -59,6 +58,16 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
 
     prepare = None if plan.prepare is None else known(plan.prepare)
     return dataclasses.replace(plan, prepare=prepare, runs=tuple(map(known, plan.runs)))
+
+
+def _spec_in(run: RunPaths) -> RunSpec | None:
+    """What a run folder's spec.json asks for; a run that was skipped has only a record."""
+    try:
+        if run.spec.exists():
+            return RunSpec.from_dict(json.loads(run.spec.read_bytes()))
+        return RunSpec.from_dict(json.loads(run.record.read_bytes())["spec"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def load_plan(paths: StudyPaths) -> Plan:

@@ -1,4 +1,4 @@
-"""What Linux tells of this machine and its processes in /proc."""
+"""What Linux reports about this machine and its processes in /proc."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ class ProcessTimes:
     """CPU seconds of one process."""
 
     own_s: float
-    """Its own, in user and in kernel mode."""
+    """In user and kernel mode."""
     children_s: float
-    """Those of its children that have ended and been waited for, and of theirs."""
+    """Of its children that have ended and been waited for, and of their children."""
 
 
 def process_times(pid: int) -> ProcessTimes | None:
-    """What a process has used so far; None where there is none such."""
+    """CPU seconds that a process has used so far; None if it does not exist."""
     stat = _stat(pid)
     if stat is None:
         return None
@@ -34,7 +34,7 @@ def process_times(pid: int) -> ProcessTimes | None:
 
 
 def running_s(pid: int) -> float | None:
-    """Seconds since a process was made, interpreter start included; None: there is none such."""
+    """Seconds since a process was created, interpreter start included; None if it is gone."""
     stat = _stat(pid)
     if stat is None:
         return None
@@ -42,13 +42,13 @@ def running_s(pid: int) -> float | None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and has not ended; one that nobody has waited for yet has."""
+    """Whether a process exists and has not ended; a zombie has ended."""
     stat = _stat(pid)
     return stat is not None and stat[0] not in ("Z", "X")
 
 
 def family(pid: int) -> list[int]:
-    """``pid`` and its descendants, without a look at every process there is."""
+    """``pid`` and its descendants, found without reading every process of the machine."""
     found = [pid]
     for member in found:
         try:
@@ -60,7 +60,7 @@ def family(pid: int) -> list[int]:
 
 
 def kill_family(pid: int) -> None:
-    """End a process and all that it has started, sessions of their own included."""
+    """Kill a process and its descendants, also those in sessions of their own."""
     for member in family(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
@@ -75,30 +75,37 @@ def busy_s() -> float:
 
 
 def memory_used_mb() -> float:
-    """Memory in use on the machine, MB: all but what could be given out at once."""
+    """Memory in use on the machine, MB (1e6 bytes): total minus available."""
     lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
     kb = {name.rstrip(":"): int(value) for name, value, *_ in lines}
     return (kb["MemTotal"] - kb["MemAvailable"]) * BYTES_PER_KB / 1e6
 
 
+def resident_kb(pid: int | str) -> tuple[int, int]:
+    """Resident memory of a process now and at its peak, KiB; zeros if it does not exist."""
+    now = peak = 0
+    with contextlib.suppress(OSError):
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                now = int(line.split()[1])
+            elif line.startswith("VmHWM:"):
+                peak = int(line.split()[1])
+    return now, peak
+
+
+def memory_peak_mb() -> float | None:
+    """Peak resident memory of this process, MB (1e6 bytes); None if the kernel does not report it.
+
+    Not by getrusage, where the peak of a spawned process starts at the size of its parent.
+    """
+    _, peak = resident_kb("self")
+    return peak * BYTES_PER_KB / 1e6 or None
+
+
 def _stat(pid: int) -> list[str] | None:
-    """The fields of its ``stat`` from the third on: before it stands a name with anything in it."""
+    """The fields of its ``stat`` from the third on; the name before them may hold any text."""
     try:
         text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     return text.rpartition(")")[2].split()
-
-
-def memory_peak_mb() -> float | None:
-    """This process's peak resident memory in MB; null where the kernel does not tell.
-
-    Not from getrusage: what that says of a spawned process begins at its parent's size.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    return None

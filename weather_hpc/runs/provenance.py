@@ -1,4 +1,4 @@
-"""Where a run's figures come from: commit, versions, host, Slurm ids, settings that matter."""
+"""Provenance of a run: commit, versions, host, Slurm ids, variables that affect its speed."""
 
 import fnmatch
 import importlib.metadata
@@ -37,7 +37,7 @@ SETTINGS = [
     "TORCH_*",
     "PYTORCH_*ALLOC_CONF",
 ]
-"""Variables that a run's speed may hang on; ``*`` stands for any text."""
+"""Variables that may affect the speed of a run; ``*`` matches any text."""
 SLURM = [
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
@@ -55,7 +55,7 @@ def utc_now() -> str:
 
 
 def collect_provenance() -> Provenance:
-    """What this process can say of itself, without importing any heavy package."""
+    """The provenance of this process, without importing heavy packages."""
     commit, dirty = _git()
     return Provenance(
         started_at=utc_now(),
@@ -73,13 +73,13 @@ def collect_provenance() -> Provenance:
 
 
 def node_name() -> str:
-    """This node as the scheduler calls it, else the host's name. Several may share a host."""
+    """The scheduler's name of this node, else the host name. Several nodes may share a host."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def _settings() -> dict[str, str]:
-    found = {name for like in SETTINGS for name in fnmatch.filter(os.environ, like)}
-    return {name: os.environ[name] for name in sorted(found)}
+    names = {name for like in SETTINGS for name in fnmatch.filter(os.environ, like)}
+    return {name: os.environ[name] for name in sorted(names)}
 
 
 def _versions() -> dict[str, str]:
@@ -93,7 +93,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit and dirtiness of the checkout that holds this package; nulls where it is none."""
+    """Commit and whether there are changes; None where the package is not in a git checkout."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None, None

@@ -1,4 +1,4 @@
-"""Where each run of a plan stands, read from what is on disk."""
+"""The state of each run of a plan, read from its files."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from weather_hpc.study.spec import RunSpec
 
 
 class RunState(StrEnum):
-    """Where a run stands. ``done`` and ``skipped`` need nothing more."""
+    """The state of a run."""
 
     TODO = "todo"
     PENDING = "pending"
@@ -20,11 +20,11 @@ class RunState(StrEnum):
 
 
 def run_state(paths: RunPaths) -> RunState:
-    """The state of one run, from its record: not whether a scheduler has it in hand."""
+    """The state of one run, from its record: ``todo`` also while it is queued or running."""
     try:
         status = json.loads(paths.record.read_bytes())["status"]
     except FileNotFoundError:
-        # an exit code without a record: it died before it could say anything
+        # an exit code without a record: it died before it wrote one
         return RunState.FAILED if paths.exit.exists() else RunState.TODO
     except (OSError, ValueError, KeyError, TypeError):
         return RunState.FAILED

@@ -1,4 +1,4 @@
-"""Telemetry: what host and devices do while a run is measured, sampled beside it."""
+"""Telemetry: CPU, memory, device use and power, sampled while a run is measured."""
 
 import threading
 import time
@@ -14,14 +14,14 @@ from weather_hpc.runs.gpus import DeviceSample
 from weather_hpc.runs.proc import busy_s, memory_used_mb
 
 EVERY_S = 1.0
-"""Between two samples: one costs well under a millisecond."""
+"""Between two samples, each of which takes well under a millisecond."""
 
 
-class Devices(Protocol):
-    """What is asked of the devices that a process computes on."""
+class SampledDevices(Protocol):
+    """The devices that a process computes on; runs.gpus.Devices is one implementation."""
 
     def sample(self) -> DeviceSample:
-        """What they do now."""
+        """Use, memory and power now."""
 
     def energy_j(self) -> float | None:
         """Joules used so far, from any origin."""
@@ -34,26 +34,26 @@ class Sample:
     at: float
     """UNIX time, s, as in events.jsonl."""
     host_cpu_percent: float
-    """CPU use on the host, whoever's it is, since the sample before, % of one core."""
+    """CPU use of all processes on the host since the sample before, % of one core."""
     host_memory_mb: float
-    """In use on the host, whoever uses it."""
+    """In use on the host by all processes, MB (1e6 bytes)."""
     foreign_cpu_percent: float
-    """As ``host_cpu_percent``, of processes that are not the run's."""
+    """As ``host_cpu_percent``, of processes that do not belong to the run."""
     device_use_percent: float | None = None
     device_memory_mb: float | None = None
     device_power_w: float | None = None
 
 
 class Telemetry:
-    """Samples in a thread of its own from start to stop, at least at both ends.
+    """Samples in a thread of its own from start to stop, at least at the end.
 
-    Each is added to ``path`` at once, so that a run which is killed has left its own, and one
-    that is gone on with has all. ``own``: pids of the run's processes on this host.
+    Each is appended to ``path`` when it is taken, so a killed run leaves its samples and a resumed
+    run adds to them. ``own``: pids of the run's processes on this host.
     """
 
     def __init__(
         self,
-        devices: Devices | None = None,
+        devices: SampledDevices | None = None,
         own: Sequence[int] = (),
         path: Path | None = None,
         every_s: float = EVERY_S,
@@ -64,10 +64,10 @@ class Telemetry:
         self.samples: list[Sample] = []
         self._others = ForeignLoad(list(own), descendants=False)
         self._joules = 0.0
-        """Energy by the samples' power, each held since the one before."""
+        """Energy from the power of the samples, each constant since the sample before."""
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="telemetry", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def __enter__(self) -> Self:
         self._before = time.perf_counter(), busy_s()
@@ -76,30 +76,31 @@ class Telemetry:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
         self._take()
 
     def mean(self, name: str) -> float | None:
-        """The mean of one column of the samples; None where no sample has it."""
+        """The mean of one column of the samples; None if no sample has a value."""
         values = [value for s in self.samples if (value := getattr(s, name)) is not None]
         return fmean(values) if values else None
 
     def energy_j(self) -> float | None:
-        """Joules that the devices have used, from any origin; None where they do not tell.
+        """Joules that the devices have used, from any origin; None if they report neither
+        energy nor power.
 
-        By their own counter; without one, by power over time since the watch began.
+        From their energy counter; without one, from power over time since the start.
         """
         if self.devices is None:
             return None
-        counted = self.devices.energy_j()
-        if counted is not None:
-            return counted
+        counter = self.devices.energy_j()
+        if counter is not None:
+            return counter
         sample = self._take()
         return None if sample.device_power_w is None else self._joules
 
-    def _watch(self) -> None:
-        while not self._over.wait(self.every_s):
+    def _run(self) -> None:
+        while not self._stopped.wait(self.every_s):
             self._take()
 
     def _take(self) -> Sample:
@@ -131,18 +132,18 @@ class Telemetry:
 
 @dataclass
 class Energy:
-    """Joules in measured time, of all ranks' devices; None once a part is not known."""
+    """Joules of the devices of all ranks in measured time; None once a part is unknown."""
 
     total_j: float | None = 0.0
     before_epoch_j: float | None = 0.0
-    """What the total was when the epoch under way began."""
+    """The total when the current epoch began."""
 
     def begin_epoch(self) -> None:
-        """From here on it is the next epoch's."""
+        """Begin the next epoch."""
         self.before_epoch_j = self.total_j
 
     def add(self, parts: Sequence[float | None]) -> None:
-        """What each rank's devices have used meanwhile."""
+        """Add what the devices of each rank have used."""
         for part in parts:
             if part is None or self.total_j is None:
                 self.total_j = None
@@ -151,7 +152,7 @@ class Energy:
 
     @property
     def epoch_j(self) -> float | None:
-        """Of the epoch under way."""
+        """Joules of the current epoch."""
         if self.total_j is None or self.before_epoch_j is None:
             return None
         return self.total_j - self.before_epoch_j

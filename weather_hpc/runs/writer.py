@@ -1,4 +1,4 @@
-"""How a run keeps its record and its events while it goes on."""
+"""Writes the record and the events of a run while it is running."""
 
 import json
 import time
@@ -15,21 +15,23 @@ from weather_hpc.study.spec import RunSpec
 
 
 class RunWriter:
-    """Writes one run's record and events into its folder; with no folder it only keeps them.
+    """Writes the record and events of one run into its folder; without a folder only in memory.
 
-    The record is on disk as ``incomplete`` from the start, so that a run which dies without a
-    word is still seen. Use as a context manager: an exception that leaves the block is recorded
-    as the run's failure, unless it has been said how the run ended, and goes on. All methods raise
-    FailedError where a file of the run cannot be written.
+    The record is on disk as ``incomplete`` from the start, so a run that is killed is still
+    visible. Use as a context manager: an exception that leaves the block is recorded as the run's
+    failure, unless :meth:`finish` was called, and propagates. All methods raise FailedError if a
+    file of the run cannot be written.
     """
 
     def __init__(self, spec: RunSpec, run_dir: Path | None) -> None:
         self.paths = RunPaths(run_dir) if run_dir is not None else None
         self.record = RunRecord.of(
-            spec, reason="the run ended without a word", provenance=collect_provenance()
+            spec,
+            reason="the run exited without writing a final record",
+            provenance=collect_provenance(),
         )
         self.finished = False
-        """Whether it has been said how the run ended."""
+        """Whether :meth:`finish` was called."""
         self._save()
 
     def __enter__(self) -> "RunWriter":
@@ -44,7 +46,7 @@ class RunWriter:
             if isinstance(error, MemoryError):
                 status = Status.OUT_OF_MEMORY
             text = " ".join(str(error).split())
-            # Where the disk is full there is no room for the record: what filled it is told.
+            # a full disk has no room for the record: the original error is reported
             with suppress(FailedError):
                 self.finish(
                     status, f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -62,7 +64,7 @@ class RunWriter:
             file.write(line + "\n")
 
     def finish(self, status: Status = Status.OK, reason: str | None = None) -> RunRecord:
-        """Write the record with how the run ended."""
+        """Write the record with the final status."""
         self.record.status = status
         self.record.reason = reason
         self.finished = True
@@ -84,7 +86,7 @@ class RunWriter:
 
 
 def read_spec(run_dir: Path | None) -> RunSpec | None:
-    """The spec that the launcher left in ``run_dir``; None where there is none."""
+    """The spec that the launcher wrote into ``run_dir``; None if there is none."""
     if run_dir is None or not RunPaths(run_dir).spec.exists():
         return None
     return RunSpec.from_dict(json.loads(RunPaths(run_dir).spec.read_bytes()))

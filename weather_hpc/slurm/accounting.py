@@ -1,7 +1,7 @@
-"""What became of submitted runs: asked of Slurm in one go, kept as ``slurm.json`` in each run.
+"""The jobs of submitted runs: read from Slurm in one go, kept as ``slurm.json`` in each run.
 
-squeue tells what waits and runs; of the others sacct tells how they ended, or else the
-controller while it remembers, or else the exit code that the run's own script left behind.
+squeue has queued and running jobs. sacct has how the others ended; where it does not, the
+controller while it remembers, and else the exit code that the run's own script has written.
 """
 
 import json
@@ -18,11 +18,12 @@ from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
-from weather_hpc.slurm.client import Slurm, SlurmError, once
+from weather_hpc.slurm.client import Slurm, SlurmError, call
 from weather_hpc.slurm.jobs import (
     SACCT_FIELDS,
     SQUEUE_FORMAT,
     Job,
+    JobSource,
     of_ours,
     parse_sacct,
     parse_scontrol,
@@ -30,18 +31,15 @@ from weather_hpc.slurm.jobs import (
 )
 from weather_hpc.text import one_line
 
-EXIT_FILE = "exit_file"
-"""The source of a state that only the run's own script tells."""
-
 LAG_S = 5.0
-"""How long accounting may take to hear of a job's end."""
+"""How long after a job's end accounting may not know of it yet, s."""
 
 REFRESH_PATIENCE_S = 20.0
-"""How long :func:`refresh_accounting` waits for Slurm."""
+"""How long :func:`refresh_accounting` waits for Slurm, s."""
 
 
 @dataclass(frozen=True)
-class Task:
+class SubmittedJob:
     """The job that a run was last submitted as."""
 
     job_id: str
@@ -50,10 +48,10 @@ class Task:
 
 
 def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
-    """Bring every run's ``slurm.json`` up to date, and end the records of jobs that died.
+    """Bring every run's ``slurm.json`` up to date, and complete the records of jobs that died.
 
-    The state of each submitted run's job, by run_id; empty where nothing was submitted. Where
-    Slurm does not answer, that is said and what is on disk stands.
+    The job of each submitted run, by run_id. Where Slurm does not answer, a message says so and
+    the files stay as they are.
     """
     try:
         slurm, deadline = Slurm(patience_s=REFRESH_PATIENCE_S), time.monotonic() + LAG_S
@@ -64,114 +62,112 @@ def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
         return jobs
     except (FailedError, SlurmError) as error:
         print(f"accounting: {one_line(error)}", file=sys.stderr)
-        kept = {run_id: _kept(task) for run_id, task in submitted(paths).items()}
+        kept = {run_id: _kept(submitted) for run_id, submitted in submitted_jobs(paths).items()}
         return {run_id: job for run_id, job in kept.items() if job is not None}
 
 
 def _lags(jobs: dict[str, Job]) -> bool:
-    """Whether accounting is there, but has not heard of every end yet."""
-    if all(job.active or _settled(job) for job in jobs.values()):
+    """Whether accounting is available, but does not know every end yet."""
+    if all(job.active or _final(job) for job in jobs.values()):
         return False
     try:
-        once("sacct", "--noheader", "--allocations", "--jobs=1")
+        call("sacct", "--noheader", "--allocations", "--jobs=1")
     except SlurmError:
         return False
     return True
 
 
-def submitted(paths: StudyPaths) -> dict[str, Task]:
-    """The job of every submitted run, by run_id. Entries without a job id are no jobs yet."""
-    jobs = [entry for entry in ledger.load(paths) if entry.job_id is not None]
+def submitted_jobs(paths: StudyPaths) -> dict[str, SubmittedJob]:
+    """The job of every submitted run, by run_id; entries without a job id are left out."""
+    entries = [entry for entry in ledger.load(paths) if entry.job_id is not None]
     return {
-        run_id: Task(f"{entry.job_id}_{index}", entry.job_name, paths.run(run_id))
-        for run_id, (entry, index) in ledger.newest(jobs).items()
+        run_id: SubmittedJob(f"{entry.job_id}_{index}", entry.job_name, paths.run(run_id))
+        for run_id, (entry, index) in ledger.newest(entries).items()
     }
 
 
 def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
-    """The state of each submitted run's job, by run_id, written down where it is new."""
-    tasks = submitted(paths)
-    known = {run_id: _kept(task) for run_id, task in tasks.items()}
-    open_tasks = {run_id: task for run_id, task in tasks.items() if not _settled(known[run_id])}
-    told = _ask(slurm, open_tasks.values()) if open_tasks else {}
-    states = dict(known)
-    for run_id, task in open_tasks.items():
-        before = known[run_id]
+    """The job of each submitted run, by run_id; what changed is written to ``slurm.json``."""
+    submitted = submitted_jobs(paths)
+    jobs = {run_id: _kept(one) for run_id, one in submitted.items()}
+    to_ask = {run_id: one for run_id, one in submitted.items() if not _final(jobs[run_id])}
+    reported = _query(slurm, to_ask.values()) if to_ask else {}
+    for run_id, one in to_ask.items():
+        before = jobs[run_id]
         ended = before if before and not before.active else None
-        states[run_id] = job = told.get(task.job_id) or ended or _from_exit_file(task)
+        jobs[run_id] = job = reported.get(one.job_id) or ended or _from_exit_file(one)
         if job != before:
-            write_json(task.run.slurm, as_dict(job))
+            write_json(one.run.slurm, as_dict(job))
         if not job.active:
-            close_record(task.run, job)
-    return {run_id: job for run_id, job in states.items() if job is not None}
+            close_record(one.run, job)
+    return {run_id: job for run_id, job in jobs.items() if job is not None}
 
 
-def _settled(job: Job | None) -> bool:
-    """Whether nothing more is to be learnt: the controller's word of an end stands in for sacct's.
+def _final(job: Job | None) -> bool:
+    """Whether nothing more will be known about the job.
 
-    Accounting hears of an end a moment later, and only it knows of memory.
+    An end that only the controller has reported is not final: accounting knows of it a moment
+    later, and only accounting has the peak memory.
     """
-    return job is not None and not job.active and job.source != "scontrol"
+    return job is not None and not job.active and job.source is not JobSource.SCONTROL
 
 
 def as_dict(job: Job) -> dict[str, Any]:
-    """The form of ``slurm.json``; ``status`` is a record's, or pending or running."""
-    return {"status": job.standing, **asdict(job)}
+    """The form of ``slurm.json``; ``status`` is pending, running or a record's status."""
+    return {"status": job.status, **asdict(job)}
 
 
-def _kept(task: Task) -> Job | None:
-    """What ``slurm.json`` holds of this very job."""
+def _kept(submitted: SubmittedJob) -> Job | None:
+    """What ``slurm.json`` holds; None where it is missing or about another job."""
     try:
-        value = json.loads(task.run.slurm.read_bytes())
-        job = Job(**{k: v for k, v in value.items() if k != "status"})
-    except (OSError, ValueError, TypeError, AttributeError):
+        values = json.loads(submitted.run.slurm.read_bytes())
+        del values["status"]
+        job = Job(**values | {"source": JobSource(values["source"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return job if (job.job_id, job.name) == (task.job_id, task.name) else None
+    return job if (job.job_id, job.name) == (submitted.job_id, submitted.name) else None
 
 
-def _ask(slurm: Slurm, tasks: Iterable[Task]) -> dict[str, Job]:
-    """The state of each job, by job id, as far as Slurm still knows them."""
-    wanted = {task.job_id: task.name for task in tasks}
-    names = {job_id.split("_")[0]: name for job_id, name in wanted.items()}
+def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[str, Job]:
+    """The jobs, by job id, as far as Slurm still knows them."""
+    names_by_id = {one.job_id: one.name for one in submitted}
+    names = {job_id.split("_")[0]: name for job_id, name in names_by_id.items()}
     by_name = f"--name={','.join(dict.fromkeys(names.values()))}"
     queue = slurm("squeue", "--noheader", "--array", "--all", by_name, f"--format={SQUEUE_FORMAT}")
-    told = of_ours(parse_squeue(queue).values(), names)
-    if wanted.keys() <= told.keys():
-        return told
-    told = _ended(of_ours(parse_sacct(_accounted(names)).values(), names)) | told
-    if wanted.keys() <= told.keys():
-        return told
+    jobs = of_ours(parse_squeue(queue).values(), names)
+    if names_by_id.keys() <= jobs.keys():
+        return jobs
+    # accounting lags behind the controller: only what it says about an end counts
+    accounted = of_ours(parse_sacct(_sacct(names)).values(), names)
+    jobs = {job_id: job for job_id, job in accounted.items() if not job.active} | jobs
+    if names_by_id.keys() <= jobs.keys():
+        return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
-    return of_ours(parse_scontrol(shown).values(), names) | told
+    return of_ours(parse_scontrol(shown).values(), names) | jobs
 
 
-def _ended(jobs: dict[str, Job]) -> dict[str, Job]:
-    """Accounting lags behind the controller: only what it says of an end counts."""
-    return {job_id: job for job_id, job in jobs.items() if not job.active}
-
-
-def _accounted(names: dict[str, str]) -> str:
-    """sacct's answer; nothing where there is no accounting, or it does not answer."""
+def _sacct(job_ids: Iterable[str]) -> str:
+    """sacct's output; empty where there is no accounting, or it does not answer."""
     try:
-        return once(
+        return call(
             "sacct", "--duplicates", "--noheader", "--parsable2", f"--format={SACCT_FIELDS}",
-            f"--jobs={','.join(names)}",
+            f"--jobs={','.join(job_ids)}",
         )  # fmt: skip
     except SlurmError:
         return ""
 
 
-def _from_exit_file(task: Task) -> Job:
-    """The state of a job that Slurm has forgotten, from what its script left behind."""
+def _from_exit_file(submitted: SubmittedJob) -> Job:
+    """The job as its script's exit.json describes it, where Slurm knows nothing of it any more."""
+    job_id, name, source = submitted.job_id, submitted.name, JobSource.EXIT_FILE
     try:
-        left = json.loads(task.run.exit.read_bytes())
-        code, ended = int(left["code"]), str(left["ended_at"]).replace("Z", "+00:00")
+        values = json.loads(submitted.run.exit.read_bytes())
+        code, ended_at = int(values["code"]), str(values["ended_at"]).replace("Z", "+00:00")
     except (OSError, ValueError, KeyError, TypeError):
-        return Job(
-            task.job_id, task.name, "FAILED", EXIT_FILE, reason="it left the queue without a word"
-        )
+        reason = "it left the queue, and neither Slurm nor its script recorded how it ended"
+        return Job(job_id, name, "FAILED", source, reason=reason)
     state = "COMPLETED" if code == 0 else "FAILED"
-    return Job(task.job_id, task.name, state, EXIT_FILE, exit_code=code, ended_at=ended)
+    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at)
 
 
 def close_record(run: RunPaths, job: Job) -> None:
@@ -179,26 +175,27 @@ def close_record(run: RunPaths, job: Job) -> None:
     record = _unfinished(run)
     if record is None:
         return
-    status = Status(job.standing) if job.standing else Status.FAILED
+    status = job.status if isinstance(job.status, Status) else Status.FAILED
     reason = f"job {job.job_id} ended as {job.state}"
     if job.reason:
         reason += f": {job.reason}"
     if status is Status.OK:
-        status, reason = Status.FAILED, f"job {job.job_id} ended well but left no finished record"
+        status = Status.FAILED
+        reason = f"job {job.job_id} completed but left no finished record"
     elif job.exit_code == EXIT_STOPPED:
-        asked = run.stop.read_text().strip() if run.stop.exists() else "terminated"
-        status = Status.TIMEOUT if asked == "time-limit" else Status.PREEMPTED
-        reason = f"job {job.job_id} was stopped ({asked}) at a checkpoint; sweep again to go on"
+        cause = run.stop.read_text().strip() if run.stop.exists() else "terminated"
+        status = Status.TIMEOUT if cause == "time-limit" else Status.PREEMPTED
+        reason = f"job {job.job_id} stopped at a checkpoint ({cause}); sweep again to resume"
     elif status is Status.CANCELLED and job.started_at is None:
-        why = job.reason or "by hand, or because what it waited for failed"
-        reason = f"job {job.job_id} was cancelled before it started: {why}"
+        cause = job.reason or "by hand, or because the job it depended on failed"
+        reason = f"job {job.job_id} was cancelled before it started: {cause}"
     record.status, record.reason = status, reason
     record.phases.queue = job.queue_s
     record.write(run.record)
 
 
 def _unfinished(run: RunPaths) -> RunRecord | None:
-    """The run's record where it is missing or says ``incomplete``; None where it is finished."""
+    """The run's record if it says ``incomplete``, or a new one if there is none; else None."""
     if run.record.exists():
         try:
             record = read_record(run.record)

@@ -1,4 +1,4 @@
-"""Calling Slurm's own commands: a clean environment, patience with a controller that restarts."""
+"""Calling Slurm's commands: a clean environment, retries while the controller restarts."""
 
 import os
 import shutil
@@ -15,13 +15,13 @@ from weather_hpc.text import one_line
 T = TypeVar("T")
 
 PATIENCE_S = 300.0
-"""How long a controller may be away before a command gives up on it."""
+"""How long a command waits for a controller that does not answer, s."""
 
 CALL_S = 60.0
-"""How long one call of a command may take."""
+"""How long one call of a command may take, s."""
 
 PING_S = 8.0
-"""How long a controller may take to say that it is there."""
+"""How long ``scontrol ping`` may take, s."""
 
 _AWAY = (
     "unable to contact slurm controller",
@@ -36,7 +36,7 @@ _AWAY = (
 
 
 class SlurmError(Exception):
-    """One of Slurm's commands refused: its message on one line."""
+    """One of Slurm's commands failed: its message on one line."""
 
 
 class SlurmAwayError(SlurmError):
@@ -45,23 +45,24 @@ class SlurmAwayError(SlurmError):
 
 @dataclass(frozen=True)
 class Slurm:
-    """Slurm's commands. ``patience_s``: how long to wait for a controller that is away."""
+    """Slurm's commands, called again while the controller does not answer."""
 
     patience_s: float = PATIENCE_S
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    """How long to wait for an answer, s."""
+    notify: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
     sleep: Callable[[float], None] = time.sleep
 
     def __call__(self, *argv: str) -> str:
-        """Run a command that changes nothing; its stdout. Waits for a controller that is away.
+        """Run a command that may be repeated; its stdout.
 
-        Raises :class:`SlurmError` where the command refuses, :class:`FailedError` where nothing
+        Raises :class:`SlurmError` where the command fails, :class:`FailedError` where nothing
         answers in time.
         """
-        return self.patiently(lambda: once(*argv))
+        return self.patiently(lambda: call(*argv))
 
     def patiently(self, attempt: Callable[[], T]) -> T:
-        """``attempt()``, made again with growing pauses while it raises :class:`SlurmAwayError`."""
-        deadline, pause, told = time.monotonic() + self.patience_s, 1.0, False
+        """``attempt()``, repeated with growing pauses while it raises :class:`SlurmAwayError`."""
+        deadline, pause, notified = time.monotonic() + self.patience_s, 1.0, False
         while True:
             try:
                 return attempt()
@@ -71,44 +72,43 @@ class Slurm:
                         f"Slurm did not answer for {self.patience_s:g} s ({error}); "
                         "run the same command again later: nothing is submitted twice"
                     ) from None
-                if not told:
-                    self.say(f"Slurm does not answer; trying for {self.patience_s:g} s ({error})")
-                    told = True
+                if not notified:
+                    self.notify(
+                        f"Slurm does not answer; retrying for {self.patience_s:g} s ({error})"
+                    )
+                    notified = True
                 self.sleep(pause)
                 pause = min(pause * 2, 15.0)
 
 
-def once(*argv: str, limit_s: float = CALL_S) -> str:
-    """Run one of Slurm's commands once; its stdout.
+def call(*argv: str, limit_s: float = CALL_S) -> str:
+    """Run one of Slurm's commands, without retries; its stdout.
 
-    Raises :class:`SlurmAwayError` where nothing answers, :class:`SlurmError` where it refuses.
+    Raises :class:`SlurmAwayError` where nothing answers, :class:`SlurmError` where it fails.
     """
-    done = _call(argv, limit_s)
+    done = _run(argv, limit_s)
     if done.returncode == 0:
         return done.stdout
-    said = message(done.stderr or done.stdout) or f"exit code {done.returncode}"
-    raise refusal(argv[0], said)
+    text = message(done.stderr or done.stdout) or f"exit code {done.returncode}"
+    raise error_of(f"{argv[0]}: {text}")
 
 
-def refusal(command: str, said: str) -> SlurmError:
-    """What ``command`` said when it refused, as the error that tells whether Slurm is away."""
-    text = message(said)
+def error_of(text: str) -> SlurmError:
+    """A failed command's message as the error that fits: is Slurm away or did it refuse?"""
     away = any(sign in text.lower() for sign in _AWAY)
-    return (SlurmAwayError if away else SlurmError)(f"{command}: {text}")
+    return (SlurmAwayError if away else SlurmError)(text)
 
 
 def stderr_of(*argv: str) -> str:
-    """Like :func:`once` for commands that answer on stderr, such as ``sbatch --test-only``."""
-    done = _call(argv, CALL_S)
-    said = message(done.stderr)
-    if done.returncode and any(sign in said.lower() for sign in _AWAY):
-        raise SlurmAwayError(said)
+    """Like :func:`call` for commands that answer on stderr, such as ``sbatch --test-only``."""
+    done = _run(argv, CALL_S)
+    text = message(done.stderr)
     if done.returncode:
-        raise SlurmError(said)
-    return said
+        raise error_of(text)
+    return text
 
 
-def _call(argv: Sequence[str], limit_s: float) -> "subprocess.CompletedProcess[str]":
+def _run(argv: Sequence[str], limit_s: float) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
             argv, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -121,7 +121,7 @@ def _call(argv: Sequence[str], limit_s: float) -> "subprocess.CompletedProcess[s
 
 
 def message(text: str) -> str:
-    """What a command said, on one line and without its own name before every part of it."""
+    """A command's output on one line, without the command's name before every part of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for prefix in ("sbatch: ", "error: ", "Batch job submission failed: ", "allocation failure: "):
         lines = [line.removeprefix(prefix) for line in lines]
@@ -129,10 +129,10 @@ def message(text: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment for Slurm's commands: no options inherited, times in UTC.
+    """The environment for Slurm's commands: without inherited options, with times in UTC.
 
-    A sweep that is itself started inside a job would otherwise hand that job's size and binding
-    on to its own. SLURM_CONF stays: it says which cluster.
+    Jobs submitted from inside a job would otherwise inherit its size and binding. SLURM_CONF
+    stays: it says which cluster.
     """
     kept = {
         name: value
@@ -144,19 +144,19 @@ def environment() -> dict[str, str]:
 
 
 def unavailable() -> str | None:
-    """Why no job can be submitted from here; None where Slurm answers. Asks for a few seconds."""
+    """Why no job can be submitted from here; None where Slurm answers. Takes a few seconds."""
     for name in ("sbatch", "squeue", "scontrol"):
         if shutil.which(name) is None:
             return f"{name} is not installed here"
-    said = ""
+    answer = ""
     for pause in (1.0, 2.0, 0.0):
         try:
-            said = one_line(Exception(once("scontrol", "ping", limit_s=PING_S)))
+            answer = one_line(Exception(call("scontrol", "ping", limit_s=PING_S)))
         except SlurmError as error:
-            said = str(error).split("; ")[-1]
-        if " UP" in said:
+            answer = str(error).split("; ")[-1]
+        if " UP" in answer:
             return None
-        if "DOWN" not in said:
+        if "DOWN" not in answer:
             break
         time.sleep(pause)
-    return f"sbatch is here, but no controller answers ({said.split(' *')[0]})"
+    return f"sbatch is installed, but no controller answers ({answer.split(' *')[0]})"

@@ -1,4 +1,4 @@
-"""What a Slurm cluster offers, from ``scontrol show``, and why a run cannot be made on it."""
+"""A Slurm cluster's partitions and nodes, from ``scontrol show``; why a run cannot run there."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from weather_hpc.errors import UserError, nearest
 from weather_hpc.slurm.client import Slurm
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
+from weather_hpc.text import counted
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 OUT_OF_SERVICE = ("DRAIN", "DOWN", "MAINT", "FAIL")
@@ -14,16 +15,16 @@ OUT_OF_SERVICE = ("DRAIN", "DOWN", "MAINT", "FAIL")
 
 @dataclass(frozen=True)
 class Node:
-    """One node, as far as asking goes."""
+    """One node: what jobs can request of it."""
 
     name: str
     partitions: frozenset[str]
     cpus: int
     gpus: dict[str, int]
-    """GPUs by model; a model that the cluster does not name is ''."""
+    """GPUs by model; the model is '' where the cluster names none."""
     memory_mb: int
     out_of_service: bool = False
-    """Drained, down or under maintenance for now."""
+    """Whether it is drained, down or under maintenance now."""
 
     def gpus_of(self, model: str | None) -> int:
         """GPUs of ``model``, or of any."""
@@ -38,24 +39,24 @@ class Partition:
     default: bool
     up: bool
     max_time_min: int | None
-    """None: without limit."""
+    """None: no limit."""
     max_nodes: int | None
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's partitions and nodes, and how large an array may be."""
+    """A cluster's partitions (by name) and nodes, and the limit of an array's size."""
 
     partitions: dict[str, Partition]
     nodes: tuple[Node, ...]
     max_array_size: int
 
     def default(self) -> str | None:
-        """The name of the partition that jobs go to which name none."""
+        """The name of the default partition; None where there is none."""
         return next((p.name for p in self.partitions.values() if p.default), None)
 
 
-def ask(slurm: Slurm) -> Cluster:
+def read_cluster(slurm: Slurm) -> Cluster:
     """The cluster as it is now. Raises SlurmError or FailedError where it does not answer."""
     nodes = [parse_node(line) for line in slurm("scontrol", "show", "node", "-o").splitlines()]
     partitions = [
@@ -71,17 +72,17 @@ def ask(slurm: Slurm) -> Cluster:
 
 
 def fields(line: str) -> dict[str, str]:
-    """``A=1 B=2`` as a dict: the first of each key, and of a value its first word."""
-    found: dict[str, str] = {}
+    """``A=1 B=2`` as a dict: of a repeated key the first value, of a value the first word."""
+    values: dict[str, str] = {}
     for word in line.split():
         name, equals, value = word.partition("=")
         if equals:
-            found.setdefault(name, value)
-    return found
+            values.setdefault(name, value)
+    return values
 
 
 def parse_node(line: str) -> Node | None:
-    """A line of ``scontrol show node -o``; None where it tells of no node."""
+    """A line of ``scontrol show node -o``; None for other lines."""
     values = fields(line)
     if "NodeName" not in values:
         return None
@@ -97,17 +98,17 @@ def parse_node(line: str) -> Node | None:
 
 def parse_gpus(gres: str) -> dict[str, int]:
     """``gpu:a100:4(S:0-1),shard:8`` as ``{'a100': 4}``; without a model ``{'': 4}``."""
-    found: dict[str, int] = {}
+    gpus: dict[str, int] = {}
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
         kind, *rest = part.split(":")
         if kind == "gpu" and rest and rest[-1].isdigit():
             model = rest[0] if len(rest) > 1 else ""
-            found[model] = found.get(model, 0) + int(rest[-1])
-    return found
+            gpus[model] = gpus.get(model, 0) + int(rest[-1])
+    return gpus
 
 
 def parse_partition(line: str) -> Partition | None:
-    """A line of ``scontrol show partition -o``; None where it tells of no partition."""
+    """A line of ``scontrol show partition -o``; None for other lines."""
     values = fields(line)
     if "PartitionName" not in values:
         return None
@@ -131,7 +132,7 @@ def parse_minutes(text: str) -> int | None:
 
 
 def check_partitions(cluster: Cluster, site: SiteProfile) -> None:
-    """Raise UserError where the site names a partition that the cluster has not."""
+    """Raise UserError where the site names a partition that the cluster does not have."""
     named = (site.slurm.partition, site.slurm.gpu_partition, site.slurm.cpu_partition)
     for names in filter(None, named):
         for name in names.split(","):
@@ -142,15 +143,17 @@ def check_partitions(cluster: Cluster, site: SiteProfile) -> None:
 
 
 def largest_node(cluster: Cluster, names: str | None) -> int | None:
-    """The most CPUs that a node of the partitions has (None: the default one); None: not told."""
-    wanted = set((names or cluster.default() or "").split(","))
-    return max((node.cpus for node in cluster.nodes if node.partitions & wanted), default=None)
+    """The largest number of CPUs of a node in the partitions ``names``; None where unknown.
+
+    ``names`` are separated by commas; None: the default partition.
+    """
+    partitions = set((names or cluster.default() or "").split(","))
+    return max((node.cpus for node in cluster.nodes if node.partitions & partitions), default=None)
 
 
 def skip_reason(spec: RunSpec, cluster: Cluster, site: SiteProfile) -> str | None:
-    """Why no node of the run's partition can ever hold ``spec``; None where some can."""
-    asked, slurm = spec.resources, site.slurm
-    names = slurm.partition_for(asked.gpus_per_node) or cluster.default()
+    """Why no node of the run's partition can ever run ``spec``; None where one can."""
+    names = site.slurm.partition_for(spec.resources.gpus_per_node) or cluster.default()
     partitions = [
         cluster.partitions[n] for n in (names or "").split(",") if n in cluster.partitions
     ]
@@ -163,28 +166,30 @@ def skip_reason(spec: RunSpec, cluster: Cluster, site: SiteProfile) -> str | Non
 def _why_not(
     spec: RunSpec, partition: Partition, cluster: Cluster, site: SiteProfile
 ) -> str | None:
-    asked, where = spec.resources, f"partition {partition.name}"
+    resources, where = spec.resources, f"partition {partition.name}"
     if not partition.up:
         return f"{where} is not up"
-    if partition.max_time_min is not None and asked.time_limit_min > partition.max_time_min:
-        return f"asks for {asked.time_limit_min} min; {where} allows {partition.max_time_min} min"
+    limit_min, allowed_min = resources.time_limit_min, partition.max_time_min
+    if allowed_min is not None and limit_min > allowed_min:
+        return f"asks for {limit_min} min; {where} allows {allowed_min} min"
     nodes = [node for node in cluster.nodes if partition.name in node.partitions]
     if not nodes:
         return None
     most = max(node.cpus for node in nodes)
-    if asked.cpus_per_node > most:
-        return f"asks for {asked.cpus_per_node} CPUs on a node; {where} has at most {most}"
-    model = site.slurm.gpu_type if asked.gpus_per_node else None
+    if resources.cpus_per_node > most:
+        cpus = counted(resources.cpus_per_node, "CPU")
+        return f"asks for {cpus} on a node; {where} has at most {most}"
+    model = site.slurm.gpu_type if resources.gpus_per_node else None
     most = max(node.gpus_of(model) for node in nodes)
-    if asked.gpus_per_node > most:
-        kind = f" {model}" if model else ""
-        return f"asks for {asked.gpus_per_node}{kind} GPUs on a node; {where} has at most {most}"
+    if resources.gpus_per_node > most:
+        gpus = counted(resources.gpus_per_node, f"{model} GPU" if model else "GPU")
+        return f"asks for {gpus} on a node; {where} has at most {most}"
     fit = sum(
-        node.cpus >= asked.cpus_per_node and node.gpus_of(model) >= asked.gpus_per_node
+        node.cpus >= resources.cpus_per_node and node.gpus_of(model) >= resources.gpus_per_node
         for node in nodes
     )
     if partition.max_nodes is not None:
         fit = min(fit, partition.max_nodes)
-    if asked.nodes > fit:
-        return f"asks for {asked.nodes} nodes; {where} has {fit} that would do"
+    if resources.nodes > fit:
+        return f"asks for {resources.nodes} nodes; {where} has {fit} that are large enough"
     return None

@@ -1,17 +1,19 @@
-"""What runs ask of Slurm: the shape of a job and its options, quoted for a shell."""
+"""What runs request of Slurm: the shape of a job and its options, quoted for a shell."""
 
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
+from weather_hpc.study.site import GpuRequest, SlurmSite
 from weather_hpc.study.spec import Resources, RunSpec, Stage
+from weather_hpc.text import counted
 
 
 class Shell(str):
-    """A word that a script's shell is to expand: :func:`quote` leaves it as it is."""
+    """A word that the script's shell expands: :func:`quote` leaves it as it is."""
 
     __slots__ = ()
 
@@ -25,22 +27,38 @@ def quote(text: str) -> str:
     return shlex.quote(text)
 
 
-def gpu_options(asked: Resources, slurm: SlurmSite) -> list[str]:
-    """The option that asks for a run's GPUs, for sbatch and srun alike.
+class JobOption(NamedTuple):
+    """One option of sbatch and srun; ``value`` is None where it takes none."""
 
-    srun needs it where jobs have whole nodes: they get every GPU, the step what it asks for.
+    name: str
+    """Without its dashes."""
+    value: str | None = None
+
+    def __str__(self) -> str:
+        return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """An option as a site file has it: ``--exclude=node7``."""
+        name, equals, value = text.removeprefix("--").partition("=")
+        return cls(name, value if equals else None)
+
+
+def gpu_options(resources: Resources, slurm: SlurmSite) -> list[JobOption]:
+    """The option that requests a run's GPUs, for sbatch and srun; empty where it needs none.
+
+    srun needs it on whole nodes: the job has every GPU there, the step what it requests.
     """
-    if not asked.gpus_per_node:
+    if not resources.gpus_per_node:
         return []
     model = f"{slurm.gpu_type}:" if slurm.gpu_type else ""
-    if slurm.gpu_request is GpuRequest.GRES:
-        return [f"--gres=gpu:{model}{asked.gpus_per_node}"]
-    return [f"--gpus-per-node={model}{asked.gpus_per_node}"]
+    kind = "gpu:" if slurm.gpu_request is GpuRequest.GRES else ""
+    return [JobOption(slurm.gpu_request.value, f"{kind}{model}{resources.gpus_per_node}")]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the runs of one array have in common: what they ask for, and where."""
+    """What the runs of one array have in common: stage, resources and partition."""
 
     stage: Stage
     resources: Resources
@@ -49,10 +67,10 @@ class Shape:
     @property
     def label(self) -> str:
         """``train 1 node x 2 CPUs x 4 GPUs``, for people."""
-        asked = self.resources
-        gpus = f" x {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
-        nodes = f"{asked.nodes} node" + ("s" if asked.nodes > 1 else "")
-        return f"{self.stage} {nodes} x {asked.cpus_per_node} CPUs{gpus}"
+        resources = self.resources
+        gpus = f" x {resources.gpus_per_node} GPUs" if resources.gpus_per_node else ""
+        nodes = counted(resources.nodes, "node")
+        return f"{self.stage} {nodes} x {resources.cpus_per_node} CPUs{gpus}"
 
 
 def shape_of(spec: RunSpec, slurm: SlurmSite) -> Shape:
@@ -70,45 +88,56 @@ def by_shape(specs: Iterable[RunSpec], slurm: SlurmSite) -> dict[Shape, list[Run
 
 
 def job_name(study: str, token: str) -> str:
-    """The name that finds a submission again in the queue: its token is like no other's."""
+    """The name by which a submission is found in the queue: its token is unique."""
     return f"whpc-{study}-{token}"
 
 
-def directives(shape: Shape, name: str, log: str, slurm: SlurmSite) -> list[str]:
-    """The options of a job as sbatch takes them. ``log``: the file pattern for its output."""
-    asked = shape.resources
+def sbatch_options(
+    shape: Shape, name: str, log: str | None, slurm: SlurmSite, warning: str = "USR1"
+) -> list[JobOption]:
+    """The options of a job called ``name``, in their order.
+
+    ``log``: the file pattern for its output (None: no option). ``warning``: the signal that the
+    batch shell gets ``warning_s`` before the time limit.
+    """
+    resources = shape.resources
     # on a short job half its time must do: the warning may not come before the job
-    warning = min(slurm.warning_s, asked.time_limit_min * 30)
-    named = {
+    warning_s = min(slurm.warning_s, resources.time_limit_min * 30)
+    values = {
         "job-name": name,
         "partition": shape.partition,
         "account": slurm.account,
         "qos": slurm.qos,
         "constraint": slurm.constraint,
         "reservation": slurm.reservation,
-        "nodes": asked.nodes,
+        "nodes": resources.nodes,
         "ntasks-per-node": 1,
-        "cpus-per-task": asked.cpus_per_node,
+        "cpus-per-task": resources.cpus_per_node,
         "mem-per-cpu": None if slurm.mem_per_cpu_mb is None else f"{slurm.mem_per_cpu_mb}M",
         "mem": None if slurm.memory_mb is None else f"{slurm.memory_mb}M",
-        "time": asked.time_limit_min,
+        "time": resources.time_limit_min,
         "output": log,
         "error": log,
-        "open-mode": "append",
-        "signal": f"B:USR1@{warning}",
+        "open-mode": None if log is None else "append",
+        "signal": f"B:{warning}@{warning_s}",
     }
-    found = [f"--{key}={value}" for key, value in named.items() if value is not None]
-    found += gpu_options(asked, slurm)
+    options = [JobOption(key, str(value)) for key, value in values.items() if value is not None]
+    options += gpu_options(resources, slurm)
     if slurm.exclusive:
-        found.append("--exclusive")
-    found.append("--requeue" if slurm.requeue else "--no-requeue")
-    return found + slurm.extra_directives
+        options.append(JobOption("exclusive"))
+    options.append(JobOption("requeue" if slurm.requeue else "no-requeue"))
+    return options + [JobOption.parse(text) for text in slurm.extra_directives]
 
 
-def array_option(count: int, slurm: SlurmSite) -> str:
-    """The option for an array of ``count`` tasks; one is an array as well."""
-    at_a_time = f"%{slurm.max_running}" if slurm.max_running else ""
-    return f"--array=0-{count - 1}{at_a_time}"
+def array_option(count: int, slurm: SlurmSite) -> JobOption:
+    """The option for an array of ``count`` tasks; one task is an array too."""
+    limit = f"%{slurm.max_running}" if slurm.max_running else ""
+    return JobOption("array", f"0-{count - 1}{limit}")
+
+
+def directive_lines(options: Iterable[JobOption]) -> list[str]:
+    """``options`` as ``#SBATCH`` lines; sbatch reads values as a shell reads words."""
+    return [f"#SBATCH {quote(str(option))}" for option in options]
 
 
 def pattern_path(paths: StudyPaths) -> str:

@@ -1,10 +1,11 @@
-"""Reading what Slurm says of jobs: pure functions from squeue's and scontrol's text."""
+"""Jobs as Slurm reports them: pure functions from the text of squeue, scontrol and sacct."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import reduce
 
 from weather_hpc.runs.record import Status
@@ -12,9 +13,32 @@ from weather_hpc.slurm.cluster import fields
 
 SQUEUE_FORMAT = "%i|%j|%T|%V|%S|%N|%r"
 
-PENDING, RUNNING = "pending", "running"
+SACCT_FIELDS = (
+    "JobID,JobName,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
+    "NNodes,NodeList,AllocCPUS,MaxRSS"
+)
 
-_STATES: dict[str, str] = {
+SECONDS_PER_DAY = 86_400
+
+
+class QueueState(StrEnum):
+    """The state of a job that has not ended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+
+
+class JobSource(StrEnum):
+    """What reported a job's state."""
+
+    SQUEUE = "squeue"
+    SACCT = "sacct"
+    SCONTROL = "scontrol"
+    EXIT_FILE = "exit_file"
+    """The exit.json that the run's own script wrote."""
+
+
+_STATUSES: dict[str, QueueState | Status] = {
     "COMPLETED": Status.OK,
     "FAILED": Status.FAILED,
     "TIMEOUT": Status.TIMEOUT,
@@ -27,35 +51,35 @@ _STATES: dict[str, str] = {
     "REVOKED": Status.CANCELLED,
     **dict.fromkeys(
         ["PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"],
-        PENDING,
+        QueueState.PENDING,
     ),
     **dict.fromkeys(
         ["RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT",
          "STOPPED", "SUSPENDED"],
-        RUNNING,
+        QueueState.RUNNING,
     ),
 }  # fmt: skip
 
 
-def standing(state: str) -> str | None:
-    """``pending``, ``running``, or how a job ended (a Status); None for a word unknown here.
+def status_of(state: str) -> QueueState | Status | None:
+    """Pending, running, or how a job ended, from Slurm's word; None for an unknown word.
 
-    ``CANCELLED by 1000`` is cancelled; ``+`` marks a state that was cut short.
+    ``CANCELLED by 1000`` is cancelled; a ``+`` marks a word that was cut short.
     """
     words = state.split()
-    return _STATES.get(words[0].rstrip("+")) if words else None
+    return _STATUSES.get(words[0].rstrip("+")) if words else None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One array task (or job) as Slurm tells of it. None: not told."""
+    """One array task (or job) as Slurm reports it; None: not reported."""
 
     job_id: str
     """``12_3``, or ``12`` for a job without an array."""
     name: str
     state: str
-    source: str
-    """Who said so: squeue, sacct, scontrol."""
+    """Slurm's word."""
+    source: JobSource
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -64,9 +88,9 @@ class Job:
     started_at: str | None = None
     ended_at: str | None = None
     queue_s: float | None = None
-    """Eligible until started, all tries together."""
+    """From eligible to start, all tries together, s."""
     elapsed_s: float | None = None
-    """Wall clock, all tries together."""
+    """Wall clock, all tries together, s."""
     nodes: int | None = None
     node_list: str | None = None
     cpus: int | None = None
@@ -75,14 +99,14 @@ class Job:
     restarts: int | None = None
 
     @property
-    def standing(self) -> str | None:
-        """See :func:`standing`."""
-        return standing(self.state)
+    def status(self) -> QueueState | Status | None:
+        """See :func:`status_of`."""
+        return status_of(self.state)
 
     @property
     def active(self) -> bool:
-        """Whether it still waits or runs, or may: an unknown word is no sign of an end."""
-        return self.standing in (PENDING, RUNNING, None)
+        """Whether it is queued or running, or may be: an unknown word does not mean an end."""
+        return self.status is None or isinstance(self.status, QueueState)
 
 
 def expand(job_id: str) -> Iterator[str]:
@@ -99,32 +123,33 @@ def expand(job_id: str) -> Iterator[str]:
 
 
 def parse_squeue(text: str) -> dict[str, Job]:
-    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id: what waits or runs.
+    """The lines of ``squeue -h -r -o SQUEUE_FORMAT``, by job id: queued and running jobs.
 
-    Lines that tell of an end are passed over, for others tell it better, and so is garbage.
+    Jobs that have ended are left out, since other sources know more about them; so is garbage.
     """
     jobs = {}
     for line in text.splitlines():
         parts = line.strip().split("|", 6)
-        if len(parts) == 7 and standing(parts[2]) in (PENDING, RUNNING):
-            ids, name, state, submitted, started, nodes, reason = parts
-            for job_id in expand(ids):
-                jobs[job_id] = Job(
-                    job_id, name, state, "squeue",
-                    reason=None if reason in ("None", "") else reason,
-                    submitted_at=moment(submitted),
-                    started_at=moment(started) if standing(state) == RUNNING else None,
-                    node_list=nodes or None,
-                )  # fmt: skip
+        if len(parts) != 7 or not isinstance(status := status_of(parts[2]), QueueState):
+            continue
+        ids, name, state, submitted, started, nodes, reason = parts
+        for job_id in expand(ids):
+            jobs[job_id] = Job(
+                job_id, name, state, JobSource.SQUEUE,
+                reason=None if reason in ("None", "") else reason,
+                submitted_at=moment(submitted),
+                started_at=moment(started) if status is QueueState.RUNNING else None,
+                node_list=nodes or None,
+            )  # fmt: skip
     return jobs
 
 
 def parse_scontrol(text: str) -> dict[str, Job]:
-    """The lines of ``scontrol show job -o``, by job id: what the controller still remembers."""
+    """The lines of ``scontrol show job -o``, by job id: as far as the controller remembers them."""
     jobs: dict[str, Job] = {}
     for line in text.splitlines():
         values = fields(line)
-        if "JobId" not in values or standing(values.get("JobState", "")) is None:
+        if "JobId" not in values or status_of(values.get("JobState", "")) is None:
             continue
         job_ids = [values["JobId"]]
         if array := values.get("ArrayJobId"):
@@ -137,15 +162,16 @@ def parse_scontrol(text: str) -> dict[str, Job]:
 
 def _scontrol_job(values: dict[str, str]) -> Job:
     state, code = values["JobState"], values.get("ExitCode", "")
-    # of a job that has not started or ended, the controller tells when it expects that
+    # before a job starts or ends, the controller reports when it expects that
     node_list = values.get("NodeList", "(null)")
-    begun = standing(state) != PENDING and node_list not in ("", "(null)")
-    over = standing(state) not in (PENDING, RUNNING)
+    status = status_of(state)
+    begun = status is not QueueState.PENDING and node_list not in ("", "(null)")
+    over = not isinstance(status, QueueState)
     eligible = moment(values.get("EligibleTime", ""))
     started = moment(values.get("StartTime", "")) if begun else None
     ended = moment(values.get("EndTime", "")) if over else None
     return Job(
-        values["JobId"], values.get("JobName", ""), state, "scontrol",
+        values["JobId"], values.get("JobName", ""), state, JobSource.SCONTROL,
         reason=None if values.get("Reason", "None") == "None" else values["Reason"],
         exit_code=part(code, 0) if over else None,
         signal=part(code, 1) or None if over else None,
@@ -163,16 +189,16 @@ def _scontrol_job(values: dict[str, str]) -> Job:
 
 
 def of_ours(jobs: Iterable[Job], names: dict[str, str]) -> dict[str, Job]:
-    """The jobs whose name is the one that ``names`` has for their id without the array index.
+    """The jobs with the name that ``names`` has for their id without the array index, by id.
 
-    A controller that lost its state counts anew from 1, and accounting keeps the old jobs: an
-    id alone may be somebody else's.
+    A controller that lost its state counts from 1 again, and accounting keeps the old jobs: an id
+    alone may be somebody else's.
     """
     return {job.job_id: job for job in jobs if names.get(job.job_id.split("_")[0]) == job.name}
 
 
 def moment(text: str) -> str | None:
-    """Slurm's time (in UTC, as :func:`..slurm_cli.environment` asks) as ISO 8601; else None."""
+    """Slurm's time, which the clean environment makes UTC, as ISO 8601; None for other text."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat(timespec="seconds")
     except ValueError:
@@ -180,7 +206,7 @@ def moment(text: str) -> str | None:
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
-    """Seconds from ``start`` to ``end``; None where one is missing or they run backwards."""
+    """Seconds from ``start`` to ``end``; None where one is missing or the end is earlier."""
     if start is None or end is None:
         return None
     seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
@@ -194,43 +220,31 @@ def part(code: str, index: int) -> int | None:
 
 
 def number(text: str) -> int | None:
-    """A count as Slurm writes it; None for other text, and for more digits than a count has."""
+    """A count as Slurm writes it; None for other text and for more than 18 digits."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
-SACCT_FIELDS = (
-    "JobID,JobName,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
-    "NNodes,NodeList,AllocCPUS,MaxRSS"
-)
-"""What we ask of sacct."""
-
-
-_COLUMNS = SACCT_FIELDS.split(",")
-
-
-SECONDS_PER_DAY = 86_400
 
 
 def parse_sacct(text: str) -> dict[str, Job]:
     """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; see :func:`parse_lines`."""
+    columns = SACCT_FIELDS.split(",")
     cells = (line.strip().split("|") for line in text.splitlines())
     return parse_lines(
-        dict(zip(_COLUMNS, row, strict=True)) for row in cells if len(row) == len(_COLUMNS)
+        dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)
     )
 
 
 def parse_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
-    """sacct's lines, each as cells by column, by job id; the last try of each job.
+    """sacct's lines, each a dict by column, as jobs by id; the last try of each job.
 
-    JobID and State are needed; a column that is missing is as one that is empty. A job that was
-    requeued has a line for every try: times add up, and the number of tries before the last is
-    ``restarts``. Another name is another job, whose id was given again: the last counts. Steps
-    (``12_0.batch``) give their memory to their job. Garbage is passed over.
+    JobID and State are required; a missing column counts as empty. A requeued job has a line for
+    every try: times add up, and ``restarts`` is the number of tries before the last. Another name
+    is another job whose id was reused: the last one counts. The peak memory of a job is that of
+    its steps (``12_0.batch``). Lines of unknown states are ignored.
     """
     tries: dict[str, list[Job]] = defaultdict(list)
     peaks: dict[str, float] = {}
     for line in lines:
-        if standing(line["State"]) is None:
+        if status_of(line["State"]) is None:
             continue
         job, _, step = line["JobID"].partition(".")
         if step:
@@ -239,43 +253,43 @@ def parse_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
                 peaks[job] = max(peak, peaks.get(job, 0.0))
             continue
         for job_id in expand(job):
-            tried, known = _one_try(job_id, line), tries[job_id]
-            if known and known[0].name != tried.name:
-                known.clear()
+            new, earlier = _one_try(job_id, line), tries[job_id]
+            if earlier and earlier[0].name != new.name:
+                earlier.clear()
                 peaks.pop(job_id, None)
-            if tried not in known:  # exports may overlap
-                known.append(tried)
-    jobs = {job_id: reduce(_next_try, known) for job_id, known in tries.items()}
+            if new not in earlier:  # exports may overlap
+                earlier.append(new)
+    jobs = {job_id: reduce(_next_try, several) for job_id, several in tries.items()}
     return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
 
 
 def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
-    def told(column: str) -> str:
+    def cell(column: str) -> str:
         return line.get(column, "")
 
     elapsed = _elapsed(line)
-    # a job that was cancelled before it started is given a start all the same, but no node
-    begun = told("NodeList") != "None assigned" if told("NodeList") else bool(elapsed)
-    started = moment(told("Start")) if begun else None
+    # sacct gives a job that was cancelled before it started a start time, but no node
+    begun = cell("NodeList") != "None assigned" if cell("NodeList") else bool(elapsed)
+    started = moment(cell("Start")) if begun else None
     return Job(
-        job_id, told("JobName"), told("State"), "sacct",
-        exit_code=part(told("ExitCode"), 0),
-        signal=part(told("ExitCode"), 1) or None,
-        submitted_at=moment(told("Submit")),
-        eligible_at=moment(told("Eligible")),
+        job_id, cell("JobName"), cell("State"), JobSource.SACCT,
+        exit_code=part(cell("ExitCode"), 0),
+        signal=part(cell("ExitCode"), 1) or None,
+        submitted_at=moment(cell("Submit")),
+        eligible_at=moment(cell("Eligible")),
         started_at=started,
-        ended_at=moment(told("End")),
-        queue_s=seconds_between(moment(told("Eligible")), started),
+        ended_at=moment(cell("End")),
+        queue_s=seconds_between(moment(cell("Eligible")), started),
         elapsed_s=elapsed if begun else None,
-        nodes=number(told("NNodes")) or None if begun else None,
-        node_list=told("NodeList") or None if begun else None,
-        cpus=number(told("AllocCPUS")) if begun else None,
+        nodes=number(cell("NNodes")) or None if begun else None,
+        node_list=cell("NodeList") or None if begun else None,
+        cpus=number(cell("AllocCPUS")) if begun else None,
         restarts=0,
     )  # fmt: skip
 
 
 def _elapsed(line: Mapping[str, str]) -> float | None:
-    """Wall clock of one try, s: as told, in seconds or as ``1-02:30:00``, else start to end."""
+    """Wall clock of one try, s: its elapsed time, or else from start to end."""
     seconds = number(line.get("ElapsedRaw", ""))
     if seconds is not None:
         return float(seconds)
@@ -298,7 +312,7 @@ def _next_try(before: Job, after: Job) -> Job:
 
 
 def megabytes(text: str) -> float | None:
-    """``1234K`` (KiB, as sacct means it) as 1.263616 MB; None where nothing was sampled."""
+    """``1234K`` (KiB) as 1.263616 MB (1e6 bytes); None where nothing was sampled."""
     found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMGT]?)", text, re.ASCII)
     if found is None or float(found[1]) == 0:
         return None
@@ -307,5 +321,5 @@ def megabytes(text: str) -> float | None:
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
-    known = [value for value in (first, second) if value is not None]
-    return sum(known) if known else None
+    values = [value for value in (first, second) if value is not None]
+    return sum(values) if values else None

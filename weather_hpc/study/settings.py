@@ -143,6 +143,8 @@ TRAIN = (
     Setting(name="execution", role=Role.COMPUTING, default="eager", metavar="NAME", listed=True,
             help="how a step is executed: eager or compiled; on one GPU also graph, "
             "compiled-graph"),
+    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
+            help="measured epochs"),
     _NODES,
     Setting(name="world_size", role=Role.SIZE, usual=1, metavar="N", parse=int, column="workers",
             listed=True, help="devices (ranks) over all nodes"),
@@ -152,8 +154,6 @@ TRAIN = (
             help="images per step, as batch_mode counts them"),
     Setting(name="batch_mode", role=Role.DETAIL, default="per-device", metavar="MODE",
             help="what the batch size counts: per-device or global"),
-    Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
-            help="measured epochs"),
     Setting(name="warmup_steps", role=Role.DETAIL, default=2, metavar="W", parse=int,
             help="unmeasured steps first, then undone"),
     Setting(name="weights", role=Role.DETAIL, default=None, metavar="FILE",

@@ -1,39 +1,39 @@
-"""The main verb: plan a study, run what is missing, collect what came back.
+"""The main verb: plan a study, run what is missing, collect the results.
 
 python -m weather_hpc.sweep                          the small default study
 python -m weather_hpc.sweep --partition gpu --wait   as jobs on a Slurm cluster
-python -m weather_hpc.sweep --study paper --dry-run  every job script, nothing run
-python -m weather_hpc.sweep status                   where each run stands
-python -m weather_hpc.sweep check                    are the machines right, and how fast
+python -m weather_hpc.sweep --study paper --dry-run  print every job script, run nothing
+python -m weather_hpc.sweep status                   the state of each run
+python -m weather_hpc.sweep check                    test the machines' results and speed
 
-Run again = resume: what is done is never done twice.
+The same command again resumes: finished runs are not repeated.
 """
 
 import argparse
+import dataclasses
 import math
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc import cli
+from weather_hpc.sweep.options import Options
 
 if TYPE_CHECKING:
     from weather_hpc.runs.paths import StudyPaths
-    from weather_hpc.slurm.jobs import Job
 
 DEFAULT_FLOOR = 0.5
-"""Efficiency under which ``--staged`` stops a branch."""
+"""Efficiency below which ``--staged`` stops a series."""
 
 EXECUTORS = ("auto", "slurm", "submitit", "local")
 
 ACTIONS = {
     "run": "plan, run what is missing, collect",
-    "status": "tell where each run stands",
-    "check": "tell whether the machines of the study compute rightly, and how fast",
-    "cancel": "cancel the folder's jobs, stop the sweep that runs in it",
-    "clean": "remove stores, checkpoints and half-made runs; keep records, tables and report",
+    "status": "print the state of each run",
+    "check": "test whether the study's machines compute correctly, and how fast",
+    "cancel": "cancel the folder's jobs and stop the sweep that runs in it",
+    "clean": "remove stores, checkpoints and unfinished files; keep records, tables and report",
 }
 
 
@@ -54,23 +54,23 @@ def parser() -> cli.Parser:
         "where sbatch answers, else this machine (default: auto)")  # fmt: skip
     add("--partition", metavar="NAME", help="Slurm partition of every run (default: the site's)")
     add("--cpu-partition", metavar="NAME", help="Slurm partition of runs without GPUs")
-    add("--wait", action="store_true", help="stay until all jobs have ended, then collect")
+    add("--wait", action="store_true", help="wait until all jobs have ended, then collect")
     add("--data", type=Path, metavar="DIR", help="folder of class folders "
         "(default: synthetic images, made once)")  # fmt: skip
-    add("--results", type=Path, metavar="DIR", help="where everything goes "
+    add("--results", type=Path, metavar="DIR", help="folder for all results "
         "(default: results/<study>)")  # fmt: skip
     add("--only", metavar="GLOB", help="only runs whose run_id matches, such as 'train-ddp-*'")
     add("--only-failed", action="store_true", help="only runs that failed before")
-    add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if this folder's "
-        "runs, past ones and those in hand included, are forecast to take more")  # fmt: skip
-    add("--staged", action="store_true", help="small configurations first, all repeats of each; "
-        "a branch (runs that differ in workers or ranks only) whose efficiency over its own "
-        "smallest is under the floor goes no further: its larger runs are recorded as skipped; "
+    add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if the forecast "
+        "of this folder's runs, with past and queued ones, is above H")  # fmt: skip
+    add("--staged", action="store_true", help="run small configurations first, all repeats of "
+        "each; a series (runs that differ in workers or ranks only) stops where its efficiency "
+        "over its own smallest size is below the floor: its larger runs are recorded as skipped; "
         "implies --wait")  # fmt: skip
     add("--efficiency-floor", type=_efficiency, metavar="E", help="floor of --staged, above 0 up "
         f"to 1 (default: {DEFAULT_FLOOR:g})")  # fmt: skip
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
-    add("--yes", action="store_true", help="do not ask before removing")
+    add("--yes", action="store_true", help="remove without asking")
     result.add_json()
     return result
 
@@ -78,14 +78,14 @@ def parser() -> cli.Parser:
 def _node_hours(text: str) -> float:
     value = _number(text)
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of node-hours, from 0 up")
+        raise argparse.ArgumentTypeError(f"{text} must be a number of node-hours, 0 or more")
     return value
 
 
 def _efficiency(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no efficiency above 0 up to 1, such as 0.5")
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0 up to 1, such as 0.5")
     return value
 
 
@@ -101,62 +101,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line = parser()
     args = command_line.parse_args(argv)
     if args.efficiency_floor is not None and not args.staged:
-        command_line.error("--efficiency-floor goes with --staged")
+        command_line.error("--efficiency-floor needs --staged")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
+    options = Options(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Options)})
     from weather_hpc.sweep import check, results_folder, run
 
-    paths = _paths(args)
+    paths = _paths(options)
     if args.action == "run":
-        return run.run_study(args, paths)
+        return run.run_study(options, paths)
     if args.action == "check":
-        return check.run_check(args, paths)
+        return check.run_check(options, paths)
     if args.action == "status":
-        return _status(args, paths)
+        return results_folder.status(paths, options.json)
     if args.action == "cancel":
-        said = results_folder.cancel(paths)
+        message = results_folder.cancel(paths)
     else:
-        said = results_folder.clean(paths, ask=not args.yes)
-    print(said, file=sys.stderr)
-    if args.json:
-        cli.print_json({"results": str(paths.root), "message": said})
+        message = results_folder.clean(paths, ask=not options.yes)
+    print(message, file=sys.stderr)
+    if options.json:
+        cli.print_json({"results": str(paths.root), "message": message})
     return cli.EXIT_OK
 
 
-def _paths(args: argparse.Namespace) -> "StudyPaths":
+def _paths(options: Options) -> "StudyPaths":
     from weather_hpc.runs.paths import StudyPaths
     from weather_hpc.study.config import load_study
 
-    root = args.results or Path("results") / load_study(args.study).name
+    root = options.results or Path("results") / load_study(options.study).name
     return StudyPaths(root.absolute())
-
-
-def _status(args: argparse.Namespace, paths: "StudyPaths") -> int:
-    from weather_hpc.launch.run_folder import holder
-    from weather_hpc.launch.watch import job_and_run_states
-    from weather_hpc.runs.plan_file import load_plan
-    from weather_hpc.slurm.accounting import refresh_accounting
-
-    plan = load_plan(paths)
-    jobs = refresh_accounting(paths)
-    state = job_and_run_states(paths, plan.all, jobs)
-    for spec in plan.all:
-        print(f"{state[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
-    counts = Counter(str(value) for value in state.values())
-    who = holder(paths)
-    running = f"; a sweep is running as pid {who['pid']} on {who['host']}" if who else ""
-    print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
-    if args.json:
-        found = {run_id: job.job_id for run_id, job in jobs.items()}
-        cli.print_json({"results": str(paths.root), "states": state, "jobs": found, "running": who})
-    return cli.EXIT_OK
-
-
-def _job_note(job: "Job | None") -> str:
-    """``  (job 12_3 PENDING: Priority)``, for a run that has a job."""
-    if job is None:
-        return ""
-    why = job.reason or (f"on {job.node_list}" if job.node_list else "")
-    return f"  (job {job.job_id} {job.state}{': ' if why else ''}{why})"
 
 
 if __name__ == "__main__":

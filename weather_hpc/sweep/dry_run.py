@@ -1,4 +1,4 @@
-"""The scripts that a sweep would write, without writing or running anything."""
+"""The scripts that a sweep would write; nothing is written or run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from weather_hpc.study.spec import RunSpec
 
 @dataclass(frozen=True)
 class Script:
-    """One script. ``run_id`` is None for one that starts others."""
+    """One script. ``run_id`` is None for one that starts other scripts."""
 
     path: Path
     text: str
@@ -30,7 +30,7 @@ class Script:
 def local(
     plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
 ) -> Iterator[Script]:
-    """What would be run here, and what would be skipped and why."""
+    """The scripts that would run here, and why some runs would be skipped."""
     machine = this_machine(specs, site.python)
     for spec in specs:
         reason = skip_reason(spec, machine, site.oversubscribe)
@@ -41,7 +41,7 @@ def local(
 def slurm(
     plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
 ) -> Iterator[Script]:
-    """What would be submitted; needs no Slurm, so nothing is known of what nodes can hold."""
+    """The scripts that would be submitted. No Slurm is needed, so the nodes are not known."""
     for token, shape, chunk in _arrays(specs, site):
         yield Script(paths.array_script(token), array_script(shape, chunk, token, paths, site))
         yield from _runs(plan, chunk, paths, site)
@@ -50,10 +50,10 @@ def slurm(
 def submitit(
     plan: Plan, specs: Sequence[RunSpec], paths: StudyPaths, site: SiteProfile
 ) -> Iterator[Script]:
-    """The same, as submitit would be asked for it; needs no submitit either."""
+    """The parameters that submitit would get, and the scripts. submitit is not needed."""
     for token, shape, chunk in _arrays(specs, site):
-        asked = parameters(shape, len(chunk), job_name(plan.study, token), [], site)
-        yield Script(paths.submitit(token), json.dumps(asked, indent=2))
+        values = parameters(shape, len(chunk), job_name(plan.study, token), [], site)
+        yield Script(paths.submitit(token), json.dumps(values, indent=2))
         yield from _runs(plan, chunk, paths, without_requeue(site))
 
 
@@ -64,7 +64,7 @@ SCRIPTS = {"local": local, "slurm": slurm, "submitit": submitit}
 def _arrays(
     specs: Sequence[RunSpec], site: SiteProfile
 ) -> Iterator[tuple[str, Shape, Sequence[RunSpec]]]:
-    """The arrays of a sweep, each with a name in place of its token."""
+    """The arrays of a sweep, each with ``array<number>`` in place of its token."""
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE
     pieces = (
         (shape, chunk)

@@ -1,12 +1,12 @@
-"""What runs will cost, in node-hours, told before they are submitted.
+"""What runs will cost, in node-hours, before they are submitted; ``--max-node-hours``.
 
 A run is estimated from earlier runs in the same results folder:
 
 - ``measured``: the median of runs of the same configuration;
-- ``scaled``: the configuration of another size that is nearest to it in workers. The run is taken
-  to last as long, and longer in proportion where it has fewer workers, more images or more
-  epochs: that it may be faster is never counted on;
-- ``time_limit``: else its nodes times its time limit, which no estimate ever exceeds.
+- ``scaled``: the configuration of another size with the nearest number of workers. The run is
+  assumed to take as long, and proportionally longer with fewer workers, more images or more
+  epochs, but never less;
+- ``time_limit``: else its nodes times its time limit, which no estimate exceeds.
 """
 
 import fnmatch
@@ -29,8 +29,8 @@ SIZE = ("workers", "world_size", "images", "epochs")
 """Settings in which a run may differ from the one that its duration is scaled from."""
 
 
-class Source(StrEnum):
-    """What an estimate comes from."""
+class Basis(StrEnum):
+    """What an estimate is based on."""
 
     MEASURED = "measured"
     SCALED = "scaled"
@@ -43,24 +43,24 @@ class Estimate:
 
     spec: RunSpec
     node_hours: float
-    source: Source
+    basis: Basis
 
     @property
     def at_most(self) -> float:
-        """Node-hours if it runs up to its time limit."""
+        """Node-hours if it runs until its time limit."""
         return _at_most(self.spec)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What runs will cost, beside what the results folder has cost so far."""
+    """What runs will cost, and what the results folder has cost so far."""
 
     runs: tuple[Estimate, ...]
     """Runs that are still to be submitted."""
-    in_hand: tuple[Estimate, ...] = ()
-    """Runs that wait in a queue or run."""
+    active: tuple[Estimate, ...] = ()
+    """Runs that are queued or running."""
     used: float = 0.0
-    """Node-hours that runs in this folder have taken, those that failed included."""
+    """Node-hours of earlier runs in this folder, failed ones included."""
 
     @property
     def node_hours(self) -> float:
@@ -69,26 +69,26 @@ class Forecast:
 
     @property
     def at_most(self) -> float:
-        """The same, if each runs up to its time limit."""
+        """The same, if each runs until its time limit."""
         return sum((estimate.at_most for estimate in self.runs), 0.0)
 
     @property
     def committed(self) -> float:
-        """What is used already or will be by the runs in hand."""
-        return self.used + sum(estimate.node_hours for estimate in self.in_hand)
+        """Node-hours used already or by queued and running runs."""
+        return self.used + sum(estimate.node_hours for estimate in self.active)
 
     @property
     def from_earlier(self) -> int:
         """How many of the runs are estimated from earlier ones."""
-        return sum(estimate.source is not Source.TIME_LIMIT for estimate in self.runs)
+        return sum(estimate.basis is not Basis.TIME_LIMIT for estimate in self.runs)
 
     def __str__(self) -> str:
         if not self.runs:
-            return f"forecast: nothing to run; {self.committed:.3g} node-hours used or in hand here"
+            return f"forecast: nothing to run; {self.committed:.3g} node-hours used or queued here"
         return (
             f"forecast: {self.node_hours:.3g} node-hours (at most {self.at_most:.3g} by the time "
             f"limits), {self.from_earlier} of {len(self.runs)} runs estimated from earlier runs; "
-            f"{self.committed:.3g} used or in hand here"
+            f"{self.committed:.3g} used or queued here"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,61 +104,62 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class _Lasted:
-    """A configuration that was measured, and how long its runs lasted, start-up included, h."""
+class _Measured:
+    """A measured configuration."""
 
     spec: RunSpec
     hours: float
+    """The median duration of its runs, start-up included, h."""
 
 
 def forecast(
-    specs: Iterable[RunSpec], earlier: Sequence[Run] = (), in_hand: Iterable[RunSpec] = ()
+    specs: Iterable[RunSpec], earlier: Sequence[Run] = (), active: Iterable[RunSpec] = ()
 ) -> Forecast:
-    """What ``specs`` will cost, as far as the runs ``earlier`` in this folder tell."""
-    same = _measured(earlier)
-    alike: dict[str, list[_Lasted]] = defaultdict(list)
-    for lasted in same.values():
-        alike[lasted.spec.same_except(*SIZE)].append(lasted)
+    """What ``specs`` will cost, estimated from the runs ``earlier`` in this folder."""
+    measured = _measured(earlier)
+    by_size: dict[str, list[_Measured]] = defaultdict(list)
+    for one in measured.values():
+        by_size[one.spec.same_except(*SIZE)].append(one)
 
     def estimate(spec: RunSpec) -> Estimate:
-        source, hours = Source.TIME_LIMIT, math.inf
-        if measured := same.get(spec.configuration):
-            source, hours = Source.MEASURED, measured.hours
-        elif scaled := _scaled(spec, alike.get(spec.same_except(*SIZE), [])):
-            source, hours = Source.SCALED, scaled
-        return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), source)
+        basis, hours = Basis.TIME_LIMIT, math.inf
+        if same := measured.get(spec.configuration):
+            basis, hours = Basis.MEASURED, same.hours
+        elif scaled := _scaled(spec, by_size.get(spec.same_except(*SIZE), [])):
+            basis, hours = Basis.SCALED, scaled
+        return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), basis)
 
     return Forecast(
-        tuple(map(estimate, specs)), tuple(map(estimate, in_hand)), sum(map(spent, earlier), 0.0)
+        tuple(map(estimate, specs)), tuple(map(estimate, active)), sum(map(spent, earlier), 0.0)
     )
 
 
-def _measured(runs: Iterable[Run]) -> dict[str, _Lasted]:
-    """The median of the runs that ended well, by their configuration."""
+def _measured(runs: Iterable[Run]) -> dict[str, _Measured]:
+    """The configurations that were measured without a failure, by name."""
     specs: dict[str, RunSpec] = {}
-    lasted: dict[str, list[float]] = defaultdict(list)
+    durations: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         hours = hours_of(run)
         if run.spec is not None and run.status is Status.OK and hours is not None:
             name = run.row.configuration or run.spec.configuration
             specs.setdefault(name, run.spec)
-            lasted[name].append(hours)
-    return {name: _Lasted(specs[name], median(hours)) for name, hours in lasted.items()}
+            durations[name].append(hours)
+    return {name: _Measured(specs[name], median(hours)) for name, hours in durations.items()}
 
 
-def _scaled(spec: RunSpec, others: Sequence[_Lasted]) -> float | None:
-    """How long ``spec`` may last, h, judged by ``others`` of other sizes; None where none do."""
-    found = []
+def _scaled(spec: RunSpec, others: Sequence[_Measured]) -> float | None:
+    """How long ``spec`` may take, h, from the nearest of ``others``; None where none can serve."""
+    candidates = []
     for other in others:
         work, fewer = _work_ratio(spec, other.spec), other.spec.workers / spec.workers
         if work is not None:
             hours = other.hours * max(1.0, fewer) * max(1.0, work)
-            found.append((abs(math.log(fewer)), -hours))
-    return -min(found)[1] if found else None
+            candidates.append((abs(math.log(fewer)), -hours))
+    return -min(candidates)[1] if candidates else None
 
 
 def _work_ratio(spec: RunSpec, other: RunSpec) -> float | None:
-    """Images times epochs over those of ``other``; None where it cannot be told."""
+    """Images times epochs relative to ``other``; None where one of them has no image count."""
     new, old = spec.task.images, other.task.images
     if (new is None) != (old is None):
         return None
@@ -173,46 +174,54 @@ def _at_most(spec: RunSpec) -> float:
 def check_budget(forecast: Forecast, limit: float | None) -> None:
     """Raise UserError where a folder's runs, past and to come, cost more than ``limit``.
 
-    ``limit`` is in node-hours, of the whole results folder; None: no limit. The error names
-    the largest part of the study that would fit.
+    ``limit`` is in node-hours for the whole results folder; None: no limit. The error names the
+    largest part of the study that fits.
     """
     if limit is None or not forecast.runs or forecast.committed + forecast.node_hours <= limit:
         return
     left = limit - forecast.committed
     raise UserError(
-        f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')} forecast to take "
-        f"{forecast.node_hours:.3g} node-hours, {forecast.committed:.3g} are used or in hand here; "
-        f"nothing was submitted; {_what_fits(forecast, left)}"
+        f"--max-node-hours {limit:g}: the forecast of {counted(len(forecast.runs), 'run')} is "
+        f"{forecast.node_hours:.3g} node-hours, and {forecast.committed:.3g} are used or queued "
+        f"here; nothing was submitted; {_what_fits(forecast, left)}"
     )
 
 
 def _what_fits(forecast: Forecast, left: float) -> str:
     if left <= 0:
-        return "the budget is spent: give more to go on"
+        return "the budget is spent: raise it to continue"
     best = max(
-        (part for part in _parts(forecast) if part[1] <= left),
-        key=lambda part: (part[2], -part[1]),
+        (part for part in _parts(forecast) if part.node_hours <= left),
+        key=lambda part: (part.runs, -part.node_hours),
         default=None,
     )
     if best is not None:
-        pattern, hours, count = best
-        return f"--only '{pattern}' would fit ({counted(count, 'run')}, {hours:.3g} node-hours)"
+        size = f"{counted(best.runs, 'run')}, {best.node_hours:.3g} node-hours"
+        return f"--only '{best.pattern}' would fit ({size})"
     cheapest = min(forecast.runs, key=lambda estimate: estimate.node_hours)
     return (
-        f"no configuration fits: {cheapest.spec.run_id} alone is forecast at "
-        f"{cheapest.node_hours:.3g}; a smaller time_limit_min lowers what is not measured yet"
+        f"no configuration fits: {cheapest.spec.run_id} alone needs {cheapest.node_hours:.3g}; "
+        "a smaller time_limit_min lowers the forecast of unmeasured runs"
     )
 
 
-def _parts(forecast: Forecast) -> Iterator[tuple[str, float, int]]:
-    """Patterns for ``--only`` with the node-hours and the number of the runs they choose."""
+@dataclass(frozen=True)
+class _Part:
+    """A part of a study, which ``--only`` selects by ``pattern``."""
+
+    pattern: str
+    node_hours: float
+    runs: int
+
+
+def _parts(forecast: Forecast) -> Iterator[_Part]:
     runs = [e for e in forecast.runs if e.spec.stage is not Stage.PREPARE]
-    first = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
+    store = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
     for pattern in dict.fromkeys(p for estimate in runs for p in _patterns(estimate)):
-        chosen = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]
-        trains = any(e.spec.stage is Stage.TRAIN for e in chosen)
-        hours = sum(e.node_hours for e in chosen)
-        yield pattern, hours + (first if trains else 0.0), len(chosen)
+        selected = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]
+        trains = any(e.spec.stage is Stage.TRAIN for e in selected)
+        hours = sum(e.node_hours for e in selected)
+        yield _Part(pattern, hours + (store if trains else 0.0), len(selected))
 
 
 def _patterns(estimate: Estimate) -> Iterator[str]:

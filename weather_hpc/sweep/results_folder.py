@@ -1,25 +1,59 @@
-"""Looking after a results folder: ending a sweep, removing what can be made again."""
+"""A sweep's results folder: the state of its runs, ending a sweep, removing large files."""
 
 import os
 import shutil
 import signal
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 
+from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.run_folder import holder, lock
+from weather_hpc.launch.folders import holder, lock
+from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.client import Slurm, SlurmError
+from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import open_jobs, settle
+from weather_hpc.text import counted
+
+
+def status(paths: StudyPaths, as_json: bool) -> int:
+    """Print the state of each run, and how many are in each state; the exit code."""
+    plan = load_plan(paths)
+    jobs = refresh_accounting(paths)
+    states = current_states(paths, plan.all, jobs)
+    for spec in plan.all:
+        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
+    counts = Counter(map(str, states.values()))
+    sweep = holder(paths)
+    running = f"; a sweep is running as pid {sweep['pid']} on {sweep['host']}" if sweep else ""
+    print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
+    if as_json:
+        job_ids = {run_id: job.job_id for run_id, job in jobs.items()}
+        cli.print_json(
+            {"results": str(paths.root), "states": states, "jobs": job_ids, "running": sweep}
+        )
+    return cli.EXIT_OK
+
+
+def _job_note(job: Job | None) -> str:
+    """``  (job 12_3 PENDING: Priority)``, for a run that has a job."""
+    if job is None:
+        return ""
+    note = job.reason or (f"on {job.node_list}" if job.node_list else "")
+    return f"  (job {job.job_id} {job.state}{': ' if note else ''}{note})"
 
 
 def cancel(paths: StudyPaths) -> str:
-    """End what goes on in this folder: its jobs in the queue, the sweep that runs here."""
-    said = [text for text in (_cancel_jobs(paths), _interrupt(paths)) if text]
-    if not said:
+    """Cancel the folder's jobs and interrupt the sweep that runs in it; what was done."""
+    done = [text for text in (_cancel_jobs(paths), _interrupt(paths)) if text]
+    if not done:
         return f"{paths.root}: no sweep is running here, and none of its jobs is in a queue"
-    return f"{' and '.join(said)}; run the same sweep again to go on"
+    return f"{' and '.join(done)}; run the same sweep again to resume"
 
 
 def _cancel_jobs(paths: StudyPaths) -> str | None:
@@ -34,51 +68,51 @@ def _cancel_jobs(paths: StudyPaths) -> str | None:
         slurm("scancel", *map(str, jobs))
     except SlurmError as error:
         raise FailedError(str(error)) from None
-    return f"cancelled {len(jobs)} jobs ({', '.join(map(str, jobs))})"
+    return f"cancelled {counted(len(jobs), 'job')} ({', '.join(map(str, jobs))})"
 
 
 def _interrupt(paths: StudyPaths) -> str | None:
     """Interrupt the sweep that runs in this folder, as Ctrl-C would."""
-    who = holder(paths)
-    if who is None:
+    sweep = holder(paths)
+    if sweep is None:
         return None
-    if who["host"] != socket.gethostname():
-        raise FailedError(f"the sweep runs on {who['host']} as pid {who['pid']}; cancel it there")
-    os.kill(int(who["pid"]), signal.SIGINT)
-    return f"asked pid {who['pid']} to stop"
+    if sweep["host"] != socket.gethostname():
+        where = f"{sweep['host']} as pid {sweep['pid']}"
+        raise FailedError(f"the sweep runs on {where}; cancel it there")
+    os.kill(int(sweep["pid"]), signal.SIGINT)
+    return f"interrupted pid {sweep['pid']}"
 
 
 def removable(paths: StudyPaths) -> list[Path]:
-    """Stores, and the checkpoints and stores of runs: what a sweep can make again."""
-    found = [paths.stores] if paths.stores.exists() else []
+    """Stores, and the checkpoints and stores of runs: a sweep can make them again."""
+    files = [paths.stores] if paths.stores.exists() else []
     if paths.runs.is_dir():
         for folder in sorted(paths.runs.iterdir()):
             run = RunPaths(folder)
-            found += [path for path in (run.checkpoint, run.store) if path.exists()]
-            found += sorted(folder.glob(f"{run.store.name}.*"))
-    return found
+            files += [path for path in (run.checkpoint, run.store) if path.exists()]
+            files += sorted(folder.glob(f"{run.store.name}.*"))
+    return files
 
 
 def clean(paths: StudyPaths, ask: bool) -> str:
-    """Remove what :func:`removable` lists; say how much was freed.
+    """Remove what :func:`removable` lists; how much was freed.
 
     Records, events, logs, tables and the report stay. With ``ask``, the user at the terminal
-    is asked first; with no terminal to ask at, :class:`UserError` is raised.
+    confirms first; without a terminal :class:`UserError` is raised.
     """
     with lock(paths):
         if paths.submissions.exists() and (jobs := open_jobs(paths, Slurm())):
-            raise FailedError(
-                f"{len(jobs)} jobs of this folder are in the queue; cancel them first"
-            )
-        found = removable(paths)
-        size = sum(_size(path) for path in found)
-        what = f"{len(found)} stores and checkpoints, {size / 1e6:.1f} MB, under {paths.root}"
-        if found and ask:
+            queued = counted(len(jobs), "job")
+            raise FailedError(f"{queued} of this folder in the queue; cancel them first")
+        files = removable(paths)
+        size = sum(_size(path) for path in files)
+        what = f"{len(files)} stores and checkpoints, {size / 1e6:.1f} MB, under {paths.root}"
+        if files and ask:
             if not sys.stdin.isatty():
                 raise UserError(f"clean would remove {what}; give --yes to do it")
             if input(f"remove {what}? [y/N] ").strip().lower() not in ("y", "yes"):
                 return "nothing removed"
-        for path in found:
+        for path in files:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -1,9 +1,9 @@
-"""``--staged``: small configurations first; a branch that scales badly goes no further.
+"""``--staged``: small configurations first; a series that scales badly is stopped.
 
-A branch is a series: runs that differ in workers (or ranks) only. Stage after stage each branch is
-measured at its next larger size, all repeats of it. Where the efficiency at the largest size
-measured so far, over the branch's own smallest, is under the floor, the larger sizes are recorded
-as skipped, with the measurement as the reason.
+A series is runs that differ in workers (or ranks) only. Stage after stage, each series is measured
+at its next larger size, all repeats of it. Where the efficiency at its largest size so far, over
+its smallest, is below the floor, its larger sizes are recorded as skipped, with the measurement as
+the reason.
 """
 
 import sys
@@ -13,7 +13,7 @@ from statistics import median
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
-from weather_hpc.launch.run_folder import SUBMITTING_S, lock, record_end
+from weather_hpc.launch.folders import SUBMITTING_S, lock, record_end
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs, read_run
 from weather_hpc.runs.record import Status
@@ -25,20 +25,20 @@ from weather_hpc.text import counted
 
 
 def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    """``specs`` by the place of their size in their branch, the smallest first."""
+    """``specs`` by the rank of their size in their series, the smallest first."""
     sizes: dict[Hashable, set[int]] = defaultdict(set)
     for spec in specs:
         sizes[spec.series].add(spec.workers)
-    found: dict[int, list[RunSpec]] = defaultdict(list)
+    by_place: dict[int, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        found[sorted(sizes[spec.series]).index(spec.workers)].append(spec)
-    return [found[place] for place in sorted(found)]
+        by_place[sorted(sizes[spec.series]).index(spec.workers)].append(spec)
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def efficiencies(runs: Iterable[Run]) -> dict[int, float]:
-    """The efficiency at each number of workers that runs of one branch were measured at.
+    """The efficiency at each measured number of workers of one series, over the smallest.
 
-    It is over the smallest: of median times, or under weak scaling of median images per second.
+    Of median times, or under weak scaling of median images per second.
     """
     times: dict[int, list[float]] = defaultdict(list)
     for run in runs:
@@ -55,28 +55,28 @@ def efficiencies(runs: Iterable[Run]) -> dict[int, float]:
 
 
 def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> dict[str, str]:
-    """Those of ``specs`` whose branch goes no further: by run_id, what was measured.
+    """Those of ``specs`` whose series is stopped: the measurement that is the reason, by run_id.
 
     ``earlier`` are the runs of the results folder.
     """
-    branches: dict[Hashable, list[Run]] = defaultdict(list)
+    series: dict[Hashable, list[Run]] = defaultdict(list)
     for run in earlier:
         if run.spec is not None:
-            branches[run.spec.series].append(run)
-    measured = {branch: efficiencies(runs) for branch, runs in branches.items()}
+            series[run.spec.series].append(run)
+    measured = {key: efficiencies(runs) for key, runs in series.items()}
     reasons = {}
     for spec in specs:
-        found = measured.get(spec.series, {})
-        below = [workers for workers in found if workers < spec.workers]
-        if below and found[max(below)] < floor:
+        efficiency = measured.get(spec.series, {})
+        smaller = [workers for workers in efficiency if workers < spec.workers]
+        if smaller and efficiency[max(smaller)] < floor:
             noun = "rank" if spec.stage is Stage.TRAIN else "worker"
-            at = f"{found[max(below)]:.2f} at {counted(max(below), noun)}"
+            at = f"{efficiency[max(smaller)]:.2f} at {counted(max(smaller), noun)}"
             reasons[spec.run_id] = f"efficiency {at} is under the floor {floor:g}"
     return reasons
 
 
 class Staged:
-    """Carries runs out by stages, by an executor whose runs have ended when it returns."""
+    """Runs by stages, with an executor whose runs have ended when it returns."""
 
     def __init__(self, executor: Executor, paths: StudyPaths, floor: float) -> None:
         self.executor = executor
@@ -84,19 +84,18 @@ class Staged:
         self.floor = floor
 
     def active(self) -> Mapping[str, Job]:
-        """The runs that are in hand already, by run_id."""
+        """The jobs of runs that are already queued or running, by run_id."""
         return self.executor.active()
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run ``specs`` stage by stage; the state of each at its end."""
         for stage in stages(specs):
-            going = self._without_stopped(stage)
-            if going:
-                self.executor.run(going)
+            if runs := self._without_stopped(stage):
+                self.executor.run(runs)
         return run_states(self.paths, specs)
 
     def _without_stopped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        """``specs`` of branches that go on; the others get their record."""
+        """``specs`` whose series is not stopped; the others are recorded as skipped."""
         reasons = stopped(specs, earlier_runs(self.paths), self.floor)
         for spec in specs:
             if spec.run_id in reasons:
@@ -106,7 +105,7 @@ class Staged:
 
 
 class StagedJobs(Staged):
-    """The same by an executor that submits jobs: :meth:`wait` submits the later stages."""
+    """The same with an executor that submits jobs: :meth:`wait` submits the later stages."""
 
     executor: Background
 
@@ -115,26 +114,26 @@ class StagedJobs(Staged):
         self._later: list[list[RunSpec]] = []
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Submit the first stage of ``specs``; where its runs stand."""
+        """Submit the first stage of ``specs``; the state of its runs."""
         first, *self._later = stages(specs) or [[]]
         return self.executor.run(self._without_stopped(first))
 
     def leave(self) -> list[int]:
-        """Have the jobs so far collected; the later stages are not submitted."""
+        """Arrange that the jobs so far are collected; later stages are not submitted."""
         return self.executor.leave()
 
     def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait for each stage and submit the next, until all have ended or one was cancelled."""
         later = {spec.run_id for stage in self._later for spec in stage}
-        going = [spec for spec in specs if spec.run_id not in later]
-        self._wait(going)
+        runs = [spec for spec in specs if spec.run_id not in later]
+        self._wait(runs)
         for stage in self._later:
-            if self._cancelled(going):
-                print("jobs were cancelled: nothing more is submitted", file=sys.stderr)
+            if self._cancelled(runs):
+                print("jobs were cancelled: later stages are not submitted", file=sys.stderr)
                 break
             with lock(self.paths, wait_s=SUBMITTING_S):
-                going = self._submit(self._without_stopped(stage))
-            self._wait(going)
+                runs = self._submit(self._without_stopped(stage))
+            self._wait(runs)
         return run_states(self.paths, specs)
 
     def _wait(self, specs: Sequence[RunSpec]) -> None:
@@ -142,7 +141,7 @@ class StagedJobs(Staged):
             self.executor.wait(specs)
 
     def _submit(self, specs: list[RunSpec]) -> list[RunSpec]:
-        """Submit a later stage. That the cluster takes none of it is no reason to lose the rest."""
+        """Submit a later stage; where the cluster accepts none of it, record it as skipped."""
         try:
             if specs:
                 self.executor.run(specs)
@@ -150,11 +149,11 @@ class StagedJobs(Staged):
         except UserError as error:
             for spec in specs:
                 record_end(self.paths, spec, Status.SKIPPED, str(error))
-            print(f"{len(specs)} runs skipped: {error}", file=sys.stderr)
+            print(f"{counted(len(specs), 'run')} skipped: {error}", file=sys.stderr)
             return []
 
     def _cancelled(self, specs: Iterable[RunSpec]) -> bool:
-        """Whether somebody cancelled jobs. Where the store cannot be packed, Slurm itself does."""
+        """Whether a user cancelled jobs; Slurm itself does where the store could not be packed."""
         ended = [(s.stage, read_run(self.paths.run(s.run_id).root).status) for s in specs]
         no_store = any(
             stage is Stage.PREPARE and status not in (Status.OK, Status.CANCELLED)

@@ -11,7 +11,7 @@ from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
-from weather_hpc.runs.gpus import append_gpus, look_at_gpus, open_devices
+from weather_hpc.runs.gpus import append_gpus, open_devices, read_gpus
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
@@ -206,7 +206,7 @@ class Run:
         """Record the state of all nodes' GPUs, outside measured time; nothing on CPUs."""
         if self.strategy.device.type != "cuda":
             return
-        own = look_at_gpus(moment) if self.request.env.local_rank == 0 else []
+        own = read_gpus(moment) if self.request.env.local_rank == 0 else []
         seen = [gpu for node in self.strategy.gather(own) for gpu in node]
         if self.writer.paths is not None:
             append_gpus(self.writer.paths.gpus, seen)

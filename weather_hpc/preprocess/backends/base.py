@@ -4,9 +4,8 @@ import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
@@ -16,16 +15,16 @@ from weather_hpc.study.spec import Backend as Name
 from weather_hpc.study.spec import Decoder
 
 START_TIMEOUT_S = 120.0
-"""How long all workers together may take to stand."""
+"""How long all workers together may take to start."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a backend whose workers are elsewhere knows of the run."""
+    """What a backend whose workers are jobs of their own needs from the run."""
 
     site: SiteProfile
     folder: Path
-    """The store's folder, which all nodes see."""
+    """The store's folder, shared by all nodes."""
     writer: RunWriter
 
 
@@ -33,30 +32,30 @@ class Backend(Protocol):
     """A pool of workers: started, used once, closed."""
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
-        """Bring up ``workers`` workers, each with ``decoder`` imported; who they are.
+        """Start ``workers`` workers, each with ``decoder`` imported; one entry per worker.
 
-        Raises FailedError where one dies or not all stand after :data:`START_TIMEOUT_S`.
+        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
         """
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in any order, yielding each as it is finished.
 
-        Raises FailedError where a worker is lost; never waits for one that is gone.
+        Raises FailedError where a worker is lost; never waits for a lost worker.
         """
 
     def close(self) -> None:
         """End all workers, also after an error; may be called at any time."""
 
 
-def worker_lost(cause: str) -> FailedError:
-    """The one message for a worker that went away in the middle of its work."""
-    return FailedError(f"a worker process was lost ({cause}); {KEPT}")
+def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedError:
+    """The one message for a worker that ended in the middle of its work; ``advice``: what to do."""
+    return FailedError(f"a worker process was lost ({cause}); {advice}")
 
 
-def not_all_came(came: int, workers: int) -> FailedError:
-    """The one message for workers that did not come up."""
+def not_all_up(up: int, workers: int) -> FailedError:
+    """The one message for workers that did not start."""
     return FailedError(
-        f"{came} of {workers} workers came up; the others died or took over {START_TIMEOUT_S:.0f} s"
+        f"{up} of {workers} workers came up; the rest died or took over {START_TIMEOUT_S:.0f} s"
     )
 
 
@@ -75,13 +74,16 @@ def make_backend(name: Name, context: Context | None = None) -> Backend:
 
     Raises UserError where this installation lacks what it needs.
     """
-    file, kind = BACKENDS[name]
+    make = getattr(import_backend(name), BACKENDS[name][1])
+    backend: Backend = make() if context is None else make(context)
+    return backend
+
+
+def import_backend(name: Name) -> Any:
+    """The module of the backend ``name``. Raises UserError where a package is missing."""
     try:
-        module = importlib.import_module(f"weather_hpc.preprocess.backends.{file}")
+        return importlib.import_module(f"weather_hpc.preprocess.backends.{BACKENDS[name][0]}")
     except ImportError as error:
         raise UserError(
             f"backend {name}: {error}; install it with pip install 'weather_hpc[dask]'"
         ) from None
-    make = getattr(module, kind)
-    backend: Backend = make() if context is None else make(context)
-    return backend

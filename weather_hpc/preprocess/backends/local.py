@@ -1,34 +1,50 @@
-"""The backends of this machine from the standard library alone: one process, or a pool of them.
+"""Workers of this machine: this process, or processes of the standard library.
 
 The pool has one pipe to each worker instead of a shared queue: a worker that is killed closes its
-pipe, which is seen at once, and cannot die holding a lock that the others wait for.
+pipe, which is seen immediately, and cannot die holding a lock that other workers wait for.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import UserError
-from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_came, worker_lost
-from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, introduce, pack_chunk
+from weather_hpc.preprocess.backends.base import (
+    START_TIMEOUT_S,
+    import_backend,
+    not_all_up,
+    worker_lost,
+)
+from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.spec import Backend, Decoder
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+LOCAL = (Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK)
+"""What :func:`open_workers` takes."""
+
+IN_FLIGHT = 2
+"""Parts per worker that are computed or wait for an earlier one, where results come in order."""
 
 
 class SequentialBackend:
-    """One chunk after the other, in this process."""
+    """One chunk after the other, in this process. The baseline of every speedup."""
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """This process; ``workers`` must be 1."""
-        if workers != 1:
-            raise UserError(f"backend sequential has 1 worker, not {workers}")
-        return [introduce(decoder)]
+        _check_sequential(workers)
+        return [prepare_worker(decoder)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in their order."""
@@ -39,54 +55,93 @@ class SequentialBackend:
 
 
 class MultiprocessingBackend:
-    """Spawned, not forked: a worker starts clean, whatever threads and locks its parent has."""
+    """A pool of processes."""
 
     def __init__(self) -> None:
-        self._workers: dict[Connection, BaseProcess] = {}
+        self._pool = ProcessPool(KEPT)
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
-        """Spawn ``workers`` processes and hear from each that it stands."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        context = multiprocessing.get_context("spawn")
-        came: list[RankInfo] = []
-        try:
-            for rank in range(workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, decoder, rank), daemon=True)
-                self._workers[ours] = process
-                process.start()
-                theirs.close()  # so that only the worker holds it, and its end closes the pipe
-            silent = set(self._workers)
-            while silent:
-                ready = wait(silent, timeout=max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    raise TimeoutError
-                came += [pipe.recv() for pipe in self._workers if pipe in ready]
-                silent.difference_update(ready)
-        except (EOFError, OSError):
-            raise not_all_came(len(came), workers) from None
-        return sorted(came, key=lambda worker: worker.rank)
+        """Start ``workers`` processes and wait until each has imported what it needs."""
+        return self._pool.start(workers, partial(prepare_worker, decoder))
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each by the first worker that is free."""
-        waiting = iter(chunks)
-        busy: set[Connection] = set()
-        free = list(self._workers)
-        results: list[ChunkResult] = []
+        return self._pool.map(partial(pack_chunk, target), chunks)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+
+class ProcessPool:
+    """Spawned, not forked: a worker starts clean, whatever threads and locks its parent has."""
+
+    def __init__(self, advice: str) -> None:
+        """``advice``: what to do where a worker is lost."""
+        self._advice = advice
+        self._workers: dict[Connection, BaseProcess] = {}
+
+    def start(self, workers: int, prepare: Callable[[int], R]) -> list[R]:
+        """Start ``workers`` processes; by rank, what ``prepare(rank)`` returned in each.
+
+        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        context = multiprocessing.get_context("spawn")
+        ranks: dict[Connection, int] = {}
+        answers: dict[int, R] = {}
+        try:
+            for rank in range(workers):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, prepare, rank), daemon=True)
+                self._workers[ours] = process
+                process.start()
+                theirs.close()  # so that only the worker holds it, and its end closes the pipe
+                ranks[ours] = rank
+            while len(answers) < workers:
+                ready = wait(ranks, timeout=max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise TimeoutError
+                for pipe in [pipe for pipe in ranks if pipe in ready]:
+                    answers[ranks[pipe]] = pipe.recv()
+                    del ranks[pipe]
+        except (EOFError, OSError):
+            raise not_all_up(len(answers), workers) from None
+        return [answers[rank] for rank in range(workers)]
+
+    def map(
+        self, function: Callable[[P], R], parts: Iterable[P], *, ordered: bool = False
+    ) -> Iterator[R]:
+        """``function`` of each of ``parts``, by the first worker that is free; both are pickled.
+
+        Results come as they are ready, or ``ordered`` as the parts are: then at most
+        :data:`IN_FLIGHT` parts per worker are in flight, whatever their number. Raises
+        FailedError where a worker is lost, and what ``function`` raises.
+        """
+        numbered = enumerate(parts)
+        busy: dict[Connection, int] = {}
+        results: dict[int, R] = {}
+        following = 0  # the part whose result comes next
         while True:
-            for pipe, chunk in zip(free, waiting, strict=False):
-                _send(pipe, (target, chunk))
-                busy.add(pipe)
-            yield from results  # with the workers at their next chunks already
+            finished = []
+            while results and (not ordered or following in results):
+                finished.append(results.pop(following if ordered else next(iter(results))))
+                following += 1
+            free = [pipe for pipe in self._workers if pipe not in busy]
+            if ordered:
+                del free[max(0, IN_FLIGHT * len(self._workers) - len(results) - len(busy)) :]
+            for pipe, (number, part) in zip(free, numbered, strict=False):
+                self._send(pipe, (function, part))
+                busy[pipe] = number
+            yield from finished  # with the workers at their next parts already
             if not busy:
                 return
             ready = wait(busy)
-            free = [pipe for pipe in self._workers if pipe in ready]
-            busy.difference_update(free)
-            results = [_receive(pipe) for pipe in free]
+            for pipe in [pipe for pipe in busy if pipe in ready]:
+                results[busy.pop(pipe)] = self._receive(pipe)
 
     def close(self) -> None:
-        """End the workers: they hold nothing that would need tidying."""
+        """End the workers: they hold nothing that would need a clean exit."""
         for pipe, process in self._workers.items():
             pipe.close()
             if process.pid is not None:
@@ -94,45 +149,82 @@ class MultiprocessingBackend:
                 process.join()
         self._workers.clear()
 
+    def _send(self, pipe: Connection, call: tuple[Callable[[P], R], P]) -> None:
+        try:
+            pipe.send(call)
+        except OSError:
+            raise worker_lost(self._advice) from None
 
-def _send(pipe: Connection, job: tuple[Target, Chunk]) -> None:
-    try:
-        pipe.send(job)
-    except OSError:
-        raise worker_lost("killed, or out of memory") from None
-
-
-def _receive(pipe: Connection) -> ChunkResult:
-    try:
-        answer: Any = pipe.recv()
-    except (EOFError, OSError):
-        raise worker_lost("killed, or out of memory") from None
-    if isinstance(answer, Exception):
-        raise answer
-    result: ChunkResult = answer
-    return result
+    def _receive(self, pipe: Connection) -> Any:
+        try:
+            answer = pipe.recv()
+        except (EOFError, OSError):
+            raise worker_lost(self._advice) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-def _work(pipe: Connection, decoder: Decoder, rank: int) -> None:
-    """A worker's life: introduce itself, then pack chunks until it is ended."""
+def _work(pipe: Connection, prepare: Callable[[int], object], rank: int) -> None:
+    """A worker: prepare, then compute what is sent until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(introduce(decoder, rank))
+    pipe.send(prepare(rank))
     while True:
         try:
-            job = pipe.recv()
+            function, part = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(pack_chunk(*job))
+            pipe.send(function(part))
         except Exception as error:  # the parent raises it
             pipe.send(error)
 
 
 def _end_with_parent() -> None:
-    """End at once when the parent is killed, or this worker would go on writing into a store
-    that the next run may have begun anew."""
+    """Exit when the parent is killed, or this worker would continue to write into a store that
+    the next run may have started over."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+class OrderedMap(Protocol):
+    """Workers that compute a function of many parts."""
+
+    def __call__(self, function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
+        """``function`` of each of ``parts``, in their order. Function and parts are pickled.
+
+        Only a few parts are in flight at a time, so memory does not depend on their number.
+        Raises FailedError where a worker is lost.
+        """
+
+
+@contextlib.contextmanager
+def open_workers(backend: Backend, workers: int, advice: str) -> Iterator[OrderedMap]:
+    """``workers`` processes of one thread each, for as long as the block lasts.
+
+    ``backend``: one of :data:`LOCAL`; ``advice``: what to do where a worker is
+    lost. Raises UserError for more than one sequential worker, or where Dask is not installed.
+    """
+    if backend is Backend.SEQUENTIAL:
+        _check_sequential(workers)
+        yield _map
+    elif backend is Backend.MULTIPROCESSING:
+        with contextlib.closing(ProcessPool(advice)) as pool:
+            pool.start(workers, int)
+            yield partial(pool.map, ordered=True)
+    else:
+        dask = import_backend(backend)
+        with dask.local_client(workers) as client:
+            yield partial(dask.ordered_map, client, IN_FLIGHT * workers, advice)
+
+
+def _map(function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
+    return map(function, parts)
+
+
+def _check_sequential(workers: int) -> None:
+    if workers != 1:
+        raise UserError(f"backend sequential has 1 worker, not {workers}")

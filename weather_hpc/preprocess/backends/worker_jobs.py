@@ -1,4 +1,4 @@
-"""Dask workers as Slurm jobs: what they ask for, what their script says, how it is submitted."""
+"""Dask workers as Slurm jobs: their resources, script, submission and cancelling."""
 
 import asyncio
 import os
@@ -11,42 +11,42 @@ from distributed import Security
 from distributed.deploy.spec import ProcessInterface
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends.dask import UNWATCHED
+from weather_hpc.preprocess.backends.dask import NO_MONITORING
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.slurm.client import Slurm, SlurmError, stderr_of
-from weather_hpc.slurm.directives import Shape, directives, quote
+from weather_hpc.slurm.directives import Shape, quote, sbatch_options
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, Stage
 
 DEATH_TIMEOUT_S = 60
-"""A worker that finds no scheduler for so long ends, and its job with it."""
+"""A worker without a scheduler for so long exits, and its job ends."""
 
 PATIENCE_S = 60.0
-"""How long a controller may be away while workers are submitted or cancelled."""
+"""How long the Slurm controller may be unreachable while workers are submitted or cancelled."""
 
 LIFETIME, STAGGER = 0.9, 0.05
-"""A worker retires at 90 ± 5 % of its job's time limit, before Slurm ends it in mid-chunk; not
-all at once, though they started together."""
+"""A worker retires at 90 ± 5 % of its job's time limit, before Slurm kills it in the middle of a
+chunk; not all retire at the same time, though they started together."""
 
 
 class WorkerJob(SLURMJob):  # type: ignore[misc]
-    """One worker's job. ``refused`` takes what sbatch says where it refuses one."""
+    """One worker's job. Where sbatch refuses it, its message is added to ``refused``."""
 
     def __init__(self, *args: Any, refused: list[str], security: Any = None, **options: Any):
-        # The files of ``security`` would go onto the worker's command line unquoted: the script
-        # hands them over in Dask's own variables instead.
+        # Dask would put the files of ``security`` on the worker's command line unquoted: the script
+        # sets Dask's environment variables instead.
         del security
         super().__init__(*args, **options)
         self._refused = refused
 
     @property
     def worker_process_memory(self) -> str:
-        """No limit of Dask's own, as in the other backends; Slurm's holds."""
+        """No limit of Dask's own, as in the other backends; Slurm's limit applies."""
         return "0"
 
     async def start(self) -> None:
-        """Submit the job. A refusal is kept instead of raised: nobody would wait for it."""
+        """Submit the job. A refusal is kept instead of raised: Dask would not report it."""
         try:
             await super().start()
         except SlurmError as error:
@@ -54,12 +54,12 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
             await ProcessInterface.start(self)
 
     async def _submit_job(self, script_filename: str) -> str:
-        # with the clean environment and the patience of every other call of sbatch
+        # with the same clean environment and retries as every other call of sbatch
         return await asyncio.to_thread(Slurm(PATIENCE_S), "sbatch", script_filename)
 
 
 def write_certificate(folder: Path) -> Security:
-    """A key and certificate for this run alone, in files of ``folder`` that only we can read."""
+    """A key and certificate for this run alone, in files of ``folder`` with mode 600."""
     try:
         made = Security.temporary()
     except ImportError as error:
@@ -79,16 +79,16 @@ def job_options(
 ) -> dict[str, Any]:
     """The options of :class:`WorkerJob`: a job of one process with one thread.
 
-    Everything from the site becomes one word of a shell. ``folder`` takes the jobs' logs.
+    Everything from the site is quoted for the shell. ``folder`` takes the jobs' logs.
     """
     limit_min = site.slurm.dask_time_limit_min or time_limit_min
     return {
         "cores": 1,
         "processes": 1,
-        "memory": "1GB",  # has to be given; what the site says is asked for
-        # a process that is killed ends its job; a nanny would start it anew, unseen
+        "memory": "1GB",  # required by Dask; the job requests what the site says
+        # a process that is killed ends its job; a nanny would restart it unnoticed
         "nanny": False,
-        # the batch process itself, so that Slurm knows what to end
+        # replaces the batch shell, so that Slurm signals the worker itself
         "python": f"exec {quote(site.python)}",
         "interface": None if site.slurm.interface is None else quote(site.slurm.interface),
         "death_timeout": DEATH_TIMEOUT_S,
@@ -100,38 +100,37 @@ def job_options(
         ],
         "job_name": name,
         "job_script_prologue": _prologue(site, security),
-        "job_directives_skip": ["#SBATCH"],  # its own: the site says what it wants
-        "job_extra_directives": [
-            quote(option) for option in _directives(site, name, folder, limit_min)
-        ],
+        "job_directives_skip": ["#SBATCH"],  # Dask's own: the site has them all
+        "job_extra_directives": _directives(site, name, folder, limit_min),
         "log_directory": None,
         "shebang": "#!/usr/bin/env bash",
     }
 
 
 def _directives(site: SiteProfile, name: str, folder: Path, limit_min: int) -> list[str]:
-    """What a job of a run asks for, less what is for runs alone."""
+    """The directives of a run's job, without those that only runs need."""
     slurm = site.slurm.model_copy(
         update={
             "memory_mb": site.slurm.dask_memory_mb,
             "mem_per_cpu_mb": None if site.slurm.dask_memory_mb else site.slurm.mem_per_cpu_mb,
-            "requeue": False,  # a lost worker is replaced: it would come back as one too many
+            "requeue": False,  # a lost worker is replaced: a requeued one would be one too many
         }
     )
-    asked = Resources(cpus_per_node=1, time_limit_min=limit_min)
-    shape = Shape(Stage.PREPROCESS, asked, slurm.partition_for(0))
+    resources = Resources(cpus_per_node=1, time_limit_min=limit_min)
+    shape = Shape(Stage.PREPROCESS, resources, slurm.partition_for(0))
     log = f"{folder}/%j.log".replace("%", "%%").replace("%%j.log", "%j.log")
-    return [o for o in directives(shape, name, log, slurm) if not o.startswith("--signal=")]
+    options = sbatch_options(shape, name, log, slurm)
+    return [quote(str(option)) for option in options if option.name != "signal"]
 
 
 def _prologue(site: SiteProfile, security: Security) -> list[str]:
-    """The site's set-up, and an environment like the driver's: same threads, same allocator."""
+    """The site's set-up, and the driver's environment: same threads, same allocator."""
     tls = "DASK_DISTRIBUTED__COMM__TLS__"
     variables = {
         **ONE_THREAD,
         **{name: os.environ[name] for name in ALLOCATOR if name in os.environ},
         **site.environment,
-        **{_variable(name): str(value) for name, value in UNWATCHED.items()},
+        **{_variable(name): str(value) for name, value in NO_MONITORING.items()},
         "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
         f"{tls}CA_FILE": security.tls_ca_file,
         f"{tls}WORKER__CERT": security.tls_worker_cert,
@@ -145,12 +144,12 @@ def _prologue(site: SiteProfile, security: Security) -> list[str]:
 
 
 def _variable(setting: str) -> str:
-    """The environment variable that Dask reads ``setting`` from."""
+    """The environment variable of Dask's ``setting``."""
     return "DASK_" + setting.upper().replace(".", "__").replace("-", "_")
 
 
 def check_submission(script: str, folder: Path) -> None:
-    """Ask sbatch whether it would take such a job. Raises UserError where it would not."""
+    """Raise UserError where sbatch would refuse such a job."""
     path = folder / "worker.sbatch"
     path.write_text(script)
     try:
@@ -160,21 +159,21 @@ def check_submission(script: str, folder: Path) -> None:
 
 
 def in_queue(name: str) -> list[str]:
-    """State and reason of each job called ``name`` that waits or runs: ``PENDING Resources``."""
-    asked = ("--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r")
+    """State and reason of each pending or running job called ``name``: ``PENDING Resources``."""
+    options = ("--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r")
     try:
-        return Slurm(PATIENCE_S)("squeue", *asked).splitlines()
+        return Slurm(PATIENCE_S)("squeue", *options).splitlines()
     except SlurmError as error:
-        raise FailedError(f"the workers' jobs cannot be followed: {error}") from None
+        raise FailedError(f"squeue fails for the workers' jobs: {error}") from None
 
 
 def cancel(name: str) -> None:
-    """Cancel every job called ``name``, also one whose number never came back."""
+    """Cancel every job called ``name``, even if its id was never received."""
     Slurm(PATIENCE_S)("scancel", f"--name={name}")
 
 
-def tidy(folder: Path, keep_logs: bool) -> None:
-    """Remove ``folder``, or of it all but the jobs' logs, for people to read."""
+def clean_up(folder: Path, keep_logs: bool) -> None:
+    """Remove ``folder``; with ``keep_logs`` only the key and certificate in it."""
     if keep_logs and any(folder.glob("*.log")):
         for path in (folder / "cert.pem", folder / "key.pem"):
             path.unlink(missing_ok=True)

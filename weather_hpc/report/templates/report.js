@@ -1,8 +1,8 @@
-// Tables are sorted, filtered and, where long, shown in part until asked for whole.
+// Sort and filter tables; show long ones in part until the whole is requested.
 const AT_FIRST = 200;
 const collator = new Intl.Collator(undefined, { numeric: true });
 
-// Click a column's name to sort by it, again to turn it round. Empty cells stay last.
+// Click a column's name to sort by it, again to reverse the order. Empty cells stay last.
 function sort(table, head) {
   const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
@@ -19,7 +19,7 @@ function sort(table, head) {
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
 
-// Only rows that hold every word are shown, and of many the first ones: their number.
+// Show the rows that contain every word, at first only some of many. Returns their number.
 function show(table, words, whole) {
   let found = 0;
   for (const row of table.tBodies[0].rows) {
@@ -33,13 +33,13 @@ function show(table, words, whole) {
 
 for (const part of document.querySelectorAll(".table")) {
   const table = part.querySelector("table"), count = table.tBodies[0].rows.length;
-  const box = part.querySelector("input"), told = part.querySelector("output");
+  const box = part.querySelector("input"), count_text = part.querySelector("output");
   const more = part.querySelector(".more");
   let whole = false;
   const update = () => {
     const words = box ? box.value.toLowerCase().split(/\s+/) : [];
     const found = show(table, words, whole);
-    if (told) told.value = words.join("") ? `${found} of ${count} rows` : "";
+    if (count_text) count_text.value = words.join("") ? `${found} of ${count} rows` : "";
     more.hidden = whole || found <= AT_FIRST;
     more.textContent = `Show all ${found} rows`;
   };

@@ -1,17 +1,16 @@
 """Whether more workers were faster: each step of a series to the next number of workers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from weather_hpc.analysis.baselines import describe, method
+from weather_hpc.analysis.baselines import baseline_label, method
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.series import Series, all_series
-from weather_hpc.analysis.significance import holm, mann_whitney, smallest_p
-from weather_hpc.analysis.speedup import speeds, speedup, speedup_interval
+from weather_hpc.analysis.series import Series
+from weather_hpc.analysis.statistics import holm, mann_whitney, smallest_p
 from weather_hpc.analysis.table import Table
-from weather_hpc.runs.row import Row
 
 LEVEL = 0.05
 """A difference is shown where the corrected p-value is not above this."""
@@ -43,9 +42,9 @@ _CAPTION = (
 _NO_TEST = {"p_value": None, "p_holm": None}
 
 
-def comparisons_table(rows: Sequence[Row]) -> Table:
+def comparisons_table(comparison: Comparison) -> Table:
     """One row for each pair of neighbouring numbers of workers in each series."""
-    lines = [line for series in all_series(rows) for line in _lines(series)]
+    lines = [line for series in comparison.series for line in _lines(series)]
     return Table("comparisons", "Does adding workers help?", _CAPTION, COMPARISON_COLUMNS, lines)
 
 
@@ -53,25 +52,25 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
     if series.problem:
         return  # which points are neighbours is not known; the table of laws tells why
     pairs = [
-        (more, fewer) for fewer, more in pairwise(series.points) if speeds(more) and speeds(fewer)
+        (more, fewer) for fewer, more in pairwise(series.points) if more.speeds and fewer.speeds
     ]
-    p_values = [mann_whitney(speeds(more), speeds(fewer)) for more, fewer in pairs]
+    p_values = [mann_whitney(more.speeds, fewer.speeds) for more, fewer in pairs]
     for (more, fewer), p_value, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
-        ratio = speedup(more, fewer)
-        low, high = speedup_interval(more, fewer)
-        repeated = min(len(speeds(more)), len(speeds(fewer))) > 1
+        ratio = more.speedup(fewer)
+        low, high = more.speedup_interval(fewer)
+        repeated = min(len(more.speeds), len(fewer.speeds)) > 1
         verdict = _verdict(more, fewer, ratio, adjusted, len(pairs))
         yield {
             "table": series.table,
             "series": series.label,
-            "workers": more.asked.workers,
-            "against": fewer.asked.workers,
-            "runs": len(speeds(more)),
-            "runs_against": len(speeds(fewer)),
+            "workers": more.settings.workers,
+            "against": fewer.settings.workers,
+            "runs": len(more.speeds),
+            "runs_against": len(fewer.speeds),
             "ratio": ratio,
             "ratio_low": low,
             "ratio_high": high,
-            "ideal": (more.asked.workers or 0) / (fewer.asked.workers or 1),
+            "ideal": (more.settings.workers or 0) / (fewer.settings.workers or 1),
             **({"p_value": p_value, "p_holm": adjusted} if repeated else _NO_TEST),
             "verdict": str(verdict),
             "note": _note(more, fewer, verdict, len(pairs)),
@@ -83,7 +82,7 @@ def _verdict(
 ) -> Verdict:
     if adjusted <= LEVEL and ratio is not None and ratio != 1:
         return Verdict.FASTER if ratio > 1 else Verdict.SLOWER
-    if family * smallest_p(len(speeds(more)), len(speeds(fewer))) > LEVEL:
+    if family * smallest_p(len(more.speeds), len(fewer.speeds)) > LEVEL:
         return Verdict.TOO_FEW
     return Verdict.NO_DIFFERENCE
 
@@ -98,8 +97,8 @@ def repeats_needed(comparisons: int) -> int:
 
 def _note(more: Group, fewer: Group, verdict: Verdict, family: int) -> str | None:
     notes = []
-    if method(fewer.asked) != method(more.asked):
-        notes.append(f"against {describe(fewer)}")
+    if method(fewer.settings) != method(more.settings):
+        notes.append(f"against {baseline_label(fewer)}")
     if verdict is Verdict.TOO_FEW:
         notes.append(f"a difference can show from {repeats_needed(family)} runs of each on")
     return "; ".join(notes) or None

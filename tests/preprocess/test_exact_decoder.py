@@ -66,7 +66,7 @@ def test_a_plain_photograph_is_stretched_by_an_antialiased_bicubic(tmp_path: Pat
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_is_laid_over_white(tmp_path: Path, mode: str) -> None:
+def test_transparency_becomes_white(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGBA", (8, 8), (10, 10, 10, 255))
     image.paste((200, 0, 0, 0), (0, 0, 4, 8))
     options = {"transparency": 0} if mode == "P" else {}
@@ -86,7 +86,7 @@ def test_sixteen_bits_of_grey_keep_their_scale(tmp_path: Path, suffix: str) -> N
         assert (decode_exact(tmp_path / f"x.{suffix}", SIZE) == expected).all()
 
 
-def test_printers_colours_become_the_screens(tmp_path: Path) -> None:
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
     red, green, blue = decode_exact(tmp_path / "red.jpg", SIZE)[4, 4].tolist()
     assert red > 230
@@ -107,7 +107,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert corners(tmp_path / "x.jpg") == [RED] * 4
 
 
-def test_a_nasty_folder_decodes_but_for_its_truncated_file(tmp_path: Path) -> None:
+def test_a_nasty_folder_decodes_except_its_truncated_file(tmp_path: Path) -> None:
     root = nasty_folder(tmp_path / "images")
     failed = {}
     for path in USABLE:

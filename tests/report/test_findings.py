@@ -1,15 +1,15 @@
-"""Audit and rejects: the same is told once; nothing is lost in the count."""
+"""Audit and rejects: equal entries become one line, and all are counted."""
 
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.report.grouped import MOST_ALIKE, audit_table, rejects_table
-from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.report.findings import MOST_ALIKE, audit_table, rejects_table
+from weather_hpc.runs.row import Code, Finding, Severity
 
 
 def finding(source: str, message: str, severity: Severity = Severity.WARNING) -> Finding:
     return Finding(source, severity, Code.FOREIGN_LOAD, message)
 
 
-def test_few_findings_are_all_told_and_errors_come_first() -> None:
+def test_few_findings_are_all_listed_and_errors_come_first() -> None:
     table = audit_table(
         [
             finding("a", "3 % of a core"),
@@ -24,18 +24,18 @@ def test_few_findings_are_all_told_and_errors_come_first() -> None:
     ]
 
 
-def test_the_same_words_are_told_once_with_the_number_of_runs() -> None:
+def test_equal_messages_are_one_line_with_the_number_of_runs() -> None:
     (row,) = audit_table([finding(f"run{n}", "the same") for n in range(7)]).rows
     assert row["runs"] == 7
     assert row["source"] == "run0, run1, run2 and 4 more"
     assert row["evidence"] == "the same"
 
 
-def test_of_very_many_those_that_differ_in_figures_only_are_told_as_one() -> None:
+def test_very_many_messages_that_differ_in_numbers_only_are_one_line() -> None:
     findings = [finding(f"run{n}", f"{n} % of a core") for n in range(MOST_ALIKE + 1)]
     (row,) = audit_table(findings).rows
     assert row["runs"] == MOST_ALIKE + 1
-    assert row["evidence"] == "such as: 0 % of a core"
+    assert row["evidence"] == "for example: 0 % of a core"
     other = [*findings, finding("x", "quite another thing")]
     assert sum(row["runs"] for row in audit_table(other).rows) == MOST_ALIKE + 2
 
@@ -45,5 +45,5 @@ def test_every_reject_is_counted() -> None:
     rejected = sum(row.is_rejected for row in rows)
     assert rejected == 400
     assert sum(row["runs"] for row in rejects_table(rows).rows) == rejected
-    found = many_findings(rows)
-    assert sum(row["runs"] for row in audit_table(found).rows) == len(found)
+    findings = many_findings(rows)
+    assert sum(row["runs"] for row in audit_table(findings).rows) == len(findings)

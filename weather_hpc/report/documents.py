@@ -1,28 +1,28 @@
-r"""LaTeX: one table for \input, and the whole report as a document of its own."""
+r"""Markdown and LaTeX: one table each, and the whole report as a document of its own."""
 
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import (
     DOCUMENT_ROWS,
     caption,
     cell_text,
     is_text,
     readable_columns,
+    shared,
 )
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
-from weather_hpc.text import latex
+from weather_hpc.text import latex, markdown
 
 _PER_PAGE = 24
-"""Lines of a part of a table: a page on its side holds them."""
-_WORDS_FROM = 40
-"""Characters of a cell from which its column is broken into lines."""
+"""Lines of a table on a landscape page."""
+_WRAP_ABOVE = 40
+"""Characters of a cell above which its column is wrapped."""
 _PER_LINE = 50
-"""Characters of such a line, which is 80 mm wide."""
-
+"""Characters of a wrapped line, 80 mm wide."""
 _HEAD = r"""\documentclass[a4paper,10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -35,15 +35,65 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 """
 
 
+def markdown_report(report: Report) -> str:
+    """``report`` with its plots as links to ``plots/*.png``."""
+    lines = [f"# {markdown(report.title)}", ""]
+    for section in report.sections:
+        lines += _markdown_section(section)
+    return "\n".join(lines)
+
+
+def _markdown_section(section: Section) -> Iterator[str]:
+    yield from (f"## {section.title}", "")
+    if section.text:
+        yield from (markdown(section.text), "")
+    if section.facts:
+        yield from (f"- {label}: {markdown(text)}" for label, text in section.facts)
+        yield ""
+    if section.sentences:
+        yield from (f"- {markdown(sentence)}" for sentence in section.sentences)
+        yield ""
+    for plot in section.plots:
+        if plot.svg is None:
+            yield from (f"{markdown(plot.title)}: not drawn, because {markdown(plot.text)}.", "")
+        else:
+            yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
+    for table in section.tables:
+        yield markdown_table(
+            table, level=3, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table)
+        )
+
+
+def markdown_table(
+    table: Table, level: int = 1, max_rows: int | None = None, full_file: str | None = None
+) -> str:
+    """``table`` as a pipe table under a heading of ``level``, its caption below.
+
+    At most ``max_rows`` rows; then it names the file ``full_file``, which has all.
+    """
+    columns = readable_columns(table)
+    lines = [f"{'#' * level} {markdown(table.title)}", ""]
+    if same := shared(table, max_rows, full_file):
+        lines += [markdown(same), ""]
+    if not table.rows:
+        return "\n".join([*lines, "No runs.", ""])
+    lines.append("| " + " | ".join(map(markdown, columns)) + " |")
+    lines.append("|" + "|".join("---" if is_text(table, c) else "--:" for c in columns) + "|")
+    for row in table.rows[:max_rows]:
+        cells = [markdown(cell_text(row, column)) for column in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", markdown(table.caption), ""])
+
+
 def latex_report(report: Report) -> str:
-    """``report`` as a document that pdflatex, xelatex and lualatex take, beside ``plots/``."""
+    """``report`` as a document for pdflatex, xelatex or lualatex; its plots are in ``plots/``."""
     lines = [_HEAD + rf"\section*{{{latex(report.title)}}}"]
     for section in report.sections:
-        lines += _section(section)
+        lines += _latex_section(section)
     return "\n".join([*lines, r"\end{document}", ""])
 
 
-def _section(section: Section) -> Iterator[str]:
+def _latex_section(section: Section) -> Iterator[str]:
     yield rf"\subsection*{{{latex(section.title)}}}"
     if section.text:
         yield latex(section.text) + r"\par"
@@ -53,17 +103,17 @@ def _section(section: Section) -> Iterator[str]:
         yield r"\begin{itemize}"
         yield from (rf"\item {item}" for item in items)
         yield r"\end{itemize}"
-    yield from _plots(section.plots)
+    yield from _latex_plots(section.plots)
     for table in section.tables:
-        yield latex_table(table, most=DOCUMENT_ROWS, whole=section.whole(table))
+        yield latex_table(table, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table))
     if section.plots or section.tables:
         yield r"\clearpage"
 
 
-def _plots(plots: Sequence[Plot]) -> Iterator[str]:
+def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
     drawn = [plot for plot in plots if plot.svg is not None]
     if drawn:
-        yield r"{\raggedright"  # two narrow ones stand side by side, a third on the next line
+        yield r"{\raggedright"  # two narrow plots side by side
         for plot in drawn:
             width = 0.9 if plot.wide else 0.45
             size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
@@ -74,23 +124,24 @@ def _plots(plots: Sequence[Plot]) -> Iterator[str]:
             yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
 
 
-def latex_table(table: Table, most: int | None = None, whole: str | None = None) -> str:
+def latex_table(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
     r"""``table`` as floats of a page each; needs \usepackage{booktabs,graphicx}.
 
-    At most ``most`` rows, and then where the ``whole`` is. A table without rows is a sentence.
+    At most ``max_rows`` rows; then it names the file ``full_file``, which has all. A table without
+    rows becomes a sentence.
     """
     columns = readable_columns(table)
     if not columns:
         return rf"{latex(table.title)}: no runs.\par" + "\n"
     form = "".join(_form(table, column) for column in columns)
-    parts = _parts(table.rows[:most], columns)
+    parts = _parts(table.rows[:max_rows], columns)
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for number, part in enumerate(parts, start=1):
         of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-        words = f" {latex(caption(table, most, whole))}" if number == 1 else ""
+        text = f" {latex(caption(table, max_rows, full_file))}" if number == 1 else ""
         lines += [
             r"\begin{table}[htbp]",
-            rf"\caption{{{latex(table.title)}{of}.{words}}}",
+            rf"\caption{{{latex(table.title)}{of}.{text}}}",
             *([rf"\label{{tab:{table.name}}}"] if number == 1 else []),
             *_tabular(columns, form, part),
             r"\end{table}",
@@ -106,7 +157,7 @@ def _parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[
     room = 0
     for row in rows:
         longest = max(len(cell_text(row, column)) for column in columns)
-        needs = math.ceil(longest / _PER_LINE) if longest > _WORDS_FROM else 1
+        needs = math.ceil(longest / _PER_LINE) if longest > _WRAP_ABOVE else 1
         if needs > room or not parts:
             parts.append([])
             room = _PER_PAGE
@@ -116,7 +167,7 @@ def _parts(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[
 
 
 def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    # shrunk where it is too wide, never blown up
+    # shrunk where too wide, never enlarged
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{form}}}"
     yield r"\toprule"
@@ -129,6 +180,6 @@ def _tabular(columns: Sequence[str], form: str, rows: Sequence[dict[str, Any]]) 
 
 
 def _form(table: Table, column: str) -> str:
-    if max((len(cell_text(row, column)) for row in table.rows), default=0) > _WORDS_FROM:
+    if max((len(cell_text(row, column)) for row in table.rows), default=0) > _WRAP_ABOVE:
         return "p{80mm}"
     return "l" if is_text(table, column) else "r"

@@ -1,4 +1,4 @@
-"""A run's folder before and after the run itself: made ready, or closed by the launcher."""
+"""Folders that a launcher changes: the lock of a results folder; run folders before and after."""
 
 import json
 import os
@@ -17,11 +17,14 @@ from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.spec import RunSpec
 
+SUBMITTING_S = 120.0
+"""How long a sweep waits for another one to submit its jobs, s: that takes seconds."""
+
 
 def make_ready(run: RunPaths, spec: RunSpec) -> None:
-    """Write the spec; remove what an earlier try left, but for what it cost.
+    """Write the spec; remove the files of an earlier try, but keep its node-hours.
 
-    Its checkpoint stays, with the events so far: a training run resumes from that.
+    Its checkpoint stays, with the events so far: a training run resumes from it.
     """
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
@@ -33,31 +36,27 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
 
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
-    """Write the record of a run that did not come to do so itself."""
+    """Write the record of a run that could not write it itself."""
     RunRecord.of(spec, status=status, reason=reason).write(paths.run(spec.run_id).record)
-
-
-SUBMITTING_S = 120.0
-"""How long a sweep waits for another to submit: that takes seconds."""
 
 
 @contextmanager
 def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the folder's lock, for which up to ``wait_s`` seconds are waited.
+    """Hold the lock of the results folder, waiting up to ``wait_s`` seconds for it.
 
-    Raises :class:`FailedError` where another sweep holds it. The kernel lets go of it when its
-    holder dies, however that happens. A file system without locks is said, and gone on with.
+    Raises :class:`FailedError` where another sweep holds it. The kernel releases it when its
+    holder dies. On a file system without locks it prints a warning and continues.
     """
     paths.root.mkdir(parents=True, exist_ok=True)
     with paths.lock.open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + wait_s
-        while not _taken(file, paths):
+        while not _take(file, paths):
             if time.monotonic() >= deadline:
-                who = holder(paths)
-                name = f" (pid {who['pid']} on {who['host']})" if who else ""
+                process = holder(paths)
+                name = f" (pid {process['pid']} on {process['host']})" if process else ""
                 raise FailedError(
                     f"{paths.root}: another sweep is running here{name}; "
-                    "see it with `sweep status`, end it with `sweep cancel`"
+                    "see `sweep status`, or end it with `sweep cancel`"
                 )
             time.sleep(0.2)
         file.truncate(0)
@@ -69,7 +68,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
             file.truncate(0)
 
 
-def _taken(file: IO[str], paths: StudyPaths) -> bool:
+def _take(file: IO[str], paths: StudyPaths) -> bool:
     taken = take_lock(file)
     if taken is None:
         print(
@@ -81,12 +80,12 @@ def _taken(file: IO[str], paths: StudyPaths) -> bool:
 
 
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
-    """Who holds the lock: ``pid`` and ``host``; None where nobody does."""
+    """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
     try:
         with paths.lock.open("r+", encoding="utf-8") as file:
             if take_lock(file, shared=True) is not False:
                 return None
-            found = json.loads(file.read() or "null")
-            return found if isinstance(found, dict) else None
+            process = json.loads(file.read() or "null")
+            return process if isinstance(process, dict) else None
     except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""What cannot be measured here is skipped with the reason."""
+"""Runs that cannot be measured on this machine are skipped with the reason."""
 
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def one(study: dict[str, object]) -> RunSpec:
         (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
         (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),
         (train(strategy="ddp", device="cpu", world_size=2, nodes=2), LAPTOP, "asks for 2 nodes"),
-        # four CPUs are asked of a cluster; here two ranks make do with two
+        # a cluster is asked for four CPUs; here two ranks use two
         (train(strategy="ddp", device="cuda", world_size=2), WORKSTATION, None),
         (
             train(strategy="ddp", device="cuda", world_size=2, threads_per_rank=2),
@@ -53,34 +53,34 @@ def one(study: dict[str, object]) -> RunSpec:
     ],
 )
 def test_skip_reason(spec: RunSpec, machine: Machine, reason: str | None) -> None:
-    said = skip_reason(spec, machine)
+    skipped = skip_reason(spec, machine)
     if reason is None:
-        assert said is None
+        assert skipped is None
     else:
-        assert said is not None
-        assert reason in said
+        assert skipped is not None
+        assert reason in skipped
 
 
-def test_oversubscribing_is_a_choice() -> None:
+def test_a_site_may_oversubscribe() -> None:
     assert skip_reason(preprocess("multiprocessing", 4), LAPTOP, oversubscribe=True) is None
 
 
-def test_this_machine_is_asked_for_gpus_by_the_runs_own_interpreter() -> None:
+def test_the_runs_interpreter_counts_gpus() -> None:
     spec = train(strategy="single", device="cuda")
     machine = this_machine([spec], "/bin/false")
     assert machine.cpus
     assert skip_reason(spec, machine) == (
-        "asks for 1 CUDA GPUs; this machine has 0: /bin/false cannot tell: exit code 1"
+        "asks for 1 CUDA GPUs; this machine has 0: /bin/false could not count them: exit code 1"
     )
 
 
-def test_why_no_gpu_can_be_used_is_the_words_of_the_runs_own_interpreter(tmp_path: Path) -> None:
+def test_the_runs_interpreter_says_why_no_gpu_is_usable(tmp_path: Path) -> None:
     """An interpreter whose torch sees no GPU, as on a node whose driver is too old."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nCUDA_VISIBLE_DEVICES= exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     spec = train(strategy="single", device="cuda")
-    said = skip_reason(spec, this_machine([spec], str(python)))
-    assert said is not None
-    assert said.startswith("asks for 1 CUDA GPUs; this machine has 0: torch ")
-    assert "CUDA_VISIBLE_DEVICES is empty: no GPU is visible" in said
+    skipped = skip_reason(spec, this_machine([spec], str(python)))
+    assert skipped is not None
+    assert skipped.startswith("asks for 1 CUDA GPUs; this machine has 0: torch ")
+    assert "CUDA_VISIBLE_DEVICES is empty: no GPU is visible" in skipped

@@ -1,6 +1,6 @@
 import pytest
 
-from weather_hpc.preprocess.chunk import BATCH_CHUNKS, PART, Chunk, make_batches
+from weather_hpc.preprocess.chunk import BATCH_CHUNKS, ROUND_SHARE, Chunk, make_batches
 
 
 def _chunks(*costs: int) -> list[Chunk]:
@@ -16,12 +16,12 @@ def test_every_chunk_is_in_one_batch(count: int, workers: int) -> None:
     assert all(1 <= len(batch) <= BATCH_CHUNKS for batch in batches)
 
 
-def test_the_first_batches_are_a_part_of_the_work_and_equal_and_the_last_are_short() -> None:
+def test_the_first_batches_are_long_and_equal_and_the_last_are_short() -> None:
     batches = make_batches(_chunks(*range(60, 20, -1)), 2)
     total = sum(range(60, 20, -1))
     first, second, *_ = costs = [sum(chunk.cost for chunk in batch) for batch in batches]
     assert abs(first - second) <= 1
-    assert PART * total / 2 * 0.9 < first <= PART * total / 2
+    assert ROUND_SHARE * total / 2 * 0.9 < first <= ROUND_SHARE * total / 2
     assert len(batches) < 40 / 3
     assert len(batches[-1]) == 1
     assert costs[-1] < 0.02 * total
@@ -33,5 +33,5 @@ def test_a_chunk_longer_than_a_share_is_a_batch_of_its_own() -> None:
     assert all(chunk.cost == 1 for batch in batches[1:] for chunk in batch)
 
 
-def test_few_chunks_go_to_as_many_workers_as_there_are_chunks() -> None:
+def test_with_few_chunks_each_worker_has_one() -> None:
     assert [len(batch) for batch in make_batches(_chunks(1, 1, 1), 8)] == [1, 1, 1]

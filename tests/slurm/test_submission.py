@@ -1,4 +1,4 @@
-"""The ledger and Slurm's commands where they die, hang, lie or are away: sbatch is a fake here."""
+"""The ledger and Slurm's commands where they fail, hang or do not answer; all are fakes here."""
 
 import json
 import os
@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.run_folder import make_ready
+from weather_hpc.launch.folders import make_ready
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
-from weather_hpc.slurm import accounting, ledger
-from weather_hpc.slurm import client as slurm_cli
-from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, once
-from weather_hpc.slurm.jobs import Job
-from weather_hpc.slurm.ledger import Submission, find, settle
+from weather_hpc.slurm import accounting, client, ledger
+from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, call
+from weather_hpc.slurm.jobs import Job, JobSource
+from weather_hpc.slurm.ledger import Submission, find_job, settle
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.spec import RunSpec
@@ -42,7 +41,7 @@ def entry(job_id: int | None = None, *runs: str, name: str = "t1") -> Submission
     return Submission(name, f"whpc-s-{name}", "train", list(runs), LONG_AGO, job_id)
 
 
-def test_the_ledger_remembers_and_the_newest_submission_of_a_run_counts(tmp_path: Path) -> None:
+def test_the_newest_submission_of_a_run_counts(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path)
     first, second = entry(7, "a", "b", name="t1"), entry(None, "b", name="t2")
     ledger.save(paths, first)
@@ -50,43 +49,43 @@ def test_the_ledger_remembers_and_the_newest_submission_of_a_run_counts(tmp_path
     assert ledger.load(paths) == [first, second]
     assert ledger.newest(ledger.load(paths)) == {"a": (first, 0), "b": (second, 0)}
     second = ledger.with_job(paths, second, 9)
-    assert {run_id: task.job_id for run_id, task in accounting.submitted(paths).items()} == {
+    assert {run_id: task.job_id for run_id, task in accounting.submitted_jobs(paths).items()} == {
         "a": "7_0", "b": "9_0",
     }  # fmt: skip
     ledger.forget(paths, first)
     assert ledger.load(paths) == [second]
 
 
-def test_a_broken_entry_is_told(tmp_path: Path) -> None:
+def test_a_broken_entry_is_an_error(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path)
     paths.submissions.mkdir()
     (paths.submissions / "x.json").write_text('{"token": 1}')
-    with pytest.raises(UserError, match=r"x\.json: not an entry"):
+    with pytest.raises(UserError, match=r"x\.json: not a submission"):
         ledger.load(paths)
 
 
-def test_an_intent_is_found_by_its_name_in_the_queue_or_in_accounting(
+def test_a_submission_is_found_by_name_in_the_queue_or_in_accounting(
     tmp_path: Path, commands: Path
 ) -> None:
     fake(commands, "squeue", 'echo "12_[0-1]|whpc-s-t1|PENDING|2026-01-01T00:00:00|N/A||Priority"')
-    assert find(entry()) == 12
+    assert find_job(entry()) == 12
     fake(commands, "squeue", "exit 0")
     fake(commands, "sacct", 'echo "13_0|whpc-s-t1|COMPLETED|0:0|||||1|1|n|1|"')
-    assert find(entry()) == 13
+    assert find_job(entry()) == 13
     fake(commands, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
-    assert find(entry()) is None
+    assert find_job(entry()) is None
     paths = StudyPaths(tmp_path)
     ledger.save(paths, entry())
     settle(paths, Slurm())
     assert ledger.load(paths) == []
 
 
-def test_an_intent_is_kept_while_nobody_answers(tmp_path: Path, commands: Path) -> None:
+def test_an_entry_is_kept_while_slurm_does_not_answer(tmp_path: Path, commands: Path) -> None:
     fake(commands, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
     paths = StudyPaths(tmp_path)
     ledger.save(paths, entry())
-    said: list[str] = []
-    slurm = Slurm(patience_s=0.5, say=said.append, sleep=lambda _: None)
+    messages: list[str] = []
+    slurm = Slurm(patience_s=0.5, notify=messages.append, sleep=lambda _: None)
     with pytest.raises(FailedError, match="nothing is submitted twice"):
         settle(paths, slurm)
     assert ledger.load(paths) == [entry()]
@@ -96,35 +95,35 @@ def test_a_controller_that_comes_back_is_waited_for(commands: Path, tmp_path: Pa
     mark = tmp_path / "called"
     away = f"[ -e {mark} ] && echo back && exit 0; touch {mark}"
     fake(commands, "squeue", f"{away}; echo 'Unable to contact slurm controller' >&2; exit 1")
-    said: list[str] = []
-    slurm = Slurm(patience_s=60, say=said.append, sleep=lambda _: None)
+    messages: list[str] = []
+    slurm = Slurm(patience_s=60, notify=messages.append, sleep=lambda _: None)
     assert slurm("squeue") == "back\n"
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
-def test_what_commands_say_becomes_one_line(commands: Path) -> None:
+def test_errors_of_commands_become_one_line(commands: Path) -> None:
     fake(commands, "sbatch", "printf 'sbatch: error: Batch job submission failed: Nope\\n"
          "sbatch: error: again\\n' >&2; exit 1")  # fmt: skip
     with pytest.raises(SlurmError, match=r"^sbatch: Nope; again$"):
-        once("sbatch")
+        call("sbatch")
     fake(commands, "sbatch", "sleep 5")
     with pytest.raises(SlurmAwayError, match=r"no answer in 0\.2 s"):
-        once("sbatch", limit_s=0.2)
+        call("sbatch", limit_s=0.2)
     with pytest.raises(SlurmError, match="is not installed here"):
-        once("no-such-command")
+        call("no-such-command")
 
 
-def test_nothing_of_an_enclosing_job_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_an_enclosing_job_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SBATCH_PARTITION", "SLURM_CPU_BIND", "SLURM_JOB_ID", "SQUEUE_FORMAT"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    kept = slurm_cli.environment()
+    kept = client.environment()
     assert [name for name in kept if name.startswith(("S", "T")) and kept[name] == "x"] == []
     assert (kept["SLURM_CONF"], kept["TZ"]) == ("/etc/slurm.conf", "UTC")
 
 
 def submitted_run(tmp_path: Path) -> tuple[StudyPaths, RunPaths, RunSpec]:
-    """A run that was submitted as job 5, of which Slurm has forgotten everything."""
+    """A run that was submitted as job 5, which Slurm no longer knows."""
     study = {"name": "s", "repeats": 1, "preprocess": [{"backend": "sequential"}]}
     (spec,) = make_plan(StudyConfig.model_validate(study), "/images").runs
     paths = StudyPaths(tmp_path / "r")
@@ -134,11 +133,11 @@ def submitted_run(tmp_path: Path) -> tuple[StudyPaths, RunPaths, RunSpec]:
     return paths, run, spec
 
 
-def test_without_slurms_word_the_exit_file_speaks(tmp_path: Path, commands: Path) -> None:
+def test_the_exit_file_is_used_where_slurm_knows_nothing(tmp_path: Path, commands: Path) -> None:
     paths, run, _ = submitted_run(tmp_path)
     run.exit.write_text('{"code": 3, "ended_at": "2026-01-01T00:00:00Z"}')
     (job,) = accounting.refresh_accounting(paths).values()
-    assert (job.source, job.standing, job.exit_code) == ("exit_file", "failed", 3)
+    assert (job.source, job.status, job.exit_code) == ("exit_file", "failed", 3)
     assert (job.queue_s, job.elapsed_s, job.max_rss_mb) == (None, None, None)
     assert json.loads(run.slurm.read_text())["status"] == "failed"
     assert read_record(run.record).reason == "job 5_0 ended as FAILED"
@@ -149,30 +148,30 @@ def test_a_job_that_left_no_trace_has_failed(tmp_path: Path, commands: Path) -> 
     accounting.refresh_accounting(paths)
     record = read_record(run.record)
     assert record.status is Status.FAILED
-    assert "left the queue without a word" in str(record.reason)
+    assert "neither Slurm nor its script recorded how it ended" in str(record.reason)
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"), [("time-limit", Status.TIMEOUT), ("terminated", Status.PREEMPTED)]
+    ("cause", "status"), [("time-limit", Status.TIMEOUT), ("terminated", Status.PREEMPTED)]
 )
 def test_a_stopped_run_that_was_not_requeued_says_why(
-    tmp_path: Path, asked: str, status: Status
+    tmp_path: Path, cause: str, status: Status
 ) -> None:
     _, run, spec = submitted_run(tmp_path)
     RunRecord.of(spec).write(run.record)
-    run.stop.write_text(f"{asked}\n")
-    accounting.close_record(run, Job("5_0", "n", "FAILED", "sacct", exit_code=75))
+    run.stop.write_text(f"{cause}\n")
+    accounting.close_record(run, Job("5_0", "n", "FAILED", JobSource.SACCT, exit_code=75))
     assert read_record(run.record).status is status
 
 
-def test_a_finished_record_stands_whatever_became_of_the_job(tmp_path: Path) -> None:
+def test_a_finished_record_is_kept_however_the_job_ended(tmp_path: Path) -> None:
     _, run, spec = submitted_run(tmp_path)
     RunRecord.of(spec, status=Status.OK).write(run.record)
-    accounting.close_record(run, Job("5_0", "n", "NODE_FAIL", "sacct"))
+    accounting.close_record(run, Job("5_0", "n", "NODE_FAIL", JobSource.SACCT))
     assert read_record(run.record).status is Status.OK
 
 
-def test_nothing_submitted_asks_nobody(tmp_path: Path, commands: Path) -> None:
+def test_without_submissions_no_command_is_called(tmp_path: Path, commands: Path) -> None:
     for name in ("squeue", "sacct", "scontrol"):
         fake(commands, name, f"touch {tmp_path}/asked")
     assert accounting.refresh_accounting(StudyPaths(tmp_path)) == {}

@@ -1,4 +1,4 @@
-"""The fast decoder keeps the exact one's rules, and its pixels to within what the eye can tell."""
+"""The fast decoder keeps the exact one's rules, and visually equal pixels."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, plain_folder, save
-from tests.preprocess.test_decode import UPRIGHT
+from tests.preprocess.test_exact_decoder import UPRIGHT
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.preprocess.decoders import (
     METHODS,
@@ -40,7 +40,7 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
 
 @pytest.mark.images
 def test_photographs_look_as_decoded_in_full(shared_images: Path, fast: FastDecoder) -> None:
-    """Against Pillow's full decode_exact and its antialiased bicubic resize to 256 x 256."""
+    """Against Pillow's full decode and its antialiased bicubic resize to 256 x 256."""
     samples = {
         "weapd-sample": sorted(shared_images.glob("weapd-sample/*/*")),
         "weather5": sorted(shared_images.glob("weather5/**/*.jp*g"))[::9],
@@ -81,7 +81,7 @@ def test_a_jpeg_is_turned_upright(
     assert psnr(fast(tmp_path / "x.jpg", SIZE), decode_exact(tmp_path / "x.jpg", SIZE)) > 60
 
 
-def test_metadata_are_found_where_they_may_be(tmp_path: Path) -> None:
+def test_metadata_are_found_before_the_pixels(tmp_path: Path) -> None:
     plain = save(tmp_path / "x.jpg", 1).read_bytes()
     assert not has_metadata(plain)
     app1 = b"\xff\xe1\x00\x04ab"
@@ -92,7 +92,7 @@ def test_metadata_are_found_where_they_may_be(tmp_path: Path) -> None:
         assert has_metadata(plain[:end])
 
 
-def test_what_is_no_plain_jpeg_keeps_its_rules(tmp_path: Path, fast: FastDecoder) -> None:
+def test_other_files_than_jpegs_follow_the_same_rules(tmp_path: Path, fast: FastDecoder) -> None:
     picture(1, (40, 30), "RGBA").save(tmp_path / "alpha.png")
     picture(2, (40, 30), "CMYK").save(tmp_path / "inks.jpg")
     picture(3, (40, 30), "P").save(tmp_path / "palette.gif")
@@ -102,7 +102,7 @@ def test_what_is_no_plain_jpeg_keeps_its_rules(tmp_path: Path, fast: FastDecoder
         assert psnr(fast(path, SIZE), decode_exact(path, SIZE)) > 50, path.name
 
 
-def test_a_nasty_folder_decodes_but_for_its_truncated_file(
+def test_a_nasty_folder_decodes_except_its_truncated_file(
     tmp_path: Path, fast: FastDecoder
 ) -> None:
     root = nasty_folder(tmp_path / "images")
@@ -151,17 +151,17 @@ def test_damage_is_judged_as_by_the_exact_decoder(
         content[position] = rng.integers(256)
     path.write_bytes(content[: rng.integers(len(content) * 3 // 4, len(content) + 1)])
 
-    def told(decoder: Decode) -> str | None:
+    def reason(decoder: Decode) -> str | None:
         try:
             decoder(path, SIZE)
         except ImageError as error:
             return str(error)
         return None
 
-    assert told(fast) == told(decode_exact)
+    assert reason(fast) == reason(decode_exact)
 
 
-def test_without_its_packages_the_exact_one_is_taken_aloud(
+def test_without_its_packages_the_exact_decoder_is_used_with_a_notice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert available(Decoder.FAST) is Decoder.FAST
@@ -184,7 +184,7 @@ def test_names(tmp_path: Path) -> None:
     assert make_decoder(Decoder.FAST)(first, SIZE).shape == (SIZE, SIZE, 3)
 
 
-def test_a_large_jpeg_costs_the_fast_decoder_less_than_the_full_one() -> None:
+def test_a_large_jpeg_costs_the_fast_decoder_less_than_the_exact_one() -> None:
     def pixels(decoder: Decoder, side: int) -> int:
         return cost(decoder, side, side, 0, 256) - cost(decoder, 0, 0, 0, 256)
 

@@ -1,4 +1,4 @@
-"""What the tests of the EDA share: a packed store, and pixels to count."""
+"""What the tests of eda share: a packed store, its measurements, random pixels."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import numpy as np
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda.exploration import Exploration, measure
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.eda.spread import spread
 from weather_hpc.preprocess.__main__ import main as preprocess
+from weather_hpc.preprocess.backends.local import open_workers
 from weather_hpc.study.spec import Backend
 
 
@@ -18,11 +18,11 @@ def pack(data: Path, out: Path, size: int = 64) -> Store:
     return Store.open(out)
 
 
-def look(data: Path, folder: Path, size: int = 64) -> Exploration:
-    """Everything that is gathered of ``data``, by this process."""
+def explore(data: Path, folder: Path, size: int = 64) -> Exploration:
+    """All measurements of ``data``, made by this process."""
     store = pack(data, folder / "store", size)
-    with spread(Backend.SEQUENTIAL, 1) as here:
-        return measure(store, data, folder, here)
+    with open_workers(Backend.SEQUENTIAL, 1, "run it again") as here:
+        return measure(store, data, folder, here, {})
 
 
 def noise(images: int, side: int, seed: int = 0) -> Bytes:

@@ -1,0 +1,28 @@
+"""The architecture page agrees with the code that it describes."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def test_layers_are_those_that_imports_are_checked_against() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    (block,) = re.findall(r"## Layers.*?```text\n(.*?)\n```", PAGE, re.DOTALL)
+    assert block.splitlines() == contract["layers"]
+
+
+def test_every_folder_has_a_line() -> None:
+    folders = {path.parent.name for path in (ROOT / "weather_hpc").glob("*/__init__.py")}
+    table = PAGE.partition("## Folders")[2].partition("## ")[0]
+    assert folders <= set(re.findall(r"`(\w+)/`", table))
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w+/[\w/.]*)`", PAGE))))
+def test_every_path_exists(path: str) -> None:
+    assert (ROOT / path).exists() or (ROOT / "weather_hpc" / path).exists()
