@@ -24,7 +24,7 @@ def with_another_bias(trainer: Trainer, state: Any) -> None:
 
 
 def without_the_optimizer(trainer: Trainer, state: Any) -> None:
-    trainer.put_back_weights(state)
+    trainer.restore_weights(state)
 
 
 @pytest.fixture

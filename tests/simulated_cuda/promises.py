@@ -18,7 +18,7 @@ from tests.simulated_cuda import install
 from tests.simulated_cuda.cuda import calls
 from tests.simulated_cuda.waits import Watch
 from weather_hpc.train.checkpoint import on_cpu
-from weather_hpc.train.loader import moved
+from weather_hpc.train.loader import to_device
 
 FIRST, SECOND = torch.device("cuda", 0), torch.device("cuda", 1)
 
@@ -241,7 +241,7 @@ def test_which_memory_graphs_share_is_told() -> None:
 
 def test_the_watch_names_file_and_line_at_which_the_host_waits() -> None:
     with Watch() as watch:
-        on_device = moved(np.arange(3), FIRST)  # by pinned memory: nobody waits
+        on_device = to_device(np.arange(3), FIRST)  # by pinned memory: nobody waits
         on_device.add_(1)
         on_cpu({"values": [on_device]})
     (found,) = watch.found

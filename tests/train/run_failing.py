@@ -23,7 +23,7 @@ AT_STEP = 6
 RANK, HOW = os.environ["FAILS"].split()
 
 steps = 0
-learn = Trainer.learn
+learn = Trainer.optimizer_step
 
 
 def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
@@ -42,5 +42,5 @@ def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
 
 if __name__ == "__main__":
     MODELS.update(TINY)
-    Trainer.learn = failing  # type: ignore[assignment, method-assign]
+    Trainer.optimizer_step = failing  # type: ignore[assignment, method-assign]
     cli.run("train", main, sys.argv[1:])

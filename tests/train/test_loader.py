@@ -12,7 +12,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
 from weather_hpc.train.loader import (
     EpochSampler,
-    Images,
+    ImageReader,
     Shard,
     Source,
     network_input,
@@ -106,39 +106,39 @@ def store(small_store: Path) -> Store:
 
 
 def test_kept_images_are_the_maps_bit_by_bit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weather_hpc.train.loader.ROWS_AT_ONCE", 5)
-    images = Images(store, CPU)
+    monkeypatch.setattr("weather_hpc.train.loader.ROWS_PER_COPY", 5)
+    images = ImageReader(store, CPU)
     rows = store.rows("train")[::-1]
-    assert (images.source, images.kept_bytes) == (Source.MAP, 0)
-    images.keep(rows)
-    assert (images.source, images.kept_bytes) == (Source.RESIDENT, len(rows) * 32 * 32 * 3)
+    assert (images.source, images.cached_bytes) == (Source.MAP, 0)
+    images.cache(rows)
+    assert (images.source, images.cached_bytes) == (Source.DEVICE, len(rows) * 32 * 32 * 3)
 
     asked = np.random.default_rng(0).permutation(rows)[:9]
-    assert torch.equal(images.of(asked), pixels(store, asked))
+    assert torch.equal(images.read(asked), pixels(store, asked))
     held_out = store.rows("test")
-    assert torch.equal(images.of(held_out), pixels(store, held_out))
+    assert torch.equal(images.read(held_out), pixels(store, held_out))
 
 
 def test_kept_images_are_read_and_the_map_is_left_alone(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, rows = Images(store, CPU), store.rows("train")
-    images.keep(rows)
+    images, rows = ImageReader(store, CPU), store.rows("train")
+    images.cache(rows)
 
     def no_map(*_: object, **__: object) -> torch.Tensor:
         raise AssertionError("read from the map")
 
     monkeypatch.setattr("weather_hpc.train.loader.pixels", no_map)
-    assert len(images.of(rows[:3])) == 3
+    assert len(images.read(rows[:3])) == 3
     with pytest.raises(AssertionError):
-        images.of(store.rows("test"))
+        images.read(store.rows("test"))
 
 
 def test_a_batch_may_be_changed_without_changing_what_is_kept(store: Store) -> None:
-    images, rows = Images(store, CPU), store.rows("train")[:4]
-    images.keep(rows)
-    images.of(rows).zero_()
-    assert torch.equal(images.of(rows), pixels(store, rows))
+    images, rows = ImageReader(store, CPU), store.rows("train")[:4]
+    images.cache(rows)
+    images.read(rows).zero_()
+    assert torch.equal(images.read(rows), pixels(store, rows))
 
 
 def test_images_are_kept_where_a_tenth_of_the_gpu_stays_free(
@@ -148,7 +148,7 @@ def test_images_are_kept_where_a_tenth_of_the_gpu_stays_free(
     needed, total = 20 * 32 * 32 * 3, 1_000_000
     for free, fits in ((needed + total // 10, True), (needed + total // 10 - 1, False)):
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, free=free: (free, total))
-        images = Images(store, CPU)
-        assert not images.fit(rows)  # memory is where the map is already
+        images = ImageReader(store, CPU)
+        assert not images.fits(rows)  # memory is where the map is already
         images.device = CUDA
-        assert images.fit(rows) is fits
+        assert images.fits(rows) is fits

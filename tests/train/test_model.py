@@ -50,7 +50,7 @@ def test_a_network_that_is_no_sequence() -> None:
     class Branches(nn.Module):
         pass
 
-    with pytest.raises(UserError, match=r"plain sequence of layers.*Branches is none"):
+    with pytest.raises(UserError, match=r"plain sequence of layers.*Branches is not one"):
         cut(Branches(), 2, 64)
 
 

@@ -49,7 +49,7 @@ def test_all_get_the_sum(
 ) -> None:
     values = torch.randn(RANKS, *shape, dtype=dtype)
     for _ in range(3):  # sides are used again
-        sums = together(ranks, lambda rank: rank.add_up(values[rank.env.rank].clone()))
+        sums = together(ranks, lambda rank: rank.all_reduce(values[rank.env.rank].clone()))
         for each in sums:
             assert torch.equal(each, sums[0])
             torch.testing.assert_close(each, values.sum(0))
@@ -61,7 +61,7 @@ def test_a_rank_in_a_hurry_overwrites_nothing(ranks: list[SharedMemory]) -> None
     def many(rank: SharedMemory) -> torch.Tensor:
         value = torch.ones(3, dtype=torch.float64)
         for turn in range(100):
-            value = rank.add_up(value + turn * rank.env.rank) / RANKS
+            value = rank.all_reduce(value + turn * rank.env.rank) / RANKS
         return value
 
     expected = 1 + sum(range(100)) * (0 + 1 + 2) / RANKS
@@ -81,9 +81,9 @@ def test_who_has_lost_a_rank_does_not_wait_for_it(ranks: list[SharedMemory]) -> 
         if rank.env.rank == 1:
             rank.close()
             return torch.zeros(1)
-        return cast(torch.Tensor, rank.add_up(torch.ones(1)))
+        return cast(torch.Tensor, rank.all_reduce(torch.ones(1)))
 
-    with pytest.raises(RuntimeError, match=r"rank 0 has lost another: .+"):
+    with pytest.raises(RuntimeError, match=r"rank 0 has lost the connection to another rank: .+"):
         together(ranks, lost)
 
 

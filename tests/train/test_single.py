@@ -73,13 +73,13 @@ def test_warm_up_meets_every_size_of_step(
 ) -> None:
     """The largest first, whose memory then serves the others."""
     sizes: list[int] = []
-    learn = Trainer.learn
+    learn = Trainer.optimizer_step
 
     def noting(self: Trainer, *arguments: Any) -> torch.Tensor:
         sizes.append(len(arguments[1]))
         return learn(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "learn", noting)
+    monkeypatch.setattr(Trainer, "optimizer_step", noting)
     options = ("--store", small_store, "--model", "tiny", "--batch-size", 8, "--images", 29)
     for steps, warmed_up in ((0, []), (1, [8, 7, 6]), (4, [8, 7, 6, 8])):
         sizes.clear()

@@ -19,7 +19,7 @@ from tests.train.conftest import (
 from tests.train.test_resume import assert_same_end, state_in
 from weather_hpc import cli
 from weather_hpc.runs.paths import RunPaths
-from weather_hpc.train.stop import STEPS_BETWEEN_LOOKS
+from weather_hpc.train.stop import STEPS_BETWEEN_CHECKS
 
 PAPER = ["--images", 20, "--epochs", 2]
 """With batch norm and dropout, whose states count as well; ten steps an epoch."""
@@ -40,8 +40,8 @@ def test_stopped_in_the_middle_of_an_epoch(train: Train, paper_store: Path, tmp_
     paths = ask_to_stop(stopped)
     record = train(*options, run_dir=stopped, code=cli.EXIT_STOPPED)
     assert (record["status"], record["time_s"]) == ("incomplete", None)
-    assert record["reason"] == f"stopped in epoch 1 after step {STEPS_BETWEEN_LOOKS}"
-    assert (state_in(stopped)["epoch"], state_in(stopped)["step"]) == (0, STEPS_BETWEEN_LOOKS)
+    assert record["reason"] == f"stopped in epoch 1 after step {STEPS_BETWEEN_CHECKS}"
+    assert (state_in(stopped)["epoch"], state_in(stopped)["step"]) == (0, STEPS_BETWEEN_CHECKS)
     assert paths.stopped.exists()
     # asked again, this time between two epochs
     record = train(*options, "--resume", run_dir=stopped, code=cli.EXIT_STOPPED)
@@ -68,7 +68,7 @@ def test_two_ranks_stop_at_the_same_step(
     paths = ask_to_stop(stopped)
     record = torchrun(*options, run_dir=stopped)
     assert record["status"] == "incomplete"
-    assert state_in(stopped)["step"] == STEPS_BETWEEN_LOOKS
+    assert state_in(stopped)["step"] == STEPS_BETWEEN_CHECKS
     assert paths.stopped.exists()
     paths.stop.unlink()
     torchrun(*options, "--resume", run_dir=stopped)

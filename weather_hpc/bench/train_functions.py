@@ -95,7 +95,7 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
 
     from weather_hpc.train.loop import Trainer
     from weather_hpc.train.ranks import TorchrunEnv
-    from weather_hpc.train.stop import StopSign
+    from weather_hpc.train.stop import StopFile
     from weather_hpc.train.strategies import make_strategy
 
     packed, task, sampler = _prepare(**workload, **(variant or {}))
@@ -104,10 +104,10 @@ def ours(variant: dict[str, Any] | None = None, **workload: Any) -> Timed:
     strategy.place(_network(packed), packed.size)
     trainer = Trainer(strategy, packed, sampler, task)
     trainer.warm_up(WARMUP_STEPS)
-    source = trainer.settle_input()
-    recorded = trainer.record_steps()
+    source = trainer.cache_images()
+    recorded = trainer.capture_graphs()
     _seed_dropout()
-    stop = StopSign(None, strategy)
+    stop = StopFile(None, strategy)
     clock = Clock(strategy.synchronise)
     total = torch.zeros(2, dtype=torch.float64, device=device)
     cpu_s = time.process_time()

@@ -1,8 +1,8 @@
 """Batch norm, tanh and mean pool as one, a chunk of images at a time, with torch alone, for CPUs.
 
-Layer by layer each of them writes tens of megabytes that the next one reads again. Here a chunk of
-the batch goes through all three while it lies in the processor's caches. tanh is taken from torch's
-logistic function, tanh(x) = 2 logistic(2x) - 1, which is several times as fast as its tanh.
+Layer by layer, each writes tens of megabytes that the next one reads again. Here a chunk of the
+batch passes all three while it is in the processor's caches. tanh is computed by torch's logistic
+function, tanh(x) = 2 logistic(2x) - 1, which is several times as fast as its tanh.
 Everything is float32; what is summed over the batch is added up in float64.
 """
 
@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 CHUNK = 1 << 18
-"""Values of a chunk, at least those of one image: 1 MB, of which a few at a time fit a cache."""
+"""Values of a chunk, at least those of one image: 1 MB, so that several fit a cache."""
 
 
 class ChunkedSequential(nn.Sequential):
@@ -56,7 +56,7 @@ def apply_layers(layers: Sequence[nn.Module], values: torch.Tensor) -> torch.Ten
 
 
 def _combinable(layers: Sequence[nn.Module], values: torch.Tensor) -> bool:
-    """Whether these are the three layers, in training, as they are here."""
+    """Whether these are batch norm, tanh and mean pool in training, as computed here."""
     if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.Tanh, nn.AvgPool2d]:
         return False
     norm, pool = cast(nn.BatchNorm2d, layers[0]), cast(nn.AvgPool2d, layers[2])
@@ -120,7 +120,7 @@ def _sum(values: torch.Tensor) -> torch.Tensor:
 def _statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and variance of each channel, float64.
 
-    Around the first image's mean, so that no large mean hides a small variance.
+    Relative to the first image's mean, so that a large mean does not hide a small variance.
     """
     centre = _by_channel(values[0].mean((1, 2)))
     total = torch.zeros(values.shape[1], dtype=torch.float64)
@@ -181,7 +181,7 @@ class _NormTanhPool(torch.autograd.Function):
             about_mean += _sum((values[chunk] - mean).mul_(part))
         of_gain = about_mean * batch.inverse_deviation
         count = values.numel() // values.shape[1]
-        # what the batch's own mean and deviation depend on each value
+        # how the batch's mean and deviation depend on each value
         slope = -scale * of_gain * batch.inverse_deviation / count
         constant = -scale * total / count - slope * batch.mean
         factors = [_by_channel(each) for each in (scale, slope, constant)]

@@ -1,8 +1,8 @@
 """The first layers of the paper's network as one: convolution, batch norm, tanh and mean pool.
 
-They take most of a training step on a CPU, because what they pass on to each other is far larger
-than the caches. ``fused.cpp`` goes over each image once per pass instead. Batch norm needs the
-mean and variance of the convolution's output before that. Both follow from the pixels under the
+They take most of a training step on a CPU, because their outputs are far larger than the caches.
+``fused.cpp`` reads each image once per pass instead. Batch norm needs the mean and variance of the
+convolution's output before that. Both follow from the pixels under the
 kernel (a patch x of 48 values with mean m and covariance C over the batch): an output w x + b has
 the mean w m + b and the variance w C w'. The gradient of the weights needs the same m and C, and of
 the images only the sum of slope times gradient times patch.
@@ -28,19 +28,19 @@ from weather_hpc.models.fused_build import SWITCH, kernels
 
 CHANNELS, TAPS, KERNEL, POOL = 6, 48, 4, 5
 FUSED = 4
-"""How many layers of the network are one here."""
+"""How many layers of the network are fused."""
 
 MOST_KNOWN = 10_000
-"""Images whose moments are remembered: 190 MB."""
+"""Images whose moments are cached: 190 MB."""
 
 HALF_RANGE = 127.5
-"""Pixels are divided by it and 1 is taken off, as everywhere: -1..1."""
+"""Pixels are divided by it, less 1: -1..1, as in all networks."""
 
 
 class FusedNetwork(ChunkedSequential):
-    """paper_cnn, taking pixels as they are stored: uint8 (images, side, side, 3), on the CPU.
+    """paper_cnn for stored pixels: uint8 (images, side, side, 3), on the CPU.
 
-    Given float32 (images, 3, side, side) in -1..1 it computes layer by layer, as without.
+    For float32 (images, 3, side, side) in -1..1 it computes layer by layer.
     """
 
     conv1: nn.Conv2d
@@ -50,7 +50,7 @@ class FusedNetwork(ChunkedSequential):
         super().__init__(*layers)
         self.moments = Moments()
         self.spare: list[torch.Tensor] = []
-        """The buffer of the step before, if any: a new one would be faulted in page by page."""
+        """The previous step's buffer, if any: a new one would cause a page fault per page."""
         self._rows: npt.NDArray[np.int64] | None = None
 
     def set_rows(self, rows: npt.NDArray[np.int64]) -> None:
@@ -127,7 +127,7 @@ class _Patches:
 
 @dataclass(frozen=True)
 class _Statistics:
-    """What batch norm normalises by, float64 (6,); ``patches`` where these are the batch's own."""
+    """What batch norm normalises by, float64 (6,); ``patches`` where it is the batch's own."""
 
     mean: torch.Tensor
     inverse_deviation: torch.Tensor
@@ -137,47 +137,47 @@ class _Statistics:
 class Moments:
     """Sums of taps (48) and of products of two (48 x 48) over each image's patches, int64.
 
-    They depend on pixels alone, so those of numbered images are remembered, 19 KB for each.
+    They depend only on pixels, so those of numbered images are cached, 19 KB each.
     """
 
     def __init__(self) -> None:
-        # in one place from the start: pieces of it among the buffers of steps would break up the
-        # memory that each step uses again. Pages count once they are written
+        # allocated once: parts of it among the buffers of steps would fragment the memory that
+        # steps reuse. Pages take memory only once they are written
         self._known = torch.empty(MOST_KNOWN, TAPS, TAPS + 1, dtype=torch.int64)
-        self._place: dict[int, int] = {}
-        """Where in it an image's are, by the image's number."""
+        self._index: dict[int, int] = {}
+        """Index in it of each cached image, by the image's number."""
 
     def of(self, images: torch.Tensor, rows: npt.NDArray[np.int64] | None) -> torch.Tensor:
-        """int64 (48, 49): those of all ``images`` together, the sums in the last column."""
+        """int64 (48, 49): the totals over ``images``, with the sums in the last column."""
         if rows is None:
             return self._computed(images).sum(0)
         numbers = rows.tolist()
-        missing = [index for index, row in enumerate(numbers) if row not in self._place]
+        missing = [index for index, row in enumerate(numbers) if row not in self._index]
         total = torch.zeros(TAPS, TAPS + 1, dtype=torch.int64)
-        known = [self._place[row] for row in numbers if row in self._place]
+        known = [self._index[row] for row in numbers if row in self._index]
         if known:
             total += self._known[known].sum(0)
         if missing:
             new = self._computed(images if len(missing) == len(images) else images[missing])
             total += new.sum(0)
-            self._learn([numbers[index] for index in missing], new)
+            self._store([numbers[index] for index in missing], new)
         return total
 
     def exchange(self, gather: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Learn what other ranks have computed, and tell them.
+        """Exchange cached moments with other ranks.
 
-        ``gather`` puts all ranks' tensors together along the first dimension. Collective.
+        ``gather`` concatenates all ranks' tensors along the first dimension. Collective.
         """
-        own = torch.tensor(list(self._place), dtype=torch.int64)
+        own = torch.tensor(list(self._index), dtype=torch.int64)
         rows = gather(own)
-        self._learn(rows.tolist(), gather(self._known[: len(own)]))
+        self._store(rows.tolist(), gather(self._known[: len(own)]))
 
-    def _learn(self, rows: list[int], moments: torch.Tensor) -> None:
+    def _store(self, rows: list[int], moments: torch.Tensor) -> None:
         for row, one in zip(rows, moments, strict=True):
-            place = len(self._place)
-            if row not in self._place and place < MOST_KNOWN:
+            place = len(self._index)
+            if row not in self._index and place < MOST_KNOWN:
                 self._known[place] = one
-                self._place[row] = place
+                self._index[row] = place
 
     def _computed(self, images: torch.Tensor) -> torch.Tensor:
         sums = torch.empty(len(images), TAPS, dtype=torch.int64)
@@ -257,7 +257,7 @@ class _FirstLayers(torch.autograd.Function):
         pooled = gradient.permute(0, 2, 3, 1).contiguous()
         kernels().call("backward", images, slopes, pooled, products, sums)
         ctx.spare[:] = [slopes]
-        # of what batch norm puts out: its sum, and its products with the patches
+        # of the gradient of batch norm's output: its sum, and its products with the patches
         total, by_tap = sums.sum(0), products.sum(0)
         rows = _rows(weight)
         about_mean = (rows * by_tap).sum(1) + (bias - statistics.mean) * total
@@ -265,8 +265,7 @@ class _FirstLayers(torch.autograd.Function):
         if statistics.patches is None:
             of_bias = scale * total
         else:
-            # the batch's mean and deviation depend on the weights as well; on the bias, the mean
-            # does so much that nothing is left
+            # the batch's mean and deviation depend on the weights too; the mean cancels the bias
             of_bias = torch.zeros_like(total)
             through_deviation = (of_gain * statistics.inverse_deviation)[:, None] * (
                 rows @ statistics.patches.covariance
@@ -277,6 +276,6 @@ class _FirstLayers(torch.autograd.Function):
 
 
 def _buffer(values: int, spare: list[torch.Tensor]) -> torch.Tensor:
-    """Room for at least so many float32: the spare buffer, where it is large enough."""
+    """A buffer of at least ``values`` float32: the spare one, where it is large enough."""
     kept = spare.pop() if spare else torch.empty(0)
     return kept if len(kept) >= values else torch.empty(values)

@@ -1,7 +1,7 @@
 """Builds ``fused.cpp`` on demand, once per processor and user, and calls it.
 
-It is plain C++ behind a C interface, without torch's headers: any C++ compiler builds it in about
-three seconds, and ninja, which ``torch.utils.cpp_extension.load`` asks for, is not needed.
+It is plain C++ with a C interface, without torch's headers: any C++ compiler builds it in about
+three seconds, without ninja, which ``torch.utils.cpp_extension.load`` needs.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.files import atomic_path, take_lock
 
 SWITCH = "WEATHER_HPC_FUSED"
-"""The variable that says ``off`` where the fused layers are not wanted."""
+"""The variable that, set to ``off``, disables the fused layers."""
 
 SOURCE = Path(__file__).with_name("fused.cpp")
 FLAGS = (
@@ -31,13 +31,13 @@ FLAGS = (
     *("-shared", "-fPIC", "-pthread"),
 )
 COMPILING_S = 300.0
-"""Far more than a compiler needs."""
+"""Far longer than a compiler takes."""
 
 
 class Kernels:
-    """The functions of ``fused.cpp`` on tensors: contiguous, on the CPU, of the types told there.
+    """The functions of ``fused.cpp`` on tensors: contiguous, on the CPU, of the types given there.
 
-    Each computes on as many threads as torch does.
+    Each uses as many threads as torch does.
     """
 
     def __init__(self, library: Path) -> None:
@@ -66,16 +66,16 @@ def _address(tensor: "torch.Tensor | None") -> ctypes.c_void_p:
 
 @functools.cache
 def kernels() -> Kernels:
-    """The built functions. Raises FailedError, in one line, where they cannot be had.
+    """The built functions. Raises FailedError, in one line, where they cannot be built or loaded.
 
-    Where the cache cannot be written, or what is in it cannot be loaded (a home that is read-only
-    or allows no programs, a library of another system), this process builds its own.
+    Where the cache cannot be written or its library not loaded (a home that is read-only or mounted
+    noexec, a library of another system), this process builds its own.
     """
-    with suppress(OSError, RuntimeError):  # RuntimeError: nobody knows the user's home
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user's home is unknown
         return Kernels(build(_cache()))
     try:
         with tempfile.TemporaryDirectory(prefix="weather-hpc-") as own:
-            return Kernels(build(Path(own)))  # what is loaded may be removed
+            return Kernels(build(Path(own)))  # a loaded library may be removed
     except OSError as error:
         raise FailedError(f"the first layer's C++ cannot be built or loaded: {error}") from None
 
@@ -83,8 +83,8 @@ def kernels() -> Kernels:
 def build(folder: Path) -> Path:
     """The library in ``folder``, built unless it is there.
 
-    Processes that want it at once wait for the one that builds it. Raises FailedError where there
-    is no compiler or it fails, and OSError where ``folder`` cannot be written.
+    One process builds it, others wait. Raises FailedError where there is no compiler or it fails,
+    and OSError where ``folder`` cannot be written.
     """
     compiler = os.environ.get("CXX") or "c++"
     library = folder / f"fused-{_fingerprint(compiler)}.so"
@@ -92,7 +92,7 @@ def build(folder: Path) -> Path:
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
-        take_lock(lock, wait=True)  # without locks two may build: the later one's rename wins
+        take_lock(lock, wait=True)  # without locks two may build it: the later rename wins
         if not library.exists():
             with atomic_path(library) as temporary:
                 _compile(compiler, temporary)
@@ -100,7 +100,7 @@ def build(folder: Path) -> Path:
 
 
 def _compile(compiler: str, library: Path) -> None:
-    # CXX may name a wrapper or options too, as make takes it; errors are looked for in English
+    # CXX may include a wrapper or options, as for make; error messages are expected in English
     command = [*shlex.split(compiler), *FLAGS, "-o", str(library), str(SOURCE)]
     try:
         done = subprocess.run(
@@ -113,26 +113,27 @@ def _compile(compiler: str, library: Path) -> None:
     except subprocess.TimeoutExpired:
         raise FailedError(f"{compiler} takes longer than {COMPILING_S:g} s") from None
     if done.returncode != 0:
-        told = [line for line in done.stderr.splitlines() if "error" in line] or ["no word why"]
-        raise FailedError(f"{compiler} cannot build {SOURCE.name}: {told[0]}")
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        reason = errors[0] if errors else "no error message"
+        raise FailedError(f"{compiler} cannot build {SOURCE.name}: {reason}")
 
 
 def _cache() -> Path:
-    """Where what was built is kept: the user's cache folder, by the XDG specification."""
+    """The folder of built libraries: the user's cache folder, by the XDG specification."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root, "weather_hpc")
 
 
 def _fingerprint(compiler: str) -> str:
-    """Of all that the library depends on. Nodes and containers of a cluster may share the cache
-    folder and differ in what their processors can do, and in their C library."""
+    """A hash of all that the library depends on. Nodes and containers of a cluster may share the
+    cache folder and differ in their processors' features and C library."""
     system = "-".join(platform.libc_ver())
     parts = [SOURCE.read_text(encoding="utf-8"), compiler, *FLAGS, system, *_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _features() -> list[str]:
-    """What the processor can do, as Linux tells it."""
+    """The processor's model and features, from Linux."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = ("model name", "flags", "Features", "CPU part")
     return sorted({line for line in lines if line.startswith(names)})

@@ -10,7 +10,7 @@ PAPER_SIZE = 256
 
 
 def _side_after_convolutions(image_size: int) -> int:
-    """Height and width after the four convolutions; below 1 where a layer has nothing left."""
+    """Height and width after the four convolutions; below 1 where the image is too small."""
     side = (image_size - 3) // 5
     side = (side - 4) // 2
     side = (side - 7) // 4

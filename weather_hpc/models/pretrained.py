@@ -1,4 +1,4 @@
-"""torchvision's networks with weights learnt on ImageNet, from a file: nothing is downloaded."""
+"""torchvision's networks with ImageNet weights from a file; nothing is downloaded."""
 
 import re
 from collections.abc import Mapping
@@ -20,24 +20,24 @@ from weather_hpc.models.registry import (
 from weather_hpc.study.spec import CACHED
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Layers of the heads that our networks leave out."""
+"""Layers of the auxiliary heads, which our networks do not have."""
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.")
-"""torchvision's files of densenets name layers as its releases before 0.3 did."""
+"""Names of layers in torchvision's densenet files: those of its releases before 0.3."""
 
 
 def build_for_weights(name: str, classes: int, image_size: int, weights: str | None) -> nn.Module:
-    """The network ``name`` with fresh weights; where ``weights`` are to follow, fed as they want.
+    """The network ``name`` with random initial weights; its input normalised as ``weights`` need.
 
-    It takes images in -1..1 and has the same ``state_dict`` in either case. Raises UserError as
-    :func:`build_model` does, and for weights where ``name`` is none of torchvision's.
+    It takes images in -1..1 and has the same ``state_dict`` with and without ``weights``. Raises
+    UserError as :func:`build_model` does, and for weights where ``name`` is not torchvision's.
     """
     if weights is None:
         return build_model(name, classes, image_size)
     if name in MODELS:
         raise UserError(f"--weights is for torchvision's networks; {name} has no published weights")
     network = build_model(name, classes, image_size)
-    if name not in WITH_AUXILIARY_HEADS:  # those two were taught on -1..1 themselves
+    if name not in WITH_AUXILIARY_HEADS:  # these two were trained on -1..1
         preset = _published(name)[0].transforms()
         _normalise_input(network, preset.mean, preset.std)
     return network
@@ -46,32 +46,32 @@ def build_for_weights(name: str, classes: int, image_size: int, weights: str | N
 def load_pretrained(network: nn.Module, name: str, weights: str, image_size: int) -> None:
     """Fill ``network``, the one called ``name``, from the file ``weights`` or torch's cache.
 
-    All but the layers whose shape follows the number of classes: those stay as they are. Only
+    Except for layers whose shape depends on the number of classes, which stay as they are. Only
     tensors are read: a file cannot run code. Raises UserError where the file is missing, damaged
-    or of another network.
+    or for another network.
     """
     path = _cached(name) if weights == CACHED else Path(weights)
-    found = _read(path)
-    wanted = network.state_dict()
-    head = _head(name, wanted, image_size)
-    body = {key: value for key, value in wanted.items() if key not in head}
-    _check(body, found, head, f"--weights {path}: does not fit {name}")
-    network.load_state_dict({key: found.get(key, wanted[key]) for key in body}, strict=False)
+    loaded = _read(path)
+    expected = network.state_dict()
+    head = _head(name, expected, image_size)
+    body = {key: value for key, value in expected.items() if key not in head}
+    _check(body, loaded, head, f"--weights {path}: does not fit {name}")
+    network.load_state_dict({key: loaded.get(key, expected[key]) for key in body}, strict=False)
 
 
 def _published(name: str) -> list[Any]:
-    """torchvision's sets of weights for ``name``, the one that it prefers first."""
+    """torchvision's sets of weights for ``name``, its default first."""
     known = import_torchvision().models.get_model_weights(name)
     return [known.DEFAULT, *(one for one in known if one is not known.DEFAULT)]
 
 
 def _normalise_input(network: nn.Module, mean: list[float], std: list[float]) -> None:
-    """Have ``network`` turn images in -1..1 into ones of 0 mean and unit deviation by channel."""
+    """Make ``network`` convert images in -1..1 to mean 0 and unit deviation per channel first."""
 
     def column(values: list[float]) -> torch.Tensor:
         return torch.tensor(values)[:, None, None]
 
-    # buffers follow the network to its device; not persistent, so the state stays torchvision's
+    # buffers move with the network; not persistent, so that the state has torchvision's keys
     network.register_buffer("input_scale", 0.5 / column(std), persistent=False)
     network.register_buffer("input_shift", (0.5 - column(mean)) / column(std), persistent=False)
 
@@ -89,7 +89,7 @@ def _cached(name: str) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"--weights cached: {name} has none in torch's cache, and nothing is downloaded here; "
+        f"--weights cached: torch's cache has no weights of {name}, and nothing is downloaded; "
         f"put {files[0].name} into {folder} ({_published(name)[0].url})"
     )
 
@@ -105,7 +105,7 @@ def _read(path: Path) -> StateDict:
         # torch raises anything from EOFError to UnpicklingError for a damaged file
         raise UserError(
             f"--weights {path}: cannot be read as weights ({type(error).__name__}); "
-            "a state_dict saved by torch.save is wanted"
+            "expected a state_dict saved by torch.save"
         ) from None
     for key in ("state_dict", "model"):  # as training scripts wrap it
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
@@ -119,23 +119,23 @@ def _read(path: Path) -> StateDict:
     return {OLD_DENSENET.sub(r"\1\2.", str(key)): part for key, part in value.items()}
 
 
-def _head(name: str, wanted: StateDict, image_size: int) -> set[str]:
-    """The names of the parameters whose shape follows the number of classes."""
+def _head(name: str, expected: StateDict, image_size: int) -> set[str]:
+    """Names of the parameters whose shape depends on the number of classes."""
     with torch.device("meta"):
         heads = [build_model(name, classes, image_size).state_dict() for classes in (2, 3)]
-    return {key for key in wanted if heads[0][key].shape != heads[1][key].shape}
+    return {key for key in expected if heads[0][key].shape != heads[1][key].shape}
 
 
-def _check(body: StateDict, found: StateDict, head: set[str], complaint: str) -> None:
-    """Raise UserError, beginning with ``complaint``, unless ``found`` fills ``body``."""
+def _check(body: StateDict, loaded: StateDict, head: set[str], complaint: str) -> None:
+    """Raise UserError, beginning with ``complaint``, unless ``loaded`` fills ``body``."""
     for key, value in body.items():
-        if key not in found:
-            if key.endswith(".num_batches_tracked"):  # files older than torch 0.4.1 have none
+        if key not in loaded:
+            if key.endswith(".num_batches_tracked"):  # absent in files older than torch 0.4.1
                 continue
             raise UserError(f"{complaint}: it has no {key}")
-        if found[key].shape != value.shape:
-            there, here = tuple(found[key].shape), tuple(value.shape)
-            raise UserError(f"{complaint}: {key} has shape {there} in it, {here} here")
-    for key in found.keys() - body.keys() - head:
+        if loaded[key].shape != value.shape:
+            there, here = tuple(loaded[key].shape), tuple(value.shape)
+            raise UserError(f"{complaint}: {key} has shape {there}; expected {here}")
+    for key in loaded.keys() - body.keys() - head:
         if not key.startswith(AUXILIARY):
-            raise UserError(f"{complaint}: {key} is unknown to that network")
+            raise UserError(f"{complaint}: the network has no {key}")

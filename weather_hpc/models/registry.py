@@ -14,23 +14,23 @@ from weather_hpc.models.paper_cnn import paper_cnn
 from weather_hpc.models.weather_net import weather_net
 
 Builder = Callable[[int, int], nn.Module]
-"""(classes, image side in pixels) -> a network with fresh weights."""
+"""(classes, image side in pixels) -> a network with random initial weights."""
 
 StateDict = dict[str, torch.Tensor]
 """A network's parameters and buffers by name, as torch gives them."""
 
 MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
-"""Our own networks. Whatever is not here is looked up in torchvision."""
+"""Our own networks. Other names are looked up in torchvision."""
 
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
-"""Their second and third heads serve one old training recipe only; they are left out."""
+"""Built without their auxiliary heads, which only one old training recipe uses."""
 
 
 def build_model(name: str, classes: int, image_size: int) -> nn.Module:
     """The network ``name``: (images, 3, side, side) float -> (images, classes) logits.
 
-    Its weights are drawn from torch's generator: seed that first. Raises UserError for a name
-    that is not known and for an image side that the network cannot take.
+    Its initial weights come from torch's generator: seed that first. Raises UserError for an
+    unknown name and for an image side that the network cannot take.
     """
     if name in MODELS:
         return MODELS[name](classes, image_size)
@@ -48,7 +48,7 @@ def _torchvision_model(name: str, classes: int, image_size: int) -> nn.Module:
     if name in WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False, "init_weights": True}
     try:
-        # without storage: tells at once and at no cost whether the layers fit each other
+        # without storage: cheaply checks that the layers fit each other
         with torch.device("meta"):
             models.get_model(name, **options)(torch.empty(2, 3, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -58,7 +58,7 @@ def _torchvision_model(name: str, classes: int, image_size: int) -> nn.Module:
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    """The nearest name, or a few: torchvision's whole list would fill the screen."""
+    """The nearest name, or some known ones: torchvision's whole list would fill the screen."""
     close = nearest(name, [*MODELS, *known])
     if close.startswith("; did"):
         return close
@@ -72,12 +72,16 @@ SCHEMAS = {
 
 
 _declared: list[torch.library.Library] = []
-"""Declarations live as long as the object that made them."""
+"""A declaration lasts as long as the object that made it."""
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision package, with ``models`` and ``transforms`` usable.
+    """The torchvision package, with ``models`` and ``transforms`` usable, also with a CPU torch.
 
+    torchvision's compiled operators may not load: its wheels on PyPI are CUDA builds, while torch
+    is often a CPU build. The import then fails at the first operator that it only describes
+    ("operator torchvision::nms does not exist"). With these two schemas declared first, networks
+    and transforms work; what needs the operators themselves (``io``, detection) does not.
     Raises UserError where it is not installed.
     """
     if "torchvision" not in sys.modules:
@@ -100,9 +104,9 @@ def import_torchvision() -> ModuleType:
 
 
 def _load_operators(folder: Path) -> None:
-    """Load torchvision's compiled operators where they fit this torch, as its import would."""
+    """Load torchvision's compiled operators where they fit this torch, as its import does."""
     for path in folder.glob("_C.*"):
         try:
             torch.ops.load_library(path)  # type: ignore[no-untyped-call]
-        except OSError:  # a library that it is linked with, such as CUDA's, is not here
+        except OSError:  # a library that it is linked with, such as CUDA's, is missing
             continue

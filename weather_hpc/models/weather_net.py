@@ -1,4 +1,4 @@
-"""Our own small network: more accurate than the paper's in less time, from scratch."""
+"""Our own small network: from scratch more accurate than the paper's in less time."""
 
 from collections import OrderedDict
 
@@ -8,19 +8,19 @@ from torch import nn
 from weather_hpc.errors import UserError
 
 PATCH = 8
-"""Side of the squares of pixels that the first layer makes one position of, each on its own."""
+"""Side, in pixels, of the squares that the first layer maps to one position each."""
 
 WIDTHS = (24, 48, 96, 128)
-"""Channels at an 8th, 16th, 32nd and 64th of the image's side."""
+"""Channels at 1/8, 1/16, 1/32 and 1/64 of the image's side."""
 
 DROPOUT = 0.2
 
 
 class Residual(nn.Sequential):
-    """Two convolutions whose result is added to what goes in (He et al. 2016, arXiv:1512.03385).
+    """Two convolutions whose result is added to the input (He et al. 2016, arXiv:1512.03385).
 
-    The last norm begins with 0, so that a new block passes on what it gets and training starts
-    as that of a shallow network.
+    The last norm's weights start at 0, so that a new block is the identity and training starts with
+    a shallow network.
     """
 
     def __init__(self, channels: int) -> None:
@@ -41,13 +41,13 @@ class Residual(nn.Sequential):
 
 
 def weather_net(classes: int, image_size: int) -> nn.Sequential:
-    """(images, 3, side, side) float -> (images, classes) logits, for any side from 8 px on.
+    """(images, 3, side, side) float -> (images, classes) logits, for any side of at least 8 px.
 
-    A patch of 8x8 pixels becomes one position at once, since weather is the same all over a
-    picture: every layer after it works on small maps of many channels, which processors like
-    better than the paper's large maps of few. At 5 classes 682,101 trainable parameters, and 48.4
-    million multiply-adds for an image of 256 px. A plain sequence of layers, so that model
-    parallelism can cut it. Raises UserError for a smaller side.
+    The first layer maps each patch of 8x8 pixels to one position, so that the other layers work on
+    small maps of many channels, which are faster to compute than the paper's large maps of few. At
+    5 classes 682,101 trainable parameters, and 48.4 million multiply-adds for an image of 256 px. A
+    plain sequence of layers, so that model parallelism can cut it. Raises UserError for a smaller
+    side.
     """
     if image_size < PATCH:
         raise UserError(

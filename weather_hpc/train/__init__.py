@@ -1,1 +1,1 @@
-"""Training: one loop that is blind to how the work is spread, one file per strategy."""
+"""Training: one loop independent of how the work is distributed, one file per strategy."""

@@ -1,7 +1,5 @@
 """Random changes of training images, the same for an image whichever rank computes it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,7 +7,7 @@ import torch
 from weather_hpc.study.recipe import Augmentation
 
 AUGMENT = 3
-"""Keeps this random stream of a seed apart from the loader's."""
+"""Separates this random stream of a seed from the loader's."""
 
 
 # Weights of red, green and blue in brightness: ITU-R BT.601.
@@ -22,34 +20,30 @@ WHITE = 255
 Numbers = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Draw:
-    """Uniform numbers of every image of one epoch: float32 (rows of the store, 6), 0..1."""
+def random_numbers(images: int, seed: int, epoch: int) -> Numbers:
+    """Uniform numbers for each of a store's ``images`` in ``epoch``: float32 (images, 6), 0..1.
 
-    numbers: Numbers
-
-    @classmethod
-    def of(cls, images: int, seed: int, epoch: int) -> "Draw":
-        """Those of ``images`` rows in ``epoch``: a function of seed and epoch alone."""
-        generator = np.random.default_rng([seed, AUGMENT, epoch])
-        return cls(generator.random((images, 6), dtype=np.float32))
+    A function of seed and epoch alone.
+    """
+    generator = np.random.default_rng([seed, AUGMENT, epoch])
+    return generator.random((images, 6), dtype=np.float32)
 
 
 def augment(images: torch.Tensor, numbers: torch.Tensor, how: Augmentation) -> torch.Tensor:
     """``images``, uint8 (n, side, side, 3) as stored, changed by their ``numbers``, (n, 6).
 
-    Both lie on one device, which nothing here waits for. The shifted picture's rim is mirrored;
-    colours end at black and white.
+    Both are on one device; the host does not wait for it. A shifted image is mirrored at its edges;
+    colours are clipped to black and white.
     """
     if how.flip or how.shift:
-        images = _moved(images, numbers, how)
+        images = _shifted(images, numbers, how)
     if how.saturation or how.contrast or how.brightness:
         images = _recoloured(images, numbers, how)
     return images
 
 
-def _moved(images: torch.Tensor, numbers: torch.Tensor, how: Augmentation) -> torch.Tensor:
-    """Flipped and shifted: rows and columns of pixels are chosen, none is computed."""
+def _shifted(images: torch.Tensor, numbers: torch.Tensor, how: Augmentation) -> torch.Tensor:
+    """Flipped and shifted: rows and columns of pixels are selected, none is computed."""
     side = images.shape[1]
     largest = round(how.shift * side)
     shifts = (numbers[:, 1:3] * (2 * largest + 1)).long().clamp_max(2 * largest) - largest
@@ -61,20 +55,20 @@ def _moved(images: torch.Tensor, numbers: torch.Tensor, how: Augmentation) -> to
         image = torch.arange(len(images), device=images.device)
         return images[image[:, None, None], high[:, :, None], wide[:, None, :]]
     moved = torch.empty_like(images)
-    # image by image: on a CPU four times as fast as all of them by one index of three dimensions
+    # image by image: on a CPU four times as fast as one three-dimensional index for all
     for picture, ys, xs, out in zip(images, high, wide, moved, strict=True):
         torch.index_select(picture.index_select(0, ys), 1, xs, out=out)
     return moved
 
 
 def _mirrored(places: torch.Tensor, side: int) -> torch.Tensor:
-    """``places`` up to a side beyond 0..side-1, as if the rim were a mirror."""
+    """``places`` up to one side beyond 0..side-1, mirrored at the edges."""
     places = places.abs()
     return torch.where(places < side, places, 2 * (side - 1) - places)
 
 
 def _recoloured(images: torch.Tensor, numbers: torch.Tensor, how: Augmentation) -> torch.Tensor:
-    """Each image's pixels times one matrix, plus one number: what all the changes come to."""
+    """Each image's pixels times one matrix plus one number: all changes of colour together."""
     pixels = images.flatten(1, 2).float()
     either = (numbers * 2 - 1)[:, :, None, None]
     # filled on the device: a copy from the host would make the host wait

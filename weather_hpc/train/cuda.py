@@ -1,7 +1,7 @@
-"""Whether torch can compute on GPUs here; where it cannot, why, and what would mend it.
+"""Whether torch can compute on GPUs here; if not, why, and what to do; and GPU memory.
 
 A job may hold GPUs that its torch cannot use: a CPU build, a driver too old for the build, GPUs
-that are not visible. Each looks alike from outside: no CUDA.
+that are not visible. All have the same symptom: no CUDA.
 """
 
 import contextlib
@@ -18,24 +18,24 @@ from weather_hpc.text import one_line
 
 WHEELS = "https://download.pytorch.org/whl"
 BUILDS = "https://pytorch.org/get-started/locally/"
-"""Which builds there are is told here: wheels are not made for every version of CUDA."""
+"""Lists the builds: there are no wheels for some versions of CUDA."""
 
 OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580"}
-"""The first driver that serves builds for a major version of CUDA, whatever their minor one."""
+"""The first driver that supports builds for a major version of CUDA, whatever the minor one."""
 
 
 def usable_gpus() -> int:
     """GPUs that torch can compute on; 0 without CUDA."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns once a process; why_no_cuda() tells it
+        warnings.simplefilter("ignore")  # torch warns once a process; why_no_cuda() quotes it
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def why_no_cuda() -> str | None:
-    """Why torch can compute on no GPU here, on one line; None where it can.
+    """Why torch cannot compute on a GPU here, in one line; None where it can.
 
-    Names the build of torch, the driver, which GPUs are visible and what torch itself says,
-    and tells what to install or ask for.
+    Names the build of torch, the driver, the visible GPUs, torch's own error, and what to install
+    or request.
     """
     if usable_gpus():
         return None
@@ -47,16 +47,16 @@ def why_no_cuda() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes on GPUs: CUDA, cuDNN, NCCL and Triton, those that torch has."""
+    """Versions of the CUDA, cuDNN, NCCL and Triton that torch has."""
     if torch.version.cuda is None:
         return {}
     found = {"cuda": torch.version.cuda}
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     if cudnn is not None:
-        # 90100 is 9.1.0; before 9 the number had a digit less
+        # 90100 is 9.1.0; before 9 the number has one digit less
         major, rest = divmod(cudnn, 10_000 if cudnn >= 90_000 else 1000)
         found["cudnn"] = _dotted((major, *divmod(rest, 100)))
-    with contextlib.suppress(AttributeError):  # a build may come without
+    with contextlib.suppress(AttributeError):  # not in every build
         found["nccl"] = _dotted(nccl.version())  # type: ignore[no-untyped-call]
     for package in ("triton", "pytorch-triton"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -93,7 +93,7 @@ def _visible() -> str:
 
 
 def _torch_says() -> str:
-    """The text of its warning, which comes once a process, is that of this error."""
+    """The text of this error is that of its warning, which comes once a process."""
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
@@ -114,9 +114,9 @@ def _advice(built_for: tuple[int, ...] | None, newest: tuple[int, int] | None) -
 
 
 def _install(newest: tuple[int, int] | None) -> str:
-    """How to get a build of torch that the driver serves: one for its major version of CUDA.
+    """How to get a build of torch for the driver: one for its major version of CUDA.
 
-    What pip installs without an index is for the newest CUDA, which not every driver serves.
+    Without an index pip installs one for the newest CUDA, which not every driver supports.
     """
     if newest is None:
         return f"Install a CUDA build of torch: make CONSTRAINTS= sweep, or {BUILDS}"
@@ -129,22 +129,22 @@ def _dotted(version: tuple[object, ...]) -> str:
 
 
 def working_bytes(device: torch.device) -> int:
-    """Bytes that were in use at most, less those that are now: what a step needs for itself."""
+    """Peak minus current memory in use, bytes: what a step needs for itself."""
     return torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that can be had: nobody's, or this process's own and not in use."""
+    """Available bytes: free, or reserved by this process and not in use."""
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
 
 
-def forget_peaks(devices: Iterable[torch.device]) -> None:
-    """From here on peaks are those of what follows."""
+def reset_peaks(devices: Iterable[torch.device]) -> None:
+    """Measure peaks from here on."""
     for device in devices:
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peaks_mb(devices: Iterable[torch.device]) -> list[float]:
-    """The most that was in use of each of ``devices``, MB."""
+    """Peak memory in use of each of ``devices``, MB."""
     return [torch.cuda.max_memory_allocated(device) / BYTES_PER_MB for device in devices]

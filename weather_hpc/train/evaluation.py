@@ -1,4 +1,4 @@
-"""What a network does on held-out images, class by class: evaluation.json of a run folder."""
+"""Scores and predictions, and the report on held-out images: evaluation.json of a run folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def evaluation_report(
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Figures of ``probabilities`` (images, classes) against ``labels`` (images,), JSON-able.
+    """Measures of ``probabilities`` (images, classes) against ``labels`` (images,), JSON-able.
 
     ``confusion``: a row per true class, a column per predicted one, in images. ``per_class``:
     precision, recall and F1 (None where the class was never predicted or is in no image),
@@ -95,8 +95,8 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Named:
-    """The probabilities, (rows, classes), that the network gives the images of ``rows``."""
+class Predictions:
+    """Probabilities of the images of ``rows``: (rows, classes)."""
 
     rows: Rows
     probabilities: npt.NDArray[np.float32]

@@ -1,9 +1,13 @@
-"""Which rows each rank sees at each step, and how they come from the store.
+"""Which rows each rank gets at each step, and how their images reach its device.
 
 Every epoch covers every training image exactly once, whatever the world size: nothing is dropped
 and nothing is padded. All ranks compute the same permutation from the seed and the epoch, cut it
 into the same steps, and each takes its own slice of every step. So the images of a step depend
-on the seed and the global batch size alone, never on the strategy.
+only on the seed and the global batch size, never on the strategy.
+
+On a CPU images are read from the store's memory map: the page cache is the copy in memory. Training
+images that fit into a GPU's memory are sent there once, before measured time, and batches selected
+there. Both give the same bits.
 """
 
 import time
@@ -26,7 +30,7 @@ from weather_hpc.study.spec import TrainTask
 Rows = npt.NDArray[np.int64]
 
 SUBSET, ORDER, DROPOUT = range(3)
-"""Keys that keep the random streams of one seed apart."""
+"""Keys that separate the random streams of one seed."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Step:
 
 
 def step_sizes(images: int, batch_size: int) -> list[int]:
-    """Images of each step of an epoch: full batches, and the last two share what is left.
+    """Images of each step of an epoch: full batches, and the last two share the rest.
 
-    An even share, because a last batch of a single image could not be normalised.
+    Evenly, because a last batch of a single image could not be normalised.
     """
     full, rest = divmod(images, batch_size)
     if not rest:
@@ -66,7 +70,7 @@ def step_sizes(images: int, batch_size: int) -> list[int]:
 def training_rows(store: Store, images: int | None, seed: int) -> Rows:
     """The store's training rows, or ``images`` of them; a larger choice holds every smaller one.
 
-    Raises UserError where there are none, or fewer than asked for.
+    Raises UserError where there are none, or fewer than requested.
     """
     rows = store.rows("train")
     if not len(rows):
@@ -79,7 +83,7 @@ def training_rows(store: Store, images: int | None, seed: int) -> Rows:
 
 
 def stream_seed(seed: int, stream: int) -> int:
-    """The seed of torch's generator once the weights are drawn, for one of many streams."""
+    """The seed of torch's generator for one of many streams, set once weights are initialised."""
     return int(np.random.SeedSequence([seed, DROPOUT, stream]).generate_state(1)[0])
 
 
@@ -109,18 +113,18 @@ def check_share(network: nn.Module, smallest: int, task: TrainTask) -> None:
     normalises = any(isinstance(layer, _BatchNorm) for layer in network.modules())
     needed = 2 if normalises else 1
     if smallest < needed:
-        what = "batch norm works on no fewer than 2" if normalises else "every rank needs one"
+        what = "batch norm needs at least 2" if normalises else "every device needs at least 1"
         raise UserError(
             f"--batch-size {task.batch_size} ({task.batch_mode}) with --world-size "
-            f"{task.world_size} leaves {smallest} images for a device in some step; {what}: "
+            f"{task.world_size} leaves {smallest} images for one device in some steps; {what}: "
             "use a larger batch, more images or fewer devices"
         )
 
 
 def pixels(store: Store, rows: Rows, *, pinned: bool = False) -> torch.Tensor:
-    """The images of ``rows``, copied from the map: uint8 (rows, side, side, 3).
+    """The images of ``rows``, copied from the memory map: uint8 (rows, side, side, 3).
 
-    ``pinned``: into memory that a GPU copies from by itself.
+    ``pinned``: into page-locked memory, which a GPU copies without its host.
     """
     if not pinned:
         return torch.from_numpy(np.asarray(store.images[rows]))
@@ -140,100 +144,100 @@ def network_input(
 
 
 SPARE = 0.1
-"""Share of a device's memory that stays free beside the images and all that warm-up needed."""
+"""Share of a device's memory that stays free besides the images and what warm-up needed."""
 
 
-ROWS_AT_ONCE = 256
-"""Images on their way to the device together."""
+ROWS_PER_COPY = 256
+"""Images sent to the device at a time."""
 
 
 class Source(StrEnum):
-    """Where training images are read from."""
+    """Where training images are read from. The values are those of the event ``input``."""
 
     MAP = "map"
-    RESIDENT = "resident"
+    """The store's memory map."""
+    DEVICE = "resident"
 
 
-class Images:
-    """The pixels of a store, for one device."""
+class ImageReader:
+    """Reads the images of a store onto one device, where they may be cached."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.store = store
         self.device = device
-        self._kept: torch.Tensor | None = None
-        self._places = np.full(len(store.labels), -1)
+        self._cached: torch.Tensor | None = None
+        self._indices = np.full(len(store.labels), -1)
 
     @property
     def source(self) -> Source:
-        """Where the images are read from that were asked to be kept."""
-        return Source.MAP if self._kept is None else Source.RESIDENT
+        """Where training images are read from."""
+        return Source.MAP if self._cached is None else Source.DEVICE
 
     @property
-    def kept_bytes(self) -> int:
-        """Device memory that the kept images take."""
-        return 0 if self._kept is None else self._kept.nbytes
+    def cached_bytes(self) -> int:
+        """Device memory that the cached images take."""
+        return 0 if self._cached is None else self._cached.nbytes
 
-    def of(self, rows: Rows) -> torch.Tensor:
+    def read(self, rows: Rows) -> torch.Tensor:
         """The images of ``rows`` on the device: uint8 (rows, side, side, 3).
 
-        Nothing waits for a GPU: what is done with them there comes after their copy.
+        The host does not wait for a GPU, which copies them before it uses them.
         """
-        places = self.places(rows)
-        if self._kept is not None and (places >= 0).all():
-            return self.at(moved(places, self.device))
+        indices = self.indices(rows)
+        if self._cached is not None and (indices >= 0).all():
+            return self.select(to_device(indices, self.device))
         batch = pixels(self.store, rows, pinned=self.device.type == "cuda")
         return batch.to(self.device, non_blocking=True)
 
-    def places(self, rows: Rows) -> Rows:
-        """Of each of ``rows``, its index among the images kept; -1: it is not."""
-        return self._places[rows]
+    def indices(self, rows: Rows) -> Rows:
+        """The index of each of ``rows`` in the cache; -1: it is not cached."""
+        return self._indices[rows]
 
-    def at(self, places: torch.Tensor) -> torch.Tensor:
-        """The kept images of these indices, a tensor on the device. Raises ValueError."""
-        if self._kept is None:
-            raise ValueError("no images are kept on the device")
-        return self._kept.index_select(0, places)
+    def select(self, indices: torch.Tensor) -> torch.Tensor:
+        """The cached images of ``indices``, a tensor on the device. Raises ValueError."""
+        if self._cached is None:
+            raise ValueError("no images are cached on the device")
+        return self._cached.index_select(0, indices)
 
-    def fit(self, rows: Rows, needed: int = 0) -> bool:
-        """Whether the images of ``rows`` are better kept on the device, and there is room.
+    def fits(self, rows: Rows, needed: int = 0) -> bool:
+        """Whether the device is a GPU with room for the images of ``rows``.
 
-        Ask it after warm-up: what the network takes is then no longer free. ``needed``: bytes that
-        will be taken later.
+        To be called after warm-up, which takes the memory that the network needs. ``needed``: bytes
+        that will be taken later.
         """
         if self.device.type != "cuda":
             return False
         free, total = torch.cuda.mem_get_info(self.device)
         return len(rows) * self._row_bytes <= free - needed - SPARE * total
 
-    def keep(self, rows: Rows) -> None:
+    def cache(self, rows: Rows) -> None:
         """Copy the images of ``rows`` to the device, in the order in which they are stored."""
         rows = np.unique(rows)
-        kept = torch.empty(
+        cached = torch.empty(
             (len(rows), *self.store.shape[1:]), dtype=torch.uint8, device=self.device
         )
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[first : first + ROWS_AT_ONCE]
-            kept[first : first + len(part)] = self.of(part)
-        self._kept = kept
-        self._places[rows] = np.arange(len(rows))
+        for first in range(0, len(rows), ROWS_PER_COPY):
+            part = rows[first : first + ROWS_PER_COPY]
+            cached[first : first + len(part)] = self.read(part)
+        self._cached = cached
+        self._indices[rows] = np.arange(len(rows))
 
     @property
     def _row_bytes(self) -> int:
         return int(np.prod(self.store.shape[1:]))
 
 
-def moved(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """``values`` as a tensor on ``device``, without waiting for what a GPU has still to do."""
+def to_device(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """``values`` as a tensor on ``device``, without waiting for a GPU's earlier work."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class DataWait:
-    """Seconds that ``device`` has had nothing to compute on because a batch was not there yet.
+    """Seconds that ``device`` was idle because a batch was not there yet.
 
-    On a CPU the loading of a batch and the waiting for it are one. A GPU is given work ahead: it
-    waits only once it has done all of that, so the seconds between the end of one step's work and
-    the arrival of the next batch are taken by its own clock.
+    On a CPU that is the time of loading a batch. A GPU has work queued and waits only once that is
+    done: its own clock measures from the end of one step's work to the arrival of the next batch.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -243,7 +247,7 @@ class DataWait:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Within the block a batch is loaded and sent to the device."""
+        """The block loads a batch and sends it to the device."""
         if self.device.type != "cuda":
             with self.idle():
                 yield
@@ -260,13 +264,13 @@ class DataWait:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Within the block the host works while the device has nothing to do."""
+        """The block is host work during which the device is idle."""
         start = time.perf_counter()
         yield
         self._seconds += time.perf_counter() - start
 
     def seconds(self) -> float:
-        """In all so far. Call it where the device has finished what it was given."""
+        """The sum so far. To be called when the device is synchronised."""
         for begin, end in self._pending:
             self._seconds += begin.elapsed_time(end) / 1000
         self._pending.clear()

@@ -43,7 +43,7 @@ class Phase(StrEnum):
 class Meter:
     """Seconds of each phase and joules of this rank, those of the processes it resumes included.
 
-    ``earlier``: the seconds that :meth:`seconds_so_far` gave in such a process; None in a new run.
+    ``earlier``: what :meth:`seconds_so_far` returned in the last of those; None in a new run.
     """
 
     def __init__(

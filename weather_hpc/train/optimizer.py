@@ -14,21 +14,24 @@ ITERATIONS = 5
 
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the published iteration: singular values of any size come near 1, not exactly to it."""
+"""Of the published iteration: singular values of any size become about 1."""
 
 
 MOMENTUM = 0.95
 
 
 RMS = 0.2
-"""Size of an update's entries, about AdamW's own: so both take the same learning rate (Liu et al.
-2025, arXiv:2502.16982)."""
+"""Size of an update's entries, about that of AdamW's, for the same learning rate (Liu et al. 2025,
+arXiv:2502.16982)."""
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but for convolution kernels: they count as matrices, a row per output channel.
+    """Momentum with orthogonal updates for convolution kernels, AdamW for all other parameters.
 
-    Linear layers stay AdamW's: in small networks they are the head, where it does better.
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; torch's own takes no kernels.
+    A kernel counts as a matrix with a row per output channel.
+
+    Linear layers use AdamW: in small networks they are the head, where it does better.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -36,20 +39,20 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.ndim > 2:
-                    self._turn(parameter, group["lr"], group["weight_decay"])
-                    parameter.grad = None  # AdamW passes over what has none
+                    self._update(parameter, group["lr"], group["weight_decay"])
+                    parameter.grad = None  # AdamW skips parameters without one
         loss: float | None = super().step(closure)
         return loss
 
     @torch.no_grad()
-    def _turn(self, parameter: torch.Tensor, rate: float | torch.Tensor, decay: float) -> None:
+    def _update(self, parameter: torch.Tensor, rate: float | torch.Tensor, decay: float) -> None:
         gradient = parameter.grad
         if gradient is None:
             return
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-            state["step"] = torch.zeros(())  # AdamW wants it in whatever it loads
+            state["step"] = torch.zeros(())  # AdamW expects it when it loads a state
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         ahead = gradient.lerp(state["momentum"], MOMENTUM)  # Nesterov's
         update = orthogonal(ahead.flatten(1))
@@ -60,7 +63,7 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """The matrix of the same singular vectors whose singular values are about 1; 0 stays 0.
 
-    By Newton and Schulz's iteration: products of matrices alone.
+    By a Newton-Schulz iteration, which only multiplies matrices.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x: torch.Tensor = matrix.T if tall else matrix
@@ -73,10 +76,10 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 
 
 class Average:
-    """Of all weights and running statistics of ``network``; counts are copied.
+    """Moving average of a network's weights and running statistics; counts are copied.
 
-    After each step ``keep`` of the old average stays; less in the first steps, so that the
-    weights that training began with are soon forgotten.
+    It generalises better than the last weights. Each step keeps the share ``keep`` of the old
+    average, and less in the first steps, so that the initial weights lose their influence soon.
     """
 
     def __init__(self, network: nn.Module, keep: float) -> None:
@@ -86,9 +89,9 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int | torch.Tensor) -> None:
-        """Take in the weights that the ``step``-th step of the run has left, counted from 0.
+        """Average in the weights after step ``step`` of the run, counted from 0.
 
-        A number on the device, shape (), is left there.
+        A tensor of shape () stays on its device.
         """
         now = self.network.state_dict()
         floats = [name for name, value in self.state.items() if value.is_floating_point()]
@@ -105,7 +108,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network holds the average meanwhile."""
+        """Within the block the network has the average as weights."""
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.state)
         try:
@@ -114,7 +117,7 @@ class Average:
             self.network.load_state_dict(own)
 
     def restore(self, state: StateDict) -> None:
-        """Go back to a copy of :attr:`state`; it may hold more than this network's part."""
+        """Restore a copy of :attr:`state`, which may have more than this network's part."""
         for name, value in self.state.items():
             value.copy_(state[name])
 
@@ -127,7 +130,7 @@ KINDS: dict[Optimizer, type[torch.optim.Adam]] = {
 
 
 ON_DEVICE: dict[str, Any] = {"capturable": True}
-"""Options of torch's optimizers: all that they count and compute stays on the GPU."""
+"""Options of torch's optimizers: step counts and all values stay on the GPU."""
 
 
 def make_optimizer(
@@ -135,10 +138,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Over the parameters of ``network``; the loop sets its learning rate at every step.
 
-    ``on_device``: such that a CUDA graph can hold its step.
-
-    Weight decay draws matrices and kernels towards 0, never biases and norms, whose size does
-    not make a network more complicated.
+    ``on_device``: so that a CUDA graph can hold its step. Weight decay applies to matrices and
+    kernels, not to biases and norms.
     """
     parameters = list(network.parameters())
     matrices = [p for p in parameters if p.ndim > 1]
@@ -150,6 +151,6 @@ def make_optimizer(
     return KINDS[recipe.optimizer](
         [group for group in groups if group["params"]],
         lr=recipe.learning_rate,
-        fused=True,  # a small network's parameters take less time than calls for each of them
+        fused=True,  # in a small network, calls per parameter would take longer than the work
         **(ON_DEVICE if on_device else {}),
     )

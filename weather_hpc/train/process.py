@@ -1,4 +1,4 @@
-"""One rank's process: what it computes on, the run, and how that ended."""
+"""One rank's process: its device, the run, and how that ended."""
 
 from contextlib import suppress
 from functools import partial
@@ -18,20 +18,20 @@ from weather_hpc.train.loop import DivergedError
 from weather_hpc.train.ranks import Rank, Ranks, Unavailable, agreed_device
 from weather_hpc.train.request import Request
 from weather_hpc.train.run import Run
-from weather_hpc.train.stop import StoppedError, acknowledge, stop_on_sigterm, take_down
+from weather_hpc.train.stop import StoppedError, confirm_stop, remove_own_stop_file, stop_on_sigterm
 from weather_hpc.train.strategies import make_strategy
 
 
 def train(request: Request) -> RunRecord:
-    """Carry ``request`` out; rank 0 writes the record, which says how it ended.
+    """Execute ``request``; rank 0 writes the record, which says how it ended.
 
-    Raises UserError for what the store, the network or the checkpoint do not allow.
+    Raises UserError where the store, the network or the checkpoint do not allow it.
     """
     torch.set_num_threads(request.task.threads_per_rank)
     checkpoint = _checkpoint(request)
     leads = request.env.rank == 0
     if leads and request.paths is not None:
-        take_down(request.paths)  # an earlier process's
+        remove_own_stop_file(request.paths)  # an earlier process's
         for file in (request.paths.checkpoint, request.paths.evaluation):
             remove_leftovers(file)
     if leads and checkpoint is None and request.paths is not None:
@@ -48,32 +48,32 @@ def train(request: Request) -> RunRecord:
         if device is Device.CUDA:
             writer.record.provenance.packages |= versions()
         with stop_on_sigterm(request.paths.stop if request.paths else None):
-            return _carry_out(request, ranks, device, writer, checkpoint)
+            return _execute(request, ranks, device, writer, checkpoint)
 
 
-def _carry_out(
+def _execute(
     request: Request,
     ranks: Ranks,
     device: Device,
     writer: RunWriter,
     checkpoint: Checkpoint | None,
 ) -> RunRecord:
-    """The run and how it ended, on ``device``."""
-    strategy = make_strategy(request.task, _own(device, request), request.env)
+    """Execute the run on ``device``; its record."""
+    strategy = make_strategy(request.task, _device_of(request, device), request.env)
     watch = FailureWatch(ranks, partial(_fail, request, writer))
     try:
-        with watch:  # no longer: ranks that are through may end at any time
-            Run(request, ranks, strategy, writer, checkpoint).go()
+        with watch:  # not longer: ranks that have finished may end at any time
+            Run(request, ranks, strategy, writer, checkpoint).execute()
     except StoppedError as stopped:
         if writer.paths is not None:
-            acknowledge(writer.paths)
+            confirm_stop(writer.paths)
         writer.finish(Status.INCOMPLETE, str(stopped))
-    except DivergedError as error:  # which all ranks come to together
+    except DivergedError as error:  # on all ranks alike
         writer.finish(Status.FAILED, str(error))
     except Exception as error:
         first = watch.report(error)
         _fail(request, writer, first)
-        # the process group stays: to let go of it is to wait for ranks that wait for this one
+        # the process group stays: destroying it waits for ranks that wait for this one
         if request.env.world_size == 1:
             strategy.tear_down()
         secondary = first.rank != request.env.rank and not isinstance(error, UserError)
@@ -87,8 +87,8 @@ def _carry_out(
 
 
 def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
-    """Write into the record why the run has failed; rank 1 does it for a rank 0 that is gone."""
-    with suppress(FailedError, UserError):  # a disk that is full has no room for the record
+    """Write into the record why the run failed; rank 1 does so for a rank 0 that has exited."""
+    with suppress(FailedError, UserError):  # a full disk has no room for the record
         writer.finish(failure.status, failure.reason)
         if failure.rank == 0 and request.env.rank == 1 and request.paths is not None:
             record = read_record(request.paths.record)
@@ -97,8 +97,8 @@ def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
                 record.write(request.paths.record)
 
 
-def _own(device: Device, request: Request) -> torch.device:
-    """This rank's own one of what all compute on."""
+def _device_of(request: Request, device: Device) -> torch.device:
+    """This rank's device, where all ranks use ``device``."""
     if device is Device.CPU:
         return torch.device("cpu")
     local = 0 if request.task.strategy is Name.DP else request.env.local_rank
@@ -106,7 +106,7 @@ def _own(device: Device, request: Request) -> torch.device:
 
 
 def _checkpoint(request: Request) -> Checkpoint | None:
-    """The checkpoint to go on from, if one is asked for and there. Raises UserError."""
+    """The checkpoint to resume from, if requested and there. Raises UserError."""
     paths = request.paths
     if paths is None or not request.options.resume or not paths.checkpoint.exists():
         return None

@@ -21,11 +21,11 @@ LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
 
 
 SHARED_MEMORY = "WEATHER_HPC_SHARED_MEMORY"
-"""The variable that says ``off``, to rank 0, where ranks of one host are to use gloo."""
+"""The variable that, set to ``off`` for rank 0, makes ranks of one host use gloo."""
 
 
 class Unavailable(Exception):  # noqa: N818 - no error: the run is skipped
-    """This machine lacks what the run asks for; the text says what."""
+    """This machine lacks what the run needs; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,17 @@ def torchrun_env(environment: Mapping[str, str] = os.environ) -> TorchrunEnv:
 
 
 def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
-    """torchrun on each of ``nodes``, for an interpreter; the module with its options comes after.
+    """Arguments of Python that start torchrun on each of ``nodes``; the module's follow.
 
-    One node finds a free port by itself; more of them are told rank, address and port. The script
-    passes those three in torchrun's own variables, ``PET_<OPTION>``.
+    One node finds a free port by itself. Several get node rank, address and port from the job
+    script, in torchrun's own variables, ``PET_<OPTION>``.
     """
     meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
     return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
 
 
 def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None:
-    """Raise UserError where this process was not started as ``task`` needs it."""
+    """Raise UserError where this process was not started as ``task`` requires."""
     processes = task.world_size if task.strategy in LAUNCHED_BY_TORCHRUN else 1
     if env.world_size == processes:
         return
@@ -93,7 +93,7 @@ def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None
 
 
 def lacking_gpus(needed: int, gpus: int, why: str | None) -> str:
-    """What is said where ``needed`` GPUs are not there; ``why`` tells why none can be used."""
+    """The message where there are fewer than ``needed`` GPUs; ``why``: why torch sees none."""
     return f"asks for {needed} CUDA GPUs; this machine has {gpus}" + (f": {why}" if why else "")
 
 
@@ -105,9 +105,9 @@ def choose_device(
     *,
     fall_back: bool = False,
 ) -> Device:
-    """CPU or CUDA for ``task`` on a machine with ``gpus`` CUDA GPUs; ``why`` it has none.
+    """CPU or CUDA for ``task`` on a machine with ``gpus`` CUDA GPUs; ``why``: why it has none.
 
-    Raises Unavailable where CUDA is asked for and missing, unless ``fall_back`` allows the CPU.
+    Raises Unavailable where CUDA is required and missing, unless ``fall_back`` allows the CPU.
     DataParallel does nothing without CUDA, so it never falls back.
     """
     if task.device is Device.CPU and task.strategy is not Strategy.DP:
@@ -123,28 +123,28 @@ def choose_device(
 
 
 STORE_ANSWERS = timedelta(seconds=30)
-"""A store that does not answer in this time has gone."""
+"""A store that does not answer in this time has ended."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """One process of the run, as it tells the others of itself."""
+    """One process of the run, as it describes itself to other ranks."""
 
     rank: int
     host: str
     pid: int
     device: Device | None
-    """What it would compute on; None: what it is to compute on is not there."""
+    """What it would compute on; None where that is missing."""
     lacks: str
-    """What is not there."""
+    """What is missing."""
 
     @classmethod
     def here(cls, task: TrainTask, env: TorchrunEnv, *, fall_back: bool) -> Self:
-        """This process. ``fall_back``: it may compute on the CPU where GPUs are asked for."""
+        """This process. ``fall_back``: it may compute on the CPU where GPUs are missing."""
         from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 
-        asks = task.device is not Device.CPU
-        gpus, why = (usable_gpus(), why_no_cuda()) if asks else (0, None)
+        may_use_gpus = task.device is not Device.CPU
+        gpus, why = (usable_gpus(), why_no_cuda()) if may_use_gpus else (0, None)
         device, lacks = None, ""
         try:
             device = choose_device(task, env, gpus, why, fall_back=fall_back)
@@ -154,21 +154,21 @@ class Rank:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """The rank that has told ``text``, its fields as JSON."""
-        told = json.loads(text)
-        return cls(**told | {"device": told["device"] and Device(told["device"])})
+        """The rank whose fields ``text`` has as JSON."""
+        values = json.loads(text)
+        return cls(**values | {"device": values["device"] and Device(values["device"])})
 
 
 class Ranks:
     """All processes of a run, known to each of them."""
 
     def __init__(self, env: TorchrunEnv, own: Rank) -> None:
-        """Meet. Collective: it returns once every rank has told ``own``."""
+        """Exchange ``own`` with all ranks. Collective."""
         self.env = env
         self.own = own
         self.all = [own]
         self.store: Any = None
-        """Where a process group can be made; None where no launcher has started this process."""
+        """For the process group; None where torchrun has not started this process."""
         if env.launched:
             from torch.distributed.rendezvous import rendezvous
 
@@ -181,7 +181,7 @@ class Ranks:
 
     @property
     def on_this_host(self) -> list[Rank]:
-        """Those that run here, this one among them."""
+        """Those that run here, this one included."""
         return [rank for rank in self.all if rank.host == self.own.host]
 
     def second_connection(self) -> Any:
@@ -197,9 +197,9 @@ class Ranks:
 
 
 def agreed_device(ranks: Sequence[Rank]) -> Device:
-    """What ``ranks`` can all compute on: the CPU where one of them makes do with it.
+    """What all ``ranks`` can compute on: the CPU if one of them falls back to it.
 
-    Raises Unavailable, naming the rank if others have what it lacks, where one can on nothing.
+    Raises Unavailable where a rank has no device, naming it if others have what it lacks.
     """
     for rank in ranks:
         if rank.device is None:

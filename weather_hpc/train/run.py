@@ -17,8 +17,8 @@ from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.train.checkpoint import Checkpoint
-from weather_hpc.train.cuda import forget_peaks
-from weather_hpc.train.evaluation import Named, Score, evaluation_report
+from weather_hpc.train.cuda import reset_peaks
+from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
 from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.meter import (
@@ -32,18 +32,18 @@ from weather_hpc.train.meter import (
 )
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
-from weather_hpc.train.stop import StoppedError, StopSign
+from weather_hpc.train.stop import StopFile, StoppedError
 from weather_hpc.train.strategies.base import Strategy
 
 
 class Run:
-    """A run under way. All ranks go through it together; rank 0 keeps the record."""
+    """A run. All ranks execute it together; rank 0 writes the record."""
 
     score: Score | None = None
-    """On the training images, of the last epoch that has ended."""
+    """On the training images, of the last complete epoch."""
 
     test: Score | None = None
-    """On the held-out images, once evaluated."""
+    """On the held-out images, of the last evaluation."""
 
     def __init__(
         self,
@@ -64,25 +64,27 @@ class Run:
             if checkpoint is None
             else Meter(strategy, Energy(**checkpoint.energy), checkpoint.seconds)
         )
-        self.stop = StopSign(request.paths.stop if request.paths else None, strategy)
+        self.stop = StopFile(request.paths.stop if request.paths else None, strategy)
 
-    def go(self) -> None:
+    def execute(self) -> None:
         """Train, evaluate and fill in the record."""
         self.strategy.set_up(self.ranks.store)
         trainer = self._trainer()
-        self._introduce()
+        self._start()
         with self.meter.phase(Phase.WARMUP):
             trainer.warm_up(self.task.warmup_steps)
-            self._settle_input(trainer)
+            self._prepare_input(trainer)
         own_pids = [rank.pid for rank in self.ranks.on_this_host]
-        self._look_at_gpus("start")
+        self._record_gpus("start")
         others = ForeignLoad(own_pids)
         devices = open_devices(device_uuids(self.strategy))
         paths = self.writer.paths
         with Telemetry(devices, own_pids, paths.telemetry if paths else None) as telemetry:
             self._epochs(trainer, telemetry)
         foreign = others.percent()
-        if self.test is None:  # stopped between its last checkpoint and its evaluation
+        if (
+            self.test is None
+        ):  # an earlier process stopped between its last checkpoint and its evaluation
             self._evaluate(trainer)
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
@@ -98,7 +100,7 @@ class Run:
         report_results(record, results, self.meter)
 
     def _trainer(self) -> Trainer:
-        """The network placed, its data and its optimizer, as new or as the checkpoint has them."""
+        """The placed network, its data and its optimizer, new or from the checkpoint."""
         task, store, rank = self.task, self.request.store, self.request.env.rank
         rows = training_rows(store, task.images, task.seed)
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
@@ -116,7 +118,7 @@ class Run:
             self.writer.record.provenance.environment["fused_layers"] = fused
         if self.strategy.exchange is not None:
             self.writer.record.provenance.environment["exchange"] = self.strategy.exchange
-        # equal weights so far
+        # up to here all ranks draw the same numbers, for equal weights
         torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
         trainer = Trainer(self.strategy, store, sampler, task)
         if self.resumed is not None:
@@ -127,8 +129,8 @@ class Run:
             trainer.restore(state | weights)
         return trainer
 
-    def _introduce(self) -> None:
-        """Wait until all ranks stand, and say so."""
+    def _start(self) -> None:
+        """Wait until all ranks have started, and write the event."""
         self.strategy.barrier()
         self.writer.record.phases.startup = since_process_start()
         ranks, origin = len(self.ranks.all), self.writer.record.provenance
@@ -138,8 +140,8 @@ class Run:
             origin.devices = [devices]
             self.writer.event("start", ranks=ranks, devices=devices)
             return
-        so_far = self.resumed.devices
-        origin.devices = so_far if devices == so_far[-1] else [*so_far, devices]
+        earlier = self.resumed.devices
+        origin.devices = earlier if devices == earlier[-1] else [*earlier, devices]
         if len(origin.devices) > 1 and self.request.env.rank == 0:
             print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
         self.writer.event(
@@ -148,41 +150,41 @@ class Run:
         )  # fmt: skip
         origin.restarts = max(origin.restarts, _count_resumes(self.writer.paths))
 
-    def _settle_input(self, trainer: Trainer) -> None:
-        """Have every rank's images where they are read fastest, and say where that is."""
+    def _prepare_input(self, trainer: Trainer) -> None:
+        """Cache images on the devices where possible, capture graphs, and write the event."""
         start = time.perf_counter()
-        sources = self.strategy.gather(trainer.settle_input())
-        forget_peaks(self.strategy.gpus)  # warm-up's: it also tries kernels that are not chosen
-        if self.task.execution.replays and not trainer.record_steps():
+        sources = self.strategy.gather(trainer.cache_images())
+        reset_peaks(self.strategy.gpus)  # warm-up also tries kernels that are not chosen
+        if self.task.execution.replays and not trainer.capture_graphs():
             why = "images are not kept on the device" if trainer.replays else "no CUDA"
             self.writer.record.provenance.environment["execution"] = f"without graphs: {why}"
         self.strategy.synchronise()
         self.writer.event(
             "input",
             source=" and ".join(sorted({source for source in sources if source})),
-            resident_mb=trainer.images.kept_bytes / 1e6,
+            resident_mb=trainer.images.cached_bytes / 1e6,
             time_s=time.perf_counter() - start,
         )
 
     def _epochs(self, trainer: Trainer, telemetry: Telemetry) -> None:
-        """The epochs that are left, each with its event and its checkpoint.
+        """The remaining epochs, each with its event and its checkpoint.
 
-        Raises StoppedError, with a checkpoint written, where the run was asked to stop.
+        Raises StoppedError, with a checkpoint written, where the run stops on request.
         """
         task, images = self.task, len(trainer.sampler.rows)
-        done, begun = self._reached()
+        done, partial = self._position()
         per_epoch = len(trainer.sampler.sizes)
-        left = per_epoch * (task.epochs - done) - (begun.steps if begun else 0)
+        left = per_epoch * (task.epochs - done) - (partial.steps if partial else 0)
         with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
-                with self.meter.epoch(trainer.data_wait, telemetry, resumed=begun is not None):
-                    position = trainer.train_epoch(epoch, advance, self.stop, begun)
-                begun = None
+                with self.meter.epoch(trainer.data_wait, telemetry, resumed=partial is not None):
+                    position = trainer.train_epoch(epoch, advance, self.stop, partial)
+                partial = None
                 if position.steps < per_epoch:
                     self._save(trainer, epoch - 1, position)
                     raise StoppedError(f"stopped in epoch {epoch} after step {position.steps}")
                 if epoch == (task.epochs + 1) // 2:
-                    self._look_at_gpus("middle")
+                    self._record_gpus("middle")
                 self.score = score = trainer.score(position.total, images, epoch)
                 if epoch == task.epochs or self._is_evaluated(epoch):
                     self._evaluate(trainer)
@@ -200,8 +202,8 @@ class Run:
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
 
-    def _look_at_gpus(self, moment: str) -> None:
-        """Write down what all GPUs of all nodes do, outside measured time; nothing on CPUs."""
+    def _record_gpus(self, moment: str) -> None:
+        """Record the state of all nodes' GPUs, outside measured time; nothing on CPUs."""
         if self.strategy.device.type != "cuda":
             return
         own = read_gpus(moment) if self.request.env.local_rank == 0 else []
@@ -209,8 +211,8 @@ class Run:
         if self.writer.paths is not None:
             append_gpus(self.writer.paths.gpus, seen)
 
-    def _reached(self) -> tuple[int, Position | None]:
-        """Epochs that an earlier process has finished, and where it stopped in the next one."""
+    def _position(self) -> tuple[int, Position | None]:
+        """Epochs that an earlier process completed, and where it stopped in the next one."""
         if self.resumed is None:
             return 0, None
         if not self.resumed.step:
@@ -223,39 +225,39 @@ class Run:
         return every > 0 and epoch % every == 0
 
     def _evaluate(self, trainer: Trainer) -> None:
-        """Score the held-out images, where the store holds any out."""
+        """Score the held-out images, where the store has any."""
         rows = self.request.store.rows("test")
         if len(rows):
             with self.meter.phase(Phase.EVALUATION):
-                total, named = trainer.evaluate(rows, self.task.batch_size_per_device)
+                total, predictions = trainer.evaluate(rows, self.task.batch_size_per_device)
             self.test = trainer.score(total, len(rows), self.task.epochs)
-            self._report([part for own in self.strategy.gather(named) for part in own])
+            self._write_report([part for own in self.strategy.gather(predictions) for part in own])
 
-    def _report(self, named: list[Named]) -> None:
-        """Write what the held-out images were named; the last evaluation's stays."""
-        if not named or self.writer.paths is None:
+    def _write_report(self, predictions: list[Predictions]) -> None:
+        """Write the report on the held-out images, in place of an earlier evaluation's."""
+        if not predictions or self.writer.paths is None:
             return
         store = self.request.store
-        labels = store.labels[np.concatenate([part.rows for part in named])]
-        probabilities = np.concatenate([part.probabilities for part in named])
+        labels = store.labels[np.concatenate([part.rows for part in predictions])]
+        probabilities = np.concatenate([part.probabilities for part in predictions])
         report = evaluation_report(labels, probabilities, store.classes)
         write_json(self.writer.paths.evaluation, report)
 
-    def _save(self, trainer: Trainer, epoch: int, begun: Position | None = None) -> None:
+    def _save(self, trainer: Trainer, epoch: int, partial: Position | None = None) -> None:
         """Write a checkpoint, where the run has a folder.
 
-        ``epoch`` epochs have ended; of the next one, what ``begun`` tells.
+        ``epoch`` epochs are complete, and of the next one what ``partial`` says.
         """
         paths = self.request.paths
         if paths is None:
             return
-        step = begun.steps if begun else 0
+        step = partial.steps if partial else 0
         with self.meter.phase(Phase.CHECKPOINT):
             state = trainer.snapshot()
             if not self.strategy.owns_weights:
                 state = {"random": state["random"]}
-            if begun:
-                state["total"] = begun.total.cpu()
+            if partial:
+                state["total"] = partial.total.cpu()
             ranks = self.strategy.gather(state)
             if ranks:
                 network: dict[str, Any] = {}
@@ -281,7 +283,7 @@ class Run:
 
 
 def _count_resumes(paths: RunPaths | None) -> int:
-    """How often the run has been gone on with, by its events."""
+    """How often the run has been resumed, by its events."""
     if paths is None:
         return 0
     lines = paths.events.read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,7 @@
-"""Stopping at a step boundary, all ranks together, so that the run can go on where it was.
+"""Stopping at a step boundary, all ranks together, so that the run can resume from there.
 
-A job script that is warned of its end (time limit, preemption) makes the file ``stop`` in the run's
-folder; so does this process when it is sent SIGTERM itself. The loop looks for it now and then.
+A job script that is warned of its end (time limit, preemption) creates the file ``stop`` in the
+run's folder; so does this process on SIGTERM. The loop checks for it every few steps.
 """
 
 import signal
@@ -15,56 +15,56 @@ from weather_hpc.runs.paths import RunPaths
 from weather_hpc.train.strategies.base import Strategy
 
 OURS = "SIGTERM\n"
-"""What the sign says that this process puts up itself."""
+"""Content of a stop file that a training process created."""
 
-STEPS_BETWEEN_LOOKS = 8
-"""Ranks must agree, which costs an all-reduce: not at every step."""
+STEPS_BETWEEN_CHECKS = 8
+"""A check is an all-reduce, since ranks must agree: too slow for every step."""
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and its checkpoint is written."""
+    """The run stopped on request, and its checkpoint is written."""
 
 
-class StopSign:
-    """Whether the run has been asked to stop. All ranks ask at the same steps."""
+class StopFile:
+    """The file that asks the run to stop. All ranks check for it at the same steps."""
 
     def __init__(self, path: Path | None, strategy: Strategy) -> None:
         self.path = path
         self.strategy = strategy
 
     def seen(self, step: int | None = None) -> bool:
-        """Whether any rank sees the sign; after a ``step``, only now and then. Collective."""
-        if self.path is None or (step is not None and step % STEPS_BETWEEN_LOOKS):
+        """Whether any rank sees it; after a ``step``, checked only every few steps. Collective."""
+        if self.path is None or (step is not None and step % STEPS_BETWEEN_CHECKS):
             return False
-        # on the CPU, so that nobody waits for what a GPU has still to do
+        # on the CPU, so as not to wait for a GPU's earlier work
         return bool(self.strategy.sum(torch.tensor([float(self.path.exists())])).item())
 
 
 @contextmanager
 def stop_on_sigterm(path: Path | None) -> Iterator[None]:
-    """Within the block SIGTERM puts the stop sign up instead of ending this process."""
+    """Within the block SIGTERM creates the stop file instead of ending this process."""
     if path is None:
         yield
         return
 
-    def put_up(*_: object) -> None:
+    def create(*_: object) -> None:
         if not path.exists():
             path.write_text(OURS)
 
-    before = signal.signal(signal.SIGTERM, put_up)
+    before = signal.signal(signal.SIGTERM, create)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def acknowledge(paths: RunPaths) -> None:
-    """Tell the job script that the run has stopped by request, and take down a sign of our own."""
+def confirm_stop(paths: RunPaths) -> None:
+    """Tell the job script that the run has stopped on request; remove a stop file of our own."""
     paths.stopped.touch()
-    take_down(paths)
+    remove_own_stop_file(paths)
 
 
-def take_down(paths: RunPaths) -> None:
-    """Remove the stop sign if it is one that a process of ours has put up itself."""
+def remove_own_stop_file(paths: RunPaths) -> None:
+    """Remove the stop file if a training process created it."""
     if paths.stop.exists() and paths.stop.read_text() == OURS:
         paths.stop.unlink()

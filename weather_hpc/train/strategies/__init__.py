@@ -1,4 +1,4 @@
-"""How one training step is spread over devices: one file per strategy, chosen by name."""
+"""How a training step is distributed over devices: one file per strategy, chosen by name."""
 
 import torch
 
@@ -29,5 +29,5 @@ def choose_kernels(precision: Precision, device: torch.device) -> None:
     rounded = precision is not Precision.FP32
     torch.backends.cuda.matmul.allow_tf32 = rounded
     torch.backends.cudnn.allow_tf32 = rounded
-    # each size of batch tries cuDNN's kernels once, in warm-up, and keeps the fastest
+    # cuDNN's kernels are timed once for each batch size, in warm-up
     torch.backends.cudnn.benchmark = device.type == "cuda"

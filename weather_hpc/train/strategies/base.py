@@ -1,7 +1,7 @@
-"""What the loop asks of a strategy, answered as one process on one device would.
+"""The interface of strategies to the training loop, implemented for one process on one device.
 
-Each strategy changes what differs for it. The loop, the loader, the checkpoint and the
-record know nothing else of how the work is spread.
+Other strategies override what differs. The loop, the loader, the checkpoint and the record depend
+on nothing else of how the work is distributed.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class StepOptions:
     """How a strategy computes its steps."""
 
     label_smoothing: float = 0.0
-    """Share of every label that is spread evenly over all classes in training."""
+    """Share of every label that training spreads evenly over all classes, 0..1."""
 
     sync_batch_norm: bool = False
     """Whether batch norm takes its statistics from all ranks' images of a step."""
@@ -79,13 +79,13 @@ class Strategy:
     """What :func:`~weather_hpc.models.fused.fuse` reports, once the network is placed."""
 
     exchange: str | None = None
-    """What ranks exchange gradients through, where they do."""
+    """How ranks exchange gradients, where they do."""
 
     communication_s: float | None = None
-    """Seconds that this rank has given to others and to waiting for them; None: not told apart."""
+    """Seconds this rank has spent on exchanges and waiting in them; None: not measurable."""
 
     owns_weights = True
-    """Whether a checkpoint needs this rank's weights, or has them from rank 0."""
+    """Whether a checkpoint needs this rank's weights; else rank 0 has them."""
 
     def __init__(
         self, device: torch.device, env: TorchrunEnv, devices: int, options: StepOptions = DEFAULTS
@@ -106,7 +106,7 @@ class Strategy:
         return [self.device] if self.device.type == "cuda" else []
 
     def set_up(self, store: "dist.Store | None" = None) -> None:  # type: ignore[name-defined]
-        """Meet the other ranks at ``store``; None: there are none. Collective."""
+        """Join the other ranks at ``store``; None: there are none. Collective."""
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Take over ``network``, equal on all ranks, for images of ``image_size`` px. Collective.
@@ -120,11 +120,11 @@ class Strategy:
         self.network = network.to(self.device, memory_format=self.options.memory_format)  # type: ignore[call-overload]
         self.trained: nn.Module = self.network
         if self.options.compiles:
-            # batches have few sizes, and a kernel for each is faster than one for all
+            # batches have few sizes, and one kernel per size is faster than one for all
             self.trained = cast(nn.Module, torch.compile(self.network, dynamic=False))
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The fewest images that a layer sees at once in any of ``sampler``'s steps."""
+        """The fewest images that a layer normalises together in any of ``sampler``'s steps."""
         return min(sampler.sizes)
 
     def train_step(
@@ -148,7 +148,7 @@ class Strategy:
         return self.env.rank
 
     def before_evaluation(self) -> None:
-        """Make replicas equal where training lets them differ. Collective."""
+        """Make replicas equal where they differ after training. Collective."""
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """``values`` summed over the ranks. Collective."""
@@ -162,11 +162,11 @@ class Strategy:
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's ``value``, by rank, on rank 0; nothing on the others. Collective."""
+        """Every rank's ``value``, by rank, on rank 0; nothing on other ranks. Collective."""
         return [value]
 
     def synchronise(self) -> None:
-        """Wait until this rank's devices have finished what they were given."""
+        """Wait until this rank's devices have finished their work."""
         for gpu in self.gpus:
             torch.cuda.synchronize(gpu)
 
@@ -175,12 +175,12 @@ class Strategy:
         self.synchronise()
 
     def tear_down(self) -> None:
-        """Part from the other ranks."""
+        """Leave the other ranks."""
 
     def _logits(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """float32 (n, classes), computed in the precision of :attr:`options`."""
         half = self.options.precision is Precision.BF16
-        # a step uses each weight once: nothing is worth keeping from one cast to the next
+        # a step uses each weight once: caching casts does not pay
         with torch.autocast(self.device.type, torch.bfloat16, half, cache_enabled=False):
             logits: torch.Tensor = network(images)
         return logits.float()
@@ -193,10 +193,10 @@ class Strategy:
 
 
 def tally(loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """float64 (2,): the sum of losses and the number of right answers, still on the device."""
+    """float64 (2,), on the device: the sum of losses and the number of correct answers."""
     right = (logits.detach().argmax(1) == labels).sum()
     return torch.stack([loss_sum.detach().double(), right.double()])
 
 
 class Single(Strategy):
-    """What a strategy is when there is nothing to spread."""
+    """``single``: one process on one CPU or GPU, the baseline of every speedup."""

@@ -2,13 +2,13 @@
 
 The same seed and global batch give the loss curve of a single process, within float tolerance,
 for networks that treat images one by one. Batch norm does not: it takes its statistics from one
-rank's images (running statistics are rank 0's) unless it is asked to synchronise. Such networks
-train as well, along another curve. Dropout drops what it would in one process; on GPUs, whose
-kernels draw otherwise there, the curves differ by that.
+rank's images (running statistics are rank 0's) unless it is synchronised, so such networks train as
+well along another curve. Dropout drops the same values as one process, except on GPUs, whose
+kernels number their random values differently.
 
-CPUs of one host exchange gradients through memory that they share
+CPUs of one host exchange gradients through shared memory
 (:mod:`weather_hpc.train.strategies.distributed`). gloo and NCCL exchange them while the backward
-pass still computes, so the time that it takes is not separable from here; records leave it null.
+pass still computes, so that time cannot be measured separately; records leave it null.
 """
 
 import inspect
@@ -22,7 +22,7 @@ from torch import nn
 
 from weather_hpc.train.layers import SharedDropout, StepShare, SyncBatchNorm2d, replace_layers
 from weather_hpc.train.loader import EpochSampler, Shard
-from weather_hpc.train.strategies.distributed import Distributed, SharedMemory, share_memory
+from weather_hpc.train.strategies.distributed import Distributed, SharedMemory, open_shared_memory
 
 _WRAPPER = nn.parallel.DistributedDataParallel
 _RENAMED = "forward_sync_buffers" in inspect.signature(_WRAPPER).parameters
@@ -31,10 +31,10 @@ _SYNC_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadc
 
 
 class DistributedDataParallel(Distributed):
-    """A replica per rank; each step's images are shared out evenly."""
+    """A replica per rank; each step's images are divided evenly."""
 
     memory: SharedMemory | None = None
-    """Where all ranks share some, which takes the place of gloo."""
+    """Used instead of gloo where all ranks share memory."""
 
     @property
     def shard(self) -> Shard:
@@ -55,14 +55,14 @@ class DistributedDataParallel(Distributed):
 
     @property
     def communication_s(self) -> float | None:  # type: ignore[override]
-        """Known where memory is shared."""
+        """Measured where memory is shared."""
         return None if self.memory is None else self.memory.spent_s
 
     def set_up(self, store: dist.Store | None = None) -> None:  # type: ignore[name-defined]
         """Join the process group, and share memory where the ranks can."""
         super().set_up(store)
         if self.device.type == "cpu":
-            self.memory = share_memory(self.env)
+            self.memory = open_shared_memory(self.env)
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Wrap the network so that its backward pass averages gradients over the ranks."""
@@ -74,7 +74,7 @@ class DistributedDataParallel(Distributed):
             sync = partial(SyncBatchNorm2d, sum_over_ranks=self.sum)
             network = replace_layers(network, nn.BatchNorm2d, sync)
         super().place(network, image_size)
-        # compiled inside: around the wrapper torch.compile would do nothing, and not say so
+        # compiled inside: around the wrapper torch.compile would silently do nothing
         self._replica = _WRAPPER(
             self.trained,
             device_ids=[self.device] if self.device.type == "cuda" else None,
@@ -93,19 +93,21 @@ class DistributedDataParallel(Distributed):
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
     ) -> torch.Tensor:
-        """Scaled so that the average over ranks, whose shares may differ by one image, is exact."""
+        """Scaled so that the average over ranks is exact; their shares may differ by one image."""
         self._share.begin_step(int(self.shard.of(np.arange(step_images))[0]), step_images)
         logits = self._logits(self._replica, images)
         return self._backward(logits, labels, self.env.world_size / step_images)
 
     @property
     def random_stream(self) -> int:
-        """One for all: dropout takes this rank's part of what is drawn for all images."""
+        """One for all ranks: dropout uses this rank's part of the masks of all images."""
         return 0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Every rank gets the sum."""
-        return super().sum(values) if self.memory is None else self.memory.add_up(values.clone())
+        return (
+            super().sum(values) if self.memory is None else self.memory.all_reduce(values.clone())
+        )
 
     def concatenate(self, values: torch.Tensor) -> torch.Tensor:
         """Every rank gets all of them."""
@@ -130,5 +132,5 @@ def _average(
 ) -> torch.futures.Future[torch.Tensor]:
     """The mean of all ranks' gradients, as DistributedDataParallel asks its hook for it."""
     mean: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-    mean.set_result(memory.add_up(bucket.buffer()).div_(memory.env.world_size))
+    mean.set_result(memory.all_reduce(bucket.buffer()).div_(memory.env.world_size))
     return mean

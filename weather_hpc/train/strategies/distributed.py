@@ -1,4 +1,4 @@
-"""What strategies of several processes share: meeting, adding up, gathering, parting."""
+"""Strategies of several processes: their process group, and shared memory of one host's ranks."""
 
 import math
 import os
@@ -16,9 +16,9 @@ from torch.distributed.constants import default_pg_timeout
 from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
 from weather_hpc.train.strategies.base import Strategy
 
-GLOO_LETS_GO_S = 0.05
+GLOO_RELEASE_S = 0.05
 _LEFT: list[object] = []
-"""Groups that were left, with the strategies that hold them; see ``tear_down``."""
+"""Groups that were left, with the strategies that use them; see ``tear_down``."""
 
 
 class Distributed(Strategy):
@@ -41,7 +41,7 @@ class Distributed(Strategy):
         return total
 
     def concatenate(self, values: torch.Tensor) -> torch.Tensor:
-        """An all-gather of equally many, the longest rank's; the padding is cut off again."""
+        """An all-gather, padded to the longest rank's length; the padding is removed."""
         own = torch.tensor([len(values)], device=self.device)
         counts = [torch.empty_like(own) for _ in range(self.env.world_size)]
         dist.all_gather(counts, own)
@@ -60,37 +60,43 @@ class Distributed(Strategy):
         return values or []
 
     def barrier(self) -> None:
-        """A tiny all-reduce on the device: it ends once every rank has come to it."""
+        """A tiny all-reduce on the device: it ends once every rank has reached it."""
         self.sum(torch.zeros(1, device=self.device))
         self.synchronise()
 
     def tear_down(self) -> None:
         """Leave the process group.
 
-        Freeing a gloo group joins its thread under the interpreter lock, which that thread may
-        still want in order to let go of its last tensors: both would then wait for ever. So the
-        thread gets the lock first, and the group lives on until the process ends.
+        Freeing a gloo group joins its thread while holding the interpreter lock, which the thread
+        may still need to release its last tensors: a deadlock. So the thread gets the lock first,
+        and the group exists until the process ends.
         """
         if dist.is_initialized():
             _LEFT.append((dist.group.WORLD, self))
-            time.sleep(GLOO_LETS_GO_S)
+            time.sleep(GLOO_RELEASE_S)
             dist.destroy_process_group()
 
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - of it we use a folder that nobody else may enter
-"""Where files are memory."""
+"""The memory file system."""
 
 
 SLOTS = "slots"
-"""Name of the file that holds them."""
+"""Name of the file with the slots."""
 
 
 SLOT = 1 << 20
-"""Bytes; what is larger goes in pieces, which caches hold."""
+"""Bytes; larger tensors are exchanged in parts of this size, which fit a cache."""
 
 
 class SharedMemory:
-    """One rank's access to it. All ranks call the same methods in the same order."""
+    """Exchanges tensors between the ranks of one host. All ranks call the same methods in order.
+
+    gloo sends them through sockets, from threads of its own, which takes time from ranks that
+    compute on all cores. Here each rank writes to its slot, sends every other rank one byte, and
+    reads all slots once it has a byte from each. There are two sets of slots, used in turn: a byte
+    also says that its sender has read the previous set, which may then be overwritten.
+    """
 
     def __init__(self, env: TorchrunEnv, slots: torch.Tensor, peers: list[socket.socket]) -> None:
         self.env = env
@@ -101,34 +107,34 @@ class SharedMemory:
         """Seconds spent here, most of them waiting for slower ranks."""
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # called in compiled layers, too
-    def add_up(self, values: torch.Tensor) -> torch.Tensor:
-        """Make ``values``, contiguous, the sum of all ranks', to the same bits on each."""
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum the contiguous ``values`` over the ranks, in place, to the same bits on each."""
         for piece in torch.split(values.view(-1), SLOT // values.element_size()):
-            torch.sum(self._swap(piece, len(piece)), 0, out=piece)
+            torch.sum(self._exchange(piece, len(piece)), 0, out=piece)
         return values
 
     def concatenate(self, values: torch.Tensor) -> torch.Tensor:
         """All ranks' ``values``, by rank, along the first dimension, in which they may differ."""
-        counts = self._swap(torch.tensor([len(values)]), 1)[:, 0].tolist()
+        counts = self._exchange(torch.tensor([len(values)]), 1)[:, 0].tolist()
         together = values.new_empty(sum(counts), *values.shape[1:])
         parts = [part.view(-1) for part in torch.split(together, counts)]
         own, length = values.reshape(-1), SLOT // values.element_size()
         for first in range(0, max(map(len, parts)), length):
-            slots = self._swap(own[first : first + length], length)
+            slots = self._exchange(own[first : first + length], length)
             for slot, part in zip(slots, parts, strict=True):
                 piece = part[first : first + length]
                 piece.copy_(slot[: len(piece)])
         return together
 
     def close(self) -> None:
-        """Let go of it; a rank that still waits for this one fails."""
+        """Close the connections; a rank that still waits for this one fails."""
         for peer in self._peers:
             peer.close()
 
-    def _swap(self, own: torch.Tensor, length: int) -> torch.Tensor:
-        """Every rank's ``own``, (ranks, ``length``); shorter ones leave their slot's rest as it is.
+    def _exchange(self, own: torch.Tensor, length: int) -> torch.Tensor:
+        """Every rank's ``own``, (ranks, ``length``); the rest of a shorter one's slot is undefined.
 
-        To be read before the next call but one. Raises RuntimeError where a rank has gone.
+        Valid until the next call but one. Raises RuntimeError where a rank has exited.
         """
         start = time.perf_counter()
         side = self._slots[self._turn % 2, :, : length * own.element_size()].view(own.dtype)
@@ -139,15 +145,17 @@ class SharedMemory:
                 peer.sendall(b".")
             for peer in self._peers:
                 if not peer.recv(1):
-                    raise ConnectionError("it has ended")
+                    raise ConnectionError("it has exited")
         except OSError as error:
-            raise RuntimeError(f"rank {self.env.rank} has lost another: {error}") from None
+            raise RuntimeError(
+                f"rank {self.env.rank} has lost the connection to another rank: {error}"
+            ) from None
         self.spent_s += time.perf_counter() - start
         return side
 
 
-def share_memory(env: TorchrunEnv) -> SharedMemory | None:
-    """What the ranks of ``world`` share; None where there are several hosts, no room, or no wish.
+def open_shared_memory(env: TorchrunEnv) -> SharedMemory | None:
+    """Memory of all ranks; None on several hosts, without room, or where it is switched off.
 
     Collective, over the process group.
     """
@@ -165,7 +173,7 @@ def share_memory(env: TorchrunEnv) -> SharedMemory | None:
             shape = (2, env.world_size, SLOT)
             path = str(folder / SLOTS)
             slots = torch.from_file(path, True, math.prod(shape), dtype=torch.uint8).view(shape)
-        if not _everywhere(slots is not None) or slots is None:
+        if not _on_all_ranks(slots is not None) or slots is None:
             return None
         lower = [_connected(folder / str(rank)) for rank in range(env.rank)]
         higher = [listener.accept()[0] for _ in range(env.rank + 1, env.world_size)]
@@ -176,7 +184,7 @@ def share_memory(env: TorchrunEnv) -> SharedMemory | None:
 
 
 def _common_folder(env: TorchrunEnv, stack: ExitStack) -> Path | None:
-    """A folder with room for all slots, made by rank 0 for as long as its ``stack`` stands."""
+    """A folder with room for all slots, which rank 0 creates and its ``stack`` removes."""
     name = None
     if env.rank == 0 and os.environ.get(SHARED_MEMORY) != "off":
         with suppress(OSError):
@@ -189,8 +197,8 @@ def _common_folder(env: TorchrunEnv, stack: ExitStack) -> Path | None:
     return None if names[0] is None else Path(names[0])
 
 
-def _everywhere(here: bool) -> bool:
-    """Whether all ranks say yes."""
+def _on_all_ranks(here: bool) -> bool:
+    """Whether ``here`` is true on all ranks."""
     votes = torch.tensor([int(here)])
     dist.all_reduce(votes, dist.ReduceOp.MIN)
     return bool(votes.item())

@@ -1,7 +1,7 @@
 """``dp``: torch.nn.DataParallel, one process that drives several GPUs.
 
-Each step's batch is cut over the GPUs and the logits are gathered on the first. Batch norm sees
-one GPU's images at a time; the first GPU's running statistics are kept.
+Each step's batch is divided over the GPUs and the logits are gathered on the first. Batch norm uses
+one GPU's images; the first GPU's running statistics are kept.
 """
 
 import torch
@@ -12,7 +12,7 @@ from weather_hpc.train.strategies.base import Strategy
 
 
 class DataParallel(Strategy):
-    """One process, ``devices`` GPUs. It is never built without CUDA, where it would do nothing."""
+    """One process, ``devices`` GPUs. Never used without CUDA, where it would do nothing."""
 
     @property
     def gpus(self) -> list[torch.device]:
@@ -25,11 +25,11 @@ class DataParallel(Strategy):
         self._spread = nn.DataParallel(self.network, device_ids=self.gpus)
 
     def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The images of one GPU: each batch is cut into equal pieces, the last one smaller."""
+        """The images of one GPU: each batch is divided into equal parts, the last one smaller."""
         return min(len(torch.empty(n).chunk(self.devices)[-1]) for n in set(sampler.sizes))
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
     ) -> torch.Tensor:
-        """As a single process, with the forward and backward spread over the GPUs."""
+        """As a single process, with forward and backward distributed over the GPUs."""
         return self._backward(self._spread(images), labels, 1.0 / step_images)

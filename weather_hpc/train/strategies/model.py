@@ -1,7 +1,7 @@
-"""``model``: the network cut into stages, one per device, and batches passed through in pieces.
+"""``model``: the network is cut into stages, one per device; batches pass in microbatches.
 
 torch.distributed.pipelining runs the stages: 1F1B (one forward, one backward) where a batch makes
-enough microbatches to fill the pipeline, else GPipe. Every rank sees every step's rows; only the
+enough microbatches to fill the pipeline, else GPipe. Every rank gets every step's rows; only the
 first reads pixels. Batch norm takes its statistics from one microbatch at a time, so its loss
 curve differs from a single process's; other networks (dropout apart) give the same.
 """
@@ -24,39 +24,36 @@ from weather_hpc.train.strategies.base import tally
 from weather_hpc.train.strategies.distributed import Distributed
 
 WEIGHTED = (nn.Conv2d, nn.Linear, nn.Sequential)
-"""A block begins with one of these: before them the activations are smallest."""
-
-
-Shape = tuple[int, ...]
+"""A block starts with one of these, where activations are smallest."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Consecutive layers, under their own names, and the shapes per image that go in and out."""
+class NetworkStage:
+    """Consecutive layers under their own names, and shapes of input and output per image."""
 
     layers: nn.Sequential
-    input_shape: Shape
-    output_shape: Shape
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Layers that stay together, with their cost per image: multiply-adds and values written."""
+    """Layers that stay together, and their cost per image: multiply-adds plus values written."""
 
     layers: list[tuple[str, nn.Module]]
     cost: int
-    output_shape: Shape
+    output_shape: tuple[int, ...]
 
 
-def cut(network: nn.Module, count: int, image_size: int) -> list[Stage]:
-    """``network`` as ``count`` stages such that the costliest costs least.
+def cut(network: nn.Module, count: int, image_size: int) -> list[NetworkStage]:
+    """``network`` as ``count`` stages that minimise the cost of the costliest.
 
     Raises UserError where it is not a plain sequence of layers, or has too few of them.
     """
     if not isinstance(network, nn.Sequential):
         raise UserError(
             "--strategy model cuts networks that are a plain sequence of layers, such as "
-            f"paper_cnn; {type(network).__name__} is none"
+            f"paper_cnn; {type(network).__name__} is not one"
         )
     blocks = _blocks(network, (3, image_size, image_size))
     if count > len(blocks):
@@ -68,15 +65,15 @@ def cut(network: nn.Module, count: int, image_size: int) -> list[Stage]:
     choices = [(0, *inner, len(blocks)) for inner in combinations(range(1, len(blocks)), count - 1)]
     best = min(choices, key=lambda edges: max(sum(costs[a:b]) for a, b in pairwise(edges)))
     stages = []
-    shape: Shape = (3, image_size, image_size)
+    shape: tuple[int, ...] = (3, image_size, image_size)
     for first, end in pairwise(best):
         layers = OrderedDict(layer for block in blocks[first:end] for layer in block.layers)
-        stages.append(Stage(nn.Sequential(layers), shape, blocks[end - 1].output_shape))
+        stages.append(NetworkStage(nn.Sequential(layers), shape, blocks[end - 1].output_shape))
         shape = stages[-1].output_shape
     return stages
 
 
-def _blocks(network: nn.Sequential, shape: Shape) -> list[_Block]:
+def _blocks(network: nn.Sequential, shape: tuple[int, ...]) -> list[_Block]:
     groups: list[list[tuple[str, nn.Module]]] = []
     for name, layer in network.named_children():
         if not groups or isinstance(layer, WEIGHTED):
@@ -92,8 +89,8 @@ def _blocks(network: nn.Sequential, shape: Shape) -> list[_Block]:
     return blocks
 
 
-def _run(layer: nn.Module, shape: Shape) -> tuple[Shape, int]:
-    """The shape that ``layer`` makes of ``shape``, and its cost, both for one image."""
+def _run(layer: nn.Module, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The output shape of ``layer`` for the input ``shape``, and its cost, for one image."""
     cost = 0
 
     def add(module: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -104,24 +101,24 @@ def _run(layer: nn.Module, shape: Shape) -> tuple[Shape, int]:
             cost += module.weight.numel() * positions
 
     # a copy without storage; in evaluation, where batch norm takes a single image
-    ghost = copy.deepcopy(layer).to("meta").eval()
-    for module in ghost.modules():
+    meta_copy = copy.deepcopy(layer).to("meta").eval()
+    for module in meta_copy.modules():
         if not list(module.children()):
             module.register_forward_hook(add)
     with torch.no_grad():
-        output = ghost(torch.empty(1, *shape, device="meta"))
+        output = meta_copy(torch.empty(1, *shape, device="meta"))
     return tuple(output.shape[1:]), cost
 
 
 MICROBATCHES_PER_STAGE = 2
-"""More of them idle less and cost more per image; each holds at least MIN_MICROBATCH images."""
+"""More leave devices idle less and cost more per image; each has at least MIN_MICROBATCH images."""
 
 MIN_MICROBATCH = 2
 """Batch norm needs two images."""
 
 
 def microbatches(images: int, stages: int) -> int:
-    """In how many equal pieces a batch of ``images`` goes through ``stages`` stages."""
+    """Into how many equal microbatches a batch of ``images`` is divided for ``stages`` stages."""
     most = MICROBATCHES_PER_STAGE * stages
     fitting = [n for n in range(1, most + 1) if images % n == 0 and images // n >= MIN_MICROBATCH]
     return max(fitting, default=1)
@@ -132,13 +129,13 @@ class ModelParallel(Distributed):
 
     def place(self, network: nn.Module, image_size: int) -> None:
         """Keep this rank's stage of ``network``."""
-        self.stage: Stage = cut(network, self.env.world_size, image_size)[self.env.rank]
+        self.stage: NetworkStage = cut(network, self.env.world_size, image_size)[self.env.rank]
         super().place(self.stage.layers, image_size)
         self._schedules: dict[tuple[int, bool], PipelineScheduleSingle] = {}
 
     @property
     def reads_images(self) -> bool:  # type: ignore[override]
-        """The first stage takes pixels, the others what the stage before them made."""
+        """The first stage takes pixels, the others the output of the previous one."""
         return self.env.rank == 0
 
     @property
@@ -175,7 +172,7 @@ class ModelParallel(Distributed):
         return (images,) if self.reads_images else ()
 
     def _schedule(self, images: int, training: bool) -> PipelineScheduleSingle:
-        """The schedule for batches of ``images``; its buffers fit that size alone."""
+        """The schedule for batches of ``images``; its buffers have that size."""
         key = images, training
         if key not in self._schedules:
             pieces = microbatches(images, self.env.world_size)
@@ -185,8 +182,10 @@ class ModelParallel(Distributed):
                 self.env.rank,
                 self.env.world_size,
                 self.device,
-                input_args=_ghost(each, self.stage.input_shape, training and not self.reads_images),
-                output_args=_ghost(each, self.stage.output_shape, training),
+                input_args=_meta_tensor(
+                    each, self.stage.input_shape, training and not self.reads_images
+                ),
+                output_args=_meta_tensor(each, self.stage.output_shape, training),
             )
             kind = Schedule1F1B if training and pieces >= self.env.world_size else ScheduleGPipe
             loss = partial(cross_entropy, label_smoothing=self.options.label_smoothing)
@@ -194,6 +193,6 @@ class ModelParallel(Distributed):
         return self._schedules[key]
 
 
-def _ghost(images: int, shape: Shape, requires_grad: bool) -> torch.Tensor:
-    """A tensor without storage that tells the pipeline what passes between two stages."""
+def _meta_tensor(images: int, shape: tuple[int, ...], requires_grad: bool) -> torch.Tensor:
+    """A tensor without storage: the shape that passes between two stages."""
     return torch.empty(images, *shape, device="meta", requires_grad=requires_grad)
