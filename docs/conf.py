@@ -1,4 +1,4 @@
-"""Sphinx configuration. References of verbs, YAML keys and record fields are made from the code."""
+"""Sphinx configuration. Verbs, YAML keys and record fields are documented from the code."""
 
 import sys
 from pathlib import Path

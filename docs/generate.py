@@ -1,4 +1,4 @@
-"""Reference pages made from the code itself, so that a fact is written once."""
+"""Reference pages generated from the code, so that each fact is written once."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
     "record": (
         "Run record",
         RunRecord,
-        "What a run leaves as `record.json`. `null` means not applicable or not had, never 0.",
+        "The result of a run, `record.json`. `null`: not applicable or not available, never 0.",
     ),
 }
 
@@ -56,7 +56,12 @@ def tables(model: type[BaseModel]) -> str:
         about = " ".join((current.__doc__ or "").split())
         rows = []
         for name, field in current.model_fields.items():
-            cells = [f"`{name}`", spell(field.annotation), default(field), field.description or ""]
+            cells = [
+                f"`{name}`",
+                type_text(field.annotation),
+                default(field),
+                field.description or "",
+            ]
             rows.append("| " + " | ".join(cells) + " |")
             for inner in models_in(field.annotation):
                 if inner not in seen:
@@ -68,7 +73,7 @@ def tables(model: type[BaseModel]) -> str:
 
 
 def default(field: Any) -> str:
-    """The default as YAML or JSON would show it; ``required`` where there is none."""
+    """The default as YAML or JSON shows it; ``required`` where there is none."""
     if field.is_required():
         return "required"
     value = field.default
@@ -82,17 +87,17 @@ def default(field: Any) -> str:
     return "null" if value is None else f"`{value}`"
 
 
-def spell(annotation: Any) -> str:
-    """A type in words."""
+def type_text(annotation: Any) -> str:
+    """A type as text."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return spell(inner[0])
+        return type_text(inner[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(spell(part) for part in inner if part is not type(None))
+        return " or ".join(type_text(part) for part in inner if part is not type(None))
     if origin is list:
-        return f"list of {spell(inner[0])}"
+        return f"list of {type_text(inner[0])}"
     if origin is dict:
-        return f"mapping of {spell(inner[0])} to {spell(inner[1])}"
+        return f"mapping of {type_text(inner[0])} to {type_text(inner[1])}"
     if origin is Literal:
         return " or ".join(f"`{part}`" for part in inner)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -102,7 +107,7 @@ def spell(annotation: Any) -> str:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model that an annotation mentions."""
+    """Every model in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]

@@ -9,8 +9,7 @@ import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Row
 

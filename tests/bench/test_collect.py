@@ -17,8 +17,7 @@ from weather_hpc.bench.collect_implementations import (
 )
 from weather_hpc.bench.collect_inputs import log_path, make_logs, make_once, make_records
 from weather_hpc.bench.measurement import Implementation, measure
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import FailedError, UserError
 
 LOGS, SIZE = 10, 4000

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 from weather_hpc import cli
 from weather_hpc.check.__main__ import main
 from weather_hpc.check.session import Check, NotDoneError, Passed, Session, WrongError
-from weather_hpc.collect.checks import networks, read_checked
+from weather_hpc.collect.machines import networks, read_checked
 from weather_hpc.runs.checks import CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
 

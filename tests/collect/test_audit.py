@@ -9,10 +9,9 @@ from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.collect.audit import audit
 from weather_hpc.collect.duplicates import without_duplicates
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
-from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.runs.record import RunRecord
+from weather_hpc.runs.row import Code, Finding, Severity
 
 
 def findings(root: Path) -> list[Finding]:

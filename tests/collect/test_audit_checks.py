@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave, measured, train_spec
-from weather_hpc.collect import collect
+from weather_hpc.collect.pipeline import collect
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import StudyPaths
 

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
-from weather_hpc.collect import collect
+from weather_hpc.collect.pipeline import collect
 from weather_hpc.runs.paths import StudyPaths
 
 QUICK = settings(max_examples=120, deadline=None, derandomize=True, database=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.records_maker import leave, measured, train_spec
-from weather_hpc.collect import collect_study
+from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.runs.gpus import GpuState, append_gpus
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 

@@ -9,18 +9,16 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.find import find_runs
 from weather_hpc.collect.reference import (
     ReferenceComparison,
     Tolerance,
     compare_with_reference,
     load_reference,
 )
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.report.write import write_table
-from weather_hpc.runs.finding import Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Row, Severity
 
 JUST = Tolerance()
 

@@ -14,8 +14,7 @@ from weather_hpc import cli
 from weather_hpc.launch.jobs_folder import by_name, jobs_folder, main
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

@@ -17,8 +17,7 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import JobOption, shape_of
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.sweep import __main__ as sweep
 from weather_hpc.sweep.dry_run import SCRIPTS
 

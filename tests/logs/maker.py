@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from weather_hpc.logs import parse_pattern, read_logs
-from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Reading
 
 PATTERN = parse_pattern("ddp_{gpus}gpu_bs{batch_size}.log")
 

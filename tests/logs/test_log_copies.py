@@ -8,8 +8,7 @@ import pytest
 
 from tests.logs.maker import epoch_line, log_lines
 from weather_hpc.collect.sources import find_sources, read_sources
-from weather_hpc.runs.finding import Code
-from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Code, Reading
 
 LINES = log_lines()
 NAME = "ddp_{gpus}gpu_bs{batch_size}.log"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.logs.maker import PATTERN, log_lines, read_lines, read_text
 from tests.logs.test_log_styles import STYLES
 from weather_hpc.logs import read_logs
-from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Reading
 
 SETTINGS = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

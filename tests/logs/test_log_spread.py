@@ -10,8 +10,7 @@ import pytest
 from tests.logs.maker import PATTERN, epoch_line, log_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import read_logs, spread
-from weather_hpc.runs.reading import Reading
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Reading, Row
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from tests.logs.maker import PATTERN
 from weather_hpc.logs import find_logs, read_logs
-from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Reading
 
 
 @pytest.fixture

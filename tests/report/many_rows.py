@@ -1,7 +1,6 @@
 """Rows of very many runs, made in memory."""
 
-from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Code, Finding, Row, Severity
 
 WORLDS = [("single", 1)] + [(s, 2**k) for s in ("dp", "ddp", "model") for k in range(8)]
 BATCHES = [16, 32, 64, 128, 256, 512]

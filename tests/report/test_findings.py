@@ -2,7 +2,7 @@
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.report.findings import MOST_ALIKE, audit_table, rejects_table
-from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.row import Code, Finding, Severity
 
 
 def finding(source: str, message: str, severity: Severity = Severity.WARNING) -> Finding:

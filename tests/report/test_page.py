@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.collect import collect_study
+from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.runs.record import RunRecord, Status
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
@@ -42,8 +42,8 @@ class Page(HTMLParser):
         self.scripts += tag == "script"
         for name in ("src", "href", "xlink:href"):
             link = values.get(name, "#")
-            beside = tag == "a" and not link.startswith("/") and ":" not in link
-            if not beside and not link.startswith(("#", "data:")):
+            is_relative = tag == "a" and not link.startswith("/") and ":" not in link
+            if not is_relative and not link.startswith(("#", "data:")):
                 self.outside.append(link)
         if tag == "svg":
             assert values["role"] == "img"

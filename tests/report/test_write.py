@@ -9,12 +9,12 @@ import pytest
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import DOCUMENT_ROWS
 from weather_hpc.report.page import MOST_ROWS
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.write import write_report
-from weather_hpc.runs.finding import Code, Finding, Severity
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import latex
 
 EVIL = "a|b_c & 50% <b>$x$</b> #{~^\\}\n汉 -- \"'"
@@ -32,7 +32,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
     rows = many_rows(64, 4)
     findings = [Finding("a_run", Severity.ERROR, Code.NAN_LOSS, EVIL)]
-    plots = [Plot("some", "Some plot", EVIL, svg="<svg/>"), Plot("other", "Other", "no time")]
+    plots = [Drawing("some", "Some plot", EVIL, svg="<svg/>"), Drawing("other", "Other", "no time")]
     write_report(to, compare(rows), findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"])
     return to
 

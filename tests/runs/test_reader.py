@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tests.records_maker import leave, leave_all, measured, preprocess_spec, train_spec
-from weather_hpc.collect import collect_study
 from weather_hpc.collect.duplicates import without_duplicates
-from weather_hpc.collect.find import find_runs
-from weather_hpc.collect.sources import read_runs
+from weather_hpc.collect.pipeline import collect_study
+from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import exit_text
 from weather_hpc.runs.paths import RunPaths, StudyPaths

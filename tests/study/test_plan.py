@@ -9,8 +9,8 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import load_plan, save_plan
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.shipped import folder
 from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.yaml_file import folder
 
 
 def plan_of(text: dict[str, object], data: str = "/images") -> Plan:

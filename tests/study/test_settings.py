@@ -25,8 +25,8 @@ SETTING = """\
 USE = """
 import json, sys
 from pathlib import Path
-from weather_hpc.collect import collect_study
-from weather_hpc.collect.study import Question, collect
+from weather_hpc.collect.pipeline import collect_study
+from weather_hpc.collect.pipeline import CollectOptions, collect
 from weather_hpc.launch.command import stage_command
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.record import RunRecord, Status
@@ -47,7 +47,7 @@ for number, spec in enumerate(plan.runs):
     record.phases.total = time_s
     record.write(paths.run(spec.run_id).record)
 collect_study(out)
-again = collect([out], out / "again", Question(reference=out))
+again = collect([out], out / "again", CollectOptions(reference=out))
 print(json.dumps({
     "commands": [stage_command(plan, spec, paths, "python") for spec in plan.runs],
     "run_ids": [spec.run_id for spec in plan.runs],

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import UserError
-from weather_hpc.study.shipped import folder
 from weather_hpc.study.site import SiteProfile, load_site
+from weather_hpc.study.yaml_file import folder
 
 
 def site(**slurm: object) -> SiteProfile:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.collect import Question, collect, tell
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
 
@@ -67,10 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     be compared; 2: wrong input.
     """
     args = parser().parse_args(argv)
+    from weather_hpc.collect.pipeline import CollectOptions, collect, summary_text
+
     out = args.out or _own_folder(args.paths)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; a folder is wanted")
-    question = Question(
+    options = CollectOptions(
         pattern=args.pattern,
         formats=tuple(args.format),
         reference=args.reference,
@@ -79,10 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         budget_node_hours=args.budget,
     )
     try:
-        summary = collect(args.paths, out, question)
+        summary = collect(args.paths, out, options)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror}") from None
-    print(tell(summary), file=sys.stderr)
+    print(summary_text(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
     worse = summary["reference"] is not None and summary["reference"]["failed"]

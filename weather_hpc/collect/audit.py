@@ -1,15 +1,15 @@
 """The audit: what looks wrong in the runs and between them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.audit_checks import audit_checks
-from weather_hpc.collect.checks import Checked
-from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.reading import Reading
-from weather_hpc.runs.row import Row
+from weather_hpc.collect.machines import Checked, audit_checks
+from weather_hpc.runs.record import RankInfo, RunRecord, Status
+from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
+from weather_hpc.runs.run import TABLES, Run
+from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
 from weather_hpc.text import clean
 
 IMPOSSIBLE = 2.0
@@ -122,3 +122,130 @@ def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
                 "tables/preprocess.csv", Severity.ERROR, Code.REFERENCE_MISMATCH,
                 f"study {study}: the same images were packed into different stores ({text})",
             )  # fmt: skip
+
+
+FOREIGN_LOAD_PERCENT = 10.0
+"""CPU use by others, % of one core in measured time, above which a run is reported."""
+
+
+ROUNDING = 0.01
+"""How far figures of one record may be apart, relatively."""
+
+
+def audit_run(run: Run) -> Iterator[Finding]:
+    """What looks wrong in one run."""
+    if run.not_a_number:
+        yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
+    record = run.record
+    if record is None or record.status is not Status.OK or record.spec.stage not in TABLES:
+        return
+    yield from _totals(run, record)
+    if run.reject is not None:
+        return  # in no table, for a reason that rejects.csv gives
+    yield from _times(run, record)
+    yield from _ranks(run, record)
+    yield from _affinity(run, record)
+    yield from _devices(run, record)
+    if isinstance(record.spec.task, TrainTask):
+        yield from _epochs(run, record, record.spec.task)
+    others = record.usage.foreign_cpu_percent
+    if others is not None and others > FOREIGN_LOAD_PERCENT:
+        yield _finding(
+            run, Severity.WARNING, Code.FOREIGN_LOAD,
+            f"other processes used {others:.0f} % of one core in measured time; "
+            f"more than {FOREIGN_LOAD_PERCENT:.0f} % is reported",
+        )  # fmt: skip
+    restarts = record.provenance.restarts
+    if restarts > 0:
+        yield _finding(
+            run, Severity.WARNING, Code.RESTARTED,
+            f"stopped and resumed, or a worker of it lost, {restarts} times; "
+            "its time may hold work done twice",
+        )  # fmt: skip
+
+
+def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
+    if record.time_s is None:
+        message = "status ok, but time_s is null: the run is in no table"
+        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
+    elif record.phases.total is None:
+        message = "phases.total is null: the run's node-hours are unknown"
+        yield _finding(run, Severity.WARNING, Code.MISSING_TOTAL, message)
+
+
+def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """A time that contradicts what the record tells beside it: one of them was changed."""
+    seconds, total, task = record.time_s, record.phases.total, record.spec.task
+    if seconds is None or record.provenance.restarts:
+        return
+    if total is not None and seconds > total * (1 + ROUNDING):
+        message = f"time_s {seconds:g} is more than the whole process took, {total:g} s"
+        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
+    images, rate = record.counts.images, record.images_per_s
+    if isinstance(task, TrainTask) and images and rate is not None:
+        expected = images * task.epochs / seconds
+        if abs(rate - expected) > ROUNDING * expected:
+            message = (
+                f"images_per_s {rate:g} does not fit time_s {seconds:g}: "
+                f"{task.epochs} epochs of {images} images are {expected:g}"
+            )
+            yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
+
+
+def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """Ranks of one run that computed on different models of a device."""
+    names = Counter(rank.device_name for rank in record.actual.ranks if rank.device_name)
+    if len(names) > 1:
+        text = ", ".join(f"{count} on {name}" for name, count in sorted(names.items()))
+        message = f"its ranks differ in hardware: {text}; the slowest sets the time"
+        yield _finding(run, Severity.WARNING, Code.HARDWARE_MISMATCH, message)
+
+
+def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
+    task = record.spec.task
+    asked = task.workers if isinstance(task, PreprocessTask) else task.world_size
+    seen = {"actual.world_size": record.actual.world_size}
+    # one process drives all devices under dp, so its ranks are not its devices
+    if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
+        seen["ranks that reported"] = len({rank.rank for rank in record.actual.ranks})
+    wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != asked]
+    if wrong:
+        message = f"{asked} asked for, {' and '.join(wrong)}"
+        yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
+
+
+def _affinity(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """Ranks of one host that together have fewer CPUs than threads."""
+    hosts: dict[str, list[RankInfo]] = defaultdict(list)
+    for rank in record.actual.ranks:
+        if rank.cpus is not None:
+            hosts[rank.host].append(rank)
+    task = record.spec.task
+    asked = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
+    for host, ranks in hosts.items():
+        for rank in ranks:
+            threads = max(asked, rank.threads or 1)
+            if len(set(rank.cpus or [])) < threads:
+                message = f"rank {rank.rank} on {host}: {threads} threads on CPUs {rank.cpus}"
+                yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
+                return
+        cpus = {cpu for rank in ranks for cpu in rank.cpus or []}
+        threads = sum(max(asked, rank.threads or 1) for rank in ranks)
+        if len(cpus) < threads:
+            message = (
+                f"{len(ranks)} ranks on {host} with {threads} threads in all "
+                f"share CPUs {sorted(cpus)}"
+            )
+            yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
+
+
+def _epochs(run: Run, record: RunRecord, task: TrainTask) -> Iterator[Finding]:
+    seen = {"counts.epochs says": record.counts.epochs, "events.jsonl holds": run.epochs_seen}
+    short = [f"{name} {n}" for name, n in seen.items() if n is not None and n < task.epochs]
+    if short:
+        message = f"{task.epochs} epochs asked for; {' and '.join(short)}"
+        yield _finding(run, Severity.ERROR, Code.INCOMPLETE_EPOCHS, message)
+
+
+def _finding(run: Run, severity: Severity, code: Code, message: str) -> Finding:
+    return Finding(run.run_id, severity, code, message)

@@ -5,9 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 
-from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.reading import Reading
-from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.runs.row import ROW_COLUMNS, Code, Finding, Reading, Row, Severity
 from weather_hpc.study.settings import CONFIGURATION, columns
 
 FEWEST_SHARED = 3

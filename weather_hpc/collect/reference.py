@@ -8,14 +8,86 @@ from typing import Any
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.reference_csv import (
     FIGURES,
+    IDENTITY,
+    SETTINGS,
     Reference,
     ReferenceRow,
     load_reference,
 )
-from weather_hpc.collect.reference_match import Pair, pairs
 from weather_hpc.errors import UserError
-from weather_hpc.runs.finding import Code, Finding, Severity
+from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import counted
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of the reference, and what was found of ours for it."""
+
+    theirs: ReferenceRow
+    ours: dict[str, Any] | None = None
+    problem: str | None = None
+    """Why the two cannot be compared."""
+
+
+def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
+    """Each of ``theirs`` with the row of ``table`` that is the same configuration.
+
+    A key that one side does not tell fits any. Where that leaves several to choose from, or where
+    only other settings differ (epochs, precision, number of images), ``problem`` says so.
+    """
+    found = [_exact(table, row) for row in theirs]
+    taken = [pair.ours for pair in found if pair.ours is not None]
+    result = []
+    for pair in found:
+        rivals = [p.theirs.where for p in found if p.ours is pair.ours]
+        if pair.ours is not None and len(rivals) > 1:
+            problem = f"several rows of the reference fit: {' and '.join(rivals)}"
+            pair = Pair(pair.theirs, pair.ours, problem)
+        elif pair.ours is None and pair.problem is None:
+            pair = _other_work(table, pair.theirs, taken)
+        result.append(pair)
+    return result
+
+
+def _exact(table: ScalingTable, row: ReferenceRow) -> Pair:
+    columns = (*IDENTITY[table.name], *SETTINGS[table.name])
+    same = [ours for ours in table.rows if not _differences(columns, ours, row)]
+    of_study = [ours for ours in same if ours.get("study") == row.key.get("study")]
+    fitting = of_study or same
+    if len(fitting) > 1:
+        labels = "; ".join(map(table.label, fitting))
+        return Pair(row, None, f"{len(fitting)} configurations here fit: {labels}")
+    return Pair(row, fitting[0] if fitting else None)
+
+
+def _other_work(table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]) -> Pair:
+    named = [
+        ours for ours in table.rows
+        if not _differences(IDENTITY[table.name], ours, row)
+        and not any(ours is other for other in taken)
+    ]  # fmt: skip
+    if len(named) != 1:
+        return Pair(row)
+    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
+
+
+def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
+    """Where both sides tell a key and differ in it."""
+    return [
+        f"{column} {ours[column]} here, {row.key[column]} in the reference"
+        for column in columns
+        if ours.get(column) is not None
+        and column in row.key
+        and not _equal(ours[column], row.key[column])
+    ]
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Whether two settings are the same; tables hold six digits of a number."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-5)
+    return bool(ours == theirs)
+
 
 __all__ = [
     "Reference",
@@ -25,9 +97,6 @@ __all__ = [
     "load_reference",
 ]
 
-COLUMNS = [
-    "configuration", "figure", "ours", "reference", "ratio", "tolerance", "verdict", "source",
-]  # fmt: skip
 
 OK, REGRESSION, IMPROVEMENT = "ok", "regression", "improvement"
 MISSING, EXTRA, NOT_COMPARED = "missing here", "not in reference", "cannot be compared"
@@ -94,6 +163,41 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """One row of reference.csv: a value of one configuration, here and in the reference."""
+
+    configuration: str
+    figure: str
+    ours: float | None
+    reference: float | None
+    ratio: float | None
+    """Ours over the reference."""
+    tolerance: float | None
+    verdict: str
+    """OK, REGRESSION and so on, with an explanation after a colon."""
+    source: str | None
+    """File and line of the reference."""
+
+    @classmethod
+    def of(
+        cls, label: str, theirs: ReferenceRow, figure: str, ours: float | None, verdict: str,
+        tolerance: float | None = None,
+    ) -> "Verdict":  # fmt: skip
+        """The verdict on ``figure`` of the configuration ``label``."""
+        there = theirs.figures[figure]
+        ratio = ours / there if ours is not None and there else None
+        return cls(label, figure, ours, there, ratio, tolerance, verdict, theirs.where)
+
+    @property
+    def outcome(self) -> str:
+        """The verdict without its explanation."""
+        return self.verdict.partition(":")[0]
+
+
+COLUMNS = [field.name for field in fields(Verdict)]
+
+
+@dataclass(frozen=True)
 class ReferenceComparison:
     """What came of :func:`compare_with_reference`."""
 
@@ -126,23 +230,23 @@ def compare_with_reference(
     A key that either side does not tell (a foreign table without ``device``) fits any; where
     several rows then fit, none is compared, and the verdict says why.
     """
-    lines: list[dict[str, Any]] = []
+    verdicts: list[Verdict] = []
     findings: list[Finding] = []
     outcomes: list[str] = []
     for table in tables:
         found = pairs(table, [row for row in reference.rows if row.table == table.name])
         for pair in found:
-            told = list(_told(table, pair, tolerance))
-            outcome = min((_word(line) for line in told), key=_WORST_FIRST.index)
-            lines += told
+            of_pair = list(_verdicts(table, pair, tolerance))
+            outcome = min((one.outcome for one in of_pair), key=_WORST_FIRST.index)
+            verdicts += of_pair
             outcomes.append(outcome)
             if outcome in _SEVERITIES and (pair.ours is not None or pair.problem):
-                findings.append(_finding(table, outcome, told))
+                findings.append(_finding(table, outcome, of_pair))
         absent = sum(pair.ours is None and pair.problem is None for pair in found)
         if absent:
             message = f"{counted(absent, 'configuration')} of {reference.path} not measured here"
             findings.append(_mismatch(f"tables/{table.name}.csv", Severity.WARNING, message))
-        lines += _extra(table, found)
+        verdicts += _extra(table, found)
     regressions = outcomes.count(REGRESSION)
     compared = regressions + outcomes.count(OK) + outcomes.count(IMPROVEMENT)
     if compared == 0:
@@ -151,24 +255,24 @@ def compare_with_reference(
     caption = _CAPTION.format(path=reference.path)
     if reference.unused:
         caption += f" Not used of the reference: {'; '.join(reference.unused)}."
-    result = Table("reference", "Beside the reference", caption, COLUMNS, lines)
+    result = Table("reference", "Beside the reference", caption, COLUMNS, list(map(vars, verdicts)))
     return ReferenceComparison(result, findings, regressions, compared)
 
 
-def _told(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[dict[str, Any]]:
-    """The lines of the comparison for one row of the reference."""
+def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[Verdict]:
+    """The verdicts on one row of the reference."""
     theirs, ours = pair.theirs, pair.ours or {}
     label = table.label(ours) if ours else theirs.label
     figures = [figure for figure in FIGURES if figure in theirs.figures]
     if pair.problem or all(ours.get(figure) is None for figure in figures):
         why = pair.problem or (ours and (ours.get("note") or "has no such figure"))
         verdict = (NOT_COMPARED if pair.problem else MISSING) + (f": {why}" if why else "")
-        yield _line(label, theirs, figures[0], ours.get(figures[0]), None, verdict)
+        yield Verdict.of(label, theirs, figures[0], ours.get(figures[0]), verdict)
         return
     time_holds = False
     for figure in figures:
         if ours.get(figure) is None:
-            yield _line(label, theirs, figure, None, None, MISSING)
+            yield Verdict.of(label, theirs, figure, None, MISSING)
             continue
         limit = getattr(tolerance, figure)
         verdict = _judge(figure, ours, theirs.figures, limit)
@@ -176,7 +280,7 @@ def _told(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[dic
             time_holds = verdict != REGRESSION
         elif figure == "speedup" and verdict == REGRESSION and time_holds:
             verdict = f"{OK}: the time holds, so the baseline is faster or another"
-        yield _line(label, theirs, figure, ours[figure], limit, verdict)
+        yield Verdict.of(label, theirs, figure, ours[figure], verdict, limit)
 
 
 def _judge(figure: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float) -> str:
@@ -205,43 +309,27 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def _line(
-    label: str, theirs: ReferenceRow, figure: str, ours: float | None, limit: float | None,
-    verdict: str,
-) -> dict[str, Any]:  # fmt: skip
-    there = theirs.figures[figure]
-    values = [label, figure, ours, there, ours / there if ours is not None and there else None,
-              limit, verdict, theirs.where]  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _extra(table: ScalingTable, found: Sequence[Pair]) -> Iterator[dict[str, Any]]:
-    """What was measured here and is nowhere in the reference."""
+def _extra(table: ScalingTable, found: Sequence[Pair]) -> Iterator[Verdict]:
+    """What was measured here and is not in the reference."""
     for ours in table.measured:
         if not any(pair.ours is ours for pair in found):
-            told = {"configuration": table.label(ours), "figure": "time_s", "verdict": EXTRA}
-            yield dict.fromkeys(COLUMNS) | told | {"ours": ours["time_s"]}
+            label, time_s = table.label(ours), ours["time_s"]
+            yield Verdict(label, "time_s", time_s, None, None, None, EXTRA, None)
 
 
-def _word(line: Mapping[str, Any]) -> str:
-    """The verdict without its explanation."""
-    return str(line["verdict"]).partition(":")[0]
-
-
-def _finding(table: ScalingTable, outcome: str, lines: Sequence[Mapping[str, Any]]) -> Finding:
+def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[Verdict]) -> Finding:
     """The one finding for a configuration that is worse, better, or could not be compared."""
-    label, where = lines[0]["configuration"], lines[0]["source"]
-    text = str(lines[0]["verdict"])
+    first = verdicts[0]
+    text = first.verdict
     if outcome in (REGRESSION, IMPROVEMENT):
-        figures = [
-            f"{line['figure']} {line['ours']:.4g} against {line['reference']:.4g}"
-            f" (tolerance {line['tolerance']:g})"
-            for line in lines
-            if _word(line) == outcome
+        values = [
+            f"{one.figure} {one.ours:.4g} against {one.reference:.4g} (tolerance {one.tolerance:g})"
+            for one in verdicts
+            if one.outcome == outcome
         ]
-        text = f"{outcome}: {', '.join(figures)}"
-    source = f"tables/{table.name}.csv"
-    return _mismatch(source, _SEVERITIES[outcome], f"{label}: {text}; {where}")
+        text = f"{outcome}: {', '.join(values)}"
+    message = f"{first.configuration}: {text}; {first.source}"
+    return _mismatch(f"tables/{table.name}.csv", _SEVERITIES[outcome], message)
 
 
 def _mismatch(source: str, severity: Severity, message: str) -> Finding:

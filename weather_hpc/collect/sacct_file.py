@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.job import JobSummary
+from weather_hpc.runs.run import JobSummary
 from weather_hpc.slurm.jobs import Job, parse_lines, status_of
 
 LONGEST_LINE = 2**20

@@ -5,7 +5,7 @@ from pathlib import Path
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.flags import task_flags
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.slurm_site import WithoutCuda
+from weather_hpc.study.site import WithoutCuda
 from weather_hpc.study.spec import (
     Backend,
     Device,

@@ -9,8 +9,7 @@ from weather_hpc.runs.environment import run_environment
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.directives import gpu_options, quote
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec
 
 SHEBANG = "#!/usr/bin/env bash"

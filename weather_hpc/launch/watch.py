@@ -12,7 +12,7 @@ from weather_hpc.slurm.accounting import poll
 from weather_hpc.slurm.client import Slurm
 from weather_hpc.slurm.directives import shape_of
 from weather_hpc.slurm.jobs import Job, QueueState
-from weather_hpc.study.slurm_site import SlurmSite
+from weather_hpc.study.site import SlurmSite
 from weather_hpc.study.spec import RunSpec
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0

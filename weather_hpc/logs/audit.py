@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from weather_hpc.logs.audit_pace import Found
 from weather_hpc.logs.audit_times import audit_times
 from weather_hpc.logs.log import Log
-from weather_hpc.runs.finding import Code, Severity
+from weather_hpc.runs.row import Code, Severity
 from weather_hpc.text import counted
 
 

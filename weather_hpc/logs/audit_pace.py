@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from weather_hpc.logs.log import ALIKE, Log
 from weather_hpc.logs.series import Series
-from weather_hpc.runs.finding import Code, Severity
+from weather_hpc.runs.row import Code, Severity
 
 FAR = 2.0
 """An epoch that takes so many times the usual does not fit; nor does a total its epochs."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from weather_hpc.logs.audit_pace import FAR, Found, audit_pace
 from weather_hpc.logs.log import Log
-from weather_hpc.runs.finding import Code, Severity
+from weather_hpc.runs.row import Code, Severity
 from weather_hpc.text import counted
 
 ROUNDING = 0.01

@@ -13,7 +13,7 @@ from typing import Any
 from weather_hpc.logs.fields import Value
 from weather_hpc.logs.series import Figures, Series
 from weather_hpc.logs.tally import Tally
-from weather_hpc.runs.plausible import LARGEST
+from weather_hpc.runs.inputs import LARGEST
 from weather_hpc.study.spec import Strategy
 
 ALIKE = 0.01

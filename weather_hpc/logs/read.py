@@ -15,10 +15,8 @@ from weather_hpc.logs.row import log_row
 from weather_hpc.logs.spread import spread
 from weather_hpc.logs.tally import Tally
 from weather_hpc.logs.time_limit import time_limit
-from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.reading import Reading
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.text import clean
 
 DECIDED = 200

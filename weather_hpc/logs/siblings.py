@@ -4,8 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.logs.log import is_exact
-from weather_hpc.runs.finding import Code, Finding, Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Code, Finding, Row, Severity
 
 
 def audit_siblings(rows: Iterable[Row]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.runs.reading import Reading
+from weather_hpc.runs.row import Reading
 
 WORTH_BYTES = 24 * 2**20
 """Of logs for each process: reading them takes about as long as starting one."""

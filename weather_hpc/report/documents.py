@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import (
     DOCUMENT_ROWS,
     caption,
@@ -13,7 +14,6 @@ from weather_hpc.report.layout import (
     readable_columns,
     shared,
 )
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, Section
 from weather_hpc.text import latex, markdown
 
@@ -59,25 +59,27 @@ def _markdown_section(section: Section) -> Iterator[str]:
         else:
             yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
     for table in section.tables:
-        yield markdown_table(table, level=3, most=DOCUMENT_ROWS, whole=section.whole(table))
+        yield markdown_table(
+            table, level=3, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table)
+        )
 
 
 def markdown_table(
-    table: Table, level: int = 1, most: int | None = None, whole: str | None = None
+    table: Table, level: int = 1, max_rows: int | None = None, full_file: str | None = None
 ) -> str:
     """``table`` as a pipe table under a heading of ``level``, its caption below.
 
-    At most ``most`` rows; then it names the file ``whole``, which has all.
+    At most ``max_rows`` rows; then it names the file ``full_file``, which has all.
     """
     columns = readable_columns(table)
     lines = [f"{'#' * level} {markdown(table.title)}", ""]
-    if same := shared(table, most, whole):
+    if same := shared(table, max_rows, full_file):
         lines += [markdown(same), ""]
     if not table.rows:
         return "\n".join([*lines, "No runs.", ""])
     lines.append("| " + " | ".join(map(markdown, columns)) + " |")
     lines.append("|" + "|".join("---" if is_text(table, c) else "--:" for c in columns) + "|")
-    for row in table.rows[:most]:
+    for row in table.rows[:max_rows]:
         cells = [markdown(cell_text(row, column)) for column in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", markdown(table.caption), ""])
@@ -103,12 +105,12 @@ def _latex_section(section: Section) -> Iterator[str]:
         yield r"\end{itemize}"
     yield from _latex_plots(section.plots)
     for table in section.tables:
-        yield latex_table(table, most=DOCUMENT_ROWS, whole=section.whole(table))
+        yield latex_table(table, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table))
     if section.plots or section.tables:
         yield r"\clearpage"
 
 
-def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
+def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
     drawn = [plot for plot in plots if plot.svg is not None]
     if drawn:
         yield r"{\raggedright"  # two narrow plots side by side
@@ -122,21 +124,21 @@ def _latex_plots(plots: Sequence[Plot]) -> Iterator[str]:
             yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
 
 
-def latex_table(table: Table, most: int | None = None, whole: str | None = None) -> str:
+def latex_table(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
     r"""``table`` as floats of a page each; needs \usepackage{booktabs,graphicx}.
 
-    At most ``most`` rows; then it names the file ``whole``, which has all. A table without rows
-    becomes a sentence.
+    At most ``max_rows`` rows; then it names the file ``full_file``, which has all. A table without
+    rows becomes a sentence.
     """
     columns = readable_columns(table)
     if not columns:
         return rf"{latex(table.title)}: no runs.\par" + "\n"
     form = "".join(_form(table, column) for column in columns)
-    parts = _parts(table.rows[:most], columns)
+    parts = _parts(table.rows[:max_rows], columns)
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for number, part in enumerate(parts, start=1):
         of = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-        text = f" {latex(caption(table, most, whole))}" if number == 1 else ""
+        text = f" {latex(caption(table, max_rows, full_file))}" if number == 1 else ""
         lines += [
             r"\begin{table}[htbp]",
             rf"\caption{{{latex(table.title)}{of}.{text}}}",

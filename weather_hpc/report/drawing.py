@@ -61,7 +61,7 @@ SINGLE_WIDTH, DOUBLE_WIDTH = 6.4, 14.8
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure to draw. ``draw`` is None where there is nothing to show; ``text`` says why."""
+    """One figure. ``draw`` is None where there is nothing to show; ``text`` says why."""
 
     name: str
     """Name of its files, and its id on the page."""
@@ -73,6 +73,8 @@ class Drawing:
     size: tuple[float, float] = (SINGLE_WIDTH, 4.2)
     left_out: int = 0
     """Number of lines or bars that did not fit."""
+    svg: str | None = None
+    """The SVG, once it is drawn."""
 
     @property
     def wide(self) -> bool:

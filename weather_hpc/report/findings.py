@@ -1,4 +1,4 @@
-"""What was found: the key findings in words, and audit and rejects grouped by message."""
+"""Key findings as sentences; audit and rejects grouped by message."""
 
 import re
 from collections import defaultdict
@@ -10,8 +10,7 @@ from weather_hpc.analysis.advice import MOST_WORKS
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.runs.finding import Finding, Severity
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row, Severity
 from weather_hpc.text import counted
 
 MOST_ALIKE = 10

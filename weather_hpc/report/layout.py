@@ -64,18 +64,18 @@ def constants(table: Table) -> str:
     return "; ".join(f"{column}: {first[column]}" for column in same)
 
 
-def shared(table: Table, most: int | None = None, whole: str | None = None) -> str:
-    """What all rows share, and where all rows are if only ``most`` are shown; may be empty."""
+def shared(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
+    """What all rows share, and where all rows are if only ``max_rows`` are shown; may be empty."""
     same = constants(table)
     parts = [f"In all rows: {same}."] if same else []
-    if most is not None and len(table.rows) > most:
-        parts.append(f"The first {most} of {len(table.rows)} rows; all are in {whole}.")
+    if max_rows is not None and len(table.rows) > max_rows:
+        parts.append(f"The first {max_rows} of {len(table.rows)} rows; all are in {full_file}.")
     return " ".join(parts)
 
 
-def caption(table: Table, most: int | None = None, whole: str | None = None) -> str:
+def caption(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:
     """The meaning of the columns, and :func:`shared`."""
-    return f"{table.caption} {shared(table, most, whole)}".rstrip()
+    return f"{table.caption} {shared(table, max_rows, full_file)}".rstrip()
 
 
 def is_text(table: Table, column: str) -> bool:

@@ -59,7 +59,7 @@ def by_batch(table: ScalingTable) -> list[Curve]:
 
 
 def _settings(table: ScalingTable) -> list[str]:
-    """The settings that tell curves apart, besides those that every label has."""
+    """The settings that distinguish curves, besides those in every label."""
     nodes = [column for column in ("nodes",) if column in table.columns]
     return [*table.distinguishing, *table.varying(nodes)]
 

@@ -1,7 +1,7 @@
 """The plots of a report and their files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from weather_hpc import cli
@@ -15,29 +15,13 @@ from weather_hpc.report.published import published_speedup
 from weather_hpc.study.spec import Stage
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure, drawn. ``svg`` is None where there was nothing to show; ``text`` says why."""
-
-    name: str
-    """Name of its files, and its id on the page."""
-    title: str
-    text: str
-    """Its content as text, for screen readers; or why there is none."""
-    svg: str | None = None
-    left_out: int = 0
-    """LinePlot or bars that did not fit."""
-    wide: bool = False
-    """Whether it takes the whole width of a page."""
-
-
-def write_plots(folder: Path, comparison: Comparison) -> list[Plot]:
+def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     A plot of an earlier collection that now has nothing to show is removed.
     """
     tables = comparison.tables
-    drawings = [lines.drawing() for table in tables for lines in _of_table(table)]
+    drawings = [plot.drawing() for table in tables for plot in _line_plots(table)]
     drawings.append(published_speedup(tables))
     times = phase_times(comparison)
     drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", times))
@@ -50,7 +34,7 @@ def write_plots(folder: Path, comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def _of_table(table: ScalingTable) -> list[LinePlot]:
+def _line_plots(table: ScalingTable) -> list[LinePlot]:
     workers = "workers" if table.name == "preprocess" else "world size"
     baseline = "no configuration with more than one worker has a baseline"
     plots = [
@@ -95,18 +79,18 @@ def _of_table(table: ScalingTable) -> list[LinePlot]:
     return plots
 
 
-def _without_baselines(series: Sequence[Curve]) -> list[Curve]:
-    """``series`` without curves that are only a baseline, whose speedup is 1 by definition."""
-    return [line for line in series if any(point[0] > 1 for point in line.points)]
+def _without_baselines(curves: Sequence[Curve]) -> list[Curve]:
+    """``curves`` without those that are only a baseline, whose speedup is 1 by definition."""
+    return [curve for curve in curves if any(point[0] > 1 for point in curve.points)]
 
 
-def _write(folder: Path, drawing: Drawing) -> Plot:
+def _write(folder: Path, drawing: Drawing) -> Drawing:
     svg_file, png_file = folder / f"{drawing.name}.svg", folder / f"{drawing.name}.png"
     if drawing.draw is None:
         svg_file.unlink(missing_ok=True)
         png_file.unlink(missing_ok=True)
-        return Plot(drawing.name, drawing.title, drawing.text)
+        return drawing
     svg, png = render(drawing.name, drawing.draw, drawing.size)
     write_text(svg_file, svg)
     write_bytes(png_file, png)
-    return Plot(drawing.name, drawing.title, drawing.text, svg, drawing.left_out, drawing.wide)
+    return replace(drawing, svg=svg)

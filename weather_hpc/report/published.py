@@ -79,11 +79,13 @@ def read_published() -> list[Published]:
 
 def _preprocess() -> Iterator[Published]:
     lines = _read("preprocess")
-    whole = next(float(line["time_s"]) for line in lines if line["backend"] == "sequential")
+    sequential_s = next(float(line["time_s"]) for line in lines if line["backend"] == "sequential")
     for line in lines:
         time_s = float(line["time_s"])
         match = {"backend": line["backend"], "workers": int(line["workers"])}
-        yield Published("preprocess", match, NODE, time_s, whole / time_s, "sequential, 1 worker")
+        yield Published(
+            "preprocess", match, NODE, time_s, sequential_s / time_s, "sequential, 1 worker"
+        )
 
 
 def _p100() -> Iterator[Published]:

@@ -7,12 +7,11 @@ from datetime import datetime
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.published import not_comparable, published_table
-from weather_hpc.runs.finding import Finding
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
 
 _ADVICE = "advice"
 """Prefix of the names of tables that come first."""
@@ -36,11 +35,11 @@ class Section:
     """Labels and values."""
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    plots: Sequence[Plot] = ()
+    plots: Sequence[Drawing] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
-    def whole(self, table: Table) -> str:
+    def full_file(self, table: Table) -> str:
         """The file that has all rows of ``table``."""
         return self.file or f"tables/{table.name}.csv"
 
@@ -56,7 +55,7 @@ class Report:
 def report_of(
     comparison: Comparison,
     findings: Sequence[Finding],
-    plots: Sequence[Plot],
+    plots: Sequence[Drawing],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> Report:
@@ -117,7 +116,7 @@ def own_tables(comparison: Comparison) -> list[Table]:
     return [published_table(comparison.tables), phase_table(phase_times(comparison))]
 
 
-def _plots(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
     """The plots of ``tables`` that have measured rows."""
     apart = (*_OWN_SECTION, *(f"{table.name}_" for table in tables if not table.measured))
     own = [plot for plot in plots if not plot.name.startswith(apart)]
@@ -129,7 +128,7 @@ def _plots(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
     return Section("plots", "Plots", text if own else "Nothing was measured.", plots=own)
 
 
-def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section:
+def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
     table = published_table(tables)
     name, title = "published", "Compared with the reproduced study"
     if not table.rows:
@@ -137,7 +136,7 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Plot]) -> Section
     return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
 
 
-def _phases(comparison: Comparison, plots: Sequence[Plot]) -> Section:
+def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> Section:
     table = phase_table(phase_times(comparison))
     name, title = "phases", "Where the time went"
     if not table.rows:
@@ -152,7 +151,7 @@ def _provenance(rows: Sequence[Row]) -> Section:
     return Section("provenance", "Provenance", text, facts=facts)
 
 
-def _own(section: str, plots: Sequence[Plot]) -> list[Plot]:
+def _own(section: str, plots: Sequence[Drawing]) -> list[Drawing]:
     return [plot for plot in plots if plot.name.startswith(section)]
 
 

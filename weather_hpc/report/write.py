@@ -1,4 +1,4 @@
-"""The whole report in every form: report.html, .md, .tex and .json, with the tables it makes."""
+"""Writes the report as report.html, .md, .tex and .json, and the tables that it adds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,13 +10,12 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_csv, write_json, write_text
 from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
+from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import precise
 from weather_hpc.report.page import html_page
-from weather_hpc.report.plots import Plot
 from weather_hpc.report.sections import Report, own_tables, report_of
-from weather_hpc.runs.finding import Finding
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.row import Row
+from weather_hpc.runs.row import Finding, Row
 
 
 def write_table(folder: Path, table: Table) -> None:
@@ -32,7 +31,7 @@ def write_report(
     to: StudyPaths,
     comparison: Comparison,
     findings: Sequence[Finding],
-    plots: Sequence[Plot],
+    plots: Sequence[Drawing],
     extras: Sequence[Table] = (),
     sentences: Sequence[str] = (),
 ) -> None:
@@ -51,7 +50,7 @@ def write_report(
 
 
 def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report for programs: whole tables, every finding and reject; the runs are in rows.csv."""
+    """The report for programs: complete tables, findings and rejects; the runs are in rows.csv."""
     return {
         "title": report.title,
         "weather_hpc": __version__,

@@ -125,3 +125,7 @@ def exit_text(code: int) -> str:
         hint = ", perhaps out of memory" if name == "SIGKILL" else ""
         return f"killed by {name} (exit code {code}{hint})"
     return f"exit code {code}"
+
+
+LARGEST = 1e15
+"""No count, second or rate of a real run is larger."""

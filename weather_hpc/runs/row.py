@@ -1,7 +1,9 @@
 """Row: one run, flat. All that analysis and report know of a run, wherever it was read from."""
 
 import dataclasses
+from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from weather_hpc.study.settings import CONFIGURATION, columns
@@ -151,3 +153,60 @@ class Row:
 
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
+
+
+class Severity(StrEnum):
+    """``error``: a figure is wrong. ``warning``: it may be. ``info``: know it when comparing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Code(StrEnum):
+    """What can be found."""
+
+    RANK_COUNT_MISMATCH = "rank_count_mismatch"
+    DUPLICATE_CONTENT = "duplicate_content"
+    INCOMPLETE_EPOCHS = "incomplete_epochs"
+    MISSING_TOTAL = "missing_total"
+    NAN_LOSS = "nan_loss"
+    SUPERLINEAR = "superlinear"
+    FOREIGN_LOAD = "foreign_load"
+    AFFINITY_MISMATCH = "affinity_mismatch"
+    HARDWARE_MISMATCH = "hardware_mismatch"
+    BATCH_SEMANTICS = "batch_semantics"
+    RESTARTED = "restarted"
+    REFERENCE_MISMATCH = "reference_mismatch"
+    CHECK_FAILED = "check_failed"
+    CHECK_UNREADABLE = "check_unreadable"
+    WRONG_BINDING = "wrong_binding"
+    SLOW_NETWORK = "slow_network"
+    EXCHANGE_TIME = "exchange_time"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``source`` is a run_id, or the name of a table or a check; ``message`` the evidence in one
+    line."""
+
+    source: str
+    severity: Severity
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One run, small enough that any number of them stays in memory."""
+
+    row: Row
+    findings: tuple[Finding, ...] = ()
+    """What looks wrong in this run alone."""
+    key: Hashable | None = None
+    """Configuration and repeat of a planned run; None: known by its run_id alone."""
+    content: Hashable | None = None
+    """What two different runs cannot share; None: too little is known of the run to tell."""
+    epochs: frozenset[int] = frozenset()
+    """Marks of some epochs' figures, the same ones for runs with the same epochs; empty: too
+    little is known of them."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.study.slurm_site import GpuRequest, SlurmSite
+from weather_hpc.study.site import GpuRequest, SlurmSite
 from weather_hpc.study.spec import Resources, RunSpec, Stage
 from weather_hpc.text import counted
 

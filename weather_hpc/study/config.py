@@ -9,7 +9,6 @@ from pydantic import Field, create_model, model_validator
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
-from weather_hpc.study.shipped import shipped
 from weather_hpc.study.spec import (
     Backend,
     Part,
@@ -18,7 +17,7 @@ from weather_hpc.study.spec import (
     Scaling,
     TrainTask,
 )
-from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load
+from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, shipped
 
 
 class Synthetic(Section):

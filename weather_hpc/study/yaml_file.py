@@ -4,7 +4,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -146,3 +146,28 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
             if (found := _model_in(inner)) is not None:
                 return found
     return None
+
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def folder(kind: Literal["studies", "sites"]) -> Path:
+    """The folder of shipped YAML files: in the wheel, or the checkout's ``hpc/``."""
+    inside = PACKAGE / "hpc" / kind
+    return inside if inside.is_dir() else PACKAGE.parent / "hpc" / kind
+
+
+def shipped(kind: Literal["studies", "sites"], name: str) -> Path:
+    """The file called ``name``, or else the shipped one of that name."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = {file.stem: file for file in sorted(folder(kind).glob("*.yaml"))}
+    if name in known:
+        return known[name]
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; a YAML file is wanted")
+    stem = path.name.removesuffix(".yaml").removesuffix(".yml")
+    raise UserError(
+        f"no file {name!r} and no shipped {kind} of that name{nearest(stem, list(known))}"
+    )

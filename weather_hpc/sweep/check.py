@@ -5,7 +5,7 @@ import sys
 import time
 
 from weather_hpc import cli
-from weather_hpc.collect.checks import RESULTS, Checked, read_checked
+from weather_hpc.collect.machines import RESULTS, Checked, read_checked
 from weather_hpc.errors import FailedError
 from weather_hpc.files import write_text
 from weather_hpc.launch import executors

@@ -140,10 +140,10 @@ class _Sweep:
 
     def _collect(self, states: dict[str, RunState], costs: Forecast) -> int:
         """Collect what has ended; the exit code."""
-        from weather_hpc.collect import collect_study, tell
+        from weather_hpc.collect.pipeline import collect_study, summary_text
 
         summary = collect_study(self.paths.root)
-        print(tell(summary), file=sys.stderr)
+        print(summary_text(summary), file=sys.stderr)
         counts = Counter(map(str, states.values()))
         if self.options.json:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}

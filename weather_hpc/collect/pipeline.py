@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.analysis.advice import advice_sentences, advice_table
+from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.law_table import laws_table
+from weather_hpc.analysis.sentences import sentences
+from weather_hpc.analysis.steps import comparisons_table
+from weather_hpc.collect.audit import audit, in_order
+from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
+from weather_hpc.collect.reference import Tolerance, compare_with_reference, load_reference
+from weather_hpc.collect.sources import find_sources, read_sources
+from weather_hpc.files import write_csv
+from weather_hpc.report.findings import key_findings
+from weather_hpc.report.plots import write_plots
+from weather_hpc.report.write import write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of a collection beyond its runs."""
+class CollectOptions:
+    """Options of :func:`collect`."""
 
     pattern: str | None = None
     """What the names of text logs tell, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
@@ -31,36 +45,20 @@ def collect_study(root: Path) -> dict[str, Any]:
     return collect([root], root)
 
 
-def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -> dict[str, Any]:
+def collect(
+    paths: Sequence[Path], out: Path, options: CollectOptions = CollectOptions()
+) -> dict[str, Any]:
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
     in_tables, rejected, findings by severity), the key findings in words, what came of the
     reference, and the paths written, JSON-able. Raises UserError where a path does not exist or
-    holds no runs, or something in ``question`` is wrong; nothing is written then.
+    holds no runs, or something in ``options`` is wrong; nothing is written then.
     """
-    # imported here, because matplotlib and numpy would slow --help
-    from weather_hpc.analysis.advice import advice_sentences, advice_table
-    from weather_hpc.analysis.comparison import compare
-    from weather_hpc.analysis.law_table import laws_table
-    from weather_hpc.analysis.sentences import sentences
-    from weather_hpc.analysis.steps import comparisons_table
-    from weather_hpc.collect.audit import audit, in_order
-    from weather_hpc.collect.checks import checks_table, read_checked
-    from weather_hpc.collect.gpus import gpus_table
-    from weather_hpc.collect.reference import Tolerance, compare_with_reference, load_reference
-    from weather_hpc.collect.sources import find_sources, read_sources
-    from weather_hpc.files import write_csv
-    from weather_hpc.report.findings import key_findings
-    from weather_hpc.report.plots import write_plots
-    from weather_hpc.report.write import write_report, write_table
-    from weather_hpc.runs.finding import Finding, Severity
-    from weather_hpc.runs.row import ROW_COLUMNS
-
-    tolerance = Tolerance.parse(question.tolerance)
+    tolerance = Tolerance.parse(options.tolerance)
     # read first: it may lie where the tables are about to be written
-    reference = load_reference(question.reference) if question.reference else None
-    sources = find_sources(paths, question.pattern, question.formats)
+    reference = load_reference(options.reference) if options.reference else None
+    sources = find_sources(paths, options.pattern, options.formats)
     readings = read_sources(sources)
     checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
@@ -69,8 +67,8 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     findings = audit(readings, comparison, checked)
     advice = advice_table(
         comparison,
-        deadline_s=question.deadline_s,
-        budget_node_hours=question.budget_node_hours,
+        deadline_s=options.deadline_s,
+        budget_node_hours=options.budget_node_hours,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     extras = [advice, laws, comparisons, gpus_table(rows)]
@@ -117,7 +115,7 @@ def collect(paths: Sequence[Path], out: Path, question: Question = Question()) -
     }
 
 
-def tell(summary: dict[str, Any]) -> str:
+def summary_text(summary: dict[str, Any]) -> str:
     """What :func:`collect` returned, in a few lines for a person at a terminal."""
     found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
     total = summary["runs"]
