@@ -10,6 +10,11 @@ def counted(number: int | None, noun: str) -> str:
     return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")
 
 
+def brief(value: float) -> str:
+    """``value`` in running text: three significant digits, no exponent where it can be avoided."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
 def storage(size: int) -> str:
     """``size`` bytes as ``1.4 GB`` or ``0.25 MB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"

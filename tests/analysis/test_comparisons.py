@@ -50,7 +50,7 @@ def test_verdicts_of_five_repeats() -> None:
 def test_three_repeats_cannot_show_a_difference_however_large() -> None:
     (step,) = steps([*ddp(1, [100.0, 101.0, 102.0]), *ddp(2, [1.0, 1.1, 1.2])])
     assert (step["p_value"], step["verdict"]) == (pytest.approx(0.1), "too few repeats")
-    assert step["note"] == "a difference can show from 4 runs of each on"
+    assert step["note"] == "a difference can be significant from 4 repeats of each on"
 
 
 def test_each_further_comparison_takes_more_repeats() -> None:
@@ -58,7 +58,7 @@ def test_each_further_comparison_takes_more_repeats() -> None:
     first, second = steps(rows)
     assert first["p_value"] == pytest.approx(2 / 70)  # below 0.05, but one of two
     assert first["verdict"] == second["verdict"] == "too few repeats"
-    assert first["note"] == "a difference can show from 5 runs of each on"
+    assert first["note"] == "a difference can be significant from 5 repeats of each on"
 
 
 @pytest.mark.parametrize(("comparisons", "repeats"), [(1, 4), (2, 5), (6, 5), (7, 6)])
@@ -109,8 +109,8 @@ def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     assert told[1].startswith("More was slower: ddp on cuda, batch 32 per device, epochs")
     assert "8 against 4, 0.56 times as fast (p = 0.024)" in told[1]
     (peak,) = [line for line in told if line.startswith("By the USL")]
-    assert "is fastest with about 3 ranks (95 % interval from 3.12 to 3.24)" in peak
-    assert told[-1].startswith("1 run far from the median of the repeats, kept: ")
+    assert "is fastest with about 3 ranks (bootstrap interval from 3.12 to 3.24)" in peak
+    assert told[-1].startswith("1 run far from the median of the repeats, not removed: ")
     assert told[-1].endswith("(30 s, median 10.1 s).")
     lost = [replace(row, table=None, reason=f"lost {n // 2}") for n, row in enumerate(rows[:3])]
     assert sentences_of([*rows, *lost])[-1] == (

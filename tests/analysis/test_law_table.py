@@ -124,7 +124,9 @@ def test_noise_that_hides_which_parameter_it_is_is_refused() -> None:
         laws(scaled(usl_time(0.01, 0.003), (1, 2, 3, 4), 5, 0.03, seed))["USL"]["refused"]
         for seed in range(5)
     ]
-    assert "contention and coherency cannot be told apart: either may be 0" in refusals
+    assert (
+        "contention and coherency are statistically indistinguishable: either may be 0" in refusals
+    )
 
 
 def test_ideal_scaling_has_neither_parameter() -> None:

@@ -1,5 +1,6 @@
-"""Advice: which configuration to take, by what was measured, and how sure that is."""
+"""Advice: which configuration to run, judged by what was measured, and how certain that is."""
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from weather_hpc.analysis.choices import (
     ACCURACY_TOLERANCE,
+    Answer,
     Candidate,
     Work,
     all_works,
     choices,
-    figure,
 )
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.groups import Group
@@ -28,10 +29,10 @@ from weather_hpc.analysis.statistics import (
 )
 from weather_hpc.analysis.table import Table
 from weather_hpc.study.spec import Device
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 THRESHOLD = 0.5
-"""Marginal efficiency under which an added worker does not pay."""
+"""Marginal efficiency below which an added worker does not pay."""
 
 
 RULE = (
@@ -40,10 +41,7 @@ RULE = (
     "each worker at the series' smallest size."
 )
 
-ADVICE_COLUMNS = [
-    "question", "stage", "work", "answer", "reason", "doubt", "workers", "time_s", "time_s_low",
-    "time_s_high", "images_per_s", "node_hours", "efficiency", "test_accuracy",
-]  # fmt: skip
+ADVICE_COLUMNS = [field.name for field in dataclasses.fields(Answer)]
 
 _CAPTION = (
     "Chosen among configurations that do the same work (work, where there are several). fastest: "
@@ -51,9 +49,10 @@ _CAPTION = (
     f"among those within {ACCURACY_TOLERANCE:g} of the best test accuracy, where others are not; "
     "cheapest: the least node_hours, which is nodes x the whole duration of the job, start-up "
     "included; deadline: the cheapest whose time_s meets it; budget: the fastest that costs no "
-    f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many decode as many images per "
-    "second as one device trains on. doubt tells how sure the answer is; not told apart: the 95 % "
-    "intervals overlap. Configurations in whose runs the audit found errors are left out."
+    f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many workers decode as "
+    "many images per second as one device trains on. doubt says why others may be as good; "
+    "statistically indistinguishable: the bootstrap intervals overlap. Configurations with audit "
+    "errors in their runs are left out."
 )
 
 _STAGES = {"preprocess": "Preprocessing", "training": "Training"}
@@ -64,10 +63,10 @@ _WORDS = {
 }  # fmt: skip
 
 MOST_WORKS = 3
-"""Of so many works in a stage the advice is told in sentences."""
+"""So many works of a stage get sentences; the rest are in the table."""
 
 _UNASKED = ("fastest", "cheapest", "cpu_workers_per_gpu")
-"""Questions that are answered where that can be done, and else are not worth a sentence."""
+"""Questions that get a sentence only where they have an answer."""
 
 
 def advice_table(
@@ -76,60 +75,51 @@ def advice_table(
     deadline_s: float | None = None,
     budget_node_hours: float | None = None,
 ) -> Table:
-    """One row for each question on each work; where there is no answer, ``reason`` tells why.
+    """One row for each question on each work; where there is no answer, ``reason`` says why.
 
-    ``deadline_s`` (seconds of measured time) and
-    ``budget_node_hours`` (of one run) add their questions.
+    ``deadline_s`` (seconds of measured time) and ``budget_node_hours`` (of one run) each add a
+    question.
     """
     works = all_works(comparison)
-    lines = [
-        {"stage": work.stage, "work": work.label, **line}
+    answers = [
+        dataclasses.replace(answer, stage=work.stage, work=work.label)
         for work in works
-        for line in choices(work, deadline_s, budget_node_hours)
+        for answer in choices(work, deadline_s, budget_node_hours)
     ]
     measured = {work.stage for work in works}
-    lines += [
-        {"question": "fastest", "stage": table.name, "reason": "no run was measured"}
+    answers += [
+        Answer(question="fastest", stage=table.name, reason="no run was measured")
         for table in comparison.tables
         if table.rows and table.name not in measured
     ]
-    lines += map(knee, comparison.series)
-    lines += cpu_workers_per_gpu(works)
-    return Table(
-        "advice",
-        "Advice",
-        _CAPTION,
-        ADVICE_COLUMNS,
-        [
-            {column: line.get(column) for column in ADVICE_COLUMNS}
-            | {"doubt": line.get("doubt") or None}
-            for line in lines
-        ],
-    )
+    answers += map(knee, comparison.series)
+    answers += cpu_workers_per_gpu(works)
+    rows = [vars(answer) | {"doubt": answer.doubt or None} for answer in answers]
+    return Table("advice", "Advice", _CAPTION, ADVICE_COLUMNS, rows)
 
 
 def advice_sentences(advice: Table) -> list[str]:
     """The rows of :func:`advice_table` in sentences; questions with one answer share one.
 
-    Left to the table are the knees, of which there are many, what nobody asked for and has no
-    answer, and of many works in a stage all but the first.
+    Only in the table: the knees, of which there are many; default questions without an answer;
+    and all but the first works of a stage.
     """
     works: dict[str, dict[str | None, None]] = defaultdict(dict)
     for row in advice.rows:
         if row["question"] != "knee":
             works[row["stage"]][row["work"]] = None
-    told = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
+    shown = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
     alike: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in advice.rows:
         question, answer = row["question"], row["answer"]
         if question == "knee" or (answer is None and question in _UNASKED):
             continue
-        if row["work"] not in told[row["stage"]]:
+        if row["work"] not in shown[row["stage"]]:
             continue
-        feeds = question == "cpu_workers_per_gpu"
-        # what has no answer stands alone, for its reason
-        alike[row["stage"], row["work"], feeds, answer or question].append(row)
-    more = sum(len(names) - len(told[stage]) for stage, names in works.items())
+        feeding = question == "cpu_workers_per_gpu"
+        # a question without an answer stands alone, for its reason
+        alike[row["stage"], row["work"], feeding, answer or question].append(row)
+    more = sum(len(names) - len(shown[stage]) for stage, names in works.items())
     rest = (
         [f"What to run for {counted(more, 'more work')} is in tables/advice.csv."] if more else []
     )
@@ -139,105 +129,112 @@ def advice_sentences(advice: Table) -> list[str]:
 def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     about = _STAGES[first["stage"]] + (f" ({first['work']})" if first["work"] else "")
-    words = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
-    what = f"{about}, {_listed(words)}"
+    questions = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
+    what = f"{about}, {_listed(questions)}"
     if first["question"] == "cpu_workers_per_gpu":
         return f"{about}, to decode for one device: {first['answer']}; {first['reason']}."
     if first["answer"] is None:
         return f"{what}: no answer, {first['reason']}."
     doubts: dict[str | None, list[str]] = defaultdict(list)
-    for row, word in zip(rows, words, strict=True):
-        doubts[row["doubt"]].append(word)
-    told = [
+    for row, question in zip(rows, questions, strict=True):
+        doubts[row["doubt"]].append(question)
+    reservations = [
         doubt if len(doubts) == 1 else f"{_listed(of)}: {doubt}"
         for doubt, of in doubts.items()
         if doubt
     ]
-    return ". ".join([f"{what}: {first['answer']}{_figures(first)}", *map(_upper, told)]) + "."
+    answer = f"{what}: {first['answer']}{_values(first)}"
+    return ". ".join([answer, *map(_upper, reservations)]) + "."
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _figures(row: dict[str, Any]) -> str:
+def _values(row: dict[str, Any]) -> str:
     time_s, hours, accuracy = row["time_s"], row["node_hours"], row["test_accuracy"]
-    words = []
+    values = []
     if isinstance(time_s, float):
-        words.append(f"{figure(time_s)} s")
+        values.append(f"{brief(time_s)} s")
     if isinstance(hours, float):
-        words.append(f"{figure(hours)} node-hours")
+        values.append(f"{brief(hours)} node-hours")
     if isinstance(accuracy, float):
-        words.append(f"test accuracy {accuracy:.3f}")
-    return f" ({', '.join(words)})" if words else ""
+        values.append(f"test accuracy {accuracy:.3f}")
+    return f" ({', '.join(values)})" if values else ""
 
 
 SMALL_WAIT = 0.01
-"""Share of the measured time that training may wait for data and still be called busy."""
+"""Share of the measured time below which training hardly waits for data."""
 
 
 _SAME = ("study", "data", "image_size_px")
 
 
-def cpu_workers_per_gpu(works: Sequence[Work]) -> list[dict[str, Any]]:
-    """A line of advice for each training work: the workers, or which figure is missing."""
+def cpu_workers_per_gpu(works: Sequence[Work]) -> list[Answer]:
+    """For each training work: how many workers decode for one device, or why that is unknown."""
     decoding = [c for work in works if work.stage == "preprocess" for c in work.candidates]
     return [
-        {
-            "question": "cpu_workers_per_gpu",
-            "stage": work.stage,
-            "work": work.label,
-            **_answer(work, decoding),
-        }
+        dataclasses.replace(_workers_for(work, decoding), stage=work.stage, work=work.label)
         for work in works
         if work.stage == "training"
     ]
 
 
-def _answer(work: Work, decoding: Sequence[Candidate]) -> dict[str, Any]:
+def _workers_for(work: Work, decoding: Sequence[Candidate]) -> Answer:
+    question = "cpu_workers_per_gpu"
     trained = [c for c in work.candidates if c.images_per_s is not None and c.workers]
     on_gpu = [c for c in trained if c.group.settings.device == Device.CUDA]
     if not trained:
-        return {"reason": "no training run tells its images per second"}
-    hungriest = max(on_gpu or trained, key=_each)
-    asked = hungriest.group.settings
+        return Answer(question=question, reason="no training run reports its images per second")
+    fastest = max(on_gpu or trained, key=_each)
+    need = _each(fastest)
+    demand = _demand(fastest, "one GPU" if on_gpu else "one CPU rank (no GPU was measured)")
+    same = [getattr(fastest.group.settings, name) for name in _SAME]
     decoders = [
         c
         for c in decoding
         if c.images_per_s
         and c.workers
-        and all(getattr(c.group.settings, name) == getattr(asked, name) for name in _SAME)
+        and [getattr(c.group.settings, name) for name in _SAME] == same
     ]
-    need = _each(hungriest)
-    eats = (
-        f"{'one GPU' if on_gpu else 'one CPU rank (no GPU was measured)'} takes "
-        f"{figure(need)} images/s ({figure(hungriest.images_per_s or 0)} by {hungriest.label}"
-        f"{f', over {hungriest.workers}' if hungriest.workers != 1 else ''})"
-    )
     if not decoders:
-        return {"reason": f"{eats}, but no preprocessing of the same images was measured"}
+        reason = f"{demand}, but no preprocessing of the same images was measured"
+        return Answer(question=question, reason=reason)
+    workers, supply = _supply(decoders, need)
+    return Answer(
+        question=question,
+        answer=counted(workers, "worker"),
+        workers=workers,
+        images_per_s=need,
+        reason="; ".join(filter(None, [demand, supply, _store(fastest)])),
+    )
+
+
+def _demand(fastest: Candidate, device: str) -> str:
+    """What one device trains on, such as ``one GPU takes 500 images/s (1000 by ..., over 2)``."""
+    measured = f"{brief(fastest.images_per_s or 0)} by {fastest.label}"
+    if fastest.workers != 1:
+        measured += f", over {fastest.workers}"
+    return f"{device} takes {brief(_each(fastest))} images/s ({measured})"
+
+
+def _supply(decoders: Sequence[Candidate], need: float) -> tuple[int, str]:
+    """How many workers decode ``need`` images per second, and how that follows."""
     enough = [c for c in decoders if (c.images_per_s or 0) >= need]
     if enough:
         least = min(enough, key=lambda c: (c.workers or 0, -(c.images_per_s or 0)))
-        count, sum_ = least.workers, f"{least.label} decodes {figure(least.images_per_s or 0)}"
-    else:
-        most = max(decoders, key=lambda c: c.images_per_s or 0)
-        count = math.ceil(need / _each(most))
-        sum_ = (
-            f"more than any measured decodes; {most.label} decodes "
-            f"{figure(most.images_per_s or 0)}, {figure(_each(most))} each, so at that rate "
-            f"{figure(need)} / {figure(_each(most))} is {count} or more"
-        )
-    return {
-        "answer": counted(count, "worker"),
-        "workers": count,
-        "images_per_s": need,
-        "reason": "; ".join(filter(None, [f"{eats}; {sum_}", _store(hungriest)])),
-    }
+        return least.workers or 0, f"{least.label} decodes {brief(least.images_per_s or 0)}"
+    most = max(decoders, key=lambda c: c.images_per_s or 0)
+    workers = math.ceil(need / _each(most))
+    rate = f"{brief(most.images_per_s or 0)}, {brief(_each(most))} per worker"
+    return workers, (
+        f"more than any measured configuration decodes; {most.label} decodes {rate}, so at that "
+        f"rate {brief(need)} / {brief(_each(most))} is {workers} or more"
+    )
 
 
 def _each(candidate: Candidate) -> float:
@@ -246,7 +243,7 @@ def _each(candidate: Candidate) -> float:
 
 
 def _store(candidate: Candidate) -> str:
-    """What training from the packed store waits for data, in words; empty where not measured."""
+    """How long training from the packed store waited for data; empty where not measured."""
     waited = candidate.group.median("data_wait_s")
     if waited is None or not candidate.time_s:
         return ""
@@ -255,26 +252,30 @@ def _store(candidate: Candidate) -> str:
     return f"from the packed store it {needs}: it waited {100 * share:.1f} % of the time for data"
 
 
-def knee(series: Series) -> dict[str, Any]:
-    """The line of advice on ``series``: its knee, or the reason why there is none."""
-    line = {"question": "knee", "stage": series.table, "work": series.label}
+def knee(series: Series) -> Answer:
+    """The knee of ``series``, or why there is none."""
+    none = Answer(question="knee", stage=series.table, work=series.label)
     points = [g for g in series.points if g.settings.workers and min(g.speeds, default=0.0) > 0]
     if series.problem:
-        return line | {"reason": series.problem}
+        return dataclasses.replace(none, reason=series.problem)
     if len(points) <= 1:
-        return line | {"reason": "measured at one size only: nothing tells what more would bring"}
-    first, best, said = points[0], points[0], ""
+        reason = "measured at one size only: what more workers would bring is unknown"
+        return dataclasses.replace(none, reason=reason)
+    first, best, reason = points[0], points[0], ""
     for fewer, more in pairwise(points):
         margin = _margin(first, fewer, more)
         size = counted(more.settings.workers, series.unit)
         step = f"the step to {size} has a marginal efficiency of {margin:.2f}"
-        step += _doubt(first, fewer, more)
+        step += _margin_interval(first, fewer, more)
         if margin < THRESHOLD:
-            said = f"{step}, under {THRESHOLD:g}"
+            reason = f"{step}, below {THRESHOLD:g}"
             break
-        best, said = more, f"the most measured: {step}"
+        best, reason = more, f"the most measured: {step}"
     name = f"{series.label}, {counted(best.settings.workers, series.unit)}"
-    return line | Candidate(name, best, _efficiency(first, best)).figures | {"reason": said}
+    chosen = Candidate(name, best, _efficiency(first, best))
+    return Answer.choose(
+        chosen, question="knee", stage=series.table, work=series.label, reason=reason
+    )
 
 
 def _speed(group: Group) -> float:
@@ -292,8 +293,8 @@ def _margin(first: Group, fewer: Group, more: Group) -> float:
     return gain / (_speed(first) / _workers(first))
 
 
-def _doubt(first: Group, fewer: Group, more: Group) -> str:
-    """The margin's 95 % bootstrap interval in words; empty under three runs of any of them."""
+def _margin_interval(first: Group, fewer: Group, more: Group) -> str:
+    """The margin's bootstrap interval as text; empty below three runs of any of them."""
     if min(len(group.speeds) for group in (first, fewer, more)) < FEWEST_REPEATS:
         return ""
     base = _resampled(first, 0)
@@ -301,7 +302,7 @@ def _doubt(first: Group, fewer: Group, more: Group) -> str:
     added = _workers(more) - _workers(fewer)
     margins = (_resampled(more, 2) - below) / added / (base / _workers(first))
     low, high = map(float, np.percentile(margins, PERCENTILES))
-    unsure = ", which may be on either side" if low < THRESHOLD <= high else ""
+    unsure = ", on either side of the threshold" if low < THRESHOLD <= high else ""
     return f" ({low:.2f} to {high:.2f}{unsure})"
 
 

@@ -1,19 +1,20 @@
-"""TODO."""
+"""Choosing one configuration among those that do the same work."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.statistics import Interval, median, median_interval
-from weather_hpc.text import counted
+from weather_hpc.analysis.statistics import FEWEST_REPEATS, Interval, median, median_interval
+from weather_hpc.text import brief, counted
+
+NO_NODE_HOURS = "no run reports how long its job took"
 
 MOST_NAMED = 2
-"""So many rivals are named, the others counted."""
+"""Up to so many rivals are named, the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Candidate:
     """One measured configuration."""
 
     label: str
-    """In the words of its table."""
+    """As its table names it."""
     group: Group
     efficiency: float | None
     superlinear: bool = False
-    """Whether its speedup is beyond its workers, as the table tells."""
+    """Whether its speedup exceeds its workers."""
 
     @property
     def workers(self) -> int | None:
@@ -44,7 +45,7 @@ class Candidate:
 
     @property
     def node_hours(self) -> float | None:
-        """Median node-hours of a run, its start-up included; None where none tells them."""
+        """Median node-hours of a run, start-up included; None where unknown."""
         return self.group.median("node_hours")
 
     @property
@@ -54,27 +55,11 @@ class Candidate:
 
     @property
     def slowness(self) -> float:
-        """What is least in the fastest: seconds, in weak scaling seconds per image."""
+        """What the fastest has least of: seconds; in weak scaling seconds per image."""
         middle = median(self.group.speeds)
         if not middle:
             return float("inf")
         return 1 / middle if self.group.is_weak else middle
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        """The columns of the advice that tell of this configuration."""
-        low, high = median_interval(self.group.values("time_s"))
-        return {
-            "answer": self.label,
-            "workers": self.workers,
-            "time_s": self.time_s,
-            "time_s_low": low,
-            "time_s_high": high,
-            "images_per_s": self.images_per_s,
-            "node_hours": self.node_hours,
-            "efficiency": self.efficiency,
-            "test_accuracy": self.accuracy,
-        }
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,7 @@ class Work:
     stage: str
     """The table's name."""
     label: str | None
-    """What this work is, where there are several in the table."""
+    """The settings that tell it from other work in the table; None where there is no other."""
     candidates: tuple[Candidate, ...]
 
     @property
@@ -115,27 +100,26 @@ def _works(stage: StageComparison) -> Iterator[Work]:
 
 
 def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None) -> str:
-    """Why ``best`` may be no better than others ``among`` which it is; empty where it is.
+    """Why ``best`` may be no better than others ``among`` which it is; empty where it clearly is.
 
     Judged by the intervals of the medians in ``column``; None: of what its speed is judged by.
     """
-    odd = "its speedup is super-linear, see the audit" if best.superlinear else ""
-    return "; ".join(filter(None, [odd, _rivalled(best, among, column)]))
+    superlinear = "its speedup is super-linear, see the audit" if best.superlinear else ""
+    return _joined(superlinear, _rivals(best, among, column))
 
 
-def _rivalled(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
+def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
     if len(among) == 1:
         return ""
-    found = _samples(best, column)
-    low, high = median_interval(found)
+    low, high = median_interval(_samples(best, column))
     if low is None or high is None:
-        return f"with {counted(len(found), 'run')} of it, how sure that is cannot be told"
+        return f"no interval (fewer than {FEWEST_REPEATS} repeats)"
     rivals = [
         other.label
         for other in among
         if other is not best and _overlap((low, high), median_interval(_samples(other, column)))
     ]
-    return f"not told apart from {_listed(rivals)}" if rivals else ""
+    return f"statistically indistinguishable from {_listed(rivals)}" if rivals else ""
 
 
 def _samples(candidate: Candidate, column: str | None) -> list[float]:
@@ -153,11 +137,6 @@ def _listed(names: Sequence[str]) -> str:
     return " | ".join(names[:MOST_NAMED]) + more
 
 
-def figure(value: float) -> str:
-    """``value`` with three significant digits, without an exponent where it can be avoided."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
-
-
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
 
@@ -166,13 +145,42 @@ NORMAL_95 = 1.96
 """Standard deviations that hold 95 % of a normal distribution around its mean."""
 
 
-Line = dict[str, Any]
-"""``question``, ``reason`` and, where there is an answer, its figures and ``doubt``."""
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One row of the advice; the fields are its columns. ``reason`` says why there is no answer."""
+
+    question: str
+    stage: str | None = None
+    work: str | None = None
+    answer: str | None = None
+    reason: str | None = None
+    doubt: str | None = None
+    """Why the answer may be no better than others."""
+    workers: int | None = None
+    time_s: float | None = None
+    time_s_low: float | None = None
+    time_s_high: float | None = None
+    images_per_s: float | None = None
+    node_hours: float | None = None
+    efficiency: float | None = None
+    test_accuracy: float | None = None
+
+    @classmethod
+    def choose(cls, best: Candidate, **fields: str | None) -> "Answer":
+        """``best`` is the answer."""
+        low, high = median_interval(best.group.values("time_s"))
+        return cls(
+            answer=best.label, workers=best.workers,
+            time_s=best.time_s, time_s_low=low, time_s_high=high,
+            images_per_s=best.images_per_s, node_hours=best.node_hours,
+            efficiency=best.efficiency, test_accuracy=best.accuracy,
+            **fields,  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 def choices(
     work: Work, deadline_s: float | None, budget_node_hours: float | None
-) -> Iterator[Line]:
+) -> Iterator[Answer]:
     """Every question on ``work`` with its answer, or the reason why there is none."""
     yield fastest(work)
     yield from same_accuracy(work)
@@ -183,19 +191,17 @@ def choices(
         yield under_budget(work, budget_node_hours)
 
 
-def fastest(work: Work) -> Line:
+def fastest(work: Work) -> Answer:
     """The least time; weak scaling: the most images per second."""
     best = _fastest(work.candidates)
-    return {
-        "question": "fastest",
-        **best.figures,
-        "reason": f"of {counted(len(work.candidates), 'configuration')}",
-        "doubt": doubt(best, work.candidates),
-    }
+    reason = f"of {counted(len(work.candidates), 'configuration')}"
+    return Answer.choose(
+        best, question="fastest", reason=reason, doubt=doubt(best, work.candidates)
+    )
 
 
-def same_accuracy(work: Work) -> Iterator[Line]:
-    """The fastest that loses no accuracy, where accuracies differ."""
+def same_accuracy(work: Work) -> Iterator[Answer]:
+    """The fastest without a loss of accuracy, where accuracies differ."""
     known = [c for c in work.candidates if c.accuracy is not None]
     top = max(known, key=lambda c: c.accuracy or 0.0, default=None)
     if top is None or top.accuracy is None:
@@ -209,16 +215,12 @@ def same_accuracy(work: Work) -> Iterator[Line]:
         f"{len(good)} of {len(known)} configurations are within {ACCURACY_TOLERANCE:g} of the best "
         f"test accuracy, {top.accuracy:.3f} with {top.label}"
     )
-    yield {
-        "question": "fastest_without_loss",
-        **best.figures,
-        "reason": reason,
-        "doubt": _joined(doubt(best, good), _same_by_chance(top, best, _fastest(known))),
-    }
+    doubts = _joined(doubt(best, good), _same_by_chance(top, best, _fastest(known)))
+    yield Answer.choose(best, question="fastest_without_loss", reason=reason, doubt=doubts)
 
 
 def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
-    """Whether so few test images can tell the accuracy of ``top`` from that of ``other``.
+    """Whether the accuracies of ``top`` and ``other`` may differ by chance, on so few test images.
 
     ``other`` is the fastest of all, ``best`` the fastest without a loss: where they are the same
     nothing is lost. By the normal approximation.
@@ -230,82 +232,71 @@ def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
     if top.accuracy - other.accuracy > NORMAL_95 * math.sqrt(variance):
         return ""
     return (
-        f"{images:.0f} test images do not tell {top.accuracy:.3f} from the {other.accuracy:.3f} of "
-        f"the fastest, {other.label}"
+        f"on {images:.0f} test images {top.accuracy:.3f} is statistically indistinguishable from "
+        f"the {other.accuracy:.3f} of the fastest, {other.label}"
     )
 
 
-def cheapest(work: Work) -> Line:
+def cheapest(work: Work) -> Answer:
     """The least node-hours."""
-    line = {"question": "cheapest"}
-    priced = _priced(work)
+    question, priced = "cheapest", _priced(work)
     if work.weak:
-        return line | {"reason": _no_same_work("the cheapest")}
+        return Answer(question=question, reason=_no_same_work("the cheapest"))
     if not priced:
-        return line | {"reason": "no run tells how long its job took"}
+        return Answer(question=question, reason=NO_NODE_HOURS)
     best = min(priced, key=_cost)
-    return line | {
-        **best.figures,
-        "reason": f"of {counted(len(priced), 'configuration')} whose node-hours are known",
-        "doubt": doubt(best, priced, "node_hours"),
-    }
+    reason = f"of {counted(len(priced), 'configuration')} whose node-hours are known"
+    doubts = doubt(best, priced, "node_hours")
+    return Answer.choose(best, question=question, reason=reason, doubt=doubts)
 
 
-def under_deadline(work: Work, deadline_s: float) -> Line:
+def under_deadline(work: Work, deadline_s: float) -> Answer:
     """The cheapest whose median time is within the deadline."""
-    line = {"question": f"deadline of {figure(deadline_s)} s"}
+    question = f"deadline of {brief(deadline_s)} s"
     if work.weak:
-        return line | {"reason": _no_same_work("a deadline")}
+        return Answer(question=question, reason=_no_same_work("a deadline"))
     quick = _fastest(work.candidates)
     meeting = [c for c in work.candidates if c.time_s is not None and c.time_s <= deadline_s]
     if not meeting:
-        return line | {
-            "reason": f"none of {counted(len(work.candidates), 'configuration')} is so fast: the "
-            f"fastest, {quick.label}, takes {figure(quick.slowness)} s"
-        }
+        count = counted(len(work.candidates), "configuration")
+        reason = f"none of {count} is so fast: {quick.label} takes {brief(quick.slowness)} s"
+        return Answer(question=question, reason=reason)
     priced = [c for c in meeting if c.node_hours is not None]
-    reason = f"the cheapest of {len(priced)} that meet it"
     if not priced:
-        return line | {
-            "reason": f"{len(meeting)} configurations meet it, the fastest with {quick.label}, but "
-            "no run tells how long its job took, so the cheapest is not known"
-        }
+        reason = (
+            f"{len(meeting)} configurations meet it, the fastest is {quick.label}; which is the "
+            f"cheapest is not known: {NO_NODE_HOURS}"
+        )
+        return Answer(question=question, reason=reason)
     best = min(priced, key=_cost)
     _, high = median_interval(best.group.values("time_s"))
     late = high is not None and high > deadline_s
-    past = f"its interval ends past the deadline, at {figure(high)} s" if late and high else ""
-    return line | {
-        **best.figures,
-        "reason": reason,
-        "doubt": _joined(doubt(best, priced, "node_hours"), past),
-    }
+    past = f"its interval ends past the deadline, at {brief(high)} s" if late and high else ""
+    reason = f"the cheapest of {len(priced)} that meet it"
+    doubts = _joined(doubt(best, priced, "node_hours"), past)
+    return Answer.choose(best, question=question, reason=reason, doubt=doubts)
 
 
-def under_budget(work: Work, node_hours: float) -> Line:
+def under_budget(work: Work, node_hours: float) -> Answer:
     """The fastest whose median cost is within the budget."""
-    line = {"question": f"budget of {figure(node_hours)} node-hours"}
-    priced = _priced(work)
+    question, priced = f"budget of {brief(node_hours)} node-hours", _priced(work)
     if work.weak:
-        return line | {"reason": _no_same_work("a budget")}
+        return Answer(question=question, reason=_no_same_work("a budget"))
     if not priced:
-        return line | {"reason": "no run tells how long its job took"}
+        return Answer(question=question, reason=NO_NODE_HOURS)
     affordable = [c for c in priced if _cost(c) <= node_hours]
     if not affordable:
         least = min(priced, key=_cost)
-        return line | {
-            "reason": f"none of {counted(len(priced), 'configuration')} is so cheap: the cheapest, "
-            f"{least.label}, takes {figure(_cost(least))} node-hours"
-        }
+        count, cost = counted(len(priced), "configuration"), brief(_cost(least))
+        reason = f"none of {count} is so cheap: {least.label} takes {cost} node-hours"
+        return Answer(question=question, reason=reason)
     best = _fastest(affordable)
     _, high = median_interval(best.group.values("node_hours"))
     over = high is not None and high > node_hours
-    past = f"its interval ends past the budget, at {figure(high)}" if over and high else ""
-    reason = f"the fastest of {len(affordable)} that cost no more"
-    return line | {
-        **best.figures,
-        "reason": reason,
-        "doubt": _joined(doubt(best, affordable), past),
-    }
+    past = f"its interval ends past the budget, at {brief(high)}" if over and high else ""
+    reason = f"the fastest of {len(affordable)} within it"
+    doubts = _joined(doubt(best, affordable), past)
+    return Answer.choose(best, question=question, reason=reason, doubt=doubts)
 
 
 def _fastest(candidates: Sequence[Candidate]) -> Candidate:
@@ -321,7 +312,7 @@ def _cost(candidate: Candidate) -> float:
 
 
 def _no_same_work(what: str) -> str:
-    return f"weak scaling: each size does another amount of work, so {what} cannot be chosen"
+    return f"weak scaling: each size does a different amount of work, so {what} cannot be chosen"
 
 
 def _joined(*parts: str) -> str:

@@ -1,8 +1,8 @@
 """The table of scaling laws: each series' serial fraction and, by USL, where more stops helping.
 
 Intervals come from resampling the repeats: each point's and the baseline's runs are drawn anew,
-and the law is fitted again to the speedups of their medians. So they tell what the noise of the
-runs leaves open, not whether the law is the right one; ``residual`` tells that.
+and the law is fitted again to the speedups of their medians. They show what the
+noise of the runs leaves open, not whether the law is the right one; ``residual`` shows that.
 """
 
 from collections.abc import Iterator
@@ -41,8 +41,8 @@ _CAPTION = (
     "Amdahl: S = N / (1 + s (N - 1)); USL: S = N / (1 + s (N - 1) + k N (N - 1)), greatest at "
     "peak_workers; weak scaling, Gustafson: S = N - s (N - 1). s is serial_fraction, k coherency, "
     "sizes the different numbers of workers, the baseline's one included. low and high are the "
-    "ends of 95 % bootstrap intervals over the repeats. residual is the fit's root mean square "
-    "relative error. refused tells why a law does not fit."
+    "ends of bootstrap intervals over the repeats. residual is the fit's root mean square "
+    "relative error. refused says why a law does not fit."
 )
 
 
@@ -102,7 +102,8 @@ def _fitted(series: Series, law: Law) -> dict[str, Any]:
         most = f"more than {100 * LARGEST_RESIDUAL:.0f} %"
         return {"refused": f"poor fit: off by {100 * error:.0f} % of the measured times, {most}"}
     if law is Law.USL and resampled is not None and _confounded(workers, resampled):
-        return {"refused": "contention and coherency cannot be told apart: either may be 0"}
+        indistinct = "contention and coherency are statistically indistinguishable"
+        return {"refused": f"{indistinct}: either may be 0"}
 
     figures: dict[str, Any] = {
         "r_squared": r_squared(law, workers, speedups, found),

@@ -1,31 +1,30 @@
-"""The statistics in short sentences, every number taken from the tables."""
+"""The statistics in short sentences; every number is in the tables."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from weather_hpc.analysis.choices import figure
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.statistics import Outlier
 from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 MOST_NAMED = 3
-"""Of one kind of finding, so many are told one by one; the tables hold them all."""
+"""Of each kind of finding, so many get a sentence; the tables have them all."""
 
 FARTHEST = 2
-"""A peak beyond so many times the most workers measured is a guess, left to the table."""
+"""A peak beyond so many times the most workers measured is a guess: only the table has it."""
 
 STAGES = {"preprocess": "preprocessing", "training": "training"}
 """The tables' names in sentences."""
 
-_TOLD = {
+_VERDICTS = {
     Verdict.FASTER: "faster", Verdict.SLOWER: "slower",
-    Verdict.NO_DIFFERENCE: "with no difference shown",
-    Verdict.TOO_FEW: "with too few repeats to tell",
+    Verdict.NO_DIFFERENCE: "without a significant difference",
+    Verdict.TOO_FEW: "inconclusive (too few repeats)",
 }  # fmt: skip
 
 
@@ -35,10 +34,7 @@ def outliers(comparison: Comparison) -> list[tuple[Row, Outlier]]:
 
 
 def sentences(comparison: Comparison, laws: Table, steps: Table) -> list[str]:
-    """What the runs show of more workers and of scaling laws, and what of them is odd or missing.
-
-    A few lines in all.
-    """
+    """What more workers and the scaling laws show, and which runs are outliers or rejected."""
     return [
         *_steps(steps),
         *_peaks(laws),
@@ -54,8 +50,8 @@ def _steps(steps: Table) -> Iterator[str]:
         by_table[row["table"]].append(row)
     for name, rows in by_table.items():
         counts = Counter(row["verdict"] for row in rows)
-        told = ", ".join(f"{counts[v]} {_TOLD[v]}" for v in Verdict if counts[v])
-        yield f"Adding workers, {counted(len(rows), 'step')} in {STAGES[name]}: {told}."
+        verdicts = ", ".join(f"{counts[v]} {_VERDICTS[v]}" for v in Verdict if counts[v])
+        yield f"Adding workers, {counted(len(rows), 'step')} in {STAGES[name]}: {verdicts}."
         for row in [r for r in rows if r["verdict"] == Verdict.SLOWER][:MOST_NAMED]:
             yield (
                 f"More was slower: {row['series']}, {row['workers']} against {row['against']}, "
@@ -80,8 +76,8 @@ def _peaks(laws: Table) -> Iterator[str]:
             continue
         interval = "no interval"
         if low is not None:
-            end = f"to {figure(high)}" if high else "up"
-            interval = f"95 % interval from {figure(low)} {end}"
+            end = f"to {brief(high)}" if high else "up"
+            interval = f"bootstrap interval from {brief(low)} {end}"
         beyond = ", more than were measured" if peak > row["workers_max"] else ""
         yield (
             f"By the USL, {row['series']} is fastest with about {counted(round(peak), unit)} "
@@ -94,9 +90,10 @@ def _outlying(comparison: Comparison) -> Iterator[str]:
     if not found:
         return
     worst = sorted(found, key=lambda pair: -pair[1].score)[:MOST_NAMED]
-    told = ", ".join(f"{row.run_id} ({o.value:.3g} s, median {o.median:.3g} s)" for row, o in worst)
+    runs = ", ".join(f"{row.run_id} ({o.value:.3g} s, median {o.median:.3g} s)" for row, o in worst)
     first = "" if len(found) <= MOST_NAMED else "the farthest: "
-    yield f"{counted(len(found), 'run')} far from the median of the repeats, kept: {first}{told}."
+    count = counted(len(found), "run")
+    yield f"{count} far from the median of the repeats, not removed: {first}{runs}."
 
 
 def _rejected(rows: Sequence[Row]) -> Iterator[str]:
@@ -104,7 +101,7 @@ def _rejected(rows: Sequence[Row]) -> Iterator[str]:
     if not rejected:
         return
     (reason, most), *others = Counter(
-        row.reason or "no reason told" for row in rejected
+        row.reason or "no reason recorded" for row in rejected
     ).most_common()
     why = (
         f"{most} of them, and {len(rejected) - most} for other reasons" if others else "all of them"

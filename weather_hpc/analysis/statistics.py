@@ -1,10 +1,17 @@
-"""Median and its uncertainty over few repeats.
+"""Median and its uncertainty over few repeats, outliers, and tests whether two samples differ.
 
-Intervals are percentile bootstrap intervals of the median at 95 %: the repeats are drawn anew,
-with replacement, :data:`RESAMPLES` times from a generator with a fixed seed, and the interval runs
-from the 2.5th to the 97.5th percentile of the medians. Nothing is assumed of the times'
-distribution. Of three to five repeats that is from the fastest to the slowest; below three there
-is none. docs/measuring.md tells how often such intervals hold the true median.
+Intervals are percentile bootstrap intervals of the median, nominally 95 %: the repeats are
+resampled with replacement :data:`RESAMPLES` times from a generator with a fixed seed, and the
+interval runs from the 2.5th to the 97.5th percentile of the medians. Nothing is assumed about the
+distribution of times. With three to five repeats it runs from the fastest to the slowest; with
+fewer than three there is none. docs/measuring.md says how often such intervals contain the true
+median.
+
+A run is an outlier by the modified z-score of Iglewicz and Hoaglin (How to Detect and Handle
+Outliers, 1993): 0.6745 x |value - median| / MAD above 3.5, where MAD is the median distance from
+the median. It needs five repeats. The MAD counts as at least 1 % of the median, so that of repeats
+that are nearly equal, such as times in whole seconds, none within 5 % is an outlier. Outliers are
+reported, never left out.
 """
 
 import math
@@ -19,6 +26,9 @@ RESAMPLES = 2000
 SEED = 20230
 FEWEST_REPEATS = 3
 PERCENTILES = (2.5, 97.5)
+
+CLAIMS_95_FROM = 6
+"""From so many repeats on an interval covers the true median often enough to be called 95 %."""
 
 Interval = tuple[float | None, float | None]
 NO_INTERVAL: Interval = (None, None)
@@ -48,6 +58,11 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
         return NO_INTERVAL
     ratios = resampled_medians(numerator) / resampled_medians(denominator, stream=1)
     return percentile_interval(ratios)
+
+
+def interval_name(repeats: int, of: str = "repeats") -> str:
+    """What an interval of so many ``repeats`` may be called; docs/measuring.md has the coverage."""
+    return "95 % interval" if repeats >= CLAIMS_95_FROM else f"range of the {of}"
 
 
 def resampled_medians(values: Sequence[float], stream: int = 0) -> NDArray[np.float64]:

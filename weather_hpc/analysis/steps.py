@@ -13,11 +13,11 @@ from weather_hpc.analysis.statistics import holm, mann_whitney, smallest_p
 from weather_hpc.analysis.table import Table
 
 LEVEL = 0.05
-"""A difference is shown where the corrected p-value is not above this."""
+"""A difference is significant where the corrected p-value is at most this."""
 
 
 class Verdict(StrEnum):
-    """What the runs show of more workers against fewer."""
+    """What the runs show of more workers compared with fewer."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -31,8 +31,8 @@ COMPARISON_COLUMNS = [
 ]  # fmt: skip
 
 _CAPTION = (
-    "Each number of workers against the next smaller one of its series. ratio tells how many times "
-    "faster it is (medians of time; weak scaling: of images per second), with its 95 % bootstrap "
+    "Each number of workers against the next smaller one of its series. ratio says how many times "
+    "faster it is (medians of time; weak scaling: of images per second), with its bootstrap "
     "interval; ideal is the ratio of the workers. p_value is that of the exact two-sided "
     "Mann-Whitney test, p_holm the same after Holm's correction for the comparisons within one "
     f"series; a difference is shown where p_holm is at most {LEVEL}. One run has no p_value."
@@ -50,7 +50,7 @@ def comparisons_table(comparison: Comparison) -> Table:
 
 def _lines(series: Series) -> Iterator[dict[str, Any]]:
     if series.problem:
-        return  # which points are neighbours is not known; the table of laws tells why
+        return  # which points are neighbours is not known; the table of laws says why
     pairs = [
         (more, fewer) for fewer, more in pairwise(series.points) if more.speeds and fewer.speeds
     ]
@@ -100,5 +100,7 @@ def _note(more: Group, fewer: Group, verdict: Verdict, family: int) -> str | Non
     if method(fewer.settings) != method(more.settings):
         notes.append(f"against {baseline_label(fewer)}")
     if verdict is Verdict.TOO_FEW:
-        notes.append(f"a difference can show from {repeats_needed(family)} runs of each on")
+        notes.append(
+            f"a difference can be significant from {repeats_needed(family)} repeats of each on"
+        )
     return "; ".join(notes) or None

@@ -15,9 +15,6 @@ from weather_hpc.bench.measurement import Implementation, Measurement, measure
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.text import one_line
 
-CLAIMS_95_FROM = 6
-"""Rounds from which on the bootstrap interval is called a 95 % interval; see docs/measuring.md."""
-
 
 @dataclass(frozen=True)
 class ImplementationResult:
@@ -157,11 +154,6 @@ def select(
     return selected, reference if reference in [i.name for i in selected] else selected[0].name
 
 
-def interval_name(rounds: int) -> str:
-    """What the interval of a median over ``rounds`` may be called."""
-    return "95 % interval" if rounds >= CLAIMS_95_FROM else "range of the rounds"
-
-
 def _ratios(own: dict[int, Measurement], base: dict[int, Measurement]) -> tuple[float, ...]:
     return tuple(own[r].seconds / base[r].seconds for r in own if r in base)
 
@@ -201,7 +193,9 @@ class GoalResult:
     def __str__(self) -> str:
         ratio = "not measured" if self.ratio is None else f"{self.ratio:.2f} times as fast"
         if self.ratio_low is not None:
-            interval = interval_name(self.rounds)
+            from weather_hpc.analysis.statistics import interval_name
+
+            interval = interval_name(self.rounds, "rounds")
             ratio += f" ({interval} {self.ratio_low:.2f} to {self.ratio_high:.2f})"
         state = {True: "met", False: "missed", None: "open"}[self.met]
         return (

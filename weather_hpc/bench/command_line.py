@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
-from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult, interval_name
+from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult
 from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,10 +101,13 @@ def print_table(value: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from weather_hpc.analysis.statistics import interval_name
+
+    interval = interval_name(value["rounds"], "rounds")
     table = Table(
         title=f"bench {value['subject']}: {value['rounds']} interleaved rounds",
         caption=f"ratio: time divided by that of {escape(value['reference'])} in the same round, "
-        f"median of all rounds ({interval_name(value['rounds'])}); above 1 is slower. other CPU: "
+        f"median of all rounds ({interval}); above 1 is slower. other CPU: "
         "use by other processes meanwhile, % of one core",
     )
     headings = ("median s", "quartiles", "min s", "ratio", "CPU s", "peak MB", "other CPU")

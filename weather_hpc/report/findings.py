@@ -9,6 +9,7 @@ from typing import Any
 from weather_hpc.analysis.advice import MOST_WORKS
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
+from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.runs.row import Finding, Row, Severity
 from weather_hpc.text import counted
@@ -17,8 +18,6 @@ MOST_ALIKE = 10
 """Above this, messages that differ only in numbers and names become one line."""
 _EXAMPLES = 3
 """Runs that a group names."""
-CLAIMS_95_FROM = 6
-"""Repeats from which on an interval is called a 95 % interval; see docs/measuring.md."""
 
 
 def key_findings(
@@ -73,7 +72,7 @@ def _best_speedup(table: ScalingTable, row: dict[str, Any]) -> str:
     if table.superlinear(row):
         doubt = " It is super-linear, which is often a measurement error."
     if low is not None:
-        interval = f" ({_interval_name(row['runs'])} {low:.2f} to {high:.2f})"
+        interval = f" ({interval_name(row['runs'])} {low:.2f} to {high:.2f})"
         if low <= 1 < row["speedup"]:
             doubt = " The interval includes 1: these runs do not show that it is faster."
     if row["speedup"] <= 1:
@@ -82,11 +81,6 @@ def _best_speedup(table: ScalingTable, row: dict[str, Any]) -> str:
         f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
         f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %.{doubt}"
     )
-
-
-def _interval_name(runs: int) -> str:
-    """What an interval from so many repeats is called; see docs/measuring.md."""
-    return "95 % interval" if runs >= CLAIMS_95_FROM else "range of the repeats"
 
 
 def audit_table(findings: Iterable[Finding]) -> Table:
