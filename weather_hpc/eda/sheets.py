@@ -140,9 +140,9 @@ def augmented(images: Bytes, seed: int) -> dict[str, Bytes]:
     """
     import torch
 
-    from weather_hpc.train.augmentation import Draw, augment
+    from weather_hpc.train.augmentation import augment, random_numbers
 
-    numbers = Draw.of(len(images), seed, epoch=0).numbers.copy()
+    numbers = random_numbers(len(images), seed, epoch=0)
     numbers[:, 0] = 0  # in training half of the images are flipped
     changes: dict[str, Augmentation] = {}
     for name, recipe in RECIPES.items():
