@@ -62,10 +62,7 @@ def test_no_answer_tells_why() -> None:
         "none of 4 configurations is so fast: ddp on cuda, 8 ranks, batch 32 takes 6.1 s"
     )
     assert found["budget"]["answer"] is None
-    assert (
-        "the cheapest, ddp on cuda, 4 ranks, batch 32 takes 7.2 node-hours"
-        in (found["budget"]["reason"])
-    )
+    assert "ddp on cuda, 4 ranks, batch 32 takes 7.2 node-hours" in (found["budget"]["reason"])
     without_price = [replace(row, node_hours=None) for row in ROWS]
     found = answers(without_price, deadline_s=15.0, budget_node_hours=7.0)
     for question in ("cheapest", "deadline", "budget"):

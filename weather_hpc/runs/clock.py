@@ -1,4 +1,4 @@
-"""Stopwatches for phases: monotonic, additive, and synchronised with the device at both ends."""
+"""Seconds of phases, synchronised with the device, and CPU use by other processes."""
 
 import os
 import time
@@ -11,19 +11,19 @@ Synchronise = Callable[[], None]
 
 
 class Clock:
-    """Adds up wall-clock seconds per phase.
+    """Wall-clock seconds of phases, measured when the device has finished its work.
 
-    ``synchronise`` is called at both ends of each phase: pass the device's own (a GPU works on
-    after its launch returns); on the CPU there is nothing to wait for.
+    ``synchronise`` waits for a GPU, which still works after a launch returns; None on the CPU.
     """
 
     def __init__(self, synchronise: Synchronise | None = None) -> None:
         self.synchronise = synchronise
         self.seconds: dict[str, float] = {}
+        """Of each phase so far."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the block's wall-clock seconds to phase ``name``."""
+        """Add the block's seconds to the phase ``name``."""
         start = self.now()
         try:
             yield
@@ -31,7 +31,7 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - start
 
     def now(self) -> float:
-        """Seconds of a monotonic clock, after the device has finished what it was given."""
+        """Seconds of a monotonic clock, once the device has finished its work."""
         if self.synchronise is not None:
             self.synchronise()
         return time.perf_counter()
@@ -43,12 +43,11 @@ def since_process_start() -> float:
 
 
 class ForeignLoad:
-    """CPU use by processes outside this run while it is watched, in % of one core.
+    """CPU use by processes outside this run since its start, in % of one core.
 
-    The whole machine's busy time (from /proc/stat) less that of the processes in our session's
-    tree: ``own`` lists their root pids; the default is this process. To find ``descendants`` takes
-    a look at every one of them: where it is asked often they may be left out, and count once they
-    have ended.
+    The whole machine's busy time (from /proc/stat) less that of the run's processes: ``own`` lists
+    root pids, by default this process. With ``descendants`` their children count while they run,
+    which reads every process; without, once they have ended: for frequent calls.
     """
 
     def __init__(self, own: list[int] | None = None, *, descendants: bool = True) -> None:
@@ -57,7 +56,7 @@ class ForeignLoad:
         self.start()
 
     def start(self) -> None:
-        """Begin to watch, or begin anew."""
+        """Start, or start over."""
         self._wall = time.perf_counter()
         self._busy = busy_s()
         self._mine = self._own_busy()

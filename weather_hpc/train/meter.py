@@ -54,8 +54,9 @@ class Meter:
         self._clock = Clock(strategy.synchronise)
         if earlier is None:
             earlier = {Phase.TRAIN: 0.0, Phase.DATA_WAIT: 0.0, Phase.COMMUNICATION: 0.0}
-        self._clock.seconds.update(earlier)
-        self._earlier_s = earlier.get(Phase.TOTAL, 0.0)
+        self._seconds = self._clock.seconds  # by phase
+        self._seconds.update({Phase(name): seconds for name, seconds in earlier.items()})
+        self._earlier_s = self._seconds.pop(Phase.TOTAL, 0.0)
 
     def seconds(self, phase: Phase) -> float:
         """Of ``phase`` so far; 0 where the run has not come to it."""
@@ -65,11 +66,11 @@ class Meter:
         """Of ``phase`` so far; None where the run has not come to it or cannot measure it."""
         if phase is Phase.TOTAL:
             return self._earlier_s + since_process_start()
-        return self._clock.seconds.get(phase)
+        return self._seconds.get(phase)
 
     def seconds_so_far(self) -> dict[str, float]:
         """Of all phases, by name: what a checkpoint stores."""
-        seconds = self._clock.seconds | {Phase.TOTAL: self.seconds(Phase.TOTAL)}
+        seconds = self._seconds | {Phase.TOTAL: self.seconds(Phase.TOTAL)}
         return {str(phase): value for phase, value in seconds.items()}  # plain for torch.load
 
     @contextmanager
@@ -83,7 +84,7 @@ class Meter:
     @contextmanager
     def epoch(self, data_wait: DataWait, telemetry: Telemetry, *, resumed: bool) -> Iterator[None]:
         """Measure the block, an epoch; ``resumed``: what is left of one. Collective."""
-        seconds = self._clock.seconds
+        seconds = self._seconds
         if not resumed:
             seconds[Phase.TRAIN_BEFORE_EPOCH] = seconds[Phase.TRAIN]
             seconds[Phase.DATA_WAIT_BEFORE_EPOCH] = seconds[Phase.DATA_WAIT]
@@ -110,10 +111,10 @@ class Meter:
 
     def _add_communication(self, before_s: float | None) -> None:
         """Add what this rank has spent since; unknown once it is unknown for any epoch."""
-        so_far = self._clock.seconds.pop(Phase.COMMUNICATION, None)
+        so_far = self._seconds.pop(Phase.COMMUNICATION, None)
         now_s = self.strategy.communication_s
         if so_far is not None and before_s is not None and now_s is not None:
-            self._clock.seconds[Phase.COMMUNICATION] = so_far + now_s - before_s
+            self._seconds[Phase.COMMUNICATION] = so_far + now_s - before_s
 
     def report(self, phases: Phases) -> None:
         """Fill in ``phases``, except for queue and startup.
