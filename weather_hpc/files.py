@@ -8,14 +8,10 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
-
-from weather_hpc.errors import UserError
-from weather_hpc.text import storage
 
 
 @contextlib.contextmanager
@@ -118,16 +114,3 @@ def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> boo
     except OSError:
         return None
     return True
-
-
-def check_space(folder: Path, needed: int, instead: str = "make room") -> None:
-    """Raise UserError where less than ``needed`` bytes are free on the disk of ``folder``.
-
-    Told before the work begins: a memory map on a full disk would end the process unexplained.
-    ``instead``: what the user can do.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: needs {storage(needed)}, {storage(free)} are free there; {instead}"
-        )

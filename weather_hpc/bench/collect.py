@@ -42,8 +42,8 @@ from weather_hpc.bench.command_line import (
     options_from,
 )
 from weather_hpc.bench.measurement import Implementation, Measurement, Outcome, measure
+from weather_hpc.dataset.space import check_space
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import check_space
 from weather_hpc.text import one_line
 
 MB = 2**20

@@ -12,8 +12,8 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from weather_hpc import cli
+from weather_hpc.dataset.space import check_space
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import check_space
 
 BLOCK = 1 << 20
 TIMEOUT_S = 60.0

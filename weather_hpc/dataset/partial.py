@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from weather_hpc.dataset.catalogue import Catalogue, Split
+from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.store import (
     CHUNK_ROWS,
     FORMAT,
@@ -31,7 +32,7 @@ from weather_hpc.dataset.store import (
     quarantine_csv,
 )
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import check_space, take_lock, write_json, write_text
+from weather_hpc.files import take_lock, write_json, write_text
 
 BLOCK = 512
 """Bytes of a block as the file system counts them (POSIX, st_blocks)."""

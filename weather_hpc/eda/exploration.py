@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from weather_hpc import cli
 from weather_hpc.dataset.image_file import printable
+from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.headers import HeaderCounts, write_headers
 from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
 from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
-from weather_hpc.files import atomic_path, check_space
+from weather_hpc.files import atomic_path
 from weather_hpc.preprocess.backends.local import OrderedMap
 
 CENSUS, FEATURES = "census.csv", "features.npy"
