@@ -17,7 +17,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import benchmark, kernels
 from weather_hpc.eda.__main__ import main
-from weather_hpc.eda.stage import Options, packed
+from weather_hpc.eda.stage import EdaOptions, packed
 from weather_hpc.errors import UserError
 from weather_hpc.study.spec import PreprocessTask
 
@@ -113,9 +113,9 @@ def test_the_page_stands_alone_and_names_are_text(explored: Path) -> None:
     assert not re.search(r'(src|href)="https?:', page)
 
 
-def options_of(data: Path, out: Path, size: int = 16, store: Path | None = None) -> Options:
+def options_of(data: Path, out: Path, size: int = 16, store: Path | None = None) -> EdaOptions:
     task = PreprocessTask(backend="sequential", workers=1, image_size=size)
-    return Options(data, out, task, store=store)
+    return EdaOptions(data, out, task, store=store)
 
 
 def test_the_store_is_used_again_until_the_folder_changes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from weather_hpc.eda.kernels import Bytes, grey_thumbnails
 from weather_hpc.eda.near_duplicates import (
     MOST_BITS,
     Hashes,
-    Pair,
+    NearDuplicatePair,
     close_pairs,
     difference_hashes,
     near_duplicates,
@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def pairs_of(images: list[Image.Image]) -> list[Pair]:
+def pairs_of(images: list[Image.Image]) -> list[NearDuplicatePair]:
     pixels = [np.asarray(image.convert("RGB").resize((SIDE, SIDE))) for image in images]
     greys = grey_thumbnails(np.stack(pixels))
     return near_duplicates(difference_hashes(greys), pictures(greys))

@@ -5,17 +5,17 @@ from typing import Any
 import torch.distributed as dist
 
 from tests.simulated_cuda.waits import not_counted
-from weather_hpc.check.staged import Done, Staged, register
+from weather_hpc.check.staged import Done, StagedProcessGroup, register
 
 NAME = "simulated"
 
 
 def _uncounted(name: str) -> Any:
-    """The method ``name`` of Staged, whose copies NCCL would not make."""
+    """The method ``name`` of StagedProcessGroup, whose copies NCCL would not make."""
 
-    def method(self: Staged, *arguments: Any) -> Done:
+    def method(self: StagedProcessGroup, *arguments: Any) -> Done:
         with not_counted():
-            work: Done = getattr(Staged, name)(self, *arguments)
+            work: Done = getattr(StagedProcessGroup, name)(self, *arguments)
         if work.rest is not None:
             work.rest = _rest(work.rest)
         return work
@@ -31,8 +31,8 @@ def _rest(rest: Any) -> Any:
     return uncounted
 
 
-class Collectives(Staged):
-    """Staged, and none of its waits is counted."""
+class Collectives(StagedProcessGroup):
+    """StagedProcessGroup, and none of its waits is counted."""
 
     allreduce = _uncounted("allreduce")
     broadcast = _uncounted("broadcast")

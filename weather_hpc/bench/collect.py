@@ -35,7 +35,7 @@ from weather_hpc.bench.collect_inputs import (
     study_folder,
 )
 from weather_hpc.bench.command_line import (
-    Options,
+    BenchOptions,
     add_options,
     console,
     finish,
@@ -54,7 +54,7 @@ SPARE = 1.1
 
 
 @dataclass(frozen=True)
-class CollectOptions(Options):
+class CollectBenchOptions(BenchOptions):
     """The options of ``bench collect``."""
 
     records: int
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark. Exit code: 0; 1 if an implementation failed or had a wrong result."""
 
-    options = options_from(args, CollectOptions)
+    options = options_from(args, CollectBenchOptions)
     log_bytes = _check(options)
     with _folder(options.dir) as folder:
         records = folder / f"records-{options.records}"
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     return cli.EXIT_FAILED if any(g.reason for g in growth) else code
 
 
-def _check(options: CollectOptions) -> int:
+def _check(options: CollectBenchOptions) -> int:
     """The bytes of one log. Raises UserError where an option makes no sense."""
     for flag, value in (("records", options.records), ("logs", options.logs)):
         if value < PARTS:

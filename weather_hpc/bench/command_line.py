@@ -20,7 +20,7 @@ WIDTH = 110
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchOptions:
     """The options that every subject has."""
 
     rounds: int
@@ -29,7 +29,7 @@ class Options:
     json: bool
 
 
-SubjectOptions = TypeVar("SubjectOptions", bound=Options)
+SubjectOptions = TypeVar("SubjectOptions", bound=BenchOptions)
 
 
 def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
@@ -63,7 +63,7 @@ def options_from(args: argparse.Namespace, kind: type[SubjectOptions]) -> Subjec
 
 def finish(
     result: BenchmarkResult,
-    options: Options,
+    options: BenchOptions,
     judged: Sequence[GoalResult] | None = None,
     **more: Any,
 ) -> int:
@@ -84,7 +84,7 @@ def finish(
     return cli.EXIT_FAILED if result.failed else cli.EXIT_OK
 
 
-def write_results(value: dict[str, Any], options: Options) -> None:
+def write_results(value: dict[str, Any], options: BenchOptions) -> None:
     """Write bench-SUBJECT.json into ``--out`` and print the object with ``--json``."""
     from weather_hpc.files import write_json
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from weather_hpc.bench.benchmark import Goal, judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
-    Options,
+    BenchOptions,
     add_only,
     add_options,
     finish,
@@ -37,7 +37,7 @@ DASK, NAIVE = "ours, dask, 2 workers", "dask.delayed per image, 2 workers"
 
 
 @dataclass(frozen=True)
-class PreprocessOptions(Options):
+class PreprocessOptions(BenchOptions):
     """The options of ``bench preprocess``."""
 
     data: list[Path] | None

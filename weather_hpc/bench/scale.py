@@ -19,7 +19,7 @@ from typing import Any
 
 from weather_hpc import cli
 from weather_hpc.bench.command_line import (
-    Options,
+    BenchOptions,
     add_options,
     console,
     options_from,
@@ -48,7 +48,7 @@ SIDES = (48, 40)
 
 
 @dataclass(frozen=True)
-class ScaleOptions(Options):
+class ScaleOptions(BenchOptions):
     """The options of ``bench scale``."""
 
     sizes: str

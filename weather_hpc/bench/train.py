@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc.bench.benchmark import judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
-    Options,
+    BenchOptions,
     add_only,
     add_options,
     finish,
@@ -37,7 +37,7 @@ ON_CPU, ON_CUDA = 128, 6862
 
 
 @dataclass(frozen=True)
-class TrainOptions(Options):
+class TrainBenchOptions(BenchOptions):
     """The options of ``bench train``."""
 
     device: str
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark. Exit code: 0; 1 if an implementation failed or reached another loss."""
-    options = options_from(args, TrainOptions)
+    options = options_from(args, TrainBenchOptions)
     on_gpu = options.device == "cuda"
     images = options.images
     if images is None:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return _run(options, work, gpus)
 
 
-def _run(options: TrainOptions, work: "Workload", gpus: int) -> int:
+def _run(options: TrainBenchOptions, work: "Workload", gpus: int) -> int:
     """The benchmark on ``gpus`` GPUs, or on the CPU if it is 0; its exit code."""
     from weather_hpc.bench import train_implementations as train
 

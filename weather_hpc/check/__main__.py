@@ -31,7 +31,7 @@ STATES = {True: "passed", False: "FAILED", None: "not done"}
 
 
 @dataclass(frozen=True)
-class Options:
+class CheckOptions:
     """The options of the verb."""
 
     device: "Device"
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_FAILED if counts["FAILED"] else cli.EXIT_OK
 
 
-def _parse(argv: Sequence[str] | None) -> Options:
+def _parse(argv: Sequence[str] | None) -> CheckOptions:
     parser = cli.Parser("check", description=__doc__)
     add = parser.add_argument
     add("--device", default="auto", metavar="NAME",
@@ -97,7 +97,7 @@ def _parse(argv: Sequence[str] | None) -> Options:
     if args.device not in list(Device):
         raise UserError(f"--device {args.device}: no such device; known: {', '.join(Device)}")
     out = args.out or Path("results", "check", node_name())
-    return Options(Device(args.device), args.seconds, out, args.only, args.json)
+    return CheckOptions(Device(args.device), args.seconds, out, args.only, args.json)
 
 
 def _seconds(text: str) -> float:
@@ -138,14 +138,14 @@ def checks_of(session: "Session") -> "list[Check]":
     return [*first, *on_gpus(session.gpus), *speed, benchmark, *compiled_on_gpus()]
 
 
-def _run_alone(session: "Session", options: Options) -> "list[CheckResult]":
+def _run_alone(session: "Session", options: CheckOptions) -> "list[CheckResult]":
     from weather_hpc.check.session import select
 
     checks = select(checks_of(session), options.only)
     return session.run(checks, lambda result: _print(result, options))
 
 
-def _run_as_rank(session: "Session", options: Options) -> "list[CheckResult]":
+def _run_as_rank(session: "Session", options: CheckOptions) -> "list[CheckResult]":
     """The checks of the ranks that torchrun has started together; results on rank 0 alone."""
     from weather_hpc.check.ranks import join, run_checks
     from weather_hpc.train.ranks import torchrun_env
@@ -157,7 +157,7 @@ def _run_as_rank(session: "Session", options: Options) -> "list[CheckResult]":
         team.strategy.tear_down()
 
 
-def _print(result: "CheckResult", options: Options) -> None:
+def _print(result: "CheckResult", options: CheckOptions) -> None:
     line = f"{STATES[result.ok]:<8} {result.name:<52} {result.seconds:7.1f} s  {result.detail}"
     print(line.rstrip(), file=options.lines, flush=True)
 

@@ -38,7 +38,7 @@ class Done(untyped._Work):  # type: ignore[misc]
         return self.future
 
 
-class Staged(untyped.ProcessGroup):  # type: ignore[misc]
+class StagedProcessGroup(untyped.ProcessGroup):  # type: ignore[misc]
     """The operations that DistributedDataParallel and pipelines use."""
 
     def __init__(self, store: Any, rank: int, size: int, timeout: Any) -> None:
@@ -109,6 +109,6 @@ def to_device(tensors: Any, copies: Any) -> Any:
     return tensors
 
 
-def register(name: str, group: type[Staged] = Staged) -> None:
+def register(name: str, group: type[StagedProcessGroup] = StagedProcessGroup) -> None:
     """Register ``group`` with torch as the backend ``name``."""
     untyped.Backend.register_backend(name, group, devices=["cpu", "cuda"])

@@ -26,11 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
     task = _task(args)
     _check(args)
-    from weather_hpc.eda.stage import Options, explore
+    from weather_hpc.eda.stage import EdaOptions, explore
 
     try:
         result = explore(
-            Options(args.data, args.out, task, seed=args.seed, store=args.store, rounds=args.rounds)
+            EdaOptions(
+                args.data, args.out, task, seed=args.seed, store=args.store, rounds=args.rounds
+            )
         )
     except OSError as error:  # the disk is full, or the file system was unmounted
         raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None

@@ -17,7 +17,7 @@ from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.headers import HeaderCounts, write_headers
-from weather_hpc.eda.near_duplicates import SIDE, Pair, near_duplicates
+from weather_hpc.eda.near_duplicates import SIDE, NearDuplicatePair, near_duplicates
 from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
 from weather_hpc.files import atomic_path
 from weather_hpc.preprocess.backends.local import OrderedMap
@@ -39,7 +39,7 @@ class Exploration:
     """On the map, (images, 2)."""
     explained: npt.NDArray[np.float64]
     """Share of the variance on each axis of the map, (2,)."""
-    pairs: list[Pair]
+    pairs: list[NearDuplicatePair]
 
     @cached_property
     def classes(self) -> list[str]:

@@ -102,7 +102,7 @@ def _byte(hashes: Hashes, byte: int) -> npt.NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class NearDuplicatePair:
     """Two images, by position, ``first`` < ``second``."""
 
     first: int
@@ -120,14 +120,14 @@ def pictures(greys: Bytes) -> Bytes:
     return rounded
 
 
-def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
+def near_duplicates(hashes: Hashes, small: Bytes) -> list[NearDuplicatePair]:
     """The pairs of images that look alike, in order.
 
     ``hashes`` uint64 (images, 2, 2) and ``small`` uint8 (images, 32, 32), which may be a memory
     map: only candidates by their hashes are read. Memory grows with the pairs found, at most about
     :data:`MOST_PAIRS` per image.
     """
-    best: dict[tuple[int, int], Pair] = {}
+    best: dict[tuple[int, int], NearDuplicatePair] = {}
     pairs_of = np.zeros(len(hashes), dtype=np.int64)
     for mirrored in (False, True):
         for i, j in _batches(close_pairs(hashes[:, 0], hashes[:, int(mirrored)])):
@@ -139,7 +139,7 @@ def near_duplicates(hashes: Hashes, small: Bytes) -> list[Pair]:
             alike = gradient_correlation(left, right)
             same = (alike >= ALIKE_GRADIENTS) & (grey_correlation(left, right) >= ALIKE_GREYS)
             for at in np.nonzero(same)[0].tolist():
-                pair = Pair(int(i[at]), int(j[at]), float(alike[at]), mirrored)
+                pair = NearDuplicatePair(int(i[at]), int(j[at]), float(alike[at]), mirrored)
                 before = best.get((pair.first, pair.second))
                 if before is None:
                     pairs_of[[pair.first, pair.second]] += 1

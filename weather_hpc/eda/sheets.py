@@ -13,7 +13,7 @@ import numpy as np
 from weather_hpc import cli
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
-from weather_hpc.eda.near_duplicates import Pair
+from weather_hpc.eda.near_duplicates import NearDuplicatePair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
 from weather_hpc.report.drawing import PALETTE, RC, plain
@@ -176,7 +176,7 @@ def _pairs(exploration: Exploration) -> Sheet:
     return Sheet(name, title, f"Pairs side by side: {names}.", _sheet(rows))
 
 
-def _pair(exploration: Exploration, pair: Pair) -> list[Tile]:
+def _pair(exploration: Exploration, pair: NearDuplicatePair) -> list[Tile]:
     tiles = []
     for at in (pair.first, pair.second):
         name = Path(exploration.item(at)["path"]).name

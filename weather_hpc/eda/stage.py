@@ -26,7 +26,7 @@ ADVICE = "run the same command again"
 
 
 @dataclass(frozen=True)
-class Options:
+class EdaOptions:
     """The options of the verb."""
 
     data: Path
@@ -40,7 +40,7 @@ class Options:
     """Rounds of timing the kernels; 0: none."""
 
 
-def explore(options: Options) -> dict[str, Any]:
+def explore(options: EdaOptions) -> dict[str, Any]:
     """Measure the images and write everything into ``options.out``; the content of ``eda.json``.
 
     Raises UserError for bad input and FailedError where a worker is lost.
@@ -72,7 +72,7 @@ def explore(options: Options) -> dict[str, Any]:
     return result
 
 
-def packed(options: Options) -> tuple[Store, bool]:
+def packed(options: EdaOptions) -> tuple[Store, bool]:
     """The store of the folder's images as they are now, and whether it existed already.
 
     A store in ``out`` that no longer matches the folder is made again; one that the user named is
@@ -100,7 +100,7 @@ def packed(options: Options) -> tuple[Store, bool]:
     return Store.open(path), False
 
 
-def _pack(options: Options, path: Path) -> None:
+def _pack(options: EdaOptions, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.plan import preprocess_resources

@@ -12,7 +12,7 @@ from weather_hpc.dataset.catalogue import Split
 from weather_hpc.dataset.image_file import printable
 from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
-from weather_hpc.eda.near_duplicates import MOST_PAIRS, Pair
+from weather_hpc.eda.near_duplicates import MOST_PAIRS, NearDuplicatePair
 from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
@@ -122,7 +122,7 @@ PAIR_COLUMNS = [
 ]  # fmt: skip
 
 
-def pair_row(exploration: Exploration, pair: Pair) -> dict[str, Any]:
+def pair_row(exploration: Exploration, pair: NearDuplicatePair) -> dict[str, Any]:
     """One pair of near-duplicates; ``kind`` is identical, alike or mirrored."""
     first, second = exploration.item(pair.first), exploration.item(pair.second)
     kind = "mirrored" if pair.mirrored else "alike"
@@ -139,7 +139,7 @@ def pair_row(exploration: Exploration, pair: Pair) -> dict[str, Any]:
     }
 
 
-def straddles(exploration: Exploration, pair: Pair) -> bool:
+def straddles(exploration: Exploration, pair: NearDuplicatePair) -> bool:
     """Whether one of the two is in the training split and the other is not."""
     first, second = exploration.splits[pair.first], exploration.splits[pair.second]
     return (first == Split.TRAIN) != (second == Split.TRAIN)

@@ -80,14 +80,14 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckJob:
     """A check of nodes, and a run of the study whose resources and environment it uses."""
 
     name: str
     spec: RunSpec
 
 
-def planned_checks(specs: Iterable[RunSpec]) -> list[Check]:
+def planned_checks(specs: Iterable[RunSpec]) -> list[CheckJob]:
     """A check of one node, and one of two nodes where ``specs`` have runs on several.
 
     Each requests what the largest of those runs requests of a node. Raises UserError where no run
@@ -96,9 +96,9 @@ def planned_checks(specs: Iterable[RunSpec]) -> list[Check]:
     runs = [spec for spec in specs if not submits_workers(spec)]
     checks = []
     if one_node := [spec for spec in runs if spec.resources.nodes == 1]:
-        checks.append(Check("check_1node", _largest(one_node, 1)))
+        checks.append(CheckJob("check_1node", _largest(one_node, 1)))
     if several_nodes := [spec for spec in runs if spec.resources.nodes > 1]:
-        checks.append(Check("check_2node", _largest(several_nodes, 2)))
+        checks.append(CheckJob("check_2node", _largest(several_nodes, 2)))
     if not checks:
         raise UserError("no run of the study can run here, so there is nothing to check")
     return checks
@@ -110,13 +110,13 @@ def _largest(specs: Iterable[RunSpec], nodes: int) -> RunSpec:
     return spec.model_copy(update={"resources": spec.resources.model_copy(update=changes)})
 
 
-def local_check_script(check: Check, paths: StudyPaths, site: SiteProfile) -> str:
+def local_check_script(check: CheckJob, paths: StudyPaths, site: SiteProfile) -> str:
     """The script that checks this machine; it can be run by hand too."""
     head = [SHEBANG, "# checks this machine; written by weather_hpc"]
     return "\n".join([*head, *_check_lines(check, LOCAL_CHECK, [], paths, site), ""])
 
 
-def check_script(check: Check, job: str, paths: StudyPaths, site: SiteProfile) -> str:
+def check_script(check: CheckJob, job: str, paths: StudyPaths, site: SiteProfile) -> str:
     """The sbatch script of ``check``, for a job called ``job``."""
     shape, log = shape_of(check.spec, site.slurm), f"{pattern_path(paths)}/%j.log"
     head = _head(sbatch_options(shape, job, log, site.slurm), f"{check.name}: {shape.label}")
@@ -125,7 +125,7 @@ def check_script(check: Check, job: str, paths: StudyPaths, site: SiteProfile) -
 
 
 def _check_lines(
-    check: Check, name: str, step: list[str], paths: StudyPaths, site: SiteProfile
+    check: CheckJob, name: str, step: list[str], paths: StudyPaths, site: SiteProfile
 ) -> list[str]:
     argv = check_command(check.spec.resources, site.python, str(paths.check(name).root))
     return [

@@ -10,7 +10,7 @@ from weather_hpc.files import write_json, write_text
 from weather_hpc.launch import watch
 from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.folders import make_ready, record_end
-from weather_hpc.launch.sbatch import Check, array_script, check_script, chunks, collect_script
+from weather_hpc.launch.sbatch import CheckJob, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import StudyPaths
@@ -105,7 +105,7 @@ class SlurmExecutor:
         after = JobOption("dependency", f"afterany:{':'.join(map(str, open_ids))}")
         return [*open_ids, self.submit(entry, text, [after])]
 
-    def submit_check(self, check: Check, after: int | None) -> int:
+    def submit_check(self, check: CheckJob, after: int | None) -> int:
         """Submit ``check``, to start when the job ``after`` has ended; the job's id."""
         entry = self._entry(check.name, [])
         text = check_script(check, entry.job_name, self.paths, self.site)

@@ -19,7 +19,7 @@ from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
-from weather_hpc.preprocess.backends.base import Backend, Context, make_backend
+from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
@@ -27,8 +27,7 @@ from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend as BackendName
-from weather_hpc.study.spec import Decoder, PreprocessTask
+from weather_hpc.study.spec import Backend, Decoder, PreprocessTask
 
 
 def preprocess(
@@ -49,7 +48,7 @@ def preprocess(
     workers that are jobs of their own. Raises UserError for bad input and FailedError where a
     worker is lost, or, of those that are replaced, all are lost.
     """
-    as_jobs = task.backend is BackendName.DASK_JOBQUEUE
+    as_jobs = task.backend is Backend.DASK_JOBQUEUE
     context = Context(site or SiteProfile(), out.parent.absolute(), writer) if as_jobs else None
     backend = make_backend(task.backend, context)
     catalogue = scan(data)
@@ -76,12 +75,12 @@ def _pack(
     task: PreprocessTask,
     decoder: Decoder,
     partial: PartialStore,
-    backend: Backend,
+    backend: PreprocessBackend,
     writer: RunWriter,
 ) -> Store:
     """Make the missing chunks and commit; fill in times, workers and usage."""
     record = writer.record
-    here = task.backend is not BackendName.DASK_JOBQUEUE
+    here = task.backend is not Backend.DASK_JOBQUEUE
     if here:
         _warn_of_few_cpus(task.workers)
     already = len(partial.finished)

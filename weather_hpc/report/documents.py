@@ -14,7 +14,7 @@ from weather_hpc.report.layout import (
     readable_columns,
     shared,
 )
-from weather_hpc.report.sections import Report, Section
+from weather_hpc.report.sections import Report, ReportSection
 from weather_hpc.text import latex, markdown
 
 _PER_PAGE = 24
@@ -43,7 +43,7 @@ def markdown_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _markdown_section(section: Section) -> Iterator[str]:
+def _markdown_section(section: ReportSection) -> Iterator[str]:
     yield from (f"## {section.title}", "")
     if section.text:
         yield from (markdown(section.text), "")
@@ -93,7 +93,7 @@ def latex_report(report: Report) -> str:
     return "\n".join([*lines, r"\end{document}", ""])
 
 
-def _latex_section(section: Section) -> Iterator[str]:
+def _latex_section(section: ReportSection) -> Iterator[str]:
     yield rf"\subsection*{{{latex(section.title)}}}"
     if section.text:
         yield latex(section.text) + r"\par"

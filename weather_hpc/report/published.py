@@ -133,7 +133,7 @@ def _number(text: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PublishedPair:
     """A configuration of ours with the study's time for the same."""
 
     published: Published
@@ -141,10 +141,10 @@ class Pair:
     row: dict[str, Any]
 
 
-def pairs(tables: Sequence[ScalingTable]) -> list[Pair]:
+def pairs(tables: Sequence[ScalingTable]) -> list[PublishedPair]:
     """Every pair that can be compared; the study measured strong scaling only."""
     return [
-        Pair(published, table, row)
+        PublishedPair(published, table, row)
         for table in tables
         for published in read_published()
         if published.table == table.name
@@ -203,7 +203,7 @@ def _label(published: Published) -> str:
     return (published.batch or published.panel) + hardware
 
 
-def _settings(pair: Pair, others: Sequence[Pair]) -> str:
+def _settings(pair: PublishedPair, others: Sequence[PublishedPair]) -> str:
     """The settings in which our row differs from ``others`` of the same backend or strategy."""
     settled = set(pair.published.match)
     if "batch_size_global" in settled:

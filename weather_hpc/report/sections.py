@@ -24,7 +24,7 @@ _MOST = 20
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A heading and its content; any part may be empty."""
 
     name: str
@@ -49,7 +49,7 @@ class Report:
     """A title and its sections."""
 
     title: str
-    sections: Sequence[Section]
+    sections: Sequence[ReportSection]
 
 
 def report_of(
@@ -72,32 +72,32 @@ def report_of(
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
     sections = [
-        Section("measured", "What was measured", facts=overview(rows)),
-        Section(
+        ReportSection("measured", "What was measured", facts=overview(rows)),
+        ReportSection(
             "findings",
             "Key findings",
             "" if key_sentences else "No run was measured.",
             sentences=key_sentences,
         ),
-        *([Section("advice", "What to run", tables=advice)] if advice else []),
-        Section(
+        *([ReportSection("advice", "What to run", tables=advice)] if advice else []),
+        ReportSection(
             "tables",
             "Tables",
             "" if measured else "There are no preprocessing and no training runs.",
             tables=measured,
         ),
         _plots(tables, plots),
-        *([Section("analysis", "Further analysis", tables=others)] if others else []),
+        *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         _phases(comparison, plots),
-        Section(
+        ReportSection(
             "audit",
             "Audit",
             "What looks wrong, with the evidence." if findings else "No findings.",
             tables=[audit] if audit.rows else [],
             file="audit.csv",
         ),
-        Section(
+        ReportSection(
             "rejects",
             "Rejects",
             "rows.csv has every run." if rejects.rows else "None: every run is in a table.",
@@ -105,7 +105,7 @@ def report_of(
             file="rejects.csv",
         ),
         _provenance(rows),
-        *([Section(_GPUS, "GPUs", tables=gpus)] if gpus else []),
+        *([ReportSection(_GPUS, "GPUs", tables=gpus)] if gpus else []),
     ]
     studies = distinct(row.study for row in rows)
     return Report(f"Scaling report: {studies or 'no study'}", sections)
@@ -116,7 +116,7 @@ def own_tables(comparison: Comparison) -> list[Table]:
     return [published_table(comparison.tables), phase_table(phase_times(comparison))]
 
 
-def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
+def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
     """The plots of ``tables`` that have measured rows."""
     apart = (*_OWN_SECTION, *(f"{table.name}_" for table in tables if not table.measured))
     own = [plot for plot in plots if not plot.name.startswith(apart)]
@@ -125,30 +125,34 @@ def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
     if not intervals:
         bars = "There are no bars: intervals need three repeats or more"
     text = f"{bars}. Points with equal x are drawn side by side. The dotted line is ideal."
-    return Section("plots", "Plots", text if own else "Nothing was measured.", plots=own)
+    return ReportSection("plots", "Plots", text if own else "Nothing was measured.", plots=own)
 
 
-def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Section:
+def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
     table = published_table(tables)
     name, title = "published", "Compared with the reproduced study"
     if not table.rows:
-        return Section(name, title, "No configuration of the reproduced study was measured here.")
-    return Section(name, title, not_comparable(tables), tables=[table], plots=_own(name, plots))
+        return ReportSection(
+            name, title, "No configuration of the reproduced study was measured here."
+        )
+    return ReportSection(
+        name, title, not_comparable(tables), tables=[table], plots=_own(name, plots)
+    )
 
 
-def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> Section:
+def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> ReportSection:
     table = phase_table(phase_times(comparison))
     name, title = "phases", "Where the time went"
     if not table.rows:
-        return Section(name, title, "No measured run recorded its phases.")
+        return ReportSection(name, title, "No measured run recorded its phases.")
     drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
-    return Section(name, title, tables=[table], plots=drawn)
+    return ReportSection(name, title, tables=[table], plots=drawn)
 
 
-def _provenance(rows: Sequence[Row]) -> Section:
+def _provenance(rows: Sequence[Row]) -> ReportSection:
     facts = provenance(rows)
     text = "" if facts else "No run recorded where it ran; text logs do not."
-    return Section("provenance", "Provenance", text, facts=facts)
+    return ReportSection("provenance", "Provenance", text, facts=facts)
 
 
 def _own(section: str, plots: Sequence[Drawing]) -> list[Drawing]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc import cli
-from weather_hpc.sweep.options import Options
+from weather_hpc.sweep.options import SweepOptions
 
 if TYPE_CHECKING:
     from weather_hpc.runs.paths import StudyPaths
@@ -103,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.efficiency_floor is not None and not args.staged:
         command_line.error("--efficiency-floor needs --staged")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
-    options = Options(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Options)})
+    options = SweepOptions(
+        **{f.name: getattr(args, f.name) for f in dataclasses.fields(SweepOptions)}
+    )
     from weather_hpc.sweep import check, results_folder, run
 
     paths = _paths(options)
@@ -123,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_OK
 
 
-def _paths(options: Options) -> "StudyPaths":
+def _paths(options: SweepOptions) -> "StudyPaths":
     from weather_hpc.runs.paths import StudyPaths
     from weather_hpc.study.config import load_study
 

@@ -26,10 +26,10 @@ from weather_hpc.slurm.ledger import open_jobs
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.sweep.options import Options
+from weather_hpc.sweep.options import SweepOptions
 
 
-def suggest_check(options: Options, paths: StudyPaths) -> None:
+def suggest_check(options: SweepOptions, paths: StudyPaths) -> None:
     """Before the first runs of a folder, print the command that checks its machines."""
     if not (paths.runs.exists() or paths.checks.exists()):
         print(
@@ -39,7 +39,7 @@ def suggest_check(options: Options, paths: StudyPaths) -> None:
         )
 
 
-def run_check(options: Options, paths: StudyPaths) -> int:
+def run_check(options: SweepOptions, paths: StudyPaths) -> int:
     """Check the machines of the study; the exit code: 1 where a check failed."""
     plan = make_plan(load_study(options.study), "")
     site = load_site(options.site).on(options.partition, options.cpu_partition)

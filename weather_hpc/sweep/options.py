@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Options:
+class SweepOptions:
     """The command line's options, under their names there; None: not given."""
 
     study: str

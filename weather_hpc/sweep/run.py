@@ -29,14 +29,14 @@ from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
-from weather_hpc.sweep.options import Options
-from weather_hpc.sweep.staged import Staged, StagedJobs, stages, stopped
+from weather_hpc.sweep.options import SweepOptions
+from weather_hpc.sweep.staged import StagedJobs, StagedRuns, stages, stopped
 
 PREPARE_WORKERS = 8
 """The most CPUs that pack the training store: with more of them the disk is the limit."""
 
 
-def run_study(options: Options, paths: StudyPaths) -> int:
+def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     """Run a study in the results folder ``paths``, or print its scripts; the exit code."""
     study = load_study(options.study)
     site = load_site(options.site).on(options.partition, options.cpu_partition)
@@ -52,7 +52,7 @@ def run_study(options: Options, paths: StudyPaths) -> int:
 class _Sweep:
     """One call of the verb, with everything that its options name loaded."""
 
-    options: Options
+    options: SweepOptions
     study: StudyConfig
     plan: Plan
     paths: StudyPaths
@@ -126,7 +126,7 @@ class _Sweep:
         if isinstance(executor, executors.Background):
             print("--staged: waits for the jobs of each stage", file=sys.stderr)
             return StagedJobs(executor, self.paths, floor)
-        return Staged(executor, self.paths, floor)
+        return StagedRuns(executor, self.paths, floor)
 
     def missing(self, active: Container[str] = ()) -> list[RunSpec]:
         """The runs to make, in their order; see :func:`missing_runs`."""

@@ -75,7 +75,7 @@ def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> d
     return reasons
 
 
-class Staged:
+class StagedRuns:
     """Runs by stages, with an executor whose runs have ended when it returns."""
 
     def __init__(self, executor: Executor, paths: StudyPaths, floor: float) -> None:
@@ -104,7 +104,7 @@ class Staged:
         return [spec for spec in specs if spec.run_id not in reasons]
 
 
-class StagedJobs(Staged):
+class StagedJobs(StagedRuns):
     """The same with an executor that submits jobs: :meth:`wait` submits the later stages."""
 
     executor: Background

@@ -11,18 +11,17 @@ from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend as Name
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.spec import Backend, Decoder
 
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to start."""
 
 BACKENDS = {
-    Name.SEQUENTIAL: ("local", "SequentialBackend"),
-    Name.MULTIPROCESSING: ("local", "MultiprocessingBackend"),
-    Name.DASK: ("dask", "DaskBackend"),
-    Name.DASK_NAIVE: ("dask", "DaskNaiveBackend"),
-    Name.DASK_JOBQUEUE: ("dask_jobqueue", "DaskJobqueueBackend"),
+    Backend.SEQUENTIAL: ("local", "SequentialBackend"),
+    Backend.MULTIPROCESSING: ("local", "MultiprocessingBackend"),
+    Backend.DASK: ("dask", "DaskBackend"),
+    Backend.DASK_NAIVE: ("dask", "DaskNaiveBackend"),
+    Backend.DASK_JOBQUEUE: ("dask_jobqueue", "DaskJobqueueBackend"),
 }
 """Name -> module and class; imported only when chosen."""
 
@@ -37,7 +36,7 @@ class Context:
     writer: RunWriter
 
 
-class Backend(Protocol):
+class PreprocessBackend(Protocol):
     """A pool of workers: started, used once, closed."""
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
@@ -68,13 +67,13 @@ def not_all_up(up: int, workers: int) -> FailedError:
     )
 
 
-def make_backend(name: Name, context: Context | None = None) -> Backend:
+def make_backend(name: Backend, context: Context | None = None) -> PreprocessBackend:
     """The backend called ``name``; ``context`` is for one whose workers are jobs of their own.
 
     Raises UserError where this installation lacks what it needs.
     """
     make = getattr(import_backend(name), BACKENDS[name][1])
-    backend: Backend = make() if context is None else make(context)
+    backend: PreprocessBackend = make() if context is None else make(context)
     return backend
 
 
