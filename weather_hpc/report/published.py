@@ -13,11 +13,6 @@ from weather_hpc.report.line_plot import Curve, LinePlot, Point
 from weather_hpc.study.spec import Backend, Device, Scaling, Strategy
 from weather_hpc.text import counted
 
-_SETTINGS = [
-    "device", "batch_size_per_device", "study", "model", "epochs", "threads_per_rank",
-    "image_size_px", "nodes",
-]  # fmt: skip
-
 NODE, P100, RTX = "8-core node", "P100", "RTX 3070"
 BASELINES = {Backend.SEQUENTIAL, Strategy.SINGLE}
 
@@ -209,7 +204,8 @@ def _settings(pair: PublishedPair, others: Sequence[PublishedPair]) -> str:
     if "batch_size_global" in settled:
         settled.add("batch_size_per_device")
     alike = [other.row for other in others if other.published.panel == pair.published.panel]
-    names = [c for c in _SETTINGS if c in pair.table.columns and c not in settled]
+    known = ("device", "batch_size_per_device", *pair.table.distinguishing, "nodes")
+    names = [c for c in known if c in pair.table.columns and c not in settled]
     varying = [name for name in names if len({row[name] for row in alike}) > 1]
     return "".join(f", {name} {pair.row[name]}" for name in varying)
 

@@ -77,7 +77,7 @@ def make_backend(name: Backend, context: Context | None = None) -> PreprocessBac
     return backend
 
 
-def import_backend(name: Name) -> Any:
+def import_backend(name: Backend) -> Any:
     """The module of the backend ``name``. Raises UserError where a package is missing."""
     try:
         return importlib.import_module(f"weather_hpc.preprocess.backends.{BACKENDS[name][0]}")
