@@ -5,16 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 
-from weather_hpc.runs.row import ROW_COLUMNS, Code, Finding, Reading, Row, Severity
-from weather_hpc.study.settings import CONFIGURATION, columns
+from weather_hpc.runs.row import CONFIGURATION_COLUMNS, Code, Finding, Reading, Row, Severity
 
 FEWEST_SHARED = 3
 """Epochs with the same figures that no two runs have by chance."""
 
 MOST_OWNERS = 50
 """An epoch that more runs than this share proves nothing: figures are printed rounded."""
-
-CONFIGURED = [column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS]
 
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
@@ -142,7 +139,7 @@ def _doubted(reading: Reading, copy: Row) -> Reading:
 
 
 def _identity(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in ("stage", *CONFIGURED))
+    return tuple(getattr(row, name) for name in CONFIGURATION_COLUMNS)
 
 
 def _errors(reading: Reading) -> int:
