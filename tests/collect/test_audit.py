@@ -134,6 +134,16 @@ def test_the_same_content_under_another_id(tmp_path: Path) -> None:
     assert {found.source, record.run_id, other.run_id} == {record.run_id, other.run_id}
 
 
+def test_the_same_content_under_another_batch_size_is_an_error_of_both(tmp_path: Path) -> None:
+    record = measured(train_spec("single", 1), 3.0)
+    other = train_spec("single", 1, task={"batch_size": 64})
+    leave(tmp_path, record)
+    leave(tmp_path, record.model_copy(update={"spec": other, "run_id": other.run_id}))
+    found = findings(tmp_path)
+    assert [finding.code for finding in found] == [Code.DUPLICATE_CONTENT] * 2
+    assert {finding.source for finding in found} == {record.run_id, other.run_id}
+
+
 def test_runs_with_equal_times_are_not_duplicates(tmp_path: Path) -> None:
     for repeat in range(2):
         leave(tmp_path, measured(preprocess_spec("dask", 2, repeat), 3.0))

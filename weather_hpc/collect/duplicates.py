@@ -14,7 +14,13 @@ FEWEST_SHARED = 3
 MOST_OWNERS = 50
 """An epoch shared by more runs than this proves nothing: logs print rounded values."""
 
-CONFIGURED = [column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS]
+CONFIGURED = [
+    "stage",
+    *(column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS),
+    "batch_size_per_device",
+    "batch_size_global",
+]
+"""The columns in which two configurations can differ; rows have these two for batch_size."""
 
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
@@ -143,7 +149,7 @@ def _with_ambiguity(reading: Reading, copy: Row) -> Reading:
 
 
 def _identity(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in ("stage", *CONFIGURED))
+    return tuple(getattr(row, name) for name in CONFIGURED)
 
 
 def _errors(reading: Reading) -> int:
