@@ -1,4 +1,4 @@
-"""Every code of the audit: found where it is so, silent where it is not."""
+"""Every code of the audit: reported where it applies, and only there."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def rank(number: int, **changes: Any) -> dict[str, Any]:
     return {"rank": number, "host": "n", "pid": number, "cpus": [number], "threads": 1, **changes}
 
 
-def test_healthy_runs_give_no_finding(tmp_path: Path) -> None:
+def test_healthy_runs_have_no_finding(tmp_path: Path) -> None:
     for workers, time_s in ((1, 10.0), (2, 6.0)):
         leave(tmp_path, measured(preprocess_spec("multiprocessing", workers), time_s))
     leave(tmp_path, measured(preprocess_spec("sequential", 1), 10.0))
@@ -94,20 +94,20 @@ def test_no_finding_of_one_run(tmp_path: Path, record: RunRecord) -> None:
     assert codes(tmp_path) == {"batch_semantics"}
 
 
-def test_epochs_are_counted_in_the_events_too(tmp_path: Path) -> None:
+def test_epochs_are_also_counted_in_the_events(tmp_path: Path) -> None:
     leave(tmp_path, measured(train_spec("single", 1), 5.0), epochs=1)
     (found,) = findings(tmp_path)
     assert found.code is Code.INCOMPLETE_EPOCHS
-    assert found.message == "2 epochs asked for; events.jsonl holds 1"
+    assert found.message == "2 epochs requested; events.jsonl holds 1"
 
 
-def test_a_resumed_runs_repeated_epochs_count_once(tmp_path: Path) -> None:
+def test_repeated_epochs_of_a_resumed_run_count_once(tmp_path: Path) -> None:
     run = leave(tmp_path, measured(train_spec("single", 1), 5.0), epochs=1)
     run.events.write_text(run.events.read_text() * 2 + "half a li")
     assert codes(tmp_path) == {"incomplete_epochs"}
 
 
-def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number(tmp_path: Path) -> None:
     run = leave(tmp_path, measured(train_spec("single", 1), 5.0))
     run.events.write_text(run.events.read_text().replace("1.0", "NaN"))
     (found,) = findings(tmp_path)
@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     assert "epoch 1: train_loss is nan" in found.message
 
 
-def test_a_loss_that_is_no_number_in_the_record(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_in_the_record(tmp_path: Path) -> None:
     run = leave(tmp_path, measured(train_spec("single", 1), 5.0))
     text = run.record.read_text().replace('"train_loss": null', '"train_loss": NaN')
     run.record.write_text(text)
@@ -134,7 +134,17 @@ def test_the_same_content_under_another_id(tmp_path: Path) -> None:
     assert {found.source, record.run_id, other.run_id} == {record.run_id, other.run_id}
 
 
-def test_equal_times_alone_are_no_duplicate(tmp_path: Path) -> None:
+def test_the_same_content_under_another_batch_size_is_an_error_of_both(tmp_path: Path) -> None:
+    record = measured(train_spec("single", 1), 3.0)
+    other = train_spec("single", 1, task={"batch_size": 64})
+    leave(tmp_path, record)
+    leave(tmp_path, record.model_copy(update={"spec": other, "run_id": other.run_id}))
+    found = findings(tmp_path)
+    assert [finding.code for finding in found] == [Code.DUPLICATE_CONTENT] * 2
+    assert {finding.source for finding in found} == {record.run_id, other.run_id}
+
+
+def test_runs_with_equal_times_are_not_duplicates(tmp_path: Path) -> None:
     for repeat in range(2):
         leave(tmp_path, measured(preprocess_spec("dask", 2, repeat), 3.0))
     assert codes(tmp_path) == set()
@@ -148,7 +158,7 @@ def test_different_stores_from_the_same_images(tmp_path: Path) -> None:
     assert (found.code, found.severity) == (Code.REFERENCE_MISMATCH, Severity.ERROR)
 
 
-def test_different_stores_from_different_amounts(tmp_path: Path) -> None:
+def test_different_stores_from_different_numbers_of_images(tmp_path: Path) -> None:
     leave(tmp_path, measured(preprocess_spec("sequential", 1), 3.0))
     other = {"store_checksum": "cd" * 32}
     half = preprocess_spec("sequential", 1, task={"images": 50})

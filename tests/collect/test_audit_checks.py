@@ -1,4 +1,4 @@
-"""What the check verb left beside a study's runs: findings, a table, and nothing lost."""
+"""Results of the check verb in a study's folder: findings and a table."""
 
 import json
 from pathlib import Path
@@ -49,14 +49,14 @@ def study(tmp_path: Path) -> Path:
 
 
 def findings(*roots: Path, out: Path | None = None) -> list[tuple[str, str, str, str]]:
-    """Source, severity, code and message of those about checks, from the report for programs."""
+    """Source, severity, code and message of findings about checks, from report.json."""
     where = out or roots[0]
     collect(roots, where)
     report = json.loads((where / "report.json").read_bytes())
     return [tuple(f.values()) for f in report["findings"] if f["code"] in CHECK_CODES]
 
 
-def test_checks_that_passed_or_were_left_out_are_no_finding(study: Path) -> None:
+def test_checks_that_passed_or_were_not_done_are_no_finding(study: Path) -> None:
     checked(study, "local", "versions", detail="torch 2.13")
     checked(study, "local", "telemetry", None, detail="no GPU")
     assert findings(study) == []
@@ -65,7 +65,7 @@ def test_checks_that_passed_or_were_left_out_are_no_finding(study: Path) -> None
         "study/check/local,versions,passed,1.0,torch 2.13",
         "study/check/local,telemetry,not done,1.0,no GPU",
     ]
-    assert "Machines checked" in (study / "report.md").read_text()
+    assert "Machine checks" in (study / "report.md").read_text()
 
 
 def test_a_study_without_checks_has_no_table_of_them(study: Path) -> None:
@@ -83,18 +83,18 @@ def test_a_check_that_failed_last_is_a_finding(study: Path) -> None:
     ]
 
 
-def test_one_that_passed_later_at_the_same_place_is_none(study: Path) -> None:
+def test_a_check_that_passed_later_at_the_same_place_is_no_finding(study: Path) -> None:
     checked(study, "check_1node-12", "resume", False, at=1)
     checked(study, "check_1node-9", "resume", True, at=2)
     checked(study, "check_2node-13", "resume", False, at=0)
     checked(study, "check_2node-13", "versions", True, at=3)
     assert findings(study) == [
         ("study/check/check_2node-13", "warning", "check_failed",
-         "resume failed: it tells no reason"),
+         "resume failed: no reason given"),
     ]  # fmt: skip
 
 
-def test_a_file_that_is_damaged_is_one_finding_and_loses_nothing(study: Path) -> None:
+def test_a_damaged_file_is_one_finding_and_its_valid_lines_are_kept(study: Path) -> None:
     path = checked(study, "local", "versions", False, detail="torch is too old")
     path.write_bytes(path.read_bytes() + b'{"name": 1}\n\xff\n' + path.read_bytes())
     StudyPaths(study).check("empty").results.mkdir(parents=True)
@@ -114,14 +114,14 @@ def test_a_slow_network_between_nodes_where_runs_depend_on_it(study: Path) -> No
     (found,) = findings(study)
     assert found[:3] == ("study/check/2node", "info", "slow_network")
     assert found[3] == (
-        "an all-reduce on cuda has a bus bandwidth of 1.25 GB/s over 4 ranks on 2 nodes, 48 GB/s "
-        "over 2 ranks on one (study/check/1node); on several nodes ran 1 training run"
+        "bus bandwidth of all-reduce on cuda: 1.25 GB/s with 4 ranks on 2 nodes, 48 GB/s with "
+        "2 ranks on 1 node (study/check/1node); 1 training run used several nodes"
     )
     network(study, "2node", 12.5, at=2, nodes=2, ranks=4)
     assert findings(study) == [], "measured again"
 
 
-def test_a_low_efficiency_is_told_beside_what_the_exchange_takes(study: Path) -> None:
+def test_a_low_efficiency_is_reported_with_the_time_of_the_exchange(study: Path) -> None:
     """4 MB x 20 steps x 2 x 3/4 at 0.1 GB/s."""
     run(study, 4, 5.0, nodes=2)
     network(study, "2node", 0.1, nodes=2, ranks=4)
@@ -129,9 +129,9 @@ def test_a_low_efficiency_is_told_beside_what_the_exchange_takes(study: Path) ->
     (found,) = findings(study)
     assert found[:3] == ("study/check/2node", "info", "exchange_time")
     assert found[3] == (
-        "ddp on cuda, 2 nodes, 4 ranks, batch 8: efficiency 0.50. Its gradients are 4 MB a step "
-        "and 0.08 GB an epoch; at the 0.1 GB/s measured over 4 ranks on 2 nodes their exchange "
-        "takes 1.2 s of the epoch's 2.5 s, less what computing hides of it"
+        "ddp on cuda, 2 nodes, 4 ranks, batch 8: efficiency 0.50. Gradients: 4 MB per step, "
+        "0.08 GB per epoch; at the 0.1 GB/s measured with 4 ranks on 2 nodes their exchange takes "
+        "1.2 s of 2.5 s per epoch, minus the part that overlaps with computation"
     )
 
 
@@ -147,7 +147,9 @@ def test_a_low_efficiency_is_told_beside_what_the_exchange_takes(study: Path) ->
         {"ranks": 1},
     ],
 )
-def test_what_was_not_measured_explains_nothing(study: Path, figures: dict[str, Any]) -> None:
+def test_other_networks_and_invalid_values_explain_nothing(
+    study: Path, figures: dict[str, Any]
+) -> None:
     run(study, 4, 5.0, nodes=2)
     network(study, "2node", **{"gb_s": 0.1, "nodes": 2, "ranks": 4} | figures)
     assert findings(study) == []

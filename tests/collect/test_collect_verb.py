@@ -1,4 +1,4 @@
-"""The verb: its exit codes, its JSON line, and that it loads nothing it does not need."""
+"""The verb: exit codes, the JSON line, and which modules it loads."""
 
 import csv
 import json
@@ -55,7 +55,7 @@ def test_wrong_input_is_one_line(
         ([study, study], "--out: is needed"),
         ([study, "--out", tmp_path / "file"], "is a file"),
         ([study, "--reference", tmp_path / "none"], "none"),
-        ([study, "--tolerance", "much"], "--tolerance much: wanted is a number"),
+        ([study, "--tolerance", "much"], "--tolerance much: expected a number"),
         ([study, "--pattern", "{gpu}.log"], "gpus"),
         ([study, "--format", "nonesuch"], "nonesuch"),
         ([study, "--out", tmp_path / "file" / "below"], "Not a directory"),
@@ -80,7 +80,7 @@ def test_nothing_heavy_is_loaded(study: Path) -> None:
 
 @pytest.fixture
 def paper(shared_images: Path) -> Path:
-    """The reproduced study's figures and logs."""
+    """The reproduced study's tables and logs."""
     return shared_images.parent / "paper"
 
 
@@ -107,8 +107,8 @@ def test_the_papers_logs_give_the_papers_totals(
     for *key, time_s in cells(out / "tables" / "training.csv", *keys, "time_s"):
         # the study cut decimals off in some rows and rounded in others
         assert abs(float(time_s) - published[tuple(key)]) < 1
-    told = {code for (code,) in cells(out / "audit.csv", "code")}
-    assert told == {"incomplete_epochs", "batch_semantics", "missing_total", "reference_mismatch"}
+    codes = {code for (code,) in cells(out / "audit.csv", "code")}
+    assert codes == {"incomplete_epochs", "batch_semantics", "missing_total", "reference_mismatch"}
     assert "8 configurations" in (out / "audit.csv").read_text()
 
 
@@ -138,7 +138,7 @@ def test_a_copy_under_another_name_is_found(paper: Path, tmp_path: Path) -> None
     assert ("ddp_4gpu_bs64", "duplicate_content") in cells(out / "audit.csv", "source", "code")
 
 
-def test_what_the_audit_doubts_is_not_advised(
+def test_rows_with_audit_errors_are_not_recommended(
     paper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs = tmp_path / "logs"
@@ -177,7 +177,7 @@ def test_logs_accounting_and_records_together(study: Path, paper: Path, tmp_path
     assert ("ddp_1gpu_bs32_77", "30.0", str(2 / 60), "COMPLETED") in rows
 
 
-def test_a_deadline_and_a_budget_are_answered(
+def test_a_deadline_and_a_budget_give_recommendations(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -187,4 +187,4 @@ def test_a_deadline_and_a_budget_are_answered(
     with pytest.raises(SystemExit) as stopped:
         run(study, "--out", out, "--deadline", "-1")
     assert stopped.value.code == cli.EXIT_USAGE
-    assert "is no number of 0 or more" in capsys.readouterr().err
+    assert "is not a number of at least 0" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Run folders with anything in them: nothing crashes, nothing is lost, no figure is invented."""
+"""Run folders with any content: no crash, no lost run, no invented number."""
 
 import copy
 import csv
@@ -39,7 +39,7 @@ ODD: tuple[Any, ...] = (
 
 
 def _whole(victim: int) -> dict[str, Any]:
-    """The files of a run that came through, as values; events by the line."""
+    """The files of a completed run, parsed; events as a list of lines."""
     with tempfile.TemporaryDirectory() as name:
         run = leave(Path(name), VICTIMS[victim])
         files: dict[str, Any] = {
@@ -67,7 +67,7 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def mutated_values(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
-    """Which victim, and its files after one to three changes of what stands in them."""
+    """The number of the victim, and its files after one to three changes."""
     victim = draw(st.integers(0, len(VICTIMS) - 1))
     files = copy.deepcopy(WHOLE[victim])
     for _ in range(draw(st.integers(1, 3))):
@@ -98,7 +98,7 @@ def _as_bytes(name: str, value: Any) -> bytes:
 
 @contextmanager
 def study(victim: int, files: dict[str, bytes]) -> Iterator[tuple[Path, Path]]:
-    """A study of healthy runs and one with ``files``: its folder, and that of the victim."""
+    """A study of healthy runs and a victim with ``files``: the folders of both."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "study"
         for record in HEALTHY:
@@ -111,16 +111,16 @@ def study(victim: int, files: dict[str, bytes]) -> Iterator[tuple[Path, Path]]:
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Collecting without plots and page, which take most of its time."""
+def without_plots() -> Iterator[None]:
+    """Collecting without plots and page, which take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weather_hpc.report.plots.write_plots", lambda *_: [])
-        patch.setattr("weather_hpc.report.write.write_report", lambda *_: None)
+        patch.setattr("weather_hpc.collect.pipeline.write_plots", lambda *_: [])
+        patch.setattr("weather_hpc.collect.pipeline.write_report", lambda *_: None)
         yield
 
 
 def collected(root: Path) -> dict[str, dict[str, str]]:
-    """Collect ``root``; its rows by folder. Checks what holds whatever the folders hold."""
+    """Collect ``root``; returns its rows by folder. Checks what holds for any content."""
     summary = collect([root], root)
     to = StudyPaths(root)
     with to.rows.open(newline="") as file:
@@ -152,9 +152,9 @@ def neighbours(rows: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def healthy() -> dict[str, dict[str, str]]:
-    """The healthy runs' rows beside a healthy victim."""
+    """The rows of the healthy runs next to a healthy victim."""
     files = {name: _as_bytes(name, value) for name, value in WHOLE[0].items()}
-    with undrawn(), study(0, files) as (root, _):
+    with without_plots(), study(0, files) as (root, _):
         rows = neighbours(collected(root))
     assert all(row["table"] and row["time_s"] for row in rows.values())
     return rows
@@ -180,12 +180,12 @@ SOURCES: dict[str, list[tuple[str, ...]]] = {
     **{n: [("record.json", p, n)] for p in ("counts", "quality", "usage") for n in PARTS[p]},
     "cpu_count": [("record.json", "provenance", "cpu_count")],
 }
-"""Where each measured figure of a row may come from."""
+"""The places from which each measured value of a row may come."""
 SOURCES["queue_s"].append(("slurm.json", "queue_s"))
 
 
 def _number(values: Any, path: tuple[str, ...]) -> float | None:
-    """The number that stands at ``path``, as text perhaps; True is none."""
+    """The number at ``path``, perhaps as text; None for True."""
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
     try:
@@ -213,7 +213,7 @@ def test_changed_values(
 ) -> None:
     victim, values = mutated
     files = {name: _as_bytes(name, value) for name, value in values.items()}
-    with undrawn(), study(victim, files) as (root, folder):
+    with without_plots(), study(victim, files) as (root, folder):
         rows = collected(root)
     assert neighbours(rows) == healthy
     row = rows[str(folder.resolve())]
@@ -249,12 +249,12 @@ def test_changed_bytes(
     for where, byte in flips:
         if content:
             content[int(len(content) * where)] = byte
-    with undrawn(), study(victim, files | {name: bytes(content)}) as (root, _):
+    with without_plots(), study(victim, files | {name: bytes(content)}) as (root, _):
         assert neighbours(collected(root)) == healthy
 
 
-def _no_file(path: Path, kind: str) -> None:
-    """Something at ``path`` that is no file to be read."""
+def _replace_file(path: Path, kind: str) -> None:
+    """Put something at ``path`` that is not a readable file."""
     path.unlink(missing_ok=True)
     if kind == "folder":
         path.mkdir()
@@ -274,10 +274,10 @@ def _no_file(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "loop", "dangling", "pipe", "device", "unreadable"])
 @pytest.mark.parametrize("name", [*FILES, "stderr.log"])
-def test_things_that_are_no_files(healthy: dict[str, dict[str, str]], name: str, kind: str) -> None:
+def test_things_that_are_no_file(healthy: dict[str, dict[str, str]], name: str, kind: str) -> None:
     files = {file: _as_bytes(file, value) for file, value in WHOLE[0].items()}
-    with undrawn(), study(0, files) as (root, folder):
-        _no_file(folder / name, kind)
+    with without_plots(), study(0, files) as (root, folder):
+        _replace_file(folder / name, kind)
         if name == "stderr.log":
             (folder / "record.json").unlink()
         rows = collected(root)
@@ -287,14 +287,14 @@ def test_things_that_are_no_files(healthy: dict[str, dict[str, str]], name: str,
 
 
 @pytest.mark.parametrize("kind", ["file", "loop", "dangling", "pipe", "empty"])
-def test_a_run_folder_that_is_none(healthy: dict[str, dict[str, str]], kind: str) -> None:
-    with undrawn(), study(0, {}) as (root, folder):
+def test_a_run_folder_that_is_not_a_folder(healthy: dict[str, dict[str, str]], kind: str) -> None:
+    with without_plots(), study(0, {}) as (root, folder):
         if kind != "empty":
             folder.rmdir()
         if kind == "file":
             folder.write_text("{}")
         elif kind != "empty":
-            _no_file(folder, kind)
+            _replace_file(folder, kind)
         collect([root], root)
         with StudyPaths(root).rows.open(newline="") as file:
             rows = {row["source"]: row for row in csv.DictReader(file)}
@@ -304,7 +304,7 @@ def test_a_run_folder_that_is_none(healthy: dict[str, dict[str, str]], kind: str
 
 @given(mutated_values())
 @settings(QUICK, max_examples=2)
-def test_the_whole_way_with_plots_and_page(mutated: tuple[int, dict[str, Any]]) -> None:
+def test_collecting_with_plots_and_page(mutated: tuple[int, dict[str, Any]]) -> None:
     victim, values = mutated
     files = {name: _as_bytes(name, value) for name, value in values.items()}
     with study(victim, files) as (root, _):

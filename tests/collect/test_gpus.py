@@ -1,4 +1,4 @@
-"""The GPUs beside the largest run, from its folder to the report."""
+"""The GPUs of the largest run, from its folder to the report."""
 
 import csv
 from pathlib import Path
@@ -24,7 +24,7 @@ def a_gpu(moment: str, number: int, use_percent: float | None) -> GpuState:
 
 @pytest.fixture
 def study(tmp_path: Path) -> StudyPaths:
-    """One, two and four GPUs; the run on four left nothing of them."""
+    """Runs on one, two and four GPUs; the run on four has no nvidia-smi.csv."""
     for world_size in (1, 2):
         seen = [a_gpu("start", n, None if n else 3.0 + world_size) for n in range(4)]
         append_gpus(on_gpus(tmp_path, world_size).gpus, seen)
@@ -32,14 +32,14 @@ def study(tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path)
 
 
-def told(study: StudyPaths) -> list[dict[str, str]]:
+def gpu_lines(study: StudyPaths) -> list[dict[str, str]]:
     collect_study(study.root)
     with (study.tables / "gpus.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_all_gpus_of_the_largest_run_that_left_them(study: StudyPaths) -> None:
-    lines = told(study)
+def test_all_gpus_of_the_largest_run_with_a_file(study: StudyPaths) -> None:
+    lines = gpu_lines(study)
     assert {line["run_id"][:15] for line in lines} == {"train-ddp-cuda-"}
     assert [(line["gpu"], line["use_percent"]) for line in lines] == [
         ("0", "5.0"), ("1", ""), ("2", ""), ("3", ""),
@@ -52,20 +52,20 @@ def test_all_gpus_of_the_largest_run_that_left_them(study: StudyPaths) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\n,,\n", b"moment,gpu\nstart,0\n", b'"'])
-def test_a_file_of_something_else_is_passed_over(study: StudyPaths, content: bytes) -> None:
+def test_an_invalid_file_is_skipped(study: StudyPaths, content: bytes) -> None:
     (largest,) = study.runs.glob("train-ddp-cuda-w4-*")
     RunPaths(largest).gpus.write_bytes(content)
-    assert {line["run_id"][:18] for line in told(study)} == {"train-ddp-cuda-w2-"}
+    assert {line["run_id"][:18] for line in gpu_lines(study)} == {"train-ddp-cuda-w2-"}
 
 
-def test_figures_that_are_none_are_empty(study: StudyPaths) -> None:
+def test_invalid_numbers_are_empty(study: StudyPaths) -> None:
     (largest,) = study.runs.glob("train-ddp-cuda-w4-*")
     append_gpus(RunPaths(largest).gpus, [a_gpu("middle", 0, float("nan"))])
-    (line,) = told(study)
+    (line,) = gpu_lines(study)
     assert (line["moment"], line["use_percent"], line["power_w"]) == ("middle", "", "180.0")
 
 
 def test_without_gpus_the_report_has_no_such_section(tmp_path: Path) -> None:
     leave(tmp_path, measured(train_spec("single", 1), 8.0))
-    assert told(StudyPaths(tmp_path)) == []
+    assert gpu_lines(StudyPaths(tmp_path)) == []
     assert 'id="gpus"' not in StudyPaths(tmp_path).report.read_text()

@@ -1,4 +1,4 @@
-"""Figures beside those of another day: what is a regression, and what cannot be compared."""
+"""Comparison with a reference: regressions, and what cannot be compared."""
 
 import dataclasses
 from pathlib import Path
@@ -13,8 +13,8 @@ from weather_hpc.collect.reference import (
     ReferenceComparison,
     Tolerance,
     compare_with_reference,
-    load_reference,
 )
+from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.report.write import write_table
@@ -72,7 +72,7 @@ def verdicts(comparison: ReferenceComparison, figure: str = "time_s") -> dict[st
 
 
 def csv(tmp_path: Path, text: str, name: str = "ddp_lab.csv") -> Path:
-    """A reference of somebody else's."""
+    """A foreign reference."""
     path = tmp_path / name
     path.write_text(text)
     return path
@@ -81,9 +81,7 @@ def csv(tmp_path: Path, text: str, name: str = "ddp_lab.csv") -> Path:
 DDP = "ddp on cpu, 2 ranks, batch 32"
 
 
-def test_the_same_figures_are_no_regression_at_any_tolerance(
-    tmp_path: Path, rows: list[Row]
-) -> None:
+def test_equal_values_are_no_regression_at_any_tolerance(tmp_path: Path, rows: list[Row]) -> None:
     for folder in ("good", "good/tables", "good/tables/training.csv"):
         yesterday(tmp_path, rows)
         comparison = beside(tmp_path / folder, rows, Tolerance(0.0, 0.0, 0.0))
@@ -105,7 +103,7 @@ def test_a_slower_configuration_is_a_regression_and_an_error(
     assert verdicts(comparison)["single on cpu, 1 rank, batch 32"] == "ok"
 
 
-def test_a_faster_one_is_a_warning_and_green(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_faster_configuration_is_only_a_warning(tmp_path: Path, rows: list[Row]) -> None:
     comparison = beside(yesterday(tmp_path, rows), changed(rows, 0.5))
     assert not comparison.failed
     assert [f.severity for f in comparison.findings] == [Severity.WARNING]
@@ -127,9 +125,7 @@ def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None
         "Number of ranks, batch size, Total time\n2, 32, 6.1\n",
     ],
 )
-def test_tables_of_others_are_read_however_they_are_headed(
-    tmp_path: Path, rows: list[Row], text: str
-) -> None:
+def test_foreign_headers_are_recognized(tmp_path: Path, rows: list[Row], text: str) -> None:
     assert verdicts(beside(csv(tmp_path, text), rows))[DDP] == "ok"
 
 
@@ -141,12 +137,12 @@ def test_within_the_noise_is_no_regression(tmp_path: Path, rows: list[Row]) -> N
     ]  # fmt: skip
     reference = yesterday(tmp_path, rows)
     assert verdicts(beside(reference, noisy))[DDP].startswith("ok: within noise")
-    # a reference without an interval is taken at its word
+    # a reference without an interval is compared by its value alone
     foreign = csv(tmp_path, "ranks,batch_size,time_s\n2,32,6.1\n")
     assert verdicts(beside(foreign, noisy))[DDP] == "regression"
 
 
-def test_accuracy_has_a_tolerance_of_its_own(tmp_path: Path, rows: list[Row]) -> None:
+def test_accuracy_has_its_own_tolerance(tmp_path: Path, rows: list[Row]) -> None:
     reference = yesterday(tmp_path, rows)
     worse = changed(rows, test_accuracy=0.47)
     assert verdicts(beside(reference, worse), "test_accuracy")[DDP] == "regression"
@@ -157,17 +153,17 @@ def test_accuracy_has_a_tolerance_of_its_own(tmp_path: Path, rows: list[Row]) ->
     assert (blind.compared, blind.failed) == (3, False)
 
 
-def test_a_faster_baseline_is_no_regression_of_the_others(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_faster_baseline_is_no_regression_of_the_speedup(tmp_path: Path, rows: list[Row]) -> None:
     faster = [
         dataclasses.replace(row, time_s=(row.time_s or 0) / 2) if row.strategy == "single" else row
         for row in rows
     ]
     comparison = beside(yesterday(tmp_path, rows), faster)
-    assert verdicts(comparison, "speedup")[DDP].startswith("ok: the time holds")
+    assert verdicts(comparison, "speedup")[DDP].startswith("ok: time_s is no regression")
     assert not comparison.failed
 
 
-def test_a_configuration_that_failed_today_is_told(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_configuration_that_failed_today_is_reported(tmp_path: Path, rows: list[Row]) -> None:
     reference = yesterday(tmp_path, rows)
     broken = changed(rows, status="failed", table=None, reason="exit code 1")
     comparison = beside(reference, broken)
@@ -175,16 +171,16 @@ def test_a_configuration_that_failed_today_is_told(tmp_path: Path, rows: list[Ro
     assert [f.severity for f in comparison.findings] == [Severity.WARNING]
 
 
-def test_what_is_only_on_one_side_is_told(tmp_path: Path, rows: list[Row]) -> None:
+def test_configurations_on_one_side_only_are_reported(tmp_path: Path, rows: list[Row]) -> None:
     comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n4,32,3\n8,32,2\n"), rows)
-    told = verdicts(comparison)
-    assert told["strategy ddp, world_size 4, batch_size_per_device 32"] == "missing here"
-    assert told["single on cpu, 1 rank, batch 32"] == "not in reference"
+    times = verdicts(comparison)
+    assert times["strategy ddp, world_size 4, batch_size_per_device 32"] == "missing here"
+    assert times["single on cpu, 1 rank, batch 32"] == "not in reference"
     (finding,) = comparison.findings
     assert finding.message.startswith("2 configurations of ")
 
 
-def test_nothing_comparable_is_not_green(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_reference_without_comparable_rows_fails(tmp_path: Path, rows: list[Row]) -> None:
     comparison = beside(csv(tmp_path, "gpus,batch_size,time_s\n2,32,97\n"), rows)
     assert (comparison.compared, comparison.failed) == (0, True)
     assert comparison.findings[-1].severity is Severity.ERROR
@@ -193,14 +189,16 @@ def test_nothing_comparable_is_not_green(tmp_path: Path, rows: list[Row]) -> Non
 
 def test_other_work_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
     path = csv(tmp_path, "ranks,batch_size,epochs,time_s\n2,32,20,6\n")
-    told = verdicts(beside(path, rows))
-    assert told[DDP] == "cannot be compared: epochs 2 here, 20 in the reference"
-    # nor does the other work hide the row that does fit
+    assert (
+        verdicts(beside(path, rows))[DDP]
+        == "cannot be compared: epochs 2 here, 20 in the reference"
+    )
+    # a row of other work does not hide the row that matches
     path.write_text("ranks,batch_size,epochs,time_s\n2,32,20,60\n2,32,2,6\n")
     assert verdicts(beside(path, rows))[DDP] == "ok"
 
 
-def test_a_row_that_fits_several_of_ours_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_row_that_matches_several_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
     longer = [
         dataclasses.replace(row, epochs=9, configuration=f"{row.configuration}-9")
         for row in rows
@@ -209,18 +207,16 @@ def test_a_row_that_fits_several_of_ours_is_not_compared(tmp_path: Path, rows: l
     comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n"), rows + longer)
     assert comparison.failed
     (verdict,) = [v for v in verdicts(comparison).values() if v.startswith("cannot")]
-    assert "2 configurations here fit" in verdict
+    assert "2 configurations here match" in verdict
     assert "epochs 2" in verdict
     assert "epochs 9" in verdict
 
 
-def test_several_rows_that_fit_one_of_ours_are_not_compared(
-    tmp_path: Path, rows: list[Row]
-) -> None:
+def test_several_rows_that_match_one_are_not_compared(tmp_path: Path, rows: list[Row]) -> None:
     unnamed = [dataclasses.replace(row, strategy=None) for row in rows if row.strategy == "ddp"]
     path = csv(tmp_path, "strategy,ranks,time_s\nddp,2,6\ndp,2,9\n", "training.csv")
     comparison = beside(path, unnamed)
-    assert all("several rows of the reference fit" in v for v in verdicts(comparison).values())
+    assert all("several rows of the reference match" in v for v in verdicts(comparison).values())
     assert comparison.failed
 
 
@@ -264,7 +260,7 @@ def test_the_papers_tables_are_read(name: str) -> None:
         ('ranks,time_s\n2,"3\n', "ddp.csv", "ddp.csv: not a CSV in UTF-8"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(
+def test_an_unreadable_reference_is_one_line(
     tmp_path: Path, text: str, name: str, message: str
 ) -> None:
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""Accounting that a user exported; the text below is what a Slurm 22.05 printed."""
+"""Accounting from a file; the text below is the output of Slurm 22.05."""
 
 from pathlib import Path
 
@@ -40,22 +40,22 @@ def export(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_array_task_is_known_by_both_its_ids(export: Path) -> None:
+def test_an_array_task_has_both_its_ids(export: Path) -> None:
     jobs = read_sacct(export)
     assert jobs["3_0"] == jobs["4"]
     job = jobs["3_0"]
     assert (job.state, job.source, job.queue_s, job.elapsed_s) == ("COMPLETED", "sacct", 2.0, 4.0)
     assert (job.nodes, job.node_list, job.max_rss_mb) == (1, "node1", 62240 * 1024 / 1e6)
-    assert job.restarts is None  # one line does not tell that there was no other
+    assert job.restarts is None  # one line does not show that there was no other
 
 
-def test_a_job_of_several_parts_is_one_and_each(export: Path) -> None:
+def test_a_heterogeneous_job_is_one_job_and_each_of_its_components(export: Path) -> None:
     jobs = read_sacct(export)
     assert (jobs["7"].nodes, jobs["7"].node_list, jobs["7"].elapsed_s) == (2, "node1,node2", 2.0)
     assert (jobs["7+1"].nodes, jobs["8"]) == (1, jobs["7+1"])
 
 
-def test_tries_add_up_and_what_never_ran_has_no_figures(export: Path) -> None:
+def test_attempts_add_up_and_a_job_that_never_ran_has_no_values(export: Path) -> None:
     jobs = read_sacct(export)
     again, off = jobs["9"], jobs["10"]
     assert (again.elapsed_s, again.queue_s, again.restarts) == (86_406.0, 3.0, 1)
@@ -63,18 +63,18 @@ def test_tries_add_up_and_what_never_ran_has_no_figures(export: Path) -> None:
     assert not any(job_id.startswith("11") for job_id in jobs)
 
 
-def test_overlapping_exports_count_a_try_once(export: Path) -> None:
+def test_overlapping_exports_count_an_attempt_once(export: Path) -> None:
     before = read_sacct(export)
     export.write_text(FULL + FULL)
     assert read_sacct(export) == before
 
 
-def test_only_wanted_jobs_are_kept(export: Path) -> None:
-    assert set(read_sacct(export, wanted={"4", "7", "99"})) == {"4", "7"}
-    assert read_sacct(export, wanted={"7"})["7"].nodes == 2
+def test_only_the_given_jobs_are_kept(export: Path) -> None:
+    assert set(read_sacct(export, {"4", "7", "99"})) == {"4", "7"}
+    assert read_sacct(export, {"7"})["7"].nodes == 2
 
 
-def test_an_id_that_was_given_again_is_another_job(tmp_path: Path) -> None:
+def test_a_reused_id_is_another_job(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text(
         "JobID|JobName|State|Elapsed|MaxRSS\n"
@@ -116,14 +116,14 @@ def test_an_export_is_known_by_its_header(tmp_path: Path, first_line: str, known
         ("1|COMPLETED\n", "x.txt:1: no header line before it"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_unusable_export_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "x.txt"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_sacct(path)
 
 
-def test_lines_that_do_not_fit_are_told_and_the_rest_is_read(
+def test_invalid_lines_are_counted_and_the_rest_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.txt"
@@ -134,4 +134,4 @@ def test_lines_that_do_not_fit_are_told_and_the_rest_is_read(
     assert {job_id: job.elapsed_s for job_id, job in jobs.items()} == {
         "3": None, "4": None, "5": 60.0
     }  # fmt: skip
-    assert "passed over 3 lines" in capsys.readouterr().err
+    assert "skipped 3 lines" in capsys.readouterr().err

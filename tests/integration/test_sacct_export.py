@@ -21,7 +21,7 @@ def test_an_export_of_an_array(slurm: Slurm, tmp_path: Path) -> None:
     sacct = ["sacct", "--duplicates", f"--jobs={array}"]
     export.write_text(slurm.run([*sacct, "--parsable2", f"--format={columns}"]).stdout)
     assert is_sacct(export)
-    jobs = read_sacct(export, wanted={f"{array}_0", array})
+    jobs = read_sacct(export, {f"{array}_0", array})
     # the array's own number is the raw id of its last task
     assert jobs[array].job_id == f"{array}_1"
     for job in (jobs[f"{array}_0"], jobs[array]):

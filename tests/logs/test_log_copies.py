@@ -53,7 +53,7 @@ def test_a_copy_is_found(tmp_path: Path, disguise: str) -> None:
 def test_which_of_two_names_is_right_is_left_open(tmp_path: Path) -> None:
     found = _read(tmp_path, **{"2gpu_bs32": LINES, "2gpu_bs64": LINES})
     kept = found["ddp_2gpu_bs32"]
-    assert "which it was cannot be told" in _messages(kept)[0]
+    assert "nothing shows which is right" in _messages(kept)[0]
     assert kept.row.audit_errors == "duplicate_content"
 
 

@@ -1,1 +1,1 @@
-"""The verb collect: what runs left behind -> rows, rejects, audit, tables, plots and the report."""
+"""The verb collect: results of runs -> rows, rejects, audit, tables, plots and the report."""

@@ -1,4 +1,4 @@
-"""Turn what runs left behind into rows, rejects, an audit, tables, plots and a report.
+"""Turn the results of runs into rows, rejects, an audit, tables, plots and a report.
 
 python -m weather_hpc.collect results/quick
 python -m weather_hpc.collect logs/ --pattern 'ddp_{gpus}gpu_bs{batch_size}.log' --out collected
@@ -22,29 +22,27 @@ def parser() -> cli.Parser:
     result.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH",
         help="results folder of a study, a folder of several, or one run's folder; text logs or "
-        "a folder of them; a file that sacct --parsable2 wrote",
+        "a folder of them; a file with the output of sacct --parsable2",
     )  # fmt: skip
     result.add_argument(
         "--out", type=Path, metavar="DIR",
-        help="where everything is written (may be left out for one study: then its own folder)",
+        help="folder for the output (optional for one study; default: its own folder)",
     )  # fmt: skip
     add = result.add_argument
-    add("--pattern", metavar="NAME", help="what the names of text logs tell, such as "
-        "'ddp_{gpus}gpu_bs{batch_size}.log'; a log of another name is rejected")  # fmt: skip
-    add("--format", action="append", default=[], metavar="NAME|FILE", help="how the logs are "
-        "printed: a known format, or a YAML file of regular expressions; may be repeated "
+    add("--pattern", metavar="NAME", help="pattern of the names of text logs, such as "
+        "'ddp_{gpus}gpu_bs{batch_size}.log'; logs with other names are rejected")  # fmt: skip
+    add("--format", action="append", default=[], metavar="NAME|FILE", help="format of the logs: "
+        "a known format, or a YAML file of regular expressions; may be repeated "
         "(default: the known format that fits best)")  # fmt: skip
-    add(
-        "--reference",
-        type=Path,
-        metavar="DIR|FILE",
-        help="figures to compare with: an "
-        "earlier collection, or a CSV of configurations and times; exit code 1 on a regression",
-    )
-    add("--tolerance", default="0.1", metavar="T", help="how much worse is no regression: "
-        "a fraction, or time_s=0.1,test_accuracy=0.02")  # fmt: skip
-    add("--deadline", type=_amount, metavar="SECONDS", help="advise what is done in time")
-    add("--budget", type=_amount, metavar="NODE_HOURS", help="advise what a run may cost")
+    add("--reference", type=Path, metavar="DIR|FILE", help="tables to compare with: an earlier "
+        "collection, or a CSV of configurations and times; exit code 1 on a "
+        "regression")  # fmt: skip
+    add("--tolerance", default="0.1", metavar="T", help="difference from the reference that is "
+        "not a regression: a fraction, or time_s=0.1,test_accuracy=0.02")  # fmt: skip
+    add("--deadline", type=_amount, metavar="SECONDS",
+        help="recommend a configuration that finishes within this time")  # fmt: skip
+    add("--budget", type=_amount, metavar="NODE_HOURS",
+        help="recommend a configuration whose run costs no more than this")  # fmt: skip
     result.add_json()
     return result
 
@@ -55,22 +53,22 @@ def _amount(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb.
 
-    Exit code 0: collected, whatever was found; 1: worse than the reference, or nothing of it could
-    be compared; 2: wrong input.
+    Exit code 0: collected, whatever the audit found; 1: a regression against the reference, or
+    no configuration could be compared with it; 2: wrong input.
     """
     args = parser().parse_args(argv)
     from weather_hpc.collect.pipeline import CollectOptions, collect, summary_text
 
     out = args.out or _own_folder(args.paths)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; a folder is wanted")
+        raise UserError(f"--out {out}: is a file; expected a folder")
     options = CollectOptions(
         pattern=args.pattern,
         formats=tuple(args.format),
@@ -86,15 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary_text(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
-    worse = summary["reference"] is not None and summary["reference"]["failed"]
-    return cli.EXIT_FAILED if worse else cli.EXIT_OK
+    reference = summary["reference"]
+    return cli.EXIT_FAILED if reference and reference["failed"] else cli.EXIT_OK
 
 
 def _own_folder(paths: Sequence[Path]) -> Path:
     path = paths[0]
     if len(paths) == 1 and (StudyPaths(path).runs.is_dir() or not path.is_dir()):
         return path
-    raise UserError("--out: is needed unless the one PATH is a study's folder, which holds runs/")
+    raise UserError("--out: is needed unless PATH is one study's results folder, with runs/")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The audit: what looks wrong in the runs and between them."""
+"""The audit: findings about single runs, and about runs that do not fit together."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +10,16 @@ from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.runs.run import TABLES, Run
 from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
-from weather_hpc.text import clean
+from weather_hpc.text import clean, counted
 
 IMPOSSIBLE = 2.0
-"""Beyond so many times the workers no cache explains a speedup: a figure is wrong."""
+"""No cache explains a speedup of more than this many times the workers: a time is wrong."""
+
+FOREIGN_LOAD_PERCENT = 10.0
+"""CPU use by other processes, % of one core in measured time, above which a run is reported."""
+
+ROUNDING = 0.01
+"""Largest relative difference between values of one record that should agree."""
 
 _ORDER = list(Severity)
 
@@ -21,33 +27,33 @@ _ORDER = list(Severity)
 def audit(
     readings: Sequence[Reading], comparison: Comparison, checked: Sequence[Checked] = ()
 ) -> list[Finding]:
-    """Every finding, errors first: of single runs, between ``readings``, and of their machines.
+    """Every finding, errors first: on single runs, between runs, and on their machines.
 
-    ``comparison`` is of the rows of all ``readings``.
+    ``comparison`` holds the rows of all ``readings``.
     """
     rows = comparison.rows
-    found = [finding for reading in readings for finding in reading.findings]
+    findings = [finding for reading in readings for finding in reading.findings]
     for table in comparison.tables:
         compared = [row for row in rows if row.table == table.name]
-        found += _superlinear(table)
-        found += _hardware(table.name, compared)
-        found += _batches(table.name, compared)
-    found += _stores(rows)
-    found += audit_checks(checked, comparison)
-    return in_order(found)
+        findings += _superlinear(table)
+        findings += _hardware(table.name, compared)
+        findings += _batches(table.name, compared)
+    findings += _stores(rows)
+    findings += audit_checks(checked, comparison)
+    return in_order(findings)
 
 
-def in_order(found: Iterable[Finding]) -> list[Finding]:
-    """``found``, each on one line, errors first."""
-    found = [Finding(clean(f.source), f.severity, f.code, clean(f.message)) for f in found]
-    return sorted(found, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """``findings``, each on one line, errors first."""
+    lines = [Finding(clean(f.source), f.severity, f.code, clean(f.message)) for f in findings]
+    return sorted(lines, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
 
 
 def _superlinear(table: ScalingTable) -> Iterator[Finding]:
     for row in table.rows:
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
         if table.superlinear(row):
-            interval = "no interval" if low is None else f"95 % interval from {low:.2f}"
+            interval = "no interval" if low is None else f"interval from {low:.2f}"
             impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
                 f"tables/{table.name}.csv",
@@ -55,13 +61,13 @@ def _superlinear(table: ScalingTable) -> Iterator[Finding]:
                 Code.SUPERLINEAR,
                 f"{table.label(row)}: speedup {speedup:.2f} on {workers} workers ({interval}) "
                 f"against {row['baseline']}: "
-                + ("impossible: did both do the same work?" if impossible
-                   else "is the baseline slower than it need be?"),
+                + ("impossible; check that both did the same work" if impossible
+                   else "check that the baseline is not slower than necessary"),
             )  # fmt: skip
 
 
 def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
-    """Rows of one study and device that were measured on different hardware."""
+    """Rows of one study and device type that were measured on different hardware."""
     seen: dict[tuple[str | None, str | None], dict[str, int]] = defaultdict(
         lambda: defaultdict(int)
     )
@@ -76,7 +82,7 @@ def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
             where = f"study {study}" + (f", device {device}" if device else "")
             yield Finding(
                 f"tables/{name}.csv", Severity.WARNING, Code.HARDWARE_MISMATCH,
-                f"{where}: compared runs differ in hardware: {text}",
+                f"{where}: the compared runs used different hardware: {text}",
             )  # fmt: skip
 
 
@@ -90,26 +96,26 @@ def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
         if len(modes) > 1:
             yield Finding(
                 f"tables/{name}.csv", Severity.INFO, Code.BATCH_SEMANTICS,
-                f"study {study}: batch sizes count one device's images in some rows and all "
-                "devices' in others; compare by batch_size_per_device and batch_size_global",
+                f"study {study}: the batch size is per device in some rows and global in others; "
+                "compare by batch_size_per_device and batch_size_global",
             )  # fmt: skip
         growing = {r.batch_size_global for r in members if _global_batch_grows(r)}
         if growing:
             yield Finding(
                 f"tables/{name}.csv", Severity.INFO, Code.BATCH_SEMANTICS,
-                f"study {study}: strong scaling at a fixed batch per device, so the global batch "
-                f"grows with the ranks (up to {max(filter(None, growing))}): fewer optimizer "
-                "steps an epoch than the baseline takes",
+                f"study {study}: strong scaling with a fixed batch size per device, so the global "
+                f"batch size grows with the ranks (up to {max(filter(None, growing))}): fewer "
+                "optimizer steps per epoch than the baseline",
             )  # fmt: skip
 
 
 def _global_batch_grows(row: Row) -> bool:
-    wider = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
-    return row.scaling == "strong" and wider
+    several = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
+    return row.scaling == "strong" and several
 
 
 def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
-    """Backends must pack the same bytes from the same images."""
+    """Stores of the same images that differ: every backend must write the same bytes."""
     seen: dict[tuple[object, ...], dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.table == "preprocess" and row.store_checksum is not None:
@@ -124,16 +130,8 @@ def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-FOREIGN_LOAD_PERCENT = 10.0
-"""CPU use by others, % of one core in measured time, above which a run is reported."""
-
-
-ROUNDING = 0.01
-"""How far figures of one record may be apart, relatively."""
-
-
 def audit_run(run: Run) -> Iterator[Finding]:
-    """What looks wrong in one run."""
+    """The findings on one run."""
     if run.not_a_number:
         yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
     record = run.record
@@ -148,25 +146,25 @@ def audit_run(run: Run) -> Iterator[Finding]:
     yield from _devices(run, record)
     if isinstance(record.spec.task, TrainTask):
         yield from _epochs(run, record, record.spec.task)
-    others = record.usage.foreign_cpu_percent
-    if others is not None and others > FOREIGN_LOAD_PERCENT:
+    foreign = record.usage.foreign_cpu_percent
+    if foreign is not None and foreign > FOREIGN_LOAD_PERCENT:
         yield _finding(
             run, Severity.WARNING, Code.FOREIGN_LOAD,
-            f"other processes used {others:.0f} % of one core in measured time; "
-            f"more than {FOREIGN_LOAD_PERCENT:.0f} % is reported",
+            f"other processes used {foreign:.0f} % of one core in measured time "
+            f"(limit {FOREIGN_LOAD_PERCENT:.0f} %)",
         )  # fmt: skip
     restarts = record.provenance.restarts
     if restarts > 0:
         yield _finding(
             run, Severity.WARNING, Code.RESTARTED,
-            f"stopped and resumed, or a worker of it lost, {restarts} times; "
-            "its time may hold work done twice",
+            f"stopped and resumed, or lost a worker, {counted(restarts, 'time')}; "
+            "time_s may include work done twice",
         )  # fmt: skip
 
 
 def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
     if record.time_s is None:
-        message = "status ok, but time_s is null: the run is in no table"
+        message = "status is ok, but time_s is null: the run is in no table"
         yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
     elif record.phases.total is None:
         message = "phases.total is null: the run's node-hours are unknown"
@@ -174,76 +172,76 @@ def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 
 def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """A time that contradicts what the record tells beside it: one of them was changed."""
+    """Times that contradict other values of the record: one of them was changed."""
     seconds, total, task = record.time_s, record.phases.total, record.spec.task
     if seconds is None or record.provenance.restarts:
         return
     if total is not None and seconds > total * (1 + ROUNDING):
-        message = f"time_s {seconds:g} is more than the whole process took, {total:g} s"
+        message = f"time_s {seconds:g} is longer than the whole process, {total:g} s"
         yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
     images, rate = record.counts.images, record.images_per_s
     if isinstance(task, TrainTask) and images and rate is not None:
         expected = images * task.epochs / seconds
         if abs(rate - expected) > ROUNDING * expected:
             message = (
-                f"images_per_s {rate:g} does not fit time_s {seconds:g}: "
-                f"{task.epochs} epochs of {images} images are {expected:g}"
+                f"images_per_s {rate:g} contradicts time_s {seconds:g}: "
+                f"expected {expected:g} for {task.epochs} epochs of {images} images"
             )
             yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
 
 
 def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Ranks of one run that computed on different models of a device."""
+    """Ranks of one run that used different device models."""
     names = Counter(rank.device_name for rank in record.actual.ranks if rank.device_name)
     if len(names) > 1:
         text = ", ".join(f"{count} on {name}" for name, count in sorted(names.items()))
-        message = f"its ranks differ in hardware: {text}; the slowest sets the time"
+        message = f"the ranks used different hardware: {text}; the slowest determines the time"
         yield _finding(run, Severity.WARNING, Code.HARDWARE_MISMATCH, message)
 
 
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
     task = record.spec.task
-    asked = task.workers if isinstance(task, PreprocessTask) else task.world_size
+    requested = task.workers if isinstance(task, PreprocessTask) else task.world_size
     seen = {"actual.world_size": record.actual.world_size}
-    # one process drives all devices under dp, so its ranks are not its devices
+    # with dp one process drives all devices, so ranks do not count devices
     if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
         seen["ranks that reported"] = len({rank.rank for rank in record.actual.ranks})
-    wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != asked]
+    wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
     if wrong:
-        message = f"{asked} asked for, {' and '.join(wrong)}"
+        message = f"{requested} requested, but {' and '.join(wrong)}"
         yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
 
 
 def _affinity(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Ranks of one host that together have fewer CPUs than threads."""
+    """Ranks on one host, alone or together, that have fewer CPUs than threads."""
     hosts: dict[str, list[RankInfo]] = defaultdict(list)
     for rank in record.actual.ranks:
         if rank.cpus is not None:
             hosts[rank.host].append(rank)
     task = record.spec.task
-    asked = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
+    requested = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
     for host, ranks in hosts.items():
         for rank in ranks:
-            threads = max(asked, rank.threads or 1)
+            threads = max(requested, rank.threads or 1)
             if len(set(rank.cpus or [])) < threads:
-                message = f"rank {rank.rank} on {host}: {threads} threads on CPUs {rank.cpus}"
+                message = f"rank {rank.rank} on {host}: {threads} threads share CPUs {rank.cpus}"
                 yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
                 return
         cpus = {cpu for rank in ranks for cpu in rank.cpus or []}
-        threads = sum(max(asked, rank.threads or 1) for rank in ranks)
+        threads = sum(max(requested, rank.threads or 1) for rank in ranks)
         if len(cpus) < threads:
             message = (
-                f"{len(ranks)} ranks on {host} with {threads} threads in all "
-                f"share CPUs {sorted(cpus)}"
+                f"{len(ranks)} ranks on {host}: {threads} threads in total share CPUs "
+                f"{sorted(cpus)}"
             )
             yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
 
 
 def _epochs(run: Run, record: RunRecord, task: TrainTask) -> Iterator[Finding]:
-    seen = {"counts.epochs says": record.counts.epochs, "events.jsonl holds": run.epochs_seen}
+    seen = {"counts.epochs is": record.counts.epochs, "events.jsonl holds": run.epochs_seen}
     short = [f"{name} {n}" for name, n in seen.items() if n is not None and n < task.epochs]
     if short:
-        message = f"{task.epochs} epochs asked for; {' and '.join(short)}"
+        message = f"{task.epochs} epochs requested; {' and '.join(short)}"
         yield _finding(run, Severity.ERROR, Code.INCOMPLETE_EPOCHS, message)
 
 

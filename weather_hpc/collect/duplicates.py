@@ -1,4 +1,4 @@
-"""Runs that are there twice, whole or in part."""
+"""Runs whose results appear twice, in full or in part."""
 
 import dataclasses
 from collections import Counter, defaultdict
@@ -8,23 +8,24 @@ from itertools import combinations
 from weather_hpc.runs.row import CONFIGURATION_COLUMNS, Code, Finding, Reading, Row, Severity
 
 FEWEST_SHARED = 3
-"""Epochs with the same figures that no two runs have by chance."""
+"""Two different runs do not have this many epochs with equal values by chance."""
 
 MOST_OWNERS = 50
-"""An epoch that more runs than this share proves nothing: figures are printed rounded."""
+"""An epoch shared by more runs than this proves nothing: logs print rounded values."""
 
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
-    """``readings``, in which a run that is there twice counts once; the others are rejected.
+    """``readings`` with every copy of a run rejected.
 
-    Runs are the same by their content, or where half of the epochs of one are in the other too.
-    Of these the one with the fewest errors stays, then with the fewest warnings: a log that was
-    copied under the name of another configuration does not fit its new name. Where it fits both,
-    the one that stays is in doubt as well. Of one configuration and repeat (or, where those are
-    not known, one run_id) the first that was measured stays, else the first.
+    Readings are copies of one run if their content is equal, or if half of the epochs of one are
+    in the other too. The one with the fewest errors is kept, then the one with the fewest
+    warnings: a log copied under the name of another configuration does not fit its new name. If it
+    fits both names, the one that is kept has an error too. Of several runs with one configuration
+    and repeat (or, where those are not known, one run_id) the first that was measured is kept,
+    else the first.
     """
     copies = _copies(readings)
-    doubted = {
+    ambiguous = {
         of: number
         for number, of in copies.items()
         if _errors(readings[number]) == _errors(readings[of])
@@ -39,20 +40,20 @@ def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
     for number, reading in enumerate(readings):
         row = reading.row
         if number in copies:
-            kept.append(_copy(reading, readings[copies[number]]))
+            kept.append(_rejected_copy(reading, readings[copies[number]]))
             continue
-        if number in doubted:
-            reading = _doubted(reading, readings[doubted[number]].row)
-        same = first[_key(reading)]
-        if same is not row:
-            reason = f"the same configuration and repeat as {same.source}, which is kept"
+        if number in ambiguous:
+            reading = _with_ambiguity(reading, readings[ambiguous[number]].row)
+        measured = first[_key(reading)]
+        if measured is not row:
+            reason = f"the same configuration and repeat as {measured.source}, which is kept"
             reading = dataclasses.replace(reading, row=rejected(row, reason))
         kept.append(reading)
     return kept
 
 
 def _key(reading: Reading) -> Hashable:
-    """What no two runs have in common."""
+    """Unique to a run: configuration and repeat, or its run_id."""
     return reading.row.run_id if reading.key is None else reading.key
 
 
@@ -62,7 +63,7 @@ def rejected(row: Row, reason: str) -> Row:
 
 
 def _copies(readings: Sequence[Reading]) -> dict[int, int]:
-    """By number, the readings that are copies, and what each is a copy of."""
+    """The positions of the readings that are copies, each with that of its original."""
     group = list(range(len(readings)))
 
     def first(number: int) -> int:
@@ -70,7 +71,7 @@ def _copies(readings: Sequence[Reading]) -> dict[int, int]:
             number = group[number]
         return number
 
-    for one, other in (*_equal(readings), *_alike(readings)):
+    for one, other in (*_equal_content(readings), *_shared_epochs(readings)):
         group[first(other)] = first(one)
     members: dict[int, list[int]] = defaultdict(list)
     for number in range(len(readings)):
@@ -78,12 +79,12 @@ def _copies(readings: Sequence[Reading]) -> dict[int, int]:
     copies: dict[int, int] = {}
     for same in members.values():
         if len(same) > 1:
-            original = min(same, key=lambda number: _doubts(readings[number]))
+            original = min(same, key=lambda number: _problems(readings[number]))
             copies |= {number: original for number in same if number != original}
     return copies
 
 
-def _equal(readings: Sequence[Reading]) -> Iterator[tuple[int, int]]:
+def _equal_content(readings: Sequence[Reading]) -> Iterator[tuple[int, int]]:
     """Pairs with equal content."""
     seen: dict[Hashable, int] = {}
     for number, reading in enumerate(readings):
@@ -93,7 +94,7 @@ def _equal(readings: Sequence[Reading]) -> Iterator[tuple[int, int]]:
                 yield before, number
 
 
-def _alike(readings: Sequence[Reading]) -> list[tuple[int, int]]:
+def _shared_epochs(readings: Sequence[Reading]) -> list[tuple[int, int]]:
     """Pairs that share half of the smaller one's epochs."""
     owners: dict[int, list[int]] = defaultdict(list)
     for number, reading in enumerate(readings):
@@ -112,28 +113,28 @@ def _alike(readings: Sequence[Reading]) -> list[tuple[int, int]]:
     return [pair for pair, count in shared.items() if count >= max(FEWEST_SHARED, half(pair))]
 
 
-def _copy(reading: Reading, original: Reading) -> Reading:
-    """``reading``, rejected, with its errors: they tell why it is the copy."""
-    row, of = reading.row, original.row
-    told = {"time_s": row.time_s, "started_at": row.started_at, "ranks": row.world_size_actual}
-    values = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
-    same = reading.content is not None and reading.content == original.content
-    words = "the same run" if same else "in part the same run"
+def _rejected_copy(reading: Reading, original: Reading) -> Reading:
+    """``reading``, rejected; its errors stay, because they show why it is the copy."""
+    row, kept = reading.row, original.row
+    shown = {"time_s": row.time_s, "started_at": row.started_at, "ranks": row.world_size_actual}
+    values = ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
+    equal = reading.content is not None and reading.content == original.content
     finding = Finding(
         row.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
-        f"{row.source} holds {words} as {of.source} ({values})",
+        f"{row.source} holds {'' if equal else 'epochs of '}the same run as {kept.source} "
+        f"({values})",
     )  # fmt: skip
-    reason = f"{'same' if same else 'in part the same'} content as {of.run_id} in {of.source}"
+    reason = f"{'same' if equal else 'in part the same'} content as {kept.run_id} in {kept.source}"
     errors = (f for f in reading.findings if f.severity is Severity.ERROR)
     return dataclasses.replace(reading, row=rejected(row, reason), findings=(finding, *errors))
 
 
-def _doubted(reading: Reading, copy: Row) -> Reading:
-    """``reading``, which stays, though its copy fits another configuration as well."""
+def _with_ambiguity(reading: Reading, copy: Row) -> Reading:
+    """``reading``, which is kept, with an error: its copy fits another configuration as well."""
     finding = Finding(
         reading.row.run_id, Severity.ERROR, Code.DUPLICATE_CONTENT,
-        f"the same run is in {copy.source} as another configuration; which it was cannot be told, "
-        "and this one is kept",
+        f"{copy.source} holds the same run as another configuration; nothing shows which is right, "
+        "this one is kept",
     )  # fmt: skip
     return dataclasses.replace(reading, findings=(*reading.findings, finding))
 
@@ -146,6 +147,6 @@ def _errors(reading: Reading) -> int:
     return sum(finding.severity is Severity.ERROR for finding in reading.findings)
 
 
-def _doubts(reading: Reading) -> tuple[int, int]:
+def _problems(reading: Reading) -> tuple[int, int]:
     warnings = sum(finding.severity is Severity.WARNING for finding in reading.findings)
     return _errors(reading), warnings

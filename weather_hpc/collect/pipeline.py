@@ -1,4 +1,4 @@
-"""From folders to everything that can be read off them: the whole way through collect."""
+"""The pipeline of the verb: sources -> rows -> comparison -> tables, plots and report."""
 
 import dataclasses
 from collections import Counter
@@ -14,7 +14,8 @@ from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
-from weather_hpc.collect.reference import Tolerance, compare_with_reference, load_reference
+from weather_hpc.collect.reference import Tolerance, compare_with_reference
+from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings
@@ -22,6 +23,7 @@ from weather_hpc.report.plots import write_plots
 from weather_hpc.report.write import write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
+from weather_hpc.text import counted
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class CollectOptions:
     """Options of :func:`collect`."""
 
     pattern: str | None = None
-    """What the names of text logs tell, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
+    """Pattern of the names of text logs, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
     formats: tuple[str, ...] = ()
-    """Names or files of log formats; none: whichever fits."""
+    """Names or files of log formats; none: the known format that fits best."""
     reference: Path | None = None
-    """Figures of another day to compare with."""
+    """Tables to compare with."""
     tolerance: str = "0.1"
-    """How far from them is no regression; see Tolerance.parse."""
+    """See Tolerance.parse."""
     deadline_s: float | None = None
     budget_node_hours: float | None = None
 
@@ -51,12 +53,13 @@ def collect(
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, findings by severity), the key findings in words, what came of the
-    reference, and the paths written, JSON-able. Raises UserError where a path does not exist or
-    holds no runs, or something in ``options`` is wrong; nothing is written then.
+    in_tables, rejected, findings by severity), the key findings in words, the outcome of the
+    comparison with the reference, and the paths written, all serializable as JSON. Raises
+    UserError if a path does not exist or holds no runs, or an option is wrong; nothing is written
+    then.
     """
     tolerance = Tolerance.parse(options.tolerance)
-    # read first: it may lie where the tables are about to be written
+    # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
     readings = read_sources(sources)
@@ -78,7 +81,7 @@ def collect(
     if compared is not None:
         extras.append(compared.table)
         findings = in_order([*findings, *compared.findings])
-    told = [*advice_sentences(advice), *sentences(comparison, laws, comparisons)]
+    key_sentences = [*advice_sentences(advice), *sentences(comparison, laws, comparisons)]
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
@@ -89,7 +92,7 @@ def collect(
     for table in [*tables, *extras]:
         write_table(to.tables, table)
     plots = write_plots(to.plots, comparison)
-    write_report(to, comparison, findings, plots, extras, told)
+    write_report(to, comparison, findings, plots, extras, key_sentences)
 
     severities = Counter(finding.severity for finding in findings)
     return {
@@ -111,16 +114,15 @@ def collect(
         "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
         "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
         "report": str(to.report),
-        "key_findings": key_findings(comparison, findings, told),
+        "key_findings": key_findings(comparison, findings, key_sentences),
     }
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """What :func:`collect` returned, in a few lines for a person at a terminal."""
-    found = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
-    total = summary["runs"]
-    counted = f"{total} run{'' if total == 1 else 's'}: {summary['in_tables']} in tables, "
-    counted += f"{summary['rejected']} rejected; audit: {found or 'nothing found'}"
+    """The result of :func:`collect` in a few lines for the terminal."""
+    findings = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
+    runs = f"{counted(summary['runs'], 'run')}: {summary['in_tables']} in tables, "
+    runs += f"{summary['rejected']} rejected; audit: {findings or 'no findings'}"
     reference = [summary["reference"]["summary"]] if summary["reference"] else []
     report = f"report: {summary['report']}"
-    return "\n".join([counted, *summary["key_findings"], *reference, report])
+    return "\n".join([runs, *summary["key_findings"], *reference, report])

@@ -1,4 +1,4 @@
-"""Comparing what was collected with figures of another day, so that a slowdown is found."""
+"""The comparison with a reference: regressions, improvements, and what cannot be compared."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,96 +7,15 @@ from typing import Any
 
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.reference_csv import (
-    FIGURES,
     IDENTITY,
+    MEASUREMENTS,
     SETTINGS,
     Reference,
     ReferenceRow,
-    load_reference,
 )
 from weather_hpc.errors import UserError
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import counted
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A row of the reference, and what was found of ours for it."""
-
-    theirs: ReferenceRow
-    ours: dict[str, Any] | None = None
-    problem: str | None = None
-    """Why the two cannot be compared."""
-
-
-def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
-    """Each of ``theirs`` with the row of ``table`` that is the same configuration.
-
-    A key that one side does not tell fits any. Where that leaves several to choose from, or where
-    only other settings differ (epochs, precision, number of images), ``problem`` says so.
-    """
-    found = [_exact(table, row) for row in theirs]
-    taken = [pair.ours for pair in found if pair.ours is not None]
-    result = []
-    for pair in found:
-        rivals = [p.theirs.where for p in found if p.ours is pair.ours]
-        if pair.ours is not None and len(rivals) > 1:
-            problem = f"several rows of the reference fit: {' and '.join(rivals)}"
-            pair = Pair(pair.theirs, pair.ours, problem)
-        elif pair.ours is None and pair.problem is None:
-            pair = _other_work(table, pair.theirs, taken)
-        result.append(pair)
-    return result
-
-
-def _exact(table: ScalingTable, row: ReferenceRow) -> Pair:
-    columns = (*IDENTITY[table.name], *SETTINGS[table.name])
-    same = [ours for ours in table.rows if not _differences(columns, ours, row)]
-    of_study = [ours for ours in same if ours.get("study") == row.key.get("study")]
-    fitting = of_study or same
-    if len(fitting) > 1:
-        labels = "; ".join(map(table.label, fitting))
-        return Pair(row, None, f"{len(fitting)} configurations here fit: {labels}")
-    return Pair(row, fitting[0] if fitting else None)
-
-
-def _other_work(table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]) -> Pair:
-    named = [
-        ours for ours in table.rows
-        if not _differences(IDENTITY[table.name], ours, row)
-        and not any(ours is other for other in taken)
-    ]  # fmt: skip
-    if len(named) != 1:
-        return Pair(row)
-    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
-
-
-def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
-    """Where both sides tell a key and differ in it."""
-    return [
-        f"{column} {ours[column]} here, {row.key[column]} in the reference"
-        for column in columns
-        if ours.get(column) is not None
-        and column in row.key
-        and not _equal(ours[column], row.key[column])
-    ]
-
-
-def _equal(ours: Any, theirs: Any) -> bool:
-    """Whether two settings are the same; tables hold six digits of a number."""
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return math.isclose(ours, theirs, rel_tol=1e-5)
-    return bool(ours == theirs)
-
-
-__all__ = [
-    "Reference",
-    "ReferenceComparison",
-    "Tolerance",
-    "compare_with_reference",
-    "load_reference",
-]
-
 
 OK, REGRESSION, IMPROVEMENT = "ok", "regression", "improvement"
 MISSING, EXTRA, NOT_COMPARED = "missing here", "not in reference", "cannot be compared"
@@ -108,43 +27,43 @@ _SEVERITIES = {
     MISSING: Severity.WARNING,
 }
 _WORST_FIRST = [REGRESSION, IMPROVEMENT, NOT_COMPARED, OK, MISSING]
-"""One figure that is missing says nothing of a configuration whose others were compared."""
+"""MISSING is last: it counts only if no measurement of the configuration was compared."""
 
 _CAPTION = (
-    "Each configuration that was collected beside the reference {path}; ratio is ours over the "
-    "reference. A time is a regression where it is longer than the reference by more than the "
-    "tolerance (a fraction of it) and, where both have a 95 % interval, these do not overlap; an "
-    "improvement is the same the other way round. So is speedup, except that a lower one is no "
-    "regression where the time itself holds: then the baseline has become faster. test_accuracy "
-    "may differ by the tolerance itself."
+    "Each configuration compared with the reference {path}; ratio is ours over the reference. A "
+    "time is a regression if it is longer than the reference by more than the tolerance (a "
+    "fraction) and, where both have an interval (docs/measuring.md gives its coverage), the "
+    "intervals do not overlap; an improvement is the opposite. The same holds for speedup, but a "
+    "lower speedup is not a regression if the time is not one: then the baseline has become "
+    "faster. The tolerance of test_accuracy is an absolute difference."
 )
 
 IMPLAUSIBLE = 5.0
-"""A time that is so many times shorter than the reference is of something else."""
+"""A time shorter than the reference by more than this factor measured something else."""
 
 _ROUNDING = 1e-5
-"""Tables hold six digits: what differs less is equal."""
+"""Relative difference below which values are equal: tables hold six digits."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a figure may be from its reference."""
+    """Largest difference from the reference that is not a regression."""
 
     time_s: float = 0.1
     """A fraction of the reference."""
     speedup: float = 0.1
     """A fraction of the reference."""
     test_accuracy: float = 0.02
-    """Absolute: 0.02 is two points of a hundred."""
+    """Absolute: 0.02 is two percentage points."""
 
     @classmethod
     def parse(cls, text: str) -> "Tolerance":
         """``0.1`` (of times and speedups), or ``time_s=0.1,test_accuracy=0.02``.
 
-        Raises UserError for anything else; what is not named keeps its default.
+        A name that is left out keeps its default. Raises UserError for anything else.
         """
         known = [field.name for field in fields(cls)]
-        wanted = f"wanted is a number such as 0.1, or {','.join(f'{k}=0.1' for k in known)}"
+        expected = f"expected a number such as 0.1, or {','.join(f'{k}=0.1' for k in known)}"
         parts = text.split(",")
         if len(parts) == 1 and "=" not in text:
             parts = [f"time_s={text}", f"speedup={text}"]
@@ -154,27 +73,28 @@ class Tolerance:
             try:
                 values[name] = float(number)
             except ValueError:
-                raise UserError(f"--tolerance {text}: {wanted}") from None
+                raise UserError(f"--tolerance {text}: {expected}") from None
             if name not in known:
-                raise UserError(f"--tolerance {text}: no figure {name!r}; {wanted}")
+                raise UserError(f"--tolerance {text}: unknown name {name!r}; {expected}")
             if not 0 <= values[name] <= 1:
-                raise UserError(f"--tolerance {text}: is not within 0 and 1; 0.1 is 10 %")
+                raise UserError(f"--tolerance {text}: expected a value from 0 to 1; 0.1 is 10 %")
         return cls(**values)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of reference.csv: a value of one configuration, here and in the reference."""
+    """One row of reference.csv: a measurement of one configuration, here and in the reference."""
 
     configuration: str
     figure: str
+    """One of MEASUREMENTS."""
     ours: float | None
     reference: float | None
     ratio: float | None
     """Ours over the reference."""
     tolerance: float | None
     verdict: str
-    """OK, REGRESSION and so on, with an explanation after a colon."""
+    """OK, REGRESSION and so on; an explanation may follow after a colon."""
     source: str | None
     """File and line of the reference."""
 
@@ -183,8 +103,8 @@ class Verdict:
         cls, label: str, theirs: ReferenceRow, figure: str, ours: float | None, verdict: str,
         tolerance: float | None = None,
     ) -> "Verdict":  # fmt: skip
-        """The verdict on ``figure`` of the configuration ``label``."""
-        there = theirs.figures[figure]
+        """The verdict on the measurement ``figure`` of the configuration ``label``."""
+        there = theirs.values[figure]
         ratio = ours / there if ours is not None and there else None
         return cls(label, figure, ours, there, ratio, tolerance, verdict, theirs.where)
 
@@ -199,18 +119,18 @@ COLUMNS = [field.name for field in fields(Verdict)]
 
 @dataclass(frozen=True)
 class ReferenceComparison:
-    """What came of :func:`compare_with_reference`."""
+    """The result of :func:`compare_with_reference`."""
 
     table: Table
     findings: list[Finding]
     regressions: int
     """Configurations that are worse than the reference."""
     compared: int
-    """Configurations of which at least one figure was compared."""
+    """Configurations with at least one measurement that was compared."""
 
     @property
     def failed(self) -> bool:
-        """Whether a nightly check must not be green: a regression, or nothing was checked."""
+        """Whether a nightly check fails: there is a regression, or nothing could be compared."""
         return self.regressions > 0 or self.compared == 0
 
     @property
@@ -225,82 +145,161 @@ class ReferenceComparison:
 def compare_with_reference(
     tables: Sequence[ScalingTable], reference: Reference, tolerance: Tolerance
 ) -> ReferenceComparison:
-    """Each row of ``tables`` beside the one row of ``reference`` that is the same configuration.
+    """Compare each row of ``tables`` with the row of ``reference`` of the same configuration.
 
-    A key that either side does not tell (a foreign table without ``device``) fits any; where
-    several rows then fit, none is compared, and the verdict says why.
+    A setting that is missing on one side (a foreign table without ``device``) matches any value.
+    If several rows match, none is compared, and the verdict says why.
     """
     verdicts: list[Verdict] = []
     findings: list[Finding] = []
     outcomes: list[str] = []
     for table in tables:
-        found = pairs(table, [row for row in reference.rows if row.table == table.name])
-        for pair in found:
+        matched = pairs(table, [row for row in reference.rows if row.table == table.name])
+        for pair in matched:
             of_pair = list(_verdicts(table, pair, tolerance))
             outcome = min((one.outcome for one in of_pair), key=_WORST_FIRST.index)
             verdicts += of_pair
             outcomes.append(outcome)
             if outcome in _SEVERITIES and (pair.ours is not None or pair.problem):
                 findings.append(_finding(table, outcome, of_pair))
-        absent = sum(pair.ours is None and pair.problem is None for pair in found)
+        absent = sum(pair.ours is None and pair.problem is None for pair in matched)
         if absent:
             message = f"{counted(absent, 'configuration')} of {reference.path} not measured here"
             findings.append(_mismatch(f"tables/{table.name}.csv", Severity.WARNING, message))
-        verdicts += _extra(table, found)
+        verdicts += _extra(table, matched)
     regressions = outcomes.count(REGRESSION)
     compared = regressions + outcomes.count(OK) + outcomes.count(IMPROVEMENT)
     if compared == 0:
-        message = f"nothing could be compared with {reference.path}; tables/reference.csv says why"
+        message = (
+            f"no configuration could be compared with {reference.path}; see tables/reference.csv"
+        )
         findings.append(_mismatch("tables/reference.csv", Severity.ERROR, message))
     caption = _CAPTION.format(path=reference.path)
     if reference.unused:
-        caption += f" Not used of the reference: {'; '.join(reference.unused)}."
-    result = Table("reference", "Beside the reference", caption, COLUMNS, list(map(vars, verdicts)))
+        caption += f" Not used from the reference: {'; '.join(reference.unused)}."
+    result = Table(
+        "reference", "Comparison with the reference", caption, COLUMNS, list(map(vars, verdicts))
+    )
     return ReferenceComparison(result, findings, regressions, compared)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of the reference and our row of the same configuration; None: there is none."""
+
+    theirs: ReferenceRow
+    ours: dict[str, Any] | None = None
+    problem: str | None = None
+    """Why the two cannot be compared."""
+
+
+def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
+    """Each of ``theirs`` with the row of ``table`` that is the same configuration.
+
+    A setting that is missing on one side matches any value. ``problem`` says if several rows
+    match, or if only other settings differ (epochs, precision, number of images).
+    """
+    matches = [_match(table, row) for row in theirs]
+    taken = [pair.ours for pair in matches if pair.ours is not None]
+    result = []
+    for pair in matches:
+        lines = [other.theirs.where for other in matches if other.ours is pair.ours]
+        if pair.ours is not None and len(lines) > 1:
+            problem = f"several rows of the reference match: {' and '.join(lines)}"
+            pair = Pair(pair.theirs, pair.ours, problem)
+        elif pair.ours is None and pair.problem is None:
+            pair = _match_other_work(table, pair.theirs, taken)
+        result.append(pair)
+    return result
+
+
+def _match(table: ScalingTable, row: ReferenceRow) -> Pair:
+    """``row`` with ours of the same configuration, of the same study if that is there."""
+    columns = (*IDENTITY[table.name], *SETTINGS[table.name])
+    same = [ours for ours in table.rows if not _differences(columns, ours, row)]
+    of_study = [ours for ours in same if ours.get("study") == row.key.get("study")]
+    matching = of_study or same
+    if len(matching) > 1:
+        labels = "; ".join(map(table.label, matching))
+        return Pair(row, None, f"{len(matching)} configurations here match: {labels}")
+    return Pair(row, matching[0] if matching else None)
+
+
+def _match_other_work(
+    table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]
+) -> Pair:
+    """``row`` with ours of the same identity, if one alone is left; its settings differ."""
+    named = [
+        ours for ours in table.rows
+        if not _differences(IDENTITY[table.name], ours, row)
+        and not any(ours is other for other in taken)
+    ]  # fmt: skip
+    if len(named) != 1:
+        return Pair(row)
+    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
+
+
+def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
+    """The settings that both sides have with different values."""
+    return [
+        f"{column} {ours[column]} here, {row.key[column]} in the reference"
+        for column in columns
+        if ours.get(column) is not None
+        and column in row.key
+        and not _equal(ours[column], row.key[column])
+    ]
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Whether two settings are equal; tables hold six digits of a number."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-5)
+    return bool(ours == theirs)
 
 
 def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[Verdict]:
     """The verdicts on one row of the reference."""
     theirs, ours = pair.theirs, pair.ours or {}
     label = table.label(ours) if ours else theirs.label
-    figures = [figure for figure in FIGURES if figure in theirs.figures]
-    if pair.problem or all(ours.get(figure) is None for figure in figures):
-        why = pair.problem or (ours and (ours.get("note") or "has no such figure"))
+    names = [name for name in MEASUREMENTS if name in theirs.values]
+    if pair.problem or all(ours.get(name) is None for name in names):
+        why = pair.problem or (ours and (ours.get("note") or "has no such value"))
         verdict = (NOT_COMPARED if pair.problem else MISSING) + (f": {why}" if why else "")
-        yield Verdict.of(label, theirs, figures[0], ours.get(figures[0]), verdict)
+        yield Verdict.of(label, theirs, names[0], ours.get(names[0]), verdict)
         return
-    time_holds = False
-    for figure in figures:
-        if ours.get(figure) is None:
-            yield Verdict.of(label, theirs, figure, None, MISSING)
+    time_ok = False
+    for name in names:
+        if ours.get(name) is None:
+            yield Verdict.of(label, theirs, name, None, MISSING)
             continue
-        limit = getattr(tolerance, figure)
-        verdict = _judge(figure, ours, theirs.figures, limit)
-        if figure == "time_s":
-            time_holds = verdict != REGRESSION
-        elif figure == "speedup" and verdict == REGRESSION and time_holds:
-            verdict = f"{OK}: the time holds, so the baseline is faster or another"
-        yield Verdict.of(label, theirs, figure, ours[figure], verdict, limit)
+        limit = getattr(tolerance, name)
+        verdict = _compare(name, ours, theirs.values, limit)
+        if name == "time_s":
+            time_ok = verdict != REGRESSION
+        elif name == "speedup" and verdict == REGRESSION and time_ok:
+            verdict = f"{OK}: time_s is no regression; the baseline is faster or a different one"
+        yield Verdict.of(label, theirs, name, ours[name], verdict, limit)
 
 
-def _judge(figure: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float) -> str:
-    here, there = ours[figure], theirs[figure]
-    if figure == "test_accuracy":
+def _compare(name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float) -> str:
+    """The verdict on the measurement ``name``, which both sides have."""
+    here, there = ours[name], theirs[name]
+    if name == "test_accuracy":
         worse, better = here < there - limit, here > there + limit
     else:
         below, above = here * (1 + limit) < there, here > there * (1 + limit)
-        worse, better = (above, below) if figure == "time_s" else (below, above)
+        worse, better = (above, below) if name == "time_s" else (below, above)
     if not (worse or better) or math.isclose(here, there, rel_tol=_ROUNDING):
         return OK
-    if better and figure == "time_s" and there > here * IMPLAUSIBLE:
-        return f"{NOT_COMPARED}: {there / here:.0f} times shorter; another unit, or other work?"
-    if _overlap(_interval(figure, ours), _interval(figure, theirs)):
+    if better and name == "time_s" and there > here * IMPLAUSIBLE:
+        return f"{NOT_COMPARED}: {there / here:.0f} times shorter; check the unit and the work"
+    if _overlap(_interval(name, ours), _interval(name, theirs)):
         return f"{OK}: within noise, the intervals overlap"
     return REGRESSION if worse else IMPROVEMENT
 
 
-def _interval(figure: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
-    low, high = values.get(f"{figure}_low"), values.get(f"{figure}_high")
+def _interval(name: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
     return None if low is None or high is None else (low, high)
 
 
@@ -309,16 +308,16 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def _extra(table: ScalingTable, found: Sequence[Pair]) -> Iterator[Verdict]:
-    """What was measured here and is not in the reference."""
+def _extra(table: ScalingTable, matched: Sequence[Pair]) -> Iterator[Verdict]:
+    """Configurations that were measured here and are not in the reference."""
     for ours in table.measured:
-        if not any(pair.ours is ours for pair in found):
+        if not any(pair.ours is ours for pair in matched):
             label, time_s = table.label(ours), ours["time_s"]
             yield Verdict(label, "time_s", time_s, None, None, None, EXTRA, None)
 
 
 def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[Verdict]) -> Finding:
-    """The one finding for a configuration that is worse, better, or could not be compared."""
+    """The finding on a configuration that is worse, better, or could not be compared."""
     first = verdicts[0]
     text = first.verdict
     if outcome in (REGRESSION, IMPROVEMENT):

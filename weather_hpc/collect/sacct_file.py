@@ -1,4 +1,4 @@
-"""Slurm's accounting, exported by a user: what ``sacct --parsable2`` printed, in a file."""
+"""Slurm's accounting from a file: the output of ``sacct --parsable2``, saved by a user."""
 
 import dataclasses
 import sys
@@ -11,18 +11,19 @@ from pydantic import ValidationError
 from weather_hpc.errors import UserError
 from weather_hpc.runs.run import JobSummary
 from weather_hpc.slurm.jobs import Job, parse_sacct_lines, status_of
+from weather_hpc.text import counted
 
 LONGEST_LINE = 2**20
-"""Characters. What is longer is no line of sacct's and is read in pieces that do not fit."""
+"""Characters. A longer line is not from sacct; it is read in pieces, which are skipped."""
 
-WANTED = (
-    "wanted is sacct --duplicates --parsable2 "
+EXPECTED = (
+    "expected the output of sacct --duplicates --parsable2 "
     "-o JobID,JobIDRaw,JobName,State,Eligible,Start,End,Elapsed,NNodes,NodeList,MaxRSS"
 )
 
 
 def is_sacct(path: Path) -> bool:
-    """Whether ``path`` is a file whose first line is a header of sacct's."""
+    """Whether ``path`` is a file whose first line is a header of sacct."""
     try:
         if not path.is_file():
             return False
@@ -33,64 +34,63 @@ def is_sacct(path: Path) -> bool:
     return bool({"JobID", "JobIDRaw"} & set(first.replace("|", " ").split()))
 
 
-def read_sacct(path: Path, wanted: Collection[str] | None = None) -> dict[str, JobSummary]:
-    """The jobs in ``path`` by id, line by line, whatever the columns and the size.
+def read_sacct(path: Path, job_ids: Collection[str] | None = None) -> dict[str, JobSummary]:
+    """The jobs in ``path`` by id; the file is read line by line, with any columns and any size.
 
-    A job has every id that it may be known by: of an array task ``12_3`` and its raw number, of a
-    job of several parts (``12+0``, ``12+1``) also ``12``, all parts together. Only jobs with an id
-    in ``wanted`` are kept; None: all. Tries of a requeued job add up where the export has them.
-    Lines that do not fit are passed over, which is said on stderr. Raises UserError where the file
-    cannot be read or lacks what is needed of every job: an id and a state.
+    A job appears under all its ids: an array task under ``12_3`` and its raw number, a
+    heterogeneous job under those of its components (``12+0``, ``12+1``) and, as their sum, under
+    ``12``. Only jobs with an id in ``job_ids`` are kept; None: all. Attempts of a requeued job add
+    up if the export has them. Invalid lines are skipped, and their number is printed on stderr.
+    Raises UserError if the file cannot be read or has no columns for id and state.
     """
-    export = _Export(path, wanted)
-    states = parse_sacct_lines(export.lines())
-    if export.unread:
-        print(
-            f"{path}: passed over {export.unread} lines that are no whole lines of sacct's",
-            file=sys.stderr,
-        )
-    for whole, parts in export.parts.items():
-        states[whole] = _together(whole, [states[part] for part in sorted(parts)])
+    export = _Export(path, job_ids)
+    jobs = parse_sacct_lines(export.lines())
+    if export.skipped:
+        lines = counted(export.skipped, "line")
+        print(f"{path}: skipped {lines} that are incomplete or not from sacct", file=sys.stderr)
+    for whole, components in export.components.items():
+        jobs[whole] = _combined(whole, [jobs[job_id] for job_id in sorted(components)])
     for raw, job_id in export.raw.items():
-        states.setdefault(raw, states[job_id])
-    jobs = {job_id: _job(state) for job_id, state in states.items()}
+        jobs.setdefault(raw, jobs[job_id])
+    summaries = {job_id: _summary(job) for job_id, job in jobs.items()}
     return {
-        job_id: job
-        for job_id, job in jobs.items()
-        if job is not None and (wanted is None or job_id in wanted)
+        job_id: summary
+        for job_id, summary in summaries.items()
+        if summary is not None and (job_ids is None or job_id in job_ids)
     }
 
 
 class _Export:
-    """An export's lines, and what is noticed on the way."""
+    """The lines of an export; reading them collects the other ids of jobs."""
 
-    def __init__(self, path: Path, wanted: Collection[str] | None) -> None:
+    def __init__(self, path: Path, job_ids: Collection[str] | None) -> None:
         self.path = path
-        self.wanted = None if wanted is None else frozenset(wanted)
+        self.job_ids = None if job_ids is None else frozenset(job_ids)
         self.raw: dict[str, str] = {}
         """JobID by JobIDRaw, where they differ."""
-        self.parts: dict[str, set[str]] = defaultdict(set)
-        """The parts of jobs that have several."""
-        self.unread = 0
+        self.components: dict[str, set[str]] = defaultdict(set)
+        """The JobIDs of the components of heterogeneous jobs."""
+        self.skipped = 0
+        """Invalid lines."""
 
     def lines(self) -> Iterator[dict[str, str]]:
-        """Cells by column of every wanted line; several exports may follow each other."""
+        """Every line of the jobs, as cells by column; a file may hold several exports."""
         columns: list[str] | None = None
         for number, cells in enumerate(self._cells(), start=1):
             if columns is None and cells[0].startswith(("JobID ", " ")):
-                raise UserError(f"{self.path}:{number}: columns are cut to a width; {WANTED}")
+                raise UserError(f"{self.path}:{number}: columns are cut to a width; {EXPECTED}")
             if "JobID" in cells or "JobIDRaw" in cells:
                 columns = self._header(cells, number)
             elif columns is None:
-                raise UserError(f"{self.path}:{number}: no header line before it; {WANTED}")
+                raise UserError(f"{self.path}:{number}: no header line before it; {EXPECTED}")
             elif len(cells) != len(columns):
-                self.unread += cells != [""]
+                self.skipped += cells != [""]
             else:
                 line = dict(zip(columns, cells, strict=True))
                 line.setdefault("JobID", line.get("JobIDRaw", ""))
                 if status_of(line["State"]) is None:
-                    self.unread += 1
-                elif self._is_wanted(line):
+                    self.skipped += 1
+                elif self._selects(line):
                     yield line
 
     def _cells(self) -> Iterator[list[str]]:
@@ -103,46 +103,46 @@ class _Export:
 
     def _header(self, cells: list[str], number: int) -> list[str]:
         if "State" not in cells:
-            raise UserError(f"{self.path}:{number}: has no column State; {WANTED}")
+            raise UserError(f"{self.path}:{number}: has no column State; {EXPECTED}")
         return cells
 
-    def _is_wanted(self, line: dict[str, str]) -> bool:
-        """Whether it is of a wanted job; its other names are noted then."""
+    def _selects(self, line: dict[str, str]) -> bool:
+        """Whether the line is of one of the jobs; if so, the job's other ids are recorded."""
         job_id = line["JobID"].partition(".")[0]
         raw = line.get("JobIDRaw", "").partition(".")[0] or job_id
         whole = job_id.partition("+")[0]
         if "[" in job_id:
-            return False  # tasks of an array that have not started: nobody's run yet
-        if self.wanted is not None and self.wanted.isdisjoint((job_id, raw, whole)):
+            return False  # tasks of an array that have not started: no run yet
+        if self.job_ids is not None and self.job_ids.isdisjoint((job_id, raw, whole)):
             return False
         if "." not in line["JobID"]:
             if raw != job_id:
                 self.raw[raw] = job_id
             if whole != job_id:
-                self.parts[whole].add(job_id)
+                self.components[whole].add(job_id)
         return True
 
 
-def _together(whole: str, parts: list[Job]) -> Job:
-    """The parts of one job as one: they start together; the first runs the script."""
-    nodes = [part.nodes for part in parts]
-    elapsed = [part.elapsed_s for part in parts if part.elapsed_s is not None]
-    peaks = [part.max_rss_mb for part in parts if part.max_rss_mb is not None]
+def _combined(whole: str, components: list[Job]) -> Job:
+    """A heterogeneous job as one: its components start together; the first runs the script."""
+    nodes = [job.nodes for job in components]
+    elapsed = [job.elapsed_s for job in components if job.elapsed_s is not None]
+    peaks = [job.max_rss_mb for job in components if job.max_rss_mb is not None]
     return dataclasses.replace(
-        parts[0],
+        components[0],
         job_id=whole,
         nodes=None if None in nodes else sum(filter(None, nodes)),
-        node_list=",".join(part.node_list for part in parts if part.node_list) or None,
+        node_list=",".join(job.node_list for job in components if job.node_list) or None,
         elapsed_s=max(elapsed, default=None),
         max_rss_mb=max(peaks, default=None),
     )
 
 
-def _job(state: Job) -> JobSummary | None:
+def _summary(job: Job) -> JobSummary | None:
     try:
-        # one line is all that an export without --duplicates has of any job: no word of restarts
+        # 0 restarts may only mean that --duplicates was missing: then every job has one line
         return JobSummary.model_validate(
-            dataclasses.asdict(state) | {"restarts": state.restarts or None}
+            dataclasses.asdict(job) | {"restarts": job.restarts or None}
         )
     except ValidationError:
         return None

@@ -1,4 +1,4 @@
-"""Everything under the paths that a user names, read: run folders, text logs, accounting."""
+"""The inputs of collect: finds and reads run folders, text logs and accounting from sacct."""
 
 import dataclasses
 import os
@@ -26,28 +26,28 @@ from weather_hpc.slurm.accounting import refresh_accounting
 
 @dataclass(frozen=True)
 class Found:
-    """Run folders, and what was met on the way to them."""
+    """Run folders, and the plans and check results of their studies."""
 
     runs: tuple[Path, ...]
     plans: tuple[StudyPaths, ...]
     """Study folders with a plan."""
     checks: tuple[Path, ...]
-    """Files in which the check verb left its results."""
+    """Results of the check verb: files ``check/<name>/check.jsonl``."""
 
 
 def find_runs(paths: Iterable[Path]) -> Found:
-    """Every run folder under ``paths``, each once and in the order of their names.
+    """Every run folder under ``paths``, each once, sorted by name.
 
-    A path is a study folder, one that holds several, or a run folder. In a study folder every
-    folder of ``runs/`` is a run, whatever it holds; elsewhere one is known by its spec.json or
-    record.json. Raises UserError for a path that does not exist or holds neither run nor plan.
+    A path is a study folder, a folder of several, or a run folder. In a study folder every folder
+    in ``runs/`` is a run, whatever it holds; elsewhere a run has a spec.json or record.json.
+    Raises UserError for a path that does not exist or holds neither run nor plan.
     """
     runs: dict[Path, None] = {}
     plans: dict[Path, StudyPaths] = {}
     checks: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
-            raise UserError(f"{path}: no such folder; a study's results folder is wanted")
+            raise UserError(f"{path}: no such folder; expected the results folder of a study")
         before = len(runs) + len(plans)
         root = path.resolve()
         for folder in _walk(root):
@@ -60,7 +60,7 @@ def find_runs(paths: Iterable[Path]) -> Found:
             checks |= dict.fromkeys(_checks(study))
         if len(runs) + len(plans) == before and not any(_under(p, root) for p in [*runs, *plans]):
             raise UserError(
-                f"{path}: holds no runs; wanted is a results folder with runs/*/record.json"
+                f"{path}: holds no runs; expected a results folder with runs/*/record.json"
             )
     return Found(tuple(runs), tuple(plans.values()), tuple(checks))
 
@@ -68,7 +68,7 @@ def find_runs(paths: Iterable[Path]) -> Found:
 def holds_runs(folder: Path) -> bool:
     """Whether :func:`find_runs` would find anything under ``folder``."""
     root = folder.resolve()
-    return any(StudyPaths(found).plan.exists() or _is_run(found) for found in _walk(root))
+    return any(StudyPaths(below).plan.exists() or _is_run(below) for below in _walk(root))
 
 
 def _checks(study: StudyPaths) -> Iterator[Path]:
@@ -88,7 +88,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """The folders under ``root``, not looking inside runs, nor beside a study's ``runs/``."""
+    """The folders under ``root``, except those inside runs and those next to a ``runs/``."""
     for name, folders, _ in os.walk(root):
         folder = Path(name)
         yield folder
@@ -102,69 +102,72 @@ def _walk(root: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Sources:
-    """What is to be read, sorted by how."""
+    """The inputs by kind."""
 
     found: Found | None
-    """Run folders and what lies beside them; None: no folder with runs was named."""
+    """None: no folder with runs was named."""
     logs: list[Path]
-    accounts: list[Path]
-    """Exported by sacct."""
+    exports: list[Path]
+    """Files with the output of sacct."""
     pattern: Pattern | None
-    known: list[LogFormat]
+    """Of the names of logs."""
+    formats: list[LogFormat]
+    """Formats that a log may have."""
 
 
 def find_sources(
     paths: Sequence[Path], pattern: str | None = None, names: Sequence[str] = ()
 ) -> Sources:
-    """What ``paths`` hold. A file is an export of sacct's or else a log.
+    """The inputs in ``paths``. A file is an export of sacct or a log.
 
-    A folder with runs is read for its runs, and for logs too where ``pattern`` (of their names)
-    or ``names`` (of their formats) ask for logs; any other folder is one of logs. Raises UserError
-    where a path does not exist or holds nothing, or pattern or formats are wrong.
+    A folder with runs is read for its runs, and for logs too if ``pattern`` (of their names) or
+    ``names`` (of their formats) is given; any other folder is a folder of logs. Raises UserError
+    if a path does not exist or holds no input, or the pattern or a format is wrong.
     """
     parsed = parse_pattern(pattern) if pattern else None
-    known = formats(tuple(names))
+    chosen = formats(tuple(names))
     folders: list[Path] = []
     logs: dict[Path, None] = {}
-    accounts: list[Path] = []
+    exports: list[Path] = []
     for path in paths:
         if is_sacct(path):
-            accounts.append(path)
+            exports.append(path)
             continue
-        own = path.is_dir() and holds_runs(path)
-        if own:
+        has_runs = path.is_dir() and holds_runs(path)
+        if has_runs:
             folders.append(path)
-        if not own or parsed is not None or names:
+        if not has_runs or parsed is not None or names:
             found = find_logs([path], parsed)
             logs |= dict.fromkeys(found)
-            if not own and not found:
+            if not has_runs and not found:
                 raise UserError(
-                    f"{path}: holds neither runs nor logs; wanted is a results folder with "
-                    "runs/*/record.json, or text logs (named otherwise: give --pattern)"
+                    f"{path}: holds neither runs nor logs; expected a results folder with "
+                    "runs/*/record.json, or text logs (with other names: give --pattern)"
                 )
-    if accounts and not (folders or logs):
-        raise UserError(f"{accounts[0]}: is accounting alone; name the runs or logs beside it")
+    if exports and not (folders or logs):
+        raise UserError(f"{exports[0]}: holds only accounting; add the path of its runs or logs")
     found_runs = find_runs(folders) if folders else None
-    return Sources(found_runs, list(logs), accounts, parsed, known)
+    return Sources(found_runs, list(logs), exports, parsed, chosen)
 
 
 def read_sources(sources: Sources) -> list[Reading]:
-    """Every run and log once, with its accounting; those that are there twice are rejected."""
+    """Every run and log with its accounting; copies are rejected."""
     readings: list[Reading] = []
     if sources.found is not None:
         for study in sources.found.plans:
             try:
                 refresh_accounting(study)
-            except UserError as error:  # what is on disk stands
-                print(f"accounting: {error}", file=sys.stderr)
+            except UserError as error:  # use the accounting on disk
+                print(f"accounting not updated: {error}", file=sys.stderr)
         readings += read_runs(sources.found)
-    logs = list(read_logs(sources.logs, sources.pattern, sources.known))
-    readings += _with_sibling_findings(logs)
-    readings = list(_with_accounts(readings, sources.accounts))
-    return [_with_doubts(reading) for reading in without_duplicates(readings)]
+    logs = list(read_logs(sources.logs, sources.pattern, sources.formats))
+    readings += _with_findings_between(logs)
+    readings = list(_with_accounting(readings, sources.exports))
+    return [_with_error_codes(reading) for reading in without_duplicates(readings)]
 
 
-def _with_sibling_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
+def _with_findings_between(logs: Sequence[Reading]) -> Iterator[Reading]:
+    """``logs`` with the findings that come from comparing them."""
     found: dict[str, list[Finding]] = {}
     for finding in audit_siblings(reading.row for reading in logs):
         found.setdefault(finding.source, []).append(finding)
@@ -173,12 +176,12 @@ def _with_sibling_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
         yield dataclasses.replace(reading, findings=(*reading.findings, *more))
 
 
-def _with_accounts(readings: Sequence[Reading], accounts: Iterable[Path]) -> Iterator[Reading]:
-    """``readings`` with what exports tell of jobs that the scheduler was not asked about."""
-    wanted = {r.row.slurm_job_id for r in readings if r.row.slurm_job_id}
+def _with_accounting(readings: Sequence[Reading], exports: Iterable[Path]) -> Iterator[Reading]:
+    """``readings`` with the jobs in ``exports``, except where sacct itself reported the job."""
+    job_ids = {r.row.slurm_job_id for r in readings if r.row.slurm_job_id}
     jobs: dict[str, JobSummary] = {}
-    for path in accounts:
-        jobs |= read_sacct(path, wanted)
+    for path in exports:
+        jobs |= read_sacct(path, job_ids)
     for reading in readings:
         row = reading.row
         job = jobs.get(row.slurm_job_id or "")
@@ -188,8 +191,8 @@ def _with_accounts(readings: Sequence[Reading], accounts: Iterable[Path]) -> Ite
             yield dataclasses.replace(reading, row=with_job(row, job))
 
 
-def _with_doubts(reading: Reading) -> Reading:
-    """``reading`` whose row names its errors, so that nothing is advised that is doubtful."""
+def _with_error_codes(reading: Reading) -> Reading:
+    """``reading`` with the codes of its errors in its row, so that it is never recommended."""
     codes = {str(f.code): None for f in reading.findings if f.severity is Severity.ERROR}
     if not codes:
         return reading
@@ -198,7 +201,7 @@ def _with_doubts(reading: Reading) -> Reading:
 
 
 def read_runs(found: Found) -> Iterator[Reading]:
-    """Every run folder read, then the planned runs that never left a folder."""
+    """Every run folder, then the planned runs without a folder."""
     known: set[str] = set()
     with cli.progress("reading records", total=len(found.runs)) as advance:
         for folder in found.runs:
