@@ -6,8 +6,7 @@ import pytest
 
 from tests.logs.maker import epoch_line, log_lines, read_lines, told
 from weather_hpc.errors import UserError
-from weather_hpc.logs import formats, read_logs
-from weather_hpc.logs import read as reader
+from weather_hpc.logs import formats, read_logs, reader
 from weather_hpc.runs.row import Reading
 
 

@@ -10,10 +10,9 @@ from pydantic import AfterValidator
 from pydantic import Field as Option
 
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.logs import trouble
-from weather_hpc.logs.dull import Dull
-from weather_hpc.logs.exact import GROUPS, Exact
+from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
+from weather_hpc.logs.lines import FAILURE_LINE, UnmatchedShapes
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
@@ -74,8 +73,10 @@ def _exact(source: str) -> str:
     """Check the expression of a user for exact lines."""
     source = _readable(source)
     groups = re.compile(source.encode()).groupindex.keys()
-    if not {"epoch"} <= groups <= GROUPS:
-        raise ValueError(f"wants group epoch, and beside it only {', '.join(GROUPS)}: {source}")
+    if not {"epoch"} <= groups <= WHOLE_LINE_GROUPS:
+        raise ValueError(
+            f"wants group epoch, and beside it only {', '.join(WHOLE_LINE_GROUPS)}: {source}"
+        )
     if wide := _OVER_LINES.search(source):
         raise ValueError(f"{wide[0]} matches the end of a line too; name the characters: {source}")
     return source
@@ -122,8 +123,8 @@ class LogFormat:
     never: int
     """A group that never matches."""
     file: FormatFile
-    exact: Exact | None
-    dull: Dull
+    exact: WholeLine | None
+    dull: UnmatchedShapes
     """Shapes of lines in which it found nothing, in whatever log."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -138,7 +139,7 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         # two lines may both name a group: each gets the line's number
         renamed = _GROUP.sub(partial(_numbered, number), source)
         parts.append(f"(?P<line{number}>{renamed})".encode())
-    parts.append(b"(?P<ended>" + trouble.LINE + b")")
+    parts.append(b"(?P<ended>" + FAILURE_LINE + b")")
     parts.append(b"(?P<never>(?!))")
     regex = re.compile(_PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
     kinds: dict[int, Kind | None] = {regex.groupindex["ended"]: None}
@@ -150,8 +151,8 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         )
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
     ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
-    exact = None if file.exact is None else Exact.compiled(file.exact)
-    dull = Dull(regex.pattern, (file.marker or "").encode())
+    exact = None if file.exact is None else WholeLine.compiled(file.exact)
+    dull = UnmatchedShapes(regex.pattern, (file.marker or "").encode())
     return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact, dull)
 
 
