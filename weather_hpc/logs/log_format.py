@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic import Field as Option
 
 from weather_hpc.errors import UserError, nearest
@@ -82,11 +82,33 @@ def _exact(source: str) -> str:
     return source
 
 
+class LineRule(Section):
+    """One kind of line: a regular expression, and lines that it must match."""
+
+    regex: Annotated[str, AfterValidator(_readable)] = Option(
+        description="regular expression with named groups; case is ignored"
+    )
+    example: OneOrMany[str] | None = Option(None, description="lines that it matches")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for line in self.example or ():
+            if not re.match(self.regex.encode(), line.encode(), re.IGNORECASE):
+                raise ValueError(f"does not match its example {line!r}: {self.regex}")
+        return self
+
+
+def _as_rule(line: Any) -> Any:
+    """A regular expression alone is a rule without an example."""
+    return {"regex": _readable(line)} if isinstance(line, str) else line
+
+
 class FormatFile(Section):
     """A format as it is written in YAML."""
 
-    lines: OneOrMany[Annotated[str, AfterValidator(_readable)]] = Option(
-        description="regular expressions with named groups, each for one kind of line"
+    lines: OneOrMany[Annotated[LineRule, BeforeValidator(_as_rule)]] = Option(
+        description="regular expressions with named groups, each for one kind of line; or pairs of "
+        "regex and example"
     )
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
@@ -135,9 +157,9 @@ class LogFormat:
 def compiled(name: str, file: FormatFile) -> LogFormat:
     """``file`` as a LogFormat: all of its lines as one regular expression."""
     parts = []
-    for number, source in enumerate(file.lines):
+    for number, rule in enumerate(file.lines):
         # two lines may both name a group: each gets the line's number
-        renamed = _GROUP.sub(partial(_numbered, number), source)
+        renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
         parts.append(f"(?P<line{number}>{renamed})".encode())
     parts.append(b"(?P<ended>" + FAILURE_LINE + b")")
     parts.append(b"(?P<never>(?!))")
