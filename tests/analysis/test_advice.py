@@ -67,7 +67,7 @@ def test_no_answer_tells_why() -> None:
     found = answers(without_price, deadline_s=15.0, budget_node_hours=7.0)
     for question in ("cheapest", "deadline", "budget"):
         assert found[question]["answer"] is None
-        assert "no run tells how long its job took" in found[question]["reason"]
+        assert "no run reports how long its job took" in found[question]["reason"]
 
 
 def test_what_the_intervals_do_not_tell_apart_is_said() -> None:

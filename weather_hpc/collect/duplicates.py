@@ -5,22 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 
-from weather_hpc.runs.row import ROW_COLUMNS, Code, Finding, Reading, Row, Severity
-from weather_hpc.study.settings import CONFIGURATION, columns
+from weather_hpc.runs.row import CONFIGURATION_COLUMNS, Code, Finding, Reading, Row, Severity
 
 FEWEST_SHARED = 3
 """Two different runs do not have this many epochs with equal values by chance."""
 
 MOST_OWNERS = 50
 """An epoch shared by more runs than this proves nothing: logs print rounded values."""
-
-CONFIGURED = [
-    "stage",
-    *(column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS),
-    "batch_size_per_device",
-    "batch_size_global",
-]
-"""The columns in which two configurations can differ; rows have these two for batch_size."""
 
 
 def without_duplicates(readings: Sequence[Reading]) -> list[Reading]:
@@ -149,7 +140,7 @@ def _with_ambiguity(reading: Reading, copy: Row) -> Reading:
 
 
 def _identity(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in CONFIGURED)
+    return tuple(getattr(row, name) for name in CONFIGURATION_COLUMNS)
 
 
 def _errors(reading: Reading) -> int:

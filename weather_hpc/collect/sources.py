@@ -215,7 +215,7 @@ def read_runs(found: Found) -> Iterator[Reading]:
 
 def _reading(run: Run) -> Reading:
     key = run.spec.key if run.spec else None
-    return Reading(run.row, tuple(audit_run(run)), key, run.content)
+    return Reading(run.row, tuple(audit_run(run)), run.content, key=key)
 
 
 def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:

@@ -154,6 +154,12 @@ class Row:
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
 
+CONFIGURATION_COLUMNS = [
+    "stage", "batch_size_per_device", "batch_size_global",
+    *(column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS),
+]  # fmt: skip
+"""Rows that differ in one of these are of different configurations."""
+
 
 class Severity(StrEnum):
     """``error``: a figure is wrong. ``warning``: it may be. ``info``: know it when comparing."""
@@ -203,10 +209,10 @@ class Reading:
     row: Row
     findings: tuple[Finding, ...] = ()
     """What looks wrong in this run alone."""
-    key: Hashable | None = None
-    """Configuration and repeat of a planned run; None: known by its run_id alone."""
     content: Hashable | None = None
     """What two different runs cannot share; None: too little is known of the run to tell."""
     epochs: frozenset[int] = frozenset()
     """Marks of some epochs' figures, the same ones for runs with the same epochs; empty: too
     little is known of them."""
+    key: Hashable | None = None
+    """Configuration and repeat of a planned run; None: known by its run_id alone."""
