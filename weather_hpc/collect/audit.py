@@ -50,6 +50,7 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _superlinear(table: ScalingTable) -> Iterator[Finding]:
+    """Speedups above the number of workers."""
     for row in table.rows:
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
         if table.superlinear(row):
@@ -87,6 +88,7 @@ def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
+    """Studies that mix both meanings of batch size, or whose global batch grows."""
     studies: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
         if row.batch_mode is not None and row.workers is not None:
@@ -110,8 +112,8 @@ def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _global_batch_grows(row: Row) -> bool:
-    several = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
-    return row.scaling == "strong" and several
+    larger = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
+    return row.scaling == "strong" and larger
 
 
 def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
@@ -172,7 +174,7 @@ def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 
 def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Times that contradict other values of the record: one of them was changed."""
+    """Times that contradict other values of the record."""
     seconds, total, task = record.time_s, record.phases.total, record.spec.task
     if seconds is None or record.provenance.restarts:
         return
@@ -202,13 +204,14 @@ def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
     task = record.spec.task
     requested = task.workers if isinstance(task, PreprocessTask) else task.world_size
-    seen = {"actual.world_size": record.actual.world_size}
+    seen = {"actual.world_size is": record.actual.world_size}
     # with dp one process drives all devices, so ranks do not count devices
     if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
-        seen["ranks that reported"] = len({rank.rank for rank in record.actual.ranks})
+        seen["number of reporting ranks is"] = len({rank.rank for rank in record.actual.ranks})
     wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
     if wrong:
-        message = f"{requested} requested, but {' and '.join(wrong)}"
+        noun = "worker" if isinstance(task, PreprocessTask) else "rank"
+        message = f"{counted(requested, noun)} requested, but {' and '.join(wrong)}"
         yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
 
 
