@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weather_hpc.logs.dull import LONGEST, MOST, Dull
+from weather_hpc.logs.lines import LONGEST_SHAPE, MOST_SHAPES, UnmatchedShapes
 from weather_hpc.logs.log_format import formats
 from weather_hpc.logs.tally import Tally
 
@@ -45,13 +45,13 @@ def test_what_differs_from_noise_in_a_digit_that_matters_is_read() -> None:
 
 
 def test_shapes_are_few_and_short() -> None:
-    dull = Dull(b"x")
-    dull.add(b"1" * (LONGEST + 1))
+    dull = UnmatchedShapes(b"x")
+    dull.add(b"1" * (LONGEST_SHAPE + 1))
     assert not dull.shapes
-    for number in range(MOST + 1):
+    for number in range(MOST_SHAPES + 1):
         dull.add(b"%x" % number)
-    assert 0 < len(dull.shapes) <= MOST
-    assert dull.shapes >= {(b"%x" % MOST).translate(dull.table)}
+    assert 0 < len(dull.shapes) <= MOST_SHAPES
+    assert dull.shapes >= {(b"%x" % MOST_SHAPES).translate(dull.table)}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_shapes_are_few_and_short() -> None:
     ],
 )
 def test_digits_that_an_expression_tells_apart_stay(source: bytes, apart: bytes) -> None:
-    table = Dull(source).table
+    table = UnmatchedShapes(source).table
     digits = b"0123456789"
     assert bytes(d for d in digits if digits.translate(table).count(table[d]) == 1) == apart

@@ -6,8 +6,8 @@ import pytest
 
 from tests.logs.maker import epoch_line, log_lines, read_lines, told
 from weather_hpc.errors import UserError
-from weather_hpc.logs import formats, read_logs
-from weather_hpc.logs import read as reader
+from weather_hpc.logs import formats, read_logs, reader
+from weather_hpc.logs.log_format import LineRule
 from weather_hpc.runs.row import Reading
 
 
@@ -138,3 +138,28 @@ def test_an_expression_that_never_ends_is_stopped(
     monkeypatch.setattr(reader, "SLOWEST_BLOCK_S", 0.2)
     with pytest.raises(UserError, match="a repeat inside a repeat"):
         _read(tmp_path, "lines: ['(?P<loss>(a+)+)b']\n", "a" * 60 + "\n")
+
+
+RULES = [
+    (form.name, number, rule)
+    for form in formats()
+    for number, rule in enumerate(form.file.lines)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "number", "rule"), RULES, ids=lambda value: str(value)[:20])
+def test_each_expression_reads_its_examples(name: str, number: int, rule: LineRule) -> None:
+    """Within its format too, where another expression could match before it."""
+    (form,) = formats((name,))
+    assert rule.example, "a shipped expression has an example"
+    for line in rule.example:
+        match = form.regex.match(line.encode())
+        assert match is not None, line
+        assert match[f"line{number}"] is not None, line
+
+
+def test_an_example_that_does_not_match_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("lines:\n  - regex: 'epoch (?P<epoch>\\d+)'\n    example: Epoch three\n")
+    with pytest.raises(UserError, match=r"mine.yaml:2: lines\[0\]: does not match its example"):
+        formats((str(path),))

@@ -7,7 +7,7 @@ import pytest
 from tests.logs.maker import PATTERN, log_lines, read_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import find_logs, parse_pattern, read_logs
-from weather_hpc.logs.read import names
+from weather_hpc.logs.reader import names
 
 
 def test_fields_become_columns() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from tests.logs.maker import PATTERN, epoch_line, log_lines
 from weather_hpc.errors import UserError
-from weather_hpc.logs import read_logs, spread
+from weather_hpc.logs import read_logs, reader
 from weather_hpc.runs.row import Reading, Row
 
 
 @pytest.fixture
 def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spread, "_processes", lambda _: 2)
+    monkeypatch.setattr(reader, "_process_count", lambda _: 2)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_several_processes_tell_what_one_does_in_the_same_order(
     logs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_one = list(read_logs(logs, PATTERN))
-    monkeypatch.setattr(spread, "_processes", lambda _: 2)
+    monkeypatch.setattr(reader, "_process_count", lambda _: 2)
     assert list(read_logs(logs, PATTERN)) == by_one
     assert {bool(reading.epochs) for reading in by_one} == {True, False}
 
@@ -51,19 +51,19 @@ def _ids(readings: Iterator[Reading]) -> list[str]:
 def test_what_a_killed_process_was_to_read_is_read_here() -> None:
     names = [*map(str, range(5)), "killer", *map(str, range(5, 30))]
     jobs = [(Path(name), name) for name in names]
-    assert _ids(spread.spread(_read, jobs, (os.getpid(),))) == names
+    assert _ids(reader.read_parallel(_read, jobs, (os.getpid(),))) == names
 
 
 @pytest.mark.usefixtures("two_processes")
 def test_an_error_comes_through_and_ends_the_rest() -> None:
     jobs = [(Path(name), name) for name in ("a", "wrong", *"bcdefghijkl")]
     with pytest.raises(UserError, match=r"^what is wrong$"):
-        _ids(spread.spread(_read, jobs, (0,)))
+        _ids(reader.read_parallel(_read, jobs, (0,)))
 
 
 def test_small_logs_are_read_by_one_process(logs: list[Path]) -> None:
-    assert spread._processes(logs) < 2
-    assert spread._processes([*logs, Path("/no/such")]) < 2
+    assert reader._process_count(logs) < 2
+    assert reader._process_count([*logs, Path("/no/such")]) < 2
 
 
 def test_large_logs_are_read_by_as_many_as_may_run(
@@ -71,6 +71,6 @@ def test_large_logs_are_read_by_as_many_as_may_run(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     with (tmp_path / "large.log").open("wb") as file:
-        file.truncate(3 * spread.WORTH_BYTES)  # sparse
-    assert spread._processes([tmp_path / "large.log"]) == 1  # one file is read by one
-    assert spread._processes([tmp_path / "large.log"] * 9) == spread.MOST_PROCESSES
+        file.truncate(3 * reader.WORTH_BYTES)  # sparse
+    assert reader._process_count([tmp_path / "large.log"]) == 1  # one file is read by one
+    assert reader._process_count([tmp_path / "large.log"] * 9) == reader.MOST_PROCESSES

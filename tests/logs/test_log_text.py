@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.logs.maker import PATTERN, epoch_line, log_lines, read_text, told
-from weather_hpc.logs import read_logs, tally, text
+from weather_hpc.logs import read_logs, tally
 
 TEXT = "\n".join(log_lines()) + "\n"
 
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tally, "MOST_EPOCHS", 1000)
-    monkeypatch.setattr(text, "BLOCK", 20_000)
+    monkeypatch.setattr("weather_hpc.logs.lines.BLOCK", 20_000)
     file = tmp_path / "ddp_1gpu_bs32.log"
     lines = (epoch_line(0, e, loss=1.5, accuracy=0.5, time="4.0") for e in range(20_000))
     file.write_text("\n".join([*lines, "80001.25"]) + "\n")

@@ -14,7 +14,7 @@ from weather_hpc.collect.sacct_file import is_sacct, read_sacct
 from weather_hpc.errors import UserError
 from weather_hpc.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
 from weather_hpc.logs.log_format import LogFormat
-from weather_hpc.logs.pattern import Pattern
+from weather_hpc.logs.names import Pattern
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.reader import read_run

@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.logs.epochs import EpochSeries, Figures
 from weather_hpc.logs.fields import Value
-from weather_hpc.logs.series import Figures, Series
 from weather_hpc.logs.tally import Tally
 from weather_hpc.runs.inputs import LARGEST
 from weather_hpc.study.spec import Strategy
@@ -41,17 +41,17 @@ class Log:
     columns: dict[str, Any]
 
     @cached_property
-    def ranks(self) -> dict[int, Series]:
+    def ranks(self) -> dict[int, EpochSeries]:
         """The epochs of each rank that a line names, by rank."""
         named = {rank: s for rank, s in self.tally.ranks.items() if rank is not None}
         return dict(sorted(named.items()))
 
     @cached_property
-    def series(self) -> list[Series]:
+    def series(self) -> list[EpochSeries]:
         """The epochs of each rank; of the one that has no number, where none has."""
         return list(self.ranks.values()) or list(self.tally.ranks.values())
 
-    def named(self) -> Iterator[tuple[str, Series]]:
+    def named(self) -> Iterator[tuple[str, EpochSeries]]:
         """The epochs of each rank, with how a message about them begins."""
         if not self.ranks:
             yield from (("", series) for series in self.series)

@@ -4,16 +4,15 @@ import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic import Field as Option
 
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.logs import trouble
-from weather_hpc.logs.dull import Dull
-from weather_hpc.logs.exact import GROUPS, Exact
+from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
+from weather_hpc.logs.lines import FAILURE_LINE, UnmatchedShapes
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
@@ -74,18 +73,42 @@ def _exact(source: str) -> str:
     """Check the expression of a user for exact lines."""
     source = _readable(source)
     groups = re.compile(source.encode()).groupindex.keys()
-    if not {"epoch"} <= groups <= GROUPS:
-        raise ValueError(f"wants group epoch, and beside it only {', '.join(GROUPS)}: {source}")
+    if not {"epoch"} <= groups <= WHOLE_LINE_GROUPS:
+        raise ValueError(
+            f"wants group epoch, and beside it only {', '.join(WHOLE_LINE_GROUPS)}: {source}"
+        )
     if wide := _OVER_LINES.search(source):
         raise ValueError(f"{wide[0]} matches the end of a line too; name the characters: {source}")
     return source
 
 
+class LineRule(Section):
+    """One kind of line: a regular expression, and lines that it must match."""
+
+    regex: Annotated[str, AfterValidator(_readable)] = Option(
+        description="regular expression with named groups; case is ignored"
+    )
+    example: OneOrMany[str] | None = Option(None, description="lines that it matches")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for line in self.example or ():
+            if not re.match(self.regex.encode(), line.encode(), re.IGNORECASE):
+                raise ValueError(f"does not match its example {line!r}: {self.regex}")
+        return self
+
+
+def _as_rule(line: Any) -> Any:
+    """A regular expression alone is a rule without an example."""
+    return {"regex": _readable(line)} if isinstance(line, str) else line
+
+
 class FormatFile(Section):
     """A format as it is written in YAML."""
 
-    lines: OneOrMany[Annotated[str, AfterValidator(_readable)]] = Option(
-        description="regular expressions with named groups, each for one kind of line"
+    lines: OneOrMany[Annotated[LineRule, BeforeValidator(_as_rule)]] = Option(
+        description="regular expressions with named groups, each for one kind of line; or pairs of "
+        "regex and example"
     )
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
@@ -122,8 +145,8 @@ class LogFormat:
     never: int
     """A group that never matches."""
     file: FormatFile
-    exact: Exact | None
-    dull: Dull
+    exact: WholeLine | None
+    dull: UnmatchedShapes
     """Shapes of lines in which it found nothing, in whatever log."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,11 +157,11 @@ class LogFormat:
 def compiled(name: str, file: FormatFile) -> LogFormat:
     """``file`` as a LogFormat: all of its lines as one regular expression."""
     parts = []
-    for number, source in enumerate(file.lines):
+    for number, rule in enumerate(file.lines):
         # two lines may both name a group: each gets the line's number
-        renamed = _GROUP.sub(partial(_numbered, number), source)
+        renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
         parts.append(f"(?P<line{number}>{renamed})".encode())
-    parts.append(b"(?P<ended>" + trouble.LINE + b")")
+    parts.append(b"(?P<ended>" + FAILURE_LINE + b")")
     parts.append(b"(?P<never>(?!))")
     regex = re.compile(_PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
     kinds: dict[int, Kind | None] = {regex.groupindex["ended"]: None}
@@ -150,8 +173,8 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         )
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
     ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
-    exact = None if file.exact is None else Exact.compiled(file.exact)
-    dull = Dull(regex.pattern, (file.marker or "").encode())
+    exact = None if file.exact is None else WholeLine.compiled(file.exact)
+    dull = UnmatchedShapes(regex.pattern, (file.marker or "").encode())
     return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact, dull)
 
 

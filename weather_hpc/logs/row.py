@@ -3,8 +3,8 @@
 from typing import Any
 
 from weather_hpc.files import short_hash
-from weather_hpc.logs.audit_times import is_too_short
 from weather_hpc.logs.log import Log, whole
+from weather_hpc.logs.time_checks import is_too_short
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import BatchMode, Stage

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from weather_hpc.errors import UserError
-from weather_hpc.logs.exact import Exact, Run
+from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, Figures, Stretch, WholeLine
 from weather_hpc.logs.fields import Field, Value
+from weather_hpc.logs.lines import LONGEST_LINE, FailureLine, judge_failure
 from weather_hpc.logs.log_format import Kind, LogFormat
-from weather_hpc.logs.series import KEPT, MOST_DIGITS, Figures, Series
-from weather_hpc.logs.text import LONGEST_LINE
-from weather_hpc.logs.trouble import Trouble, judge
 from weather_hpc.text import clean
 
 MOST_EPOCHS = 100_000
@@ -47,7 +45,7 @@ class Tally:
     """What one format finds in one log."""
 
     form: LogFormat
-    ranks: dict[int | None, Series] = field(default_factory=dict)
+    ranks: dict[int | None, EpochSeries] = field(default_factory=dict)
     """By rank; None for lines that name none."""
     totals: list[float] = field(default_factory=list)
     total_lines: int = 0
@@ -60,7 +58,7 @@ class Tally:
     """The first line that speaks of an epoch and is none that the format reads."""
     unread_total: bytes = b""
     """The last line that may be meant as a total and is none that the format reads."""
-    trouble: Trouble | None = None
+    trouble: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The first line of trouble after the first epoch, and the last epoch before it."""
     open_total: bool = False
@@ -74,7 +72,7 @@ class Tally:
     """Lines that the format's exact expression has read."""
 
     def __post_init__(self) -> None:
-        self._by_text: dict[bytes | None, Series] = {}
+        self._by_text: dict[bytes | None, EpochSeries] = {}
         self._lines = {
             index: _Line(kind, self.form)
             for index, kind in self.form.kinds.items()
@@ -96,7 +94,7 @@ class Tally:
         if not ended and self.total_lines > before:
             self.open_total = True
 
-    def _exact(self, block: bytes) -> list[Run]:
+    def _exact(self, block: bytes) -> list[Stretch]:
         """``block`` apart into exact lines, whose ranks are known then, and others."""
         exact = self.form.exact
         if exact is not None and (first := exact.first(block)) is not None:
@@ -110,11 +108,11 @@ class Tally:
                 pass  # the general way tells which line is at fault
         return [(block.split(b"\n"), ())]
 
-    def _check_exact(self, exact: Exact, line: bytes) -> None:
+    def _check_exact(self, exact: WholeLine, line: bytes) -> None:
         general = Tally(replace(self.form, exact=None))
         general.feed(line, ended=True)
         ((_, [(rank, epoch, figures)]),) = exact.runs(line)
-        own = {None if rank is None else int(rank): Series({epoch: figures})}
+        own = {None if rank is None else int(rank): EpochSeries({epoch: figures})}
         if repr(general.ranks) != repr(own):  # as text, for NaN is not equal to itself
             raise UserError(
                 f"format {self.form.name}: exact reads {clean(line.decode('utf-8', 'replace'))!r} "
@@ -122,12 +120,12 @@ class Tally:
             )
 
     def _know(self, ranks: set[bytes | None]) -> None:
-        """Have a Series for each of ``ranks``; for none where one cannot be."""
+        """Have a EpochSeries for each of ``ranks``; for none where one cannot be."""
         new = {text: None if text is None else int(text) for text in ranks - self._by_text.keys()}
         if len(self.ranks.keys() | set(new.values())) > MOST_RANKS:
             raise ValueError("more ranks than any run has")
         for text, rank in new.items():
-            self._by_text[text] = self.ranks.setdefault(rank, Series())
+            self._by_text[text] = self.ranks.setdefault(rank, EpochSeries())
 
     def _feed(self, lines: Sequence[bytes]) -> None:
         match = self.form.regex.match
@@ -176,7 +174,7 @@ class Tally:
             self._facts(line.others, found)
         self._add(self._by_text[rank], number, figures)
 
-    def _add(self, series: Series, epoch: int, figures: Figures) -> None:
+    def _add(self, series: EpochSeries, epoch: int, figures: Figures) -> None:
         if series.add(epoch, figures):
             self.held += 1
             if self.held > MOST_EPOCHS:
@@ -192,7 +190,7 @@ class Tally:
         kind = self.form.kinds[index or 0]
         if kind is None:
             line = found.string[found.start(index or 0) :]
-            self.trouble = judge(line, self.trouble)
+            self.trouble = judge_failure(line, self.trouble)
             if self.ranks and self.stopped is None:
                 self.stopped = self.last, _shown(line)
             return
@@ -273,7 +271,7 @@ class Tally:
         return epochs + below + self.total_lines
 
     @property
-    def series(self) -> list[Series]:
+    def series(self) -> list[EpochSeries]:
         """Every rank's epochs."""
         return list(self.ranks.values())
 

@@ -1,11 +1,11 @@
 """Audit of one log: ranks, epochs, totals and losses that do not fit each other or its name."""
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.logs.audit_pace import Found
-from weather_hpc.logs.audit_times import audit_times
-from weather_hpc.logs.log import Log
-from weather_hpc.runs.row import Code, Severity
+from weather_hpc.logs.log import Log, is_exact
+from weather_hpc.logs.time_checks import Found, audit_times
+from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.text import counted
 
 
@@ -199,3 +199,49 @@ def _listed(numbers: list[int] | range, noun: str) -> str:
             break
     shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans[:5]] + ["..."] * (len(spans) > 5)
     return f"{noun}{'' if len(numbers) == 1 else 's'} {', '.join(shown)}"
+
+
+def audit_siblings(rows: Iterable[Row]) -> Iterator[Finding]:
+    """What looks wrong between ``rows``.
+
+    Pass rows of logs only: runs of our own have their epochs asked for, and times made by rule in
+    them would look shared.
+    """
+    rows = list(rows)
+    yield from _short(rows)
+    yield from _shared_totals(rows)
+
+
+def _short(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Logs with fewer epochs than most others that are asked for the same.
+
+    Logs are compared within their study, stage and claimed epochs; at least two must agree on
+    what is usual.
+    """
+    groups: dict[tuple[str | None, str | None, int | None], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.epochs_done is not None:
+            groups[row.study, row.stage, row.epochs].append(row)
+    for members in groups.values():
+        counts = Counter(row.epochs_done for row in members)
+        usual, agreeing = max(counts.items(), key=lambda item: (item[1], item[0] or 0))
+        for row in members:
+            if agreeing > 1 and (row.epochs_done or 0) < (usual or 0):
+                yield Finding(
+                    row.run_id, Severity.WARNING, Code.INCOMPLETE_EPOCHS,
+                    f"ends after {row.epochs_done} epochs; "
+                    f"{agreeing} other logs of {row.study} after {usual}",
+                )  # fmt: skip
+
+
+def _shared_totals(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Totals that are equal to more digits than two runs can agree in."""
+    seen: dict[float, Row] = {}
+    for row in rows:
+        if row.time_s is not None and is_exact(row.time_s):
+            before = seen.setdefault(row.time_s, row)
+            if before is not row:
+                yield Finding(
+                    row.run_id, Severity.WARNING, Code.DUPLICATE_CONTENT,
+                    f"its total {row.time_s!r} s is to the last digit that of {before.run_id}",
+                )  # fmt: skip

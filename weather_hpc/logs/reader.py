@@ -1,20 +1,25 @@
 """From log files to readings: every file becomes exactly one."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.logs import text
-from weather_hpc.logs.audit import audit_log
+from weather_hpc.logs import lines
+from weather_hpc.logs.checks import audit_log
+from weather_hpc.logs.lines import time_limit
 from weather_hpc.logs.log import Log
 from weather_hpc.logs.log_format import LogFormat, formats
-from weather_hpc.logs.pattern import Pattern
+from weather_hpc.logs.names import Pattern
 from weather_hpc.logs.row import log_row
-from weather_hpc.logs.spread import spread
 from weather_hpc.logs.tally import Tally
-from weather_hpc.logs.time_limit import time_limit
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.text import clean
@@ -41,7 +46,9 @@ def read_logs(
     known = formats() if known is None else known
     batch_told = False
     jobs = list(zip(files, names(files), strict=True))
-    for (_, run_id), reading in zip(jobs, spread(_read, jobs, (pattern, known)), strict=True):
+    for (_, run_id), reading in zip(
+        jobs, read_parallel(_read, jobs, (pattern, known)), strict=True
+    ):
         if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
             batch_told = True
             findings = (*reading.findings, _batch(run_id, pattern))
@@ -97,7 +104,7 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     tallies = [Tally(form) for form in known]
     unreadable: str | None = None
     try:
-        for block, ended in text.blocks(file):
+        for block, ended in lines.blocks(file):
             for tally in tallies:
                 with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
                     tally.feed(block, ended)
@@ -106,7 +113,7 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
             best = max(tallies, key=lambda tally: tally.score)
             if best.score >= DECIDED:
                 tallies = [best]
-    except text.UnreadableError as error:
+    except lines.UnreadableError as error:
         unreadable = str(error)
     tally = max(tallies, key=lambda tally: tally.score)
     tally.close()
@@ -126,10 +133,10 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
     """How a run ended that left no figure, and why nothing is known of it."""
     if tally.trouble is not None:
         return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
-    head = next(text.blocks(file), (b"", True))[0]
+    head = next(lines.blocks(file), (b"", True))[0]
     if not head:
         return Status.INCOMPLETE, "empty file"
-    looks = "looks like binary data; " if text.is_binary(head) else ""
+    looks = "looks like binary data; " if lines.is_binary(head) else ""
     words = " or ".join(form.name for form in known)
     return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}{tally.hint}"
 
@@ -150,3 +157,86 @@ def _batch(run_id: str, pattern: Pattern) -> Finding:
             "{batch_size_global} in the pattern says otherwise"
         )
     return Finding(run_id, Severity.INFO, Code.BATCH_SEMANTICS, message)
+
+
+WORTH_BYTES = 24 * 2**20
+"""Of logs for each process: reading them takes about as long as starting one."""
+
+
+MOST_PROCESSES = 4
+"""More would be no neighbour's joy on the login node of a cluster."""
+
+
+AHEAD = 4
+"""Logs that are read, for each process, before the earliest of them is taken."""
+
+
+LogFile = tuple[Path, str]
+"""A log, and its run_id."""
+
+
+_reader: Callable[..., Reading]
+
+
+_context: tuple[Any, ...]
+
+
+def read_parallel(
+    read: Callable[..., Reading], jobs: list[LogFile], context: tuple[Any, ...]
+) -> Iterator[Reading]:
+    """``read(*job, *context)`` of each of ``jobs``, in their order.
+
+    What ``read`` raises is raised here. Where processes cannot be had, or one is killed, the rest
+    is read by this one.
+    """
+    count = _process_count([file for file, _ in jobs])
+    done = 0
+    if count > 1:
+        try:
+            for reading in _by_processes(count, read, jobs, context):
+                yield reading
+                done += 1
+        except (BrokenProcessPool, OSError):
+            pass
+    for job in jobs[done:]:
+        yield read(*job, *context)
+
+
+def _process_count(files: Sequence[Path]) -> int:
+    size = 0
+    for file in files:
+        try:
+            size += file.stat().st_size
+        except OSError:
+            continue
+    cpus = len(os.sched_getaffinity(0))
+    return min(MOST_PROCESSES, cpus, len(files), size // WORTH_BYTES)
+
+
+def _by_processes(
+    count: int, read: Callable[..., Reading], jobs: list[LogFile], context: tuple[Any, ...]
+) -> Iterator[Reading]:
+    # spawned: a fork of a process with threads, such as a progress bar's, may hang
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (read, context))
+    try:
+        waiting: deque[Future[Reading]] = deque()
+        rest = iter(jobs)
+        while True:
+            for job in islice(rest, count * AHEAD - len(waiting)):
+                waiting.append(pool.submit(_read_one, job))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(read: Callable[..., Reading], context: tuple[Any, ...]) -> None:
+    """Set a process up. Once, for what formats have learnt is not small."""
+    global _reader, _context
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    _reader, _context = read, context
+
+
+def _read_one(job: LogFile) -> Reading:
+    return _reader(*job, *_context)

@@ -1,0 +1,218 @@
+"""A log as lines: any size, any content, in flat memory."""
+
+import codecs
+import gzip
+import re
+import signal
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, cast
+
+from weather_hpc.errors import UserError
+from weather_hpc.runs.record import Status
+from weather_hpc.text import clean
+
+BLOCK = 2**20
+"""Bytes that are read at once."""
+
+LONGEST_LINE = 4096
+"""Bytes of a line that are looked at; no line of figures is longer."""
+
+_GZIP = b"\x1f\x8b"
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
+
+
+class UnreadableError(Exception):
+    """The file cannot be read to its end, in words."""
+
+
+def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """The lines of ``path`` block by block, and whether the last of them has its line end.
+
+    Lines of a block are separated by newlines, with none at its end. A carriage return ends a
+    line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
+    line, UTF-16 is known by its byte order mark or its zeros, what gzip wrote is decompressed. A
+    line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
+    after the lines that could be read.
+    """
+    rest = b""
+    try:
+        with closing(_open(path)) as file:
+            for block in _decoded(file):
+                if b"\r" in block:
+                    block = block.replace(b"\r", b"\n")
+                if b"\0" in block:
+                    block = block.replace(b"\0", b"\n")
+                lines, end, last = block.rpartition(b"\n")
+                if end:
+                    yield _plain(rest + lines), True
+                    rest = b""
+                rest = (rest + last)[:LONGEST_LINE]
+    except EOFError:
+        raise UnreadableError("the compressed file is cut off") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadableError(f"not sound gzip data: {error}") from None
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from None
+    if rest:
+        yield _plain(rest), False
+
+
+def _open(path: Path) -> BinaryIO:
+    file = path.open("rb", buffering=0)
+    if path.suffix != ".gz" and file.read(len(_GZIP)) != _GZIP:
+        file.seek(0)
+        return file
+    file.close()
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _decoded(file: BinaryIO) -> Iterator[bytes]:
+    """The file's bytes as UTF-8, without a byte order mark."""
+    block = file.read(BLOCK)
+    if wide := _utf_16(block[:200]):
+        decoder = codecs.getincrementaldecoder(wide)(errors="replace")
+        while block:
+            yield decoder.decode(block).encode("utf-8", "replace")
+            block = file.read(BLOCK)
+        return
+    block = block.removeprefix(codecs.BOM_UTF8)
+    while block:
+        yield block
+        block = file.read(BLOCK)
+
+
+def _utf_16(head: bytes) -> str | None:
+    """The UTF-16 that ``head`` is written in, if it is: a text's every second byte is 0."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for name, zeros, others in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+        if head[zeros::2].count(0) * 2 > len(head) - 1 > 4 and 0 not in head[others::2]:
+            return name
+    return None
+
+
+def _plain(lines: bytes) -> bytes:
+    return _COLOUR.sub(b"", lines) if b"\x1b" in lines else lines
+
+
+def is_binary(lines: bytes) -> bool:
+    """Whether ``lines`` hold what no text does: control characters other than white space."""
+    return _CONTROL.search(lines) is not None
+
+
+FAILURE_LINE = (
+    rb"(?:slurmstepd|srun): error: |slurmstepd: \*\*\*|traceback \(most recent|killed\s*\Z"
+    rb"|(?>[^\s:]{1,200}): line \d+: +\d+ (?:killed|terminated|aborted|segmentation|bus error)"
+    rb"|=>> pbs: job killed|terminate called after|segmentation fault"
+    rb"|(?>[\w.]{1,150})(?:(?<=error)|(?<=exception)|(?<=interrupt))(?::|\s*\Z)|out of memory"
+)
+"""How such a line begins; case is ignored."""
+
+
+LONGEST_FAILURE = 200
+"""Characters of such a line that a reason repeats."""
+
+
+# The first that is found tells how the run ended.
+_FAILURES = (
+    (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror")),
+    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded")),
+    (Status.PREEMPTED, re.compile(rb"(?i)due to preemption")),
+    (Status.NODE_FAIL, re.compile(rb"(?i)due to node failure|node_fail")),
+    (Status.CANCELLED, re.compile(rb"(?i)cancelled at|keyboardinterrupt")),
+    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed|segmentation|aborted")),
+)
+
+
+_JOB = re.compile(rb"(?i)\b(?:job|step) (\d+)")
+
+
+@dataclass
+class FailureLine:
+    """The line that says best how a run ended."""
+
+    status: Status
+    line: str
+    job_id: str | None
+
+
+def judge_failure(line: bytes, before: FailureLine | None) -> FailureLine:
+    """``line`` judged: it replaces ``before`` where it says more."""
+    order = [status for status, _ in _FAILURES]
+    text = clean(line[:1000].decode("utf-8", "backslashreplace"))[:LONGEST_FAILURE]
+    found = next((status for status, regex in _FAILURES if regex.search(line)), Status.FAILED)
+    job = _JOB.search(line)
+    job_id = job[1].decode() if job else before.job_id if before else None
+    # a traceback's first line names no cause; the error below it does
+    vague = before is not None and before.line.lower().startswith("traceback")
+    if before is None or vague or order.index(found) < order.index(before.status):
+        return FailureLine(found, text, job_id)
+    before.job_id = job_id
+    return before
+
+
+@contextmanager
+def time_limit(seconds: float, message: str) -> Iterator[None]:
+    """Raise UserError with ``message`` where the block takes longer than ``seconds``.
+
+    By SIGALRM, which interrupts a regular expression too; without effect outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise UserError(message)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+LONGEST_SHAPE = 300
+"""Bytes of a line whose shape is kept."""
+
+
+MOST_SHAPES = 20_000
+"""Shapes that are kept at a time."""
+
+
+# Digits in these stand for no digit of a line.
+_SILENT = re.compile(rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|0-9")
+
+
+# Whether two digits are equal, or a range of them, or how one is spelled, is not looked into.
+_UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]|[0-9]-|-[0-9]")
+
+
+class UnmatchedShapes:
+    """The shapes of lines that some expressions, which tell most digits not apart, do not match.
+
+    A line's shape is the line with every digit that they tell not apart from others as one of
+    them, ``table`` does that. So lines of one shape are matched all or not at all, and one that
+    differs in figures from a line that was tried before need not be tried.
+    """
+
+    def __init__(self, *expressions: bytes) -> None:
+        source = _SILENT.sub(b"", b" ".join(expressions))
+        alike = b"" if _UNCLEAR.search(source) else bytes(set(b"0123456789") - set(source))
+        self.table = bytes.maketrans(alike, alike[:1] * len(alike))
+        self.shapes: set[bytes] = set()
+
+    def add(self, line: bytes) -> None:
+        """``line`` is matched by none of the expressions."""
+        if len(line) <= LONGEST_SHAPE:
+            if len(self.shapes) >= MOST_SHAPES:
+                self.shapes.clear()
+            self.shapes.add(line.translate(self.table))
