@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.comparison import Comparison, StageComparison
+from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
@@ -33,11 +33,12 @@ def audit(
     """
     rows = comparison.rows
     findings = [finding for reading in readings for finding in reading.findings]
-    for table in comparison.tables:
-        compared = [row for row in rows if row.table == table.name]
-        findings += _superlinear(table)
-        findings += _hardware(table.name, compared)
-        findings += _batches(table.name, compared)
+    for stage in comparison.stages:
+        name = stage.table.name
+        compared = [row for row in rows if row.table == name]
+        findings += _superlinear(stage)
+        findings += _hardware(name, compared)
+        findings += _batches(name, compared)
     findings += _stores(rows)
     findings += audit_checks(checked, comparison)
     return in_order(findings)
@@ -49,12 +50,16 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(lines, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
 
 
-def _superlinear(table: ScalingTable) -> Iterator[Finding]:
+def _superlinear(stage: StageComparison) -> Iterator[Finding]:
     """Speedups above the number of workers."""
-    for row in table.rows:
+    table = stage.table
+    for configuration in stage.configurations:
+        row, baseline = configuration.cells, configuration.baseline
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
-        if table.superlinear(row):
-            interval = "no interval" if low is None else f"interval from {low:.2f}"
+        if baseline is not None and table.superlinear(row):
+            repeats = min(len(configuration.group.measured), len(baseline.measured))
+            name = interval_name(repeats)
+            interval = "no interval" if low is None else f"{name} from {low:.2f}"
             impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
                 f"tables/{table.name}.csv",
