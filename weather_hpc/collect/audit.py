@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.comparison import Comparison, StageComparison
+from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
@@ -33,11 +33,12 @@ def audit(
     """
     rows = comparison.rows
     findings = [finding for reading in readings for finding in reading.findings]
-    for table in comparison.tables:
-        compared = [row for row in rows if row.table == table.name]
-        findings += _superlinear(table)
-        findings += _hardware(table.name, compared)
-        findings += _batches(table.name, compared)
+    for stage in comparison.stages:
+        name = stage.table.name
+        compared = [row for row in rows if row.table == name]
+        findings += _superlinear(stage)
+        findings += _hardware(name, compared)
+        findings += _batches(name, compared)
     findings += _stores(rows)
     findings += audit_checks(checked, comparison)
     return in_order(findings)
@@ -49,11 +50,16 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(lines, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
 
 
-def _superlinear(table: ScalingTable) -> Iterator[Finding]:
-    for row in table.rows:
+def _superlinear(stage: StageComparison) -> Iterator[Finding]:
+    """Speedups above the number of workers."""
+    table = stage.table
+    for configuration in stage.configurations:
+        row, baseline = configuration.cells, configuration.baseline
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
-        if table.superlinear(row):
-            interval = "no interval" if low is None else f"interval from {low:.2f}"
+        if baseline is not None and table.superlinear(row):
+            repeats = min(len(configuration.group.measured), len(baseline.measured))
+            name = interval_name(repeats)
+            interval = "no interval" if low is None else f"{name} from {low:.2f}"
             impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
                 f"tables/{table.name}.csv",
@@ -87,6 +93,7 @@ def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
+    """Studies that mix both meanings of batch size, or whose global batch grows."""
     studies: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
         if row.batch_mode is not None and row.workers is not None:
@@ -110,8 +117,8 @@ def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _global_batch_grows(row: Row) -> bool:
-    several = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
-    return row.scaling == "strong" and several
+    larger = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
+    return row.scaling == "strong" and larger
 
 
 def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
@@ -172,7 +179,7 @@ def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 
 def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Times that contradict other values of the record: one of them was changed."""
+    """Times that contradict other values of the record."""
     seconds, total, task = record.time_s, record.phases.total, record.spec.task
     if seconds is None or record.provenance.restarts:
         return
@@ -202,13 +209,14 @@ def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
     task = record.spec.task
     requested = task.workers if isinstance(task, PreprocessTask) else task.world_size
-    seen = {"actual.world_size": record.actual.world_size}
+    seen = {"actual.world_size is": record.actual.world_size}
     # with dp one process drives all devices, so ranks do not count devices
     if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
-        seen["ranks that reported"] = len({rank.rank for rank in record.actual.ranks})
+        seen["number of reporting ranks is"] = len({rank.rank for rank in record.actual.ranks})
     wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
     if wrong:
-        message = f"{requested} requested, but {' and '.join(wrong)}"
+        noun = "worker" if isinstance(task, PreprocessTask) else "rank"
+        message = f"{counted(requested, noun)} requested, but {' and '.join(wrong)}"
         yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
 
 

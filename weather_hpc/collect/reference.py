@@ -83,38 +83,39 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of reference.csv: a measurement of one configuration, here and in the reference."""
+    """A measurement of one configuration, here and in the reference."""
 
     configuration: str
     figure: str
     """One of MEASUREMENTS."""
     ours: float | None
     reference: float | None
-    ratio: float | None
-    """Ours over the reference."""
-    tolerance: float | None
-    verdict: str
-    """OK, REGRESSION and so on; an explanation may follow after a colon."""
-    source: str | None
+    outcome: str
+    """OK, REGRESSION and so on."""
+    explanation: str | None = None
+    tolerance: float | None = None
+    source: str | None = None
     """File and line of the reference."""
 
-    @classmethod
-    def of(
-        cls, label: str, theirs: ReferenceRow, figure: str, ours: float | None, verdict: str,
-        tolerance: float | None = None,
-    ) -> "Verdict":  # fmt: skip
-        """The verdict on the measurement ``figure`` of the configuration ``label``."""
-        there = theirs.values[figure]
-        ratio = ours / there if ours is not None and there else None
-        return cls(label, figure, ours, there, ratio, tolerance, verdict, theirs.where)
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the reference."""
+        return self.ours / self.reference if self.ours is not None and self.reference else None
 
     @property
-    def outcome(self) -> str:
-        """The verdict without its explanation."""
-        return self.verdict.partition(":")[0]
+    def verdict(self) -> str:
+        """The outcome, and its explanation after a colon."""
+        return f"{self.outcome}: {self.explanation}" if self.explanation else self.outcome
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row of reference.csv."""
+        return {column: getattr(self, column) for column in COLUMNS}
 
 
-COLUMNS = [field.name for field in fields(Verdict)]
+COLUMNS = [
+    "configuration", "figure", "ours", "reference", "ratio", "tolerance", "verdict", "source",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,8 @@ def compare_with_reference(
     caption = _CAPTION.format(path=reference.path)
     if reference.unused:
         caption += f" Not used from the reference: {'; '.join(reference.unused)}."
-    result = Table(
-        "reference", "Comparison with the reference", caption, COLUMNS, list(map(vars, verdicts))
-    )
+    lines = [verdict.row for verdict in verdicts]
+    result = Table("reference", "Comparison with the reference", caption, COLUMNS, lines)
     return ReferenceComparison(result, findings, regressions, compared)
 
 
@@ -262,27 +262,39 @@ def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator
     theirs, ours = pair.theirs, pair.ours or {}
     label = table.label(ours) if ours else theirs.label
     names = [name for name in MEASUREMENTS if name in theirs.values]
-    if pair.problem or all(ours.get(name) is None for name in names):
-        why = pair.problem or (ours and (ours.get("note") or "has no such value"))
-        verdict = (NOT_COMPARED if pair.problem else MISSING) + (f": {why}" if why else "")
-        yield Verdict.of(label, theirs, names[0], ours.get(names[0]), verdict)
+
+    def verdict(
+        name: str, outcome: str, explanation: str | None = None, limit: float | None = None
+    ) -> Verdict:
+        values = ours.get(name), theirs.values[name]
+        return Verdict(label, name, *values, outcome, explanation, limit, theirs.where)
+
+    if pair.problem:
+        yield verdict(names[0], NOT_COMPARED, pair.problem)
+        return
+    if all(ours.get(name) is None for name in names):
+        reason = (ours.get("note") or "has no such value") if ours else None
+        yield verdict(names[0], MISSING, reason)
         return
     time_ok = False
     for name in names:
         if ours.get(name) is None:
-            yield Verdict.of(label, theirs, name, None, MISSING)
+            yield verdict(name, MISSING)
             continue
         limit = getattr(tolerance, name)
-        verdict = _compare(name, ours, theirs.values, limit)
+        outcome, explanation = _compare(name, ours, theirs.values, limit)
         if name == "time_s":
-            time_ok = verdict != REGRESSION
-        elif name == "speedup" and verdict == REGRESSION and time_ok:
-            verdict = f"{OK}: time_s is no regression; the baseline is faster or a different one"
-        yield Verdict.of(label, theirs, name, ours[name], verdict, limit)
+            time_ok = outcome != REGRESSION
+        elif name == "speedup" and outcome == REGRESSION and time_ok:
+            outcome = OK
+            explanation = "time_s is no regression; the baseline is faster or a different one"
+        yield verdict(name, outcome, explanation, limit)
 
 
-def _compare(name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float) -> str:
-    """The verdict on the measurement ``name``, which both sides have."""
+def _compare(
+    name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float
+) -> tuple[str, str | None]:
+    """Outcome and explanation for the measurement ``name``, which both sides have."""
     here, there = ours[name], theirs[name]
     if name == "test_accuracy":
         worse, better = here < there - limit, here > there + limit
@@ -290,12 +302,12 @@ def _compare(name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], li
         below, above = here * (1 + limit) < there, here > there * (1 + limit)
         worse, better = (above, below) if name == "time_s" else (below, above)
     if not (worse or better) or math.isclose(here, there, rel_tol=_ROUNDING):
-        return OK
+        return OK, None
     if better and name == "time_s" and there > here * IMPLAUSIBLE:
-        return f"{NOT_COMPARED}: {there / here:.0f} times shorter; check the unit and the work"
+        return NOT_COMPARED, f"{there / here:.0f} times shorter; check the unit and the work"
     if _overlap(_interval(name, ours), _interval(name, theirs)):
-        return f"{OK}: within noise, the intervals overlap"
-    return REGRESSION if worse else IMPROVEMENT
+        return OK, "within noise, the intervals overlap"
+    return (REGRESSION if worse else IMPROVEMENT), None
 
 
 def _interval(name: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -312,8 +324,7 @@ def _extra(table: ScalingTable, matched: Sequence[Pair]) -> Iterator[Verdict]:
     """Configurations that were measured here and are not in the reference."""
     for ours in table.measured:
         if not any(pair.ours is ours for pair in matched):
-            label, time_s = table.label(ours), ours["time_s"]
-            yield Verdict(label, "time_s", time_s, None, None, None, EXTRA, None)
+            yield Verdict(table.label(ours), "time_s", ours["time_s"], None, EXTRA)
 
 
 def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[Verdict]) -> Finding:
