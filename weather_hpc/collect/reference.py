@@ -82,7 +82,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ComparedValue:
     """A measurement of one configuration, here and in the reference."""
 
     configuration: str
@@ -151,7 +151,7 @@ def compare_with_reference(
     A setting that is missing on one side (a foreign table without ``device``) matches any value.
     If several rows match, none is compared, and the verdict says why.
     """
-    verdicts: list[Verdict] = []
+    verdicts: list[ComparedValue] = []
     findings: list[Finding] = []
     outcomes: list[str] = []
     for table in tables:
@@ -184,7 +184,7 @@ def compare_with_reference(
 
 
 @dataclass(frozen=True)
-class Pair:
+class ReferenceMatch:
     """A row of the reference and our row of the same configuration; None: there is none."""
 
     theirs: ReferenceRow
@@ -193,7 +193,7 @@ class Pair:
     """Why the two cannot be compared."""
 
 
-def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
+def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[ReferenceMatch]:
     """Each of ``theirs`` with the row of ``table`` that is the same configuration.
 
     A setting that is missing on one side matches any value. ``problem`` says if several rows
@@ -206,14 +206,14 @@ def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
         lines = [other.theirs.where for other in matches if other.ours is pair.ours]
         if pair.ours is not None and len(lines) > 1:
             problem = f"several rows of the reference match: {' and '.join(lines)}"
-            pair = Pair(pair.theirs, pair.ours, problem)
+            pair = ReferenceMatch(pair.theirs, pair.ours, problem)
         elif pair.ours is None and pair.problem is None:
             pair = _match_other_work(table, pair.theirs, taken)
         result.append(pair)
     return result
 
 
-def _match(table: ScalingTable, row: ReferenceRow) -> Pair:
+def _match(table: ScalingTable, row: ReferenceRow) -> ReferenceMatch:
     """``row`` with ours of the same configuration, of the same study if that is there."""
     columns = (*IDENTITY[table.name], *SETTINGS[table.name])
     same = [ours for ours in table.rows if not _differences(columns, ours, row)]
@@ -221,13 +221,13 @@ def _match(table: ScalingTable, row: ReferenceRow) -> Pair:
     matching = of_study or same
     if len(matching) > 1:
         labels = "; ".join(map(table.label, matching))
-        return Pair(row, None, f"{len(matching)} configurations here match: {labels}")
-    return Pair(row, matching[0] if matching else None)
+        return ReferenceMatch(row, None, f"{len(matching)} configurations here match: {labels}")
+    return ReferenceMatch(row, matching[0] if matching else None)
 
 
 def _match_other_work(
     table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]
-) -> Pair:
+) -> ReferenceMatch:
     """``row`` with ours of the same identity, if one alone is left; its settings differ."""
     named = [
         ours for ours in table.rows
@@ -235,8 +235,10 @@ def _match_other_work(
         and not any(ours is other for other in taken)
     ]  # fmt: skip
     if len(named) != 1:
-        return Pair(row)
-    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
+        return ReferenceMatch(row)
+    return ReferenceMatch(
+        row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row))
+    )
 
 
 def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
@@ -257,7 +259,9 @@ def _equal(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
-def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[Verdict]:
+def _verdicts(
+    table: ScalingTable, pair: ReferenceMatch, tolerance: Tolerance
+) -> Iterator[ComparedValue]:
     """The verdicts on one row of the reference."""
     theirs, ours = pair.theirs, pair.ours or {}
     label = table.label(ours) if ours else theirs.label
@@ -265,9 +269,9 @@ def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator
 
     def verdict(
         name: str, outcome: str, explanation: str | None = None, limit: float | None = None
-    ) -> Verdict:
+    ) -> ComparedValue:
         values = ours.get(name), theirs.values[name]
-        return Verdict(label, name, *values, outcome, explanation, limit, theirs.where)
+        return ComparedValue(label, name, *values, outcome, explanation, limit, theirs.where)
 
     if pair.problem:
         yield verdict(names[0], NOT_COMPARED, pair.problem)
@@ -320,14 +324,14 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def _extra(table: ScalingTable, matched: Sequence[Pair]) -> Iterator[Verdict]:
+def _extra(table: ScalingTable, matched: Sequence[ReferenceMatch]) -> Iterator[ComparedValue]:
     """Configurations that were measured here and are not in the reference."""
     for ours in table.measured:
         if not any(pair.ours is ours for pair in matched):
-            yield Verdict(table.label(ours), "time_s", ours["time_s"], None, EXTRA)
+            yield ComparedValue(table.label(ours), "time_s", ours["time_s"], None, EXTRA)
 
 
-def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[Verdict]) -> Finding:
+def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[ComparedValue]) -> Finding:
     """The finding on a configuration that is worse, better, or could not be compared."""
     first = verdicts[0]
     text = first.verdict
