@@ -9,6 +9,7 @@ from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.runs.run import TABLES, Run
+from weather_hpc.study.settings import WORK, columns
 from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
 from weather_hpc.text import clean, counted
 
@@ -121,13 +122,17 @@ def _global_batch_grows(row: Row) -> bool:
     return row.scaling == "strong" and larger
 
 
+_PACKING = columns(*WORK, kind="preprocess")
+"""Runs that are equal in these pack the same store; the first is the study."""
+
+
 def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
     """Stores of the same images that differ: every backend must write the same bytes."""
     seen: dict[tuple[object, ...], dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.table == "preprocess" and row.store_checksum is not None:
-            same_input = (row.study, row.data, row.images_asked, row.image_size_px)
-            seen[same_input].setdefault(row.store_checksum, row.run_id)
+            same_work = tuple(getattr(row, column) for column in _PACKING)
+            seen[same_work].setdefault(row.store_checksum, row.run_id)
     for (study, *_), checksums in seen.items():
         if len(checksums) > 1:
             text = ", ".join(f"{run_id}: {value[:12]}" for value, run_id in checksums.items())
