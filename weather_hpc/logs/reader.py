@@ -1,14 +1,8 @@
 """From log files to readings: every file becomes exactly one."""
 
 import dataclasses
-import os
-import signal
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +12,7 @@ from weather_hpc.logs.lines import time_limit
 from weather_hpc.logs.log import Log
 from weather_hpc.logs.log_format import LogFormat, formats
 from weather_hpc.logs.names import Pattern
+from weather_hpc.logs.parallel import parallel_map, process_count
 from weather_hpc.logs.row import log_row
 from weather_hpc.logs.tally import Tally
 from weather_hpc.runs.record import Status
@@ -44,15 +39,15 @@ def read_logs(
     Raises UserError for a format whose expressions take for ever.
     """
     known = formats() if known is None else known
-    batch_told = False
-    jobs = list(zip(files, names(files), strict=True))
-    for (_, run_id), reading in zip(
-        jobs, read_parallel(_read, jobs, (pattern, known)), strict=True
-    ):
-        if pattern is not None and not batch_told and reading.row.batch_size_per_device is not None:
-            batch_told = True
-            findings = (*reading.findings, _batch(run_id, pattern))
+    unexplained = pattern  # what its batch sizes mean is noted at the first log that has one
+    run_ids = names(files)
+    arguments = list(zip(files, run_ids, strict=True))
+    readings = parallel_map(_read, arguments, (pattern, known), process_count(files))
+    for run_id, reading in zip(run_ids, readings, strict=True):
+        if unexplained is not None and reading.row.batch_size_per_device is not None:
+            findings = (*reading.findings, _batch(run_id, unexplained))
             reading = dataclasses.replace(reading, findings=findings)
+            unexplained = None
         yield reading
 
 
@@ -157,86 +152,3 @@ def _batch(run_id: str, pattern: Pattern) -> Finding:
             "{batch_size_global} in the pattern says otherwise"
         )
     return Finding(run_id, Severity.INFO, Code.BATCH_SEMANTICS, message)
-
-
-WORTH_BYTES = 24 * 2**20
-"""Of logs for each process: reading them takes about as long as starting one."""
-
-
-MOST_PROCESSES = 4
-"""More would disturb other users of a login node."""
-
-
-AHEAD = 4
-"""Logs that are read, for each process, before the earliest of them is taken."""
-
-
-LogFile = tuple[Path, str]
-"""A log, and its run_id."""
-
-
-_reader: Callable[..., Reading]
-
-
-_context: tuple[Any, ...]
-
-
-def read_parallel(
-    read: Callable[..., Reading], jobs: list[LogFile], context: tuple[Any, ...]
-) -> Iterator[Reading]:
-    """``read(*job, *context)`` of each of ``jobs``, in their order.
-
-    What ``read`` raises is raised here. Where processes cannot be started, or one is killed, this
-    process reads the rest.
-    """
-    count = _process_count([file for file, _ in jobs])
-    done = 0
-    if count > 1:
-        try:
-            for reading in _by_processes(count, read, jobs, context):
-                yield reading
-                done += 1
-        except (BrokenProcessPool, OSError):
-            pass
-    for job in jobs[done:]:
-        yield read(*job, *context)
-
-
-def _process_count(files: Sequence[Path]) -> int:
-    size = 0
-    for file in files:
-        try:
-            size += file.stat().st_size
-        except OSError:
-            continue
-    cpus = len(os.sched_getaffinity(0))
-    return min(MOST_PROCESSES, cpus, len(files), size // WORTH_BYTES)
-
-
-def _by_processes(
-    count: int, read: Callable[..., Reading], jobs: list[LogFile], context: tuple[Any, ...]
-) -> Iterator[Reading]:
-    # spawned: a fork of a process with threads, such as a progress bar's, may hang
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (read, context))
-    try:
-        waiting: deque[Future[Reading]] = deque()
-        rest = iter(jobs)
-        while True:
-            for job in islice(rest, count * AHEAD - len(waiting)):
-                waiting.append(pool.submit(_read_one, job))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker(read: Callable[..., Reading], context: tuple[Any, ...]) -> None:
-    """Set up a worker process. Once, because what formats have cached is not small."""
-    global _reader, _context
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
-    _reader, _context = read, context
-
-
-def _read_one(job: LogFile) -> Reading:
-    return _reader(*job, *_context)

@@ -1,4 +1,4 @@
-"""Logs read by several processes are read as by one, whatever becomes of a process."""
+"""Logs read by several processes are read as by one, even if a process is killed."""
 
 import os
 import signal
@@ -10,12 +10,8 @@ import pytest
 from tests.logs.maker import PATTERN, epoch_line, log_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import read_logs, reader
+from weather_hpc.logs.parallel import MOST_PROCESSES, WORTH_BYTES, parallel_map, process_count
 from weather_hpc.runs.row import Reading, Row
-
-
-@pytest.fixture
-def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_process_count", lambda _: 2)
 
 
 @pytest.fixture
@@ -26,11 +22,11 @@ def logs(tmp_path: Path) -> list[Path]:
     return sorted(tmp_path.glob("*.log"))
 
 
-def test_several_processes_tell_what_one_does_in_the_same_order(
+def test_several_processes_give_the_same_readings_in_the_same_order(
     logs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_one = list(read_logs(logs, PATTERN))
-    monkeypatch.setattr(reader, "_process_count", lambda _: 2)
+    monkeypatch.setattr(reader, "process_count", lambda _: 2)
     assert list(read_logs(logs, PATTERN)) == by_one
     assert {bool(reading.epochs) for reading in by_one} == {True, False}
 
@@ -47,30 +43,28 @@ def _ids(readings: Iterator[Reading]) -> list[str]:
     return [reading.row.run_id for reading in readings]
 
 
-@pytest.mark.usefixtures("two_processes")
-def test_what_a_killed_process_was_to_read_is_read_here() -> None:
+def test_if_a_process_is_killed_this_one_reads_the_rest() -> None:
     names = [*map(str, range(5)), "killer", *map(str, range(5, 30))]
-    jobs = [(Path(name), name) for name in names]
-    assert _ids(reader.read_parallel(_read, jobs, (os.getpid(),))) == names
+    arguments = [(Path(name), name) for name in names]
+    assert _ids(parallel_map(_read, arguments, (os.getpid(),), 2)) == names
 
 
-@pytest.mark.usefixtures("two_processes")
-def test_an_error_comes_through_and_ends_the_rest() -> None:
-    jobs = [(Path(name), name) for name in ("a", "wrong", *"bcdefghijkl")]
+def test_an_error_is_raised_and_ends_the_map() -> None:
+    arguments = [(Path(name), name) for name in ("a", "wrong", *"bcdefghijkl")]
     with pytest.raises(UserError, match=r"^what is wrong$"):
-        _ids(reader.read_parallel(_read, jobs, (0,)))
+        _ids(parallel_map(_read, arguments, (0,), 2))
 
 
 def test_small_logs_are_read_by_one_process(logs: list[Path]) -> None:
-    assert reader._process_count(logs) < 2
-    assert reader._process_count([*logs, Path("/no/such")]) < 2
+    assert process_count(logs) < 2
+    assert process_count([*logs, Path("/no/such")]) < 2
 
 
-def test_large_logs_are_read_by_as_many_as_may_run(
+def test_large_logs_are_read_by_up_to_four_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     with (tmp_path / "large.log").open("wb") as file:
-        file.truncate(3 * reader.WORTH_BYTES)  # sparse
-    assert reader._process_count([tmp_path / "large.log"]) == 1  # one file is read by one
-    assert reader._process_count([tmp_path / "large.log"] * 9) == reader.MOST_PROCESSES
+        file.truncate(3 * WORTH_BYTES)  # sparse
+    assert process_count([tmp_path / "large.log"]) == 1  # one file is read by one
+    assert process_count([tmp_path / "large.log"] * 9) == MOST_PROCESSES
