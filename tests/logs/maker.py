@@ -8,11 +8,11 @@ from weather_hpc.runs.row import Reading
 PATTERN = parse_pattern("ddp_{gpus}gpu_bs{batch_size}.log")
 
 
-def epoch_line(rank: int, epoch: int, **figures: object) -> str:
-    """One line of figures; they differ by rank and epoch unless given."""
-    loss = figures.get("loss", f"{2 - epoch / 20 + rank / 100:.3f}")
-    accuracy = figures.get("accuracy", f"{0.3 + epoch / 50:.2f}")
-    time = figures.get("time", f"{4 + rank / 100 + epoch / 1000:.3f}")
+def epoch_line(rank: int, epoch: int, **values: object) -> str:
+    """One line of values; they differ by rank and epoch unless given."""
+    loss = values.get("loss", f"{2 - epoch / 20 + rank / 100:.3f}")
+    accuracy = values.get("accuracy", f"{0.3 + epoch / 50:.2f}")
+    time = values.get("time", f"{4 + rank / 100 + epoch / 1000:.3f}")
     return f"Rank: {rank} || Epoch: {epoch} || Loss: {loss} || Accuracy: {accuracy} || Time: {time}"
 
 
@@ -37,6 +37,6 @@ def read_lines(folder: Path, lines: list[str], name: str = "ddp_2gpu_bs32.log") 
     return read_text(folder, "\n".join(lines) + "\n", name)
 
 
-def told(reading: Reading) -> set[str]:
+def finding_codes(reading: Reading) -> set[str]:
     """The codes of all findings but the one that every first log with a pattern has."""
     return {str(f.code) for f in reading.findings if f.code != "batch_semantics"}

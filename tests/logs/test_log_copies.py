@@ -79,10 +79,10 @@ def test_another_run_is_no_copy(tmp_path: Path) -> None:
     assert not any(map(_messages, found.values()))
 
 
-def test_a_total_of_another_run_is_told(tmp_path: Path) -> None:
+def test_a_total_of_another_run_is_reported(tmp_path: Path) -> None:
     others = [line.replace("Time: 4.0", "Time: 4.1") for line in LINES]
-    exact = [[line.replace("82.0", "83.1234567") for line in lines] for lines in (LINES, others)]
-    found = _read(tmp_path, **{"2gpu_bs32": exact[0], "2gpu_bs64": exact[1]})
+    edited = [[line.replace("82.0", "83.1234567") for line in lines] for lines in (LINES, others)]
+    found = _read(tmp_path, **{"2gpu_bs32": edited[0], "2gpu_bs64": edited[1]})
     assert "is to the last digit that of ddp_2gpu_bs32" in _messages(found["ddp_2gpu_bs64"])[0]
 
 

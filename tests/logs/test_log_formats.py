@@ -1,10 +1,10 @@
-"""What logs look like in the wild: prefixes, separators, units, and formats that a user writes."""
+"""Logs of many programs: prefixes, separators, units, and formats that a user writes."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.logs.maker import epoch_line, log_lines, read_lines, told
+from tests.logs.maker import epoch_line, finding_codes, log_lines, read_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import formats, read_logs, reader
 from weather_hpc.logs.log_format import LineRule
@@ -24,7 +24,7 @@ def test_what_launchers_put_in_front(tmp_path: Path, prefix: str) -> None:
     plain = read_lines(tmp_path, log_lines())
     reading = read_lines(tmp_path, [prefix + line for line in log_lines()])
     assert (reading.row, reading.content) == (plain.row, plain.content)
-    assert told(reading) == set()
+    assert finding_codes(reading) == set()
 
 
 def test_units_and_case(tmp_path: Path) -> None:
@@ -40,22 +40,22 @@ def test_units_and_case(tmp_path: Path) -> None:
 def test_percent_without_a_sign(tmp_path: Path) -> None:
     lines = [epoch_line(0, e, accuracy=50 + e, time="4") for e in range(20)]
     reading = read_lines(tmp_path, [*lines, "80.1"], "ddp_1gpu_bs32.log")
-    assert (reading.row.train_accuracy, told(reading)) == (0.69, set())
+    assert (reading.row.train_accuracy, finding_codes(reading)) == (0.69, set())
 
 
 def test_times_that_count_from_the_start(tmp_path: Path) -> None:
     lines = [epoch_line(0, e, time=f"{4 * (e + 1)}") for e in range(20)]
     reading = read_lines(tmp_path, [*lines, "80.1"], "ddp_1gpu_bs32.log")
-    assert (reading.row.table, told(reading)) == ("training", set())
+    assert (reading.row.table, finding_codes(reading)) == ("training", set())
 
 
-def test_words_beside_figures(tmp_path: Path) -> None:
+def test_values_next_to_words(tmp_path: Path) -> None:
     lines = ["World size: 1", "Batch size: 64"]
     lines += [f"Epoch [{e}/20], Loss: 0.5, Train Acc: {e}.5%, Val Acc: 0.{e + 10}, Time: 4.4s"
               for e in range(1, 21)]  # fmt: skip
     reading = read_lines(tmp_path, [*lines, "Training took 88.5 seconds"], "mine.log")
     row = reading.row
-    assert told(reading) == set()
+    assert finding_codes(reading) == set()
     assert (row.time_s, row.epochs, row.epochs_done, row.workers) == (88.5, 20, 20, 1)
     assert (row.batch_size_per_device, row.train_accuracy, row.test_accuracy) == (64, 0.205, 0.30)
 
@@ -63,9 +63,9 @@ def test_words_beside_figures(tmp_path: Path) -> None:
 def test_epochs_from_one_are_known_by_the_time(tmp_path: Path) -> None:
     lines = [epoch_line(0, e, time="4.0") for e in range(1, 21)]
     counted = read_lines(tmp_path, [*lines, "80.5"], "ddp_1gpu_bs32.log")
-    assert (counted.row.epochs_done, told(counted)) == (20, set())
+    assert (counted.row.epochs_done, finding_codes(counted)) == (20, set())
     cut = read_lines(tmp_path, [*lines, "84.5"], "ddp_1gpu_bs32.log")
-    assert told(cut) == {"incomplete_epochs"}
+    assert finding_codes(cut) == {"incomplete_epochs"}
     assert "epoch 0 is cut off or epochs count from 1" in cut.findings[0].message
 
 
@@ -96,22 +96,22 @@ def test_a_format_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("text", "seconds"),
     [
         ("91.2", 91.2), ("91.2 s", 91.2), ("91200ms", 91.2), ("1m31.2s", 91.2), ("1.52 min", 91.2),
         ("0:01:31.2", 91.2), ("1 hour, 2 minutes", 3720.0), ("1h 2m 3s", 3723.0), ("1e2", 100.0),
         ("1 day, 1:00:04", 90004.0), ("2 days, 0:00:01.5", 172801.5), ("1-01:00:04", 90004.0),
     ],
 )  # fmt: skip
-def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, told: str, seconds: float) -> None:
+def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, text: str, seconds: float) -> None:
     yaml = "lines: ['e(?P<epoch>) (?P<loss>)$', 'run (?P<total>)$', 'of (?P<world_size>)$']\n"
-    (reading,) = _read(tmp_path, yaml, f"e0 .5\ne1 4e-1\nof 1\nrun {told}\n")
+    (reading,) = _read(tmp_path, yaml, f"e0 .5\ne1 4e-1\nof 1\nrun {text}\n")
     assert reading.row.train_loss == 0.4
     assert reading.row.time_s == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("'(?P<epoch>\\d+'", "mine.yaml:1: lines[0]: not a regular expression: missing )"),
         ("'(?P<epok>\\d+)'", "did you mean 'epoch'?"),
@@ -121,10 +121,12 @@ def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, told: str, seconds:
         ("'(?P<time_s>\\d+) (?P<time_ms>\\d+)'", "one value is named twice"),
     ],
 )
-def test_a_wrong_expression_is_told_with_its_place(tmp_path: Path, line: str, words: str) -> None:
+def test_a_wrong_expression_is_reported_with_its_place(
+    tmp_path: Path, line: str, message: str
+) -> None:
     with pytest.raises(UserError) as error:
         _read(tmp_path, f"lines: [{line}]\n", "")
-    assert words in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_wrong_key_and_a_wrong_name() -> None:

@@ -30,7 +30,7 @@ def _check(reading: Reading, data: bytes) -> None:
         printed = {float(number) for number in NUMBER.findall(data)}
         assert row.time_s in printed
         assert row.time_s > 0
-    told = {
+    reported = {
         name for name, value in dataclasses.asdict(row).items() if isinstance(value, int | float)
     }
     derived = {
@@ -41,7 +41,7 @@ def _check(reading: Reading, data: bytes) -> None:
         "train_accuracy",
         "images",
     }
-    assert told <= FROM_NAME | derived
+    assert reported <= FROM_NAME | derived
     if row.table is not None:
         assert row.time_s is not None
 
@@ -91,7 +91,7 @@ def test_other_peoples_logs_damaged(
 
 @SETTINGS
 @given(cut=st.integers(0, len(TEXT) - 2))
-def test_whatever_is_cut_off_the_end_is_told(tmp_path: Path, cut: int) -> None:
+def test_whatever_is_cut_off_the_end_is_reported(tmp_path: Path, cut: int) -> None:
     reading = read_text(tmp_path, TEXT[:cut])
     whole = read_text(tmp_path, TEXT)
     unnoticed = reading.row.table is not None and len(reading.findings) == len(whole.findings)
@@ -101,7 +101,7 @@ def test_whatever_is_cut_off_the_end_is_told(tmp_path: Path, cut: int) -> None:
 
 @SETTINGS
 @given(dropped=st.sets(st.integers(0, len(LINES) - 1), min_size=1))
-def test_a_dropped_line_is_told_or_changes_nothing(tmp_path: Path, dropped: set[int]) -> None:
+def test_a_dropped_line_is_reported_or_changes_nothing(tmp_path: Path, dropped: set[int]) -> None:
     kept = [line for number, line in enumerate(LINES) if number not in dropped]
     whole, reading = read_lines(tmp_path, LINES), read_lines(tmp_path, kept)
     _check(reading, "\n".join(kept).encode())
@@ -119,7 +119,7 @@ def test_the_order_of_lines_changes_nothing(tmp_path: Path, order: list[int]) ->
 
 @SETTINGS
 @given(line=st.integers(0, len(LINES) - 1), times=st.integers(1, 3))
-def test_a_line_printed_again_is_told_or_changes_nothing(
+def test_a_line_printed_again_is_reported_or_changes_nothing(
     tmp_path: Path, line: int, times: int
 ) -> None:
     whole = read_lines(tmp_path, LINES)

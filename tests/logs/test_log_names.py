@@ -20,7 +20,7 @@ def test_fields_become_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{gpu}.log", "{gpu} is kept in no column; did you mean 'gpus'?"),
         ("{_}.log", "{_} is kept in no column"),
@@ -31,10 +31,10 @@ def test_fields_become_columns() -> None:
         ("{}.log", "is kept in no column"),
     ],
 )
-def test_a_wrong_pattern_is_one_clear_line(text: str, words: str) -> None:
+def test_a_wrong_pattern_is_one_clear_line(text: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         parse_pattern(text)
-    assert words in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "ddp_0gpu_bs32.log"])
@@ -57,7 +57,7 @@ def test_repeats_share_a_configuration(tmp_path: Path) -> None:
     assert len(set(alone)) == 3
 
 
-def test_batch_semantics_are_told_once(tmp_path: Path) -> None:
+def test_batch_semantics_are_reported_once(tmp_path: Path) -> None:
     files = [tmp_path / f"ddp_2gpu_bs{n}.log" for n in (32, 64)]
     for file in files:
         file.write_text("\n".join(log_lines()) + "\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.maker import read_lines, read_text, told
+from tests.logs.maker import finding_codes, read_lines, read_text
 from weather_hpc.logs import parse_pattern, read_logs
 
 EPOCHS = range(1, 5)
@@ -155,13 +155,13 @@ def test_an_epoch_under_a_heading_that_was_not_ended_is_none(tmp_path: Path) -> 
     lines = STYLES["keras-bar"][:-2]
     reading = read_lines(tmp_path, [*lines, "100/215 [=>..] - ETA: 9s - loss: 0.5 - accuracy: 0.8"])
     assert (reading.row.epochs_done, reading.row.train_loss) == (None, 0.7)
-    assert {"missing_total", "incomplete_epochs"} <= told(reading)
+    assert {"missing_total", "incomplete_epochs"} <= finding_codes(reading)
 
 
 def test_headings_of_two_runs(tmp_path: Path) -> None:
     other = [line.replace("Loss: 0.", "Loss: 1.") for line in STYLES["train-and-val"]]
     reading = read_lines(tmp_path, STYLES["train-and-val"] + other, "ddp_1gpu_bs32.log")
-    assert "restarted" in told(reading)
+    assert "restarted" in finding_codes(reading)
 
 
 def test_two_ranks_as_key_value_lines(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_two_ranks_as_key_value_lines(tmp_path: Path) -> None:
     assert (reading.row.time_s, reading.row.world_size_actual) == (91.3, 2)
 
 
-def test_the_whole_process_is_the_total_only_where_no_other_is_told(tmp_path: Path) -> None:
+def test_the_whole_process_is_the_total_only_where_there_is_no_other(tmp_path: Path) -> None:
     lines = [*STYLES["of-epochs"], "real\t1m40.0s"]
     reading = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log")
     assert reading.row.time_s == 91.2
@@ -184,7 +184,7 @@ def test_the_whole_process_is_the_total_only_where_no_other_is_told(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("lines", "message"),
     [
         (["Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.300000"], "Train Epoch: 1 [0/60000"),
         (["Epoch: [3][ 100/5005]\tTime 0.5 (0.6)\tLoss 2.3 (2.5)"], "Epoch: [3]"),
@@ -199,12 +199,12 @@ def test_the_whole_process_is_the_total_only_where_no_other_is_told(tmp_path: Pa
     ],
 )
 def test_what_is_not_sure_is_refused_with_the_line(
-    tmp_path: Path, lines: list[str], words: str
+    tmp_path: Path, lines: list[str], message: str
 ) -> None:
     row = read_lines(tmp_path, [*lines, "Total time: 91.2 s"], "ddp_1gpu_bs32.log").row
     assert row.table is None
     assert row.train_loss is None
-    assert words in (row.reason or "")
+    assert message in (row.reason or "")
     assert "--format FILE" in (row.reason or "")
 
 
@@ -220,7 +220,7 @@ def test_what_is_no_total_is_not_taken_for_one(tmp_path: Path, line: str) -> Non
     lines = [*each_epoch("Epoch {e}, loss: {loss}"), line]
     reading = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log")
     assert (reading.row.time_s, reading.row.table) == (None, None)
-    assert "missing_total" in told(reading)
+    assert "missing_total" in finding_codes(reading)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_preprocessing(
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("lines", "message"),
     [
         (["Time taken with 8 processes: 3.21"], "{backend} in --pattern"),
         (["multiprocessing, 4 workers: 12.3 s", "multiprocessing, 8 workers: 7.1 s"],
@@ -253,11 +253,11 @@ def test_preprocessing(
     ],
 )  # fmt: skip
 def test_preprocessing_that_is_not_one_run(
-    tmp_path: Path, lines: Iterable[str], words: str
+    tmp_path: Path, lines: Iterable[str], message: str
 ) -> None:
     row = read_lines(tmp_path, [*lines], "preprocess.log").row
     assert row.table is None
-    assert words in (row.reason or "")
+    assert message in (row.reason or "")
 
 
 def test_the_backend_by_its_name(tmp_path: Path) -> None:

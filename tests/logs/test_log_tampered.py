@@ -1,4 +1,4 @@
-"""Logs that somebody has changed: each change is told in a line, by its code and severity."""
+"""Edited logs: each edit is reported in one line with its code and severity."""
 
 import os
 import re
@@ -79,22 +79,22 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_told(tmp_path: Path, change: str) -> None:
-    text, severity, code, words = CHANGES[change]
+def test_a_change_is_reported(tmp_path: Path, change: str) -> None:
+    text, severity, code, message = CHANGES[change]
     found = read_text(tmp_path, text).findings
-    assert [f for f in found if (f.severity, f.code) == (severity, code) and words in f.message]
+    assert [f for f in found if (f.severity, f.code) == (severity, code) and message in f.message]
 
 
 @pytest.mark.parametrize(
     "total", ["82", "1,082.5", "82,5", "Total time: 1,222.8 s", "82.0000082.0001"]
 )
-def test_a_number_that_is_not_taken_for_a_total_is_told(tmp_path: Path, total: str) -> None:
+def test_a_number_that_is_not_taken_for_a_total_is_reported(tmp_path: Path, total: str) -> None:
     row = read_text(tmp_path, TOTALS.sub("", SOUND) + f"{total}\n").row
     assert (row.status, row.time_s) == ("incomplete", None)
     assert f"no total in the log; not read: '{total}'" in (row.reason or "")
 
 
-def test_accuracies_that_are_no_share_are_no_figure(tmp_path: Path) -> None:
+def test_accuracies_outside_0_to_1_are_left_empty(tmp_path: Path) -> None:
     text = SOUND.replace("Accuracy: 0", "Accuracy: 1")
     assert read_text(tmp_path, text).row.train_accuracy is None
 

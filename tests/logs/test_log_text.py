@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.maker import PATTERN, epoch_line, log_lines, read_text, told
+from tests.logs.maker import PATTERN, epoch_line, finding_codes, log_lines, read_text
 from weather_hpc.logs import read_logs, tally
 
 TEXT = "\n".join(log_lines()) + "\n"
@@ -45,7 +45,11 @@ def test_figures_are_the_same_however_they_are_stored(tmp_path: Path, data: byte
     if data[:4] == b"\xff\xfe\xfd\x80":
         data = b"a" + data  # else it would be the mark of UTF-16
     plain, reading = read_text(tmp_path, TEXT), read_text(tmp_path, data)
-    assert (reading.row, reading.content, told(reading)) == (plain.row, plain.content, set())
+    assert (reading.row, reading.content, finding_codes(reading)) == (
+        plain.row,
+        plain.content,
+        set(),
+    )
 
 
 def test_compressed(tmp_path: Path) -> None:
@@ -58,7 +62,7 @@ def test_compressed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (b"", "empty file"),
         (b"hello\nworld\n", "no line with an epoch or a total in format study or keywords or"),
@@ -73,12 +77,12 @@ def test_compressed(tmp_path: Path) -> None:
     ids=["empty", "prose", "binary", "total-only", "killed", "traceback"],
 )
 def test_what_holds_no_run_is_a_reject_that_says_so(
-    tmp_path: Path, data: bytes, words: str
+    tmp_path: Path, data: bytes, message: str
 ) -> None:
     reading = read_text(tmp_path, data)
     assert reading.row.table is None
-    assert words in (reading.row.reason or "")
-    assert ("missing_total" in told(reading)) == (reading.row.time_s is None)
+    assert message in (reading.row.reason or "")
+    assert ("missing_total" in finding_codes(reading)) == (reading.row.time_s is None)
 
 
 def test_memory_does_not_grow_with_the_file(
@@ -95,6 +99,6 @@ def test_memory_does_not_grow_with_the_file(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert told(reading) == set()
+    assert finding_codes(reading) == set()
     assert (reading.row.epochs_done, reading.row.time_s) == (20_000, 80001.25)
-    assert peak < 1.5e6  # the file itself has 1.3 MB, its figures as objects 6 MB
+    assert peak < 1.5e6  # the file itself has 1.3 MB, its values as objects 6 MB

@@ -40,7 +40,7 @@ def test_totals_are_those_of_the_table(paper: Path, readings: dict[str, Reading]
     assert cut == ["ddp_2gpu_bs256", "ddp_2gpu_bs64"]
 
 
-def test_what_the_logs_say_beside_their_totals(readings: dict[str, Reading]) -> None:
+def test_what_the_logs_say_apart_from_their_totals(readings: dict[str, Reading]) -> None:
     row = readings["ddp_2gpu_bs128"].row
     assert row.time_s == 63.36701250076294
     assert (row.strategy, row.device, row.world_size_actual) == ("ddp", "cuda", 2)
@@ -51,7 +51,7 @@ def test_what_the_logs_say_beside_their_totals(readings: dict[str, Reading]) -> 
     assert readings["ddp_1gpu_bs32"].row.images == 6862
 
 
-def test_every_cut_head_is_told_and_nothing_else(readings: dict[str, Reading]) -> None:
+def test_every_cut_head_is_reported_and_nothing_else(readings: dict[str, Reading]) -> None:
     found = {
         name: [f.message for f in reading.findings if f.code != "batch_semantics"]
         for name, reading in readings.items()

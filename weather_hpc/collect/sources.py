@@ -12,7 +12,7 @@ from weather_hpc.collect.audit import audit_run
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.sacct_file import is_sacct, read_sacct
 from weather_hpc.errors import UserError
-from weather_hpc.logs import audit_siblings, find_logs, formats, parse_pattern, read_logs
+from weather_hpc.logs import audit_across_logs, find_logs, formats, parse_pattern, read_logs
 from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.names import Pattern
 from weather_hpc.runs.paths import RunPaths, StudyPaths
@@ -170,7 +170,7 @@ def read_sources(sources: Sources) -> list[Reading]:
 def _with_comparison_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
     """``logs`` with the findings that come from comparing them."""
     found: dict[str, list[Finding]] = {}
-    for finding in audit_siblings(reading.row for reading in logs):
+    for finding in audit_across_logs(reading.row for reading in logs):
         found.setdefault(finding.source, []).append(finding)
     for reading in logs:
         more = found.get(reading.row.run_id, ())

@@ -3,14 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.logs.log import Log, is_exact
-from weather_hpc.logs.time_checks import Found, audit_times
+from weather_hpc.logs.log import Log, has_many_digits
+from weather_hpc.logs.time_checks import Problem, audit_times
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.text import counted
 
 
-def audit_log(log: Log) -> Iterator[Found]:
-    """What looks wrong in one log, as severity, code and the evidence in one line."""
+def audit_log(log: Log) -> Iterator[Problem]:
+    """What looks wrong in one log."""
     yield from _losses(log)
     yield from _ranks(log)
     yield from _repeats(log)
@@ -31,7 +31,7 @@ def audit_log(log: Log) -> Iterator[Found]:
     yield from audit_times(log)
 
 
-def _losses(log: Log) -> Iterator[Found]:
+def _losses(log: Log) -> Iterator[Problem]:
     for name, series in log.named():
         if series.lost is not None:
             epoch, loss = series.lost
@@ -40,8 +40,8 @@ def _losses(log: Log) -> Iterator[Found]:
     for name, series in log.named():
         if series.negative is not None:
             epoch, loss = series.negative
-            words = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
-            yield Severity.WARNING, Code.NAN_LOSS, words
+            message = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
+            yield Severity.WARNING, Code.NAN_LOSS, message
             break
     above = 0 if log.in_percent else sum(series.above_one for series in log.series)
     if log.in_percent:
@@ -57,7 +57,7 @@ def _losses(log: Log) -> Iterator[Found]:
         )
 
 
-def _ranks(log: Log) -> Iterator[Found]:
+def _ranks(log: Log) -> Iterator[Problem]:
     tally, seen = log.tally, log.ranks
     claims = {}
     if "workers" in log.columns:
@@ -65,7 +65,7 @@ def _ranks(log: Log) -> Iterator[Found]:
     for size in tally.facts.get("world_size", {}):
         claims["its world size line"] = size
     sure = set(claims.values())
-    nodes = log.said("nodes", "nodes") or 1
+    nodes = log.claimed("nodes", "nodes") or 1
     for gpus in tally.facts.get("available_gpus", {}):
         claims[f"'available GPUs: {gpus}'"] = int(gpus) * nodes
     claimed = " and ".join(f"{who} says {n}" for who, n in claims.items())
@@ -74,7 +74,7 @@ def _ranks(log: Log) -> Iterator[Found]:
         idle = len(sure) == 1 and max(claims.values()) not in sure
         severity = Severity.WARNING if idle else Severity.ERROR
         yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {claimed}"
-    if not seen or log.speaks_as_one:
+    if not seen or log.is_single_process:
         return
     claim = log.workers if sure else max(claims.values(), default=len(seen))
     missing = [rank for rank in range(min(int(claim or 0), 10_000)) if rank not in seen]
@@ -91,7 +91,7 @@ def _ranks(log: Log) -> Iterator[Found]:
         )
 
 
-def _repeats(log: Log) -> Iterator[Found]:
+def _repeats(log: Log) -> Iterator[Problem]:
     for name, series in log.named():
         if series.contradicted:
             epochs = sorted(series.contradicted)
@@ -114,8 +114,8 @@ def _repeats(log: Log) -> Iterator[Found]:
         )
 
 
-def _stops(log: Log) -> Iterator[Found]:
-    """A line of trouble that epochs or nothing but totals go before."""
+def _stops(log: Log) -> Iterator[Problem]:
+    """A failure line that follows epochs."""
     if log.tally.stopped is None:
         return
     epoch, line = log.tally.stopped
@@ -129,7 +129,7 @@ def _stops(log: Log) -> Iterator[Found]:
         yield Severity.INFO, Code.MISSING_TOTAL, f"a total, and after the last epoch '{line}'"
 
 
-def _gaps(log: Log) -> Iterator[Found]:
+def _gaps(log: Log) -> Iterator[Problem]:
     gaps = []
     for name, series in log.named():
         missing = series.missing()
@@ -144,7 +144,7 @@ def _gaps(log: Log) -> Iterator[Found]:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"lines missing in between: {text}{more}"
 
 
-def _ends(log: Log) -> Iterator[Found]:
+def _ends(log: Log) -> Iterator[Problem]:
     lasts = {name: series.last for name, series in log.named()}
     if len(set(lasts.values())) > 1:
         early, late = min(lasts, key=lasts.__getitem__), max(lasts, key=lasts.__getitem__)
@@ -156,12 +156,12 @@ def _ends(log: Log) -> Iterator[Found]:
                 f"{late.rstrip(': ')} at epoch {lasts[late]}"
             ),
         )
-    asked, done = log.said("epochs", "epochs"), log.epochs_done
-    if asked is not None and done is not None and asked != done:
-        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{asked} epochs claimed, {done} done"
+    claimed, done = log.claimed("epochs", "epochs"), log.epochs_done
+    if claimed is not None and done is not None and claimed != done:
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
 
 
-def _head(log: Log) -> Iterator[Found]:
+def _head(log: Log) -> Iterator[Problem]:
     first, start = log.first or 0, log.counted_from
     late = {name: s.first for name, s in log.named() if s.first > first}
     severity = Severity.WARNING
@@ -202,11 +202,11 @@ def _listed(numbers: list[int] | range, noun: str) -> str:
     return f"{noun}{'' if len(numbers) == 1 else 's'} {', '.join(shown)}"
 
 
-def audit_siblings(rows: Iterable[Row]) -> Iterator[Finding]:
-    """What looks wrong between ``rows``.
+def audit_across_logs(rows: Iterable[Row]) -> Iterator[Finding]:
+    """What looks wrong when ``rows`` are compared.
 
-    Pass rows of logs only: runs of our own have their epochs asked for, and times made by rule in
-    them would look shared.
+    Pass rows of logs only: the records of our own runs state how many epochs were requested, and
+    synthetic times in them would look shared.
     """
     rows = list(rows)
     yield from _short(rows)
@@ -214,7 +214,7 @@ def audit_siblings(rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _short(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Logs with fewer epochs than most others that are asked for the same.
+    """Logs with fewer epochs than most others that claim as many.
 
     Logs are compared within their study, stage and claimed epochs; at least two must agree on
     what is usual.
@@ -239,7 +239,7 @@ def _shared_totals(rows: Sequence[Row]) -> Iterator[Finding]:
     """Totals that are equal to more digits than two runs can agree in."""
     seen: dict[float, Row] = {}
     for row in rows:
-        if row.time_s is not None and is_exact(row.time_s):
+        if row.time_s is not None and has_many_digits(row.time_s):
             before = seen.setdefault(row.time_s, row)
             if before is not row:
                 yield Finding(

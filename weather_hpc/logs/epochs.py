@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import pairwise, repeat
 from typing import cast
 
-Figures = tuple[float | None, float | None, float | None]
+EpochValues = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
 
 KEPT = 100
@@ -24,7 +24,7 @@ MOST_DIGITS = 9
 class EpochSeries:
     """One rank's epochs. The newest stay in full, older ones as their count and sums."""
 
-    epochs: dict[int, Figures] = field(default_factory=dict)
+    epochs: dict[int, EpochValues] = field(default_factory=dict)
     repeated: int = 0
     """Lines repeated with the same values."""
     contradicted: dict[int, int] = field(default_factory=dict)
@@ -42,23 +42,23 @@ class EpochSeries:
     below_zero: int = 0
     accuracies: int = 0
 
-    def add(self, epoch: int, figures: Figures) -> bool:
+    def add(self, epoch: int, values: EpochValues) -> bool:
         """Take in one line; whether it is a new epoch's."""
         if epoch not in self.epochs and epoch > self.folded_last:
-            self.epochs[epoch] = figures
+            self.epochs[epoch] = values
             return True
         before = self.epochs.get(epoch)
-        if before is not None and _complements(before, figures):
+        if before is not None and _complements(before, values):
             # one line of training and one of testing, say
-            old_new = zip(before, figures, strict=True)
-            self.epochs[epoch] = cast(Figures, tuple(o if n is None else n for o, n in old_new))
-        elif before is not None and _same(before, figures):
+            old_new = zip(before, values, strict=True)
+            self.epochs[epoch] = cast(EpochValues, tuple(o if n is None else n for o, n in old_new))
+        elif before is not None and _same(before, values):
             self.repeated += 1
         else:
             if len(self.contradicted) < KEPT or epoch in self.contradicted:
                 self.contradicted[epoch] = self.contradicted.get(epoch, 0) + 1
             if before is not None:
-                self.epochs[epoch] = figures
+                self.epochs[epoch] = values
         return False
 
     def fold(self, keep: int) -> None:
@@ -76,8 +76,8 @@ class EpochSeries:
         """Examine the values that were kept; called once, at the end."""
         self._judge(self.epochs)
 
-    def _judge(self, epochs: dict[int, Figures]) -> None:
-        # every figure of gigabytes of logs passes here: by map, in C, as long as nothing is odd
+    def _judge(self, epochs: dict[int, EpochValues]) -> None:
+        # every value of gigabytes of logs passes here: by map, in C, as long as all are plausible
         losses = {e: f[0] for e, f in epochs.items() if f[0] is not None}
         if not all(map(math.isfinite, losses.values())) and self.lost is None:
             first = min(e for e, loss in losses.items() if not math.isfinite(loss))
@@ -141,12 +141,12 @@ class EpochSeries:
         return statistics.median(times) if times else None
 
 
-def _same(one: Figures, other: Figures) -> bool:
+def _same(one: EpochValues, other: EpochValues) -> bool:
     """Equal, a NaN being equal to a NaN."""
     return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
 
 
-def _complements(one: Figures, other: Figures) -> bool:
+def _complements(one: EpochValues, other: EpochValues) -> bool:
     """Whether each value is given by one of them at most."""
     return None in one + other and all(
         a is None or b is None for a, b in zip(one, other, strict=True)
@@ -157,7 +157,7 @@ WHOLE_LINE_GROUPS = dict.fromkeys(("rank", "epoch", "loss", "accuracy", "time_s"
 """What a whole line may hold, as plain numbers."""
 
 
-Stretch = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, Figures]]]
+Stretch = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, EpochValues]]]
 """Other lines; then the whole lines that follow them: rank as printed, epoch, values."""
 
 
@@ -165,8 +165,8 @@ Stretch = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, Figures]]]
 class WholeLine:
     """One expression that is matched against whole lines, their case kept and no prefix allowed.
 
-    Splitting by it leaves every figure in a column of its own, which becomes numbers without a
-    step of the interpreter for each line.
+    Splitting by it puts each group into a column, which is converted to numbers without running
+    Python code for each line.
     """
 
     regex: re.Pattern[bytes]
@@ -178,11 +178,11 @@ class WholeLine:
         return cls(re.compile(b"\n(?:" + source.encode() + b")(?![^\n])"))
 
     def first(self, text: bytes) -> bytes | None:
-        """The first exact line of ``text``; None where there is none."""
+        """The first whole line of ``text``; None where there is none."""
         found = self.regex.search(b"\n" + text)
         return None if found is None else found[0][1:]
 
-    def runs(self, text: bytes) -> Iterator[Stretch]:
+    def stretches(self, text: bytes) -> Iterator[Stretch]:
         """The lines of ``text`` in their order. Raises ValueError for what is no number."""
         regex = self.regex
         width = regex.groups + 1
@@ -202,8 +202,8 @@ class WholeLine:
             raise ValueError("more epochs than any run has")
         named = "rank" in regex.groupindex
         ranks = column("rank") if named else repeat(None, len(epochs))
-        figures = zip(reals("loss"), reals("accuracy"), reals("time_s"), strict=True)
-        lines = list(zip(ranks, map(int, epochs), figures, strict=True))
+        values = zip(reals("loss"), reals("accuracy"), reals("time_s"), strict=True)
+        lines = list(zip(ranks, map(int, epochs), values, strict=True))
         marks = [number for number, gap in enumerate(gaps) if gap]
         if marks[:1] != [0]:
             yield (), lines[: marks[0] if marks else None]

@@ -1,4 +1,4 @@
-"""A log as lines: any size, any content, in flat memory."""
+"""A log as lines, of any size and content, in constant memory; lines that end a run."""
 
 import codecs
 import gzip
@@ -18,10 +18,19 @@ from weather_hpc.runs.record import Status
 from weather_hpc.text import clean
 
 BLOCK = 2**20
-"""Bytes that are read at once."""
+"""Bytes per read."""
 
 LONGEST_LINE = 4096
 """Bytes of a line that are examined; no line with values is longer."""
+
+LONGEST_FAILURE = 200
+"""Characters of a failure line that a reason repeats."""
+
+LONGEST_SHAPE = 300
+"""Bytes of a line whose shape is kept."""
+
+MOST_SHAPES = 20_000
+"""Shapes that are kept at a time."""
 
 _GZIP = b"\x1f\x8b"
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -29,7 +38,7 @@ _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
 
 class UnreadableError(Exception):
-    """The file cannot be read to its end, in words."""
+    """The file cannot be read to its end; the message says why."""
 
 
 def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
@@ -113,14 +122,10 @@ FAILURE_LINE = (
     rb"|=>> pbs: job killed|terminate called after|segmentation fault"
     rb"|(?>[\w.]{1,150})(?:(?<=error)|(?<=exception)|(?<=interrupt))(?::|\s*\Z)|out of memory"
 )
-"""How such a line begins; case is ignored."""
+"""How a line begins that reports the end of a run; case is ignored."""
 
 
-LONGEST_FAILURE = 200
-"""Characters of such a line that a reason repeats."""
-
-
-# The first that is found tells how the run ended.
+# The first that matches says how the run ended.
 _FAILURES = (
     (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror")),
     (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded")),
@@ -180,19 +185,11 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-LONGEST_SHAPE = 300
-"""Bytes of a line whose shape is kept."""
-
-
-MOST_SHAPES = 20_000
-"""Shapes that are kept at a time."""
-
-
 # Digits in these stand for no digit of a line.
 _SILENT = re.compile(rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|0-9")
 
 
-# Whether two digits are equal, or a range of them, or how one is spelled, is not looked into.
+# Whether two digits are equal, or a range of them, or how one is spelled, is not examined.
 _UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]|[0-9]-|-[0-9]")
 
 
@@ -201,7 +198,7 @@ class UnmatchedShapes:
 
     A line's shape is the line with every digit that they do not distinguish replaced by one
     of them; ``table`` does that. So lines of one shape are matched all or not at all, and one that
-    differs in figures from a line that was tried before need not be tried.
+    differs in numbers from a line that was tried before need not be tried.
     """
 
     def __init__(self, *expressions: bytes) -> None:

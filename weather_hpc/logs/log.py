@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.logs.epochs import EpochSeries, Figures
+from weather_hpc.logs.epochs import EpochSeries, EpochValues
 from weather_hpc.logs.fields import Value
 from weather_hpc.logs.tally import Tally
 from weather_hpc.runs.inputs import LARGEST
@@ -25,10 +25,10 @@ _TAIL = 3
 _MARKS = 16
 """Epochs by which logs are compared."""
 
-_LOOKED = 2000
-"""So many of the last epochs are they taken from; hardly any run has more."""
+_COMPARED_EPOCHS = 2000
+"""The last epochs, from which the marks are chosen; hardly any run has more."""
 
-_EXACT_DIGITS = 8
+_MANY_DIGITS = 8
 """Significant digits of a total that two runs do not share by chance."""
 
 
@@ -52,13 +52,13 @@ class Log:
         return list(self.ranks.values()) or list(self.tally.ranks.values())
 
     def named(self) -> Iterator[tuple[str, EpochSeries]]:
-        """The epochs of each rank, with how a message about them begins."""
+        """The epochs of each rank, each with the start of a message about them."""
         if not self.ranks:
             yield from (("", series) for series in self.series)
         for rank, series in self.ranks.items():
             yield f"rank {rank}: ", series
 
-    def said(self, column: str, field: str) -> Any:
+    def claimed(self, column: str, field: str) -> Any:
         """What the path says in ``column``, or else the log in ``field``."""
         value = self.columns.get(column)
         return self.tally.fact(field) if value is None else value
@@ -66,15 +66,15 @@ class Log:
     @cached_property
     def workers(self) -> int | None:
         """Ranks that the run was meant to have; None where unknown."""
-        told = self.said("workers", "world_size")
-        if told is not None:
-            return int(told)
+        claimed = self.claimed("workers", "world_size")
+        if claimed is not None:
+            return int(claimed)
         if self.ranks:
             return len(self.ranks)
         return 1 if self.tally.fact("available_gpus") == 1 else None
 
     @property
-    def speaks_as_one(self) -> bool:
+    def is_single_process(self) -> bool:
         """Whether one process drives all devices, so that ranks cannot be counted."""
         return self.columns.get("strategy") == Strategy.DP
 
@@ -138,12 +138,12 @@ class Log:
         """The number of the run's first epoch, 0 or 1; None where the log leaves it open."""
         if self.first is None or self.last is None:
             return None
-        declared, asked = self.tally.form.file.first_epoch, self.said("epochs", "epochs")
+        declared, claimed = self.tally.form.file.first_epoch, self.claimed("epochs", "epochs")
         if self.first == 0:
             return 0
-        if declared == 1 or self.last == asked:
+        if declared == 1 or self.last == claimed:
             return 1
-        if self.last + 1 == asked and self.first > 1:
+        if self.last + 1 == claimed and self.first > 1:
             return 0  # epoch 1 to the last but one leaves it open
         rest, typical = self.uncounted_s, self.typical_s
         if self.first == 1 and rest is not None and typical is not None and rest < typical / 2:
@@ -166,13 +166,13 @@ class Log:
         # 1.54 throughout is no accuracy of 1.54 %, but a wrong fraction
         return max((f[1] or 0 for s in self.series for f in s.epochs.values()), default=0) > 2
 
-    def final(self, figure: int) -> float | None:
+    def final(self, index: int) -> float | None:
         """The mean over ranks of the last epoch's loss (0) or accuracy (1); None for NaN."""
-        values = [series.epochs.get(series.last, (None,) * 3)[figure] for series in self.series]
+        values = [series.epochs.get(series.last, (None,) * 3)[index] for series in self.series]
         known = [value for value in values if value is not None and math.isfinite(value)]
         if not known or len(known) < len(values):
             return None
-        if figure == 0:
+        if index == 0:
             return math.fsum(known) / len(known)
         scale = 100 if self.in_percent else 1
         share = math.fsum(known) / len(known) / scale
@@ -191,10 +191,10 @@ class Log:
         ]
         shown = sorted(map(repr, tail))
         if not self.sums or len(tail) < _TAIL - 1:
-            exact = [total for total in self.tally.totals if is_exact(total)]
-            if not exact:
+            totals = [total for total in self.tally.totals if has_many_digits(total)]
+            if not totals:
                 return None
-            shown += sorted(map(repr, exact))
+            shown += sorted(map(repr, totals))
         return "log", hashlib.sha256("\n".join(shown).encode()).hexdigest()
 
     def marks(self) -> frozenset[int]:
@@ -207,20 +207,22 @@ class Log:
         pairs = {
             pair
             for series in self.series
-            for pair in pairwise(series.epochs[e] for e in sorted(series.epochs)[-_LOOKED:])
+            for pair in pairwise(
+                series.epochs[epoch] for epoch in sorted(series.epochs)[-_COMPARED_EPOCHS:]
+            )
         }
-        told = (hash(pair) for pair in pairs if all(map(_is_told, pair)))
-        return frozenset(heapq.nsmallest(_MARKS, told))
+        hashes = (hash(pair) for pair in pairs if all(map(_is_complete, pair)))
+        return frozenset(heapq.nsmallest(_MARKS, hashes))
 
 
-def _is_told(figures: Figures) -> bool:
-    """Whether all are there, and finite."""
-    return all(figure is not None and math.isfinite(figure) for figure in figures)
+def _is_complete(values: EpochValues) -> bool:
+    """Whether no value is missing or infinite."""
+    return all(value is not None and math.isfinite(value) for value in values)
 
 
-def is_exact(seconds: float) -> bool:
+def has_many_digits(seconds: float) -> bool:
     """Whether ``seconds`` has more digits than two runs share by chance."""
-    return len(repr(seconds)) > _EXACT_DIGITS
+    return len(repr(seconds)) > _MANY_DIGITS
 
 
 def whole(value: Value | None) -> int | None:

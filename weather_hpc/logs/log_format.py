@@ -17,8 +17,8 @@ from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
 
-# What launchers, loggers and progress bars put in front of a line; the rank that some of them tell.
-# Tried as a whole or not at all: going back into it would cost more than all else.
+# What launchers, loggers and progress bars put in front of a line; the rank that some of them name.
+# Tried as a whole or not at all: backtracking into it would cost more than all else.
 _PREFIX = rb"""(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:
     \[(?:rank|default)(?P<launched>\d{1,9})\]:                     # torchrun
   | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
@@ -62,20 +62,20 @@ def _readable(source: str) -> str:
         raise ValueError(f"has no named group such as (?P<epoch>\\d+): {source}")
     for name in compiled.groupindex:
         if field(name) is None:
-            raise ValueError(f"group {name!r} is kept nowhere{nearest(name, known())}")
+            raise ValueError(f"group {name!r} is not a known field{nearest(name, known())}")
     names = [kept.name for name in compiled.groupindex if (kept := field(name))]
     if len(names) > len(set(names)):
         raise ValueError(f"one value is named twice: {', '.join(compiled.groupindex)}")
     return source
 
 
-def _exact(source: str) -> str:
-    """Check the expression of a user for exact lines."""
+def _whole_line(source: str) -> str:
+    """Check a user's expression for whole lines, the key ``exact``."""
     source = _readable(source)
     groups = re.compile(source.encode()).groupindex.keys()
     if not {"epoch"} <= groups <= WHOLE_LINE_GROUPS:
         raise ValueError(
-            f"wants group epoch, and beside it only {', '.join(WHOLE_LINE_GROUPS)}: {source}"
+            f"needs group epoch and allows only {', '.join(WHOLE_LINE_GROUPS)}: {source}"
         )
     if wide := _OVER_LINES.search(source):
         raise ValueError(f"{wide[0]} matches the end of a line too; name the characters: {source}")
@@ -113,10 +113,10 @@ class FormatFile(Section):
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
     marker: str | None = Option(
-        None, min_length=3, description="text that only lines of figures hold, case kept"
+        None, min_length=3, description="text that only lines with values contain, case kept"
     )
-    exact: Annotated[str, AfterValidator(_exact)] | None = Option(
-        None, description="the commonest line of figures, whole and as printed; only for speed"
+    exact: Annotated[str, AfterValidator(_whole_line)] | None = Option(
+        None, description="the most frequent line with values, whole and as printed; only for speed"
     )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
 
@@ -145,8 +145,9 @@ class LogFormat:
     never: int
     """A group that never matches."""
     file: FormatFile
-    exact: WholeLine | None
-    dull: UnmatchedShapes
+    whole_line: WholeLine | None
+    """The most frequent line with values, where the format has one (its key ``exact``)."""
+    unmatched: UnmatchedShapes
     """Shapes of lines in which it found nothing, in whatever log."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -173,9 +174,11 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         )
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
     ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
-    exact = None if file.exact is None else WholeLine.compiled(file.exact)
-    dull = UnmatchedShapes(regex.pattern, (file.marker or "").encode())
-    return LogFormat(name, regex, kinds, ranks, regex.groupindex["never"], file, exact, dull)
+    whole_line = None if file.exact is None else WholeLine.compiled(file.exact)
+    unmatched = UnmatchedShapes(regex.pattern, (file.marker or "").encode())
+    return LogFormat(
+        name, regex, kinds, ranks, regex.groupindex["never"], file, whole_line, unmatched
+    )
 
 
 def _numbered(number: int, match: re.Match[str]) -> str:

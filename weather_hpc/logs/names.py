@@ -57,7 +57,7 @@ class Pattern:
     def read(self, path: Path) -> dict[str, Any] | None:
         """The columns read from ``path``; None where the pattern does not match it.
 
-        Raises ValueError, in words, for a number that no run can have.
+        Raises ValueError, with a message, for a number that no run can have.
         """
         match = self.regex.search(path.as_posix())
         if match is None:
@@ -96,7 +96,7 @@ def parse(text: str) -> Pattern:
             hint = nearest(field, list(COLUMNS))
             raise UserError(
                 f"--pattern {text!r}: {{{field}}} is kept in no column{hint}; "
-                "* stands for text that tells nothing"
+                "* matches any other text"
             )
         column = COLUMNS[field]
         if column in used:

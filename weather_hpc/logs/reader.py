@@ -36,7 +36,7 @@ def read_logs(
 
     ``known`` are the formats that a log may have (see ``log_format.formats``); the one that
     finds most in it is taken. What cannot be read is a reading with a reason and no table.
-    Raises UserError for a format whose expressions take for ever.
+    Raises UserError for a format whose expressions never end.
     """
     known = formats() if known is None else known
     unexplained = pattern  # what its batch sizes mean is noted at the first log that has one
@@ -45,7 +45,7 @@ def read_logs(
     readings = parallel_map(_read, arguments, (pattern, known), process_count(files))
     for run_id, reading in zip(run_ids, readings, strict=True):
         if unexplained is not None and reading.row.batch_size_per_device is not None:
-            findings = (*reading.findings, _batch(run_id, unexplained))
+            findings = (*reading.findings, _batch_size_finding(run_id, unexplained))
             reading = dataclasses.replace(reading, findings=findings)
             unexplained = None
         yield reading
@@ -90,12 +90,12 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     columns: dict[str, Any] = {}
     if pattern is not None:
         try:
-            told = pattern.read(file)
+            named = pattern.read(file)
         except ValueError as error:
             return rejected(Status.SKIPPED, f"{file.name}: {error}")
-        if told is None:
+        if named is None:
             return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
-        columns = told
+        columns = named
     tallies = [Tally(form) for form in known]
     unreadable: str | None = None
     try:
@@ -103,8 +103,8 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
             for tally in tallies:
                 with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
                     tally.feed(block, ended)
-                if tally is tallies[0] and tally.exact_lines >= DECIDED:
-                    break  # no other could find more, and equals are decided by the order
+                if tally is tallies[0] and tally.whole_lines >= DECIDED:
+                    break  # no other format can match more lines; of equal ones the first counts
             best = max(tallies, key=lambda tally: tally.score)
             if best.score >= DECIDED:
                 tallies = [best]
@@ -115,7 +115,7 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     if unreadable is not None:
         return rejected(Status.FAILED, f"cannot be read: {unreadable}")
     if not tally.score:
-        # without a pattern nobody said that it is a run's log
+        # without a pattern it need not be a run's log
         codes = [] if pattern is None else [Code.MISSING_TOTAL]
         return rejected(*_nothing(file, tally, known), *codes)
     log = Log(file, tally, columns)
@@ -125,15 +125,15 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
 
 
 def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:
-    """How a run ended that printed no values, and why nothing is known of it."""
-    if tally.trouble is not None:
-        return tally.trouble.status, f"no values were printed, and: {tally.trouble.line}"
+    """The status of a run whose log has no values, and the reason."""
+    if tally.failure is not None:
+        return tally.failure.status, f"no values were printed, and: {tally.failure.line}"
     head = next(lines.blocks(file), (b"", True))[0]
     if not head:
         return Status.INCOMPLETE, "empty file"
-    looks = "looks like binary data; " if lines.is_binary(head) else ""
-    words = " or ".join(form.name for form in known)
-    return Status.FAILED, f"{looks}no line with an epoch or a total in format {words}{tally.hint}"
+    binary = "looks like binary data; " if lines.is_binary(head) else ""
+    tried = " or ".join(form.name for form in known)
+    return Status.FAILED, f"{binary}no line with an epoch or a total in format {tried}{tally.hint}"
 
 
 def _too_slow(form: LogFormat) -> str:
@@ -143,7 +143,7 @@ def _too_slow(form: LogFormat) -> str:
     )
 
 
-def _batch(run_id: str, pattern: Pattern) -> Finding:
+def _batch_size_finding(run_id: str, pattern: Pattern) -> Finding:
     if "{batch_size_global}" in pattern.text:
         message = "batch sizes in names are of all devices together, as the pattern says"
     else:

@@ -21,13 +21,13 @@ def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
     """``log`` as a Row; ``values`` are those known before it was read.
 
     time_s is the total of the slowest rank. train_loss and train_accuracy are means over the
-    ranks of their last epoch. Without a pattern nothing tells which logs are repeats of each
-    other, so each is a configuration of its own.
+    ranks of their last epoch. Without a pattern it is unknown which logs are repeats of
+    each other, so each is a configuration of its own.
     """
     tally = log.tally
     status, reason = _judge(log)
     preprocess = _is_preprocess(log)
-    values = values | _asked(log)
+    values = values | _requested(log)
     values["stage"] = str(Stage.PREPROCESS if preprocess else Stage.TRAIN)
     values["status"], values["reason"] = str(status), reason and clean(reason)
     if reason is None:
@@ -39,11 +39,11 @@ def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
     values |= {
         "time_s": log.total,
         "images": trained or whole(tally.fact("images")),
-        "images_per_s": None if rate is None else _figure(rate),
+        "images_per_s": None if rate is None else _finite(rate),
         "epochs_done": log.epochs_done,
         "train_loss": log.final(0),
         "train_accuracy": log.final(1),
-        "test_loss": _figure(tally.latest("test_loss")),
+        "test_loss": _finite(tally.latest("test_loss")),
         "test_accuracy": _share(log),
         "world_size_actual": len(log.ranks) or None,
     }
@@ -60,9 +60,9 @@ def _is_preprocess(log: Log) -> bool:
     return "backend" in log.columns or log.tally.form.file.stage == "preprocess"
 
 
-def _asked(log: Log) -> dict[str, Any]:
-    each = log.said("batch_size_per_device", "batch_size")
-    together = log.said("batch_size_global", "batch_size_global")
+def _requested(log: Log) -> dict[str, Any]:
+    each = log.claimed("batch_size_per_device", "batch_size")
+    together = log.claimed("batch_size_global", "batch_size_global")
     mode = None
     if each is not None:
         mode = BatchMode.PER_DEVICE
@@ -71,20 +71,20 @@ def _asked(log: Log) -> dict[str, Any]:
         mode = BatchMode.GLOBAL
         fits = log.workers and together % log.workers == 0
         each = together // log.workers if fits and log.workers else None
-    job = log.tally.trouble.job_id if log.tally.trouble else None
+    job = log.tally.failure.job_id if log.tally.failure else None
     return {
         "repeat": log.columns.get("repeat"),
-        "strategy": log.said("strategy", "strategy"),
-        "device": log.said("device", "device") or _device(log),
-        "backend": log.said("backend", "backend"),
-        "model": log.said("model", "model"),
-        "nodes": log.said("nodes", "nodes"),
-        "workers": log.workers if log.workers else log.said("workers", "workers"),
+        "strategy": log.claimed("strategy", "strategy"),
+        "device": log.claimed("device", "device") or _device(log),
+        "backend": log.claimed("backend", "backend"),
+        "model": log.claimed("model", "model"),
+        "nodes": log.claimed("nodes", "nodes"),
+        "workers": log.workers if log.workers else log.claimed("workers", "workers"),
         "batch_size_per_device": each,
         "batch_size_global": together,
         "batch_mode": mode and str(mode),
-        "epochs": log.said("epochs", "epochs"),
-        "slurm_job_id": log.said("slurm_job_id", "job_id") or job,
+        "epochs": log.claimed("epochs", "epochs"),
+        "slurm_job_id": log.claimed("slurm_job_id", "job_id") or job,
     }
 
 
@@ -95,14 +95,14 @@ def _device(log: Log) -> str | None:
 
 def _judge(log: Log) -> tuple[Status, str | None]:
     """How the run ended, and why it is in no table; None: it is in one."""
-    tally, words = log.tally, ""
+    tally, cause = log.tally, ""
     missing = tally.total_lines < min(log.totals_expected)
-    if tally.trouble is not None:
-        words = f": {tally.trouble.line}"
-    if not tally.totals or (missing and words):
-        status = tally.trouble.status if tally.trouble else Status.INCOMPLETE
+    if tally.failure is not None:
+        cause = f": {tally.failure.line}"
+    if not tally.totals or (missing and cause):
+        status = tally.failure.status if tally.failure else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"
-        return status, f"{count} total in the log{words or tally.hint}"
+        return status, f"{count} total in the log{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
     if is_too_short(log):
@@ -117,31 +117,31 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         return Status.OK, f"{why}: which total is the run's is ambiguous"
     if not log.series and not _is_preprocess(log):
         return Status.OK, f"a total but no epoch: what was measured is unknown{tally.hint}"
-    if log.workers is None and not log.said("workers", "workers"):
-        return Status.OK, "nothing tells how many ranks or workers; name {gpus} in --pattern"
-    if _is_preprocess(log) and not log.said("backend", "backend"):
-        return Status.OK, "nothing tells the backend; name {backend} in --pattern"
+    if log.workers is None and not log.claimed("workers", "workers"):
+        return Status.OK, "number of ranks or workers unknown; name {gpus} in --pattern"
+    if _is_preprocess(log) and not log.claimed("backend", "backend"):
+        return Status.OK, "backend unknown; name {backend} in --pattern"
     return Status.OK, None
 
 
 def _several(log: Log) -> str:
     """The backends or numbers of workers of a log with more than one."""
     for name in ("backend", "workers"):
-        told = log.tally.facts.get(name, {})
-        if len(told) > 1:
-            return f"{name} {', '.join(map(str, list(told)[:5]))}"
+        values = log.tally.facts.get(name, {})
+        if len(values) > 1:
+            return f"{name} {', '.join(map(str, list(values)[:5]))}"
     return ""
 
 
 def _share(log: Log) -> float | None:
     """The last accuracy on held-out images, as a fraction."""
-    value = _figure(log.tally.latest("test_accuracy"))
+    value = _finite(log.tally.latest("test_accuracy"))
     if value is not None and value > 1:
         value = round(value / 100, 12)
     return value if value is not None and 0 <= value <= 1 else None
 
 
-def _figure(value: object) -> float | None:
+def _finite(value: object) -> float | None:
     """``value`` where it is a finite number."""
     if isinstance(value, int | float) and abs(value) < float("inf"):
         return float(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from weather_hpc.errors import UserError
-from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, Figures, Stretch, WholeLine
+from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
 from weather_hpc.logs.fields import Field, Value
 from weather_hpc.logs.lines import LONGEST_LINE, FailureLine, judge_failure
 from weather_hpc.logs.log_format import Kind, LogFormat
@@ -23,21 +23,21 @@ _TOTAL = re.compile(
 )
 """A number alone, or words of a run's time with one."""
 
-_FIGURES = ("rank", "epoch", "loss", "accuracy", "time")
+_EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_FIGURES, "current_epoch", "progress"}
+_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress"}
 
 
-class _Line:
+class _EpochLine:
     """A Kind of epoch line, with the group and the conversion of each value."""
 
     def __init__(self, kind: Kind, form: LogFormat) -> None:
-        self.groups = tuple(kind.group(name, form.never) for name in _FIGURES)
+        self.groups = tuple(kind.group(name, form.never) for name in _EPOCH_FIELDS)
         by_name = {kept.name: kept.convert for kept, _ in kind.fields}
         # of these two, text becomes a number and nothing else
         self.accuracy = cast(Callable[[bytes], float], by_name.get("accuracy", float))
         self.time = cast(Callable[[bytes], float], by_name.get("time", float))
-        self.others = tuple(f for f in kind.fields if f[0].name not in _FIGURES)
+        self.others = tuple(f for f in kind.fields if f[0].name not in _EPOCH_FIELDS)
 
 
 @dataclass
@@ -55,26 +55,26 @@ class Tally:
     """Lines that should hold values and could not be read."""
     torn_example: str = ""
     unread: bytes = b""
-    """The first line that speaks of an epoch and is none that the format reads."""
+    """The first line with the word epoch that the format does not read."""
     unread_total: bytes = b""
-    """The last line that may be meant as a total and is none that the format reads."""
-    trouble: FailureLine | None = None
+    """The last line that may be a total and that the format does not read."""
+    failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
-    """The first line of trouble after the first epoch, and the last epoch before it."""
+    """The last epoch before the first failure line that follows an epoch, and that line."""
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     whole_process: bool = False
     """The total is the time of the whole process, for no line gives another."""
-    pending: dict[bytes | None, tuple[int, Figures]] = field(default_factory=dict)
+    pending: dict[bytes | None, tuple[int, EpochValues]] = field(default_factory=dict)
     """By rank as printed, the epoch that the last heading named, and the values below it."""
     held: int = 0
-    exact_lines: int = 0
-    """Lines that the format's exact expression has read."""
+    whole_lines: int = 0
+    """Lines that were read by the format's WholeLine."""
 
     def __post_init__(self) -> None:
         self._by_text: dict[bytes | None, EpochSeries] = {}
         self._lines = {
-            index: _Line(kind, self.form)
+            index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
             if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
         }
@@ -82,45 +82,45 @@ class Tally:
     def feed(self, block: bytes, ended: bool) -> None:
         """Take in the lines of ``block``; ``ended``: the last has its line end.
 
-        Raises UserError where the format's exact line is read otherwise than by its ``lines``.
+        Raises UserError where the format's ``exact`` reads a line differently than its ``lines``.
         """
         before = self.total_lines
-        for lines, exact in self._exact(block):
+        for lines, whole_lines in self._stretches(block):
             self._feed(lines)
             by_text = self._by_text
-            for rank, epoch, figures in exact:
-                self._add(by_text[rank], epoch, figures)
-            self.exact_lines += len(exact)
+            for rank, epoch, values in whole_lines:
+                self._add(by_text[rank], epoch, values)
+            self.whole_lines += len(whole_lines)
         if not ended and self.total_lines > before:
             self.open_total = True
 
-    def _exact(self, block: bytes) -> list[Stretch]:
-        """``block`` apart into exact lines, whose ranks are known then, and others."""
-        exact = self.form.exact
-        if exact is not None and (first := exact.first(block)) is not None:
+    def _stretches(self, block: bytes) -> list[Stretch]:
+        """``block`` divided into whole lines, with a series for each of their ranks, and others."""
+        whole_line = self.form.whole_line
+        if whole_line is not None and (first := whole_line.first(block)) is not None:
             try:
-                if not self.exact_lines:
-                    self._check_exact(exact, first)
-                runs = list(exact.runs(block))
-                self._know({rank for _, lines in runs for rank, _, _ in lines})
-                return runs
+                if not self.whole_lines:
+                    self._check_whole_line(whole_line, first)
+                stretches = list(whole_line.stretches(block))
+                self._add_ranks({rank for _, lines in stretches for rank, _, _ in lines})
+                return stretches
             except ValueError:
-                pass  # the general way tells which line is at fault
+                pass  # read line by line, only the wrong line is reported
         return [(block.split(b"\n"), ())]
 
-    def _check_exact(self, exact: WholeLine, line: bytes) -> None:
-        general = Tally(replace(self.form, exact=None))
+    def _check_whole_line(self, whole_line: WholeLine, line: bytes) -> None:
+        general = Tally(replace(self.form, whole_line=None))
         general.feed(line, ended=True)
-        ((_, [(rank, epoch, figures)]),) = exact.runs(line)
-        own = {None if rank is None else int(rank): EpochSeries({epoch: figures})}
+        ((_, [(rank, epoch, values)]),) = whole_line.stretches(line)
+        own = {None if rank is None else int(rank): EpochSeries({epoch: values})}
         if repr(general.ranks) != repr(own):  # as text, for NaN is not equal to itself
             raise UserError(
                 f"format {self.form.name}: exact reads {clean(line.decode('utf-8', 'replace'))!r} "
-                "otherwise than lines do; both must tell the same"
+                "differently than lines; both must read the same values"
             )
 
-    def _know(self, ranks: set[bytes | None]) -> None:
-        """Have a EpochSeries for each of ``ranks``; for none where one cannot be."""
+    def _add_ranks(self, ranks: set[bytes | None]) -> None:
+        """Have an EpochSeries for each of ``ranks``. Raises ValueError where one is no rank."""
         new = {text: None if text is None else int(text) for text in ranks - self._by_text.keys()}
         if len(self.ranks.keys() | set(new.values())) > MOST_RANKS:
             raise ValueError("more ranks than any run has")
@@ -131,8 +131,8 @@ class Tally:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
         epoch_lines = self._lines
-        dull = self.form.dull
-        table, shapes = dull.table, dull.shapes
+        unmatched = self.form.unmatched
+        table, shapes = unmatched.table, unmatched.shapes
         for line in lines:
             if line.translate(table) in shapes:
                 continue
@@ -146,8 +146,8 @@ class Tally:
                     self.unread = self.unread or line
                 elif (line[:1].isdigit() or b"ime" in line) and _TOTAL.match(line):
                     self.unread_total = line
-                else:  # which all the lines of its shape come to
-                    dull.add(line)
+                else:  # as all lines of its shape would
+                    unmatched.add(line)
                 continue
             index = found.lastindex
             kind = epoch_lines.get(index)  # type: ignore[arg-type]
@@ -155,27 +155,27 @@ class Tally:
                 if kind is not None:
                     self._epoch(kind, found)
                 else:
-                    self._told(index, found)
+                    self._other_line(index, found)
             except ValueError:
                 self._tear(line)
 
-    def _epoch(self, line: _Line, found: re.Match[bytes]) -> None:
+    def _epoch(self, line: _EpochLine, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
         number = _whole_epoch(epoch)
-        figures = (
+        values = (
             None if loss is None else float(loss),
             None if accuracy is None else line.accuracy(accuracy),
             None if time is None else line.time(time),
         )
         rank = self._rank(rank, found)
         if rank not in self._by_text:
-            self._know({rank})
+            self._add_ranks({rank})
         if line.others:
             self._facts(line.others, found)
-        self._add(self._by_text[rank], number, figures)
+        self._add(self._by_text[rank], number, values)
 
-    def _add(self, series: EpochSeries, epoch: int, figures: Figures) -> None:
-        if series.add(epoch, figures):
+    def _add(self, series: EpochSeries, epoch: int, values: EpochValues) -> None:
+        if series.add(epoch, values):
             self.held += 1
             if self.held > MOST_EPOCHS:
                 self._fold()
@@ -186,11 +186,11 @@ class Tally:
             series.fold(keep)
         self.held = sum(len(series.epochs) for series in self.ranks.values())
 
-    def _told(self, index: int | None, found: re.Match[bytes]) -> None:
+    def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
         if kind is None:
             line = found.string[found.start(index or 0) :]
-            self.trouble = judge_failure(line, self.trouble)
+            self.failure = judge_failure(line, self.failure)
             if self.ranks and self.stopped is None:
                 self.stopped = self.last, _shown(line)
             return
@@ -199,34 +199,34 @@ class Tally:
             rank = self._rank(named.get("rank"), found)
             self._settle(rank)
             self.pending[rank] = _whole_epoch(named["current_epoch"]), (None, None, None)
-        elif named.keys() & set(_FIGURES[2:]):
+        elif named.keys() & set(_EPOCH_FIELDS[2:]):
             self._below(kind, found)
         self._facts(kind.fields, found)
 
     def _below(self, kind: Kind, found: re.Match[bytes]) -> None:
-        """Figures without an epoch's number: of the heading before; the latest count."""
+        """Take in values of a line without an epoch; the last heading names it, later lines win."""
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
         if values.get("progress", 1.0) != 1.0 or rank not in self.pending:
             self.unread = self.unread or found.string  # of an epoch under way, or of none
             return
         epoch, before = self.pending[rank]
-        new = (cast(float | None, values.get(name)) for name in _FIGURES[2:])
-        figures = [b if n is None else n for b, n in zip(before, new, strict=True)]
-        self.pending[rank] = epoch, cast(Figures, tuple(figures))
+        new = (cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        latest = [b if n is None else n for b, n in zip(before, new, strict=True)]
+        self.pending[rank] = epoch, cast(EpochValues, tuple(latest))
 
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
-        epoch, figures = self.pending.pop(rank, (0, (None, None, None)))
-        if figures != (None, None, None):
+        epoch, values = self.pending.pop(rank, (0, (None, None, None)))
+        if values != (None, None, None):
             if rank not in self._by_text:
-                self._know({rank})
-            self._add(self._by_text[rank], epoch, figures)
+                self._add_ranks({rank})
+            self._add(self._by_text[rank], epoch, values)
 
-    def _rank(self, told: bytes | None, found: re.Match[bytes]) -> bytes | None:
+    def _rank(self, rank: bytes | None, found: re.Match[bytes]) -> bytes | None:
         """The rank in a line, or else in the prefix that a launcher added."""
-        if told is not None:
-            return told
+        if rank is not None:
+            return rank
         return next((r for r in found.group(*self.form.ranks) if r is not None), None)
 
     def _facts(self, fields: tuple[tuple[Field, int], ...], found: re.Match[bytes]) -> None:
@@ -267,7 +267,7 @@ class Tally:
     def score(self) -> int:
         """How many lines of epochs and totals there are: how well the format fits."""
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
-        below = sum(figures != (None, None, None) for _, figures in self.pending.values())
+        below = sum(values != (None, None, None) for _, values in self.pending.values())
         return epochs + below + self.total_lines
 
     @property

@@ -9,28 +9,42 @@ from weather_hpc.runs.row import Code, Severity
 from weather_hpc.text import counted
 
 FAR = 2.0
-"""An epoch that takes so many times the usual does not fit; nor does a total its epochs."""
-
+"""Ratio to the usual time from which an epoch is reported; of a total to its epochs likewise."""
 
 NOTABLE = 0.03
 """Share of a rank's time that slow epochs must cost to be reported."""
 
-
 AGREE = 0.2
 """Ranks that differ by more in one epoch, relatively, do not agree in it."""
 
+ROUNDING = 0.01
+"""How much the epochs of a rank may exceed its total, relatively: values are printed rounded."""
 
-Found = tuple[Severity, Code, str]
+OUTSIDE = 0.05
+"""Share of the total outside all epochs above which it is reported."""
+
+VERY_FAR = 5.0
+"""From here on that is an error: another unit, say, or another run's total."""
+
+USUAL = 0.8, 1.25
+"""What cut epochs may have taken, relative to the others; the first ones are slower."""
+
+DOUBTFUL = 1.5
+"""Cut epochs that took longer, relatively, are a warning; in between, information."""
 
 
-def audit_pace(log: Log) -> Iterator[Found]:
-    """What looks wrong in the times of epochs, as severity, code and the evidence in one line."""
+Problem = tuple[Severity, Code, str]
+"""Severity, code, and the evidence in one line."""
+
+
+def audit_pace(log: Log) -> Iterator[Problem]:
+    """What looks wrong in the times of epochs."""
     yield from _pace(log)
     yield from _disagreement(log)
 
 
-def _pace(log: Log) -> Iterator[Found]:
-    """An epoch far from the usual; the first rank that has one stands for all."""
+def _pace(log: Log) -> Iterator[Problem]:
+    """An epoch far from the usual; only the first rank that has one is reported."""
     for name, series in log.named():
         usual, times = series.typical, series.times
         if series.cumulative or not usual or len(times) < 4 or not max(times) < float("inf"):
@@ -43,21 +57,21 @@ def _pace(log: Log) -> Iterator[Found]:
         if slow >= usual * FAR and slow - usual > coarse:
             cost = sum(time - usual for time in later if time >= usual * FAR)
             if cost > NOTABLE * sum(times):
-                words = "others on the node, a stall, or a wrong figure"
-                yield Severity.WARNING, Code.FOREIGN_LOAD, _odd(name, series, slow, words)
+                cause = "others on the node, a stall, or a wrong value"
+                yield Severity.WARNING, Code.FOREIGN_LOAD, _odd(name, series, slow, cause)
                 return
         if 0 < fast <= usual / FAR and usual - fast > coarse:
-            words = "not all of its images, or a wrong figure"
-            yield Severity.WARNING, Code.INCOMPLETE_EPOCHS, _odd(name, series, fast, words)
+            cause = "not all of its images, or a wrong value"
+            yield Severity.WARNING, Code.INCOMPLETE_EPOCHS, _odd(name, series, fast, cause)
             return
 
 
-def _odd(name: str, series: EpochSeries, time: float, words: str) -> str:
-    epoch = next(epoch for epoch, figures in series.epochs.items() if figures[2] == time)
-    return f"{name}epoch {epoch} took {time:g} s, one takes {series.typical:g} s: {words}"
+def _odd(name: str, series: EpochSeries, time: float, cause: str) -> str:
+    epoch = next(epoch for epoch, values in series.epochs.items() if values[2] == time)
+    return f"{name}epoch {epoch} took {time:g} s, one takes {series.typical:g} s: {cause}"
 
 
-def _disagreement(log: Log) -> Iterator[Found]:
+def _disagreement(log: Log) -> Iterator[Problem]:
     """An epoch whose time differs between ranks that otherwise agree."""
     named = list(log.named())
     for other_name, other in named[1:]:
@@ -82,33 +96,17 @@ def _disagreement(log: Log) -> Iterator[Found]:
             return
 
 
-ROUNDING = 0.01
-"""How much the epochs of a rank may exceed its total, relatively: values are printed rounded."""
-
-OUTSIDE = 0.05
-"""Share of the total outside all epochs above which it is reported."""
-
-VERY_FAR = 5.0
-"""From here on that is an error: another unit, say, or another run's total."""
-
-USUAL = 0.8, 1.25
-"""What cut epochs may have taken, relative to the others; the first ones are slower."""
-
-DOUBTFUL = 1.5
-"""Cut epochs that took longer, relatively, are a warning; in between, information."""
-
-
-def audit_times(log: Log) -> Iterator[Found]:
-    """What looks wrong in the times of one log, as severity, code and the evidence in one line."""
+def audit_times(log: Log) -> Iterator[Problem]:
+    """What looks wrong in the times of one log."""
     yield from _totals(log)
     yield from _times(log)
     yield from audit_pace(log)
 
 
-def _totals(log: Log) -> Iterator[Found]:
+def _totals(log: Log) -> Iterator[Problem]:
     tally = log.tally
     if not tally.total_lines:
-        yield Severity.ERROR, Code.MISSING_TOTAL, "no line tells the run's total"
+        yield Severity.ERROR, Code.MISSING_TOTAL, "no line gives the run's total"
         return
     wrong = [total for total in tally.totals if not 0 < total < float("inf")]
     if wrong:
@@ -139,7 +137,7 @@ def _totals(log: Log) -> Iterator[Found]:
                 "digits may be cut off"
             ),
         )
-    if tally.total_lines not in log.totals_expected and not log.speaks_as_one:
+    if tally.total_lines not in log.totals_expected and not log.is_single_process:
         word = "more" if tally.total_lines > max(log.totals_expected) else "fewer"
         yield (
             Severity.ERROR,
@@ -151,7 +149,7 @@ def _totals(log: Log) -> Iterator[Found]:
         )
 
 
-def _times(log: Log) -> Iterator[Found]:
+def _times(log: Log) -> Iterator[Problem]:
     for name, series in log.named():
         odd = [e for e, f in series.epochs.items() if f[2] is not None and not 0 < f[2] < 1e15]
         if odd:
@@ -164,7 +162,7 @@ def _times(log: Log) -> Iterator[Found]:
     yield from _outside(log)
 
 
-def _outside(log: Log) -> Iterator[Found]:
+def _outside(log: Log) -> Iterator[Problem]:
     """Whether the total and the epochs' times fit each other."""
     total, rest = log.total, log.uncounted_s
     if total is None or rest is None:

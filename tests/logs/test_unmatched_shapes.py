@@ -1,4 +1,4 @@
-"""Lines known by their shape: what tells nothing is passed over, and never what tells something."""
+"""Lines are skipped by their shape only where no expression would match them."""
 
 import re
 
@@ -27,7 +27,7 @@ def test_lines_of_one_shape_are_matched_all_or_not_at_all(line: str, data: st.Da
     digit = st.sampled_from("0123456789")
     one = re.sub(r"\d", lambda _: data.draw(digit), line).encode()
     for form in formats():
-        table = form.dull.table
+        table = form.unmatched.table
         alike = [bytes([c for c in b"0123456789" if table[c] == table[d]]) for d in one]
         other = bytes(
             data.draw(st.sampled_from(same)) if chr(old).isdigit() else old
@@ -37,21 +37,21 @@ def test_lines_of_one_shape_are_matched_all_or_not_at_all(line: str, data: st.Da
         assert (form.regex.match(one) is None) is (form.regex.match(other) is None)
 
 
-def test_what_differs_from_noise_in_a_digit_that_matters_is_read() -> None:
+def test_a_line_that_differs_in_a_digit_that_matters_is_read() -> None:
     tally = Tally(STUDY)
     tally.feed(b"(91, 5, 5, 5)\n(92, 5, 5, 7)\n(93, 5, 5, 3)", ended=True)
     assert tally.fact("images") == 93
-    assert b"(91, 5, 5, 5)".translate(STUDY.dull.table) in STUDY.dull.shapes
+    assert b"(91, 5, 5, 5)".translate(STUDY.unmatched.table) in STUDY.unmatched.shapes
 
 
 def test_shapes_are_few_and_short() -> None:
-    dull = UnmatchedShapes(b"x")
-    dull.add(b"1" * (LONGEST_SHAPE + 1))
-    assert not dull.shapes
+    unmatched = UnmatchedShapes(b"x")
+    unmatched.add(b"1" * (LONGEST_SHAPE + 1))
+    assert not unmatched.shapes
     for number in range(MOST_SHAPES + 1):
-        dull.add(b"%x" % number)
-    assert 0 < len(dull.shapes) <= MOST_SHAPES
-    assert dull.shapes >= {(b"%x" % MOST_SHAPES).translate(dull.table)}
+        unmatched.add(b"%x" % number)
+    assert 0 < len(unmatched.shapes) <= MOST_SHAPES
+    assert unmatched.shapes >= {(b"%x" % MOST_SHAPES).translate(unmatched.table)}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_shapes_are_few_and_short() -> None:
         (rb"\x31", b"0123456789"),
     ],
 )
-def test_digits_that_an_expression_tells_apart_stay(source: bytes, apart: bytes) -> None:
+def test_digits_that_an_expression_distinguishes_are_kept(source: bytes, apart: bytes) -> None:
     table = UnmatchedShapes(source).table
     digits = b"0123456789"
     assert bytes(d for d in digits if digits.translate(table).count(table[d]) == 1) == apart

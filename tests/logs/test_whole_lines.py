@@ -1,4 +1,4 @@
-"""Lines read many at once tell exactly what they tell one by one."""
+"""Whole lines read by the block give the values that they give one by one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ DISGUISES = st.sampled_from(
 
 
 def _both(form: LogFormat, block: bytes) -> list[Tally]:
-    tallies = [Tally(form), Tally(replace(form, exact=None))]
+    tallies = [Tally(form), Tally(replace(form, whole_line=None))]
     for tally in tallies:
         tally.feed(block, ended=True)
         tally.close()
@@ -56,36 +56,38 @@ def _both(form: LogFormat, block: bytes) -> list[Tally]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(LINES, DISGUISES), max_size=12))
-def test_exact_lines_agree_with_the_general_way(lines: list) -> None:  # type: ignore[type-arg]
+def test_whole_lines_are_read_as_line_by_line(lines: list) -> None:  # type: ignore[type-arg]
     block = "\n".join(disguise(line) for line, disguise in lines).encode("utf-8", "replace")
     fast, general = _both(STUDY, block)
-    for name in ("totals", "total_lines", "facts", "torn", "torn_example", "trouble", "held"):
+    for name in ("totals", "total_lines", "facts", "torn", "torn_example", "failure", "held"):
         # as text, since NaN is not equal to itself
         assert repr(getattr(fast, name)) == repr(getattr(general, name)), name
     assert sorted(map(repr, fast.ranks.items())) == sorted(map(repr, general.ranks.items()))
 
 
-def test_the_studys_lines_are_read_as_exact_ones() -> None:
+def test_the_studys_lines_are_read_as_whole_lines() -> None:
     lines = [epoch_line(rank, epoch) for epoch in range(5) for rank in range(2)]
     lines[4] = lines[4].replace(" || ", "\t")
     fast, general = _both(STUDY, "\n".join(["noise", *lines, "81.5"]).encode())
-    assert (fast.exact_lines, general.exact_lines) == (10, 0)
+    assert (fast.whole_lines, general.whole_lines) == (10, 0)
     assert fast.ranks == general.ranks
 
 
 @pytest.mark.parametrize(
-    ("exact", "words"),
+    ("exact", "message"),
     [
         ("e (?P<epoch>\\d+)\\s(?P<loss>\\d+)", "\\s matches the end of a line too"),
-        ("e (?P<loss>\\d+)", "wants group epoch"),
-        ("e (?P<epoch>\\d+) (?P<model>\\d+)", "beside it only rank, epoch, loss"),
-        ("e (?P<epoch>\\d+) a (?P<loss>\\d+)", "exact reads 'e 1 a 2 l 3' otherwise than lines do"),
+        ("e (?P<loss>\\d+)", "needs group epoch"),
+        ("e (?P<epoch>\\d+) (?P<model>\\d+)", "allows only rank, epoch, loss"),
+        ("e (?P<epoch>\\d+) a (?P<loss>\\d+)", "exact reads 'e 1 a 2 l 3' differently than lines"),
     ],
 )
-def test_an_exact_expression_that_is_none_is_told(tmp_path: Path, exact: str, words: str) -> None:
+def test_a_wrong_exact_expression_is_a_clear_error(
+    tmp_path: Path, exact: str, message: str
+) -> None:
     (tmp_path / "mine.yaml").write_text(
         f"lines: 'e (?P<epoch>\\d+) a \\d+ l (?P<loss>\\d+)'\nexact: '{exact}.*'\n"
     )
     with pytest.raises(UserError) as error:
         Tally(formats([str(tmp_path / "mine.yaml")])[0]).feed(b"e 1 a 2 l 3", ended=True)
-    assert words in str(error.value)
+    assert message in str(error.value)
