@@ -116,13 +116,13 @@ def test_resources_follow_from_strategy_and_nodes() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"strategy": "ddp", "world_size": 3, "nodes": 2}, "does not divide by 2 nodes"),
+        ({"strategy": "ddp", "world_size": 3, "nodes": 2}, "is not divisible by 2 nodes"),
         ({"strategy": "single", "world_size": 2}, "strategy single has world_size 1"),
         ({"strategy": "dp", "device": "cpu"}, "strategy dp needs device cuda"),
         ({"strategy": "dp", "device": "cuda", "nodes": 2, "world_size": 2}, "runs on one node"),
         (
             {"strategy": "ddp", "world_size": 3, "batch_size": 32, "batch_mode": "global"},
-            "a global batch_size of 32 does not divide",
+            "a global batch_size of 32 is not divisible",
         ),
     ],
 )

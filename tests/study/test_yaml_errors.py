@@ -64,7 +64,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("repeats: 2", "name: two", "mine.yaml:2: not valid YAML: key 'name' is written twice"),
         ("repeats: 2", "repeats: [", "not valid YAML"),
         ("repeats: 2", "scaling: weak", "weak scaling needs images_per_worker"),
-        ("repeats: 2", "images_per_worker: 4", "images_per_worker goes with scaling: weak"),
+        ("repeats: 2", "images_per_worker: 4", "images_per_worker is only for scaling: weak"),
         ("[sequential]", "sequential\n    workers: 2", "sequential has 1 worker"),
     ],
 )
@@ -92,7 +92,7 @@ def test_an_unknown_study_names_the_nearest() -> None:
 
 
 def test_a_folder_is_no_study(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder; a YAML file is wanted"):
+    with pytest.raises(UserError, match="is a folder, expected a YAML file"):
         load_study(str(tmp_path))
 
 
