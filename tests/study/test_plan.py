@@ -108,9 +108,9 @@ def test_resources_follow_from_strategy_and_nodes() -> None:
             ],
         }
     )  # fmt: skip
-    asked = [(s.resources.nodes, s.resources.cpus_per_node, s.resources.gpus_per_node)
+    allocated = [(s.resources.nodes, s.resources.cpus_per_node, s.resources.gpus_per_node)
              for s in plan.runs]  # fmt: skip
-    assert asked == [(2, 12, 4), (1, 8, 4), (1, 4, 0), (1, 4, 2), (1, 2, 1)]
+    assert allocated == [(2, 12, 4), (1, 8, 4), (1, 4, 0), (1, 4, 2), (1, 2, 1)]
 
 
 @pytest.mark.parametrize(

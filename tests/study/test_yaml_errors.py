@@ -75,7 +75,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, me
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n"])
 def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
-    assert wrong(tmp_path, text).startswith("mine.yaml: keys such as name")
+    assert wrong(tmp_path, text).startswith("mine.yaml: expected keys such as name")
 
 
 def test_yaml_tags_make_no_objects(tmp_path: Path) -> None:

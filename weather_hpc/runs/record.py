@@ -65,7 +65,9 @@ class RankInfo(Part):
     device_name: str | None = Field(
         None, description="model name of the device; null: not applicable"
     )
-    cpus: list[int] | None = Field(None, description="numbers of the CPUs it may run on (affinity)")
+    cpus: list[int] | None = Field(
+        None, description="numbers of the CPUs it may run on (CPU affinity)"
+    )
     threads: int | None = Field(None, description="number of compute threads")
     memory_peak_mb: float | None = Field(None, description="peak resident memory, MB (1e6 bytes)")
     device_memory_peak_mb: list[float] | None = Field(
@@ -147,7 +149,9 @@ class Usage(Part):
     host_memory_peak_mb: float | None = Field(
         None, description="peak resident memory of the largest process, MB"
     )
-    device_memory_peak_mb: float | None = Field(None, description="peak memory in use on a GPU, MB")
+    device_memory_peak_mb: float | None = Field(
+        None, description="largest peak memory in use on one of the GPUs, MB"
+    )
     device_use_percent: float | None = Field(
         None, description="mean GPU utilisation in measured time, %"
     )
@@ -166,7 +170,7 @@ class Provenance(Part):
     """What is needed to trace and repeat the measurement: commit, versions, host, job."""
 
     started_at: str | None = Field(None, description="start of the run, UTC, ISO 8601")
-    command: list[str] = Field(default=[], description="the command line")
+    command: list[str] = Field(default=[], description="command line of the run")
     commit: str | None = Field(
         None, description="git commit of weather_hpc; null: not a git checkout"
     )

@@ -67,7 +67,7 @@ class Recipe:
 
 
 RECIPES = {
-    "paper": Recipe("the reproduced study's: plain Adam", Optimizer.ADAM, 1e-3),
+    "paper": Recipe("plain Adam, as in the reproduced study", Optimizer.ADAM, 1e-3),
     "strong": Recipe(
         "Muon on one cycle, augmented images, smoothed labels, averaged weights",
         Optimizer.MUON,

@@ -274,7 +274,7 @@ class RunSpec(Part):
     repeat: int = Field(0, ge=0, description="number of the repeat of the configuration, from 0")
     data: str = _setting("data")
     name: str | None = Field(
-        None, exclude=True, description="its run_id where that is not the default one"
+        None, exclude=True, description="run_id; null: derived from the configuration"
     )
 
     @property
@@ -353,8 +353,8 @@ class RunSpec(Part):
     def series(self) -> Hashable:
         """Equal for runs that differ only in workers (or ranks) and repeat.
 
-        Runs on different numbers of nodes are in different series. Under weak scaling images per
-        worker are equal, else the images.
+        Runs on different numbers of nodes are in different series. Within a
+        series, weak scaling has equal images per worker, strong scaling equal images.
         """
         size = (s.name for s in settings_of(self.task.kind, Role.SIZE))
         return self.same_except(*size, "images"), self.resources.nodes, self.images_per_worker
