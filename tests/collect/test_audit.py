@@ -190,6 +190,20 @@ def test_superlinear_with_intervals(tmp_path: Path, slowest: float, superlinear:
 
 
 @pytest.mark.parametrize(
+    ("baseline_repeats", "name"), [(5, "range of the repeats"), (6, "95 % interval")]
+)
+def test_a_superlinear_speedup_names_its_interval_by_the_fewest_repeats(
+    tmp_path: Path, baseline_repeats: int, name: str
+) -> None:
+    for repeat in range(baseline_repeats):
+        leave(tmp_path, measured(preprocess_spec("sequential", 1, repeat), 10.0))
+    for repeat in range(6):
+        leave(tmp_path, measured(preprocess_spec("multiprocessing", 2, repeat), 4.0 + repeat / 100))
+    (found,) = findings(tmp_path)
+    assert f"({name} from 2.4" in found.message
+
+
+@pytest.mark.parametrize(
     ("study", "mismatch"), [("demo", True), ("elsewhere", False)]
 )  # fmt: skip
 def test_mixed_hardware(tmp_path: Path, study: str, mismatch: bool) -> None:

@@ -20,7 +20,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.report.write import write_table
 from weather_hpc.runs.row import Row, Severity
 
-JUST = Tolerance()
+DEFAULT = Tolerance()
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def yesterday(tmp_path: Path, rows: list[Row]) -> Path:
     return tmp_path / "good"
 
 
-def beside(path: Path, rows: list[Row], tolerance: Tolerance = JUST) -> ReferenceComparison:
+def compared(path: Path, rows: list[Row], tolerance: Tolerance = DEFAULT) -> ReferenceComparison:
     """``rows`` compared with the reference in ``path``."""
     return compare_with_reference(tables(rows), load_reference(path), tolerance)
 
 
-def verdicts(comparison: ReferenceComparison, figure: str = "time_s") -> dict[str, str]:
-    """The verdict on one figure by configuration."""
+def verdicts(comparison: ReferenceComparison, name: str = "time_s") -> dict[str, str]:
+    """The verdicts on one measurement by configuration."""
     return {
         line["configuration"]: line["verdict"]
         for line in comparison.table.rows
-        if line["figure"] == figure
+        if line["figure"] == name
     }
 
 
@@ -84,7 +84,7 @@ DDP = "ddp on cpu, 2 ranks, batch 32"
 def test_equal_values_are_no_regression_at_any_tolerance(tmp_path: Path, rows: list[Row]) -> None:
     for folder in ("good", "good/tables", "good/tables/training.csv"):
         yesterday(tmp_path, rows)
-        comparison = beside(tmp_path / folder, rows, Tolerance(0.0, 0.0, 0.0))
+        comparison = compared(tmp_path / folder, rows, Tolerance(0.0, 0.0, 0.0))
         assert not comparison.failed
         assert set(verdicts(comparison).values()) <= {"ok", "not in reference"}
         assert comparison.findings == []
@@ -93,7 +93,7 @@ def test_equal_values_are_no_regression_at_any_tolerance(tmp_path: Path, rows: l
 def test_a_slower_configuration_is_a_regression_and_an_error(
     tmp_path: Path, rows: list[Row]
 ) -> None:
-    comparison = beside(yesterday(tmp_path, rows), changed(rows, 1.5))
+    comparison = compared(yesterday(tmp_path, rows), changed(rows, 1.5))
     assert (comparison.regressions, comparison.compared, comparison.failed) == (1, 3, True)
     assert comparison.summary == "reference: 3 configurations compared, 1 regression"
     (finding,) = comparison.findings
@@ -104,14 +104,14 @@ def test_a_slower_configuration_is_a_regression_and_an_error(
 
 
 def test_a_faster_configuration_is_only_a_warning(tmp_path: Path, rows: list[Row]) -> None:
-    comparison = beside(yesterday(tmp_path, rows), changed(rows, 0.5))
+    comparison = compared(yesterday(tmp_path, rows), changed(rows, 0.5))
     assert not comparison.failed
     assert [f.severity for f in comparison.findings] == [Severity.WARNING]
     assert verdicts(comparison)[DDP] == "improvement"
 
 
 def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None:
-    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6100\n"), rows)
+    comparison = compared(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6100\n"), rows)
     assert comparison.failed
     assert verdicts(comparison)[DDP].startswith("cannot be compared: 1000 times shorter")
 
@@ -126,7 +126,7 @@ def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None
     ],
 )
 def test_foreign_headers_are_recognized(tmp_path: Path, rows: list[Row], text: str) -> None:
-    assert verdicts(beside(csv(tmp_path, text), rows))[DDP] == "ok"
+    assert verdicts(compared(csv(tmp_path, text), rows))[DDP] == "ok"
 
 
 def test_within_the_noise_is_no_regression(tmp_path: Path, rows: list[Row]) -> None:
@@ -136,21 +136,21 @@ def test_within_the_noise_is_no_regression(tmp_path: Path, rows: list[Row]) -> N
         for row in rows
     ]  # fmt: skip
     reference = yesterday(tmp_path, rows)
-    assert verdicts(beside(reference, noisy))[DDP].startswith("ok: within noise")
+    assert verdicts(compared(reference, noisy))[DDP].startswith("ok: within noise")
     # a reference without an interval is compared by its value alone
     foreign = csv(tmp_path, "ranks,batch_size,time_s\n2,32,6.1\n")
-    assert verdicts(beside(foreign, noisy))[DDP] == "regression"
+    assert verdicts(compared(foreign, noisy))[DDP] == "regression"
 
 
 def test_accuracy_has_its_own_tolerance(tmp_path: Path, rows: list[Row]) -> None:
     reference = yesterday(tmp_path, rows)
     worse = changed(rows, test_accuracy=0.47)
-    assert verdicts(beside(reference, worse), "test_accuracy")[DDP] == "regression"
+    assert verdicts(compared(reference, worse), "test_accuracy")[DDP] == "regression"
     loose = Tolerance.parse("test_accuracy=0.05")
-    assert verdicts(beside(reference, worse, loose), "test_accuracy")[DDP] == "ok"
-    blind = beside(reference, changed(rows, test_accuracy=None))
-    assert verdicts(blind, "test_accuracy")[DDP] == "missing here"
-    assert (blind.compared, blind.failed) == (3, False)
+    assert verdicts(compared(reference, worse, loose), "test_accuracy")[DDP] == "ok"
+    unmeasured = compared(reference, changed(rows, test_accuracy=None))
+    assert verdicts(unmeasured, "test_accuracy")[DDP] == "missing here"
+    assert (unmeasured.compared, unmeasured.failed) == (3, False)
 
 
 def test_a_faster_baseline_is_no_regression_of_the_speedup(tmp_path: Path, rows: list[Row]) -> None:
@@ -158,7 +158,7 @@ def test_a_faster_baseline_is_no_regression_of_the_speedup(tmp_path: Path, rows:
         dataclasses.replace(row, time_s=(row.time_s or 0) / 2) if row.strategy == "single" else row
         for row in rows
     ]
-    comparison = beside(yesterday(tmp_path, rows), faster)
+    comparison = compared(yesterday(tmp_path, rows), faster)
     assert verdicts(comparison, "speedup")[DDP].startswith("ok: time_s is no regression")
     assert not comparison.failed
 
@@ -166,13 +166,13 @@ def test_a_faster_baseline_is_no_regression_of_the_speedup(tmp_path: Path, rows:
 def test_a_configuration_that_failed_today_is_reported(tmp_path: Path, rows: list[Row]) -> None:
     reference = yesterday(tmp_path, rows)
     broken = changed(rows, status="failed", table=None, reason="exit code 1")
-    comparison = beside(reference, broken)
+    comparison = compared(reference, broken)
     assert "missing here: failed: exit code 1" in verdicts(comparison)[DDP]
     assert [f.severity for f in comparison.findings] == [Severity.WARNING]
 
 
 def test_configurations_on_one_side_only_are_reported(tmp_path: Path, rows: list[Row]) -> None:
-    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n4,32,3\n8,32,2\n"), rows)
+    comparison = compared(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n4,32,3\n8,32,2\n"), rows)
     times = verdicts(comparison)
     assert times["strategy ddp, world_size 4, batch_size_per_device 32"] == "missing here"
     assert times["single on cpu, 1 rank, batch 32"] == "not in reference"
@@ -181,7 +181,7 @@ def test_configurations_on_one_side_only_are_reported(tmp_path: Path, rows: list
 
 
 def test_a_reference_without_comparable_rows_fails(tmp_path: Path, rows: list[Row]) -> None:
-    comparison = beside(csv(tmp_path, "gpus,batch_size,time_s\n2,32,97\n"), rows)
+    comparison = compared(csv(tmp_path, "gpus,batch_size,time_s\n2,32,97\n"), rows)
     assert (comparison.compared, comparison.failed) == (0, True)
     assert comparison.findings[-1].severity is Severity.ERROR
     assert comparison.summary == "reference: no configuration could be compared"
@@ -189,13 +189,11 @@ def test_a_reference_without_comparable_rows_fails(tmp_path: Path, rows: list[Ro
 
 def test_other_work_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
     path = csv(tmp_path, "ranks,batch_size,epochs,time_s\n2,32,20,6\n")
-    assert (
-        verdicts(beside(path, rows))[DDP]
-        == "cannot be compared: epochs 2 here, 20 in the reference"
-    )
+    verdict = verdicts(compared(path, rows))[DDP]
+    assert verdict == "cannot be compared: epochs 2 here, 20 in the reference"
     # a row of other work does not hide the row that matches
     path.write_text("ranks,batch_size,epochs,time_s\n2,32,20,60\n2,32,2,6\n")
-    assert verdicts(beside(path, rows))[DDP] == "ok"
+    assert verdicts(compared(path, rows))[DDP] == "ok"
 
 
 def test_a_row_that_matches_several_is_not_compared(tmp_path: Path, rows: list[Row]) -> None:
@@ -204,7 +202,7 @@ def test_a_row_that_matches_several_is_not_compared(tmp_path: Path, rows: list[R
         for row in rows
         if row.strategy == "ddp"
     ]
-    comparison = beside(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n"), rows + longer)
+    comparison = compared(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6\n"), rows + longer)
     assert comparison.failed
     (verdict,) = [v for v in verdicts(comparison).values() if v.startswith("cannot")]
     assert "2 configurations here match" in verdict
@@ -215,7 +213,7 @@ def test_a_row_that_matches_several_is_not_compared(tmp_path: Path, rows: list[R
 def test_several_rows_that_match_one_are_not_compared(tmp_path: Path, rows: list[Row]) -> None:
     unnamed = [dataclasses.replace(row, strategy=None) for row in rows if row.strategy == "ddp"]
     path = csv(tmp_path, "strategy,ranks,time_s\nddp,2,6\ndp,2,9\n", "training.csv")
-    comparison = beside(path, unnamed)
+    comparison = compared(path, unnamed)
     assert all("several rows of the reference match" in v for v in verdicts(comparison).values())
     assert comparison.failed
 

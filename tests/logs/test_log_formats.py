@@ -118,7 +118,7 @@ def test_an_empty_group_is_of_the_usual_text(tmp_path: Path, told: str, seconds:
         ("'epoch \\d+'", "has no named group"),
         ("'(?P<epoch>\\d*)'", "matches an empty line"),
         ("'(?i)(?P<epoch>\\d+)'", "case is ignored anyway"),
-        ("'(?P<time_s>\\d+) (?P<time_ms>\\d+)'", "one figure is named twice"),
+        ("'(?P<time_s>\\d+) (?P<time_ms>\\d+)'", "one value is named twice"),
     ],
 )
 def test_a_wrong_expression_is_told_with_its_place(tmp_path: Path, line: str, words: str) -> None:

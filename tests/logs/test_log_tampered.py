@@ -37,7 +37,7 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
                        "fewer totals than ranks: 1 total, 2 ranks"),
     "a number at the end": (SOUND + "12.5\n", "error", "missing_total", "totals disagree"),
     "all accuracies above 1": (SOUND.replace("Accuracy: 0", "Accuracy: 1"), "error", "nan_loss",
-                               "40 accuracy figures impossible"),
+                               "40 accuracy values impossible"),
     "a negative loss": (SOUND.replace("Loss: 1.9", "Loss: -1.9"), "warning", "nan_loss",
                         "loss is -1.9"),
     "a rank renumbered": (SOUND.replace("Rank: 1", "Rank: 7"), "error", "rank_count_mismatch",
@@ -45,7 +45,7 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "one line of a rank beyond": (SOUND.replace("Rank: 1", "Rank: 7", 1), "error",
                                   "rank_count_mismatch", "ranks 0-1, 7 seen"),
     "both ranks called 0": (SOUND.replace("Rank: 1", "Rank: 0"), "error", "restarted",
-                            "epochs 0-19 there more than once"),
+                            "epochs 0-19 repeated with different values"),
     "epochs from 100": (re.sub(r"Epoch: ", "Epoch: 10", SOUND), "warning", "incomplete_epochs",
                         "its head is cut off: epochs 0-99"),
     "one epoch called as the next": (SOUND.replace("Epoch: 7 ", "Epoch: 8 "), "error",
@@ -71,10 +71,10 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "total a fifth less, head cut": (TOTALS.sub(_times(0.8), CUT), "warning", "missing_total",
                                      "leaves 2.54 s for each of the 10 epochs cut off"),
     "stopped and gone on": (SOUND.replace("Rank: 0 || Epoch: 9 ", KILLED + "Rank: 0 || Epoch: 9 "),
-                            "warning", "restarted", "goes on after epoch 8 and 'slurmstepd"),
+                            "warning", "restarted", "continues after epoch 8 and 'slurmstepd"),
     "stopped after its totals": (SOUND + KILLED, "info", "missing_total",
                                  "after the last epoch 'slurmstepd"),
-    "the log twice": (SOUND * 2, "warning", "duplicate_content", "40 epoch lines there again"),
+    "the log twice": (SOUND * 2, "warning", "duplicate_content", "40 epoch lines repeated"),
 }  # fmt: skip
 
 

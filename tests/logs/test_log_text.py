@@ -64,7 +64,10 @@ def test_compressed(tmp_path: Path) -> None:
         (b"hello\nworld\n", "no line with an epoch or a total in format study or keywords or"),
         (bytes(range(256)) * 50, "looks like binary data"),
         (b"91.97\n", "a total but no epoch"),
-        (b"a.sh: line 3: 77 Killed  python a.py\n", "no figures, and: a.sh: line 3: 77 Killed"),
+        (
+            b"a.sh: line 3: 77 Killed  python a.py\n",
+            "no values were printed, and: a.sh: line 3: 77 Killed",
+        ),
         (b"ModuleNotFoundError: No module named 'torch'\n", "No module named 'torch'"),
     ],
     ids=["empty", "prose", "binary", "total-only", "killed", "traceback"],

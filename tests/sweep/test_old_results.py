@@ -68,6 +68,7 @@ def test_it_is_collected_into_the_same_tables(
 ) -> None:
     summary = collected(capsys, old.root, "--out", tmp_path / "again")
     assert (summary["runs"], summary["in_tables"], summary["rejected"]) == (31, 28, 2)
+    assert summary["findings"]["error"] == 0, "each decoder packs a store of its own"
     for name in ("preprocess", "training"):
         before = read_csv(old.tables / f"{name}.csv")
         after = read_csv(tmp_path / "again" / "tables" / f"{name}.csv")

@@ -30,7 +30,7 @@ def test_at_the_start_and_once_half_of_the_epochs_have_ended(
         begun = len(events(tmp_path, "epoch")) if seconds else -1
         looks.append((moment, begun + 1, seconds))
 
-    monkeypatch.setattr(run.Run, "_record_gpus", look)
+    monkeypatch.setattr(run.TrainingRun, "_record_gpus", look)
     options = ("--store", small_store, "--model", "tiny", "--device", "cpu", "--epochs", epochs)
     record = train(*options, run_dir=tmp_path)
     assert [look[:2] for look in looks] == [("start", 0), ("middle", before_the_middle)]
@@ -60,7 +60,7 @@ def test_one_rank_of_each_node_looks_and_rank_0_writes(
         request=SimpleNamespace(env=TorchrunEnv(rank, 4, local_rank, 2, True)),
         writer=SimpleNamespace(paths=paths),
     )
-    run.Run._record_gpus(this, "start")
+    run.TrainingRun._record_gpus(this, "start")
     assert len(shared[0]) == (local_rank == 0)
     if rank == 0:
         with (tmp_path / "nvidia-smi.csv").open(newline="") as file:

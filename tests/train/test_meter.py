@@ -11,7 +11,7 @@ from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.train.loader import DataWait
 from weather_hpc.train.meter import Meter, Phase
 from weather_hpc.train.ranks import TorchrunEnv
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ class NoDevices:
         return None
 
 
-class Exchanging(Strategy):
+class Exchanging(TrainingStrategy):
     """Exchanges for a second whenever its seconds are read."""
 
     seconds = 0.0
@@ -32,7 +32,7 @@ class Exchanging(Strategy):
         return self.seconds
 
 
-def meter(strategy: type[Strategy], earlier: dict[str, float] | None = None) -> Meter:
+def meter(strategy: type[TrainingStrategy], earlier: dict[str, float] | None = None) -> Meter:
     return Meter(strategy(CPU, TorchrunEnv(), 1), Energy(), earlier)
 
 
@@ -59,12 +59,12 @@ def test_phases_add_up_and_an_epoch_has_its_own_seconds() -> None:
 
 
 def test_a_resumed_run_counts_the_seconds_before_it() -> None:
-    first = meter(Strategy)
+    first = meter(TrainingStrategy)
     train(first)
     stored = first.seconds_so_far()
     assert {type(name) for name in stored} == {str}, "which torch.load takes for plain data"
     assert "communication" not in stored, "a single process does not exchange"
-    second = meter(Strategy, stored)
+    second = meter(TrainingStrategy, stored)
     train(second, resumed=True)
     assert second.epoch_s == second.seconds(Phase.TRAIN) > stored["train"] + 0.02
     assert second.seconds(Phase.TOTAL) > stored["total"]

@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.table import (
-    training_words,
-)
+from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import WORK, Role, columns
 from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
@@ -38,11 +36,6 @@ class Baselines:
         for group in groups:
             if group.measured and group.settings.workers == 1:
                 self._candidates[method(group.settings), *work(group.settings)].append(group)
-
-    def of(self, group: Group) -> Group | None:
-        """The group to compare ``group`` with, perhaps itself; None where none or several fit."""
-        found = self.candidates(group)
-        return found[0] if len(found) == 1 else None
 
     def candidates(self, group: Group) -> list[Group]:
         """The groups that fit ``group`` best: several where nothing known tells which it is."""

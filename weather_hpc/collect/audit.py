@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.comparison import Comparison, StageComparison
+from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.runs.run import TABLES, Run
+from weather_hpc.study.settings import WORK, columns
 from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
 from weather_hpc.text import clean, counted
 
@@ -33,11 +34,12 @@ def audit(
     """
     rows = comparison.rows
     findings = [finding for reading in readings for finding in reading.findings]
-    for table in comparison.tables:
-        compared = [row for row in rows if row.table == table.name]
-        findings += _superlinear(table)
-        findings += _hardware(table.name, compared)
-        findings += _batches(table.name, compared)
+    for stage in comparison.stages:
+        name = stage.table.name
+        compared = [row for row in rows if row.table == name]
+        findings += _superlinear(stage)
+        findings += _hardware(name, compared)
+        findings += _batches(name, compared)
     findings += _stores(rows)
     findings += audit_checks(checked, comparison)
     return in_order(findings)
@@ -49,11 +51,16 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(lines, key=lambda f: (_ORDER.index(f.severity), f.code, f.source))
 
 
-def _superlinear(table: ScalingTable) -> Iterator[Finding]:
-    for row in table.rows:
+def _superlinear(stage: StageComparison) -> Iterator[Finding]:
+    """Speedups above the number of workers."""
+    table = stage.table
+    for configuration in stage.configurations:
+        row, baseline = configuration.cells, configuration.baseline
         workers, speedup, low = table.workers(row), row["speedup"], row["speedup_low"]
-        if table.superlinear(row):
-            interval = "no interval" if low is None else f"interval from {low:.2f}"
+        if baseline is not None and table.superlinear(row):
+            repeats = min(len(configuration.group.measured), len(baseline.measured))
+            name = interval_name(repeats)
+            interval = "no interval" if low is None else f"{name} from {low:.2f}"
             impossible = (speedup if low is None else low) > workers * IMPOSSIBLE
             yield Finding(
                 f"tables/{table.name}.csv",
@@ -87,6 +94,7 @@ def _hardware(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
+    """Studies that mix both meanings of batch size, or whose global batch grows."""
     studies: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
         if row.batch_mode is not None and row.workers is not None:
@@ -110,8 +118,12 @@ def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 
 
 def _global_batch_grows(row: Row) -> bool:
-    several = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
-    return row.scaling == "strong" and several
+    larger = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
+    return row.scaling == "strong" and larger
+
+
+_PACKING = columns(*WORK, kind="preprocess")
+"""Runs that are equal in these pack the same store; the first is the study."""
 
 
 def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
@@ -119,8 +131,8 @@ def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
     seen: dict[tuple[object, ...], dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.table == "preprocess" and row.store_checksum is not None:
-            same_input = (row.study, row.data, row.images_asked, row.image_size_px)
-            seen[same_input].setdefault(row.store_checksum, row.run_id)
+            same_work = tuple(getattr(row, column) for column in _PACKING)
+            seen[same_work].setdefault(row.store_checksum, row.run_id)
     for (study, *_), checksums in seen.items():
         if len(checksums) > 1:
             text = ", ".join(f"{run_id}: {value[:12]}" for value, run_id in checksums.items())
@@ -172,7 +184,7 @@ def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 
 def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Times that contradict other values of the record: one of them was changed."""
+    """Times that contradict other values of the record."""
     seconds, total, task = record.time_s, record.phases.total, record.spec.task
     if seconds is None or record.provenance.restarts:
         return
@@ -202,13 +214,14 @@ def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
     task = record.spec.task
     requested = task.workers if isinstance(task, PreprocessTask) else task.world_size
-    seen = {"actual.world_size": record.actual.world_size}
+    seen = {"actual.world_size is": record.actual.world_size}
     # with dp one process drives all devices, so ranks do not count devices
     if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
-        seen["ranks that reported"] = len({rank.rank for rank in record.actual.ranks})
+        seen["number of reporting ranks is"] = len({rank.rank for rank in record.actual.ranks})
     wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
     if wrong:
-        message = f"{requested} requested, but {' and '.join(wrong)}"
+        noun = "worker" if isinstance(task, PreprocessTask) else "rank"
+        message = f"{counted(requested, noun)} requested, but {' and '.join(wrong)}"
         yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
 
 

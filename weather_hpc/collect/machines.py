@@ -88,7 +88,7 @@ def _read(path: Path) -> Checked:
     return Checked(folder.parent.parent, folder.name, tuple(results), fault)
 
 
-class Network(BaseModel):
+class AllReduce(BaseModel):
     """The bandwidth of one all-reduce on one kind of device."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -101,13 +101,13 @@ class Network(BaseModel):
     """Bus bandwidth at 64 MB, GB/s (1e9 bytes)."""
 
 
-def networks(checked: Iterable[Checked]) -> list[Network]:
+def networks(checked: Iterable[Checked]) -> list[AllReduce]:
     """Every all-reduce that was measured, the newest last; invalid values are left out."""
     measured = []
     for one, result in _by_time(checked):
         if result.name.startswith(ALL_REDUCE):
             with contextlib.suppress(ValidationError):
-                measured.append(Network.model_validate({**result.figures, "source": one.source}))
+                measured.append(AllReduce.model_validate({**result.figures, "source": one.source}))
     return measured
 
 
@@ -174,7 +174,7 @@ def _failed(checked: Sequence[Checked]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _between_nodes(measured: Sequence[Network], rows: Sequence[Row]) -> Iterator[Finding]:
+def _between_nodes(measured: Sequence[AllReduce], rows: Sequence[Row]) -> Iterator[Finding]:
     """A network that is far slower between nodes than within one, if runs used several nodes."""
     for device in dict.fromkeys(network.device for network in measured):
         within = [n for n in measured if n.device == device and n.nodes == 1]
@@ -197,7 +197,7 @@ def _between_nodes(measured: Sequence[Network], rows: Sequence[Row]) -> Iterator
 
 
 def _exchange(
-    measured: Sequence[Network], group: Group, efficiency: float | None, label: str
+    measured: Sequence[AllReduce], group: Group, efficiency: float | None, label: str
 ) -> Iterator[Finding]:
     """How long the gradient exchange of a configuration with a low efficiency should take."""
     row, ranks = group.settings, group.settings.workers or 1

@@ -82,39 +82,40 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One row of reference.csv: a measurement of one configuration, here and in the reference."""
+class ComparedValue:
+    """A measurement of one configuration, here and in the reference."""
 
     configuration: str
     figure: str
     """One of MEASUREMENTS."""
     ours: float | None
     reference: float | None
-    ratio: float | None
-    """Ours over the reference."""
-    tolerance: float | None
-    verdict: str
-    """OK, REGRESSION and so on; an explanation may follow after a colon."""
-    source: str | None
+    outcome: str
+    """OK, REGRESSION and so on."""
+    explanation: str | None = None
+    tolerance: float | None = None
+    source: str | None = None
     """File and line of the reference."""
 
-    @classmethod
-    def of(
-        cls, label: str, theirs: ReferenceRow, figure: str, ours: float | None, verdict: str,
-        tolerance: float | None = None,
-    ) -> "Verdict":  # fmt: skip
-        """The verdict on the measurement ``figure`` of the configuration ``label``."""
-        there = theirs.values[figure]
-        ratio = ours / there if ours is not None and there else None
-        return cls(label, figure, ours, there, ratio, tolerance, verdict, theirs.where)
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the reference."""
+        return self.ours / self.reference if self.ours is not None and self.reference else None
 
     @property
-    def outcome(self) -> str:
-        """The verdict without its explanation."""
-        return self.verdict.partition(":")[0]
+    def verdict(self) -> str:
+        """The outcome, and its explanation after a colon."""
+        return f"{self.outcome}: {self.explanation}" if self.explanation else self.outcome
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row of reference.csv."""
+        return {column: getattr(self, column) for column in COLUMNS}
 
 
-COLUMNS = [field.name for field in fields(Verdict)]
+COLUMNS = [
+    "configuration", "figure", "ours", "reference", "ratio", "tolerance", "verdict", "source",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def compare_with_reference(
     A setting that is missing on one side (a foreign table without ``device``) matches any value.
     If several rows match, none is compared, and the verdict says why.
     """
-    verdicts: list[Verdict] = []
+    verdicts: list[ComparedValue] = []
     findings: list[Finding] = []
     outcomes: list[str] = []
     for table in tables:
@@ -177,14 +178,13 @@ def compare_with_reference(
     caption = _CAPTION.format(path=reference.path)
     if reference.unused:
         caption += f" Not used from the reference: {'; '.join(reference.unused)}."
-    result = Table(
-        "reference", "Comparison with the reference", caption, COLUMNS, list(map(vars, verdicts))
-    )
+    lines = [verdict.row for verdict in verdicts]
+    result = Table("reference", "Comparison with the reference", caption, COLUMNS, lines)
     return ReferenceComparison(result, findings, regressions, compared)
 
 
 @dataclass(frozen=True)
-class Pair:
+class ReferenceMatch:
     """A row of the reference and our row of the same configuration; None: there is none."""
 
     theirs: ReferenceRow
@@ -193,7 +193,7 @@ class Pair:
     """Why the two cannot be compared."""
 
 
-def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
+def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[ReferenceMatch]:
     """Each of ``theirs`` with the row of ``table`` that is the same configuration.
 
     A setting that is missing on one side matches any value. ``problem`` says if several rows
@@ -206,14 +206,14 @@ def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[Pair]:
         lines = [other.theirs.where for other in matches if other.ours is pair.ours]
         if pair.ours is not None and len(lines) > 1:
             problem = f"several rows of the reference match: {' and '.join(lines)}"
-            pair = Pair(pair.theirs, pair.ours, problem)
+            pair = ReferenceMatch(pair.theirs, pair.ours, problem)
         elif pair.ours is None and pair.problem is None:
             pair = _match_other_work(table, pair.theirs, taken)
         result.append(pair)
     return result
 
 
-def _match(table: ScalingTable, row: ReferenceRow) -> Pair:
+def _match(table: ScalingTable, row: ReferenceRow) -> ReferenceMatch:
     """``row`` with ours of the same configuration, of the same study if that is there."""
     columns = (*IDENTITY[table.name], *SETTINGS[table.name])
     same = [ours for ours in table.rows if not _differences(columns, ours, row)]
@@ -221,13 +221,13 @@ def _match(table: ScalingTable, row: ReferenceRow) -> Pair:
     matching = of_study or same
     if len(matching) > 1:
         labels = "; ".join(map(table.label, matching))
-        return Pair(row, None, f"{len(matching)} configurations here match: {labels}")
-    return Pair(row, matching[0] if matching else None)
+        return ReferenceMatch(row, None, f"{len(matching)} configurations here match: {labels}")
+    return ReferenceMatch(row, matching[0] if matching else None)
 
 
 def _match_other_work(
     table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]
-) -> Pair:
+) -> ReferenceMatch:
     """``row`` with ours of the same identity, if one alone is left; its settings differ."""
     named = [
         ours for ours in table.rows
@@ -235,8 +235,10 @@ def _match_other_work(
         and not any(ours is other for other in taken)
     ]  # fmt: skip
     if len(named) != 1:
-        return Pair(row)
-    return Pair(row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row)))
+        return ReferenceMatch(row)
+    return ReferenceMatch(
+        row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row))
+    )
 
 
 def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
@@ -257,32 +259,46 @@ def _equal(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
-def _verdicts(table: ScalingTable, pair: Pair, tolerance: Tolerance) -> Iterator[Verdict]:
+def _verdicts(
+    table: ScalingTable, pair: ReferenceMatch, tolerance: Tolerance
+) -> Iterator[ComparedValue]:
     """The verdicts on one row of the reference."""
     theirs, ours = pair.theirs, pair.ours or {}
     label = table.label(ours) if ours else theirs.label
     names = [name for name in MEASUREMENTS if name in theirs.values]
-    if pair.problem or all(ours.get(name) is None for name in names):
-        why = pair.problem or (ours and (ours.get("note") or "has no such value"))
-        verdict = (NOT_COMPARED if pair.problem else MISSING) + (f": {why}" if why else "")
-        yield Verdict.of(label, theirs, names[0], ours.get(names[0]), verdict)
+
+    def verdict(
+        name: str, outcome: str, explanation: str | None = None, limit: float | None = None
+    ) -> ComparedValue:
+        values = ours.get(name), theirs.values[name]
+        return ComparedValue(label, name, *values, outcome, explanation, limit, theirs.where)
+
+    if pair.problem:
+        yield verdict(names[0], NOT_COMPARED, pair.problem)
+        return
+    if all(ours.get(name) is None for name in names):
+        reason = (ours.get("note") or "has no such value") if ours else None
+        yield verdict(names[0], MISSING, reason)
         return
     time_ok = False
     for name in names:
         if ours.get(name) is None:
-            yield Verdict.of(label, theirs, name, None, MISSING)
+            yield verdict(name, MISSING)
             continue
         limit = getattr(tolerance, name)
-        verdict = _compare(name, ours, theirs.values, limit)
+        outcome, explanation = _compare(name, ours, theirs.values, limit)
         if name == "time_s":
-            time_ok = verdict != REGRESSION
-        elif name == "speedup" and verdict == REGRESSION and time_ok:
-            verdict = f"{OK}: time_s is no regression; the baseline is faster or a different one"
-        yield Verdict.of(label, theirs, name, ours[name], verdict, limit)
+            time_ok = outcome != REGRESSION
+        elif name == "speedup" and outcome == REGRESSION and time_ok:
+            outcome = OK
+            explanation = "time_s is no regression; the baseline is faster or a different one"
+        yield verdict(name, outcome, explanation, limit)
 
 
-def _compare(name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float) -> str:
-    """The verdict on the measurement ``name``, which both sides have."""
+def _compare(
+    name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], limit: float
+) -> tuple[str, str | None]:
+    """Outcome and explanation for the measurement ``name``, which both sides have."""
     here, there = ours[name], theirs[name]
     if name == "test_accuracy":
         worse, better = here < there - limit, here > there + limit
@@ -290,12 +306,12 @@ def _compare(name: str, ours: Mapping[str, Any], theirs: Mapping[str, float], li
         below, above = here * (1 + limit) < there, here > there * (1 + limit)
         worse, better = (above, below) if name == "time_s" else (below, above)
     if not (worse or better) or math.isclose(here, there, rel_tol=_ROUNDING):
-        return OK
+        return OK, None
     if better and name == "time_s" and there > here * IMPLAUSIBLE:
-        return f"{NOT_COMPARED}: {there / here:.0f} times shorter; check the unit and the work"
+        return NOT_COMPARED, f"{there / here:.0f} times shorter; check the unit and the work"
     if _overlap(_interval(name, ours), _interval(name, theirs)):
-        return f"{OK}: within noise, the intervals overlap"
-    return REGRESSION if worse else IMPROVEMENT
+        return OK, "within noise, the intervals overlap"
+    return (REGRESSION if worse else IMPROVEMENT), None
 
 
 def _interval(name: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -308,15 +324,14 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
     return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
-def _extra(table: ScalingTable, matched: Sequence[Pair]) -> Iterator[Verdict]:
+def _extra(table: ScalingTable, matched: Sequence[ReferenceMatch]) -> Iterator[ComparedValue]:
     """Configurations that were measured here and are not in the reference."""
     for ours in table.measured:
         if not any(pair.ours is ours for pair in matched):
-            label, time_s = table.label(ours), ours["time_s"]
-            yield Verdict(label, "time_s", time_s, None, None, None, EXTRA, None)
+            yield ComparedValue(table.label(ours), "time_s", ours["time_s"], None, EXTRA)
 
 
-def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[Verdict]) -> Finding:
+def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[ComparedValue]) -> Finding:
     """The finding on a configuration that is worse, better, or could not be compared."""
     first = verdicts[0]
     text = first.verdict

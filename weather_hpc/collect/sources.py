@@ -72,6 +72,7 @@ def holds_runs(folder: Path) -> bool:
 
 
 def _checks(study: StudyPaths) -> Iterator[Path]:
+    """The results of the check verb in ``study``."""
     for folder in sorted(study.checks.glob("*")):
         results = study.check(folder.name).results
         if results.exists():
@@ -161,12 +162,12 @@ def read_sources(sources: Sources) -> list[Reading]:
                 print(f"accounting not updated: {error}", file=sys.stderr)
         readings += read_runs(sources.found)
     logs = list(read_logs(sources.logs, sources.pattern, sources.formats))
-    readings += _with_findings_between(logs)
+    readings += _with_comparison_findings(logs)
     readings = list(_with_accounting(readings, sources.exports))
     return [_with_error_codes(reading) for reading in without_duplicates(readings)]
 
 
-def _with_findings_between(logs: Sequence[Reading]) -> Iterator[Reading]:
+def _with_comparison_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
     """``logs`` with the findings that come from comparing them."""
     found: dict[str, list[Finding]] = {}
     for finding in audit_siblings(reading.row for reading in logs):
@@ -219,6 +220,7 @@ def _reading(run: Run) -> Reading:
 
 
 def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:
+    """The planned runs of ``study`` that are not ``known``, or a failed one for an invalid plan."""
     try:
         plan = load_plan(study)
     except (UserError, OSError) as error:

@@ -24,7 +24,7 @@ def audit_log(log: Log) -> Iterator[Found]:
             Severity.WARNING,
             Code.INCOMPLETE_EPOCHS,
             (
-                f"{counted(log.tally.torn, 'line')} torn or not readable, figures not used; "
+                f"{counted(log.tally.torn, 'line')} torn or unreadable, values not used; "
                 f"the first: {log.tally.torn_example}"
             ),
         )
@@ -53,7 +53,7 @@ def _losses(log: Log) -> Iterator[Found]:
         yield (
             Severity.ERROR,
             Code.NAN_LOSS,
-            (f"{counted(above + below, 'accuracy figure')} impossible: not within 0 and {most}"),
+            (f"{counted(above + below, 'accuracy value')} impossible: not within 0 and {most}"),
         )
 
 
@@ -68,12 +68,12 @@ def _ranks(log: Log) -> Iterator[Found]:
     nodes = log.said("nodes", "nodes") or 1
     for gpus in tally.facts.get("available_gpus", {}):
         claims[f"'available GPUs: {gpus}'"] = int(gpus) * nodes
-    told = " and ".join(f"{who} says {n}" for who, n in claims.items())
+    claimed = " and ".join(f"{who} says {n}" for who, n in claims.items())
     if len(set(claims.values())) > 1:
         # more devices than ranks may be idle; anything else cannot be
         idle = len(sure) == 1 and max(claims.values()) not in sure
         severity = Severity.WARNING if idle else Severity.ERROR
-        yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {told}"
+        yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {claimed}"
     if not seen or log.speaks_as_one:
         return
     claim = log.workers if sure else max(claims.values(), default=len(seen))
@@ -83,10 +83,11 @@ def _ranks(log: Log) -> Iterator[Found]:
         from_one = sorted(seen) == list(range(1, len(seen) + 1)) and len(seen) == claim
         if from_one:
             lost += " (or ranks count from 1)"
+        highest = f"highest rank {max(seen)}"
         yield (
             Severity.WARNING if from_one else Severity.ERROR,
             Code.RANK_COUNT_MISMATCH,
-            (f"{told or f'highest rank {max(seen)}'}; {_listed(sorted(seen), 'rank')} seen{lost}"),
+            f"{claimed or highest}; {_listed(sorted(seen), 'rank')} seen{lost}",
         )
 
 
@@ -99,7 +100,7 @@ def _repeats(log: Log) -> Iterator[Found]:
                 Severity.ERROR,
                 Code.RESTARTED,
                 (
-                    f"{name}{_listed(epochs, 'epoch')} there more than once, figures differ: "
+                    f"{name}{_listed(epochs, 'epoch')} repeated with different values: "
                     f"{what}; the later line counts"
                 ),
             )
@@ -109,7 +110,7 @@ def _repeats(log: Log) -> Iterator[Found]:
         yield (
             Severity.WARNING,
             Code.DUPLICATE_CONTENT,
-            (f"{counted(repeated, 'epoch line')} there again with the same figures; counted once"),
+            (f"{counted(repeated, 'epoch line')} repeated with the same values; counted once"),
         )
 
 
@@ -122,7 +123,7 @@ def _stops(log: Log) -> Iterator[Found]:
         yield (
             Severity.WARNING,
             Code.RESTARTED,
-            f"goes on after epoch {epoch} and '{line}': its total may leave out what was before",
+            f"continues after epoch {epoch} and '{line}': its total may lack the earlier part",
         )
     elif log.total is not None:
         yield Severity.INFO, Code.MISSING_TOTAL, f"a total, and after the last epoch '{line}'"

@@ -1,4 +1,4 @@
-"""EpochSeries: the epochs of one rank, as its lines tell them, in bounded memory."""
+"""EpochSeries: the epochs of one rank, read from its lines in bounded memory."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ Figures = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
 
 KEPT = 100
-"""Epochs whose figures stay when older ones must go."""
+"""Epochs whose values are kept when older ones are dropped."""
 
 MOST_DIGITS = 9
 """Of an epoch's number."""
@@ -26,9 +26,9 @@ class EpochSeries:
 
     epochs: dict[int, Figures] = field(default_factory=dict)
     repeated: int = 0
-    """Lines that were there already, with the same figures."""
+    """Lines repeated with the same values."""
     contradicted: dict[int, int] = field(default_factory=dict)
-    """By epoch, how often a line of it had other figures than the one before."""
+    """By epoch, how often a line of it had other values than the one before."""
     folded: int = 0
     folded_first: int | None = None
     folded_last: int = -1
@@ -62,7 +62,7 @@ class EpochSeries:
         return False
 
     def fold(self, keep: int) -> None:
-        """Forget the figures of all but the newest ``keep`` epochs; what is summed stays exact."""
+        """Drop the values of all but the newest ``keep`` epochs; sums stay exact."""
         old = {epoch: self.epochs.pop(epoch) for epoch in sorted(self.epochs)[:-keep]}
         if not old:
             return
@@ -73,7 +73,7 @@ class EpochSeries:
         self.folded_time += math.fsum(time or 0.0 for _, _, time in old.values())
 
     def judge(self) -> None:
-        """Look at the figures that are still here; once, at the end."""
+        """Examine the values that were kept; called once, at the end."""
         self._judge(self.epochs)
 
     def _judge(self, epochs: dict[int, Figures]) -> None:
@@ -147,18 +147,18 @@ def _same(one: Figures, other: Figures) -> bool:
 
 
 def _complements(one: Figures, other: Figures) -> bool:
-    """Whether each figure is told by one of them at most."""
+    """Whether each value is given by one of them at most."""
     return None in one + other and all(
         a is None or b is None for a, b in zip(one, other, strict=True)
     )
 
 
 WHOLE_LINE_GROUPS = dict.fromkeys(("rank", "epoch", "loss", "accuracy", "time_s")).keys()
-"""What an exact line may tell, as plain numbers."""
+"""What a whole line may hold, as plain numbers."""
 
 
 Stretch = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, Figures]]]
-"""Lines that are not exact; then the exact ones that follow: rank as printed, epoch, figures."""
+"""Other lines; then the whole lines that follow them: rank as printed, epoch, values."""
 
 
 @dataclass(frozen=True)

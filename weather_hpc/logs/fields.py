@@ -8,7 +8,7 @@ from dataclasses import dataclass
 Value = float | int | str
 
 UNITS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
-"""Seconds in a unit; ``hms`` is known beside these: 3:25 or 1:03:25.5."""
+"""Seconds in a unit; ``hms`` is accepted too: 3:25 or 1:03:25.5."""
 
 _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
             "minute": 60.0, "hour": 3600.0, "hr": 3600.0}  # fmt: skip
@@ -39,7 +39,7 @@ LONGEST_TEXT = 100
 
 @dataclass(frozen=True)
 class Field:
-    """One named group: the figure that it holds and how its text becomes a value."""
+    """One named group: the value that it holds and how its text is converted."""
 
     name: str
     """Without the unit."""
@@ -115,7 +115,7 @@ def _clock(text: bytes) -> float:
 
 
 def _duration(text: bytes) -> float:
-    """Seconds; 91.2 s, 1m31.2s, 1 min 31.2 s, 0:01:31.2, and seconds where no unit is told."""
+    """Seconds; 91.2 s, 1m31.2s, 1 min 31.2 s, 0:01:31.2, and seconds where there is no unit."""
     if b":" in text:
         return _clock(text)
     seconds, smallest = 0.0, math.inf

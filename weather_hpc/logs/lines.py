@@ -21,7 +21,7 @@ BLOCK = 2**20
 """Bytes that are read at once."""
 
 LONGEST_LINE = 4096
-"""Bytes of a line that are looked at; no line of figures is longer."""
+"""Bytes of a line that are examined; no line with values is longer."""
 
 _GZIP = b"\x1f\x8b"
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -197,10 +197,10 @@ _UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]|[0-9]-|-[0-9]")
 
 
 class UnmatchedShapes:
-    """The shapes of lines that some expressions, which tell most digits not apart, do not match.
+    """The shapes of lines that some expressions do not match; to most, all digits are alike.
 
-    A line's shape is the line with every digit that they tell not apart from others as one of
-    them, ``table`` does that. So lines of one shape are matched all or not at all, and one that
+    A line's shape is the line with every digit that they do not distinguish replaced by one
+    of them; ``table`` does that. So lines of one shape are matched all or not at all, and one that
     differs in figures from a line that was tried before need not be tried.
     """
 

@@ -1,4 +1,4 @@
-"""Log: one log read to its end, with what its path says, as the figures of one run."""
+"""Log: one log read to its end, with what its path says, as the values of one run."""
 
 import hashlib
 import heapq
@@ -65,7 +65,7 @@ class Log:
 
     @cached_property
     def workers(self) -> int | None:
-        """Ranks that the run was meant to have; None where nothing tells."""
+        """Ranks that the run was meant to have; None where unknown."""
         told = self.said("workers", "world_size")
         if told is not None:
             return int(told)
@@ -179,7 +179,7 @@ class Log:
         return share if min(known) >= 0 and max(known) <= scale else None
 
     def content(self) -> Hashable | None:
-        """What another run cannot share: the last epochs' figures, and not the total.
+        """What another run cannot share: the values of the last epochs, not the total.
 
         Without epochs, totals of many digits. A log whose head was cut off, whose lines were
         reordered or whose total was edited keeps it.

@@ -1,4 +1,4 @@
-"""LogFormat: which lines of a text log tell what, as one compiled regular expression."""
+"""LogFormat: what is read from which lines of a text log, as one compiled regular expression."""
 
 import re
 from dataclasses import dataclass
@@ -55,9 +55,9 @@ def _readable(source: str) -> str:
     except (RecursionError, OverflowError):
         raise ValueError(f"too large a regular expression: {source[:60]}") from None
     if source.startswith("(?") and re.match(r"\(\?[aiLmsux]+\)", source):
-        raise ValueError(f"flags such as {source[:4]} are not wanted; case is ignored anyway")
+        raise ValueError(f"remove the flags {source[:4]}: case is ignored anyway")
     if compiled.match(b""):
-        raise ValueError(f"matches an empty line, and so tells nothing: {source}")
+        raise ValueError(f"matches an empty line: {source}")
     if not compiled.groupindex:
         raise ValueError(f"has no named group such as (?P<epoch>\\d+): {source}")
     for name in compiled.groupindex:
@@ -65,7 +65,7 @@ def _readable(source: str) -> str:
             raise ValueError(f"group {name!r} is kept nowhere{nearest(name, known())}")
     names = [kept.name for name in compiled.groupindex if (kept := field(name))]
     if len(names) > len(set(names)):
-        raise ValueError(f"one figure is named twice: {', '.join(compiled.groupindex)}")
+        raise ValueError(f"one value is named twice: {', '.join(compiled.groupindex)}")
     return source
 
 
@@ -123,7 +123,7 @@ class FormatFile(Section):
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of line: the fields that it tells, by the number of their group."""
+    """One kind of line: its fields, by the number of their group."""
 
     fields: tuple[tuple[Field, int], ...]
 
@@ -134,14 +134,14 @@ class Kind:
 
 @dataclass(frozen=True)
 class LogFormat:
-    """A named way to print figures, ready to be matched against the start of lines."""
+    """A named way to print values, ready to be matched against the start of lines."""
 
     name: str
     regex: re.Pattern[bytes]
     kinds: dict[int, Kind | None]
-    """By ``lastindex`` of a match; None: a line that tells how the run ended."""
+    """By ``lastindex`` of a match; None: a line that says how the run ended."""
     ranks: tuple[int, ...]
-    """The groups in which a launcher's prefix tells the rank."""
+    """The groups in which a launcher's prefix gives the rank."""
     never: int
     """A group that never matches."""
     file: FormatFile
@@ -150,7 +150,7 @@ class LogFormat:
     """Shapes of lines in which it found nothing, in whatever log."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process compiles it anew."""
+        """Another process compiles it again."""
         return compiled, (self.name, self.file)
 
 

@@ -1,4 +1,4 @@
-"""Pattern: what a log's path tells of its run, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
+"""Pattern: what a log's path says about its run, such as ``ddp_{gpus}gpu_bs{batch_size}.log``."""
 
 import os
 import re
@@ -55,7 +55,7 @@ class Pattern:
         return self.text.count("/")
 
     def read(self, path: Path) -> dict[str, Any] | None:
-        """The columns that ``path`` tells; None where the pattern does not match it.
+        """The columns read from ``path``; None where the pattern does not match it.
 
         Raises ValueError, in words, for a number that no run can have.
         """

@@ -25,7 +25,7 @@ from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.text import clean
 
 DECIDED = 200
-"""Lines of figures after which the format that fits best is the log's."""
+"""Lines with values after which the format that fits best is chosen."""
 
 
 SLOWEST_BLOCK_S = 60
@@ -57,7 +57,7 @@ def read_logs(
 
 
 def names(files: Sequence[Path]) -> list[str]:
-    """A run_id for each file: its stem, or as much of its path as tells it from the others."""
+    """A run_id for each file: its stem, or as much of its path as makes it unique."""
     spelled = [[_stem(file), file.name, *_tails(file)] for file in files]
     chosen = [0] * len(files)
     while True:
@@ -130,9 +130,9 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
 
 
 def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:
-    """How a run ended that left no figure, and why nothing is known of it."""
+    """How a run ended that printed no values, and why nothing is known of it."""
     if tally.trouble is not None:
-        return tally.trouble.status, f"no figures, and: {tally.trouble.line}"
+        return tally.trouble.status, f"no values were printed, and: {tally.trouble.line}"
     head = next(lines.blocks(file), (b"", True))[0]
     if not head:
         return Status.INCOMPLETE, "empty file"
@@ -164,7 +164,7 @@ WORTH_BYTES = 24 * 2**20
 
 
 MOST_PROCESSES = 4
-"""More would be no neighbour's joy on the login node of a cluster."""
+"""More would disturb other users of a login node."""
 
 
 AHEAD = 4
@@ -186,8 +186,8 @@ def read_parallel(
 ) -> Iterator[Reading]:
     """``read(*job, *context)`` of each of ``jobs``, in their order.
 
-    What ``read`` raises is raised here. Where processes cannot be had, or one is killed, the rest
-    is read by this one.
+    What ``read`` raises is raised here. Where processes cannot be started, or one is killed, this
+    process reads the rest.
     """
     count = _process_count([file for file, _ in jobs])
     done = 0
@@ -232,9 +232,9 @@ def _by_processes(
 
 
 def _start_worker(read: Callable[..., Reading], context: tuple[Any, ...]) -> None:
-    """Set a process up. Once, for what formats have learnt is not small."""
+    """Set up a worker process. Once, because what formats have cached is not small."""
     global _reader, _context
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     _reader, _context = read, context
 
 

@@ -1,4 +1,4 @@
-"""The row of one log: what it and its name tell, and why it is in no table."""
+"""The row of one log: what it and its name say, and why it is in no table."""
 
 from typing import Any
 
@@ -110,13 +110,13 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     twice = any(series.contradicted for series in log.series)
     most = max(*log.totals_expected, log.workers or 1)
     if _is_preprocess(log) and (several := _several(log)):
-        return Status.OK, f"several runs in one file ({several}); a log of each is wanted"
+        return Status.OK, f"several runs in one file ({several}); expected one log per run"
     differ = not log.totals_agree or len(set(tally.totals)) > most
     if tally.total_lines > max(log.totals_expected) and (twice or differ):
         why = "two runs in one file" if twice else "more totals than ranks, and they differ"
-        return Status.OK, f"{why}: which total is the run's cannot be told"
+        return Status.OK, f"{why}: which total is the run's is ambiguous"
     if not log.series and not _is_preprocess(log):
-        return Status.OK, f"a total but no epoch: nothing tells what was measured{tally.hint}"
+        return Status.OK, f"a total but no epoch: what was measured is unknown{tally.hint}"
     if log.workers is None and not log.said("workers", "workers"):
         return Status.OK, "nothing tells how many ranks or workers; name {gpus} in --pattern"
     if _is_preprocess(log) and not log.said("backend", "backend"):
@@ -125,7 +125,7 @@ def _judge(log: Log) -> tuple[Status, str | None]:
 
 
 def _several(log: Log) -> str:
-    """The backends or numbers of workers of a log that tells of more than one."""
+    """The backends or numbers of workers of a log with more than one."""
     for name in ("backend", "workers"):
         told = log.tally.facts.get(name, {})
         if len(told) > 1:

@@ -1,4 +1,4 @@
-"""Tally: all that the lines of one log tell, gathered in one pass."""
+"""Tally: everything read from the lines of one log, in one pass."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.text import clean
 
 MOST_EPOCHS = 100_000
-"""Lines of figures held in memory; beyond, older epochs are kept as sums."""
+"""Lines with values held in memory; beyond that, older epochs are kept as sums."""
 
 MOST_RANKS = 10_000
 MOST_VALUES = 1000
@@ -29,7 +29,7 @@ _NO_FACTS = {*_FIGURES, "current_epoch", "progress"}
 
 
 class _Line:
-    """A Kind of epoch line, with the group and the conversion of each figure at hand."""
+    """A Kind of epoch line, with the group and the conversion of each value."""
 
     def __init__(self, kind: Kind, form: LogFormat) -> None:
         self.groups = tuple(kind.group(name, form.never) for name in _FIGURES)
@@ -52,7 +52,7 @@ class Tally:
     facts: dict[str, dict[Value, None]] = field(default_factory=dict)
     """By field, the different values that were seen, the latest last."""
     torn: int = 0
-    """Lines that should have told something and could not be read."""
+    """Lines that should hold values and could not be read."""
     torn_example: str = ""
     unread: bytes = b""
     """The first line that speaks of an epoch and is none that the format reads."""
@@ -64,9 +64,9 @@ class Tally:
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     whole_process: bool = False
-    """The total is the time of the whole process, for no line tells another."""
+    """The total is the time of the whole process, for no line gives another."""
     pending: dict[bytes | None, tuple[int, Figures]] = field(default_factory=dict)
-    """By rank as printed, the epoch that the last heading named, and the figures below it."""
+    """By rank as printed, the epoch that the last heading named, and the values below it."""
     held: int = 0
     exact_lines: int = 0
     """Lines that the format's exact expression has read."""
@@ -216,7 +216,7 @@ class Tally:
         self.pending[rank] = epoch, cast(Figures, tuple(figures))
 
     def _settle(self, rank: bytes | None) -> None:
-        """The figures below ``rank``'s heading are whole."""
+        """The values below ``rank``'s heading are complete."""
         epoch, figures = self.pending.pop(rank, (0, (None, None, None)))
         if figures != (None, None, None):
             if rank not in self._by_text:
@@ -224,7 +224,7 @@ class Tally:
             self._add(self._by_text[rank], epoch, figures)
 
     def _rank(self, told: bytes | None, found: re.Match[bytes]) -> bytes | None:
-        """The rank that a line tells, or else what a launcher put in front of it."""
+        """The rank in a line, or else in the prefix that a launcher added."""
         if told is not None:
             return told
         return next((r for r in found.group(*self.form.ranks) if r is not None), None)
@@ -256,7 +256,7 @@ class Tally:
         """What was found and not read, and what to do, for the end of a reason."""
         total = self.ranks and not self.totals and _shown(self.unread_total)
         line = total or _shown(self.unread) or self.torn_example
-        return f"; not read: '{line}' (--format FILE tells how to)" if line else ""
+        return f"; not read: '{line}' (describe the format with --format FILE)" if line else ""
 
     @property
     def last(self) -> int:
@@ -295,7 +295,7 @@ class Tally:
         return next(iter(values)) if len(values) == 1 else None
 
     def latest(self, name: str) -> Value | None:
-        """The value of ``name`` that was told last."""
+        """The last value of ``name``."""
         return next(reversed(self.facts.get(name, {})), None)
 
 

@@ -13,7 +13,7 @@ FAR = 2.0
 
 
 NOTABLE = 0.03
-"""Share of a rank's time that slow epochs must cost to be told."""
+"""Share of a rank's time that slow epochs must cost to be reported."""
 
 
 AGREE = 0.2
@@ -30,7 +30,7 @@ def audit_pace(log: Log) -> Iterator[Found]:
 
 
 def _pace(log: Log) -> Iterator[Found]:
-    """An epoch far from the usual: the first rank that has one tells for all."""
+    """An epoch far from the usual; the first rank that has one stands for all."""
     for name, series in log.named():
         usual, times = series.typical, series.times
         if series.cumulative or not usual or len(times) < 4 or not max(times) < float("inf"):
@@ -58,7 +58,7 @@ def _odd(name: str, series: EpochSeries, time: float, words: str) -> str:
 
 
 def _disagreement(log: Log) -> Iterator[Found]:
-    """An epoch's time that ranks tell differently, though they agree in the others."""
+    """An epoch whose time differs between ranks that otherwise agree."""
     named = list(log.named())
     for other_name, other in named[1:]:
         name, one = named[0]
@@ -83,10 +83,10 @@ def _disagreement(log: Log) -> Iterator[Found]:
 
 
 ROUNDING = 0.01
-"""How much the epochs of a rank may exceed its total, relatively: figures are printed rounded."""
+"""How much the epochs of a rank may exceed its total, relatively: values are printed rounded."""
 
 OUTSIDE = 0.05
-"""Share of the total outside all epochs from which on it is told."""
+"""Share of the total outside all epochs above which it is reported."""
 
 VERY_FAR = 5.0
 """From here on that is an error: another unit, say, or another run's total."""
@@ -95,7 +95,7 @@ USUAL = 0.8, 1.25
 """What cut epochs may have taken, relative to the others; the first ones are slower."""
 
 DOUBTFUL = 1.5
-"""Cut epochs that took longer, relatively, are a warning; between, it is told."""
+"""Cut epochs that took longer, relatively, are a warning; in between, information."""
 
 
 def audit_times(log: Log) -> Iterator[Found]:

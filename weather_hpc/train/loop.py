@@ -30,7 +30,7 @@ from weather_hpc.train.loader import (
 )
 from weather_hpc.train.optimizer import Average, make_optimizer
 from weather_hpc.train.stop import StopFile
-from weather_hpc.train.strategies.base import Strategy, tally
+from weather_hpc.train.strategies.base import TrainingStrategy, tally
 
 
 class DivergedError(Exception):
@@ -50,7 +50,7 @@ class Trainer:
     """A placed network, its optimizer and its data. All ranks call the same methods in order."""
 
     def __init__(
-        self, strategy: Strategy, store: Store, sampler: EpochSampler, task: TrainTask
+        self, strategy: TrainingStrategy, store: Store, sampler: EpochSampler, task: TrainTask
     ) -> None:
         self.strategy = strategy
         self.store = store

@@ -19,7 +19,7 @@ from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.cuda import peaks_mb
 from weather_hpc.train.evaluation import Score
 from weather_hpc.train.loader import DataWait, EpochSampler
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 
 class Phase(StrEnum):
@@ -47,7 +47,7 @@ class Meter:
     """
 
     def __init__(
-        self, strategy: Strategy, energy: Energy, earlier: Mapping[str, float] | None
+        self, strategy: TrainingStrategy, energy: Energy, earlier: Mapping[str, float] | None
     ) -> None:
         self.strategy = strategy
         self.energy = energy
@@ -152,7 +152,7 @@ class Results:
     ranks: list[RankReport]
 
 
-def device_uuids(strategy: Strategy) -> list[str]:
+def device_uuids(strategy: TrainingStrategy) -> list[str]:
     """The GPUs, or instances of them, that this process computes on; none on the CPU."""
     return [str(torch.cuda.get_device_properties(gpu).uuid) for gpu in strategy.gpus]
 
@@ -163,7 +163,7 @@ def device_name(device: torch.device) -> str:
 
 
 def report_of_rank(
-    strategy: Strategy, sampler: EpochSampler, epochs: int, telemetry: Telemetry
+    strategy: TrainingStrategy, sampler: EpochSampler, epochs: int, telemetry: Telemetry
 ) -> RankReport:
     """This process and what it handled in the measured time."""
     device = strategy.device

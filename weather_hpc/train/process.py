@@ -17,7 +17,7 @@ from weather_hpc.train.failure import Failure, FailureWatch
 from weather_hpc.train.loop import DivergedError
 from weather_hpc.train.ranks import Rank, Ranks, Unavailable, agreed_device
 from weather_hpc.train.request import Request
-from weather_hpc.train.run import Run
+from weather_hpc.train.run import TrainingRun
 from weather_hpc.train.stop import StoppedError, confirm_stop, remove_own_stop_file, stop_on_sigterm
 from weather_hpc.train.strategies import make_strategy
 
@@ -63,7 +63,7 @@ def _execute(
     watch = FailureWatch(ranks, partial(_fail, request, writer))
     try:
         with watch:  # not longer: ranks that have finished may end at any time
-            Run(request, ranks, strategy, writer, checkpoint).execute()
+            TrainingRun(request, ranks, strategy, writer, checkpoint).execute()
     except StoppedError as stopped:
         if writer.paths is not None:
             confirm_stop(writer.paths)

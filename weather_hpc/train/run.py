@@ -33,10 +33,10 @@ from weather_hpc.train.meter import (
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StopFile, StoppedError
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 
-class Run:
+class TrainingRun:
     """A run. All ranks execute it together; rank 0 writes the record."""
 
     score: Score | None = None
@@ -49,7 +49,7 @@ class Run:
         self,
         request: Request,
         ranks: Ranks,
-        strategy: Strategy,
+        strategy: TrainingStrategy,
         writer: RunWriter,
         checkpoint: Checkpoint | None,
     ) -> None:

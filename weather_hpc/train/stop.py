@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from weather_hpc.runs.paths import RunPaths
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 OURS = "SIGTERM\n"
 """Content of a stop file that a training process created."""
@@ -28,7 +28,7 @@ class StoppedError(Exception):
 class StopFile:
     """The file that asks the run to stop. All ranks check for it at the same steps."""
 
-    def __init__(self, path: Path | None, strategy: Strategy) -> None:
+    def __init__(self, path: Path | None, strategy: TrainingStrategy) -> None:
         self.path = path
         self.strategy = strategy
 

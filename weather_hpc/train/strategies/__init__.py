@@ -2,23 +2,22 @@
 
 import torch
 
-from weather_hpc.study.spec import Precision, TrainTask
-from weather_hpc.study.spec import Strategy as Name
+from weather_hpc.study.spec import Precision, Strategy, TrainTask
 from weather_hpc.train.ranks import TorchrunEnv
-from weather_hpc.train.strategies.base import Single, StepOptions, Strategy
+from weather_hpc.train.strategies.base import Single, StepOptions, TrainingStrategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel
 from weather_hpc.train.strategies.dp import DataParallel
 from weather_hpc.train.strategies.model import ModelParallel
 
-STRATEGIES: dict[Name, type[Strategy]] = {
-    Name.SINGLE: Single,
-    Name.DP: DataParallel,
-    Name.DDP: DistributedDataParallel,
-    Name.MODEL: ModelParallel,
+STRATEGIES: dict[Strategy, type[TrainingStrategy]] = {
+    Strategy.SINGLE: Single,
+    Strategy.DP: DataParallel,
+    Strategy.DDP: DistributedDataParallel,
+    Strategy.MODEL: ModelParallel,
 }
 
 
-def make_strategy(task: TrainTask, device: torch.device, env: TorchrunEnv) -> Strategy:
+def make_strategy(task: TrainTask, device: torch.device, env: TorchrunEnv) -> TrainingStrategy:
     """The strategy of ``task`` for this process on ``device``."""
     choose_kernels(task.precision, device)
     return STRATEGIES[task.strategy](device, env, task.world_size, StepOptions.of(task))

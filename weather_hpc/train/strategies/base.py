@@ -15,8 +15,7 @@ from torch.nn.functional import cross_entropy
 from weather_hpc.models.chunked import chunk_layers
 from weather_hpc.models.fused import fuse
 from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, TrainTask
-from weather_hpc.study.spec import Strategy as Name
+from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, Strategy, TrainTask
 from weather_hpc.train.loader import EpochSampler, Shard
 from weather_hpc.train.ranks import TorchrunEnv
 
@@ -48,7 +47,7 @@ class StepOptions:
         """Those of ``task``. Layers are combined in a float32 network that is neither compiled nor
         cut into stages: these need its layers one by one."""
         compiles, precision = task.execution.compiles, task.precision
-        one_by_one = compiles or precision is Precision.BF16 or task.strategy is Name.MODEL
+        one_by_one = compiles or precision is Precision.BF16 or task.strategy is Strategy.MODEL
         channels_last = task.memory_format is MemoryFormat.CHANNELS_LAST
         return cls(
             label_smoothing=RECIPES[task.recipe].label_smoothing,
@@ -63,7 +62,7 @@ class StepOptions:
 DEFAULTS = StepOptions()
 
 
-class Strategy:
+class TrainingStrategy:
     """One process on one device; ``devices`` counts those of all processes.
 
     Methods marked *collective* are called by all ranks, in the same order.
@@ -198,5 +197,5 @@ def tally(loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) ->
     return torch.stack([loss_sum.detach().double(), right.double()])
 
 
-class Single(Strategy):
+class Single(TrainingStrategy):
     """``single``: one process on one CPU or GPU, the baseline of every speedup."""

@@ -14,14 +14,14 @@ import torch.distributed as dist
 from torch.distributed.constants import default_pg_timeout
 
 from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 GLOO_RELEASE_S = 0.05
 _LEFT: list[object] = []
 """Groups that were left, with the strategies that use them; see ``tear_down``."""
 
 
-class Distributed(Strategy):
+class Distributed(TrainingStrategy):
     """One process per device, met through torchrun: gloo on CPUs, NCCL on GPUs."""
 
     def set_up(self, store: dist.Store | None = None) -> None:  # type: ignore[name-defined]

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from weather_hpc.train.loader import EpochSampler
-from weather_hpc.train.strategies.base import Strategy
+from weather_hpc.train.strategies.base import TrainingStrategy
 
 
-class DataParallel(Strategy):
+class DataParallel(TrainingStrategy):
     """One process, ``devices`` GPUs. Never used without CUDA, where it would do nothing."""
 
     @property
