@@ -8,14 +8,23 @@ from weather_hpc import __version__, cli
 from weather_hpc.errors import nearest
 
 VERBS = {
-    "sweep": ("weather_hpc.sweep.__main__", "plan a study, run it, collect it: the main verb"),
+    "sweep": (
+        "weather_hpc.sweep.__main__",
+        "plan a study, run it, collect the results: the main verb",
+    ),
     "data": ("weather_hpc.data.__main__", "make, check and describe image folders and stores"),
     "preprocess": ("weather_hpc.preprocess.__main__", "turn an image folder into a packed store"),
-    "eda": ("weather_hpc.eda.__main__", "look at an image folder: figures, tables, one page"),
+    "eda": ("weather_hpc.eda.__main__", "explore an image folder: plots, tables, one page"),
     "train": ("weather_hpc.train.__main__", "train a network from a packed store"),
-    "predict": ("weather_hpc.predict.__main__", "name new images with a trained network"),
-    "collect": ("weather_hpc.collect.__main__", "turn what runs left behind into tables"),
-    "check": ("weather_hpc.check.__main__", "does this node compute correctly, and how fast?"),
+    "predict": ("weather_hpc.predict.__main__", "classify new images with a trained network"),
+    "collect": (
+        "weather_hpc.collect.__main__",
+        "turn the results of runs into tables and a report",
+    ),
+    "check": (
+        "weather_hpc.check.__main__",
+        "check that nodes compute correctly, and measure how fast",
+    ),
     "bench": ("weather_hpc.bench.__main__", "compare this package with other implementations"),
 }
 
@@ -26,7 +35,7 @@ def usage() -> str:
     lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(
         [
-            "usage: weather-hpc VERB [options]   (weather-hpc VERB --help tells the options)",
+            "usage: weather-hpc VERB [options]   (weather-hpc VERB --help lists the options)",
             "",
             *lines,
         ]
@@ -44,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"weather_hpc {__version__}")
         return cli.EXIT_OK
     if verb not in VERBS:
-        print(f"weather-hpc: no verb {verb!r}{nearest(verb, list(VERBS))}", file=sys.stderr)
+        print(f"weather-hpc: unknown verb {verb!r}{nearest(verb, list(VERBS))}", file=sys.stderr)
         return cli.EXIT_USAGE
     module = importlib.import_module(VERBS[verb][0])
     return cli.guarded(verb, module.main, rest)

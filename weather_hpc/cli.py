@@ -1,6 +1,6 @@
-"""What every verb shares: exit codes, one-line errors, the final JSON line, progress bars.
+"""Common to all verbs: exit codes, one-line errors, the final JSON line, progress bars.
 
-Kept free of heavy imports, so that ``--help`` answers at once.
+Without heavy imports, so that ``--help`` is fast.
 """
 
 import argparse
@@ -17,15 +17,15 @@ from weather_hpc.text import one_line
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
-"""It was asked to stop, wrote its checkpoint and would go on (EX_TEMPFAIL)."""
+"""Stopped on request after writing a checkpoint; can be resumed (EX_TEMPFAIL)."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows a default where there is one and the help text does not tell it already."""
+    """Shows an option's default unless the help text already has it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        told = "default" in (action.help or "")
-        if told or action.default is None or action.default is False:
+        has_default = "default" in (action.help or "")
+        if has_default or action.default is None or action.default is False:
             return action.help
         return super()._get_help_string(action)
 
@@ -54,7 +54,7 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a verb's ``main`` and exit with its code; a mendable error becomes one line."""
+    """Run a verb's ``main`` and exit with its code; a UserError or FailedError prints one line."""
     raise SystemExit(guarded(verb, main, argv))
 
 
@@ -71,10 +71,10 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
         print(f"{verb}: {one_line(error)}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print(f"{verb}: interrupted; run the same command again to go on", file=sys.stderr)
+        print(f"{verb}: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader went away (`| head`): not an error, and nothing more can be printed.
+        # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
 
@@ -85,7 +85,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 class Advance(Protocol):
-    """Call it to move a progress bar on."""
+    """Call it to advance a progress bar."""
 
     def __call__(self, count: int = 1, text: str | None = None) -> None:
         """Count ``count`` more items done; ``text`` replaces the bar's description."""

@@ -1,4 +1,4 @@
-"""Writing files, CSV and JSON too, so that a reader never meets half of one: write, then rename."""
+"""Atomic writing of files, CSV and JSON: write to a temporary file, then rename."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it over ``path`` if the block succeeds.
+    """Yield a temporary path next to ``path``; rename it over ``path`` if the block succeeds.
 
     The data is flushed to disk before the rename, so a crash leaves the old file or the new
     one, never a mixture. On an error the temporary file is removed.
@@ -38,9 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes have left beside ``path`` that were killed while they wrote it.
+    """Remove temporary files of processes that were killed while they wrote ``path``.
 
-    Only where no other process is writing it.
+    Call it only where no other process is writing ``path``.
     """
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.????????"):
         temporary.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 def append_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Add ``rows`` to a CSV file, with its header first; None becomes empty.
 
-    What cannot be written is left out: a disk that is full is told by what cannot be done without.
+    Errors in writing are ignored: a full disk is reported where a required file is written.
     """
     with contextlib.suppress(OSError), path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -81,13 +81,13 @@ def short_hash(value: Any, length: int = 8) -> str:
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that spreadsheets compute, and that can run programs."""
+"""First characters of cells that spreadsheets evaluate as formulas, which can run programs."""
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``columns`` of ``rows`` to ``path``; None becomes an empty cell.
 
-    Text that a spreadsheet would take for a formula has an apostrophe before it.
+    Text that a spreadsheet would evaluate as a formula is preceded by an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -104,7 +104,7 @@ def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> boo
     """Lock an open ``file`` against other processes, until it is closed or its holder dies.
 
     False: another process holds it. None: the file system has no locks. ``wait``: until it is free.
-    ``shared``: against those alone that take it unshared.
+    ``shared``: only against processes that take an unshared lock.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:

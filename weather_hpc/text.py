@@ -1,4 +1,4 @@
-"""Figures and words as people read them; escapes for terminals, Markdown and LaTeX."""
+"""Readable numbers and text; escapes for terminals, Markdown and LaTeX."""
 
 import math
 import re
@@ -42,7 +42,7 @@ _LATEX = {
 
 
 def shown(column: str, value: Any) -> str:
-    """``value`` of ``column`` for reading: few digits, nothing for None."""
+    """``value`` of ``column`` for display: few digits, empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -69,9 +69,9 @@ def rounded(value: Any) -> Any:
 
 
 def markdown(text: str) -> str:
-    """``text`` with what Markdown, or HTML in it, would take as a sign made harmless.
+    """``text`` with the special characters of Markdown and HTML escaped.
 
-    An underscore inside a word is no sign, and stays readable.
+    An underscore inside a word needs no escape.
     """
     return re.sub(r"([\\`*\[\]<>|~&]|\b_|_\b)", r"\\\1", " ".join(text.split()))
 
@@ -79,7 +79,7 @@ def markdown(text: str) -> str:
 def latex(text: str) -> str:
     """``text`` on one line with LaTeX's special characters escaped.
 
-    A character that pdflatex's own fonts lack is shown by its number.
+    A character that pdflatex's fonts lack is shown as its code point.
     """
     escaped = "".join(map(_latex_character, " ".join(text.split())))
     return re.sub("-(?=-)", "-{}", escaped)  # two hyphens are no dash

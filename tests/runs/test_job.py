@@ -1,4 +1,4 @@
-"""What the scheduler told of a run reaches its row; what it did not tell stays empty."""
+"""Values of slurm.json are in the row of the run; missing values stay empty."""
 
 import json
 from pathlib import Path
@@ -11,50 +11,58 @@ from weather_hpc.analysis.groups import group_rows
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.row import Row
 
-TOLD = {
+SLURM_JSON = {
     "status": "ok", "job_id": "12_3", "name": "whpc-demo", "state": "COMPLETED", "source": "sacct",
     "queue_s": 7.0, "elapsed_s": 1800.0, "nodes": 2, "node_list": "node[1-2]", "cpus": 4,
     "max_rss_mb": 512.5, "restarts": 1, "exit_code": 0,
 }  # fmt: skip
 
 
-def row_with(root: Path, told: Any, **task: Any) -> Row:
-    """The row of a healthy run in ``root`` whose slurm.json holds ``told``."""
+def row_with(root: Path, content: Any, **task: Any) -> Row:
+    """The row of a healthy run in ``root`` whose slurm.json holds ``content``."""
     run = leave(root, measured(train_spec("ddp", 2, task=task), 10.0))
-    run.slurm.write_text(told if isinstance(told, str) else json.dumps(told))
+    run.slurm.write_text(content if isinstance(content, str) else json.dumps(content))
     return read_run(run.root).row
 
 
 def test_a_job_reaches_the_row(tmp_path: Path) -> None:
-    row = row_with(tmp_path, TOLD)
+    row = row_with(tmp_path, SLURM_JSON)
     assert (row.slurm_job_id, row.slurm_state, row.slurm_source) == ("12_3", "COMPLETED", "sacct")
     assert (row.queue_s, row.slurm_elapsed_s, row.slurm_max_rss_mb) == (7.0, 1800.0, 512.5)
     assert (row.nodes, row.slurm_node_list, row.restarts) == (2, "node[1-2]", 1)
     assert row.node_hours == 1.0
 
 
-def test_what_was_not_told_is_empty_and_not_0(tmp_path: Path) -> None:
-    told = {"job_id": "12_3", "state": "COMPLETED", "source": "exit_file"}
-    row = row_with(tmp_path, told)
+def test_missing_values_are_empty_and_not_0(tmp_path: Path) -> None:
+    content = {"job_id": "12_3", "state": "COMPLETED", "source": "exit_file"}
+    row = row_with(tmp_path, content)
     assert (row.queue_s, row.slurm_elapsed_s, row.slurm_max_rss_mb) == (None, None, None)
     # the run's own duration is what is left: 11 s on one node
     assert row.node_hours == pytest.approx(11 / 3600)
 
 
 @pytest.mark.parametrize(
-    "told",
-    ["{", "[]", "{}", json.dumps(TOLD | {"nodes": -1}), json.dumps(TOLD | {"elapsed_s": "x"})],
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        json.dumps(SLURM_JSON | {"nodes": -1}),
+        json.dumps(SLURM_JSON | {"elapsed_s": "x"}),
+    ],
 )
-def test_garbage_leaves_the_run_as_it_measured_itself(tmp_path: Path, told: str) -> None:
-    row = row_with(tmp_path, told)
+def test_garbage_leaves_the_run_as_it_measured_itself(tmp_path: Path, content: str) -> None:
+    row = row_with(tmp_path, content)
     assert row.table == "training"
     assert row.slurm_state is None
     assert row.node_hours == pytest.approx(11 / 3600)
 
 
 @pytest.mark.parametrize(
-    ("asked", "note"), [("cuda", "requested cuda, ran on cpu"), ("cpu", None), ("auto", None)]
+    ("requested", "note"), [("cuda", "requested cuda, ran on cpu"), ("cpu", None), ("auto", None)]
 )
-def test_a_device_other_than_asked_is_noted(tmp_path: Path, asked: str, note: str | None) -> None:
-    (group,) = group_rows([row_with(tmp_path, {}, device=asked)])
+def test_a_device_other_than_requested_is_noted(
+    tmp_path: Path, requested: str, note: str | None
+) -> None:
+    (group,) = group_rows([row_with(tmp_path, {}, device=requested)])
     assert group.note == note

@@ -64,11 +64,14 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
     "an infinite setting": (_ask_for_infinity, "record.json: spec.task.train.learning_rate: "),
     "no time": (lambda r: _edit(r, time_s=None), "time_s: is missing"),
     "no duration": (lambda r: _edit(r, time_s=0), "time_s: 0 s is too short"),
-    "a negative time": (lambda r: _edit(r, time_s=-3.0), "time_s: is not within 0 and 1e+15"),
-    "a huge time": (lambda r: _edit(r, time_s=1e300), "time_s: is not within 0"),
+    "a negative time": (
+        lambda r: _edit(r, time_s=-3.0),
+        "time_s: expected a value from 0 to 1e+15",
+    ),
+    "a huge time": (lambda r: _edit(r, time_s=1e300), "time_s: expected a value from 0"),
     "a huge count": (
         lambda r: _edit(r, counts={"images": 10**400}),
-        "counts.images: is not within",
+        "counts.images: expected a value from 0",
     ),
     "huge resources": (
         lambda r: r.record.write_text(
@@ -116,10 +119,12 @@ def test_hostile_text_is_written_as_escapes(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_record_takes_its_end_from_the_exit_code(tmp_path: Path) -> None:
-    record = RunRecord.of(train_spec("ddp", 2), reason="the run ended without a word")
+    record = RunRecord.of(
+        train_spec("ddp", 2), reason="the run exited without writing a final record"
+    )
     run = leave(tmp_path, record)
     assert (found := read_run(run.root)).status is Status.INCOMPLETE
-    assert found.reject == "has not ended, or ended without a word"
+    assert found.reject == "still running, or exited without writing a final record"
     run.exit.write_text('{"code": 137, "ended_at": "2026-01-01T00:00:00Z"}')
     found = read_run(run.root)
     assert found.status is Status.FAILED
@@ -151,7 +156,8 @@ def test_a_broken_exit_file_says_nothing(tmp_path: Path, text: str) -> None:
 def test_a_spec_without_a_record(tmp_path: Path) -> None:
     run = leave(tmp_path, measured(preprocess_spec("dask", 2), 1.0))
     run.record.unlink()
-    assert (found := read_run(run.root)).reject == "never started: there is a spec and no record"
+    found = read_run(run.root)
+    assert found.reject == "never started: spec.json exists, record.json does not"
     assert found.spec == preprocess_spec("dask", 2)
     run.exit.write_text('{"code": 2}')
     assert (found := read_run(run.root)).status is Status.FAILED

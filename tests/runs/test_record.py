@@ -43,7 +43,7 @@ def test_nan_is_never_written(spec: RunSpec, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema_version 99 found, 1 wanted"),
+        ({"schema_version": 99}, "schema_version 99 found, expected 1"),
         ({"time_s": "soon"}, "time_s: "),
         ({"phases": {"compute": "x"}}, r"phases\.compute: "),
         ({"surprise": 1}, "surprise: "),

@@ -108,21 +108,21 @@ def test_resources_follow_from_strategy_and_nodes() -> None:
             ],
         }
     )  # fmt: skip
-    asked = [(s.resources.nodes, s.resources.cpus_per_node, s.resources.gpus_per_node)
+    allocated = [(s.resources.nodes, s.resources.cpus_per_node, s.resources.gpus_per_node)
              for s in plan.runs]  # fmt: skip
-    assert asked == [(2, 12, 4), (1, 8, 4), (1, 4, 0), (1, 4, 2), (1, 2, 1)]
+    assert allocated == [(2, 12, 4), (1, 8, 4), (1, 4, 0), (1, 4, 2), (1, 2, 1)]
 
 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"strategy": "ddp", "world_size": 3, "nodes": 2}, "does not divide by 2 nodes"),
+        ({"strategy": "ddp", "world_size": 3, "nodes": 2}, "is not divisible by 2 nodes"),
         ({"strategy": "single", "world_size": 2}, "strategy single has world_size 1"),
         ({"strategy": "dp", "device": "cpu"}, "strategy dp needs device cuda"),
         ({"strategy": "dp", "device": "cuda", "nodes": 2, "world_size": 2}, "runs on one node"),
         (
             {"strategy": "ddp", "world_size": 3, "batch_size": 32, "batch_mode": "global"},
-            "a global batch_size of 32 does not divide",
+            "a global batch_size of 32 is not divisible",
         ),
     ],
 )

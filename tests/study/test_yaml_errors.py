@@ -64,7 +64,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("repeats: 2", "name: two", "mine.yaml:2: not valid YAML: key 'name' is written twice"),
         ("repeats: 2", "repeats: [", "not valid YAML"),
         ("repeats: 2", "scaling: weak", "weak scaling needs images_per_worker"),
-        ("repeats: 2", "images_per_worker: 4", "images_per_worker goes with scaling: weak"),
+        ("repeats: 2", "images_per_worker: 4", "images_per_worker is only for scaling: weak"),
         ("[sequential]", "sequential\n    workers: 2", "sequential has 1 worker"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, me
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just words\n"])
 def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
-    assert wrong(tmp_path, text).startswith("mine.yaml: keys such as name")
+    assert wrong(tmp_path, text).startswith("mine.yaml: expected keys such as name")
 
 
 def test_yaml_tags_make_no_objects(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_unknown_study_names_the_nearest() -> None:
 
 
 def test_a_folder_is_no_study(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder; a YAML file is wanted"):
+    with pytest.raises(UserError, match="is a folder, expected a YAML file"):
         load_study(str(tmp_path))
 
 

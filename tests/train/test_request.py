@@ -48,7 +48,7 @@ def task(**settings: Any) -> TrainTask:
         ("--images 5000", "training images"),
         ("--batch-size 1", "leaves 1 images for one device in some steps; batch norm"),
         ("--world-size 2", "strategy single has world_size 1"),
-        ("--strategy ddp --world-size 3 --batch-mode global --batch-size 8", "does not divide"),
+        ("--strategy ddp --world-size 3 --batch-mode global --batch-size 8", "is not divisible"),
         ("--strategy ddp --world-size 2", "--nproc-per-node 2 -m weather_hpc.train --store"),
         ("--strategy model --world-size 3", "--nproc-per-node 3 -m weather_hpc.train"),
         ("--resume", "--resume needs --run-dir"),

@@ -128,7 +128,7 @@ def test_a_run_resumed_on_another_device_says_so_and_is_in_no_table(
     record = train(*options, "--resume", run_dir=moved)
     assert record["provenance"]["devices"] == ["NVIDIA H100", "cpu"]
     assert [event["devices"] for event in events(moved, "resume")] == ["cpu"]
-    told = "measured on NVIDIA H100, then on cpu: its time is of neither"
+    told = "measured on NVIDIA H100, then on cpu: the time is not that of one device"
     assert told in capsys.readouterr().err
     assert same(state_in(whole)["network"], state_in(moved)["network"])
     run = read_run(moved)

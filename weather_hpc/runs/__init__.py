@@ -1,1 +1,1 @@
-"""What a run says of itself: the RunRecord schema, its writer, clocks and provenance."""
+"""Run folders: their files, the RunRecord schema, its writer and reader, clocks, provenance."""

@@ -25,12 +25,12 @@ bytes) and ``latency_us`` (of the smallest message)."""
 class CheckResult(Part):
     """One check, run or not."""
 
-    name: str = Field(description="what was checked")
-    ok: bool | None = Field(description="whether it passed; null: not done")
-    seconds: float = Field(description="how long it took, s")
-    at: float = Field(description="UNIX time of its end, s")
-    detail: str = Field("", description="what was found, or why it was not done, in one line")
-    figures: dict[str, Any] = Field(default={}, description="what was measured, by name")
+    name: str = Field(description="name of the check")
+    ok: bool | None = Field(description="whether the check passed; null: not done")
+    seconds: float = Field(description="duration, seconds")
+    at: float = Field(description="time when it ended, UNIX, seconds")
+    detail: str = Field("", description="the result, or why it was not done, in one line")
+    figures: dict[str, Any] = Field(default={}, description="measured values by name")
 
     def append_to(self, path: Path) -> None:
         """Append a line to ``path``; its folder is made.
@@ -47,7 +47,7 @@ class CheckResult(Part):
 
 
 def read_checks(path: Path) -> tuple[list[CheckResult], str | None]:
-    """The results in ``path`` in order, and what is wrong with the first invalid line.
+    """The results in ``path`` in order, and the error in the first invalid line.
 
     An incomplete last line is not an error: the verb was killed. Raises OSError if the file cannot
     be read.

@@ -62,7 +62,7 @@ class ForeignLoad:
         self._mine = self._own_busy()
 
     def percent(self) -> float:
-        """CPU use by others since the start, in % of one core; never below 0."""
+        """CPU use by processes outside the run since the start, in % of one core; never below 0."""
         wall = time.perf_counter() - self._wall
         busy = busy_s() - self._busy
         mine = self._own_busy() - self._mine

@@ -1,4 +1,4 @@
-"""The variables of every run, however it is started: threads, allocator, network interface."""
+"""Environment variables of every run: threads, allocator, network interface."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 
 def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
-    """The variables of ``spec`` on ``site``; those of the site override the others.
+    """The variables of ``spec`` on ``site``; the site's variables take precedence.
 
     Threads are always set: torchrun sets them only for more than one process, so a single process
     would get all cores and be an unfair baseline.

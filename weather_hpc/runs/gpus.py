@@ -72,7 +72,7 @@ class GpuState:
     """UNIX time, s."""
     host: str
     gpu: int
-    """Its index on the host, also if the run computes on others."""
+    """Its index on the host, also if the run does not use it."""
     name: str | None
     driver: str | None
     use_percent: float | None

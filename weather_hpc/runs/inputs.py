@@ -1,4 +1,4 @@
-"""The files of a run folder, read without trust: any of them may be garbage."""
+"""Reading the files of a run folder; each of them may be damaged."""
 
 import json
 import math
@@ -14,11 +14,11 @@ LARGEST_FILE = 64 * 2**20
 """Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
 
 LAST_BYTES = 2000
-"""How much of a log's end is searched for its last line."""
+"""Number of bytes at the end of a log that are searched for its last line."""
 
 
 def check_size(path: Path) -> None:
-    """Raise UserError where ``path`` is no plain file or too large to be what it is named."""
+    """Raise UserError where ``path`` is not a regular file, or is too large."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -26,11 +26,11 @@ def check_size(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: is not a file")
     if size > LARGEST_FILE:
-        raise UserError(f"{path}: {size} bytes are too many for such a file")
+        raise UserError(f"{path}: {size} bytes, expected at most {LARGEST_FILE}")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in ``path``. Raises UserError where it cannot be read as such."""
+    """The JSON in ``path``. Raises UserError where it cannot be read."""
     check_size(path)
     try:
         return json.loads(path.read_bytes())
@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_events(path: Path) -> tuple[int | None, str | None]:
-    """How many different epochs ended, and the first loss that is no number; by the line."""
+    """Number of different epochs that ended, and the first NaN or infinite loss; read by line."""
     epochs: set[int] = set()
     wrong: str | None = None
     if not path.is_file():
@@ -69,13 +69,13 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
 def _event(line: bytes) -> Any:
     """The JSON in ``line``. Raises ValueError or RecursionError where there is none."""
     try:
-        return from_json(line)  # several times faster than json on so short a text
+        return from_json(line)  # several times faster than json on short text
     except ValueError:
-        return json.loads(line)  # which takes halves of surrogate pairs, too
+        return json.loads(line)  # also accepts halves of surrogate pairs
 
 
 def nan_in_record(path: Path) -> str | None:
-    """The first loss of a record that is no number; read_record refuses such a record."""
+    """The first NaN or infinite loss in a record that read_record rejects because of it."""
     try:
         quality = read_json(path)["quality"]
         lost = _nan_losses(quality)
@@ -93,7 +93,7 @@ def _nan_losses(values: dict[str, Any]) -> list[str]:
 
 
 def exit_code(path: Path) -> int | None:
-    """The code in an exit.json; None where there is none that a process can have."""
+    """The code in an exit.json; None where there is no valid one."""
     try:
         code = read_json(path)["code"]
     except (UserError, KeyError, TypeError):
@@ -102,7 +102,7 @@ def exit_code(path: Path) -> int | None:
 
 
 def last_words(path: Path) -> str:
-    """The last line in a log that is not blank, from ``: `` on; empty where there is none."""
+    """``: `` and the last line of a log that is not blank; empty where there is none."""
     try:
         if not path.is_file():
             return ""
@@ -111,12 +111,12 @@ def last_words(path: Path) -> str:
             lines = file.read().decode("utf-8", "backslashreplace").split("\n")
     except OSError:
         return ""
-    words = [line.strip() for line in lines if line.strip()]
-    return f": {words[-1]}" if words else ""
+    written = [line.strip() for line in lines if line.strip()]
+    return f": {written[-1]}" if written else ""
 
 
 def exit_text(code: int) -> str:
-    """An exit code in words; above 128 a shell means a signal by it."""
+    """An exit code as text; above 128, by the shell's convention, it names a signal."""
     if code > 128:
         try:
             name = signal.Signals(code - 128).name

@@ -1,4 +1,4 @@
-"""Node-hours: what a run takes of a cluster, its earlier tries included."""
+"""Node-hours that a run used, including its earlier tries."""
 
 import math
 from datetime import datetime
@@ -22,7 +22,7 @@ def nodes_of(spec: RunSpec) -> int:
 
 
 def hours_of(run: Run) -> float | None:
-    """How long a run took, start-up included, h; None where it is not known."""
+    """Hours that a run took, including start-up; None if unknown."""
     if run.row.node_hours is None:
         return None
     return run.row.node_hours / (run.row.nodes or 1)

@@ -1,4 +1,4 @@
-"""Every file and folder name that a study uses, spelled in one place."""
+"""The names of all files and folders of a study."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunPaths:
-    """What one run leaves in its folder, ``results/<study>/runs/<run_id>/``."""
+    """The files of one run, in ``results/<study>/runs/<run_id>/``."""
 
     root: Path
 
     @property
     def spec(self) -> Path:
-        """What was asked: a RunSpec as JSON, written before the run starts."""
+        """The planned settings: a RunSpec as JSON, written before the run starts."""
         return self.root / "spec.json"
 
     @property
@@ -22,7 +22,7 @@ class RunPaths:
 
     @property
     def record(self) -> Path:
-        """What came back: a RunRecord as JSON."""
+        """The result: a RunRecord as JSON."""
         return self.root / "record.json"
 
     @property
@@ -32,27 +32,27 @@ class RunPaths:
 
     @property
     def evaluation(self) -> Path:
-        """What the trained network does on the held-out images, class by class, as JSON."""
+        """The trained network's predictions for the held-out images, by class, as JSON."""
         return self.root / "evaluation.json"
 
     @property
     def telemetry(self) -> Path:
-        """What host and devices did while the run was measured: CSV, a line per sample."""
+        """Load of host and devices while the run was measured: CSV, a line per sample."""
         return self.root / "telemetry.csv"
 
     @property
     def gpus(self) -> Path:
-        """What every GPU of its nodes did at the start and in the middle of measured time: CSV."""
+        """State of every GPU of its nodes at the start and in the middle of measured time: CSV."""
         return self.root / "nvidia-smi.csv"
 
     @property
     def stdout(self) -> Path:
-        """What the run printed."""
+        """Standard output of the run."""
         return self.root / "stdout.log"
 
     @property
     def stderr(self) -> Path:
-        """What the run printed as errors."""
+        """Standard error of the run."""
         return self.root / "stderr.log"
 
     @property
@@ -62,22 +62,22 @@ class RunPaths:
 
     @property
     def earlier_tries(self) -> Path:
-        """The node-hours of tries whose records are gone, because the run was made again."""
+        """Node-hours of earlier tries, whose records were replaced when the run was repeated."""
         return self.root / "earlier_tries.json"
 
     @property
     def stop(self) -> Path:
-        """Asks a running training to checkpoint at its next step and end with exit code 75."""
+        """If present, training writes a checkpoint at its next step and exits with code 75."""
         return self.root / "stop"
 
     @property
     def stopped(self) -> Path:
-        """Tells that training has done so; torchrun lets no exit code of its ranks through."""
+        """Written when training has stopped: torchrun does not pass on the ranks' exit code."""
         return self.root / "stopped"
 
     @property
     def slurm(self) -> Path:
-        """What Slurm says of the run's job: state, times, nodes, memory."""
+        """The run's Slurm job: state, times, nodes, memory."""
         return self.root / "slurm.json"
 
     @property
@@ -93,24 +93,24 @@ class RunPaths:
 
 @dataclass(frozen=True)
 class CheckPaths:
-    """What one call of the check verb leaves in its folder."""
+    """The files that one call of the check verb writes."""
 
     root: Path
 
     @property
     def results(self) -> Path:
-        """What was checked and what came of it: a JSON object a line, a check a line."""
+        """The results: one JSON object per line and check."""
         return self.root / "check.jsonl"
 
     @property
     def kernels(self) -> Path:
-        """Tables of the kernels that a step's time on a GPU goes to."""
+        """GPU time of a training step by kernel, as tables."""
         return self.root / "kernels.txt"
 
 
 @dataclass(frozen=True)
 class StudyPaths:
-    """What one study leaves, ``results/<study>/``."""
+    """The files of one study, in ``results/<study>/``."""
 
     root: Path
 
@@ -161,17 +161,17 @@ class StudyPaths:
         return self.jobs / f"{token}.sbatch"
 
     def submitit(self, token: str) -> Path:
-        """What submitit keeps of one submission: its script, what it pickled, its logs."""
+        """submitit's files for one submission: script, pickles, logs."""
         return self.jobs / token
 
     @property
     def job_logs(self) -> Path:
-        """What jobs print beside their runs: Slurm's own messages, as a rule."""
+        """Output of jobs outside their runs, mostly messages from Slurm."""
         return self.jobs / "logs"
 
     @property
     def checks(self) -> Path:
-        """What was found of the machines before or between the runs: a folder per call of check."""
+        """Results of checks of the machines: one folder per call of check."""
         return self.root / "check"
 
     def check(self, name: str) -> CheckPaths:
@@ -195,7 +195,7 @@ class StudyPaths:
 
     @property
     def audit(self) -> Path:
-        """What looks wrong, with the evidence."""
+        """Findings of the audit, with the evidence."""
         return self.root / "audit.csv"
 
     @property
@@ -205,7 +205,7 @@ class StudyPaths:
 
     @property
     def plots(self) -> Path:
-        """The figures."""
+        """The plots."""
         return self.root / "plots"
 
     @property
@@ -225,5 +225,5 @@ class StudyPaths:
 
     @property
     def report_json(self) -> Path:
-        """The report for programs."""
+        """The report as JSON."""
         return self.root / "report.json"

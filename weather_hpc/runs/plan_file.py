@@ -1,4 +1,4 @@
-"""plan.json: the plan of a results folder, so that any later command knows what belongs to it."""
+"""plan.json: the plan of a results folder, read by every later command."""
 
 import dataclasses
 import json
@@ -14,8 +14,8 @@ from weather_hpc.study.spec import RunSpec
 def save_plan(paths: StudyPaths, plan: Plan) -> None:
     """Write ``plan`` into the results folder.
 
-    Raises :class:`UserError` where the folder holds another study or other images: their runs
-    would meet in one table.
+    Raises :class:`UserError` where the folder has runs of another study or other images, which
+    would be mixed in one table.
     """
     if paths.plan.exists():
         before = load_plan(paths)
@@ -39,10 +39,10 @@ def save_plan(paths: StudyPaths, plan: Plan) -> None:
 
 
 def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
-    """``plan``, in which a run that has a folder already keeps that folder's name.
+    """``plan``, in which a run that already has a folder keeps its name.
 
-    The folder is known by the configuration and repeat in its spec.json: its name may be that of
-    an earlier version, or of an earlier edit of the study. Of several the one that is done.
+    The folder is known by the configuration and repeat in its spec.json: an earlier version
+    or an earlier edit of the study may have named it. Of several folders, the finished one.
     """
     names: dict[tuple[str, int], str] = {}
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
@@ -61,7 +61,7 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
 
 
 def _spec_in(run: RunPaths) -> RunSpec | None:
-    """What a run folder's spec.json asks for; a run that was skipped has only a record."""
+    """The spec in a run folder; a run that was skipped has it only in its record."""
     try:
         if run.spec.exists():
             return RunSpec.from_dict(json.loads(run.spec.read_bytes()))

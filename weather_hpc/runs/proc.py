@@ -70,8 +70,8 @@ def busy_s() -> float:
     """CPU seconds that all processes of the machine have used since it booted."""
     line = (PROC / "stat").read_text().partition("\n")[0]
     # guest time is contained in user and nice: it must not be counted twice
-    user, nice, system, _idle, _iowait, *others = (int(ticks) for ticks in line.split()[1:9])
-    return (user + nice + system + sum(others)) / TICKS_PER_S
+    user, nice, system, _idle, _iowait, *rest = (int(ticks) for ticks in line.split()[1:9])
+    return (user + nice + system + sum(rest)) / TICKS_PER_S
 
 
 def memory_used_mb() -> float:

@@ -1,4 +1,4 @@
-"""Reading run folders. Whatever they hold, each becomes a Run; nothing is dropped silently."""
+"""Reading run folders. Each becomes a Run, even if its files are damaged or missing."""
 
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,23 @@ def read_run(folder: Path) -> Run:
 
 
 def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
-    """How the run really ended, and why it is in no table, if it is in none."""
-    asked = _readable_spec(paths)
-    if asked is not None and asked.key != record.spec.key:
-        where = ", ".join(record.spec.differences(asked))
+    """The run's final status, and the reason if it is in no table."""
+    planned = _readable_spec(paths)
+    if planned is not None and planned.key != record.spec.key:
+        where = ", ".join(record.spec.differences(planned))
         return record.status, f"{paths.record}: is of another run than {paths.spec.name}: {where}"
     if record.status is Status.INCOMPLETE:
         code = exit_code(paths.exit)
         if code is None:
-            return record.status, "has not ended, or ended without a word"
-        words = last_words(paths.stderr)
-        return Status.FAILED, f"{exit_text(code)} before its record was complete{words}"
+            return record.status, "still running, or exited without writing a final record"
+        last_line = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before its record was complete{last_line}"
     if record.status is not Status.OK:
-        return record.status, record.reason or f"ended as {record.status} and gives no reason"
+        return record.status, record.reason or f"status {record.status}; the record gives no reason"
     if record.spec.stage not in TABLES:
         return record.status, f"stage {record.spec.stage} is not measured"
     if record.time_s is None:
-        return record.status, f"{paths.record}: time_s: is missing though the status is ok"
+        return record.status, f"{paths.record}: time_s: is missing, but the status is ok"
     if len(record.provenance.devices) > 1:
         return record.status, measured_on_several(record.provenance.devices)
     odd = implausible(record)
@@ -71,15 +71,15 @@ def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
 def _without_record(paths: RunPaths) -> tuple[Status, str]:
     code = exit_code(paths.exit)
     if code is not None:
-        words = last_words(paths.stderr)
-        return Status.FAILED, f"{exit_text(code)} before it wrote a record{words}"
+        last_line = last_words(paths.stderr)
+        return Status.FAILED, f"{exit_text(code)} before it wrote a record{last_line}"
     if not paths.spec.exists():
         return Status.INCOMPLETE, f"{paths.root}: neither {paths.spec.name} nor {paths.record.name}"
     try:
         _read_spec(paths)
     except UserError as error:
         return Status.FAILED, str(error)
-    return Status.INCOMPLETE, "never started: there is a spec and no record"
+    return Status.INCOMPLETE, "never started: spec.json exists, record.json does not"
 
 
 def _read_spec(paths: RunPaths) -> RunSpec:
@@ -101,7 +101,7 @@ def _readable_spec(paths: RunPaths) -> RunSpec | None:
 
 
 def earlier_runs(paths: StudyPaths) -> list[Run]:
-    """Every run folder of a results folder, read; none where nothing was run yet."""
+    """The runs in the run folders of a results folder; empty if it has none yet."""
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
     return [read_run(folder) for folder in folders if folder.is_dir()]
 
@@ -110,29 +110,29 @@ SHORTEST_TIME_S = 1e-6
 
 
 def implausible(record: RunRecord) -> str | None:
-    """The first figure that no run can have, as ``field: what is wrong``."""
-    figures = {"time_s": record.time_s, "images_per_s": record.images_per_s}
+    """The first impossible value, as ``field: what is wrong``; None if all are possible."""
+    values = {"time_s": record.time_s, "images_per_s": record.images_per_s}
     for name, part in (
         ("phases", record.phases), ("counts", record.counts), ("usage", record.usage),
     ):  # fmt: skip
-        figures |= {f"{name}.{field}": value for field, value in part}
+        values |= {f"{name}.{field}": value for field, value in part}
     accuracies = {}
     for field, value in record.quality:
         if field.endswith("accuracy"):
             accuracies[f"quality.{field}"] = value
         elif isinstance(value, int | float):
-            figures[f"quality.{field}"] = value
-    figures["actual.world_size"] = record.actual.world_size
-    figures["provenance.restarts"] = record.provenance.restarts
-    for name, asked in (("task", record.spec.task), ("resources", record.spec.resources)):
-        numbers = {field: value for field, value in asked if isinstance(value, int | float)}
-        figures |= {f"spec.{name}.{field}": value for field, value in numbers.items()}
-    for name, value in figures.items():
+            values[f"quality.{field}"] = value
+    values["actual.world_size"] = record.actual.world_size
+    values["provenance.restarts"] = record.provenance.restarts
+    for name, settings in (("task", record.spec.task), ("resources", record.spec.resources)):
+        numbers = {field: value for field, value in settings if isinstance(value, int | float)}
+        values |= {f"spec.{name}.{field}": value for field, value in numbers.items()}
+    for name, value in values.items():
         if value is not None and not 0 <= value <= LARGEST:
-            return f"{name}: is not within 0 and {LARGEST:g}"
+            return f"{name}: expected a value from 0 to {LARGEST:g}"
     for name, value in accuracies.items():
         if value is not None and not 0 <= value <= 1:
-            return f"{name}: is no fraction between 0 and 1"
+            return f"{name}: expected a fraction from 0 to 1"
     if record.time_s is not None and record.time_s < SHORTEST_TIME_S:
-        return f"time_s: {record.time_s:g} s is too short to be measured"
+        return f"time_s: {record.time_s:g} s is too short, expected at least {SHORTEST_TIME_S:g} s"
     return None

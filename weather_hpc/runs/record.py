@@ -1,6 +1,6 @@
-"""RunRecord: what one run was asked, had, took and yielded. Crosses from the node to collect.
+"""RunRecord: settings, resources, times and results of one run, from the node to collect.
 
-``null`` means that a value does not apply or was not had; it never means 0.
+``null`` means that a value does not apply or is unknown; it never means 0.
 """
 
 import json
@@ -46,148 +46,189 @@ class Part(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """``true`` where a figure belongs would else be read as 1."""
+        """Refuse ``true`` and ``false`` in numeric fields; pydantic would read ``true`` as 1."""
         field = cls.model_fields[str(info.field_name)]
         if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
-            raise ValueError("is true or false, not a figure")
+            raise ValueError("expected a number, not true or false")
         return value
 
 
 class RankInfo(Part):
-    """One process of the run, as it saw itself."""
+    """One rank or worker process of the run, as reported by itself."""
 
-    rank: int = Field(description="rank in the world; worker number for preprocessing")
+    rank: int = Field(description="rank, from 0; preprocessing: number of the worker")
     host: str = Field(description="host name")
     pid: int = Field(description="process id")
-    device: str | None = Field(None, description="such as cpu or cuda:0")
-    device_name: str | None = Field(None, description="the device's model")
-    cpus: list[int] | None = Field(None, description="CPUs it may run on (affinity)")
-    threads: int | None = Field(None, description="compute threads it used")
+    device: str | None = Field(
+        None, description="device it computed on, such as cpu or cuda:0; null: not applicable"
+    )
+    device_name: str | None = Field(
+        None, description="model name of the device; null: not applicable"
+    )
+    cpus: list[int] | None = Field(
+        None, description="numbers of the CPUs it may run on (CPU affinity)"
+    )
+    threads: int | None = Field(None, description="number of compute threads")
     memory_peak_mb: float | None = Field(None, description="peak resident memory, MB (1e6 bytes)")
     device_memory_peak_mb: list[float] | None = Field(
-        None, description="peak memory in use after warm-up of each of its GPUs, MB"
+        None, description="peak memory in use on each of its GPUs after warm-up, MB"
     )
-    images: int | None = Field(None, description="images it handled in the measured time")
+    images: int | None = Field(None, description="number of images it processed in measured time")
 
 
 class Actual(Part):
-    """What the run really had."""
+    """Resources that the run used."""
 
-    nodes: int | None = Field(None, description="distinct hosts")
-    world_size: int | None = Field(None, description="ranks, or workers, that took part")
-    device: str | None = Field(None, description="cpu or cuda")
+    nodes: int | None = Field(None, description="number of nodes")
+    world_size: int | None = Field(None, description="number of ranks or workers that took part")
+    device: str | None = Field(None, description="cpu or cuda; null: not applicable")
     ranks: list[RankInfo] = Field(default=[], description="one entry per rank or worker")
 
 
 class Phases(Part):
-    """Where the time went, in seconds of wall clock."""
+    """Seconds of wall clock by phase."""
 
-    queue: float | None = Field(None, description="submitted until started by the scheduler, s")
-    startup: float | None = Field(None, description="process start until all workers stand, s")
-    warmup: float | None = Field(None, description="unmeasured first steps, s")
-    data_wait: float | None = Field(None, description="waiting for input in measured time, s")
-    compute: float | None = Field(None, description="computing in measured time, s")
-    communication: float | None = Field(None, description="between ranks in measured time, s")
-    checkpoint: float | None = Field(None, description="writing checkpoints, outside time_s, s")
-    evaluation: float | None = Field(None, description="held-out evaluation, outside time_s, s")
-    total: float | None = Field(None, description="process start until the record, s")
+    queue: float | None = Field(
+        None, description="seconds from submission to start by the scheduler"
+    )
+    startup: float | None = Field(
+        None, description="seconds from process start until all workers are ready"
+    )
+    warmup: float | None = Field(None, description="seconds of the unmeasured first steps")
+    data_wait: float | None = Field(
+        None, description="seconds of measured time spent waiting for input"
+    )
+    compute: float | None = Field(None, description="seconds of measured time spent computing")
+    communication: float | None = Field(
+        None, description="seconds of measured time spent communicating between ranks"
+    )
+    checkpoint: float | None = Field(
+        None, description="seconds spent writing checkpoints, not part of time_s"
+    )
+    evaluation: float | None = Field(
+        None, description="seconds spent on held-out evaluation, not part of time_s"
+    )
+    total: float | None = Field(
+        None, description="seconds from process start until the record is written"
+    )
 
 
 class Counts(Part):
-    """How many of what."""
+    """Numbers of images, files, epochs and steps."""
 
-    images: int | None = Field(None, description="distinct images preprocessed or trained on")
-    quarantined: int | None = Field(None, description="files left out, with reasons on file")
-    duplicates: int | None = Field(None, description="files with the same content as another")
-    epochs: int | None = Field(None, description="epochs measured")
-    steps: int | None = Field(None, description="optimizer steps in measured time")
-    test_images: int | None = Field(None, description="held-out images evaluated")
+    images: int | None = Field(
+        None, description="number of distinct images preprocessed or trained on"
+    )
+    quarantined: int | None = Field(
+        None, description="number of invalid files left out; see the store's quarantine.csv"
+    )
+    duplicates: int | None = Field(
+        None, description="number of files with the same content as another file"
+    )
+    epochs: int | None = Field(None, description="number of measured epochs")
+    steps: int | None = Field(None, description="number of optimizer steps in measured time")
+    test_images: int | None = Field(None, description="number of held-out images evaluated")
 
 
 class Quality(Part):
-    """What was learned. Accuracies are fractions 0..1."""
+    """Losses, accuracies (fractions from 0 to 1), size of the network, checksum of the store."""
 
     train_loss: float | None = Field(None, description="mean training loss of the last epoch")
-    train_accuracy: float | None = Field(None, description="training accuracy of the last epoch")
+    train_accuracy: float | None = Field(
+        None, description="training accuracy of the last epoch, 0 to 1"
+    )
     test_loss: float | None = Field(None, description="mean loss on the held-out split")
-    test_accuracy: float | None = Field(None, description="accuracy on the held-out split")
-    parameters: int | None = Field(None, description="trainable parameters")
-    store_checksum: str | None = Field(None, description="sha256 over the packed pixels")
+    test_accuracy: float | None = Field(None, description="accuracy on the held-out split, 0 to 1")
+    parameters: int | None = Field(None, description="number of trainable parameters")
+    store_checksum: str | None = Field(None, description="SHA-256 of the packed pixels")
 
 
 class Usage(Part):
-    """What the machine spent."""
+    """Memory, energy and load of the devices and hosts."""
 
-    host_memory_peak_mb: float | None = Field(None, description="largest process's peak, MB")
-    device_memory_peak_mb: float | None = Field(None, description="peak device memory, MB")
-    device_use_percent: float | None = Field(None, description="mean device utilisation, %")
+    host_memory_peak_mb: float | None = Field(
+        None, description="peak resident memory of the largest process, MB"
+    )
+    device_memory_peak_mb: float | None = Field(
+        None, description="largest peak memory in use on one of the GPUs, MB"
+    )
+    device_use_percent: float | None = Field(
+        None, description="mean GPU utilisation in measured time, %"
+    )
     energy_j: float | None = Field(
-        None, description="energy of the devices of all ranks in measured time, J"
+        None, description="energy of all ranks' GPUs in measured time, J"
     )
     host_cpu_percent: float | None = Field(
-        None, description="mean CPU use on rank 0's host in measured time, % of one core"
+        None, description="mean CPU use of rank 0's host in measured time, % of one core"
     )
     foreign_cpu_percent: float | None = Field(
-        None, description="CPU use by others in measured time, % of one core"
+        None, description="CPU use by processes outside the run in measured time, % of one core"
     )
 
 
 class Provenance(Part):
-    """Where the figures come from."""
+    """What is needed to trace and repeat the measurement: commit, versions, host, job."""
 
-    started_at: str | None = Field(None, description="UTC, ISO 8601")
-    command: list[str] = Field(default=[], description="the command line")
-    commit: str | None = Field(None, description="git commit of weather_hpc, where had")
-    dirty: bool | None = Field(None, description="whether that checkout had changes")
-    host: str | None = Field(None, description="host of rank 0")
-    cpu_model: str | None = Field(None, description="the host's processor")
-    cpu_count: int | None = Field(None, description="logical CPUs of the host")
-    driver: str | None = Field(None, description="GPU driver")
+    started_at: str | None = Field(None, description="start of the run, UTC, ISO 8601")
+    command: list[str] = Field(default=[], description="command line of the run")
+    commit: str | None = Field(
+        None, description="git commit of weather_hpc; null: not a git checkout"
+    )
+    dirty: bool | None = Field(None, description="whether the checkout had uncommitted changes")
+    host: str | None = Field(None, description="host name of rank 0")
+    cpu_model: str | None = Field(None, description="model name of the host's processor")
+    cpu_count: int | None = Field(None, description="number of logical CPUs of the host")
+    driver: str | None = Field(None, description="version of the GPU driver; null: no GPU")
     devices: list[str] = Field(
         default=[],
-        description="what training has computed on, in turn: cpu, or the GPUs' names; more than one"
-        " where it was stopped and resumed elsewhere",
+        description="devices that training computed on, in order: cpu, or GPU names; more than one"
+        " if the run was resumed on other hardware",
     )
     packages: dict[str, str] = Field(
-        default={}, description="versions of what was used; on GPUs cuda, cudnn, nccl, triton too"
+        default={}, description="package versions; on GPUs also cuda, cudnn, nccl and triton"
     )
     environment: dict[str, str] = Field(
-        default={}, description="settings of threads, allocators, torch, NCCL and gloo"
+        default={},
+        description="environment variables for threads, allocators, torch, NCCL and gloo",
     )
-    slurm: dict[str, str] = Field(default={}, description="SLURM_* ids and node list")
+    slurm: dict[str, str] = Field(default={}, description="SLURM_* variables: ids and node list")
     restarts: int = Field(
-        0, description="how often the run was stopped and resumed, or a worker lost"
+        0, description="number of times the run was resumed or a lost worker replaced"
     )
 
 
 def measured_on_several(devices: list[str]) -> str:
-    """Why a run whose :attr:`Provenance.devices` are more than one is in no table."""
-    return f"measured on {', then on '.join(devices)}: its time is of neither"
+    """Why a run with several :attr:`Provenance.devices` is in no table."""
+    return f"measured on {', then on '.join(devices)}: the time is not that of one device"
 
 
 class RunRecord(Part):
-    """One run, whole."""
+    """The complete record of one run."""
 
-    schema_version: int = Field(SCHEMA_VERSION, description="of this form")
-    run_id: str = Field(description="joins the record to its spec")
-    status: Status = Field(Status.INCOMPLETE, description="how it ended")
-    reason: str | None = Field(None, description="why, where it is not ok")
-    spec: RunSpec = Field(description="what was asked")
-    actual: Actual = Field(default_factory=Actual, description="what it had")
+    schema_version: int = Field(SCHEMA_VERSION, description="version of this schema")
+    run_id: str = Field(description="id of the run, as in its spec")
+    status: Status = Field(Status.INCOMPLETE, description="how the run ended")
+    reason: str | None = Field(None, description="why the status is not ok; null: it is ok")
+    spec: RunSpec = Field(description="planned settings of the run")
+    actual: Actual = Field(default_factory=Actual, description="resources that the run used")
     time_s: float | None = Field(
         None,
-        description="the measured time, s. Preprocessing: first image dispatched with all workers"
-        " up until the store is committed. Training: the measured epochs with their data,"
-        " evaluation and warm-up apart",
+        description="measured time, seconds. Preprocessing: from the first image dispatched, all"
+        " workers being ready, until the store is committed. Training: the measured epochs with"
+        " data loading, without evaluation and warm-up",
     )
     images_per_s: float | None = Field(
-        None, description="images handled in measured time (every epoch counts) per second"
+        None, description="images processed per second of measured time; every epoch counts"
     )
-    phases: Phases = Field(default_factory=Phases, description="where the time went")
-    counts: Counts = Field(default_factory=Counts, description="how many of what")
-    quality: Quality = Field(default_factory=Quality, description="what was learned")
-    usage: Usage = Field(default_factory=Usage, description="what the machine spent")
-    provenance: Provenance = Field(default_factory=Provenance, description="where it comes from")
+    phases: Phases = Field(default_factory=Phases, description="seconds of wall clock by phase")
+    counts: Counts = Field(
+        default_factory=Counts, description="numbers of images, files, epochs and steps"
+    )
+    quality: Quality = Field(default_factory=Quality, description="losses, accuracies and checksum")
+    usage: Usage = Field(default_factory=Usage, description="memory, energy and load")
+    provenance: Provenance = Field(
+        default_factory=Provenance, description="commit, versions, host and job"
+    )
 
     @classmethod
     def of(cls, spec: RunSpec, **fields: Any) -> "RunRecord":
@@ -196,7 +237,7 @@ class RunRecord(Part):
 
     def write(self, path: Path) -> None:
         """Write to ``path`` atomically. Raises ValueError on NaN."""
-        # Validated again because fields are assigned one by one while a run goes on.
+        # Validated again because fields are assigned one by one during a run.
         checked = RunRecord.model_validate(self.model_dump())
         write_json(path, checked.model_dump(mode="json"))
 
@@ -205,7 +246,7 @@ def read_record(path: Path) -> RunRecord:
     """The record in ``path``.
 
     Raises :class:`UserError` naming the file, the field and what is wrong with it, or the
-    schema version found and the one wanted.
+    schema version found and the one expected.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -215,7 +256,7 @@ def read_record(path: Path) -> RunRecord:
         raise UserError(f"{path}: {error.strerror}") from None
     found = value.get("schema_version") if isinstance(value, dict) else None
     if found != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema_version {found!r} found, {SCHEMA_VERSION} wanted")
+        raise UserError(f"{path}: schema_version {found!r} found, expected {SCHEMA_VERSION}")
     try:
         return RunRecord.model_validate(value)
     except ValidationError as error:

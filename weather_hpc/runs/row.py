@@ -1,4 +1,4 @@
-"""Row: one run, flat. All that analysis and report know of a run, wherever it was read from."""
+"""Row: one run as a row of rows.csv, from a run folder or a log; all that analysis uses of it."""
 
 import dataclasses
 from collections.abc import Hashable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def _with_settings(row: type[T]) -> type[T]:
-    """Give ``row`` a column for each setting that it has no field for, after all others."""
+    """Give ``row`` a column for each setting that it has no field for, after its own fields."""
     own = {field.name for field in dataclasses.fields(row)}  # type: ignore[arg-type]
     more = [c for c in columns(*CONFIGURATION) if c not in own and c not in DERIVED]
     return dataclasses.make_dataclass(
@@ -32,7 +32,7 @@ class Row:
     Settings that no code here reads by name follow at the end.
 
     Seconds end in ``_s``, megabytes (1e6 bytes) in ``_mb``, pixels in ``_px``. None means that
-    a value does not apply or was not had; it is written as an empty cell, never as 0.
+    a value does not apply or is unknown; it is written as an empty cell, never as 0.
     """
 
     run_id: str
@@ -40,34 +40,34 @@ class Row:
     source: str
     """The folder that the run was read from."""
     status: str
-    """How the run ended, in the words of RunRecord."""
+    """How the run ended: a Status."""
     table: str | None = None
-    """The table that holds the run's figures; None: it is in rejects.csv."""
+    """The table that has the run's values; None: it is in rejects.csv."""
     reason: str | None = None
-    """Why the run is in no table, or what its record says."""
+    """Why the run is in no table, or the reason in its record."""
 
     audit_errors: str | None = None
-    """Codes of the errors that the audit found in this run alone; it is advised nowhere."""
+    """Codes of the errors that the audit found in this run alone; advice never recommends it."""
 
     study: str | None = None
     stage: str | None = None
     configuration: str | None = None
-    """What was asked, repeat apart, as a name and a hash: repeats share it."""
+    """Name and hash of the planned settings without the repeat: repeats share it."""
     repeat: int | None = None
     scaling: str | None = None
     data: str | None = None
 
     backend: str | None = None
     workers: int | None = None
-    """Workers or ranks that were asked for."""
+    """Planned number of workers or ranks."""
     decoder: str | None = None
     image_size_px: int | None = None
     images_asked: int | None = None
-    """Images the run was limited to; None: all."""
+    """Number of images that the run was limited to; None: all."""
 
     strategy: str | None = None
     device: str | None = None
-    """The device that was used; the one asked for where the run never came so far."""
+    """The device used; the planned one if the run ended before it reported one."""
     device_asked: str | None = None
     nodes: int | None = None
     threads_per_rank: int | None = None
@@ -78,7 +78,7 @@ class Row:
     model: str | None = None
     recipe: str | None = None
     learning_rate: float | None = None
-    """The largest that the optimizer used."""
+    """The largest learning rate of the optimizer."""
     batch_norm: str | None = None
     precision: str | None = None
     memory_format: str | None = None
@@ -117,9 +117,9 @@ class Row:
     device_use_percent: float | None = None
     energy_j: float | None = None
     host_cpu_percent: float | None = None
-    """CPU use on the first host by everyone, % of one core."""
+    """CPU use on rank 0's host by all processes, % of one core."""
     foreign_cpu_percent: float | None = None
-    """CPU use by others in measured time, % of one core."""
+    """CPU use by processes outside the run in measured time, % of one core."""
     restarts: int | None = None
 
     world_size_actual: int | None = None
@@ -135,19 +135,19 @@ class Row:
     """Versions as ``name version`` joined by ``; ``."""
     slurm_job_id: str | None = None
     slurm_state: str | None = None
-    """Slurm's own word for how the job stands or ended."""
+    """State of the job as Slurm names it."""
     slurm_node_list: str | None = None
     slurm_elapsed_s: float | None = None
-    """Wall clock of the job, all its tries together."""
+    """Wall clock of the job, including its requeued tries."""
     slurm_max_rss_mb: float | None = None
     slurm_source: str | None = None
-    """Who told of the job: sacct, squeue, scontrol, or the exit file of its script."""
+    """Source of the job's values: sacct, squeue, scontrol, or the exit file of its script."""
     node_hours: float | None = None
-    """Nodes x wall clock: of the job where Slurm tells it, else of the run's own process."""
+    """Nodes x wall clock: of the Slurm job where known, else of the run's process."""
 
     @property
     def is_rejected(self) -> bool:
-        """Whether the run is in no table though it was to be measured, or has failed."""
+        """Whether the run failed, or is in no table although its stage is measured."""
         served = self.stage == "prepare" and self.status == "ok"
         return self.table is None and not served
 
@@ -158,11 +158,11 @@ CONFIGURATION_COLUMNS = [
     "stage", "batch_size_per_device", "batch_size_global",
     *(column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS),
 ]  # fmt: skip
-"""Rows that differ in one of these are of different configurations."""
+"""Rows that differ in one of these columns have different configurations."""
 
 
 class Severity(StrEnum):
-    """``error``: a figure is wrong. ``warning``: it may be. ``info``: know it when comparing."""
+    """``error``: a value is wrong. ``warning``: it may be wrong. ``info``: note when comparing."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -170,7 +170,7 @@ class Severity(StrEnum):
 
 
 class Code(StrEnum):
-    """What can be found."""
+    """The kinds of findings."""
 
     RANK_COUNT_MISMATCH = "rank_count_mismatch"
     DUPLICATE_CONTENT = "duplicate_content"
@@ -208,11 +208,10 @@ class Reading:
 
     row: Row
     findings: tuple[Finding, ...] = ()
-    """What looks wrong in this run alone."""
+    """Findings in this run alone."""
     content: Hashable | None = None
-    """What two different runs cannot share; None: too little is known of the run to tell."""
+    """Equal only for copies of one run; None: too little is known about the run."""
     epochs: frozenset[int] = frozenset()
-    """Marks of some epochs' figures, the same ones for runs with the same epochs; empty: too
-    little is known of them."""
+    """Values of some epochs, equal for runs with the same epochs; empty: too little is known."""
     key: Hashable | None = None
-    """Configuration and repeat of a planned run; None: known by its run_id alone."""
+    """Configuration and repeat of a planned run; None: identified by its run_id alone."""

@@ -1,4 +1,4 @@
-"""Run: what one run folder holds, and the row that is made of it."""
+"""Run: the content of one run folder, and its row for rows.csv."""
 
 import dataclasses
 from collections.abc import Hashable, Mapping
@@ -20,7 +20,7 @@ SECONDS_PER_HOUR = 3600
 
 
 class JobSummary(BaseModel):
-    """What a reader of tables may want of a job; the file holds more."""
+    """The values of slurm.json that tables use; the file has more."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -37,14 +37,14 @@ class JobSummary(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: object) -> object:
-        """``true`` would else be read as 1."""
+        """Refuse ``true`` and ``false``; pydantic would read ``true`` as 1."""
         if isinstance(value, bool):
-            raise ValueError("is true or false, not a figure")
+            raise ValueError("expected a number, not true or false")
         return value
 
 
 def read_job(path: Path) -> JobSummary | None:
-    """The job in ``path``; None where there is no such file or nothing to be read in it.
+    """The job in ``path``; None if the file is missing or cannot be read.
 
     Accounting is an addition to what a run measured: without it its columns are empty.
     """
@@ -57,7 +57,7 @@ def read_job(path: Path) -> JobSummary | None:
 
 
 def with_job(row: Row, job: JobSummary) -> Row:
-    """``row`` with what the scheduler knows better than the run itself."""
+    """``row`` with the values that the scheduler reports more reliably than the run."""
     known = dataclasses.replace(
         row,
         slurm_job_id=clean(job.job_id),
@@ -74,7 +74,7 @@ def with_job(row: Row, job: JobSummary) -> Row:
 
 
 def with_node_hours(row: Row) -> Row:
-    """``row`` with its node-hours: of its job where the scheduler told it, else of its process."""
+    """``row`` with node-hours: of its Slurm job where known, else of its process."""
     seconds = row.total_s if row.slurm_elapsed_s is None else row.slurm_elapsed_s
     if row.nodes is None or seconds is None or row.nodes > LARGEST:
         return row
@@ -86,7 +86,7 @@ TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, read. ``reject`` tells why it is in no table; None: it is in one."""
+    """The content of one run folder. ``reject``: why the run is in no table; None: it is in one."""
 
     run_id: str
     folder: Path
@@ -95,11 +95,11 @@ class Run:
     spec: RunSpec | None = None
     record: RunRecord | None = None
     epochs_seen: int | None = None
-    """Different epochs in events.jsonl; None where there is no such file."""
+    """Number of different epochs in events.jsonl; None if there is no file."""
     not_a_number: str | None = None
     """Where a loss was NaN or infinite."""
     job: JobSummary | None = None
-    """What the scheduler told of it; None where no scheduler was asked."""
+    """Summary of its Slurm job; None if it ran without a scheduler."""
 
     @property
     def row(self) -> Row:
@@ -137,7 +137,7 @@ class Run:
 
 
 def _configured(spec: RunSpec) -> dict[str, Any]:
-    """The columns of what was asked for: one for each setting, and those derived from them."""
+    """The columns of the planned settings: one per setting, and those derived from them."""
     task, fields = spec.task, spec.model_dump(mode="json")
     fields |= fields["task"] | fields["resources"]
     settings = settings_of(task.kind, *CONFIGURATION)

@@ -20,11 +20,11 @@ class RunState(StrEnum):
 
 
 def run_state(paths: RunPaths) -> RunState:
-    """The state of one run, from its record: ``todo`` also while it is queued or running."""
+    """The state of one run, from its record: ``todo`` also covers queued and running."""
     try:
         status = json.loads(paths.record.read_bytes())["status"]
     except FileNotFoundError:
-        # an exit code without a record: it died before it wrote one
+        # an exit code without a record: it failed before it wrote one
         return RunState.FAILED if paths.exit.exists() else RunState.TODO
     except (OSError, ValueError, KeyError, TypeError):
         return RunState.FAILED

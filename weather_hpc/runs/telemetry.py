@@ -14,7 +14,7 @@ from weather_hpc.runs.gpus import DeviceSample
 from weather_hpc.runs.proc import busy_s, memory_used_mb
 
 EVERY_S = 1.0
-"""Between two samples, each of which takes well under a millisecond."""
+"""Seconds between two samples; a sample takes well under a millisecond."""
 
 
 class SampledDevices(Protocol):
@@ -45,9 +45,9 @@ class Sample:
 
 
 class Telemetry:
-    """Samples in a thread of its own from start to stop, at least at the end.
+    """Takes samples in a thread of its own from start to stop, and one at the end.
 
-    Each is appended to ``path`` when it is taken, so a killed run leaves its samples and a resumed
+    Each is appended to ``path`` immediately, so a killed run leaves its samples and a resumed
     run adds to them. ``own``: pids of the run's processes on this host.
     """
 
@@ -62,7 +62,7 @@ class Telemetry:
         self.path = path
         self.every_s = every_s
         self.samples: list[Sample] = []
-        self._others = ForeignLoad(list(own), descendants=False)
+        self._foreign = ForeignLoad(list(own), descendants=False)
         self._joules = 0.0
         """Energy from the power of the samples, each constant since the sample before."""
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class Telemetry:
 
     def __enter__(self) -> Self:
         self._before = time.perf_counter(), busy_s()
-        self._others.start()
+        self._foreign.start()
         self._thread.start()
         return self
 
@@ -112,12 +112,12 @@ class Telemetry:
                 at=time.time(),
                 host_cpu_percent=100.0 * (busy - busy_then) / (now - then),
                 host_memory_mb=memory_used_mb(),
-                foreign_cpu_percent=self._others.percent(),
+                foreign_cpu_percent=self._foreign.percent(),
                 device_use_percent=device.use_percent,
                 device_memory_mb=device.memory_mb,
                 device_power_w=device.power_w,
             )
-            self._others.start()
+            self._foreign.start()
             self._joules += (device.power_w or 0.0) * (now - then)
             self.samples.append(sample)
             self._write(sample)

@@ -1,4 +1,4 @@
-"""StudyConfig: what to measure, as ``hpc/studies/*.yaml`` says it."""
+"""StudyConfig: what to measure, from ``hpc/studies/*.yaml``."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, shipped
 
 
 class Synthetic(Section):
-    """Images that the package makes itself, for anyone without data."""
+    """Synthetic images that the package generates, for a study without data."""
 
-    images_per_class: Count = Field(24, description="images of each of the 11 classes")
-    seed: int = Field(0, ge=0, description="of the images' content")
+    images_per_class: Count = Field(24, description="number of images in each of the 11 classes")
+    seed: int = Field(0, ge=0, description="seed of the images' content")
 
 
 OF_STUDY = ("image_size", "images")
-"""Settings that hold for all runs of a study; images follow from its scaling."""
+"""Settings common to all runs of a study; images follow from its scaling."""
 
 
 class Grid(Section):
@@ -51,7 +51,7 @@ AnyGrid = TypeVar("AnyGrid", bound=Grid)
 
 
 def _with_settings(task: type[Part]) -> Callable[[type[AnyGrid]], type[AnyGrid]]:
-    """Give a grid a key for each setting of ``task`` but those that hold for the whole study."""
+    """Give a grid a key for each setting of ``task`` except those common to the whole study."""
 
     def extended(grid: type[AnyGrid]) -> type[AnyGrid]:
         fields: dict[str, Any] = {
@@ -71,7 +71,7 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     owner = Resources if setting.of == "resources" else task
     checked = owner.model_fields[setting.name]
     strict = [Field(strict=True)] if checked.annotation is int else []
-    annotated: Any = Annotated  # subscripted here with what is only known now
+    annotated: Any = Annotated  # subscripted here with types known only at run time
     kind: Any = checked.annotation
     for constraint in (*checked.metadata, *strict):
         kind = annotated[kind, constraint]
@@ -95,7 +95,7 @@ class PreprocessGrid(Grid):
     def _check(self) -> Self:
         backends, workers = self["backend"], self["workers"]
         if Backend.SEQUENTIAL in backends and workers != [1]:
-            raise ValueError("backend sequential has 1 worker; give the others their own entry")
+            raise ValueError("backend sequential has 1 worker; give other backends their own entry")
         return self
 
 
@@ -117,27 +117,34 @@ class StudyConfig(Section):
     """One study: what to measure, how often, on which images."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = Field(
-        description="letters, digits, '_', '.', '-': also names the results folder"
+        description="name of the study and its results folder: letters, digits, '_', '.', '-'"
     )
-    about: str = Field("", description="what the study is for, in a sentence")
-    repeats: Count = Field(3, description="runs of each configuration")
-    image_size: int = Field(256, ge=8, le=4096, description="height and width stored, pixels")
-    scaling: Scaling = Field(Scaling.STRONG, description="how images grow with workers")
-    images_per_worker: Count | None = Field(None, description="weak scaling only")
-    synthetic: Synthetic = Field(Synthetic(), description="the images where --data names none")
+    about: str = Field("", description="purpose of the study in a sentence")
+    repeats: Count = Field(3, description="number of runs of each configuration")
+    image_size: int = Field(
+        256, ge=8, le=4096, description="height and width of the stored images, pixels"
+    )
+    scaling: Scaling = Field(
+        Scaling.STRONG,
+        description="strong: the same images for all workers together; weak: for each worker",
+    )
+    images_per_worker: Count | None = Field(
+        None, description="number of images per worker; weak scaling only"
+    )
+    synthetic: Synthetic = Field(Synthetic(), description="synthetic images, used without --data")
     time_limit_min: Count = Field(60, description="wall-clock limit of each run, minutes")
-    preprocess: list[PreprocessGrid] = Field(default=[], description="preprocessing grids")
-    train: list[TrainGrid] = Field(default=[], description="training grids")
+    preprocess: list[PreprocessGrid] = Field(default=[], description="list of preprocessing grids")
+    train: list[TrainGrid] = Field(default=[], description="list of training grids")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.preprocess and not self.train:
-            raise ValueError("nothing to measure: give preprocess, train or both")
+            raise ValueError("nothing to measure: expected preprocess, train or both")
         weak = self.scaling is Scaling.WEAK
         if weak and self.images_per_worker is None:
             raise ValueError("weak scaling needs images_per_worker")
         if not weak and self.images_per_worker is not None:
-            raise ValueError("images_per_worker goes with scaling: weak")
+            raise ValueError("images_per_worker is only for scaling: weak")
         return self
 
 

@@ -20,7 +20,7 @@ def add_flags(
 ) -> None:
     """Add a flag for each setting of ``kind`` of task.
 
-    ``defaults``: of those whose default the verb knows better, in words. ``without``: settings that
+    ``defaults``: text for those with a default of the verb's own. ``without``: settings that
     the verb has no flag for.
     """
     for setting in TASKS[kind]:
@@ -63,11 +63,11 @@ def check_agreement(task: "Task", values: Mapping[str, Any], where: str) -> None
     for name, value in values.items():
         here = getattr(task, name)
         if getattr(other, name) != here:
-            raise UserError(f"{SETTINGS[name].option} {value}: {where} asks for {name} {here}")
+            raise UserError(f"{SETTINGS[name].option} {value}: {where} has {name} {here}")
 
 
 def task_flags(task: "PreprocessTask | TrainTask", without: Container[str] = ()) -> list[str]:
-    """The flags that :func:`make_task` makes ``task`` of; those of unset settings left out."""
+    """The flags from which :func:`make_task` makes ``task``, without those of unset settings."""
     flags = []
     for setting in TASKS[task.kind]:
         if setting.of == "task" and setting.name not in without:

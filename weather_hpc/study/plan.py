@@ -1,4 +1,4 @@
-"""Study -> Plan: every run that is to be made, in the order in which it is best made."""
+"""Study -> Plan: every planned run, in the order of execution."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from weather_hpc.study.spec import (
 )
 
 CPUS_PER_GPU = 2
-"""One feeds the GPU, one is for the threads of loader and NCCL; alike for all strategies."""
+"""One feeds the GPU, one is for the threads of loader and NCCL; the same for all strategies."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Plan:
 def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
     """The plan of ``study`` on the images in the folder ``data`` (absolute path).
 
-    Repeats are the outermost loop: what drifts on the machine while a study goes on then
-    touches every configuration alike, instead of making one look slow.
+    Repeats are the outermost loop: drift of the machine during a study then affects
+    every configuration equally.
     ``prepare_workers`` CPUs pack the training store. Raises UserError where an entry of the
-    study cannot be meant.
+    study is not possible.
     """
     prepare = _prepare(study, data, prepare_workers) if study.train else None
     preprocess = [
@@ -107,7 +107,7 @@ def _spec(
 
 
 def _images(study: StudyConfig, workers: int) -> int | None:
-    """Images of a run: null (all) for strong scaling, so many per worker for weak."""
+    """Images of a run: null (all) for strong scaling, in proportion to the workers for weak."""
     if study.scaling is Scaling.STRONG or study.images_per_worker is None:
         return None
     return study.images_per_worker * workers
@@ -126,12 +126,12 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
         strategy, world_size = values["strategy"], values["world_size"]
         if world_size % nodes:
             raise UserError(
-                f"{where}: a world_size of {world_size} does not divide by {nodes} nodes"
+                f"{where}: a world_size of {world_size} is not divisible by {nodes} nodes"
             )
         if nodes > 1 and strategy in (Strategy.SINGLE, Strategy.DP):
             raise UserError(f"{where}: strategy {strategy} runs on one node, not on {nodes}")
         if strategy is Strategy.DP and values["device"] is Device.CPU:
-            raise UserError(f"{where}: strategy dp needs device cuda: on a CPU it does nothing")
+            raise UserError(f"{where}: strategy dp needs device cuda, not cpu")
         if strategy is not Strategy.DDP:
             values["batch_norm"] = BatchNorm.LOCAL
         images = _images(study, world_size)

@@ -1,4 +1,4 @@
-"""Recipes: how a network is taught. Named, so that a study can hold them against each other."""
+"""Training recipes: optimizer, schedule, augmentation. Named, so that a study can compare them."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ RISING = 0.15
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images, anew in every epoch; 0 and False: none.
+    """Random changes of training images, different in every epoch; 0 and False: none.
 
     Shares are of the image's side (shift) or of the full range of values (brightness); contrast
     and saturation are stretched by up to this share.
@@ -41,12 +41,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about teaching but data, network, batch size, epochs and seed."""
+    """A training recipe: all settings but data, network, batch size, epochs and seed."""
 
     text: str
     optimizer: Optimizer
     learning_rate: float
-    """Where a run asks for none of its own."""
+    """The largest learning rate, unless the run sets its own."""
     weight_decay: float = 0.0
     schedule: Schedule = Schedule.CONSTANT
     label_smoothing: float = 0.0
@@ -67,7 +67,7 @@ class Recipe:
 
 
 RECIPES = {
-    "paper": Recipe("the reproduced study's: plain Adam", Optimizer.ADAM, 1e-3),
+    "paper": Recipe("plain Adam, as in the reproduced study", Optimizer.ADAM, 1e-3),
     "strong": Recipe(
         "Muon on one cycle, augmented images, smoothed labels, averaged weights",
         Optimizer.MUON,

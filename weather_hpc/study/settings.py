@@ -1,8 +1,8 @@
 """The table of settings: everything that a study can vary, each with its flag, help and default.
 
 A setting is a field of :class:`~weather_hpc.study.spec.PreprocessTask` or
-:class:`~weather_hpc.study.spec.TrainTask`, which check it, and stands once in this table. From it
-come the flags of the verbs, the keys of a study file, the columns of rows and tables, and the
+:class:`~weather_hpc.study.spec.TrainTask`, which check it, and is defined once, in this table. From
+it come the flags of the verbs, the keys of a study file, the columns of rows and tables, and the
 answers to two questions: which runs are the same configuration, and which did the same work.
 """
 
@@ -18,17 +18,17 @@ class Role(Enum):
     """What a setting means when runs are compared."""
 
     METHOD = "method"
-    """How the work is spread: backend, strategy."""
+    """How the work is distributed: backend, strategy."""
     SIZE = "size"
-    """Over how many workers or ranks: what scaling is measured against."""
+    """The number of workers or ranks, which scaling is measured over."""
     TASK = "task"
-    """What is to be done. Configurations that differ here are never alternatives to each other."""
+    """What is computed. Configurations that differ here are never alternatives to each other."""
     COMPUTING = "computing"
     """How it is computed. Equal in a speedup; configurations that differ here are alternatives."""
     DETAIL = "detail"
-    """Part of the configuration, not of the work: the baseline most alike in these is preferred."""
+    """Part of the configuration, not of the work: a baseline with equal details is preferred."""
     LIMIT = "limit"
-    """No part of the configuration: what a run may take, such as its time limit."""
+    """Not part of the configuration: limits of a run, such as its time limit."""
 
 
 WORK = (Role.TASK, Role.COMPUTING)
@@ -52,20 +52,20 @@ class Setting:
     role: Role
     default: Any = REQUIRED
     unset: str | None = None
-    """What a default of None means, in words."""
+    """What a default of None means."""
     usual: Any = REQUIRED
-    """Without a default: what study files and command lines need not say."""
+    """If there is no default: the value where a study file or command line gives none."""
     flag: str | None = None
     """The option of the verb, without dashes; None: the name."""
     metavar: str | None = None
     parse: Callable[[str], Any] = str
     """What the option's text is converted to."""
     column: str | None = None
-    """In rows and tables; None: the name."""
+    """Its column in rows and tables; None: the name."""
     listed: bool = False
     """Whether a study file may give several values: one configuration for each."""
     of: str = "task"
-    """Whose field it is: the task's, its resources', or the run's own."""
+    """Owner of the field: ``task``, ``resources`` or ``run``."""
 
     @property
     def described(self) -> str:
@@ -85,29 +85,29 @@ _IMAGE_SIZE = Setting(
 _IMAGES = Setting(
     name="images", role=Role.TASK, default=None, metavar="N", parse=int, column="images_asked",
     unset="all",
-    help="number of images, classes in proportion",
+    help="number of images, in the proportions of the classes",
 )  # fmt: skip
 
 RUN = (
-    Setting(name="study", of="run", role=Role.TASK, help="the study's name"),
+    Setting(name="study", of="run", role=Role.TASK, help="name of the study"),
     Setting(name="scaling", of="run", role=Role.TASK, default="strong",
             help="strong: the same images for all workers together; weak: for each worker"),
     Setting(name="data", of="run", role=Role.TASK,
-            help="absolute path of the image folder, or of the store that is read"),
+            help="absolute path of the image folder or store to read"),
 )  # fmt: skip
 """Fields of RunSpec that every run of a study shares."""
 
 _NODES = Setting(
     name="nodes", of="resources", role=Role.DETAIL, default=1, parse=int, listed=True,
-    help="nodes that the ranks are distributed over",
+    help="number of nodes that the ranks are distributed over",
 )  # fmt: skip
 
 RESOURCES = (
     _NODES,
     Setting(name="cpus_per_node", of="resources", role=Role.DETAIL, default=1, parse=int,
-            help="CPU cores on each node"),
+            help="number of CPU cores on each node"),
     Setting(name="gpus_per_node", of="resources", role=Role.DETAIL, default=0, parse=int,
-            help="GPUs on each node"),
+            help="number of GPUs on each node"),
     Setting(name="time_limit_min", of="resources", role=Role.LIMIT, default=60, parse=int,
             help="wall-clock limit, minutes"),
 )  # fmt: skip
@@ -115,12 +115,12 @@ RESOURCES = (
 
 PREPROCESS = (
     Setting(name="backend", role=Role.METHOD, metavar="NAME", listed=True,
-            help="how the work is spread: sequential, multiprocessing, dask, dask-naive or "
+            help="how the work is distributed: sequential, multiprocessing, dask, dask-naive or "
             "dask-jobqueue"),
     Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
-            help="fast, or exact: decoded and resized as Pillow does, to the bit"),
+            help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
     Setting(name="workers", role=Role.SIZE, usual=1, metavar="N", parse=int, listed=True,
-            help="worker processes"),
+            help="number of worker processes"),
     _IMAGE_SIZE,
     _IMAGES,
 )  # fmt: skip
@@ -128,40 +128,40 @@ PREPROCESS = (
 
 TRAIN = (
     Setting(name="strategy", role=Role.METHOD, metavar="NAME", listed=True,
-            help="how the work is spread: single, dp, ddp or model; torchrun starts the last two"),
+            help="how the work is distributed: single or dp; with torchrun ddp or model"),
     Setting(name="device", role=Role.COMPUTING, usual="auto", metavar="NAME", listed=True,
-            help="auto, cpu or cuda"),
+            help="device to compute on: auto, cpu or cuda"),
     Setting(name="model", role=Role.TASK, default="paper_cnn", metavar="NAME", listed=True,
             help="paper_cnn, weather_net, or a torchvision classifier such as resnet18"),
     Setting(name="recipe", role=Role.TASK, default="paper", metavar="NAME", listed=True,
             help="training recipe: "
             + "; ".join(f"{name}: {recipe.text}" for name, recipe in RECIPES.items())),
     Setting(name="precision", role=Role.COMPUTING, default="fp32", metavar="NAME", listed=True,
-            help="what the network computes in: fp32, tf32 or bf16"),
+            help="arithmetic of the network: fp32, tf32 or bf16"),
     Setting(name="memory_format", role=Role.COMPUTING, default="contiguous", metavar="NAME",
             listed=True, help="memory order of an image batch: contiguous or channels-last"),
     Setting(name="execution", role=Role.COMPUTING, default="eager", metavar="NAME", listed=True,
             help="how a step is executed: eager or compiled; on one GPU also graph, "
             "compiled-graph"),
     Setting(name="epochs", role=Role.TASK, usual=20, metavar="E", parse=int,
-            help="measured epochs"),
+            help="number of measured epochs"),
     _NODES,
     Setting(name="world_size", role=Role.SIZE, usual=1, metavar="N", parse=int, column="workers",
-            listed=True, help="devices (ranks) over all nodes"),
+            listed=True, help="number of ranks (devices) on all nodes together"),
     Setting(name="threads_per_rank", role=Role.COMPUTING, default=1, flag="threads", metavar="T",
-            parse=int, listed=True, help="CPU threads of each rank"),
+            parse=int, listed=True, help="number of CPU threads of each rank"),
     Setting(name="batch_size", role=Role.COMPUTING, usual=32, metavar="B", parse=int, listed=True,
-            help="images per step, as batch_mode counts them"),
+            help="number of images per step, per device or global (batch_mode)"),
     Setting(name="batch_mode", role=Role.DETAIL, default="per-device", metavar="MODE",
             help="what the batch size counts: per-device or global"),
     Setting(name="warmup_steps", role=Role.DETAIL, default=2, metavar="W", parse=int,
-            help="unmeasured steps first, then undone"),
+            help="number of unmeasured steps at the start; the weights are then reset"),
     Setting(name="weights", role=Role.DETAIL, default=None, metavar="FILE",
             unset="random",
             help="ImageNet weights to start from (torchvision only): a file, or cached"),
     _IMAGE_SIZE,
     Setting(name="learning_rate", role=Role.DETAIL, default=None, flag="lr", metavar="LR",
-            parse=float, unset="the recipe's", help="the optimizer's largest step size"),
+            parse=float, unset="the recipe's", help="largest learning rate of the optimizer"),
     Setting(name="batch_norm", role=Role.DETAIL, default="local", metavar="HOW",
             help="ddp: statistics of one rank's images (local) or of the whole step's (sync)"),
     Setting(name="seed", role=Role.DETAIL, default=0, metavar="S", parse=int,

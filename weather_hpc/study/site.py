@@ -1,4 +1,4 @@
-"""SiteProfile: where runs happen, as ``hpc/sites/*.yaml`` says it."""
+"""SiteProfile: the machine or cluster that runs a study, from ``hpc/sites/*.yaml``."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ def _one_line(value: str) -> str:
 
 def _option(value: str) -> str:
     if not value.startswith("--"):
-        raise ValueError("must start with -- such as --exclude=node7")
+        raise ValueError("must start with --, for example --exclude=node7")
     return value
 
 
@@ -31,11 +31,11 @@ Option = Annotated[Line, AfterValidator(_option)]
 
 
 Word = Annotated[str, Field(pattern=r"^[^\s'\"\\#]+$")]
-"""A name as Slurm has them: no blanks, no quotes."""
+"""A name as Slurm allows it: no blanks, no quotes."""
 
 
 class GpuRequest(StrEnum):
-    """The option that asks for GPUs: ``--gres=gpu:N`` or ``--gpus-per-node=N``."""
+    """The option that requests GPUs: ``--gres=gpu:N`` or ``--gpus-per-node=N``."""
 
     GRES = "gres"
     GPUS_PER_NODE = "gpus-per-node"
@@ -49,44 +49,65 @@ class WithoutCuda(StrEnum):
 
 
 class SlurmSite(Section):
-    """How this cluster wants to be asked. What is not given is left to the cluster's defaults."""
+    """Options of this cluster's Slurm. Where a key is not given, the cluster's default applies."""
 
-    partition: Word | None = Field(None, description="for every run; null: the cluster's default")
-    gpu_partition: Word | None = Field(None, description="for runs with GPUs, over partition")
-    cpu_partition: Word | None = Field(None, description="for runs without, over partition")
-    account: Word | None = Field(None, description="who pays")
-    qos: Word | None = Field(None, description="quality of service")
-    constraint: Line | None = Field(None, description="node features, such as 'a100&ib'")
-    reservation: Word | None = Field(None, description="a reservation's name")
-    exclusive: bool = Field(False, description="whole nodes; a run still uses what it asked for")
-    gpu_request: GpuRequest = Field(GpuRequest.GRES, description="the option that asks for GPUs")
-    gpu_type: Word | None = Field(None, description="GPU model as the cluster names it")
-    mem_per_cpu_mb: Count | None = Field(None, description="memory per CPU, MB")
-    memory_mb: Count | None = Field(None, description="memory per node, MB")
-    max_running: Count | None = Field(None, description="tasks of one array that run at a time")
+    partition: Word | None = Field(
+        None, description="partition of all runs; null: the cluster's default"
+    )
+    gpu_partition: Word | None = Field(
+        None, description="partition of runs with GPUs; null: partition"
+    )
+    cpu_partition: Word | None = Field(
+        None, description="partition of runs without GPUs; null: partition"
+    )
+    account: Word | None = Field(None, description="account that is charged")
+    qos: Word | None = Field(None, description="quality of service (QOS)")
+    constraint: Line | None = Field(None, description="required node features, such as 'a100&ib'")
+    reservation: Word | None = Field(None, description="name of a reservation")
+    exclusive: bool = Field(
+        False, description="allocate whole nodes; a run uses only its own CPUs and GPUs"
+    )
+    gpu_request: GpuRequest = Field(GpuRequest.GRES, description="option that requests GPUs")
+    gpu_type: Word | None = Field(None, description="GPU type as the cluster names it")
+    mem_per_cpu_mb: Count | None = Field(None, description="memory per CPU, MB; excludes memory_mb")
+    memory_mb: Count | None = Field(
+        None, description="memory per node, MB; excludes mem_per_cpu_mb"
+    )
+    max_running: Count | None = Field(
+        None, description="number of tasks of one array that run at the same time; null: no limit"
+    )
     max_array_size: Count | None = Field(
-        None, description="runs in one array; null: as many as the cluster allows"
+        None, description="number of runs in one array; null: the cluster's limit"
     )
-    requeue: bool = Field(True, description="may a run be stopped and started again by Slurm")
+    requeue: bool = Field(True, description="whether Slurm may requeue a run")
     max_requeues: Count = Field(
-        20, description="times that a run which nears its time limit puts itself back in the queue"
+        20, description="number of times that a run near its time limit requeues itself"
     )
-    warning_s: Count = Field(120, description="notice before the time limit, s: to checkpoint in")
-    interface: Word | None = Field(None, description="network interface between nodes, such as ib0")
+    warning_s: Count = Field(
+        120,
+        description="seconds before the time limit at which a run gets the signal to checkpoint",
+    )
+    interface: Word | None = Field(
+        None,
+        description="network interface between nodes, such as ib0; null: chosen by gloo and NCCL",
+    )
     dask_time_limit_min: Count | None = Field(
-        None, description="time limit of a Dask worker's job, minutes; null: as the run's"
+        None, description="time limit of a Dask worker's job, minutes; null: that of the run"
     )
     dask_memory_mb: Count | None = Field(
         None, description="memory of a Dask worker's job, MB; null: one CPU's mem_per_cpu_mb"
     )
     dask_wait_s: Count = Field(
-        600, description="how long Dask waits for all its workers' jobs to start, s"
+        600, description="seconds that Dask waits for all its workers' jobs to start"
     )
-    cpu_bind: Word | None = Field(None, description="srun's --cpu-bind, such as cores")
-    srun_options: list[Option] = Field(default=[], description="more options of srun")
-    extra_directives: list[Option] = Field(default=[], description="more #SBATCH lines")
+    cpu_bind: Word | None = Field(None, description="value of srun's --cpu-bind, such as cores")
+    srun_options: list[Option] = Field(default=[], description="further options of srun")
+    extra_directives: list[Option] = Field(
+        default=[], description="further options of sbatch, as #SBATCH lines"
+    )
     without_cuda: WithoutCuda = Field(
-        WithoutCuda.SKIP, description="what GPU runs do on nodes where torch finds no CUDA"
+        WithoutCuda.SKIP,
+        description="what GPU runs do on a node where torch finds no CUDA: cpu (run there) or skip",
     )
 
     @model_validator(mode="after")
@@ -96,7 +117,7 @@ class SlurmSite(Section):
         return self
 
     def partition_for(self, gpus: int) -> str | None:
-        """Where a run that asks for ``gpus`` GPUs a node goes; None: the cluster's default."""
+        """The partition of a run with ``gpus`` GPUs per node; None: the cluster's default."""
         return (self.gpu_partition if gpus else self.cpu_partition) or self.partition
 
 
@@ -107,28 +128,27 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class SiteProfile(Section):
     """One machine or cluster."""
 
-    name: Line = Field("local", description="the site's name")
-    about: str = Field("", description="what it is, in a sentence")
-    python: Line = Field(default=sys.executable, description="the interpreter that runs stages")
+    name: Line = Field("local", description="name of the site")
+    about: str = Field("", description="description of the site in a sentence")
+    python: Line = Field(default=sys.executable, description="Python interpreter of the runs")
     modules: list[Line] = Field(default=[], description="environment modules to load")
     setup: list[Line] = Field(
-        default=[], description="shell lines run first in every job, such as source activate"
+        default=[], description="shell lines at the start of every job, such as source activate"
     )
     environment: dict[Name, Line] = Field(
         default={},
-        description="variables set for every run, baselines included, over the package's own",
+        description="environment variables of every run, baselines too; override the package's own",
     )
     oversubscribe: bool = Field(
-        False, description="local executor: run what asks for more CPUs than there are"
+        False,
+        description="local executor: also run configurations that need more CPUs than available",
     )
-    slurm: SlurmSite = Field(
-        SlurmSite(), description="how jobs are asked for, where there is Slurm"
-    )
+    slurm: SlurmSite = Field(SlurmSite(), description="options of the cluster's Slurm")
 
     def on(self, partition: str | None, cpu_partition: str | None) -> "SiteProfile":
         """This site with runs sent to ``partition``, those without GPUs to ``cpu_partition``.
 
-        None leaves what the profile says; ``partition`` alone is for all runs.
+        None keeps the profile's value; ``partition`` alone applies to all runs.
         """
         chosen = {}
         if partition is not None:

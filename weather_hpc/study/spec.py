@@ -1,4 +1,4 @@
-"""RunSpec: one planned run, all that a node needs to carry it out. Crosses from plan to launch."""
+"""RunSpec: one planned run, with everything that a node needs to run it. From plan to launch."""
 
 from collections.abc import Hashable
 from enum import StrEnum
@@ -52,7 +52,7 @@ class Decoder(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How training is spread over devices."""
+    """How training is distributed over devices."""
 
     SINGLE = "single"
     DP = "dp"
@@ -93,7 +93,7 @@ class Precision(StrEnum):
 
 
 class MemoryFormat(StrEnum):
-    """The order of an image batch in memory: torch's own, or colours of a pixel side by side."""
+    """The order of an image batch in memory: torch's own, or the colours of a pixel adjacent."""
 
     CONTIGUOUS = "contiguous"
     CHANNELS_LAST = "channels-last"
@@ -128,7 +128,7 @@ class Scaling(StrEnum):
 
 
 CACHED = "cached"
-"""Instead of a file of weights: the user's cache of torch."""
+"""In place of a file of weights: those in torch's cache."""
 
 
 def _absolute(weights: str) -> str:
@@ -149,7 +149,7 @@ def _setting(name: str, **limits: Any) -> Any:
 
 
 class Resources(Part):
-    """What a run asks the scheduler for."""
+    """The resources that a run requests from the scheduler."""
 
     nodes: int = _setting("nodes", ge=1)
     cpus_per_node: int = _setting("cpus_per_node", ge=1)
@@ -208,17 +208,17 @@ class TrainTask(Part):
         self._check_ways()
         if self.batch_mode is BatchMode.GLOBAL and self.batch_size % self.world_size:
             raise ValueError(
-                f"a global batch_size of {self.batch_size} does not divide "
-                f"by a world_size of {self.world_size}"
+                f"a global batch_size of {self.batch_size} is not "
+                f"divisible by a world_size of {self.world_size}"
             )
         return self
 
     def _check_ways(self) -> None:
-        """Not every strategy has every way of computing: none is silently left out."""
+        """Refuse combinations that a strategy does not support, instead of ignoring a setting."""
         replicas = self.strategy in (Strategy.SINGLE, Strategy.DDP)
         if not replicas and (self.precision is Precision.BF16 or self.execution.compiles):
-            asked = "precision bf16" if self.precision is Precision.BF16 else self.execution
-            raise ValueError(f"{asked} is for strategies single and ddp, not {self.strategy}")
+            setting = "precision bf16" if self.precision is Precision.BF16 else self.execution
+            raise ValueError(f"{setting} is for strategies single and ddp, not {self.strategy}")
         if self.memory_format is MemoryFormat.CHANNELS_LAST and self.strategy is Strategy.MODEL:
             raise ValueError("memory_format channels-last is for strategies single, dp and ddp")
         if not self.execution.replays:
@@ -262,22 +262,24 @@ Task = Annotated[PreprocessTask | TrainTask, Field(discriminator="kind")]
 
 
 class RunSpec(Part):
-    """One run of a plan. Known by its configuration and repeat; ``run_id`` is a readable label."""
+    """One run of a plan. Identified by configuration and repeat; ``run_id`` is a readable label."""
 
     study: str = _setting("study")
-    stage: Stage = Field(description="what the run does")
-    task: Task = Field(description="with what settings")
-    resources: Resources = Field(default=Resources(), description="on what")
+    stage: Stage = Field(description="stage of the pipeline: prepare, preprocess or train")
+    task: Task = Field(description="settings of the task")
+    resources: Resources = Field(
+        default=Resources(), description="resources requested from the scheduler"
+    )
     scaling: Scaling = _setting("scaling")
-    repeat: int = Field(0, ge=0, description="which repetition of the same configuration")
+    repeat: int = Field(0, ge=0, description="number of the repeat of the configuration, from 0")
     data: str = _setting("data")
     name: str | None = Field(
-        None, exclude=True, description="its run_id where that is not the default one"
+        None, exclude=True, description="run_id; null: derived from the configuration"
     )
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The configuration as JSON-able values by setting, those that have their default left out.
+        """The configuration as JSON-able values by setting, without those that have their default.
 
         A setting that did not exist when the run was made has its default, so that the run keeps
         its identity. CPUs that a GPU run has besides those that its threads compute on are left
@@ -298,11 +300,11 @@ class RunSpec(Part):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What no two runs of a results folder have in common: configuration and repeat."""
+        """Configuration and repeat: unique in a results folder."""
         return self.configuration, self.repeat
 
     def differences(self, other: "RunSpec") -> list[str]:
-        """The settings in which the two are different runs."""
+        """The names of the settings that differ, ``repeat`` included."""
         mine, theirs = ({**spec.identity, "repeat": spec.repeat} for spec in (self, other))
         return [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
 
@@ -320,7 +322,7 @@ class RunSpec(Part):
 
     @property
     def label(self) -> str:
-        """The configuration in words, not unique."""
+        """A readable label of the configuration, not unique."""
         task = self.task
         if isinstance(task, PreprocessTask):
             return f"{self.stage}-{task.backend}-w{task.workers}"
@@ -332,7 +334,7 @@ class RunSpec(Part):
 
     @property
     def workers(self) -> int:
-        """Its worker processes or ranks."""
+        """Number of worker processes or ranks."""
         task = self.task
         return task.workers if isinstance(task, PreprocessTask) else task.world_size
 
@@ -349,10 +351,10 @@ class RunSpec(Part):
 
     @property
     def series(self) -> Hashable:
-        """What runs share that differ in workers (or ranks) and repeat only.
+        """Equal for runs that differ only in workers (or ranks) and repeat.
 
-        Runs on another number of nodes are another series. Under weak scaling the images per
-        worker are equal, else the images.
+        Runs on different numbers of nodes are in different series. Within a
+        series, weak scaling has equal images per worker, strong scaling equal images.
         """
         size = (s.name for s in settings_of(self.task.kind, Role.SIZE))
         return self.same_except(*size, "images"), self.resources.nodes, self.images_per_worker
@@ -369,5 +371,5 @@ class RunSpec(Part):
         return spec if run_id == spec.run_id else spec.named(str(run_id))
 
     def named(self, run_id: str) -> "RunSpec":
-        """The same run with another label."""
+        """The same run with a different label."""
         return self.model_copy(update={"name": None if run_id == self._default_name else run_id})

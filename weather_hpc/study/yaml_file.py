@@ -23,7 +23,7 @@ def _as_list(value: Any) -> Any:
 
 
 OneOrMany = Annotated[list[T], BeforeValidator(_as_list), Field(min_length=1)]
-"""A value or a list of values: what a grid is spanned over."""
+"""A value or a list of values: a grid has every combination of them."""
 
 
 class Section(BaseModel):
@@ -53,7 +53,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def load(path: Path, model: type[Model]) -> Model:
     """The content of the YAML file ``path`` as ``model``.
 
-    Raises :class:`UserError` with file, line, key, and what would be right.
+    Raises :class:`UserError` with file, line, key, and what is expected.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def load(path: Path, model: type[Model]) -> Model:
         problem = getattr(error, "problem", None) or "cannot be read"
         raise UserError(f"{where}: not valid YAML: {problem}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: keys such as {_names(model)} expected at the top level")
+        raise UserError(f"{path}: expected keys such as {_names(model)} at the top level")
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -83,7 +83,7 @@ def _names(model: type[BaseModel]) -> str:
 def _explain(
     path: Path, model: type[BaseModel], node: yaml.Node | None, error: ValidationError
 ) -> str:
-    """One line for the first thing wrong, and how many more there are."""
+    """One line: the first error and the number of further ones."""
     errors = error.errors()
     first = errors[0]
     loc, kind = first["loc"], first["type"]
@@ -166,7 +166,7 @@ def shipped(kind: Literal["studies", "sites"], name: str) -> Path:
     if name in known:
         return known[name]
     if path.is_dir():
-        raise UserError(f"{path}: a folder; a YAML file is wanted")
+        raise UserError(f"{path}: is a folder, expected a YAML file")
     stem = path.name.removesuffix(".yaml").removesuffix(".yml")
     raise UserError(
         f"no file {name!r} and no shipped {kind} of that name{nearest(stem, list(known))}"
