@@ -1,5 +1,6 @@
 """Logs of many programs: prefixes, separators, units, and formats that a user writes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from tests.logs.maker import epoch_line, finding_codes, log_lines, read_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import formats, read_logs, reader
-from weather_hpc.logs.log_format import LineRule
+from weather_hpc.logs.lines import FAILURE_LINE, FAILURES, judge_failure
+from weather_hpc.logs.log_format import PREFIXES, LineRule
+from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Reading
 
 
@@ -158,6 +161,27 @@ def test_each_expression_reads_its_examples(name: str, number: int, rule: LineRu
         match = form.regex.match(line.encode())
         assert match is not None, line
         assert match[f"line{number}"] is not None, line
+
+
+@pytest.mark.parametrize(("prefix", "example"), PREFIXES, ids=lambda value: str(value)[:20])
+def test_each_prefix_matches_its_example_and_is_skipped(prefix: bytes, example: bytes) -> None:
+    assert re.search(b"(?xi)" + prefix, example)
+    (study,) = formats(("study",))
+    line = example + b" " + epoch_line(0, 3).encode()
+    match = study.regex.match(line)
+    assert match is not None
+    assert match["line0"] == epoch_line(0, 3).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "regex", "example"), FAILURES, ids=lambda value: str(value)[:20]
+)
+def test_each_failure_matches_its_example(
+    status: Status, regex: re.Pattern[bytes], example: bytes
+) -> None:
+    assert regex.search(example)
+    assert re.match(FAILURE_LINE, example, re.IGNORECASE)
+    assert judge_failure(example, None).status == status
 
 
 def test_an_example_that_does_not_match_is_one_line(tmp_path: Path) -> None:

@@ -125,15 +125,21 @@ FAILURE_LINE = (
 """How a line begins that reports the end of a run; case is ignored."""
 
 
-# The first that matches says how the run ended.
-_FAILURES = (
-    (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror")),
-    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded")),
-    (Status.PREEMPTED, re.compile(rb"(?i)due to preemption")),
-    (Status.NODE_FAIL, re.compile(rb"(?i)due to node failure|node_fail")),
-    (Status.CANCELLED, re.compile(rb"(?i)cancelled at|keyboardinterrupt")),
-    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed|segmentation|aborted")),
-)
+FAILURES = (
+    (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror"),
+     b"slurmstepd: error: Detected 1 oom-kill event(s) in step 41.0"),
+    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded"),
+     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO TIME LIMIT ***"),
+    (Status.PREEMPTED, re.compile(rb"(?i)due to preemption"),
+     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO PREEMPTION ***"),
+    (Status.NODE_FAIL, re.compile(rb"(?i)due to node failure|node_fail"),
+     b"srun: error: *** JOB 41 CANCELLED AT 2023-05-01T12:00 DUE TO NODE FAILURE ***"),
+    (Status.CANCELLED, re.compile(rb"(?i)cancelled at|keyboardinterrupt"),
+     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 ***"),
+    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed|segmentation|aborted"),
+     b"ValueError: bad shape"),
+)  # fmt: skip
+"""How a run ended, by what its failure line contains, with an example; the first match counts."""
 
 
 _JOB = re.compile(rb"(?i)\b(?:job|step) (\d+)")
@@ -150,9 +156,9 @@ class FailureLine:
 
 def judge_failure(line: bytes, before: FailureLine | None) -> FailureLine:
     """``line`` judged: it replaces ``before`` where it says more."""
-    order = [status for status, _ in _FAILURES]
+    order = [status for status, _, _ in FAILURES]
     text = clean(line[:1000].decode("utf-8", "backslashreplace"))[:LONGEST_FAILURE]
-    found = next((status for status, regex in _FAILURES if regex.search(line)), Status.FAILED)
+    found = next((status for status, regex, _ in FAILURES if regex.search(line)), Status.FAILED)
     job = _JOB.search(line)
     job_id = job[1].decode() if job else before.job_id if before else None
     # a traceback's first line names no cause; the error below it does

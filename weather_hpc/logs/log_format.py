@@ -17,22 +17,38 @@ from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
 
-# What launchers, loggers and progress bars put in front of a line; the rank that some of them name.
+PREFIXES = (
+    # torchrun, mpirun --tag-output, srun -l: these name the rank
+    (rb"\[(?:rank|default)(?P<launched>\d{1,9})\]:", b"[rank1]:"),
+    (rb"\[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:", b"[1,0]<stdout>:"),
+    (rb"(?P<srun>\d{1,6}):(?=[ ])", b"3: "),
+    # Dask
+    (rb"\[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s",
+     b"[####  ] |  66% Completed | 4.00 s"),
+    # [INFO], [date and time]
+    (rb"\[[^\]]{1,80}\][ ]?:?", b"[INFO]"),
+    (rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?",
+     b"2023-05-01 12:00:00,123"),
+    (rb"\d\d:\d\d:\d\d(?:[.,]\d+)?", b"12:00:00"),
+    (rb"(?:debug|info|warning|error)\b:?", b"INFO:"),
+    # glog
+    (rb"[iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]",
+     b"I0501 12:00:00.123456 4242 train.py:17]"),
+    # a logger's name, after what is before it
+    (rb"(?<=[-|][ ])[\w.]{1,60}(?=[ ][-|])", b"12:00:00 - train -"),
+    (rb"(?<=info:)[\w.]{1,60}:", b"INFO:root:"),
+    # tqdm
+    (rb"\d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]", b" 34%|###4   | 17/50 [00:03<00:07]"),
+    (rb"[-|](?=[ ])", b"- "),
+)  # fmt: skip
+"""What launchers, loggers and progress bars put before a line (verbose syntax), with an example."""
+
 # Tried as a whole or not at all: backtracking into it would cost more than all else.
-_PREFIX = rb"""(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:
-    \[(?:rank|default)(?P<launched>\d{1,9})\]:                     # torchrun
-  | \[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:                      # mpirun --tag-output
-  | (?P<srun>\d{1,6}):(?=[ ])                                      # srun -l
-  | \[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s # Dask
-  | \[[^\]]{1,80}\][ ]?:?                                          # [INFO], [date and time]
-  | \d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?
-  | \d\d:\d\d:\d\d(?:[.,]\d+)?
-  | (?:debug|info|warning|error)\b:?
-  | [iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]  # glog
-  | (?<=[-|][ ])[\w.]{1,60}(?=[ ][-|]) | (?<=info:)[\w.]{1,60}:    # a logger's name
-  | \d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]              # tqdm
-  | [-|](?=[ ])
-)){0,8}[ ]*))?)"""
+_PREFIX = (
+    rb"(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:"
+    + b"|".join(prefix for prefix, _ in PREFIXES)
+    + rb")){0,8}[ ]*))?)"
+)
 
 _EMPTY = re.compile(r"\(\?P<(\w+)>\)")
 _OVER_LINES = re.compile(r"\\[sWDn]|\[\^")
