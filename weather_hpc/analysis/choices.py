@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.statistics import FEWEST_REPEATS, Interval, median, median_interval
+from weather_hpc.analysis.statistics import (
+    FEWEST_REPEATS,
+    NO_INTERVAL,
+    median,
+    median_interval,
+    overlap,
+)
 from weather_hpc.text import brief, counted
 
 NO_NODE_HOURS = "no run reports how long its job took"
@@ -111,24 +117,19 @@ def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None
 def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
     if len(among) == 1:
         return ""
-    low, high = median_interval(_samples(best, column))
-    if low is None or high is None:
+    interval = median_interval(_samples(best, column))
+    if interval == NO_INTERVAL:
         return f"no interval (fewer than {FEWEST_REPEATS} repeats)"
     rivals = [
         other.label
         for other in among
-        if other is not best and _overlap((low, high), median_interval(_samples(other, column)))
+        if other is not best and overlap(interval, median_interval(_samples(other, column)))
     ]
     return f"statistically indistinguishable from {_listed(rivals)}" if rivals else ""
 
 
 def _samples(candidate: Candidate, column: str | None) -> list[float]:
     return candidate.group.values(column) if column else candidate.group.speeds
-
-
-def _overlap(one: tuple[float, float], other: Interval) -> bool:
-    low, high = other
-    return low is not None and high is not None and low <= one[1] and high >= one[0]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -65,6 +65,14 @@ def interval_name(repeats: int, of: str = "repeats") -> str:
     return "95 % interval" if repeats >= CLAIMS_95_FROM else f"range of the {of}"
 
 
+def overlap(one: Interval, other: Interval) -> bool:
+    """Whether both intervals are known and have a value in common."""
+    (low, high), (other_low, other_high) = one, other
+    if low is None or high is None or other_low is None or other_high is None:
+        return False
+    return low <= other_high and other_low <= high
+
+
 def resampled_medians(values: Sequence[float], stream: int = 0) -> NDArray[np.float64]:
     """The medians of :data:`RESAMPLES` resamples of ``values``; draws differ between streams."""
     ordered = np.sort(np.asarray(values, dtype=np.float64))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from weather_hpc.analysis.statistics import Interval, overlap
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.collect.reference_csv import (
     IDENTITY,
@@ -309,19 +310,13 @@ def _compare(
         return OK, None
     if better and name == "time_s" and there > here * IMPLAUSIBLE:
         return NOT_COMPARED, f"{there / here:.0f} times shorter; check the unit and the work"
-    if _overlap(_interval(name, ours), _interval(name, theirs)):
+    if overlap(_interval(name, ours), _interval(name, theirs)):
         return OK, "within noise, the intervals overlap"
     return (REGRESSION if worse else IMPROVEMENT), None
 
 
-def _interval(name: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
-    low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
-    return None if low is None or high is None else (low, high)
-
-
-def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    """Whether both are known and have a value in common."""
-    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+def _interval(name: str, values: Mapping[str, Any]) -> Interval:
+    return values.get(f"{name}_low"), values.get(f"{name}_high")
 
 
 def _extra(table: ScalingTable, matched: Sequence[ReferenceMatch]) -> Iterator[ComparedValue]:

@@ -5,7 +5,9 @@ import json
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.reader import readable_spec
 from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec
@@ -62,11 +64,11 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
 
 def _spec_in(run: RunPaths) -> RunSpec | None:
     """The spec in a run folder; a run that was skipped has it only in its record."""
+    if run.spec.exists():
+        return readable_spec(run)
     try:
-        if run.spec.exists():
-            return RunSpec.from_dict(json.loads(run.spec.read_bytes()))
-        return RunSpec.from_dict(json.loads(run.record.read_bytes())["spec"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return RunSpec.from_dict(dict(read_json(run.record)["spec"]))
+    except (UserError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -33,20 +33,20 @@ def read_run(folder: Path) -> Run:
     }
     if not paths.record.exists():
         status, reason = _without_record(paths)
-        return Run(folder.name, folder, status, reason, _readable_spec(paths), **events)
+        return Run(folder.name, folder, status, reason, readable_spec(paths), **events)
     try:
         check_size(paths.record)
         record = read_record(paths.record)
     except UserError as error:
         events["not_a_number"] = not_a_number or nan_in_record(paths.record)
-        return Run(folder.name, folder, Status.FAILED, str(error), _readable_spec(paths), **events)
+        return Run(folder.name, folder, Status.FAILED, str(error), readable_spec(paths), **events)
     status, reject = _judge(record, paths)
     return Run(record.run_id, folder, status, reject, record.spec, record, **events)
 
 
 def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
     """The run's final status, and the reason if it is in no table."""
-    planned = _readable_spec(paths)
+    planned = readable_spec(paths)
     if planned is not None and planned.key != record.spec.key:
         where = ", ".join(record.spec.differences(planned))
         return record.status, f"{paths.record}: is of another run than {paths.spec.name}: {where}"
@@ -93,7 +93,8 @@ def _read_spec(paths: RunPaths) -> RunSpec:
         raise UserError(f"{paths.spec}: is not a JSON object") from None
 
 
-def _readable_spec(paths: RunPaths) -> RunSpec | None:
+def readable_spec(paths: RunPaths) -> RunSpec | None:
+    """The spec in spec.json; None where it cannot be read."""
     try:
         return _read_spec(paths)
     except UserError:
