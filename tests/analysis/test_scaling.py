@@ -12,6 +12,7 @@ from weather_hpc.analysis.comparison import compare
 from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Row
+from weather_hpc.study.spec import Stage
 
 PREPROCESS_HEAD = [
     "backend",
@@ -257,3 +258,31 @@ def test_every_run_is_in_a_table_or_rejected(tmp_path: Path) -> None:
         for r in t.rows
     )
     assert in_tables == len([row for row in rows if row.table]) == len(rows)
+
+
+def test_array_operations_are_compared_with_numpy_on_one_worker() -> None:
+    def run(operation: str, engine: str, workers: int, time_s: float) -> Row:
+        return Row(
+            run_id=f"{operation}-{engine}-{workers}", source="here", status="ok", table="array",
+            stage="array", configuration=f"{operation}-{engine}-{workers}", scaling="strong",
+            operation=operation, engine=engine, workers=workers, array_input="memory",
+            chunk_images=32, time_s=time_s,
+        )  # fmt: skip
+
+    rows = [
+        run("histogram", "dask-array", 2, 4.0),
+        run("mean-std", "numpy", 1, 8.0),
+        run("mean-std", "numpy", 2, 5.0),
+        run("mean-std", "dask-array", 2, 4.0),
+    ]
+    comparison = compare(rows)
+    table = comparison.by_stage[Stage.ARRAY].table
+    found = [(table.label(row), row["speedup"], row["baseline"]) for row in table.rows]
+    assert found == [
+        ("histogram, dask-array, 2 workers", None, None),
+        ("mean-std, numpy, 1 worker", 1.0, "numpy, 1 worker"),
+        ("mean-std, numpy, 2 workers", 1.6, "numpy, 1 worker"),
+        ("mean-std, dask-array, 2 workers", 2.0, "numpy, 1 worker"),
+    ]
+    numpy = next(s for s in comparison.series if s.label.startswith("numpy"))
+    assert numpy.workers == [1, 2]

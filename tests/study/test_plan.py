@@ -88,10 +88,7 @@ def test_the_store_is_packed_only_for_training() -> None:
 def test_weak_scaling_gives_every_worker_the_same_images() -> None:
     plan = make_plan(load_study("weak"), "/images")
     for spec in plan.runs:
-        workers = (
-            spec.task.workers if isinstance(spec.task, PreprocessTask) else spec.task.world_size
-        )
-        assert spec.task.images == 48 * workers
+        assert spec.task.images == 48 * spec.workers
 
 
 def test_resources_follow_from_strategy_and_nodes() -> None:
@@ -200,3 +197,35 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(UserError, match="not a plan of this version"):
         load_plan(StudyPaths(tmp_path))
+
+
+def test_exploration_and_array_operations_read_the_store() -> None:
+    plan = plan_of(
+        {
+            "eda": [{"backend": ["multiprocessing", "dask"], "workers": [1, 2]}],
+            "array": [{"operation": "mean-std", "engine": ["numpy", "dask-array"], "workers": 2}],
+        }
+    )
+    assert plan.prepare is not None
+    assert [spec.label for spec in plan.runs if spec.repeat == 0] == [
+        "eda-multiprocessing-w1",
+        "eda-multiprocessing-w2",
+        "eda-dask-w1",
+        "eda-dask-w2",
+        "array-mean-std-numpy-w2",
+        "array-mean-std-dask-array-w2",
+    ]
+    assert {spec.resources.cpus_per_node for spec in plan.runs} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"eda": [{"backend": "dask-naive"}]}, "dask-naive is for preprocessing"),
+        ({"eda": [{"backend": "sequential", "workers": 2}]}, "sequential has 1 worker"),
+        ({"eda": [{"backend": "dask", "augmentation": "paper"}]}, "known: strong"),
+    ],
+)
+def test_what_exploration_cannot_do_is_refused(entries: dict[str, object], reason: str) -> None:
+    with pytest.raises((UserError, ValueError), match=reason):
+        plan_of(entries)

@@ -29,6 +29,7 @@ from weather_hpc.analysis.statistics import (
 )
 from weather_hpc.analysis.table import Table
 from weather_hpc.study.spec import Device
+from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief, counted
 
 THRESHOLD = 0.5
@@ -54,8 +55,6 @@ _CAPTION = (
     "statistically indistinguishable: the bootstrap intervals overlap. Configurations with audit "
     "errors in their runs are left out."
 )
-
-_STAGES = {"preprocess": "Preprocessing", "training": "Training"}
 
 _WORDS = {
     "fastest": "fastest", "fastest_without_loss": "fastest without a loss of accuracy",
@@ -128,7 +127,7 @@ def advice_sentences(advice: Table) -> list[str]:
 
 def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
-    about = _STAGES[first["stage"]] + (f" ({first['work']})" if first["work"] else "")
+    about = BY_TABLE[first["stage"]].title + (f" ({first['work']})" if first["work"] else "")
     questions = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
     what = f"{about}, {_listed(questions)}"
     if first["question"] == "cpu_workers_per_gpu":

@@ -7,7 +7,8 @@ from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import WORK, Role, columns
-from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
+from weather_hpc.study.spec import BatchMode, Device, Scaling, Stage, Strategy
+from weather_hpc.study.stages import MEASURED, MeasuredStage
 from weather_hpc.text import counted
 
 _DETAILS = [column for column in columns(Role.DETAIL) if column in ROW_COLUMNS]
@@ -20,15 +21,15 @@ _MEANING: dict[str | None, str] = {
 }
 
 
-_WORK = {kind: columns(*WORK, kind=kind) for kind in ("preprocess", "train")}
-_TASK = {kind: columns(Role.TASK, kind=kind) for kind in ("preprocess", "train")}
+_WORK = {kind: columns(*WORK, kind=kind) for kind in MEASURED}
+_TASK = {kind: columns(Role.TASK, kind=kind) for kind in MEASURED}
 
 
 class Baselines:
     """Finds each group's baseline among all groups of one stage.
 
-    It is ``sequential`` (preprocessing) or ``single`` (training), or else the group's own backend
-    or strategy, on one worker. It did the same work, see :func:`work`.
+    It has the stage's plain method, such as ``sequential`` or ``single``, or else the group's own,
+    on one worker. It did the same work, see :func:`work`.
     """
 
     def __init__(self, groups: Iterable[Group]) -> None:
@@ -54,13 +55,19 @@ class Baselines:
 
 
 def method(row: Row) -> str | None:
-    """How the work is spread: the backend or the strategy."""
-    return row.backend if row.stage == Stage.PREPROCESS else row.strategy
+    """How the work is distributed: the backend, the strategy or the engine."""
+    name: str | None = getattr(row, measured(row).method)
+    return name
 
 
 def plain_method(row: Row) -> str:
-    """The backend or strategy that spreads nothing."""
-    return Backend.SEQUENTIAL if row.stage == Stage.PREPROCESS else Strategy.SINGLE
+    """The method that a baseline of ``row`` has."""
+    return measured(row).plain
+
+
+def measured(row: Row) -> MeasuredStage:
+    """The measured stage of ``row``."""
+    return MEASURED[Stage(str(row.stage))]
 
 
 def work(row: Row) -> tuple[object, ...]:
@@ -86,9 +93,9 @@ def task(row: Row) -> dict[str, object]:
     return values | {"images": images_each(row)}
 
 
-def row_kind(row: Row) -> str:
+def row_kind(row: Row) -> Stage:
     """The kind of task, as the table of settings names it."""
-    return "preprocess" if row.stage == Stage.PREPROCESS else "train"
+    return measured(row).stage
 
 
 def batch_size(row: Row) -> int | None:
@@ -113,8 +120,8 @@ def batch_words(row: Row) -> str:
 def baseline_label(baseline: Group) -> str:
     """``baseline`` in words, such as ``single on cpu, batch 32``."""
     row = baseline.settings
-    if row.stage == Stage.PREPROCESS:
-        return f"{row.backend}, {counted(row.workers, 'worker')}"
+    if row.stage != Stage.TRAIN:
+        return f"{method(row)}, {counted(row.workers, 'worker')}"
     words = [training_words(row.strategy, row.device)]
     if row.strategy != Strategy.SINGLE:
         words.append(counted(row.workers, "rank"))

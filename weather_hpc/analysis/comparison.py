@@ -8,7 +8,7 @@ configuration's. Weak scaling (the same images per worker): speedup is the ratio
 per second. Efficiency is speedup per worker. Studies are never compared with each other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,19 +18,20 @@ from weather_hpc.analysis.baselines import (
     baseline_label,
     batch_size,
     batch_words,
-    row_kind,
+    measured,
 )
 from weather_hpc.analysis.groups import Group, stage_groups
 from weather_hpc.analysis.laws import serial_fraction
 from weather_hpc.analysis.series import Series, stage_series
 from weather_hpc.analysis.statistics import NO_INTERVAL, Interval, median_interval
 from weather_hpc.analysis.table import (
-    PREPROCESS_COLUMNS,
-    TRAINING_COLUMNS,
+    COLUMNS,
     ScalingTable,
 )
+from weather_hpc.runs.record import EDA_PARTS
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
+from weather_hpc.study.stages import MEASURED, MeasuredStage
 
 _CAPTION = (
     "time_s is the median over the runs, time_s_low and time_s_high the ends of its bootstrap "
@@ -39,11 +40,21 @@ _CAPTION = (
     "speedup per {worker}. serial_fraction is Karp and Flatt's (weak scaling: Gustafson's), the "
     "serial share of the work that would explain the speedup. Start-up is not part of time_s."
 )
-_BATCH_CAPTION = (
-    " batch_mode says which batch size is fixed while ranks are added: the baseline has that one. "
-    "node_hours is nodes x the whole duration of the job, start-up included, its median."
-)
-_COLUMNS = {"preprocess": PREPROCESS_COLUMNS, "train": TRAINING_COLUMNS}
+_MORE = {
+    Stage.TRAIN: " batch_mode says which batch size is fixed while ranks are added: the baseline "
+    "has that one. node_hours is nodes x the whole duration of the job, start-up included, its "
+    "median.",
+    Stage.EDA: " The columns from reading_s on are seconds of all workers together for each part "
+    "of the work.",
+    Stage.ARRAY: " array_input disk is out of core: chunks are read in measured time.",
+}
+"""What else the captions of single stages say."""
+
+_KEYS = {
+    Stage.TRAIN: ["strategy", "device", "batch_size_per_device"],
+    Stage.ARRAY: ["operation", "engine"],
+}
+"""The columns that tell configurations of a stage apart, where it is not its method alone."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,9 @@ class Configuration:
         low, high = self.speedup_interval
         low_time, high_time = median_interval(group.values("time_s"))
         images = group.median("images")
-        cells = {column: getattr(row, column, None) for column in _COLUMNS[row_kind(row)]}
+        cells = {column: getattr(row, column, None) for column in COLUMNS[measured(row).stage]}
+        for part in EDA_PARTS if measured(row).stage is Stage.EDA else ():
+            cells[f"{part}_s"] = group.median(f"{part}_s")
         return cells | {
             "world_size": row.workers,
             "runs": len(group.measured),
@@ -158,24 +171,32 @@ class Comparison:
     """What all rows say of each other. Every table, plot and sentence reads it."""
 
     rows: tuple[Row, ...]
-    preprocess: StageComparison
-    """Baseline: ``sequential, 1 worker``, else the same backend on one worker."""
-    training: StageComparison
-    """Baseline: strategy ``single``, else the same strategy on one rank."""
+    by_stage: Mapping[Stage, StageComparison]
+    """Preprocessing and training always, other stages where they have rows."""
 
     @property
-    def stages(self) -> tuple[StageComparison, StageComparison]:
-        """Both, in the order in which they are shown."""
-        return self.preprocess, self.training
+    def stages(self) -> tuple[StageComparison, ...]:
+        """All, in the order in which they are shown."""
+        return tuple(self.by_stage.values())
+
+    @property
+    def preprocess(self) -> StageComparison:
+        """Preprocessing, perhaps without rows."""
+        return self.by_stage[Stage.PREPROCESS]
+
+    @property
+    def training(self) -> StageComparison:
+        """Training, perhaps without rows."""
+        return self.by_stage[Stage.TRAIN]
 
     @property
     def tables(self) -> list[ScalingTable]:
-        """The scaling tables of both."""
+        """The scaling tables of all."""
         return [stage.table for stage in self.stages]
 
     @cached_property
     def series(self) -> list[Series]:
-        """Every series of both, in the order of the tables."""
+        """Every series of all, in the order of the tables."""
         return [
             series
             for stage in self.stages
@@ -184,26 +205,28 @@ class Comparison:
 
 
 def compare(rows: Iterable[Row]) -> Comparison:
-    """``rows`` compared with each other."""
+    """``rows`` compared with each other.
+
+    A baseline has the stage's plain method (``sequential``, ``single``, ``numpy``), else the
+    configuration's own, on one worker.
+    """
     known = tuple(rows)
-    return Comparison(
-        known,
-        _compared(
-            known, Stage.PREPROCESS, name="preprocess", title="Preprocessing",
-            caption=_CAPTION.format(worker="worker"), columns=PREPROCESS_COLUMNS,
-            workers_column="workers", key=["backend"],
-        ),
-        _compared(
-            known, Stage.TRAIN, name="training", title="Training",
-            caption=_CAPTION.format(worker="rank") + _BATCH_CAPTION, columns=TRAINING_COLUMNS,
-            workers_column="world_size", key=["strategy", "device", "batch_size_per_device"],
-        ),
-    )  # fmt: skip
+    found = {str(row.stage) for row in known} | {Stage.PREPROCESS, Stage.TRAIN}
+    return Comparison(known, {s: _compared(known, of) for s, of in MEASURED.items() if s in found})
 
 
-def _compared(rows: Iterable[Row], stage: Stage, **table: Any) -> StageComparison:
-    groups = stage_groups(rows, stage)
+def _compared(rows: Iterable[Row], of: MeasuredStage) -> StageComparison:
+    groups = stage_groups(rows, of.stage)
     baselines = Baselines(groups)
     found = tuple(Configuration(group, tuple(baselines.candidates(group))) for group in groups)
-    cells = [{column: one.cells[column] for column in table["columns"]} for one in found]
-    return StageComparison(ScalingTable(rows=cells, **table), found, baselines)
+    columns = COLUMNS[of.stage]
+    table = ScalingTable(
+        name=of.table,
+        title=of.title,
+        caption=_CAPTION.format(worker=of.worker) + _MORE.get(of.stage, ""),
+        columns=columns,
+        rows=[{column: one.cells[column] for column in columns} for one in found],
+        workers_column=of.workers_column,
+        key=_KEYS.get(of.stage, [of.method]),
+    )
+    return StageComparison(table, found, baselines)

@@ -18,7 +18,8 @@ from weather_hpc.analysis.statistics import (
     resampled_medians,
 )
 from weather_hpc.runs.row import Row
-from weather_hpc.study.spec import Backend, Scaling, Stage, Strategy
+from weather_hpc.study.spec import Scaling, Stage
+from weather_hpc.study.stages import MEASURED
 
 
 @dataclass(frozen=True)
@@ -138,17 +139,21 @@ def group_rows(rows: Iterable[Row]) -> list[Group]:
 def stage_groups(rows: Iterable[Row], stage: Stage) -> list[Group]:
     """The runs of each configuration of ``stage``, in the order of its table."""
     groups = group_rows(row for row in rows if row.stage == stage)
-    return sorted(groups, key=_preprocess_order if stage is Stage.PREPROCESS else _training_order)
+    return sorted(groups, key=_training_order if stage is Stage.TRAIN else _worker_order)
 
 
-def _preprocess_order(group: Group) -> tuple[Any, ...]:
+def _worker_order(group: Group) -> tuple[Any, ...]:
     of = group.settings
+    stage = MEASURED[Stage(str(of.stage))]
     return (
         *_study_order(of),
-        _position(list(map(str, Backend)), of.backend),
+        of.operation or "",
+        of.array_input or "",
+        _position(stage.methods, getattr(of, stage.method)),
         of.workers or 0,
         of.image_size_px or 0,
         of.images_asked or 0,
+        of.chunk_images or 0,
     )
 
 
@@ -156,7 +161,7 @@ def _training_order(group: Group) -> tuple[Any, ...]:
     of = group.settings
     return (
         *_study_order(of),
-        _position(list(map(str, Strategy)), of.strategy),
+        _position(MEASURED[Stage.TRAIN].methods, of.strategy),
         of.device or "",
         of.model or "",
         of.nodes or 0,

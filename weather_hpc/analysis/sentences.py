@@ -10,6 +10,7 @@ from weather_hpc.analysis.statistics import Outlier
 from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
+from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief, counted
 
 MOST_NAMED = 3
@@ -17,9 +18,6 @@ MOST_NAMED = 3
 
 FARTHEST = 2
 """A peak beyond so many times the most workers measured is a guess: only the table has it."""
-
-STAGES = {"preprocess": "preprocessing", "training": "training"}
-"""The tables' names in sentences."""
 
 _VERDICTS = {
     Verdict.FASTER: "faster", Verdict.SLOWER: "slower",
@@ -51,7 +49,8 @@ def _steps(steps: Table) -> Iterator[str]:
     for name, rows in by_table.items():
         counts = Counter(row["verdict"] for row in rows)
         verdicts = ", ".join(f"{counts[v]} {_VERDICTS[v]}" for v in Verdict if counts[v])
-        yield f"Adding workers, {counted(len(rows), 'step')} in {STAGES[name]}: {verdicts}."
+        count, where = counted(len(rows), "step"), BY_TABLE[name].title.lower()
+        yield f"Adding workers, {count} in {where}: {verdicts}."
         for row in [r for r in rows if r["verdict"] == Verdict.SLOWER][:MOST_NAMED]:
             yield (
                 f"More was slower: {row['series']}, {row['workers']} against {row['against']}, "
@@ -70,7 +69,7 @@ def _peaks(laws: Table) -> Iterator[str]:
     ]
     for row in sorted(found, key=lambda row: float(row["peak_workers"]))[:MOST_NAMED]:
         peak, low, high = (row[f"peak_workers{end}"] for end in ("", "_low", "_high"))
-        unit = "worker" if row["table"] == "preprocess" else "rank"
+        unit = BY_TABLE[row["table"]].worker
         if peak == 1:
             yield f"By the USL, {row['series']} is never faster than on one {unit}."
             continue

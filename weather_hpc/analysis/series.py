@@ -9,6 +9,7 @@ from weather_hpc.analysis.baselines import (
     Baselines,
     batch_words,
     images_each,
+    measured,
     method,
     plain_method,
     work,
@@ -17,6 +18,7 @@ from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import SETTINGS, training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
+from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import counted
 
 
@@ -48,18 +50,20 @@ class Series:
     @property
     def unit(self) -> str:
         """What a worker is called."""
-        return "worker" if self.table == "preprocess" else "rank"
+        return BY_TABLE[self.table].worker
 
 
 def stage_series(table: str, groups: Sequence[Group], baselines: Baselines) -> Iterator[Series]:
     """Every series among the ``groups`` of one ``table``, in its order.
 
-    ``sequential`` and ``single``, which never have a second worker, are only baselines of others.
+    Methods that never have a second worker, ``sequential`` and ``single``, are only baselines of
+    others.
     """
     alike: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
         row = group.settings
-        if row.workers is not None and method(row) != plain_method(row):
+        alone = measured(row).alone and method(row) == plain_method(row)
+        if row.workers is not None and not alone:
             alike[method(row), row.batch_mode, *work(row)].append(group)
     varying = [
         name
@@ -105,7 +109,7 @@ def _series(table: str, label: str, members: list[Group], baselines: Baselines) 
     if not points:
         problem = "no run was measured"
     elif twice is not None:
-        many = counted(twice, "rank" if table == "training" else "worker")
+        many = counted(twice, BY_TABLE[table].worker)
         problem = f"several configurations have {many} and differ in what no column tells"
     elif points[0].settings.workers != 1:
         found = {id(baseline): baseline for g in points for baseline in baselines.candidates(g)}
@@ -117,8 +121,8 @@ def _series(table: str, label: str, members: list[Group], baselines: Baselines) 
 
 
 def _label(row: Row, settings: Iterable[str]) -> str:
-    if row.stage == Stage.PREPROCESS:
-        words = [str(row.backend)]
+    if row.stage != Stage.TRAIN:
+        words = [str(method(row))]
     else:
         words = [training_words(row.strategy, row.device), batch_words(row)]
     for name in dict.fromkeys(settings):

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from weather_hpc.study.settings import WORK, Role, columns
+from weather_hpc.runs.record import EDA_PARTS
+from weather_hpc.study.settings import TASKS, WORK, Role, columns
+from weather_hpc.study.spec import Stage
+from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import counted
 
 _PREPROCESS = [
@@ -29,6 +32,7 @@ _TRAINING = [
 
 _ELSEWHERE = {
     "device", "batch_size", "nodes", "cpus_per_node", "gpus_per_node", "data", "images_asked",
+    "operation",
 }  # fmt: skip
 """Settings that tables have other columns for, or that all rows of a study share."""
 
@@ -47,10 +51,34 @@ def _with_settings(own: list[str], kind: str) -> list[str]:
     return own + [column for column in setting_columns(kind) if column not in own]
 
 
-PREPROCESS_COLUMNS = _with_settings(_PREPROCESS, "preprocess")
-TRAINING_COLUMNS = _with_settings(_TRAINING, "train")
+_EDA = [
+    *(column for column in _PREPROCESS if column != "decoder"),
+    *(f"{part}_s" for part in EDA_PARTS),
+]
 
-SETTINGS = list(dict.fromkeys([*setting_columns("train"), *setting_columns("preprocess")]))
+_ARRAY = [
+    "operation",
+    "engine",
+    *_PREPROCESS[1:-5],
+    "array_input",
+    "chunk_images",
+    *_PREPROCESS[-4:],
+]
+
+COLUMNS = {
+    stage: _with_settings(own, stage)
+    for stage, own in (
+        (Stage.PREPROCESS, _PREPROCESS),
+        (Stage.EDA, _EDA),
+        (Stage.ARRAY, _ARRAY),
+        (Stage.TRAIN, _TRAINING),
+    )
+}
+"""The columns of each measured stage's table."""
+
+PREPROCESS_COLUMNS, TRAINING_COLUMNS = COLUMNS[Stage.PREPROCESS], COLUMNS[Stage.TRAIN]
+
+SETTINGS = list(dict.fromkeys(c for kind in TASKS for c in setting_columns(kind)))
 """Columns that are part of a configuration's label only where they differ between rows."""
 
 _DETAILS = set(columns(Role.DETAIL))
@@ -78,7 +106,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ScalingTable(Table):
-    """What each configuration of one stage took: ``preprocess`` or ``training``."""
+    """What each configuration of one measured stage took."""
 
     workers_column: str
     """The column that speedup is ideally equal to."""
@@ -108,8 +136,10 @@ class ScalingTable(Table):
 
     def _words(self, row: Mapping[str, Any]) -> list[str]:
         """What every label says."""
-        if self.name == "preprocess":
-            return [str(row["backend"]), counted(row["workers"], "worker")]
+        if self.name != "training":
+            words = [row["operation"]] if self.name == "array" else []
+            method = row[BY_TABLE[self.name].method]
+            return [*words, str(method), counted(row["workers"], "worker")]
         words = [training_words(row["strategy"], row["device"])]
         words.append(counted(row["world_size"], "rank"))
         batch = row["batch_size_per_device"] or row["batch_size_global"]

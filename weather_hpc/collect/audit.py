@@ -8,9 +8,10 @@ from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
-from weather_hpc.runs.run import TABLES, Run
+from weather_hpc.runs.run import Run
 from weather_hpc.study.settings import WORK, columns
-from weather_hpc.study.spec import PreprocessTask, Strategy, TrainTask
+from weather_hpc.study.spec import Strategy, TrainTask
+from weather_hpc.study.stages import MEASURED
 from weather_hpc.text import clean, counted
 
 IMPOSSIBLE = 2.0
@@ -147,7 +148,7 @@ def audit_run(run: Run) -> Iterator[Finding]:
     if run.not_a_number:
         yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
     record = run.record
-    if record is None or record.status is not Status.OK or record.spec.stage not in TABLES:
+    if record is None or record.status is not Status.OK or record.spec.stage not in MEASURED:
         return
     yield from _totals(run, record)
     if run.reject is not None:
@@ -213,14 +214,14 @@ def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
     task = record.spec.task
-    requested = task.workers if isinstance(task, PreprocessTask) else task.world_size
+    requested = task.workers
     seen = {"actual.world_size is": record.actual.world_size}
     # with dp one process drives all devices, so ranks do not count devices
     if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
         seen["number of reporting ranks is"] = len({rank.rank for rank in record.actual.ranks})
     wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
     if wrong:
-        noun = "worker" if isinstance(task, PreprocessTask) else "rank"
+        noun = MEASURED[record.spec.stage].worker
         message = f"{counted(requested, noun)} requested, but {' and '.join(wrong)}"
         yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
 
@@ -232,7 +233,7 @@ def _affinity(run: Run, record: RunRecord) -> Iterator[Finding]:
         if rank.cpus is not None:
             hosts[rank.host].append(rank)
     task = record.spec.task
-    requested = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
+    requested = task.threads_per_rank if isinstance(task, TrainTask) else 1
     for host, ranks in hosts.items():
         for rank in ranks:
             threads = max(requested, rank.threads or 1)

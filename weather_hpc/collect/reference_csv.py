@@ -12,12 +12,15 @@ from weather_hpc.analysis.table import setting_columns
 from weather_hpc.errors import UserError
 from weather_hpc.study.settings import SETTINGS as ALL_SETTINGS
 from weather_hpc.study.spec import Device, Stage, Strategy
+from weather_hpc.study.stages import BY_TABLE, MEASURED
 from weather_hpc.text import counted
 
 MEASUREMENTS = ("time_s", "speedup", "test_accuracy")
 
 IDENTITY = {
     "preprocess": ("backend", "workers"),
+    "eda": ("backend", "workers"),
+    "array": ("operation", "engine", "workers"),
     "training": ("strategy", "device", "nodes", "world_size",
                  "batch_size_per_device", "batch_size_global"),
 }  # fmt: skip
@@ -25,7 +28,7 @@ IDENTITY = {
 
 SETTINGS = {
     table: ["images", *(c for c in setting_columns(kind) if c not in ("study", *IDENTITY[table]))]
-    for table, kind in (("preprocess", "preprocess"), ("training", "train"))
+    for table, kind in ((of.table, stage) for stage, of in MEASURED.items())
 }
 """The columns of all other settings, by table: times are comparable if these are equal."""
 
@@ -46,7 +49,7 @@ _ALIASES = {
 _WORKERS = ("world_size", "ranks", "gpus", "procs", "processes", "workers", "cpus")
 """Foreign names of our ``workers`` or ``world_size``; the first of them that exists is used."""
 
-_OUR_FILES = ("preprocess.csv", "training.csv")
+_OUR_FILES = tuple(f"{table}.csv" for table in BY_TABLE)
 _OUR_COLUMNS = {"baseline", "runs"}
 
 
@@ -55,7 +58,7 @@ class ReferenceRow:
     """The measurements of one configuration. A setting that is not given is not in ``key``."""
 
     table: str
-    """``preprocess`` or ``training``."""
+    """The name of a scaling table."""
     key: Mapping[str, Any]
     """The configuration: columns of IDENTITY and SETTINGS, and ``study``."""
     values: Mapping[str, float]
@@ -158,7 +161,8 @@ def _our_names(header: list[str]) -> dict[str, str]:
     settings: tuple[str, ...] = _FOREIGN
     if set(header) >= _OUR_COLUMNS:
         settings = tuple(setting for of_table in SETTINGS.values() for setting in of_table)
-    names = dict.fromkeys(("study", *IDENTITY["preprocess"], *IDENTITY["training"], *settings))
+    identity = (column for columns in IDENTITY.values() for column in columns)
+    names = dict.fromkeys(("study", *identity, *settings))
     ends = [f"{name}_{end}" for name in MEASUREMENTS for end in ("low", "high")]
     for ours in (*names, *MEASUREMENTS, *ends):
         for name in (ours, *_ALIASES.get(ours, ())):
@@ -208,8 +212,10 @@ def _layout(path: Path, number: int, header: list[str]) -> _Layout:
     if "workers" not in columns:
         raise UserError(f"{where}: no column workers, world_size or gpus; {has}")
     prefix = re.split(r"[_.\- ]", path.name.lower())[0]
+    if "engine" in columns:
+        return _Layout(path, "array", columns)
     if "backend" in columns or prefix == Stage.PREPROCESS:
-        return _Layout(path, "preprocess", columns)
+        return _Layout(path, "eda" if path.name == "eda.csv" else "preprocess", columns)
     if prefix in set(Strategy) and "strategy" not in columns:
         return _Layout(path, "training", columns, strategy=prefix)
     of_training = {"strategy", "batch_size_per_device", "batch_size_global"} & columns.keys()

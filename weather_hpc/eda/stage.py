@@ -103,14 +103,14 @@ def packed(options: EdaOptions) -> tuple[Store, bool]:
 def _pack(options: EdaOptions, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.plan import preprocess_resources
+    from weather_hpc.study.plan import worker_resources
     from weather_hpc.study.spec import RunSpec, Stage
 
     spec = RunSpec(
         study="eda",
         stage=Stage.PREPROCESS,
         task=options.task,
-        resources=preprocess_resources(options.task),
+        resources=worker_resources(options.task),
         data=printable(str(options.data.absolute())),
     )
     with RunWriter(spec, None) as writer:

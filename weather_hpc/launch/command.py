@@ -7,8 +7,9 @@ from weather_hpc.study.flags import task_flags
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import WithoutCuda
 from weather_hpc.study.spec import (
-    Backend,
+    ArrayTask,
     Device,
+    EdaTask,
     PreprocessTask,
     Resources,
     RunSpec,
@@ -17,6 +18,9 @@ from weather_hpc.study.spec import (
     TrainTask,
 )
 from weather_hpc.train.ranks import torchrun
+
+MODULES = {"eda": ["weather_hpc.eda"], "array": ["weather_hpc.eda.array"]}
+"""The modules that explore a store, by kind of task."""
 
 
 def stage_command(
@@ -34,34 +38,33 @@ def stage_command(
     ``site_file``: the site, for a run that submits its workers' jobs.
     """
     run_dir = str(paths.run(spec.run_id).root)
-    if isinstance(spec.task, PreprocessTask):
-        argv = [python, "-m", "weather_hpc.preprocess", "--data", spec.data, *task_flags(spec.task)]
+    task = spec.task
+    if isinstance(task, PreprocessTask):
+        argv = [python, "-m", "weather_hpc.preprocess", "--data", spec.data, *task_flags(task)]
         if spec.stage is Stage.PREPARE:
             argv += ["--out", str(paths.store(plan.store_name))]
-        if site_file is not None and submits_workers(spec):
-            argv += ["--site", str(site_file)]
+    elif isinstance(task, EdaTask | ArrayTask):
+        # the image size is the store's
+        argv = [python, "-m", *MODULES[task.kind], *task_flags(task, without=["image_size"])]
+        argv += ["--store", str(paths.store(plan.store_name))]
     else:
         argv = [python]
-        if spec.task.strategy in (Strategy.DDP, Strategy.MODEL):
+        if task.strategy in (Strategy.DDP, Strategy.MODEL):
             nodes = spec.resources.nodes
-            argv += torchrun(nodes, spec.task.world_size // nodes)
+            argv += torchrun(nodes, task.world_size // nodes)
         # the image size is the store's
-        argv += ["-m", "weather_hpc.train", *task_flags(spec.task, without=["image_size"])]
-        if needs_cuda(spec.task) and without_cuda is not WithoutCuda.SKIP:
+        argv += ["-m", "weather_hpc.train", *task_flags(task, without=["image_size"])]
+        if needs_cuda(task) and without_cuda is not WithoutCuda.SKIP:
             argv += ["--without-cuda", without_cuda.value]
         argv += ["--store", str(paths.store(plan.store_name))]
+    if site_file is not None and spec.submits_workers:
+        argv += ["--site", str(site_file)]
     argv += ["--run-dir", run_dir]
     if spec.stage is Stage.PREPROCESS:
         argv.append("--discard")
     if spec.stage is Stage.TRAIN:
         argv.append("--resume")
     return argv
-
-
-def submits_workers(spec: RunSpec) -> bool:
-    """Whether the run's workers are jobs of their own."""
-    task = spec.task
-    return isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
 
 
 def needs_cuda(task: TrainTask) -> bool:

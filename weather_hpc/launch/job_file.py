@@ -95,7 +95,7 @@ def job_file(
             "epochs": task.epochs,
             "image_size": task.image_size,
         }
-    elif task.backend is Backend.DASK_JOBQUEUE:
+    elif spec.submits_workers:
         argv.append(Shell('${WEATHER_HPC_SITE:+--site "$WEATHER_HPC_SITE"}'))
         values = {"kind": "jobqueue"}
     else:
@@ -160,6 +160,8 @@ def about(spec: RunSpec) -> str:
             Backend.DASK_JOBQUEUE: f"Dask, {workers} with a job each",
         }[task.backend]
         return f"time the packing of images into a store: {method}"
+    if not isinstance(task, TrainTask):
+        raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.strategy is Strategy.SINGLE:
         device = (
             f"one process with {task.threads_per_rank} CPU threads"

@@ -70,13 +70,15 @@ def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
 
 def name_of(spec: "RunSpec") -> str:
     """The script's name: ``preprocess_dask_4cpu``, ``train_1gpu``, ``ddp_4gpu``, ``ddp_2node``."""
-    from weather_hpc.study.spec import Backend, Device, PreprocessTask, Strategy
+    from weather_hpc.study.spec import Backend, Device, PreprocessTask, Strategy, TrainTask
 
     task = spec.task
     if isinstance(task, PreprocessTask):
         if task.backend in (Backend.SEQUENTIAL, Backend.DASK_JOBQUEUE):
             return f"preprocess_{task.backend.replace('-', '_')}"
         return f"preprocess_{task.backend}_{task.workers}cpu"
+    if not isinstance(task, TrainTask):
+        raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.device is Device.CPU:
         return "train_cpu"
     if spec.resources.nodes > 1:
@@ -86,7 +88,7 @@ def name_of(spec: "RunSpec") -> str:
 
 
 def _study() -> "tuple[StudyConfig, Plan]":
-    """The paper's study, each configuration once, and two more.
+    """Preprocessing and training of the paper's study, each configuration once, and two more.
 
     Those are DDP over two nodes with the study's largest number of ranks, which shows the cost of
     the network when compared to one node, and Dask with a job for each worker.
@@ -105,6 +107,8 @@ def _study() -> "tuple[StudyConfig, Plan]":
         update={
             "repeats": 1,
             "preprocess": [*study.preprocess, jobqueue],
+            "eda": [],
+            "array": [],
             "train": [*study.train, two_nodes],
         }
     )

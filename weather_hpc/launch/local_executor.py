@@ -27,7 +27,8 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage, TrainTask
+from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
 
@@ -67,7 +68,7 @@ def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
 
 
 def _needs_gpu(spec: RunSpec) -> bool:
-    return not isinstance(spec.task, PreprocessTask) and needs_cuda(spec.task)
+    return isinstance(spec.task, TrainTask) and needs_cuda(spec.task)
 
 
 @functools.cache
@@ -91,11 +92,11 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
     task, resources = spec.task, spec.resources
     if resources.nodes > 1:
         return f"asks for {resources.nodes} nodes; the local executor has one"
-    if isinstance(task, PreprocessTask):
-        if task.backend is Backend.DASK_JOBQUEUE:
-            return "backend dask-jobqueue needs Slurm; the local executor has none"
-        by_dask = task.backend in (Backend.DASK, Backend.DASK_NAIVE)
-        if by_dask and "distributed" not in machine.packages:
+    if spec.submits_workers:
+        return "backend dask-jobqueue needs Slurm; the local executor has none"
+    if not isinstance(task, TrainTask):
+        method = getattr(task, MEASURED[Stage(task.kind)].method)
+        if method.startswith("dask") and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"
     else:
         if "torch" not in machine.packages:
@@ -104,7 +105,7 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
             return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
     # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
-    if not isinstance(task, PreprocessTask):
+    if isinstance(task, TrainTask):
         cpus = task.threads_per_node(resources.nodes)
     if cpus > len(machine.cpus) and not oversubscribe:
         return f"asks for {counted(cpus, 'CPU')}; this machine gives {len(machine.cpus)}"
@@ -119,7 +120,7 @@ class LocalExecutor:
         self.paths = paths
         self.site = site
         self.no_store: str | None = None
-        """Why no training can run, once the store could not be packed."""
+        """Why no run that reads the store can be made, once the store could not be packed."""
 
     def active(self) -> dict[str, Job]:
         """The queued or running jobs of earlier sweeps, by run_id: their runs must not run here."""
@@ -156,7 +157,7 @@ class LocalExecutor:
         if reason := skip_reason(spec, machine, self.site.oversubscribe):
             record_end(self.paths, spec, Status.SKIPPED, reason)
             return reason
-        if spec.stage is Stage.TRAIN and self.no_store is not None:
+        if reads_store(spec.stage) and self.no_store is not None:
             record_end(self.paths, spec, Status.FAILED, self.no_store)
             return self.no_store
         script, limit_min = self.paths.script(spec.run_id), spec.resources.time_limit_min

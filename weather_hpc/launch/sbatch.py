@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.errors import UserError
-from weather_hpc.launch.command import check_command, submits_workers
+from weather_hpc.launch.command import check_command
 from weather_hpc.launch.script import (
     SHEBANG,
     command_lines,
@@ -93,7 +93,7 @@ def planned_checks(specs: Iterable[RunSpec]) -> list[CheckJob]:
     Each requests what the largest of those runs requests of a node. Raises UserError where no run
     computes on the nodes of its own job.
     """
-    runs = [spec for spec in specs if not submits_workers(spec)]
+    runs = [spec for spec in specs if not spec.submits_workers]
     checks = []
     if one_node := [spec for spec in runs if spec.resources.nodes == 1]:
         checks.append(CheckJob("check_1node", _largest(one_node, 1)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.launch.command import stage_command, submits_workers
+from weather_hpc.launch.command import stage_command
 from weather_hpc.runs.environment import run_environment
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.directives import gpu_options, quote
@@ -161,7 +161,7 @@ def srun(spec: RunSpec, slurm: SlurmSite) -> list[str]:
 
     It repeats the job's options, since srun does not inherit all of them.
     """
-    if submits_workers(spec):
+    if spec.submits_workers:
         return []
     resources = spec.resources
     argv = [

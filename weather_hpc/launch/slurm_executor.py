@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
 from weather_hpc.launch import watch
-from weather_hpc.launch.command import submits_workers
 from weather_hpc.launch.folders import make_ready, record_end
 from weather_hpc.launch.sbatch import CheckJob, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
@@ -26,7 +25,8 @@ from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import Submission
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.stages import reads_store
 from weather_hpc.text import counted
 
 COLLECT = "collect"
@@ -173,9 +173,9 @@ class SlurmExecutor:
         self.slurm.notify(f"{shape.label}, {counted(len(specs), 'run')}: {answer}")
 
     def _store_dependency(self, shape: Shape) -> list[JobOption] | None:
-        """The options that make training wait for its store; None where there will be no store."""
+        """The options that make runs wait for the store that they read; None: there is none."""
         store = self.plan.prepare
-        if shape.stage is not Stage.TRAIN or store is None:
+        if not reads_store(shape.stage) or store is None:
             return []
         if store.run_id in self.queued:
             job_id = submitted_jobs(self.paths)[store.run_id].job_id
@@ -198,7 +198,7 @@ class SlurmExecutor:
         for spec in specs:
             run = self.paths.run(spec.run_id)
             make_ready(run, spec)
-            if submits_workers(spec):
+            if spec.submits_workers:
                 write_json(run.site, site.model_dump(mode="json", exclude_none=True))
             script = slurm_run_script(self.plan, spec, self.paths, site)
             write_text(self.paths.script(spec.run_id), script)

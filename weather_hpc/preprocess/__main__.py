@@ -74,7 +74,7 @@ def _spec(args: argparse.Namespace) -> "RunSpec":
     """
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
-    from weather_hpc.study.plan import preprocess_resources
+    from weather_hpc.study.plan import worker_resources
     from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
 
     values = given(args, "preprocess")
@@ -87,7 +87,7 @@ def _spec(args: argparse.Namespace) -> "RunSpec":
         study="adhoc",
         stage=Stage.PREPROCESS,
         task=task,
-        resources=preprocess_resources(task),
+        resources=worker_resources(task),
         data=printable(str(args.data.absolute())),
     )
 

@@ -92,7 +92,7 @@ def _curve_label(values: dict[str, Any]) -> str:
             parts.append(f"batch {value}")
         elif name == "world_size":
             parts.append(counted(value, "rank"))
-        elif name in ("strategy", "backend", "study", "model"):
+        elif name in ("strategy", "backend", "operation", "engine", "study", "model"):
             parts.append(str(value))
         else:
             parts.append(f"{name} {value}")

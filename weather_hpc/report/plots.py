@@ -12,7 +12,7 @@ from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup
-from weather_hpc.study.spec import Stage
+from weather_hpc.study.stages import BY_TABLE, MEASURED
 
 
 def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
@@ -24,8 +24,9 @@ def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
     drawings = [plot.drawing() for table in tables for plot in _line_plots(table)]
     drawings.append(published_speedup(tables))
     times = phase_times(comparison)
-    drawings.append(phase_bars(Stage.PREPROCESS, "Time of preprocessing by phase", times))
-    drawings.append(phase_bars(Stage.TRAIN, "Time of training by phase", times))
+    for stage in comparison.by_stage:
+        title = f"Time of {MEASURED[stage].title.lower()} by phase"
+        drawings.append(phase_bars(stage, title, times))
     plots = []
     with cli.progress("drawing plots", total=len(drawings)) as advance:
         for drawing in drawings:
@@ -35,7 +36,7 @@ def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
 
 
 def _line_plots(table: ScalingTable) -> list[LinePlot]:
-    workers = "workers" if table.name == "preprocess" else "world size"
+    workers = BY_TABLE[table.name].workers_column.replace("_", " ")
     baseline = "no configuration with more than one worker has a baseline"
     plots = [
         LinePlot(

@@ -35,12 +35,12 @@ def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
     Threads are always set: torchrun sets them only for more than one process, so a single process
     would get all cores and be an unfair baseline.
     """
-    from weather_hpc.study.spec import PreprocessTask
+    from weather_hpc.study.spec import TrainTask
 
     task = spec.task
-    threads = 1 if isinstance(task, PreprocessTask) else task.threads_per_rank
+    threads = task.threads_per_rank if isinstance(task, TrainTask) else 1
     variables = thread_variables(threads) | ALLOCATOR
-    if not isinstance(task, PreprocessTask):
+    if isinstance(task, TrainTask):
         # loopback works for ranks of one node, even if the host name does not resolve
         interface = "lo" if spec.resources.nodes == 1 else site.slurm.interface
         if interface is not None:

@@ -8,7 +8,7 @@ from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
-from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec
+from weather_hpc.study.spec import RunSpec
 
 SECONDS_PER_HOUR = 3600.0
 MINUTES_PER_HOUR = 60.0
@@ -16,9 +16,7 @@ MINUTES_PER_HOUR = 60.0
 
 def nodes_of(spec: RunSpec) -> int:
     """The most nodes that a run uses: each Dask worker with its own job may have its own node."""
-    task = spec.task
-    own_jobs = isinstance(task, PreprocessTask) and task.backend is Backend.DASK_JOBQUEUE
-    return spec.resources.nodes + (spec.workers if own_jobs else 0)
+    return spec.resources.nodes + (spec.workers if spec.submits_workers else 0)
 
 
 def hours_of(run: Run) -> float | None:

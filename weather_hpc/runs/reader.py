@@ -18,8 +18,9 @@ from weather_hpc.runs.inputs import (
 )
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several, read_record
-from weather_hpc.runs.run import TABLES, Run, read_job
+from weather_hpc.runs.run import Run, read_job
 from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.stages import MEASURED
 
 
 def read_run(folder: Path) -> Run:
@@ -58,7 +59,7 @@ def _judge(record: RunRecord, paths: RunPaths) -> tuple[Status, str | None]:
         return Status.FAILED, f"{exit_text(code)} before its record was complete{last_line}"
     if record.status is not Status.OK:
         return record.status, record.reason or f"status {record.status}; the record gives no reason"
-    if record.spec.stage not in TABLES:
+    if record.spec.stage not in MEASURED:
         return record.status, f"stage {record.spec.stage} is not measured"
     if record.time_s is None:
         return record.status, f"{paths.record}: time_s: is missing, but the status is ok"
@@ -115,6 +116,7 @@ def implausible(record: RunRecord) -> str | None:
     values = {"time_s": record.time_s, "images_per_s": record.images_per_s}
     for name, part in (
         ("phases", record.phases), ("counts", record.counts), ("usage", record.usage),
+        ("exploration", record.exploration),
     ):  # fmt: skip
         values |= {f"{name}.{field}": value for field, value in part}
     accuracies = {}

@@ -143,6 +143,27 @@ class Quality(Part):
     store_checksum: str | None = Field(None, description="SHA-256 of the packed pixels")
 
 
+class ExplorationTimes(Part):
+    """Exploration: seconds of all workers together for each part of the work on pixels."""
+
+    reading: float | None = Field(None, description="seconds for reading pixels from the store")
+    histograms: float | None = Field(None, description="seconds for histograms of each channel")
+    equalization: float | None = Field(None, description="seconds for equalizing histograms")
+    normalization: float | None = Field(
+        None, description="seconds for normalizing pixels by mean and standard deviation"
+    )
+    augmentation: float | None = Field(
+        None, description="seconds for augmenting images as a training recipe does"
+    )
+    features: float | None = Field(
+        None, description="seconds for features: colour moments, gradients, hashes"
+    )
+
+
+EDA_PARTS = tuple(ExplorationTimes.model_fields)
+"""The parts of exploration, in the order of its table."""
+
+
 class Usage(Part):
     """Memory, energy and load of the devices and hosts."""
 
@@ -226,6 +247,9 @@ class RunRecord(Part):
     )
     quality: Quality = Field(default_factory=Quality, description="losses, accuracies and checksum")
     usage: Usage = Field(default_factory=Usage, description="memory, energy and load")
+    exploration: ExplorationTimes = Field(
+        default_factory=ExplorationTimes, description="seconds of each part of exploration"
+    )
     provenance: Provenance = Field(
         default_factory=Provenance, description="commit, versions, host and job"
     )

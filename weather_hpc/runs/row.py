@@ -145,6 +145,22 @@ class Row:
     node_hours: float | None = None
     """Nodes x wall clock: of the Slurm job where known, else of the run's process."""
 
+    weights: str | None = None
+    augmentation: str | None = None
+    """The recipe whose augmentation exploration measured."""
+    operation: str | None = None
+    array_input: str | None = None
+    engine: str | None = None
+    chunk_images: int | None = None
+
+    reading_s: float | None = None
+    """Exploration: seconds of all workers together for each part of the work, up to features_s."""
+    histograms_s: float | None = None
+    equalization_s: float | None = None
+    normalization_s: float | None = None
+    augmentation_s: float | None = None
+    features_s: float | None = None
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""

@@ -13,7 +13,8 @@ from weather_hpc.runs.inputs import LARGEST, read_json
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import CONFIGURATION, settings_of
-from weather_hpc.study.spec import Device, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import Device, RunSpec, TrainTask
+from weather_hpc.study.stages import MEASURED
 from weather_hpc.text import clean
 
 SECONDS_PER_HOUR = 3600
@@ -81,9 +82,6 @@ def with_node_hours(row: Row) -> Row:
     return dataclasses.replace(row, node_hours=row.nodes * seconds / SECONDS_PER_HOUR)
 
 
-TABLES = {Stage.PREPROCESS: "preprocess", Stage.TRAIN: "training"}
-
-
 @dataclass(frozen=True)
 class Run:
     """The content of one run folder. ``reject``: why the run is in no table; None: it is in one."""
@@ -109,7 +107,7 @@ class Run:
             "run_id": self.run_id,
             "source": str(self.folder),
             "status": str(self.status),
-            "table": TABLES[spec.stage] if spec and self.reject is None else None,
+            "table": MEASURED[spec.stage].table if spec and self.reject is None else None,
             "reason": self.reject or (record.reason if record else None),
         }
         if spec is not None:
@@ -148,7 +146,7 @@ def _configured(spec: RunSpec) -> dict[str, Any]:
         "configuration": spec.configuration,
         "repeat": spec.repeat,
     }
-    if isinstance(task, PreprocessTask):
+    if not isinstance(task, TrainTask):
         return values
     return values | {
         "device": None if task.device is Device.AUTO else str(task.device),
@@ -175,6 +173,7 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "test_images": counts.test_images,
         **dict(quality),
         **dict(record.usage),
+        **{f"{name}_s": seconds for name, seconds in record.exploration},
         "restarts": origin.restarts,
         "world_size_actual": record.actual.world_size,
         "started_at": origin.started_at,

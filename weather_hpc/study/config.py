@@ -10,13 +10,17 @@ from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 from weather_hpc.study.spec import (
+    ArrayTask,
     Backend,
+    EdaTask,
     Part,
     PreprocessTask,
     Resources,
     Scaling,
+    Stage,
     TrainTask,
 )
+from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, shipped
 
 
@@ -85,6 +89,12 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     return (many[kind] if setting.listed else kind), field
 
 
+def _check_sequential(grid: Grid) -> None:
+    """Raise ValueError where sequential would have several workers."""
+    if Backend.SEQUENTIAL in grid["backend"] and grid["workers"] != [1]:
+        raise ValueError("backend sequential has 1 worker; give other backends their own entry")
+
+
 @_with_settings(PreprocessTask)
 class PreprocessGrid(Grid):
     """Preprocessing configurations: every combination of the lists."""
@@ -93,10 +103,27 @@ class PreprocessGrid(Grid):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        backends, workers = self["backend"], self["workers"]
-        if Backend.SEQUENTIAL in backends and workers != [1]:
-            raise ValueError("backend sequential has 1 worker; give other backends their own entry")
+        _check_sequential(self)
         return self
+
+
+@_with_settings(EdaTask)
+class EdaGrid(Grid):
+    """Configurations of exploration: every combination of the lists."""
+
+    kind = "eda"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_sequential(self)
+        return self
+
+
+@_with_settings(ArrayTask)
+class ArrayGrid(Grid):
+    """Array operations: every combination of the lists."""
+
+    kind = "array"
 
 
 @_with_settings(TrainTask)
@@ -134,12 +161,18 @@ class StudyConfig(Section):
     synthetic: Synthetic = Field(Synthetic(), description="synthetic images, used without --data")
     time_limit_min: Count = Field(60, description="wall-clock limit of each run, minutes")
     preprocess: list[PreprocessGrid] = Field(default=[], description="list of preprocessing grids")
+    eda: list[EdaGrid] = Field(default=[], description="list of grids of exploration")
+    array: list[ArrayGrid] = Field(default=[], description="list of grids of array operations")
     train: list[TrainGrid] = Field(default=[], description="list of training grids")
+
+    def grids(self, stage: Stage) -> list[Any]:
+        """The entries of a measured stage, under the key of its name."""
+        return list(getattr(self, stage))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.preprocess and not self.train:
-            raise ValueError("nothing to measure: expected preprocess, train or both")
+        if not any(map(self.grids, MEASURED)):
+            raise ValueError(f"nothing to measure: expected one or more of {', '.join(MEASURED)}")
         weak = self.scaling is Scaling.WEAK
         if weak and self.images_per_worker is None:
             raise ValueError("weak scaling needs images_per_worker")

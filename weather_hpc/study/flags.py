@@ -10,9 +10,9 @@ from weather_hpc.errors import UserError
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
 if TYPE_CHECKING:
-    from weather_hpc.study.spec import Part, PreprocessTask, TrainTask
+    from weather_hpc.study.spec import Part, TrainTask, WorkerTask
 
-    Task = TypeVar("Task", bound=PreprocessTask | TrainTask)
+    Task = TypeVar("Task", bound=WorkerTask | TrainTask)
 
 
 def add_flags(
@@ -66,7 +66,7 @@ def check_agreement(task: "Task", values: Mapping[str, Any], where: str) -> None
             raise UserError(f"{SETTINGS[name].option} {value}: {where} has {name} {here}")
 
 
-def task_flags(task: "PreprocessTask | TrainTask", without: Container[str] = ()) -> list[str]:
+def task_flags(task: "WorkerTask | TrainTask", without: Container[str] = ()) -> list[str]:
     """The flags from which :func:`make_task` makes ``task``, without those of unset settings."""
     flags = []
     for setting in TASKS[task.kind]:

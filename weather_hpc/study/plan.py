@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import short_hash
-from weather_hpc.study.config import PreprocessGrid, StudyConfig, TrainGrid
+from weather_hpc.study.config import StudyConfig, TrainGrid
 from weather_hpc.study.spec import (
+    ArrayTask,
     Backend,
     BatchNorm,
     Device,
+    EdaTask,
     PreprocessTask,
     Resources,
     RunSpec,
@@ -18,7 +21,18 @@ from weather_hpc.study.spec import (
     Strategy,
     Task,
     TrainTask,
+    WorkerTask,
 )
+from weather_hpc.study.stages import MEASURED
+
+AnyTask = TypeVar("AnyTask", bound=WorkerTask | TrainTask)
+
+_WORKER_TASKS: dict[Stage, type[WorkerTask]] = {
+    Stage.PREPROCESS: PreprocessTask,
+    Stage.EDA: EdaTask,
+    Stage.ARRAY: ArrayTask,
+}
+"""The tasks of the stages whose work is done by worker processes."""
 
 CPUS_PER_GPU = 2
 """One feeds the GPU, one is for the threads of loader and NCCL; the same for all strategies."""
@@ -26,7 +40,7 @@ CPUS_PER_GPU = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a study. ``prepare`` packs the store that training reads; it is not measured."""
+    """The runs of a study. ``prepare`` packs the store that others read; it is not measured."""
 
     study: str
     data: str
@@ -35,9 +49,9 @@ class Plan:
 
     @property
     def store_name(self) -> str:
-        """The name of the store that training reads: the same images and size, the same store."""
+        """The name of the store that runs read: the same images and size, the same store."""
         if self.prepare is None or not isinstance(self.prepare.task, PreprocessTask):
-            raise ValueError(f"study {self.study} has no training, so no store")
+            raise ValueError(f"study {self.study} has no run that reads a store")
         size = self.prepare.task.image_size
         return f"{size}px-{short_hash([self.data, size])}"
 
@@ -55,30 +69,21 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
     ``prepare_workers`` CPUs pack the training store. Raises UserError where an entry of the
     study is not possible.
     """
-    prepare = _prepare(study, data, prepare_workers) if study.train else None
-    preprocess = [
-        (Stage.PREPROCESS, task, preprocess_resources(task))
-        for grid in study.preprocess
-        for task in _preprocess(study, grid)
-    ]
-    train = [
-        (Stage.TRAIN, task, _train_resources(task, nodes))
-        for index, grid in enumerate(study.train)
-        for task, nodes in _train(study, grid, index)
-    ]
+    reading = [stage for stage, of in MEASURED.items() if of.reads_store and study.grids(stage)]
+    prepare = _prepare(study, data, prepare_workers) if reading else None
     runs = [
         _spec(study, stage, task, resources, repeat, data)
-        for group in (preprocess, train)
+        for stage in MEASURED
         for repeat in range(study.repeats)
-        for stage, task, resources in group
+        for task, resources in _configurations(study, stage)
     ]
     unique = {spec.key: spec for spec in runs}
     return Plan(study.name, data, prepare, tuple(unique.values()))
 
 
-def preprocess_resources(task: PreprocessTask) -> Resources:
+def worker_resources(task: WorkerTask) -> Resources:
     """A CPU for each worker; one for a run whose workers are jobs of their own."""
-    own_jobs = task.backend is Backend.DASK_JOBQUEUE
+    own_jobs = getattr(task, "backend", None) is Backend.DASK_JOBQUEUE
     return Resources(cpus_per_node=1 if own_jobs else task.workers)
 
 
@@ -113,14 +118,30 @@ def _images(study: StudyConfig, workers: int) -> int | None:
     return study.images_per_worker * workers
 
 
-def _preprocess(study: StudyConfig, grid: PreprocessGrid) -> Iterator[PreprocessTask]:
-    for values in grid.combinations():
-        images = _images(study, values["workers"])
-        yield PreprocessTask(**values, image_size=study.image_size, images=images)
+def _configurations(study: StudyConfig, stage: Stage) -> Iterator[tuple[Task, Resources]]:
+    """Every configuration of a measured stage, with the resources that it needs."""
+    for index, grid in enumerate(study.grids(stage)):
+        where = f"study {study.name}: {stage}[{index}]"
+        if isinstance(grid, TrainGrid):
+            for task, nodes in _train(study, grid, where):
+                yield task, _train_resources(task, nodes)
+            continue
+        for values in grid.combinations():
+            values |= {"image_size": study.image_size, "images": _images(study, values["workers"])}
+            made = _checked(_WORKER_TASKS[stage], values, where)
+            yield made, worker_resources(made)
 
 
-def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[TrainTask, int]]:
-    where = f"study {study.name}: train[{index}]"
+def _checked(task: type[AnyTask], values: dict[str, Any], where: str) -> AnyTask:
+    """The task with ``values``. Raises UserError with its first fault."""
+    try:
+        return task(**values)
+    except ValueError as error:
+        reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
+        raise UserError(f"{where}: {reason.strip()}") from None
+
+
+def _train(study: StudyConfig, grid: TrainGrid, where: str) -> Iterator[tuple[TrainTask, int]]:
     for values in grid.combinations():
         nodes = values.pop("nodes")
         strategy, world_size = values["strategy"], values["world_size"]
@@ -134,13 +155,8 @@ def _train(study: StudyConfig, grid: TrainGrid, index: int) -> Iterator[tuple[Tr
             raise UserError(f"{where}: strategy dp needs device cuda, not cpu")
         if strategy is not Strategy.DDP:
             values["batch_norm"] = BatchNorm.LOCAL
-        images = _images(study, world_size)
-        try:
-            task = TrainTask(**values, image_size=study.image_size, images=images)
-        except ValueError as error:
-            reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
-            raise UserError(f"{where}: {reason.strip()}") from None
-        yield task, nodes
+        values |= {"image_size": study.image_size, "images": _images(study, world_size)}
+        yield _checked(TrainTask, values, where), nodes
 
 
 def _train_resources(task: TrainTask, nodes: int) -> Resources:

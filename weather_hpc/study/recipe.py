@@ -55,6 +55,11 @@ class Recipe:
     Where there is one, it is what is evaluated and what predicts."""
     augmentation: Augmentation = Augmentation()
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed at random, differently in every epoch."""
+        return self.augmentation != Augmentation()
+
     def learning_rate_at(self, step: int, steps: int, peak: float | None = None) -> float:
         """The learning rate of the ``step``-th of ``steps`` steps, from 0; ``peak``: of the run."""
         peak = self.learning_rate if peak is None else peak

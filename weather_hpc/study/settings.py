@@ -1,9 +1,9 @@
 """The table of settings: everything that a study can vary, each with its flag, help and default.
 
-A setting is a field of :class:`~weather_hpc.study.spec.PreprocessTask` or
-:class:`~weather_hpc.study.spec.TrainTask`, which check it, and is defined once, in this table. From
-it come the flags of the verbs, the keys of a study file, the columns of rows and tables, and the
-answers to two questions: which runs are the same configuration, and which did the same work.
+A setting is a field of a task such as :class:`~weather_hpc.study.spec.TrainTask`, which checks it,
+and is defined once, in this table. From it come the flags of the verbs, the keys of a study file,
+the columns of rows and tables, and the answers to two questions: which runs are the same
+configuration, and which did the same work.
 """
 
 from collections.abc import Callable, Iterator
@@ -115,8 +115,8 @@ RESOURCES = (
 
 PREPROCESS = (
     Setting(name="backend", role=Role.METHOD, metavar="NAME", listed=True,
-            help="how the work is distributed: sequential, multiprocessing, dask, dask-naive or "
-            "dask-jobqueue"),
+            help="how the work is distributed: sequential, multiprocessing, dask, dask-jobqueue, "
+            "or (preprocessing only) dask-naive"),
     Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
             help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
     Setting(name="workers", role=Role.SIZE, usual=1, metavar="N", parse=int, listed=True,
@@ -125,6 +125,35 @@ PREPROCESS = (
     _IMAGES,
 )  # fmt: skip
 """Fields of PreprocessTask, in the order in which a study's runs are made."""
+
+_BACKEND, _WORKERS = (s for s in PREPROCESS if s.name in ("backend", "workers"))
+
+EDA = (
+    _BACKEND,
+    Setting(name="augmentation", role=Role.TASK, default="strong", metavar="NAME",
+            help="training recipe whose augmentation of images is measured: "
+            + ", ".join(name for name, recipe in RECIPES.items() if recipe.augments)),
+    _WORKERS,
+    _IMAGE_SIZE,
+    _IMAGES,
+)  # fmt: skip
+"""Fields of EdaTask, in the order in which a study's runs are made."""
+
+ARRAY = (
+    Setting(name="operation", role=Role.TASK, metavar="NAME", listed=True,
+            help="what is computed of all images: mean-std, histogram, equalization or features"),
+    Setting(name="array_input", role=Role.TASK, default="memory", flag="input", metavar="NAME",
+            listed=True, help="where the images are when measured time begins: memory, or disk "
+            "(out of core: read chunk by chunk in measured time)"),
+    Setting(name="engine", role=Role.METHOD, metavar="NAME", listed=True,
+            help="what computes it: numpy, dask-array or opencv (the kernels of eda)"),
+    Setting(name="chunk_images", role=Role.COMPUTING, default=32, metavar="N", parse=int,
+            listed=True, help="number of images that are computed on together"),
+    _WORKERS,
+    _IMAGE_SIZE,
+    _IMAGES,
+)  # fmt: skip
+"""Fields of ArrayTask, in the order in which a study's runs are made."""
 
 TRAIN = (
     Setting(name="strategy", role=Role.METHOD, metavar="NAME", listed=True,
@@ -170,10 +199,12 @@ TRAIN = (
 )  # fmt: skip
 """Fields of TrainTask, and the nodes, in the order in which a study's runs are made."""
 
-TASKS = {"preprocess": PREPROCESS, "train": TRAIN}
+TASKS = {"preprocess": PREPROCESS, "train": TRAIN, "eda": EDA, "array": ARRAY}
 """The settings of each kind of task, as its ``kind`` names it."""
 
-SETTINGS = {setting.name: setting for setting in (*RUN, *RESOURCES, *PREPROCESS, *TRAIN)}
+SETTINGS = {
+    setting.name: setting for setting in (*RUN, *RESOURCES, *PREPROCESS, *EDA, *ARRAY, *TRAIN)
+}
 """Every setting by its name."""
 
 

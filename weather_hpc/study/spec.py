@@ -31,6 +31,8 @@ class Stage(StrEnum):
 
     PREPARE = "prepare"
     PREPROCESS = "preprocess"
+    EDA = "eda"
+    ARRAY = "array"
     TRAIN = "train"
 
 
@@ -49,6 +51,30 @@ class Decoder(StrEnum):
 
     FAST = "fast"
     EXACT = "exact"
+
+
+class Operation(StrEnum):
+    """What is computed of all images: moments and counts of each channel, images or features."""
+
+    MEAN_STD = "mean-std"
+    HISTOGRAM = "histogram"
+    EQUALIZATION = "equalization"
+    FEATURES = "features"
+
+
+class Engine(StrEnum):
+    """What an array operation is computed with."""
+
+    NUMPY = "numpy"
+    DASK_ARRAY = "dask-array"
+    OPENCV = "opencv"
+
+
+class ArrayInput(StrEnum):
+    """Where images are when the clock starts: in memory, or on disk, out of core."""
+
+    MEMORY = "memory"
+    DISK = "disk"
 
 
 class Strategy(StrEnum):
@@ -127,6 +153,9 @@ class Scaling(StrEnum):
     WEAK = "weak"
 
 
+FEATURE_SIDE = 64
+"""Features are computed from thumbnails of this side, pixels, which divides an image's side."""
+
 CACHED = "cached"
 """In place of a file of weights: those in torch's cache."""
 
@@ -166,6 +195,63 @@ class PreprocessTask(Part):
     image_size: int = _setting("image_size", ge=8, le=4096)
     images: int | None = _setting("images", ge=1)
     decoder: Decoder = _setting("decoder")
+
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``."""
+        return -(-self.workers // nodes)
+
+
+class EdaTask(Part):
+    """Packed store -> what exploration computes of its pixels."""
+
+    kind: Literal["eda"] = "eda"
+    backend: Backend = _setting("backend")
+    workers: int = _setting("workers", ge=1)
+    augmentation: str = _setting("augmentation")
+    image_size: int = _setting("image_size", ge=8, le=4096)
+    images: int | None = _setting("images", ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.backend is Backend.DASK_NAIVE:
+            raise ValueError("backend dask-naive is for preprocessing; eda has dask")
+        augmenting = [name for name, recipe in RECIPES.items() if recipe.augments]
+        if self.augmentation not in augmenting:
+            raise ValueError(
+                f"augmentation {self.augmentation}: no recipe that augments images; "
+                f"known: {', '.join(augmenting)}"
+            )
+        return self
+
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``."""
+        return -(-self.workers // nodes)
+
+
+class ArrayTask(Part):
+    """Packed store -> one operation on all its images as an array."""
+
+    kind: Literal["array"] = "array"
+    operation: Operation = _setting("operation")
+    engine: Engine = _setting("engine")
+    workers: int = _setting("workers", ge=1)
+    chunk_images: int = _setting("chunk_images", ge=1)
+    array_input: ArrayInput = _setting("array_input")
+    image_size: int = _setting("image_size", ge=8, le=4096)
+    images: int | None = _setting("images", ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.operation is Operation.FEATURES and self.image_size % FEATURE_SIDE:
+            raise ValueError(
+                f"operation features needs an image_size that is a multiple of {FEATURE_SIDE}, "
+                f"not {self.image_size}"
+            )
+        return self
+
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``."""
+        return -(-self.workers // nodes)
 
 
 class TrainTask(Part):
@@ -245,6 +331,11 @@ class TrainTask(Part):
             return self.batch_size
         return self.batch_size // self.world_size
 
+    @property
+    def workers(self) -> int:
+        """Number of ranks."""
+        return self.world_size
+
     def threads_per_node(self, nodes: int) -> int:
         """CPU threads that compute on each of ``nodes``; DP's one process drives all its GPUs."""
         processes = 1 if self.strategy is Strategy.DP else self.world_size // nodes
@@ -258,14 +349,17 @@ class TrainTask(Part):
         return self.batch_size_per_device * self.world_size
 
 
-Task = Annotated[PreprocessTask | TrainTask, Field(discriminator="kind")]
+WorkerTask = PreprocessTask | EdaTask | ArrayTask
+"""A task whose work is done by worker processes."""
+
+Task = Annotated[WorkerTask | TrainTask, Field(discriminator="kind")]
 
 
 class RunSpec(Part):
     """One run of a plan. Identified by configuration and repeat; ``run_id`` is a readable label."""
 
     study: str = _setting("study")
-    stage: Stage = Field(description="stage of the pipeline: prepare, preprocess or train")
+    stage: Stage = Field(description=f"stage of the pipeline: {', '.join(Stage)}")
     task: Task = Field(description="settings of the task")
     resources: Resources = Field(
         default=Resources(), description="resources requested from the scheduler"
@@ -324,8 +418,10 @@ class RunSpec(Part):
     def label(self) -> str:
         """A readable label of the configuration, not unique."""
         task = self.task
-        if isinstance(task, PreprocessTask):
+        if isinstance(task, PreprocessTask | EdaTask):
             return f"{self.stage}-{task.backend}-w{task.workers}"
+        if isinstance(task, ArrayTask):
+            return f"{self.stage}-{task.operation}-{task.engine}-w{task.workers}"
         nodes = f"-n{self.resources.nodes}" if self.resources.nodes > 1 else ""
         return (
             f"{self.stage}-{task.strategy}-{task.device}{nodes}"
@@ -335,8 +431,13 @@ class RunSpec(Part):
     @property
     def workers(self) -> int:
         """Number of worker processes or ranks."""
-        task = self.task
-        return task.workers if isinstance(task, PreprocessTask) else task.world_size
+        return self.task.workers
+
+    @property
+    def submits_workers(self) -> bool:
+        """Whether its workers are jobs of their own."""
+        backend = getattr(self.task, "backend", None)
+        return backend is Backend.DASK_JOBQUEUE
 
     @property
     def images_per_worker(self) -> float | None:

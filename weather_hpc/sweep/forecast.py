@@ -23,6 +23,7 @@ from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, sp
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.stages import reads_store
 from weather_hpc.text import counted
 
 SIZE = ("workers", "world_size", "images", "epochs")
@@ -219,9 +220,9 @@ def _parts(forecast: Forecast) -> Iterator[_Part]:
     store = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
     for pattern in dict.fromkeys(p for estimate in runs for p in _patterns(estimate)):
         selected = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]
-        trains = any(e.spec.stage is Stage.TRAIN for e in selected)
+        stored = any(reads_store(e.spec.stage) for e in selected)
         hours = sum(e.node_hours for e in selected)
-        yield _Part(pattern, hours + (store if trains else 0.0), len(selected))
+        yield _Part(pattern, hours + (store if stored else 0.0), len(selected))
 
 
 def _patterns(estimate: Estimate) -> Iterator[str]:

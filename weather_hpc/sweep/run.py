@@ -26,7 +26,8 @@ from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.stages import reads_store
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
 from weather_hpc.sweep.options import SweepOptions
@@ -205,7 +206,7 @@ def missing_runs(
     """The runs to make: neither done nor ``active`` (queued or running, by run_id).
 
     Skipped runs are included, since the machine may have changed. So is the run that packs the
-    store, whenever one of the training runs needs it.
+    store, whenever one of the runs needs it.
     """
     states = run_states(paths, plan.all)
     runs = selected_runs(plan, only)
@@ -213,7 +214,7 @@ def missing_runs(
         runs = [s for s in runs if states[s.run_id] is RunState.FAILED]
     runs = [s for s in runs if states[s.run_id] is not RunState.DONE and s.run_id not in active]
     store = plan.prepare
-    if store and store.run_id not in active and any(s.stage is Stage.TRAIN for s in runs):
+    if store and store.run_id not in active and any(reads_store(s.stage) for s in runs):
         packed = paths.store(plan.store_name).exists()
         if states[store.run_id] is not RunState.DONE or not packed:
             runs.insert(0, store)

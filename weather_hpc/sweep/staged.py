@@ -21,6 +21,7 @@ from weather_hpc.runs.run import Run
 from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.spec import RunSpec, Scaling, Stage
+from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted
 
 
@@ -69,7 +70,7 @@ def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> d
         efficiency = measured.get(spec.series, {})
         smaller = [workers for workers in efficiency if workers < spec.workers]
         if smaller and efficiency[max(smaller)] < floor:
-            noun = "rank" if spec.stage is Stage.TRAIN else "worker"
+            noun = MEASURED[spec.stage].worker
             at = f"{efficiency[max(smaller)]:.2f} at {counted(max(smaller), noun)}"
             reasons[spec.run_id] = f"efficiency {at} is under the floor {floor:g}"
     return reasons
@@ -160,6 +161,6 @@ class StagedJobs(StagedRuns):
             for stage, status in ended
         )
         return any(
-            status is Status.CANCELLED and not (no_store and stage is Stage.TRAIN)
+            status is Status.CANCELLED and not (no_store and reads_store(stage))
             for stage, status in ended
         )

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from weather_hpc.dataset.store import Store
 from weather_hpc.models.fused import FusedNetwork, Moments
-from weather_hpc.study.recipe import RECIPES, Augmentation
+from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.augmentation import Numbers, augment, random_numbers
 from weather_hpc.train.checkpoint import StateDict, on_cpu
@@ -68,7 +68,7 @@ class Trainer:
         """The network, where it takes images as they are stored."""
         self.moments_shared = False
         """Whether :meth:`_share_moments` has run."""
-        self.augments = recipe.augmentation != Augmentation()
+        self.augments = recipe.augments
         """Whether images are changed at random, differently in every epoch."""
         self.graphs: StepGraphs | None = None
         """The steps as CUDA graphs, once :meth:`capture_graphs` has captured them."""
