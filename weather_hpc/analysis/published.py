@@ -129,11 +129,8 @@ def published_comparison() -> Comparison:
     known = read_published()
     printed = {published.configuration: published for published in known}
     comparison = compare(published.row for published in known)
-    return replace(
-        comparison,
-        preprocess=_as_printed(comparison.preprocess, printed),
-        training=_as_printed(comparison.training, printed),
-    )
+    stages = {stage: _as_printed(one, printed) for stage, one in comparison.by_stage.items()}
+    return replace(comparison, by_stage=stages)
 
 
 def _as_printed(stage: StageComparison, printed: dict[str, Published]) -> StageComparison:
