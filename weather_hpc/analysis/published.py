@@ -129,7 +129,7 @@ def published_comparison() -> Comparison:
     known = read_published()
     printed = {published.configuration: published for published in known}
     comparison = compare(published.row for published in known)
-    stages = {stage: _as_printed(one, printed) for stage, one in comparison.by_stage.items()}
+    stages = {stage: _as_printed(of, printed) for stage, of in comparison.by_stage.items()}
     return replace(comparison, by_stage=stages)
 
 
