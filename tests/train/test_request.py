@@ -68,7 +68,7 @@ def test_images_too_small_for_the_network(
     small_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.guarded("train", main, ["--store", str(small_store)]) == 2
-    assert "paper_cnn takes images of 253 to 292 px" in capsys.readouterr().err
+    assert "--model paper_cnn takes images of 253 to 292 px" in capsys.readouterr().err
 
 
 def test_no_such_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
