@@ -11,6 +11,7 @@ from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
+from weather_hpc.report.predictions import Picture, PredictionsTable
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.runs.row import Finding, Row
 
@@ -37,6 +38,7 @@ class ReportSection:
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
+    pictures: Sequence[Picture] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
@@ -70,7 +72,9 @@ def report_of(
     advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
-    apart = (*advice, *gpus, *claims)
+    predictions = [table for table in extras if isinstance(table, PredictionsTable)]
+    by_class = [table.by_class for table in predictions]
+    apart = (*advice, *gpus, *claims, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -93,6 +97,7 @@ def report_of(
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         *map(_claims, claims),
+        *map(_predictions, predictions),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -148,6 +153,16 @@ def _claims(table: ClaimsTable) -> ReportSection:
     text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
     return ReportSection(
         table.name, table.title, text, sentences=table.contradictions, tables=[table]
+    )
+
+
+def _predictions(table: PredictionsTable) -> ReportSection:
+    return ReportSection(
+        table.name,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
     )
 
 

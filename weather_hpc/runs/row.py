@@ -161,6 +161,9 @@ class Row:
     augmentation_s: float | None = None
     features_s: float | None = None
 
+    new_images: str | None = None
+    """The folder of new images that stage predict classified."""
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
