@@ -77,13 +77,29 @@ def work(row: Row) -> tuple[object, ...]:
     (:func:`images_each`, :func:`batch_size`). Threads only on CPUs, where they are the rank's
     device; a GPU rank's threads only feed it.
     """
-    values = {column: getattr(row, column, None) for column in _WORK[row_kind(row)]}
-    values["images_asked"] = images_each(row)
+    values = _work_values(row)
     if row.stage == Stage.TRAIN:
         values["batch_size"] = batch_size(row)
         if row.device != Device.CPU:
             values["threads_per_rank"] = None
     return (row.stage, *values.values())
+
+
+def work_on_any_device(row: Row) -> tuple[object, ...]:
+    """What is equal in training rows that do the same work, on whatever device.
+
+    As :func:`work`, without the device and the threads, and without the batch size: that of each
+    device and that of all are columns of their own.
+    """
+    values = _work_values(row)
+    for column in ("device", "threads_per_rank", "batch_size"):
+        del values[column]
+    return (row.stage, *values.values())
+
+
+def _work_values(row: Row) -> dict[str, object]:
+    values = {column: getattr(row, column, None) for column in _WORK[row_kind(row)]}
+    return values | {"images_asked": images_each(row)}
 
 
 def task(row: Row) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice import advice_sentences, advice_table
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.devices import device_sentences, devices_table
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
@@ -74,14 +75,19 @@ def collect(
         budget_node_hours=options.budget_node_hours,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
-    extras = [advice, laws, comparisons, gpus_table(rows)]
+    devices = devices_table(comparison)
+    extras = [advice, laws, comparisons, devices, gpus_table(rows)]
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
         findings = in_order([*findings, *compared.findings])
-    key_sentences = [*advice_sentences(advice), *sentences(comparison, laws, comparisons)]
+    key_sentences = [
+        *advice_sentences(advice),
+        *device_sentences(devices),
+        *sentences(comparison, laws, comparisons),
+    ]
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
@@ -91,7 +97,7 @@ def collect(
     write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
     for table in [*tables, *extras]:
         write_table(to.tables, table)
-    plots = write_plots(to.plots, comparison)
+    plots = write_plots(to.plots, comparison, devices)
     write_report(to, comparison, findings, plots, extras, key_sentences)
 
     severities = Counter(finding.severity for finding in findings)
