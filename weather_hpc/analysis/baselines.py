@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import training_words
-from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.runs.row import ASKED, ROW_COLUMNS, Row
 from weather_hpc.study.settings import WORK, Role, columns
 from weather_hpc.study.spec import BatchMode, Device, Scaling, Stage, Strategy
 from weather_hpc.study.stages import MEASURED, MeasuredStage
 from weather_hpc.text import counted
 
-_DETAILS = [column for column in columns(Role.DETAIL) if column in ROW_COLUMNS]
+_DETAILS = [c for c in columns(Role.DETAIL) if c in ROW_COLUMNS and c not in ASKED]
 DETAILS = ["threads_per_rank", *(column for column in _DETAILS if column != "nodes"), "nodes"]
 """Among several possible baselines the one most alike in these is used, if there is one such."""
 

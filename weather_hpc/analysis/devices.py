@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from weather_hpc.analysis.baselines import DETAILS, batch_size, work_on_any_device
-from weather_hpc.analysis.choices import Candidate, all_works
+from weather_hpc.analysis.candidates import Candidate, all_works
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import holm, interval_name, mann_whitney

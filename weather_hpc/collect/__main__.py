@@ -43,6 +43,9 @@ def parser() -> cli.Parser:
         help="recommend a configuration that finishes within this time")  # fmt: skip
     add("--budget", type=_amount, metavar="NODE_HOURS",
         help="recommend a configuration whose run costs no more than this")  # fmt: skip
+    add("--allocation", metavar="nodes=N,cpus=C,gpus=G",
+        help="recommend preprocessing and training for this allocation: so many nodes, with so "
+        "many CPUs and GPUs each (default: as large as what was measured)")  # fmt: skip
     result.add_json()
     return result
 
@@ -76,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tolerance=args.tolerance,
         deadline_s=args.deadline,
         budget_node_hours=args.budget,
+        allocation=args.allocation,
     )
     try:
         summary = collect(args.paths, out, options)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.advice import advice_sentences, advice_table
+from weather_hpc.analysis.advice import advice_table
+from weather_hpc.analysis.advice_sentences import advice_sentences
+from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.devices import device_sentences, devices_table
 from weather_hpc.analysis.law_table import laws_table
@@ -41,6 +43,8 @@ class CollectOptions:
     """See Tolerance.parse."""
     deadline_s: float | None = None
     budget_node_hours: float | None = None
+    allocation: str | None = None
+    """See Allocation.parse."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def collect(
     then.
     """
     tolerance = Tolerance.parse(options.tolerance)
+    allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
@@ -73,6 +78,7 @@ def collect(
         comparison,
         deadline_s=options.deadline_s,
         budget_node_hours=options.budget_node_hours,
+        allocation=allocation,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     devices = devices_table(comparison)
