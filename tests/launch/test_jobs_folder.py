@@ -15,13 +15,19 @@ from weather_hpc.launch.jobs_folder import by_name, jobs_folder, main
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.site import SiteProfile, SlurmSite
-from weather_hpc.study.spec import RunSpec, TrainTask
+from weather_hpc.study.spec import RunSpec, Stage, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-EXTRA = {"ddp_2node", "preprocess_dask_jobqueue", "collect", "check_1node", "check_2node"}
+EXTRA = {"preprocess_dask_jobqueue", "collect", "check_1node", "check_2node"}
 """What the folder has beyond the paper's study."""
 
-PAPER = by_name([spec for spec in make_plan(load_study("paper"), "").runs if spec.repeat == 0])
+PAPER = by_name(
+    [
+        spec
+        for spec in make_plan(load_study("paper"), "").runs
+        if spec.repeat == 0 and spec.stage in (Stage.PREPROCESS, Stage.TRAIN)
+    ]
+)
 
 
 def test_the_folder_is_what_the_renderer_writes() -> None:

@@ -127,6 +127,7 @@ def test_runs_of_one_shape_share_an_array() -> None:
     assert requests == [
         ("prepare", 8, 0, "c"), ("preprocess", 1, 0, "c"), ("preprocess", 2, 0, "c"),
         ("train", 1, 0, "c"), ("train", 2, 0, "c"), ("train", 2, 1, "g"), ("train", 4, 2, "g"),
+            ("train", 8, 4, "g"),
     ]  # fmt: skip
 
 

@@ -1,12 +1,10 @@
 """Our times are compared with the study's of the same configuration, and no other."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
-from weather_hpc.report import published
 from weather_hpc.report.published import not_comparable, published_speedup, published_table
 
 
@@ -87,13 +85,3 @@ def test_the_plot_names_both() -> None:
 def test_the_text_on_comparability_has_our_numbers() -> None:
     row = {"strategy": "ddp", "world_size": 2, "batch_size_per_device": 128}
     assert "ours have 500 images and 2 epochs" in not_comparable([training(row)])
-
-
-def test_the_published_times_come_with_the_package() -> None:
-    assert {path.name for path in published.folder().glob("*.csv")} == {
-        "preprocess.csv", "training_p100.csv", "dp_rtx3070.csv", "ddp_rtx3070.csv",
-    }  # fmt: skip
-    checkout = Path(published.__file__).parents[2] / "results" / "paper"
-    assert len(published.read_published()) == sum(
-        len(path.read_text().splitlines()) - 1 for path in checkout.glob("*.csv")
-    )

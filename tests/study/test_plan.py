@@ -4,12 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from weather_hpc.analysis.steps import repeats_needed
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import load_plan, save_plan
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import (
+    ArrayTask,
+    EdaTask,
+    Engine,
+    Operation,
+    PreprocessTask,
+    RunSpec,
+    Stage,
+    TrainTask,
+)
 from weather_hpc.study.yaml_file import folder
 
 
@@ -39,6 +49,12 @@ def test_the_papers_study_is_there_in_full() -> None:
     assert {("dp", "cuda", n, b) for n in (2, 4) for b in (64, 128, 256, 512)} <= train
     assert {("ddp", "cuda", n, b) for n in (1, 2, 3, 4) for b in (32, 64, 128, 256)} <= train
     assert {kind for kind, *_ in train} == {"single", "dp", "ddp", "model"}
+    assert {("model", device, n, 64) for device in ("cpu", "cuda") for n in (2, 4)} <= train
+    assert any(s.task.kind == "train" and s.resources.nodes == 2 for s in first)
+    assert {s.task.operation for s in first if isinstance(s.task, ArrayTask)} == set(Operation)
+    assert {s.task.engine for s in first if isinstance(s.task, ArrayTask)} == set(Engine)
+    explored = {s.task.backend.value for s in first if isinstance(s.task, EdaTask)}
+    assert explored == {"sequential", "multiprocessing", "dask"}
     assert any(device == "cpu" for _, device, *_ in train)
     assert study.repeats >= 3
     assert len(plan.runs) == study.repeats * len(first)
@@ -55,14 +71,18 @@ def test_quick_measures_what_the_tables_promise() -> None:
     labels = {spec.label for spec in make_plan(load_study("quick"), "/i").runs}
     assert labels >= {
         "preprocess-sequential-w1",
-        "preprocess-multiprocessing-w1",
         "preprocess-multiprocessing-w2",
-        "preprocess-dask-w1",
         "preprocess-dask-w2",
         "train-single-cpu-w1-b32",
-        "train-ddp-cpu-w1-b32",
         "train-ddp-cpu-w2-b32",
+        "train-single-cuda-w1-b32",
+        *(f"train-{s}-cuda-w{n}-b32" for s in ("ddp", "dp", "model") for n in (2, 4)),
     }
+
+
+def test_quick_has_repeats_enough_for_a_series_of_three_sizes() -> None:
+    """With 1, 2 and 4 GPUs two steps are tested together, in each series."""
+    assert load_study("quick").repeats >= repeats_needed(2)
 
 
 def test_repeats_are_interleaved() -> None:

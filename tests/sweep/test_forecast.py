@@ -122,13 +122,31 @@ def test_the_forecast_as_text_and_json(tmp_path: Path) -> None:
     specs = [preprocess_spec("dask", 2, 1), preprocess_spec("multiprocessing", 2)]
     costs = forecast(specs, earlier_runs(StudyPaths(tmp_path)), [preprocess_spec("dask", 2, 2)])
     assert str(costs) == (
-        "forecast: 1.25 node-hours (at most 2 by the time limits), 1 of 2 runs estimated from "
-        "earlier runs; 0.5 used or queued here"
+        "forecast: about 0.25 node-hours for 1 of 2 runs by earlier runs; the other 1 at most 1 by "
+        "their time limits; 0.5 used or queued here"
     )
     assert costs.as_dict() == {
         "node_hours": 1.25, "at_most": 2.0, "used": 0.25, "in_hand": 0.25, "runs": 2,
-        "from_earlier": 1,
+        "from_earlier": 1, "estimated": 0.25, "not_estimated_at_most": 1.0,
     }  # fmt: skip
+    assert str(forecast(specs[:1], earlier_runs(StudyPaths(tmp_path)))) == (
+        "forecast: about 0.25 node-hours for 1 run by earlier runs (at most 1 by the time limits); "
+        "0.25 used or queued here"
+    )
+
+
+def test_without_earlier_runs_the_forecast_is_called_a_limit() -> None:
+    short = preprocess_spec("dask", 4, resources={"time_limit_min": 30})
+    costs = forecast([preprocess_spec("dask", 2), preprocess_spec("dask", 3)])
+    assert str(costs) == (
+        "forecast: no earlier run to estimate from; at most 2 node-hours by the time limits "
+        "(60 min a run); 0 used or queued here"
+    )
+    assert "(30 to 60 min a run)" in str(forecast([preprocess_spec("dask", 2), short]))
+    assert costs.as_dict()["node_hours"] == 2.0
+    assert costs.as_dict()["estimated"] is None
+    with pytest.raises(UserError, match="2 runs: no earlier run to estimate from; at most 2 node"):
+        check_budget(costs, 1.0)
 
 
 def costing(hours: dict[RunSpec, float], **more: Any) -> Forecast:

@@ -256,7 +256,7 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     options = ("--study", study, "--results", paths.root, "--json")
     first = sweep(*options)
     assert first.returncode == 0, first.stderr
-    assert "forecast: 2 node-hours (at most 2 by the time limits), 0 of 2 runs" in first.stderr
+    assert "no earlier run to estimate from; at most 2 node-hours by the time" in first.stderr
     study.write_text(study.read_text().replace("repeats: 2", "repeats: 3"))
 
     shown = sweep(*options, "--dry-run")

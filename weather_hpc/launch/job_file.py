@@ -172,7 +172,9 @@ def about(spec: RunSpec) -> str:
     if task.strategy is Strategy.DP:
         return f"train with DataParallel: one process splits each batch over {task.world_size} GPUs"
     if task.strategy is Strategy.MODEL:
-        return f"train with the network cut into {task.world_size} stages, one for each GPU"
+        cores = f"of {counted(task.threads_per_rank, 'CPU thread')} each"
+        how = cores if task.device is Device.CPU else "one for each GPU"
+        return f"train with the network cut into {task.world_size} stages, {how}"
     ranks, over = counted(task.world_size, "rank"), f"on {counted(nodes, 'node')}"
     return f"train with DistributedDataParallel: {ranks} {over}, one for each GPU"
 

@@ -80,7 +80,8 @@ def name_of(spec: "RunSpec") -> str:
     if not isinstance(task, TrainTask):
         raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.device is Device.CPU:
-        return "train_cpu"
+        alone = task.strategy is Strategy.SINGLE
+        return "train_cpu" if alone else f"{task.strategy}_{task.world_size}cpu"
     if spec.resources.nodes > 1:
         return f"{task.strategy}_{spec.resources.nodes}node"
     strategy = "train" if task.strategy is Strategy.SINGLE else task.strategy
@@ -88,18 +89,15 @@ def name_of(spec: "RunSpec") -> str:
 
 
 def _study() -> "tuple[StudyConfig, Plan]":
-    """Preprocessing and training of the paper's study, each configuration once, and two more.
+    """Preprocessing and training of the paper's study, each configuration once.
 
-    Those are DDP over two nodes with the study's largest number of ranks, which shows the cost of
-    the network when compared to one node, and Dask with a job for each worker.
+    And one more: Dask with a job for each worker.
     """
     from weather_hpc.study.config import PreprocessGrid, load_study
     from weather_hpc.study.plan import make_plan
-    from weather_hpc.study.spec import Backend, Strategy
+    from weather_hpc.study.spec import Backend
 
     study = load_study(STUDY)
-    ddp = next(grid for grid in study.train if Strategy.DDP in grid["strategy"])
-    two_nodes = ddp.model_copy(update={"nodes": [2], "world_size": [max(ddp["world_size"])]})
     jobqueue = PreprocessGrid.model_validate(
         {"backend": Backend.DASK_JOBQUEUE, "workers": JOBQUEUE_WORKERS}
     )
@@ -109,7 +107,6 @@ def _study() -> "tuple[StudyConfig, Plan]":
             "preprocess": [*study.preprocess, jobqueue],
             "eda": [],
             "array": [],
-            "train": [*study.train, two_nodes],
         }
     )
     return study, make_plan(study, "")

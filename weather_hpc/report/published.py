@@ -1,19 +1,17 @@
 """Our times and speedups next to those that the reproduced study printed (``results/paper``)."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from weather_hpc.analysis.published import EPOCHS, IMAGES, P100, Published, read_published
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.line_plot import Curve, LinePlot, Point
-from weather_hpc.study.spec import Backend, Device, Scaling, Strategy
+from weather_hpc.study.spec import Backend, Scaling, Strategy
 from weather_hpc.text import counted
 
-NODE, P100, RTX = "8-core node", "P100", "RTX 3070"
 BASELINES = {Backend.SEQUENTIAL, Strategy.SINGLE}
 
 COLUMNS = [
@@ -27,104 +25,11 @@ CAPTION = (
 )
 
 NOT_COMPARABLE = (
-    "Seconds are not comparable: the study ran 6,862 images, and 20 epochs in training, on the "
-    "hardware named, and its times include start-up and evaluation; {ours}. How speedup grows with "
-    "workers is comparable where the bottleneck is the same, best with its data set and epochs."
+    f"Seconds are not comparable: the study ran {IMAGES:,} images, and {EPOCHS} epochs in "
+    "training, on the hardware named, and its times include start-up and evaluation; {ours}. How "
+    "speedup grows with workers is comparable where the bottleneck is the same, best with its data "
+    "set and epochs."
 )
-
-
-@dataclass(frozen=True)
-class Published:
-    """One time of the study, and which of our configurations it is compared with."""
-
-    table: str
-    match: dict[str, Any]
-    """Columns of our table and the values that they must have."""
-    hardware: str
-    time_s: float
-    speedup: float | None
-    """Against the study's own baseline, printed or from its times; None: neither."""
-    baseline: str | None
-
-    @property
-    def panel(self) -> str:
-        """The backend or the strategy."""
-        return str(self.match.get("backend") or self.match["strategy"])
-
-    @property
-    def batch(self) -> str:
-        """The batch size as text; empty where there is none."""
-        for column, unit in (("batch_size_per_device", "per device"), ("batch_size_global", "")):
-            if column in self.match:
-                return f"batch {self.match[column]} {unit}".rstrip()
-        return ""
-
-
-def folder() -> Path:
-    """The folder of the study's CSV files: in the wheel, or the checkout's ``results/paper``."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "results" / "paper"
-    return inside if inside.is_dir() else package.parent / "results" / "paper"
-
-
-def read_published() -> list[Published]:
-    """Every time that the study printed for preprocessing and training."""
-    return [*_preprocess(), *_p100(), *_dp(), *_ddp()]
-
-
-def _preprocess() -> Iterator[Published]:
-    lines = _read("preprocess")
-    sequential_s = next(float(line["time_s"]) for line in lines if line["backend"] == "sequential")
-    for line in lines:
-        time_s = float(line["time_s"])
-        match = {"backend": line["backend"], "workers": int(line["workers"])}
-        yield Published(
-            "preprocess", match, NODE, time_s, sequential_s / time_s, "sequential, 1 worker"
-        )
-
-
-def _p100() -> Iterator[Published]:
-    for line in _read("training_p100"):
-        device = Device.CPU if line["device"] == "cpu" else Device.CUDA
-        ranks = max(1, int(line["gpus"]))
-        match = {"strategy": line["strategy"], "device": device, "world_size": ranks}
-        speedup = _number(line["speedup_vs_1gpu"])
-        hardware = NODE if device is Device.CPU else P100
-        baseline = None if speedup is None else f"single on one {P100}"
-        yield Published("training", match, hardware, float(line["time_s"]), speedup, baseline)
-
-
-def _dp() -> Iterator[Published]:
-    for line in _read("dp_rtx3070"):
-        match = {
-            "strategy": Strategy.DP, "world_size": int(line["gpus"]),
-            "batch_size_global": int(line["batch_size"]),
-        }  # fmt: skip
-        speedup = _number(line["speedup"])
-        baseline = f"one {RTX}, time not stated"
-        yield Published("training", match, RTX, float(line["time_s"]), speedup, baseline)
-
-
-def _ddp() -> Iterator[Published]:
-    lines = _read("ddp_rtx3070")
-    alone = {line["batch_size"]: float(line["time_s"]) for line in lines if line["gpus"] == "1"}
-    for line in lines:
-        batch, time_s = line["batch_size"], float(line["time_s"])
-        match = {
-            "strategy": Strategy.DDP, "world_size": int(line["gpus"]),
-            "batch_size_per_device": int(batch),
-        }  # fmt: skip
-        baseline = f"ddp on one {RTX}, batch {batch}"
-        yield Published("training", match, RTX, time_s, alone[batch] / time_s, baseline)
-
-
-def _read(name: str) -> list[dict[str, str]]:
-    with (folder() / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
 
 
 @dataclass(frozen=True)
@@ -142,7 +47,7 @@ def pairs(tables: Sequence[ScalingTable]) -> list[PublishedPair]:
         PublishedPair(published, table, row)
         for table in tables
         for published in read_published()
-        if published.table == table.name
+        if published.table == table.name and published.time_s is not None
         for row in table.measured
         if row["scaling"] != Scaling.WEAK
         and all(row[column] == value for column, value in published.match.items())

@@ -65,7 +65,7 @@ class Forecast:
 
     @property
     def node_hours(self) -> float:
-        """Of the runs that are still to be submitted."""
+        """Of the runs that are still to be submitted; without an estimate its limit counts."""
         return sum((estimate.node_hours for estimate in self.runs), 0.0)
 
     @property
@@ -79,21 +79,54 @@ class Forecast:
         return self.used + sum(estimate.node_hours for estimate in self.active)
 
     @property
+    def estimated(self) -> float | None:
+        """Node-hours of those of the runs that earlier ones say something about; None: of none."""
+        known = [e.node_hours for e in self.runs if e.basis is not Basis.TIME_LIMIT]
+        return sum(known) if known else None
+
+    @property
+    def not_estimated(self) -> float:
+        """Node-hours of the other runs if each runs until its time limit."""
+        return sum((e.at_most for e in self.runs if e.basis is Basis.TIME_LIMIT), 0.0)
+
+    @property
     def from_earlier(self) -> int:
         """How many of the runs are estimated from earlier ones."""
         return sum(estimate.basis is not Basis.TIME_LIMIT for estimate in self.runs)
 
+    @property
+    def expected(self) -> str:
+        """What the runs will cost, in words that keep estimates and limits apart."""
+        count = len(self.runs)
+        if self.estimated is None:
+            limits = sorted({e.spec.resources.time_limit_min for e in self.runs})
+            each = " to ".join(str(limit) for limit in dict.fromkeys((limits[0], limits[-1])))
+            return (
+                "no earlier run to estimate from; "
+                f"at most {self.at_most:.3g} node-hours by the time limits ({each} min a run)"
+            )
+        about = f"about {self.estimated:.3g} node-hours for"
+        if self.from_earlier == count:
+            return (
+                f"{about} {counted(count, 'run')} by earlier runs "
+                f"(at most {self.at_most:.3g} by the time limits)"
+            )
+        return (
+            f"{about} {self.from_earlier} of {count} runs by earlier runs; the other "
+            f"{count - self.from_earlier} at most {self.not_estimated:.3g} by their time limits"
+        )
+
     def __str__(self) -> str:
         if not self.runs:
             return f"forecast: nothing to run; {self.committed:.3g} node-hours used or queued here"
-        return (
-            f"forecast: {self.node_hours:.3g} node-hours (at most {self.at_most:.3g} by the time "
-            f"limits), {self.from_earlier} of {len(self.runs)} runs estimated from earlier runs; "
-            f"{self.committed:.3g} used or queued here"
-        )
+        return f"forecast: {self.expected}; {self.committed:.3g} used or queued here"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able form, in node-hours."""
+        """JSON-able form, in node-hours.
+
+        ``node_hours`` is what a budget is compared with: estimates, and the time limits of runs
+        without one. ``estimated`` has the estimates alone, null where there is none.
+        """
         return {
             "node_hours": self.node_hours,
             "at_most": self.at_most,
@@ -101,6 +134,8 @@ class Forecast:
             "in_hand": self.committed - self.used,
             "runs": len(self.runs),
             "from_earlier": self.from_earlier,
+            "estimated": self.estimated,
+            "not_estimated_at_most": self.not_estimated,
         }
 
 
@@ -182,9 +217,9 @@ def check_budget(forecast: Forecast, limit: float | None) -> None:
         return
     left = limit - forecast.committed
     raise UserError(
-        f"--max-node-hours {limit:g}: the forecast of {counted(len(forecast.runs), 'run')} is "
-        f"{forecast.node_hours:.3g} node-hours, and {forecast.committed:.3g} are used or queued "
-        f"here; nothing was submitted; {_what_fits(forecast, left)}"
+        f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')}: {forecast.expected}; "
+        f"{forecast.committed:.3g} are used or queued here; nothing was submitted; "
+        f"{_what_fits(forecast, left)}"
     )
 
 
