@@ -273,7 +273,9 @@ class _Cases:
     def _needed(self, has_cases: bool) -> Iterator[str]:
         """What was not measured of all that the rule names, or of what it compares."""
         rule = self.rule
-        absent = [*self._absent(rule.of), *self._absent(rule.than or {})]
+        absent = list(self._absent(rule.of))
+        if rule.than is not None:
+            absent += self._absent(rule.than)
         if rule.expected and self._of:
             absent += self._absent({**rule.of, **rule.expected})
         yield from map(self._of_stage, absent)

@@ -82,6 +82,8 @@ _CAPTION = (
     "part. docs/how-to/claims.md has the rules."
 )
 
+_CAPTION_NEEDED = "published: as above. needed: the configurations that would have to be measured."
+
 
 @dataclass(frozen=True)
 class ClaimsTable(Table):
@@ -93,6 +95,25 @@ class ClaimsTable(Table):
     """A sentence for each conclusion that the study's own tables contradict, with the numbers."""
     findings: tuple[str, ...]
     """Key findings: how many claims hold here, and which ones the study itself contradicts."""
+
+    @property
+    def parts(self) -> list[Table]:
+        """The rows with values from here, then the others, each with the columns that they need."""
+        values = ["here", "here_figures", "ratio", "ratio_low", "ratio_high"]
+        columns = ["claim", "sentence", "published", "published_figures", "needed"]
+        measured = [row for row in self.rows if row["here_figures"] is not None]
+        others = [row for row in self.rows if row["here_figures"] is None]
+        parts = [
+            Table(
+                "claims_measured",
+                "Measured here",
+                _CAPTION,
+                columns[:-1] + values + columns[-1:],
+                measured,
+            ),
+            Table("claims_not_measured", "Not measured here", _CAPTION_NEEDED, columns, others),
+        ]
+        return [table for table in parts if table.rows]
 
 
 def claims_table(claims: ClaimsFile, comparison: Comparison) -> ClaimsTable:
