@@ -14,6 +14,7 @@ from weather_hpc.analysis.claim_rules import load_claims, published_claims
 from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.devices import device_sentences, devices_table
+from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
@@ -87,7 +88,8 @@ def collect(
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     tested, devices = claims_table(claims, comparison), devices_table(comparison)
-    extras = [advice, laws, comparisons, devices, tested, gpus_table(rows)]
+    extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
+    extras.append(gpus_table(rows))
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None

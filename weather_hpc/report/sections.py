@@ -8,6 +8,7 @@ from datetime import datetime
 from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
+from weather_hpc.analysis.grids import is_grid
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
@@ -74,7 +75,8 @@ def report_of(
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
     devices = [table for table in extras if table.name == _DEVICES]
-    apart = (*advice, *gpus, *claims, *devices)
+    grids = [table for table in extras if is_grid(table)]
+    apart = (*advice, *gpus, *claims, *devices, *grids)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -93,6 +95,7 @@ def report_of(
             "" if measured else "There are no preprocessing and no training runs.",
             tables=measured,
         ),
+        *([ReportSection("grids", "In the study's form", tables=grids)] if grids else []),
         _plots(tables, plots),
         *_devices(comparison, devices, plots),
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
@@ -164,7 +167,12 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Repo
 def _claims(table: ClaimsTable) -> ReportSection:
     text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
     return ReportSection(
-        table.name, table.title, text, sentences=table.contradictions, tables=[table]
+        table.name,
+        table.title,
+        text,
+        sentences=table.contradictions,
+        tables=table.parts,
+        file=f"tables/{table.name}.csv",
     )
 
 
