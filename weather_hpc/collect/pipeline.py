@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc.analysis.advice import advice_sentences, advice_table
+from weather_hpc.analysis.claim_rules import load_claims, published_claims
+from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
@@ -40,6 +42,8 @@ class CollectOptions:
     """See Tolerance.parse."""
     deadline_s: float | None = None
     budget_node_hours: float | None = None
+    claims: Path | None = None
+    """A YAML file of claims to test; None: those of the reproduced study."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -59,6 +63,7 @@ def collect(
     then.
     """
     tolerance = Tolerance.parse(options.tolerance)
+    claims = load_claims(options.claims or published_claims())
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
@@ -74,14 +79,19 @@ def collect(
         budget_node_hours=options.budget_node_hours,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
-    extras = [advice, laws, comparisons, gpus_table(rows)]
+    tested = claims_table(claims, comparison)
+    extras = [advice, laws, comparisons, tested, gpus_table(rows)]
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
         findings = in_order([*findings, *compared.findings])
-    key_sentences = [*advice_sentences(advice), *sentences(comparison, laws, comparisons)]
+    key_sentences = [
+        *advice_sentences(advice),
+        *sentences(comparison, laws, comparisons),
+        *tested.findings,
+    ]
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]

@@ -84,6 +84,7 @@ class _Sweep:
                 f"results in {paths.root}\n{costs}",
                 file=sys.stderr,
             )
+            self.print_destinations(missing)
             states = executor.run(missing)
             if not isinstance(executor, executors.Background):
                 return self._collect(states, costs)
@@ -111,12 +112,18 @@ class _Sweep:
             f"{costs}\n{len(missing)} of {len(self.plan.all)} runs would be made; nothing was run",
             file=sys.stderr,
         )
+        self.print_destinations(missing)
         if self.options.json:
             cli.print_json(
                 {"results": str(self.paths.root), "runs": rows, "forecast": costs.as_dict()}
             )
         check_budget(costs, self.options.max_node_hours)
         return cli.EXIT_OK
+
+    def print_destinations(self, missing: Sequence[RunSpec]) -> None:
+        """Print the partitions of the runs, where there are partitions."""
+        if where := executors.destinations(self.executor_name, missing, self.site):
+            print(where, file=sys.stderr)
 
     def executor(self) -> executors.Executor:
         """The executor of the plan, by stages with ``--staged``."""
