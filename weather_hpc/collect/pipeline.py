@@ -88,8 +88,8 @@ def collect(
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     tested, devices = claims_table(claims, comparison), devices_table(comparison)
-    extras = [advice, laws, comparisons, devices, tested]
-    extras += [*grid_tables(comparison), gpus_table(rows)]
+    extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
+    extras.append(gpus_table(rows))
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None
