@@ -13,6 +13,7 @@ from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
+from weather_hpc.report.predictions import Picture, PredictionsTable
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.runs.row import Finding, Row
 
@@ -41,6 +42,7 @@ class ReportSection:
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
+    pictures: Sequence[Picture] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
@@ -76,7 +78,9 @@ def report_of(
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
     devices = [table for table in extras if table.name == _DEVICES]
     grids = [table for table in extras if is_grid(table)]
-    apart = (*advice, *gpus, *claims, *devices, *grids)
+    predictions = [table for table in extras if isinstance(table, PredictionsTable)]
+    by_class = [table.by_class for table in predictions]
+    apart = (*advice, *gpus, *claims, *devices, *grids, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -101,6 +105,7 @@ def report_of(
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         *map(_claims, claims),
+        *map(_predictions, predictions),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -173,6 +178,16 @@ def _claims(table: ClaimsTable) -> ReportSection:
         sentences=table.contradictions,
         tables=table.parts,
         file=f"tables/{table.name}.csv",
+    )
+
+
+def _predictions(table: PredictionsTable) -> ReportSection:
+    return ReportSection(
+        table.name,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
     )
 
 
