@@ -9,6 +9,7 @@ from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.grids import is_grid
+from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
@@ -130,7 +131,11 @@ def report_of(
 
 def own_tables(comparison: Comparison) -> list[Table]:
     """The tables that the report adds to those of the analysis."""
-    return [published_table(comparison.tables), phase_table(phase_times(comparison))]
+    return [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
 
 
 def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
@@ -197,7 +202,14 @@ def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> ReportSection:
     if not table.rows:
         return ReportSection(name, title, "No measured run recorded its phases.")
     drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
-    return ReportSection(name, title, tables=[table], plots=drawn)
+    pop = pop_table(comparison)
+    return ReportSection(
+        name,
+        title,
+        sentences=imbalances(pop),
+        tables=[table, pop] if pop.rows else [table],
+        plots=drawn,
+    )
 
 
 def _provenance(rows: Sequence[Row]) -> ReportSection:

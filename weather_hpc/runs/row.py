@@ -172,6 +172,14 @@ class Row:
     new_images: str | None = None
     """The folder of new images that stage predict classified."""
 
+    computation_sum_s: float | None = None
+    """Seconds that all ranks or workers together computed; None unless known of each."""
+    computation_max_s: float | None = None
+    """Of the rank or worker that computed longest."""
+    slowest_rank: int | None = None
+    """That rank or worker, among several."""
+    slowest_host: str | None = None
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
