@@ -11,7 +11,8 @@ from weather_hpc.analysis.advice import advice_table
 from weather_hpc.analysis.advice_sentences import advice_sentences
 from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.analysis.devices import device_sentences, devices_table
+from weather_hpc.analysis.device_sentences import device_sentences
+from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
