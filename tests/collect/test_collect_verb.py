@@ -100,7 +100,7 @@ def test_an_allocation_gets_the_best_mix_of_both_stages(
         ("preprocess", "1", "4", "0"), ("train", "1", "3", "0"),
     }  # fmt: skip
     header = (study / "rows.csv").read_text().splitlines()[0]
-    assert header.endswith(",features_s,cpus_per_node,gpus_per_node")
+    assert ",features_s,cpus_per_node,gpus_per_node" in header
     # without an allocation it is the largest that was measured
     assert run(study) == cli.EXIT_OK
     asked = cells(study / "tables" / "advice.csv", "question", "work", "time_s")
@@ -219,3 +219,41 @@ def test_a_deadline_and_a_budget_give_recommendations(
         run(study, "--out", out, "--deadline", "-1")
     assert stopped.value.code == cli.EXIT_USAGE
     assert "is not a number of at least 0" in capsys.readouterr().err
+
+
+def test_the_studys_conclusions_are_tested_on_its_logs(paper: Path, tmp_path: Path) -> None:
+    """Logs of one and two GPUs, one each: what they leave open and what they lack is said."""
+    out = tmp_path / "out"
+    assert run(paper / "logs", "--out", out, *PAPERS_NAMES) == cli.EXIT_OK
+    columns = ("claim", "published", "here", "needed")
+    found = {claim: rest for claim, *rest in cells(out / "tables" / "claims.csv", *columns)}
+    assert found["ddp-small-batches-lose"] == [
+        "does not hold", "not shown", "at least 5 repeats of each configuration, now 1",
+    ]  # fmt: skip
+    assert found["ddp-four-gpus-optimal"] == [
+        "does not hold", "not measured", "ddp on cuda, 3 ranks; ddp on cuda, 4 ranks",
+    ]  # fmt: skip
+    sections = {s["name"]: s for s in json.loads((out / "report.json").read_text())["sections"]}
+    assert any("batch 64: 1 rank 94 s" in text for text in sections["claims"]["sentences"])
+    assert any("contradict 7 of its" in text for text in sections["findings"]["sentences"])
+    for name in ("report.html", "report.md", "report.tex"):
+        assert "The study's conclusions" in (out / name).read_text().replace("&#39;", "'")
+
+
+def test_claims_of_ones_own_are_tested(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "claims.yaml"
+    file.write_text(
+        "source: us\nclaims:\n- id: quick\n  sentence: It takes less than 3 s.\n  about: us\n"
+        "  rules:\n  - {kind: value, stage: preprocess, of: {}, column: time_s, between: [0, 3]}\n"
+    )
+    assert run(study, "--claims", file) == cli.EXIT_OK
+    assert cells(study / "tables" / "claims.csv", "claim", "here", "here_figures") == [
+        ("quick", "not shown", "Not shown, medians as claimed: time_s 2")
+    ]
+    file.write_text(file.read_text().replace("kind: value", "kind: valeu"))
+    capsys.readouterr()
+    assert run(study, "--claims", file) == cli.EXIT_USAGE
+    assert f"{file}:7: claims[0].rules[0].kind: 'valeu' is no choice" in capsys.readouterr().err
+    assert run(study, "--claims", tmp_path / "none") == cli.EXIT_USAGE

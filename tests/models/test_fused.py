@@ -20,9 +20,10 @@ from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError
 from weather_hpc.models import fused, fused_build
 from weather_hpc.models.fused import FusedNetwork, fuse
-from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
+from weather_hpc.models.paper_cnn import paper_cnn
 from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.runs.record import read_record
+from weather_hpc.study.networks import NETWORKS
 from weather_hpc.train.__main__ import main as train
 from weather_hpc.train.layers import SyncBatchNorm2d
 from weather_hpc.train.loader import network_input
@@ -77,7 +78,7 @@ TOLERANCE = 16 * torch.finfo(torch.float32).eps
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("side", [256, fitting_sizes()[0]])
+@pytest.mark.parametrize("side", [256, NETWORKS["paper_cnn"].smallest])
 def test_numbers_are_those_of_layers_in_float64(side: int, training: bool) -> None:
     plain = drawn(side).train(training)
     ours, exact = fused_copy(plain), copy.deepcopy(plain).double()
@@ -312,7 +313,7 @@ def test_a_cache_that_does_not_serve_is_gone_around(
     monkeypatch.setattr(fused_build, "_cache", lambda: cache)
     fused_build.kernels.cache_clear()
     try:
-        assert fused_build.kernels().slopes_of_image(fitting_sizes()[0]) > 0
+        assert fused_build.kernels().slopes_of_image(NETWORKS["paper_cnn"].smallest) > 0
     finally:
         fused_build.kernels.cache_clear()
 

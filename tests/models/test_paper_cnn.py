@@ -1,11 +1,9 @@
 """The reproduced study's network."""
 
-import pytest
 import torch
 from torch import nn
 
-from weather_hpc.errors import UserError
-from weather_hpc.models.paper_cnn import fitting_sizes, paper_cnn
+from weather_hpc.models.paper_cnn import paper_cnn
 
 
 def parameters(network: nn.Module) -> int:
@@ -39,14 +37,3 @@ def test_shapes_are_the_papers() -> None:
 def test_dropout_is_the_papers() -> None:
     dropped = [m.p for m in paper_cnn(11).modules() if isinstance(m, nn.Dropout)]
     assert dropped == [0.32]
-
-
-@pytest.mark.parametrize("size", fitting_sizes())
-def test_extreme_sizes_fit(size: int) -> None:
-    assert paper_cnn(3, size)(torch.zeros(2, 3, size, size)).shape == (2, 3)
-
-
-@pytest.mark.parametrize("size", [8, 64, fitting_sizes()[0] - 1, fitting_sizes()[1] + 1])
-def test_other_sizes_are_refused(size: int) -> None:
-    with pytest.raises(UserError, match=f"253 to 292 px .* {size} px: pack them with --size 256"):
-        paper_cnn(3, size)

@@ -43,9 +43,16 @@ def test_an_unknown_name_is_told_with_its_neighbour(name: str, told: str) -> Non
         build_model(name, 3, 256)
 
 
-@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 50), ("inception_v3", 16)])
-def test_a_size_that_does_not_fit_is_told(name: str, size: int) -> None:
-    with pytest.raises(UserError, match=f"--model {name} cannot take images of {size} px"):
+@pytest.mark.parametrize(
+    ("name", "size", "told"),
+    [
+        ("vit_b_16", 50, "takes images of a multiple of 16 px, not 50 px"),
+        ("inception_v3", 16, "takes images of 75 px and more, not 16 px"),
+        ("paper_cnn", 128, "takes images of 253 to 292 px, not 128 px"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_told(name: str, size: int, told: str) -> None:
+    with pytest.raises(UserError, match=f"--model {name} {told}; pack the store with another"):
         build_model(name, 3, size)
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from weather_hpc.errors import UserError
 from weather_hpc.models.weather_net import Residual, weather_net
 from weather_hpc.train.strategies.model import cut
 
@@ -45,11 +44,6 @@ def test_its_description_is_true() -> None:
 def test_any_size_fits(size: int) -> None:
     network = weather_net(3, size)
     assert network(torch.zeros(2, 3, size, size)).shape == (2, 3)
-
-
-def test_a_smaller_image_is_refused() -> None:
-    with pytest.raises(UserError, match="weather_net takes images of 8 px and more"):
-        weather_net(3, 7)
 
 
 def test_a_new_block_passes_on_what_it_gets() -> None:

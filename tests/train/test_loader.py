@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
+from weather_hpc.study.steps import step_sizes
 from weather_hpc.train.loader import (
     EpochSampler,
     ImageReader,
@@ -17,7 +18,6 @@ from weather_hpc.train.loader import (
     Source,
     network_input,
     pixels,
-    step_sizes,
     stream_seed,
     training_rows,
 )

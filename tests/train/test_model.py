@@ -6,7 +6,8 @@ from torch import nn
 
 from weather_hpc.errors import UserError
 from weather_hpc.models.paper_cnn import paper_cnn
-from weather_hpc.train.strategies.model import MIN_MICROBATCH, cut, microbatches
+from weather_hpc.study.steps import MIN_MICROBATCH, microbatches
+from weather_hpc.train.strategies.model import cut
 
 
 @pytest.mark.parametrize("count", range(1, 7))

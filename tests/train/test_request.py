@@ -68,7 +68,7 @@ def test_images_too_small_for_the_network(
     small_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.guarded("train", main, ["--store", str(small_store)]) == 2
-    assert "paper_cnn takes images of 253 to 292 px" in capsys.readouterr().err
+    assert "--model paper_cnn takes images of 253 to 292 px" in capsys.readouterr().err
 
 
 def test_no_such_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_cuda_without_cuda(
     record = train(*options, run_dir=tmp_path / "skip")
     assert record["status"] == "skipped"
     lacking, _, why = record["reason"].partition(": ")
-    assert lacking == "asks for 1 CUDA GPUs; this machine has 0"
+    assert lacking == "asks for 1 CUDA GPU; this machine has 0"
     assert why == why_no_cuda()
     record = train(*options, "--without-cuda", "cpu", run_dir=tmp_path / "cpu")
     assert (record["status"], record["actual"]["device"]) == ("ok", "cpu")

@@ -48,7 +48,7 @@ class Baselines:
             if any(candidate is group for candidate in fitting):
                 return [group]
             if fitting:
-                alike = [_alike(candidate.settings, row) for candidate in fitting]
+                alike = [likeness(candidate.settings, row) for candidate in fitting]
                 best = max(alike)
                 return [c for c, score in zip(fitting, alike, strict=True) if score == best]
         return []
@@ -71,7 +71,12 @@ def measured(row: Row) -> MeasuredStage:
 
 
 def work(row: Row) -> tuple[object, ...]:
-    """What is equal in rows whose times may be divided by each other.
+    """What is equal in rows whose times may be divided by each other."""
+    return (row.stage, *work_settings(row).values())
+
+
+def work_settings(row: Row) -> dict[str, object]:
+    """The values of :func:`work` by column.
 
     All settings that are part of the work. Of images and batch size, what scaling keeps constant
     (:func:`images_each`, :func:`batch_size`). Threads only on CPUs, where they are the rank's
@@ -82,7 +87,7 @@ def work(row: Row) -> tuple[object, ...]:
         values["batch_size"] = batch_size(row)
         if row.device != Device.CPU:
             values["threads_per_rank"] = None
-    return (row.stage, *values.values())
+    return values
 
 
 def work_on_any_device(row: Row) -> tuple[object, ...]:
@@ -153,5 +158,6 @@ def images_each(row: Row) -> float | None:
     return row.images_asked / (row.workers or 1)
 
 
-def _alike(one: Row, other: Row) -> int:
+def likeness(one: Row, other: Row) -> int:
+    """How many of the details two rows have in common."""
     return sum(getattr(one, name) == getattr(other, name) for name in DETAILS)

@@ -60,6 +60,24 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
     return percentile_interval(ratios)
 
 
+Z_95 = 1.959963984540054
+"""The 97.5th percentile of the standard normal distribution."""
+
+
+def wilson_interval(correct: int, of: int) -> Interval:
+    """The 95 % score interval of a share of ``of`` independent cases; (None, None) of no case.
+
+    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, Journal of
+    the American Statistical Association 22 (1927), 209-212.
+    """
+    if not of:
+        return NO_INTERVAL
+    share, weight = correct / of, Z_95**2 / of
+    middle = (share + weight / 2) / (1 + weight)
+    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def sum_interval(one: Sequence[float], other: Sequence[float]) -> Interval:
     """The 95 % interval of median(one) + median(other), resampled independently.
 

@@ -10,6 +10,8 @@ from typing import Any
 from weather_hpc.analysis.advice import advice_table
 from weather_hpc.analysis.advice_sentences import advice_sentences
 from weather_hpc.analysis.allocation import Allocation
+from weather_hpc.analysis.claim_rules import load_claims, published_claims
+from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.device_sentences import device_sentences
 from weather_hpc.analysis.devices import devices_table
@@ -44,6 +46,8 @@ class CollectOptions:
     """See Tolerance.parse."""
     deadline_s: float | None = None
     budget_node_hours: float | None = None
+    claims: Path | None = None
+    """A YAML file of claims to test; None: those of the reproduced study."""
     allocation: str | None = None
     """See Allocation.parse."""
 
@@ -65,6 +69,7 @@ def collect(
     then.
     """
     tolerance = Tolerance.parse(options.tolerance)
+    claims = load_claims(options.claims or published_claims())
     allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
@@ -82,8 +87,8 @@ def collect(
         allocation=allocation,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
-    devices = devices_table(comparison)
-    extras = [advice, laws, comparisons, devices, gpus_table(rows)]
+    tested, devices = claims_table(claims, comparison), devices_table(comparison)
+    extras = [advice, laws, comparisons, devices, tested, gpus_table(rows)]
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None
@@ -94,6 +99,7 @@ def collect(
         *advice_sentences(advice),
         *device_sentences(devices),
         *sentences(comparison, laws, comparisons),
+        *tested.findings,
     ]
 
     to = StudyPaths(out.absolute())

@@ -4,37 +4,16 @@ from collections import OrderedDict
 
 from torch import nn
 
-from weather_hpc.errors import UserError
-
 PAPER_SIZE = 256
-
-
-def _side_after_convolutions(image_size: int) -> int:
-    """Height and width after the four convolutions; below 1 where the image is too small."""
-    side = (image_size - 3) // 5
-    side = (side - 4) // 2
-    side = (side - 7) // 4
-    return side - 3
-
-
-def fitting_sizes() -> tuple[int, int]:
-    """The smallest and the largest image side, in pixels, that leave 120 features of 1x1."""
-    fits = [size for size in range(2 * PAPER_SIZE) if _side_after_convolutions(size) == 1]
-    return fits[0], fits[-1]
 
 
 def paper_cnn(classes: int, image_size: int = PAPER_SIZE) -> nn.Sequential:
     """The paper's network: (images, 3, side, side) float -> (images, classes) logits.
 
     A plain sequence of layers, so that model parallelism can cut it anywhere. 108,517 trainable
-    parameters at 11 classes. Raises UserError for an image side that it cannot take.
+    parameters at 11 classes. For a side that leaves 120 features of 1x1 after the convolutions:
+    :data:`~weather_hpc.study.networks.NETWORKS` has the smallest and the largest.
     """
-    if _side_after_convolutions(image_size) != 1:
-        smallest, largest = fitting_sizes()
-        raise UserError(
-            f"paper_cnn takes images of {smallest} to {largest} px ({PAPER_SIZE} in the paper); "
-            f"the store's have {image_size} px: pack them with --size {PAPER_SIZE}"
-        )
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(3, 6, 4),

@@ -9,9 +9,10 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from weather_hpc.errors import UserError, nearest
+from weather_hpc.errors import UserError
 from weather_hpc.models.paper_cnn import paper_cnn
 from weather_hpc.models.weather_net import weather_net
+from weather_hpc.study.networks import NETWORKS, unknown_network
 
 Builder = Callable[[int, int], nn.Module]
 """(classes, image side in pixels) -> a network with random initial weights."""
@@ -20,7 +21,7 @@ StateDict = dict[str, torch.Tensor]
 """A network's parameters and buffers by name, as torch gives them."""
 
 MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
-"""Our own networks. Other names are looked up in torchvision."""
+"""Our own networks. Other names are torchvision's, as :data:`NETWORKS` lists them."""
 
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 """Built without their auxiliary heads, which only one old training recipe uses."""
@@ -32,37 +33,23 @@ def build_model(name: str, classes: int, image_size: int) -> nn.Module:
     Its initial weights come from torch's generator: seed that first. Raises UserError for an
     unknown name and for an image side that the network cannot take.
     """
+    if name not in NETWORKS and name not in MODELS:
+        raise UserError(f"--model {name}: {unknown_network(name)}")
+    if name in NETWORKS and (refusal := NETWORKS[name].refusal(image_size)):
+        raise UserError(f"--model {name} {refusal}; pack the store with another --size")
     if name in MODELS:
         return MODELS[name](classes, image_size)
     return _torchvision_model(name, classes, image_size)
 
 
 def _torchvision_model(name: str, classes: int, image_size: int) -> nn.Module:
-    models = import_torchvision().models
-    known = models.list_models(module=models)
-    if name not in known:
-        raise UserError(f"--model {name}: no such network{_suggestion(name, known)}")
     options: dict[str, object] = {"weights": None, "num_classes": classes}
     if name.startswith("vit_"):
         options["image_size"] = image_size
     if name in WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False, "init_weights": True}
-    try:
-        # without storage: cheaply checks that the layers fit each other
-        with torch.device("meta"):
-            models.get_model(name, **options)(torch.empty(2, 3, image_size, image_size))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"--model {name} cannot take images of {image_size} px: {error}") from None
-    network: nn.Module = models.get_model(name, **options)
+    network: nn.Module = import_torchvision().models.get_model(name, **options)
     return network
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    """The nearest name, or some known ones: torchvision's whole list would fill the screen."""
-    close = nearest(name, [*MODELS, *known])
-    if close.startswith("; did"):
-        return close
-    return f"; known: {', '.join(MODELS)}, resnet18 and torchvision's other classifiers"
 
 
 SCHEMAS = {

@@ -5,8 +5,6 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from weather_hpc.errors import UserError
-
 PATCH = 8
 """Side, in pixels, of the squares that the first layer maps to one position each."""
 
@@ -46,13 +44,8 @@ def weather_net(classes: int, image_size: int) -> nn.Sequential:
     The first layer maps each patch of 8x8 pixels to one position, so that the other layers work on
     small maps of many channels, which are faster to compute than the paper's large maps of few. At
     5 classes 682,101 trainable parameters, and 48.4 million multiply-adds for an image of 256 px. A
-    plain sequence of layers, so that model parallelism can cut it. Raises UserError for a smaller
-    side.
+    plain sequence of layers, so that model parallelism can cut it.
     """
-    if image_size < PATCH:
-        raise UserError(
-            f"weather_net takes images of {PATCH} px and more; the store's have {image_size} px"
-        )
     layers: list[tuple[str, nn.Module]] = []
     before = 3
     for number, channels in enumerate(WIDTHS, start=1):

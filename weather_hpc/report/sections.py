@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.table import ScalingTable, Table
@@ -71,8 +72,9 @@ def report_of(
     measured = [table for table in tables if table.rows]
     advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
+    claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
     devices = [table for table in extras if table.name == _DEVICES]
-    apart = (*advice, *gpus, *devices)
+    apart = (*advice, *gpus, *claims, *devices)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -95,6 +97,7 @@ def report_of(
         *_devices(comparison, devices, plots),
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
+        *map(_claims, claims),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -155,6 +158,13 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Repo
         )
     return ReportSection(
         name, title, not_comparable(tables), tables=[table], plots=_own(name, plots)
+    )
+
+
+def _claims(table: ClaimsTable) -> ReportSection:
+    text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
+    return ReportSection(
+        table.name, table.title, text, sentences=table.contradictions, tables=[table]
     )
 
 

@@ -46,6 +46,20 @@ class RunPaths:
         return self.root / "nvidia-smi.csv"
 
     @property
+    def predictions(self) -> Path:
+        """The predicted class of each new image, of a run of stage ``predict``: CSV."""
+        return self.root / "predictions.csv"
+
+    @property
+    def prediction_summary(self) -> Path:
+        """How many images, which network, how accurate: a PredictionSummary as JSON."""
+        return self.root / "summary.json"
+
+    def sheet(self, number: int) -> Path:
+        """A sheet of new images with their predicted classes, from 1: PNG."""
+        return self.root / f"sheet-{number}.png"
+
+    @property
     def stdout(self) -> Path:
         """Standard output of the run."""
         return self.root / "stdout.log"

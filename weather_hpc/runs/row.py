@@ -173,7 +173,7 @@ class Row:
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
-        served = self.stage == "prepare" and self.status == "ok"
+        served = self.stage in ("prepare", "predict") and self.status == "ok"
         return self.table is None and not served
 
 
@@ -214,6 +214,7 @@ class Code(StrEnum):
     WRONG_BINDING = "wrong_binding"
     SLOW_NETWORK = "slow_network"
     EXCHANGE_TIME = "exchange_time"
+    PREDICTIONS_UNREADABLE = "predictions_unreadable"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
 from weather_hpc.study.spec import TrainTask
+from weather_hpc.study.steps import step_sizes, too_few
 
 Rows = npt.NDArray[np.int64]
 
@@ -51,20 +52,6 @@ class Step:
 
     rows: Rows
     images: int
-
-
-def step_sizes(images: int, batch_size: int) -> list[int]:
-    """Images of each step of an epoch: full batches, and the last two share the rest.
-
-    Evenly, because a last batch of a single image could not be normalised.
-    """
-    full, rest = divmod(images, batch_size)
-    if not rest:
-        return [batch_size] * full
-    if not full:
-        return [rest]
-    shared = batch_size + rest
-    return [batch_size] * (full - 1) + [shared - shared // 2, shared // 2]
 
 
 def training_rows(store: Store, images: int | None, seed: int) -> Rows:
@@ -108,16 +95,13 @@ class EpochSampler:
         return sum(len(self.shard.of(np.arange(size))) for size in self.sizes)
 
 
-def check_share(network: nn.Module, smallest: int, task: TrainTask) -> None:
-    """Raise UserError where a rank's share of some step, ``smallest`` images, is too small."""
+def check_share(network: nn.Module, task: TrainTask, images: int) -> None:
+    """Raise UserError where some step of an epoch of ``images`` gives a device too few of them."""
     normalises = any(isinstance(layer, _BatchNorm) for layer in network.modules())
-    needed = 2 if normalises else 1
-    if smallest < needed:
-        what = "batch norm needs at least 2" if normalises else "every device needs at least 1"
+    if reason := too_few(task, images, normalises):
         raise UserError(
             f"--batch-size {task.batch_size} ({task.batch_mode}) with --world-size "
-            f"{task.world_size} leaves {smallest} images for one device in some steps; {what}: "
-            "use a larger batch, more images or fewer devices"
+            f"{task.world_size} {reason}"
         )
 
 

@@ -108,7 +108,7 @@ class TrainingRun:
         network = build_for_weights(task.model, len(store.classes), store.size, task.weights)
         if task.weights is not None and self.resumed is None:
             load_pretrained(network, task.model, task.weights, store.size)
-        check_share(network, self.strategy.smallest_normalised(sampler), task)
+        check_share(network, task, len(rows))
         self.writer.record.quality.parameters = sum(
             p.numel() for p in network.parameters() if p.requires_grad
         )

@@ -16,7 +16,7 @@ from weather_hpc.models.chunked import chunk_layers
 from weather_hpc.models.fused import fuse
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, Strategy, TrainTask
-from weather_hpc.train.loader import EpochSampler, Shard
+from weather_hpc.train.loader import Shard
 from weather_hpc.train.ranks import TorchrunEnv
 
 
@@ -121,10 +121,6 @@ class TrainingStrategy:
         if self.options.compiles:
             # batches have few sizes, and one kernel per size is faster than one for all
             self.trained = cast(nn.Module, torch.compile(self.network, dynamic=False))
-
-    def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The fewest images that a layer normalises together in any of ``sampler``'s steps."""
-        return min(sampler.sizes)
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 
 from weather_hpc.train.layers import SharedDropout, StepShare, SyncBatchNorm2d, replace_layers
-from weather_hpc.train.loader import EpochSampler, Shard
+from weather_hpc.train.loader import Shard
 from weather_hpc.train.strategies.distributed import Distributed, SharedMemory, open_shared_memory
 
 _WRAPPER = nn.parallel.DistributedDataParallel
@@ -83,12 +83,6 @@ class DistributedDataParallel(Distributed):
         )
         if self.memory is not None:
             self._replica.register_comm_hook(self.memory, _average)
-
-    def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The images of the rank that has the fewest; of all ranks where they synchronise."""
-        together = min(sampler.sizes)
-        each = together // self.env.world_size
-        return together if self.options.sync_batch_norm and each else each
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int

@@ -7,7 +7,6 @@ one GPU's images; the first GPU's running statistics are kept.
 import torch
 from torch import nn
 
-from weather_hpc.train.loader import EpochSampler
 from weather_hpc.train.strategies.base import TrainingStrategy
 
 
@@ -23,10 +22,6 @@ class DataParallel(TrainingStrategy):
         """Put the network on the first GPU; each step copies it to the others."""
         super().place(network, image_size)
         self._spread = nn.DataParallel(self.network, device_ids=self.gpus)
-
-    def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The images of one GPU: each batch is divided into equal parts, the last one smaller."""
-        return min(len(torch.empty(n).chunk(self.devices)[-1]) for n in set(sampler.sizes))
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int

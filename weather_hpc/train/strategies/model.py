@@ -19,7 +19,7 @@ from torch.distributed.pipelining.schedules import PipelineScheduleSingle
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.errors import UserError
-from weather_hpc.train.loader import EpochSampler
+from weather_hpc.study.steps import microbatches
 from weather_hpc.train.strategies.base import tally
 from weather_hpc.train.strategies.distributed import Distributed
 
@@ -110,20 +110,6 @@ def _run(layer: nn.Module, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int
     return tuple(output.shape[1:]), cost
 
 
-MICROBATCHES_PER_STAGE = 2
-"""More leave devices idle less and cost more per image; each has at least MIN_MICROBATCH images."""
-
-MIN_MICROBATCH = 2
-"""Batch norm needs two images."""
-
-
-def microbatches(images: int, stages: int) -> int:
-    """Into how many equal microbatches a batch of ``images`` is divided for ``stages`` stages."""
-    most = MICROBATCHES_PER_STAGE * stages
-    fitting = [n for n in range(1, most + 1) if images % n == 0 and images // n >= MIN_MICROBATCH]
-    return max(fitting, default=1)
-
-
 class ModelParallel(Distributed):
     """One stage of the network per rank."""
 
@@ -141,10 +127,6 @@ class ModelParallel(Distributed):
     @property
     def _is_last(self) -> bool:
         return self.env.rank == self.env.world_size - 1
-
-    def smallest_normalised(self, sampler: EpochSampler) -> int:
-        """The images of one microbatch."""
-        return min(n // microbatches(n, self.env.world_size) for n in set(sampler.sizes))
 
     def train_step(
         self, images: torch.Tensor, labels: torch.Tensor, step_images: int
