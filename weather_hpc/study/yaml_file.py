@@ -88,10 +88,10 @@ def _explain(
     first = errors[0]
     loc, kind = first["loc"], first["type"]
     where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
-    key = _spell(loc)
+    key = spelled(loc)
     if kind == "extra_forbidden":
         message = f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
-        key = _spell(loc[:-1])
+        key = spelled(loc[:-1])
     elif kind in ("enum", "literal_error"):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         message = f"{first['input']!r} is no choice{nearest(str(first['input']), choices)}"
@@ -106,7 +106,16 @@ def _explain(
     return f"{where}: {key + ': ' if key else ''}{message}{more}"
 
 
-def _spell(loc: tuple[int | str, ...]) -> str:
+def place(path: Path, loc: tuple[int | str, ...]) -> str:
+    """``file:line`` of the key that ``loc`` leads to; the file alone where it has changed."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return str(path)
+    return str(path) if node is None else f"{path}:{_line(node, loc)}"
+
+
+def spelled(loc: tuple[int | str, ...]) -> str:
     """``('train', 0, 'workers')`` as ``train[0].workers``."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
     return "".join(parts).removeprefix(".")
@@ -123,6 +132,8 @@ def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
             key, node = pairs[str(part)]
             line = key.start_mark.line
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                break
             node = node.value[part]
             line = node.start_mark.line
     return line + 1
