@@ -223,7 +223,7 @@ def test_repeats_on_different_devices_are_not_one_configuration(tmp_path: Path) 
 
 
 def test_what_could_not_be_run_is_shown_empty(tmp_path: Path) -> None:
-    reason = "asks for 1 CUDA GPUs; this machine has 0"
+    reason = "asks for 1 CUDA GPU; this machine has 0"
     spec = train_spec("single", 1, task={"device": "cuda"})
     skipped = RunRecord.of(spec, status=Status.SKIPPED, reason=reason)
     (row,) = compare(rows_from(tmp_path, [skipped])).training.table.rows

@@ -8,7 +8,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.eda.exploration import Exploration, measure
 from weather_hpc.eda.kernels import Bytes
 from weather_hpc.preprocess.__main__ import main as preprocess
-from weather_hpc.preprocess.backends.local import open_workers
+from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.study.spec import Backend
 
 

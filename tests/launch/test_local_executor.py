@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.launch.local_executor import Machine, skip_reason, this_machine
+from weather_hpc.launch.local_executor import (
+    LocalExecutor,
+    Machine,
+    skip_reason,
+    this_machine,
+)
+from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.record import read_record
+from weather_hpc.runs.state import RunState
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan
+from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
 
 LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed"}))
@@ -39,7 +48,7 @@ def one(study: dict[str, object]) -> RunSpec:
         (train(strategy="single", device="cpu"), LAPTOP, None),
         (train(strategy="single", device="auto"), LAPTOP, None),
         (train(strategy="single", device="cpu"), BARE, "torch is not installed"),
-        (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPUs"),
+        (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPU"),
         (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
         (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),
         (train(strategy="ddp", device="cpu", world_size=2, nodes=2), LAPTOP, "asks for 2 nodes"),
@@ -70,7 +79,7 @@ def test_the_runs_interpreter_counts_gpus() -> None:
     machine = this_machine([spec], "/bin/false")
     assert machine.cpus
     assert skip_reason(spec, machine) == (
-        "asks for 1 CUDA GPUs; this machine has 0: /bin/false could not count them: exit code 1"
+        "asks for 1 CUDA GPU; this machine has 0: /bin/false could not count them: exit code 1"
     )
 
 
@@ -82,5 +91,22 @@ def test_the_runs_interpreter_says_why_no_gpu_is_usable(tmp_path: Path) -> None:
     spec = train(strategy="single", device="cuda")
     skipped = skip_reason(spec, this_machine([spec], str(python)))
     assert skipped is not None
-    assert skipped.startswith("asks for 1 CUDA GPUs; this machine has 0: torch ")
+    assert skipped.startswith("asks for 1 CUDA GPU; this machine has 0: torch ")
     assert "CUDA_VISIBLE_DEVICES is empty: no GPU is visible" in skipped
+
+
+def test_skipped_runs_are_recorded_and_each_reason_is_printed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = StudyConfig.model_validate(
+        {"name": "s", "repeats": 3, "train": [{"strategy": "ddp", "device": "cpu", "nodes": 2,
+                                               "world_size": 2}]}
+    )  # fmt: skip
+    plan, paths = make_plan(config, "/images"), StudyPaths(tmp_path)
+    states = LocalExecutor(plan, paths, SiteProfile()).run(plan.runs)
+    assert set(states.values()) == {RunState.SKIPPED}
+    assert len(states) == 3
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["skipped 3 runs: asks for 2 nodes; the local executor has one"]
+    records = [read_record(paths.run(run_id).record) for run_id in states]
+    assert {record.reason for record in records} == {"asks for 2 nodes; the local executor has one"}

@@ -98,7 +98,7 @@ def test_cuda_without_cuda(
     record = train(*options, run_dir=tmp_path / "skip")
     assert record["status"] == "skipped"
     lacking, _, why = record["reason"].partition(": ")
-    assert lacking == "asks for 1 CUDA GPUs; this machine has 0"
+    assert lacking == "asks for 1 CUDA GPU; this machine has 0"
     assert why == why_no_cuda()
     record = train(*options, "--without-cuda", "cpu", run_dir=tmp_path / "cpu")
     assert (record["status"], record["actual"]["device"]) == ("ok", "cpu")

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from weather_hpc.analysis.baselines import (
     DETAILS,
@@ -73,19 +74,22 @@ def stage_series(table: str, groups: Sequence[Group], baselines: Baselines) -> I
     if len({images_each(group.settings) for group in groups}) > 1:
         varying.append("images")
     for members in alike.values():
-        for part, names in _apart([group for group in members if group.measured]):
+        for part, names in apart([group for group in members if group.measured]):
             row = part[0].settings if part else members[0].settings
             label = _label(row, [*varying, *names])
             yield _series(table, label, part, baselines)
 
 
-def _apart(members: list[Group]) -> list[tuple[list[Group], list[str]]]:
-    """``members`` so that no number of workers comes twice, and the settings that part them."""
+def apart(members: list[Group], along: str = "workers") -> list[tuple[list[Group], list[str]]]:
+    """``members`` so that no value of ``along`` comes twice, and the settings that part them.
+
+    A value may still come twice where no detail tells its groups apart.
+    """
     parts: list[tuple[list[Group], list[str]]] = [(members, [])]
     for name in DETAILS:
         finer: list[tuple[list[Group], list[str]]] = []
         for part, names in parts:
-            if _repeated(part) is None:
+            if repeated(part, along) is None:
                 finer.append((part, names))
                 continue
             by_value: dict[object, list[Group]] = defaultdict(list)
@@ -97,15 +101,15 @@ def _apart(members: list[Group]) -> list[tuple[list[Group], list[str]]]:
     return parts
 
 
-def _repeated(members: Iterable[Group]) -> int | None:
-    """A number of workers that several of ``members`` have."""
-    counts = Counter(group.settings.workers for group in members)
-    return next((workers for workers, count in counts.items() if count > 1), None)
+def repeated(members: Iterable[Group], along: str = "workers") -> Any:
+    """A value of ``along``, such as a number of workers, that several of ``members`` have."""
+    counts = Counter(getattr(group.settings, along) for group in members)
+    return next((value for value, count in counts.items() if count > 1), None)
 
 
 def _series(table: str, label: str, members: list[Group], baselines: Baselines) -> Series:
     points = sorted(members, key=lambda group: group.settings.workers or 0)
-    twice, problem = _repeated(points), None
+    twice, problem = repeated(points), None
     if not points:
         problem = "no run was measured"
     elif twice is not None:

@@ -84,7 +84,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _task(args: argparse.Namespace) -> "PreprocessTask":
     """The task that the flags set. Raises UserError naming the flag that is wrong."""
-    from weather_hpc.preprocess.backends.local import LOCAL
+    from weather_hpc.preprocess.backends.workers import LOCAL
     from weather_hpc.study.spec import PreprocessTask
 
     values = {"backend": "sequential"} | given(args, "preprocess")

@@ -20,7 +20,7 @@ from weather_hpc.eda.headers import HeaderCounts, write_headers
 from weather_hpc.eda.near_duplicates import SIDE, NearDuplicatePair, near_duplicates
 from weather_hpc.eda.pixels import PixelCounts, measure_block, principal_map, store_blocks
 from weather_hpc.files import atomic_path
-from weather_hpc.preprocess.backends.local import OrderedMap
+from weather_hpc.preprocess.backends.workers import OrderedMap
 
 CENSUS, FEATURES = "census.csv", "features.npy"
 

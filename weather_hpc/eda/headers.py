@@ -16,7 +16,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.image_file import ImageError, printable
 from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_csv
-from weather_hpc.preprocess.backends.local import OrderedMap
+from weather_hpc.preprocess.backends.workers import OrderedMap
 from weather_hpc.preprocess.decoders import opened_image, read_orientation
 
 FILES_PER_BATCH = 128

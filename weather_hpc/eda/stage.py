@@ -16,7 +16,7 @@ from weather_hpc.eda.exploration import measure, timed
 from weather_hpc.eda.page import write_page
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.preprocess.backends.local import open_workers
+from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.study.spec import PreprocessTask
 

@@ -76,6 +76,26 @@ def choose(name: str, partition: str | None, needed: bool) -> str:
     return "local"
 
 
+def destinations(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> str | None:
+    """The partitions of ``specs``, with and without GPUs, in a sentence; None where there are none.
+
+    ``executor`` is its name: the local one has no partitions.
+    """
+    if executor == "local" or not specs:
+        return None
+    names: dict[str, str | None] = {}
+    for spec in specs:
+        gpus = spec.resources.gpus_per_node
+        kind = "runs with GPUs" if gpus else "runs on CPUs"
+        names[kind] = site.slurm.partition_for(gpus)
+    where = ", ".join(
+        f"{kind} go to {f'partition {name}' if name else 'the default partition'}"
+        for kind, name in sorted(names.items(), reverse=True)
+    )
+    same = len(names) > 1 and len(set(names.values())) == 1
+    return where + ("; --cpu-partition NAME sends those on CPUs elsewhere" if same else "")
+
+
 def prepare_workers(executor: str, site: SiteProfile, most: int) -> int:
     """CPUs for the run that packs the store: ``most``, or what this process or a node has."""
     if executor == "local":

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import PredictTask, RunSpec, Stage, TrainTask
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -94,7 +95,7 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         return f"asks for {resources.nodes} nodes; the local executor has one"
     if spec.submits_workers:
         return "backend dask-jobqueue needs Slurm; the local executor has none"
-    if not isinstance(task, TrainTask):
+    if not isinstance(task, TrainTask | PredictTask):
         method = getattr(task, MEASURED[Stage(task.kind)].method)
         if method.startswith("dask") and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"
@@ -119,6 +120,8 @@ class LocalExecutor:
         self.plan = plan
         self.paths = paths
         self.site = site
+        self.machine = Machine(cpus=(), gpus=0, packages=frozenset())
+        """This machine, as it was when :meth:`run` was called."""
         self.no_store: str | None = None
         """Why no run that reads the store can be made, once the store could not be packed."""
 
@@ -129,20 +132,20 @@ class LocalExecutor:
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run ``specs`` in their order, also after failures; the state of each at its end."""
-        machine = this_machine(specs, self.site.python)
+        possible = self._without_skipped(specs)
         states: dict[str, RunState] = {}
-        with cli.progress("starting", total=len(specs)) as advance:
-            for number, spec in enumerate(specs, start=1):
+        with cli.progress("starting", total=len(possible)) as advance:
+            for number, spec in enumerate(possible, start=1):
                 advance(0, text=spec.label)
                 start = time.monotonic()
-                reason = self._run(spec, machine)
+                reason = self._run(spec)
                 run = self.paths.run(spec.run_id)
                 states[spec.run_id] = state = run_state(run)
                 if spec.stage is Stage.PREPARE and state is not RunState.DONE:
                     self.no_store = f"the store could not be packed: see {run.stderr}"
                 note = f" ({reason})" if reason else ""
                 print(
-                    f"[{number}/{len(specs)}] {spec.run_id}: {state}{note} "
+                    f"[{number}/{len(possible)}] {spec.run_id}: {state}{note} "
                     f"{time.monotonic() - start:.1f} s",
                     file=sys.stderr,
                     flush=True,
@@ -150,20 +153,34 @@ class LocalExecutor:
                 if state is RunState.FAILED:
                     print(f"    see {run.stderr}", file=sys.stderr)
                 advance()
-        return states
+        return {s.run_id: states.get(s.run_id, RunState.SKIPPED) for s in specs}
 
-    def _run(self, spec: RunSpec, machine: Machine) -> str | None:
-        """Run ``spec``, or record that it cannot run here and return why."""
-        if reason := skip_reason(spec, machine, self.site.oversubscribe):
-            record_end(self.paths, spec, Status.SKIPPED, reason)
-            return reason
+    def _without_skipped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Those that this machine can make; the others are recorded as skipped, with the reason."""
+        self.machine = this_machine(specs, self.site.python)
+        possible: list[RunSpec] = []
+        skipped: Counter[str] = Counter()
+        for spec in specs:
+            if reason := skip_reason(spec, self.machine, self.site.oversubscribe):
+                record_end(self.paths, spec, Status.SKIPPED, reason)
+                skipped[reason] += 1
+                if spec.stage is Stage.PREPARE:
+                    self.no_store = f"the store could not be packed: {reason}"
+            else:
+                possible.append(spec)
+        for reason, runs in skipped.items():
+            print(f"skipped {counted(runs, 'run')}: {reason}", file=sys.stderr)
+        return possible
+
+    def _run(self, spec: RunSpec) -> str | None:
+        """Run ``spec``; why it failed before or after its own process, where it did."""
         if reads_store(spec.stage) and self.no_store is not None:
             record_end(self.paths, spec, Status.FAILED, self.no_store)
             return self.no_store
         script, limit_min = self.paths.script(spec.run_id), spec.resources.time_limit_min
         make_ready(self.paths.run(spec.run_id), spec)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
-        with _affinity(machine.cpus[: spec.resources.cpus_per_node]):
+        with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
             process = subprocess.Popen(["bash", str(script)], start_new_session=True)
         try:
             process.wait(timeout=SECONDS_PER_MINUTE * limit_min)
@@ -171,6 +188,7 @@ class LocalExecutor:
             end(process)
             reason = f"exceeded its time limit of {limit_min} min"
             record_end(self.paths, spec, Status.TIMEOUT, reason)
+            return reason
         except BaseException:
             end(process)
             record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")

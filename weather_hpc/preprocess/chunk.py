@@ -1,9 +1,7 @@
 """Chunks: what a worker decodes and writes into the store's file of pixels, and their batches."""
 
-import gc
 import hashlib
 import heapq
-import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import TYPE_CHECKING
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT, FinishedChunk
 from weather_hpc.errors import FailedError
+from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.environment import thread_variables
-from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.spec import Decoder
@@ -64,16 +62,10 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class ChunkResult:
+class ChunkResult(WorkerResult):
     """A finished chunk and the process that made it. Pixels are never sent between processes."""
 
     finished: FinishedChunk
-    images: int
-    pid: int
-    host: str
-    memory_peak_mb: float | None
-    rank: int | None = None
-    """The worker's rank, where lost workers are replaced under the same rank."""
 
 
 def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
@@ -113,7 +105,7 @@ def write_chunk(
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
     finished = FinishedChunk(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
-    return ChunkResult(finished, len(chunk.paths), os.getpid(), node_name(), memory_peak_mb())
+    return ChunkResult(finished, images=len(chunk.paths))
 
 
 def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
@@ -133,17 +125,7 @@ def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
             f"--decoder {Decoder.EXACT}"
         ) from None
     Image.init()  # or the first image of each worker pays for loading Pillow's formats
-    # Imported objects stay. Otherwise the garbage collector scans them all once during the work,
-    # which costs as much as fifty images.
-    gc.freeze()
-    return RankInfo(
-        rank=rank,
-        host=node_name(),
-        pid=os.getpid(),
-        device="cpu",
-        cpus=sorted(os.sched_getaffinity(0)),
-        threads=1,
-    )
+    return ready(rank)
 
 
 def make_batches(chunks: Sequence[Chunk], workers: int) -> list[list[Chunk]]:

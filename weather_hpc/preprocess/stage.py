@@ -9,8 +9,6 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -20,11 +18,11 @@ from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
-from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
+from weather_hpc.preprocess.chunk import Chunk, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
+from weather_hpc.preprocess.worker import record_workers
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
-from weather_hpc.runs.proc import memory_peak_mb
-from weather_hpc.runs.record import Actual, RankInfo, RunRecord
+from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend, Decoder, PreprocessTask
@@ -102,9 +100,7 @@ def _pack(
         store = partial.commit()
         committed = time.perf_counter()
     record.usage.foreign_cpu_percent = foreign.percent() if here else None
-    record.actual = _actual(ranks, results)
-    peaks = [rank.memory_peak_mb for rank in record.actual.ranks] + [memory_peak_mb()]
-    record.usage.host_memory_peak_mb = max((peak for peak in peaks if peak), default=None)
+    record_workers(record, ranks, results)
     if already:
         writer.event("resumed", chunks_found=already, chunks_made=len(chunks))
     else:
@@ -139,44 +135,6 @@ def _target(partial: PartialStore, decoder: Decoder) -> Target:
         partial.data_offset,
         contents.size,
         decoder,
-    )
-
-
-def _actual(ranks: Sequence[RankInfo], results: Sequence[ChunkResult]) -> Actual:
-    """The workers, with the images and peak memory of each.
-
-    Replacements of lost workers come last, under the same rank.
-    """
-    ranks = list(ranks)
-    known = {(rank.host, rank.pid) for rank in ranks}
-    images: Counter[tuple[str, int]] = Counter()
-    peak: dict[tuple[str, int], float | None] = {}
-    for result in results:
-        worker = (result.host, result.pid)
-        if worker not in known and result.rank is not None:
-            known.add(worker)
-            ranks.append(
-                RankInfo(
-                    rank=result.rank, host=result.host, pid=result.pid, device="cpu", threads=1
-                )
-            )
-        images[worker] += result.images
-        peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
-    per_worker = not known.isdisjoint(images)  # not where this process wrote the chunks
-    ranks = [
-        rank.model_copy(
-            update={
-                "images": images[rank.host, rank.pid] if per_worker else None,
-                "memory_peak_mb": peak.get((rank.host, rank.pid)),
-            }
-        )
-        for rank in ranks
-    ]
-    return Actual(
-        nodes=len({rank.host for rank in ranks}),
-        world_size=len({rank.rank for rank in ranks}),
-        device="cpu",
-        ranks=ranks,
     )
 
 

@@ -86,7 +86,8 @@ def _explain(
     """One line: the first error and the number of further ones."""
     errors = error.errors()
     first = errors[0]
-    loc, kind = first["loc"], first["type"]
+    # pydantic adds "[key]" where the key of a mapping is wrong, not its value
+    loc, kind = tuple(part for part in first["loc"] if part != "[key]"), first["type"]
     where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
     key = spelled(loc)
     if kind == "extra_forbidden":
@@ -133,7 +134,7 @@ def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
             line = key.start_mark.line
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             if part >= len(node.value):
-                break
+                break  # a value that is missing at the end
             node = node.value[part]
             line = node.start_mark.line
     return line + 1

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from weather_hpc.errors import UserError
 from weather_hpc.study.spec import Device, Strategy, TrainTask
+from weather_hpc.text import counted
 
 LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
 
@@ -94,7 +95,8 @@ def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None
 
 def lacking_gpus(needed: int, gpus: int, why: str | None) -> str:
     """The message where there are fewer than ``needed`` GPUs; ``why``: why torch sees none."""
-    return f"asks for {needed} CUDA GPUs; this machine has {gpus}" + (f": {why}" if why else "")
+    asks = f"asks for {counted(needed, 'CUDA GPU')}"
+    return f"{asks}; this machine has {gpus}" + (f": {why}" if why else "")
 
 
 def choose_device(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT
@@ -100,15 +100,7 @@ class DaskBackend:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         self._workers = workers
         self._client = self._open.enter_context(local_client(workers, self.settings))
-        infos = self._client.run(prepare_worker, decoder).values()
-        ranks = sorted(infos, key=lambda info: info.pid)
-        # the first tasks take twice as long as later ones: run some before the clock starts
-        first = self._client.map(_make_decoder, [decoder] * (4 * workers), pure=False)
-        try:
-            self._client.gather(first)
-        except KilledWorker:
-            raise worker_lost(KEPT) from None
-        return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(ranks)]
+        return local_ranks(self._client, workers, partial(prepare_worker, decoder), KEPT)
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task."""
@@ -149,23 +141,51 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
         yield client
 
 
+def local_ranks(
+    client: Client, workers: int, prepare: Callable[[int], RankInfo], advice: str
+) -> list[RankInfo]:
+    """Prepare all ``workers`` of a :func:`local_client`; one entry per worker."""
+    infos = client.run(prepare, 0).values()
+    try:
+        # the first tasks take twice as long as later ones: run some before the clock starts
+        client.gather(client.map(prepare, [0] * (4 * workers), pure=False))
+    except KilledWorker:
+        raise worker_lost(advice) from None
+    ranks = sorted(infos, key=lambda info: info.pid)
+    return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(ranks)]
+
+
 def ordered_map(
-    client: Client, window: int, advice: str, function: Callable[[P], R], parts: Iterable[P]
+    client: Client,
+    window: int,
+    advice: str,
+    function: Callable[[P], R],
+    parts: Iterable[P],
+    check: Callable[[], None] | None = None,
 ) -> Iterator[R]:
     """``function`` of each of ``parts``, in their order, at most ``window`` of them in flight.
 
-    Raises FailedError with ``advice`` where a worker is lost.
+    Raises FailedError with ``advice`` where a worker is lost. ``check``, where given, is called at
+    least every :data:`CHECK_S` while a result is waited for, and may raise.
     """
     waiting: deque[Future] = deque()
     try:
         for part in parts:
             waiting.append(client.submit(function, part, pure=False))
             if len(waiting) == window:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft(), check)
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft(), check)
     except KilledWorker:
         raise worker_lost(advice) from None
+
+
+def _result(future: Future, check: Callable[[], None] | None) -> Any:
+    while check is not None and not future.done():
+        with contextlib.suppress(TimeoutError):
+            wait(future, timeout=CHECK_S)
+        check()
+    return future.result()
 
 
 def pack_batches(
@@ -223,11 +243,6 @@ def pack_batches(
             waiting -= len(event)
             for batch in event:
                 yield from batch
-
-
-def _make_decoder(decoder: Decoder) -> None:
-    """On a worker: what every chunk does first."""
-    make_decoder(decoder)
 
 
 def _pack_batch(

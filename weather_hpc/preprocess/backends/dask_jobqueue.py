@@ -14,10 +14,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 from dask_jobqueue import SLURMCluster
@@ -31,14 +32,20 @@ from weather_hpc.preprocess.backends.dask import (
     LOOPBACK_HTTP,
     NO_MONITORING,
     ONE_TASK_EACH,
+    ordered_map,
     pack_batches,
 )
+from weather_hpc.preprocess.backends.local import IN_FLIGHT
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
+from weather_hpc.preprocess.worker import WorkerResult
 from weather_hpc.runs.clock import since_process_start
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.slurm.client import SlurmError, unavailable
 from weather_hpc.study.spec import Decoder
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 SETTINGS = {
     **NO_MONITORING,
@@ -53,10 +60,31 @@ QUEUE_S = 3.0
 
 
 class DaskJobqueueBackend:
-    """Workers that are killed or retire are replaced; their jobs end with the run."""
+    """Chunks packed by workers that are Slurm jobs."""
 
     def __init__(self, context: Context) -> None:
+        self._jobs = WorkerJobs(context, KEPT)
+
+    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+        """Submit ``workers`` jobs and wait until the worker of each is up."""
+        return self._jobs.start(workers, partial(prepare_worker, decoder))
+
+    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Pack ``chunks``, a batch of them as one task, even if workers are lost."""
+        return self._jobs.pack(target, chunks)
+
+    def close(self) -> None:
+        """Cancel all jobs and stop the scheduler."""
+        self._jobs.close()
+
+
+class WorkerJobs:
+    """Workers that are killed or retire are replaced; their jobs end with the run."""
+
+    def __init__(self, context: Context, advice: str) -> None:
+        """``advice``: what to do where all workers are lost."""
         self._slurm = context.site.slurm
+        self._advice = advice
         self._context = context
         self._writer = context.writer
         self._open = contextlib.ExitStack()
@@ -67,8 +95,8 @@ class DaskJobqueueBackend:
         self._known: dict[str, str] = {}
         """Address by name of the workers that were up at the last check."""
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
-        """Submit ``workers`` jobs and wait until the worker of each is up.
+    def start(self, workers: int, prepare: Callable[[int], RankInfo]) -> list[RankInfo]:
+        """Submit ``workers`` jobs; what ``prepare(rank)`` returned in each, once all are up.
 
         Raises UserError where there is no Slurm or it refuses such jobs, FailedError where not
         all workers are up within the site's ``dask_wait_s``.
@@ -92,14 +120,25 @@ class DaskJobqueueBackend:
         submitted = time.monotonic()
         self._cluster.scale(workers)
         self._wait_for_all()
-        return self._ranks(submitted, decoder)
+        return self._ranks(submitted, prepare)
 
-    def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+    def pack(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task, even if workers are lost."""
+        check = self._check_workers
+        return self._supervised(
+            pack_batches(self._client, _pack, target, chunks, self._workers, check)
+        )
+
+    def map(self, function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
+        """``function`` of each of ``parts``, in their order, even if workers are lost."""
+        window, task = IN_FLIGHT * self._workers, partial(_with_rank, function)
+        check = self._check_workers
+        return self._supervised(ordered_map(self._client, window, self._advice, task, parts, check))
+
+    def _supervised(self, results: Iterator[R]) -> Iterator[R]:
+        """``results``; where they end in a failure, it names the workers' logs."""
         try:
-            yield from pack_batches(
-                self._client, _pack, target, chunks, self._workers, self._check_workers
-            )
+            yield from results
         except FailedError as error:
             self._keep_logs = True
             raise FailedError(f"{error}; the workers' logs: {self._folder}") from None
@@ -135,7 +174,8 @@ class DaskJobqueueBackend:
             worker_jobs.cancel(self._name)
         except (SlurmError, FailedError) as error:
             advice = f"scancel --name={self._name}"
-            print(f"preprocess: jobs may be left: {advice} ({error})", file=sys.stderr)
+            verb = self._writer.record.spec.task.kind
+            print(f"{verb}: jobs may be left: {advice} ({error})", file=sys.stderr)
 
     def _up(self) -> dict[str, str]:
         states = list(self._cluster.scheduler.workers.values())
@@ -170,9 +210,9 @@ class DaskJobqueueBackend:
     def _not_all(self, why: str) -> FailedError:
         return FailedError(f"{len(self._up())} of {self._workers} workers came up{why}")
 
-    def _ranks(self, submitted: float, decoder: Decoder) -> list[RankInfo]:
+    def _ranks(self, submitted: float, prepare: Callable[[int], RankInfo]) -> list[RankInfo]:
         """The workers; records how long the last of them waited in the queue."""
-        workers = self._client.run(_prepare, decoder).values()
+        workers = self._client.run(_prepare, prepare).values()
         # from ages of processes, not from times of day: the nodes' clocks differ
         youngest = min(age for _, age in workers)
         waited = max(0.0, time.monotonic() - submitted - youngest)
@@ -197,8 +237,8 @@ class DaskJobqueueBackend:
             self._cluster.scale(self._workers)
         if not now and time.monotonic() - self._seen > self._slurm.dask_wait_s:
             refused = f"; sbatch refused: {self._refused[-1]}" if self._refused else ""
-            wait_s = self._slurm.dask_wait_s
-            raise worker_lost(KEPT, f"none is left, and none came up within {wait_s} s{refused}")
+            cause = f"none is left, and none came up within {self._slurm.dask_wait_s} s{refused}"
+            raise worker_lost(self._advice, cause)
 
 
 class _ExitOnTerm(WorkerPlugin):  # type: ignore[misc]
@@ -230,9 +270,17 @@ def _rank(name: Any) -> int:
     return int(str(name).rsplit("-", 1)[-1])
 
 
-def _prepare(decoder: Decoder, dask_worker: Worker) -> tuple[RankInfo, float]:
+def _prepare(prepare: Callable[[int], RankInfo], dask_worker: Worker) -> tuple[RankInfo, float]:
     """On a worker: itself as a rank, and the age of its process, s."""
-    return prepare_worker(decoder, _rank(dask_worker.name)), since_process_start()
+    return prepare(_rank(dask_worker.name)), since_process_start()
+
+
+def _with_rank(function: Callable[[P], R], part: P) -> R:
+    """On a worker: ``function(part)``, with the worker's rank where the result has a place."""
+    result = function(part)
+    if isinstance(result, WorkerResult):
+        return replace(result, rank=_rank(get_worker().name))
+    return result
 
 
 def _pack(target: Target, chunk: Chunk) -> ChunkResult:
@@ -244,4 +292,4 @@ def _pack(target: Target, chunk: Chunk) -> ChunkResult:
                 f"{path} does not exist on {node_name()}: images and store must be in folders "
                 "that all nodes share"
             )
-    return replace(pack_chunk(target, chunk), rank=_rank(get_worker().name))
+    return _with_rank(partial(pack_chunk, target), chunk)

@@ -4,7 +4,6 @@ The pool has one pipe to each worker instead of a shared queue: a worker that is
 pipe, which is seen immediately, and cannot die holding a lock that other workers wait for.
 """
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,25 +13,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import UserError
 from weather_hpc.preprocess.backends.base import (
     START_TIMEOUT_S,
-    import_backend,
     not_all_up,
     worker_lost,
 )
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Backend, Decoder
+from weather_hpc.study.spec import Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")
-
-LOCAL = (Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK)
-"""What :func:`open_workers` takes."""
 
 IN_FLIGHT = 2
 """Parts per worker that are computed or wait for an earlier one, where results come in order."""
@@ -43,7 +38,7 @@ class SequentialBackend:
 
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """This process; ``workers`` must be 1."""
-        _check_sequential(workers)
+        check_sequential(workers)
         return [prepare_worker(decoder)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
@@ -84,7 +79,8 @@ class ProcessPool:
     def start(self, workers: int, prepare: Callable[[int], R]) -> list[R]:
         """Start ``workers`` processes; by rank, what ``prepare(rank)`` returned in each.
 
-        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
+        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`, and
+        what ``prepare`` raises.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         context = multiprocessing.get_context("spawn")
@@ -103,8 +99,10 @@ class ProcessPool:
                 if not ready:
                     raise TimeoutError
                 for pipe in [pipe for pipe in ranks if pipe in ready]:
-                    answers[ranks[pipe]] = pipe.recv()
-                    del ranks[pipe]
+                    answer = pipe.recv()
+                    if isinstance(answer, Exception):
+                        raise answer
+                    answers[ranks.pop(pipe)] = answer
         except (EOFError, OSError):
             raise not_all_up(len(answers), workers) from None
         return [answers[rank] for rank in range(workers)]
@@ -165,20 +163,20 @@ class ProcessPool:
         return answer
 
 
-def _work(pipe: Connection, prepare: Callable[[int], object], rank: int) -> None:
+def _work(pipe: Connection, prepare: Callable[[Any], object], rank: Any) -> None:
     """A worker: prepare, then compute what is sent until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(prepare(rank))
+    function, part = prepare, rank
     while True:
-        try:
-            function, part = pipe.recv()
-        except EOFError:
-            return
         try:
             pipe.send(function(part))
         except Exception as error:  # the parent raises it
             pipe.send(error)
+        try:
+            function, part = pipe.recv()
+        except EOFError:
+            return
 
 
 def _end_with_parent() -> None:
@@ -190,41 +188,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class OrderedMap(Protocol):
-    """Workers that compute a function of many parts."""
-
-    def __call__(self, function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
-        """``function`` of each of ``parts``, in their order. Function and parts are pickled.
-
-        Only a few parts are in flight at a time, so memory does not depend on their number.
-        Raises FailedError where a worker is lost.
-        """
-
-
-@contextlib.contextmanager
-def open_workers(backend: Backend, workers: int, advice: str) -> Iterator[OrderedMap]:
-    """``workers`` processes of one thread each, for as long as the block lasts.
-
-    ``backend``: one of :data:`LOCAL`; ``advice``: what to do where a worker is
-    lost. Raises UserError for more than one sequential worker, or where Dask is not installed.
-    """
-    if backend is Backend.SEQUENTIAL:
-        _check_sequential(workers)
-        yield _map
-    elif backend is Backend.MULTIPROCESSING:
-        with contextlib.closing(ProcessPool(advice)) as pool:
-            pool.start(workers, int)
-            yield partial(pool.map, ordered=True)
-    else:
-        dask = import_backend(backend)
-        with dask.local_client(workers) as client:
-            yield partial(dask.ordered_map, client, IN_FLIGHT * workers, advice)
-
-
-def _map(function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
-    return map(function, parts)
-
-
-def _check_sequential(workers: int) -> None:
+def check_sequential(workers: int) -> None:
+    """Raise UserError where this process would be several workers."""
     if workers != 1:
         raise UserError(f"backend sequential has 1 worker, not {workers}")

@@ -1,0 +1,81 @@
+"""A worker process: what it reports of itself, alone and with each result."""
+
+import gc
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from weather_hpc.runs.proc import memory_peak_mb
+from weather_hpc.runs.provenance import node_name
+from weather_hpc.runs.record import Actual, RankInfo, RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerResult:
+    """Base of what a worker returns for a part of the work; made in the worker."""
+
+    images: int
+    """Number of images in the part."""
+    pid: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=node_name)
+    memory_peak_mb: float | None = field(default_factory=memory_peak_mb)
+    rank: int | None = None
+    """The worker's rank, where lost workers are replaced under the same rank."""
+
+
+def ready(rank: int = 0) -> RankInfo:
+    """This process, with everything imported, as a worker of ``rank`` with one thread."""
+    # Imported objects stay. Otherwise the garbage collector scans them all once during the work,
+    # which costs as much as fifty images.
+    gc.freeze()
+    return RankInfo(
+        rank=rank,
+        host=node_name(),
+        pid=os.getpid(),
+        device="cpu",
+        cpus=sorted(os.sched_getaffinity(0)),
+        threads=1,
+    )
+
+
+def record_workers(
+    record: RunRecord, ranks: Sequence[RankInfo], results: Sequence[WorkerResult]
+) -> None:
+    """Fill in the workers, with the images and peak memory of each, from all ``results``.
+
+    Replacements of lost workers come last, under the same rank.
+    """
+    ranks = list(ranks)
+    known = {(rank.host, rank.pid) for rank in ranks}
+    images: Counter[tuple[str, int]] = Counter()
+    peak: dict[tuple[str, int], float | None] = {}
+    for result in results:
+        worker = (result.host, result.pid)
+        if worker not in known and result.rank is not None:
+            known.add(worker)
+            ranks.append(
+                RankInfo(
+                    rank=result.rank, host=result.host, pid=result.pid, device="cpu", threads=1
+                )
+            )
+        images[worker] += result.images
+        peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
+    per_worker = not known.isdisjoint(images)  # not where this process wrote the chunks
+    ranks = [
+        rank.model_copy(
+            update={
+                "images": images[rank.host, rank.pid] if per_worker else None,
+                "memory_peak_mb": peak.get((rank.host, rank.pid)),
+            }
+        )
+        for rank in ranks
+    ]
+    record.actual = Actual(
+        nodes=len({rank.host for rank in ranks}),
+        world_size=len({rank.rank for rank in ranks}),
+        device="cpu",
+        ranks=ranks,
+    )
+    peaks = [rank.memory_peak_mb for rank in ranks] + [memory_peak_mb()]
+    record.usage.host_memory_peak_mb = max((peak for peak in peaks if peak), default=None)
