@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from weather_hpc.errors import UserError
 from weather_hpc.files import short_hash
 from weather_hpc.study.config import StudyConfig, TrainGrid
+from weather_hpc.study.refusals import ImageCount, check_images, check_train
 from weather_hpc.study.spec import (
     ArrayTask,
     Backend,
@@ -67,15 +70,19 @@ class Plan:
 
 
 def make_plan(
-    study: StudyConfig, data: str, prepare_workers: int = 1, new_images: str | None = None
+    study: StudyConfig,
+    data: str,
+    prepare_workers: int = 1,
+    new_images: str | None = None,
+    images: ImageCount | None = None,
 ) -> Plan:
     """The plan of ``study`` on the images in the folder ``data`` (absolute path).
 
     Repeats are the outermost loop: drift of the machine during a study then affects
     every configuration equally.
     ``prepare_workers`` CPUs pack the training store. ``new_images``: a folder (absolute path) to
-    classify after training. Raises UserError where an entry of the study is not possible, or there
-    are new images but no training.
+    classify after training. ``images``: how many images ``data`` has; None: not known. Raises
+    UserError where an entry of the study cannot work, or there are new images but no training.
     """
     reading = [stage for stage, of in MEASURED.items() if of.reads_store and study.grids(stage)]
     prepare = _prepare(study, data, prepare_workers) if reading else None
@@ -83,8 +90,10 @@ def make_plan(
         _spec(study, stage, task, resources, repeat, data)
         for stage in MEASURED
         for repeat in range(study.repeats)
-        for task, resources in _configurations(study, stage)
+        for task, resources in _configurations(study, stage, images)
     ]
+    if images is not None:
+        check_images(study, runs, images)
     unique = {spec.key: spec for spec in runs}
     predict = None if new_images is None else _predict(study, data, new_images)
     return Plan(study.name, data, prepare, tuple(unique.values()), predict)
@@ -135,12 +144,15 @@ def _images(study: StudyConfig, workers: int) -> int | None:
     return study.images_per_worker * workers
 
 
-def _configurations(study: StudyConfig, stage: Stage) -> Iterator[tuple[Task, Resources]]:
+def _configurations(
+    study: StudyConfig, stage: Stage, images: ImageCount | None
+) -> Iterator[tuple[Task, Resources]]:
     """Every configuration of a measured stage, with the resources that it needs."""
     for index, grid in enumerate(study.grids(stage)):
-        where = f"study {study.name}: {stage}[{index}]"
+        where = study.at(stage.value, index)
         if isinstance(grid, TrainGrid):
             for task, nodes in _train(study, grid, where):
+                check_train(study, index, task, images)
                 yield task, _train_resources(task, nodes)
             continue
         for values in grid.combinations():
@@ -153,9 +165,9 @@ def _checked(task: type[AnyTask], values: dict[str, Any], where: str) -> AnyTask
     """The task with ``values``. Raises UserError with its first fault."""
     try:
         return task(**values)
-    except ValueError as error:
-        reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
-        raise UserError(f"{where}: {reason.strip()}") from None
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {reason}") from None
 
 
 def _train(study: StudyConfig, grid: TrainGrid, where: str) -> Iterator[tuple[TrainTask, int]]:
