@@ -28,7 +28,7 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import PredictTask, RunSpec, Stage, TrainTask
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -95,7 +95,7 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         return f"asks for {resources.nodes} nodes; the local executor has one"
     if spec.submits_workers:
         return "backend dask-jobqueue needs Slurm; the local executor has none"
-    if not isinstance(task, TrainTask):
+    if not isinstance(task, TrainTask | PredictTask):
         method = getattr(task, MEASURED[Stage(task.kind)].method)
         if method.startswith("dask") and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"

@@ -13,6 +13,7 @@ from weather_hpc.study.spec import (
     BatchNorm,
     Device,
     EdaTask,
+    PredictTask,
     PreprocessTask,
     Resources,
     RunSpec,
@@ -40,12 +41,15 @@ CPUS_PER_GPU = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a study. ``prepare`` packs the store that others read; it is not measured."""
+    """The runs of a study. ``prepare`` packs the store that others read; ``predict`` classifies new
+    images with the best trained network. Both are not measured.
+    """
 
     study: str
     data: str
     prepare: RunSpec | None
     runs: tuple[RunSpec, ...]
+    predict: RunSpec | None = None
 
     @property
     def store_name(self) -> str:
@@ -57,17 +61,21 @@ class Plan:
 
     @property
     def all(self) -> tuple[RunSpec, ...]:
-        """Every run, the preparing one first."""
-        return ((self.prepare,) if self.prepare else ()) + self.runs
+        """Every run, the preparing one first, predictions last."""
+        prepare, predict = ((spec,) if spec else () for spec in (self.prepare, self.predict))
+        return prepare + self.runs + predict
 
 
-def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
+def make_plan(
+    study: StudyConfig, data: str, prepare_workers: int = 1, new_images: str | None = None
+) -> Plan:
     """The plan of ``study`` on the images in the folder ``data`` (absolute path).
 
     Repeats are the outermost loop: drift of the machine during a study then affects
     every configuration equally.
-    ``prepare_workers`` CPUs pack the training store. Raises UserError where an entry of the
-    study is not possible.
+    ``prepare_workers`` CPUs pack the training store. ``new_images``: a folder (absolute path) to
+    classify after training. Raises UserError where an entry of the study is not possible, or there
+    are new images but no training.
     """
     reading = [stage for stage, of in MEASURED.items() if of.reads_store and study.grids(stage)]
     prepare = _prepare(study, data, prepare_workers) if reading else None
@@ -78,7 +86,8 @@ def make_plan(study: StudyConfig, data: str, prepare_workers: int = 1) -> Plan:
         for task, resources in _configurations(study, stage)
     ]
     unique = {spec.key: spec for spec in runs}
-    return Plan(study.name, data, prepare, tuple(unique.values()))
+    predict = None if new_images is None else _predict(study, data, new_images)
+    return Plan(study.name, data, prepare, tuple(unique.values()), predict)
 
 
 def worker_resources(task: WorkerTask) -> Resources:
@@ -94,6 +103,14 @@ def _prepare(study: StudyConfig, data: str, workers: int) -> RunSpec:
         image_size=study.image_size,
     )
     return _spec(study, Stage.PREPARE, task, Resources(cpus_per_node=workers), 0, data)
+
+
+def _predict(study: StudyConfig, data: str, new_images: str) -> RunSpec:
+    if not study.train:
+        raise UserError(
+            f"--new-images: study {study.name} trains no network; add an entry under train"
+        )
+    return _spec(study, Stage.PREDICT, PredictTask(new_images=new_images), Resources(), 0, data)
 
 
 def _spec(

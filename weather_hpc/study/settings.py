@@ -199,11 +199,20 @@ TRAIN = (
 )  # fmt: skip
 """Fields of TrainTask, and the nodes, in the order in which a study's runs are made."""
 
-TASKS = {"preprocess": PREPROCESS, "train": TRAIN, "eda": EDA, "array": ARRAY}
+PREDICT = (
+    Setting(name="new_images", role=Role.TASK, metavar="DIR",
+            help="absolute path of the folder of new images to classify"),
+)  # fmt: skip
+"""Fields of PredictTask."""
+
+TASKS = {
+    "preprocess": PREPROCESS, "train": TRAIN, "eda": EDA, "array": ARRAY, "predict": PREDICT,
+}  # fmt: skip
 """The settings of each kind of task, as its ``kind`` names it."""
 
 SETTINGS = {
-    setting.name: setting for setting in (*RUN, *RESOURCES, *PREPROCESS, *EDA, *ARRAY, *TRAIN)
+    setting.name: setting
+    for setting in (*RUN, *RESOURCES, *PREPROCESS, *EDA, *ARRAY, *TRAIN, *PREDICT)
 }
 """Every setting by its name."""
 

@@ -27,13 +27,15 @@ from weather_hpc.study.settings import (
 
 
 class Stage(StrEnum):
-    """What a run does. ``prepare`` packs the store that every training run reads; unmeasured."""
+    """What a run does. ``prepare`` packs the store that every training run reads, ``predict``
+    classifies new images with the best trained network; both are unmeasured."""
 
     PREPARE = "prepare"
     PREPROCESS = "preprocess"
     EDA = "eda"
     ARRAY = "array"
     TRAIN = "train"
+    PREDICT = "predict"
 
 
 class Backend(StrEnum):
@@ -349,10 +351,31 @@ class TrainTask(Part):
         return self.batch_size_per_device * self.world_size
 
 
+class PredictTask(Part):
+    """Trained network and new images -> their predicted classes, by one process."""
+
+    kind: Literal["predict"] = "predict"
+    new_images: str = _setting("new_images", min_length=1)
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return 1
+
+    @property
+    def images(self) -> int | None:
+        """Number of images that it is limited to: none, all in the folder are classified."""
+        return None
+
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``."""
+        return 1
+
+
 WorkerTask = PreprocessTask | EdaTask | ArrayTask
 """A task whose work is done by worker processes."""
 
-Task = Annotated[WorkerTask | TrainTask, Field(discriminator="kind")]
+Task = Annotated[WorkerTask | TrainTask | PredictTask, Field(discriminator="kind")]
 
 
 class RunSpec(Part):
@@ -422,6 +445,8 @@ class RunSpec(Part):
             return f"{self.stage}-{task.backend}-w{task.workers}"
         if isinstance(task, ArrayTask):
             return f"{self.stage}-{task.operation}-{task.engine}-w{task.workers}"
+        if isinstance(task, PredictTask):
+            return str(self.stage)
         nodes = f"-n{self.resources.nodes}" if self.resources.nodes > 1 else ""
         return (
             f"{self.stage}-{task.strategy}-{task.device}{nodes}"
