@@ -44,7 +44,8 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    plan = with_known_names(paths, make_plan(study, str(data), workers))
+    plan = executors.within(name, make_plan(study, str(data), workers, site), site)
+    plan = with_known_names(paths, plan)
     sweep = _Sweep(options, study, plan, paths, site, name)
     return sweep.print_scripts() if options.dry_run else sweep.run()
 
@@ -249,7 +250,7 @@ def scripts(
         machine = this_machine(specs, site.python)
         for spec in specs:
             text = run_script(plan, spec, paths, site)
-            reason = skip_reason(spec, machine, site.oversubscribe)
+            reason = skip_reason(spec, machine)
             yield Script(paths.script(spec.run_id), text, spec.run_id, reason)
         return
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE
