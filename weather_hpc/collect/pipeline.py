@@ -14,7 +14,7 @@ from weather_hpc.analysis.claim_rules import load_claims, published_claims
 from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.device_sentences import device_sentences
-from weather_hpc.analysis.devices import device_sentences, devices_table
+from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
