@@ -79,6 +79,16 @@ def wilson_interval(correct: int, of: int) -> Interval:
     return middle - half if correct else 0.0, middle + half if correct < of else 1.0
 
 
+def sum_interval(one: Sequence[float], other: Sequence[float]) -> Interval:
+    """The 95 % interval of median(one) + median(other), resampled independently.
+
+    (None, None) where either has under three values.
+    """
+    if min(len(one), len(other)) < FEWEST_REPEATS:
+        return NO_INTERVAL
+    return percentile_interval(resampled_medians(one) + resampled_medians(other, stream=1))
+
+
 def interval_name(repeats: int, of: str = "repeats") -> str:
     """What an interval of so many ``repeats`` may be called; docs/measuring.md has the coverage."""
     return "95 % interval" if repeats >= CLAIMS_95_FROM else f"range of the {of}"

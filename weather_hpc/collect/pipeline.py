@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.advice import advice_sentences, advice_table
+from weather_hpc.analysis.advice import advice_table
+from weather_hpc.analysis.advice_sentences import advice_sentences
+from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.claim_rules import load_claims, published_claims
 from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.device_sentences import device_sentences
+from weather_hpc.analysis.devices import devices_table
+from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
@@ -46,6 +51,8 @@ class CollectOptions:
     budget_node_hours: float | None = None
     claims: Path | None = None
     """A YAML file of claims to test; None: those of the reproduced study."""
+    allocation: str | None = None
+    """See Allocation.parse."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -66,6 +73,7 @@ def collect(
     """
     tolerance = Tolerance.parse(options.tolerance)
     claims = load_claims(options.claims or published_claims())
+    allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
@@ -79,10 +87,12 @@ def collect(
         comparison,
         deadline_s=options.deadline_s,
         budget_node_hours=options.budget_node_hours,
+        allocation=allocation,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
-    tested = claims_table(claims, comparison)
-    extras = [advice, laws, comparisons, tested, gpus_table(rows)]
+    tested, devices = claims_table(claims, comparison), devices_table(comparison)
+    extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
+    extras.append(gpus_table(rows))
     predictions, unreadable = read_predictions(rows, sources.found)
     findings = in_order([*findings, *unreadable])
     if predictions:
@@ -96,6 +106,7 @@ def collect(
         findings = in_order([*findings, *compared.findings])
     key_sentences = [
         *advice_sentences(advice),
+        *device_sentences(devices),
         *sentences(comparison, laws, comparisons),
         *tested.findings,
     ]
@@ -108,7 +119,7 @@ def collect(
     write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
     for table in [*tables, *extras]:
         write_table(to.tables, table)
-    plots = write_plots(to.plots, comparison)
+    plots = write_plots(to.plots, comparison, devices)
     write_report(to, comparison, findings, plots, extras, key_sentences)
 
     severities = Counter(finding.severity for finding in findings)

@@ -36,6 +36,11 @@ class RunPaths:
         return self.root / "evaluation.json"
 
     @property
+    def ranks(self) -> Path:
+        """Training: loss, accuracy and seconds of each rank and epoch: CSV."""
+        return self.root / "ranks.csv"
+
+    @property
     def telemetry(self) -> Path:
         """Load of host and devices while the run was measured: CSV, a line per sample."""
         return self.root / "telemetry.csv"
