@@ -100,7 +100,7 @@ def test_an_allocation_gets_the_best_mix_of_both_stages(
         ("preprocess", "1", "4", "0"), ("train", "1", "3", "0"),
     }  # fmt: skip
     header = (study / "rows.csv").read_text().splitlines()[0]
-    assert ",features_s,cpus_per_node,gpus_per_node," in header
+    assert ",features_s,cpus_per_node,gpus_per_node" in header
     # without an allocation it is the largest that was measured
     assert run(study) == cli.EXIT_OK
     asked = cells(study / "tables" / "advice.csv", "question", "work", "time_s")
@@ -236,6 +236,13 @@ def test_the_studys_conclusions_are_tested_on_its_logs(paper: Path, tmp_path: Pa
     sections = {s["name"]: s for s in json.loads((out / "report.json").read_text())["sections"]}
     assert any("batch 64: 1 rank 94 s" in text for text in sections["claims"]["sentences"])
     assert any("contradict 7 of its" in text for text in sections["findings"]["sentences"])
+    assert [table["name"] for table in sections["claims"]["tables"]] == [
+        "claims_measured", "claims_not_measured",
+    ]  # fmt: skip
+    assert len((out / "tables" / "grid_ddp_cuda.csv").read_text().splitlines()) == 5
+    assert [table["name"] for table in sections["grids"]["tables"]] == [
+        "grid_ddp_cuda", "published_grid_ddp_cuda",
+    ]  # fmt: skip
     for name in ("report.html", "report.md", "report.tex"):
         assert "The study's conclusions" in (out / name).read_text().replace("&#39;", "'")
 

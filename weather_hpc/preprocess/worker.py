@@ -25,6 +25,16 @@ class WorkerResult:
     rank: int | None = None
     """The worker's rank, where lost workers are replaced under the same rank."""
 
+    def without_content(self) -> "WorkerResult":
+        """What :func:`record_workers` needs of it."""
+        return WorkerResult(
+            images=self.images,
+            pid=self.pid,
+            host=self.host,
+            memory_peak_mb=self.memory_peak_mb,
+            rank=self.rank,
+        )
+
 
 def ready(rank: int = 0) -> RankInfo:
     """This process, with everything imported, as a worker of ``rank`` with one thread."""

@@ -8,11 +8,13 @@ from datetime import datetime
 from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
+from weather_hpc.analysis.grids import is_grid
 from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
+from weather_hpc.report.predictions import Picture, PredictionsTable
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.runs.row import Finding, Row
 
@@ -41,6 +43,7 @@ class ReportSection:
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
+    pictures: Sequence[Picture] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
@@ -75,7 +78,10 @@ def report_of(
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
     devices = [table for table in extras if table.name == _DEVICES]
-    apart = (*advice, *gpus, *claims, *devices)
+    grids = [table for table in extras if is_grid(table)]
+    predictions = [table for table in extras if isinstance(table, PredictionsTable)]
+    by_class = [table.by_class for table in predictions]
+    apart = (*advice, *gpus, *claims, *devices, *grids, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -94,11 +100,13 @@ def report_of(
             "" if measured else "There are no preprocessing and no training runs.",
             tables=measured,
         ),
+        *([ReportSection("grids", "In the study's form", tables=grids)] if grids else []),
         _plots(tables, plots),
         *_devices(comparison, devices, plots),
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         *map(_claims, claims),
+        *map(_predictions, predictions),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -169,7 +177,22 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Repo
 def _claims(table: ClaimsTable) -> ReportSection:
     text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
     return ReportSection(
-        table.name, table.title, text, sentences=table.contradictions, tables=[table]
+        table.name,
+        table.title,
+        text,
+        sentences=table.contradictions,
+        tables=table.parts,
+        file=f"tables/{table.name}.csv",
+    )
+
+
+def _predictions(table: PredictionsTable) -> ReportSection:
+    return ReportSection(
+        table.name,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
     )
 
 
