@@ -90,10 +90,15 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     return (many[kind] if setting.listed else kind), field
 
 
-def _check_sequential(grid: Grid) -> None:
-    """Raise ValueError where sequential would have several workers."""
+def _check_backends(grid: Grid) -> None:
+    """Raise ValueError where a backend does not have what the entry asks for."""
     if Backend.SEQUENTIAL in grid["backend"] and grid["workers"] != [1]:
         raise ValueError("backend sequential has 1 worker; give other backends their own entry")
+    if Backend.DASK_JOBQUEUE in grid["backend"] and grid["cpus_per_worker"] is not None:
+        raise ValueError(
+            "backend dask-jobqueue has no cpus_per_worker: each worker is a job of one CPU; "
+            "give other backends their own entry"
+        )
 
 
 @_with_settings(PreprocessTask)
@@ -104,7 +109,7 @@ class PreprocessGrid(Grid):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_sequential(self)
+        _check_backends(self)
         return self
 
 
@@ -116,7 +121,7 @@ class EdaGrid(Grid):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_sequential(self)
+        _check_backends(self)
         return self
 
 

@@ -49,8 +49,12 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    images = _count_images(options.data, study.synthetic)
-    plan = make_plan(study, str(data), workers, _new_images(options.new_images), images)
+    images, new_images = (
+        _count_images(options.data, study.synthetic),
+        _new_images(options.new_images),
+    )
+    plan = make_plan(study, str(data), workers, site, new_images, images)
+    plan = executors.within(name, plan, site)
     plan = with_known_names(paths, with_earlier_predict(paths, plan))
     first_runs = FirstRuns(paths, plan, options.keep_going)
     sweep = _Sweep(options, study, plan, paths, site, name, first_runs)
@@ -284,7 +288,7 @@ def scripts(
         machine = this_machine(specs, site.python)
         for spec in specs:
             text = run_script(plan, spec, paths, site)
-            reason = skip_reason(spec, machine, site.oversubscribe)
+            reason = skip_reason(spec, machine)
             yield Script(paths.script(spec.run_id), text, spec.run_id, reason)
         return
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE
