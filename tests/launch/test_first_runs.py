@@ -35,7 +35,8 @@ def stage_of(folder: Path, made: list[RunSpec]) -> Stage | None:
     [
         ([("failed", "rank 0 on node1: no luck"), ("failed", "rank 3 on node17: no luck")] * 2, 1),
         ([("failed", "cannot read '/a b.jpg' (errno 5)"),
-          ("failed", "cannot read '/c.jpg' (errno 13)"), ("failed", "cannot read '' (errno 2)")], 1),
+          ("failed", "cannot read '/c.jpg' (errno 13)"),
+          ("failed", "cannot read 'd' (errno 2)")], 1),
         ([("out_of_memory", "2.1 GB"), ("out_of_memory", "4 GB"), ("out_of_memory", "8.2 GB")], 1),
         ([("timeout", "exceeded its time limit of 1 min")] * 3, 1),
         ([("failed", "no luck")] * 2, 0),  # too few
