@@ -30,6 +30,8 @@ def clean(text: str) -> str:
 
 _DIGITS = {
     "speedup": 2, "published_speedup": 2, "ratio": 2, "efficiency": 2, "test_accuracy": 3,
+    "load_balance": 2, "communication_efficiency": 2, "parallel_efficiency": 2,
+    "computation_scaling": 2, "global_efficiency": 2,
 }  # fmt: skip
 
 
@@ -48,7 +50,8 @@ def shown(column: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.{_DIGITS[column]}f}" if column in _DIGITS else significant(value)
+        name = re.sub(r"_\d+$", "", column)  # speedup_4: of four workers
+        return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else significant(value)
     return str(value)
 
 

@@ -19,6 +19,13 @@ def ddp(workers: int | None, times: Iterable[float], **values: Any) -> list[Row]
     return _repeats("training", asked, times)
 
 
+def training(
+    strategy: str, workers: int | None, times: Iterable[float], **values: Any
+) -> list[Row]:
+    """Repeats of ``strategy``, on GPUs if ``values`` do not say otherwise."""
+    return ddp(workers, times, strategy=strategy, **values)
+
+
 def packing(backend: str, workers: int, times: Iterable[float], **values: Any) -> list[Row]:
     """Repeats of preprocessing by ``workers`` of ``backend``."""
     asked = {

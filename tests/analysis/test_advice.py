@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.analysis.rows_maker import ddp, packing
-from weather_hpc.analysis.advice import ADVICE_COLUMNS, advice_sentences, advice_table
+from weather_hpc.analysis.advice import ADVICE_COLUMNS, advice_table
+from weather_hpc.analysis.advice_sentences import advice_sentences
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row

@@ -1,13 +1,16 @@
 """What the study's numbers and runs say of claims: no more than they show."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.analysis.rows_maker import ddp, packing, paper_ddp, paper_preprocessing
+from weather_hpc.analysis.claim_answers import Outcome, judge
+from weather_hpc.analysis.claim_matching import Evidence
 from weather_hpc.analysis.claim_rules import ClaimsFile, Rule, load_claims, published_claims
-from weather_hpc.analysis.claims import ClaimsTable, Outcome, claims_table, judge
+from weather_hpc.analysis.claims import ClaimsTable, claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.runs.row import Row
 
@@ -42,7 +45,7 @@ def judged(rows: list[Row], *rules: dict[str, Any], printed: bool = False) -> Ou
             "rules": [{"stage": "train", "kind": "faster", **rule} for rule in rules],
         }],
     })  # fmt: skip
-    return judge(file.claims[0], compare(rows), printed=printed)
+    return judge(file.claims[0], Evidence(compare(rows), printed=printed))
 
 
 def two_over_one(**more: Any) -> dict[str, Any]:
@@ -192,8 +195,28 @@ def test_of_several_on_other_nodes_the_most_alike_is_compared() -> None:
     rows = [*ddp(1, repeats(100), nodes=1), *ddp(2, repeats(60), nodes=1), *slow]
     found = judged(rows, {"of": {**GPUS, "workers": 1}, "than": {**GPUS, "workers": 2}})
     assert found.answer == "does not hold"
-    assert "59.7 s" in found.figures
-    assert "199" not in found.figures
+    assert found.figures == "1 rank 99.5 s (98–101) against 2 ranks 59.7 s (58.8–60.6)"
+    reverse = judged(rows, {"of": {**GPUS, "workers": 2}, "than": {**GPUS, "workers": 1}})
+    assert reverse.figures == "2 ranks 59.7 s (58.8–60.6) against 1 rank 99.5 s (98–101)"
+    spread = judged([*ddp(1, repeats(100), nodes=1), *slow], {
+        "of": {**GPUS, "workers": 1}, "than": {**GPUS, "workers": 2},
+    })  # fmt: skip
+    assert spread.figures.startswith("1 rank nodes 1 99.5 s")
+
+
+def test_configurations_that_nothing_tells_apart_are_not_used() -> None:
+    rows = [
+        replace(row, configuration=f"{n}-{log}")
+        for n in (1, 2)
+        for log in range(3)
+        for row in ddp(n, [100.0 / n])
+    ]
+    found = judged(rows, two_over_one())
+    assert found.answer == "not measured"
+    assert found.needed == (
+        "ddp on cuda, 2 ranks; ddp on cuda, 1 rank; "
+        "what tells 6 configurations with equal settings apart"
+    )
 
 
 def test_weak_scaling_answers_nothing() -> None:

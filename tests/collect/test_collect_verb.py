@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.records_maker import leave, measured, preprocess_spec
+from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc import cli
 from weather_hpc.collect.__main__ import main
 
@@ -56,6 +56,8 @@ def test_wrong_input_is_one_line(
         ([study, "--out", tmp_path / "file"], "is a file"),
         ([study, "--reference", tmp_path / "none"], "none"),
         ([study, "--tolerance", "much"], "--tolerance much: expected a number"),
+        ([study, "--allocation", "cpus=8,gpu=1"], "unknown name 'gpu'; did you mean 'gpus'?"),
+        ([study, "--allocation", ""], "--allocation : unknown name ''"),
         ([study, "--pattern", "{gpu}.log"], "gpus"),
         ([study, "--format", "nonesuch"], "nonesuch"),
         ([study, "--out", tmp_path / "file" / "below"], "Not a directory"),
@@ -76,6 +78,34 @@ def test_nothing_heavy_is_loaded(study: Path) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script, study], check=True)
+
+
+def test_an_allocation_gets_the_best_mix_of_both_stages(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for workers, time_s in ((2, 1.2), (4, 0.8)):
+        resources = {"cpus_per_node": workers}
+        leave(study, measured(preprocess_spec("dask", workers, resources=resources), time_s))
+    resources = {"cpus_per_node": 3}
+    leave(study, measured(train_spec("single", 1, resources=resources), 5.0))
+    assert run(study, "--allocation", "cpus=3", "--json") == cli.EXIT_OK
+    told = json.loads(capsys.readouterr().out)["key_findings"]
+    begin = "Preprocessing and training on 3 CPUs on 1 node: dask, 2 workers, then single on cpu"
+    assert [text.startswith(begin) for text in told].count(True) == 1
+    asked = cells(study / "tables" / "advice.csv", "question", "work", "time_s")
+    assert [row[1:] for row in asked if row[0] == "end_to_end"] == [("3 CPUs on 1 node", "6.2")]
+    rows = cells(study / "rows.csv", "stage", "nodes", "cpus_per_node", "gpus_per_node")
+    assert set(rows) == {
+        ("preprocess", "1", "1", "0"), ("preprocess", "1", "2", "0"),
+        ("preprocess", "1", "4", "0"), ("train", "1", "3", "0"),
+    }  # fmt: skip
+    header = (study / "rows.csv").read_text().splitlines()[0]
+    assert ",features_s,cpus_per_node,gpus_per_node" in header
+    # without an allocation it is the largest that was measured
+    assert run(study) == cli.EXIT_OK
+    asked = cells(study / "tables" / "advice.csv", "question", "work", "time_s")
+    largest = ("end_to_end", "4 CPUs on 1 node", "5.8")
+    assert next(row for row in asked if row[0] == "end_to_end") == largest
 
 
 @pytest.fixture
@@ -107,6 +137,7 @@ def test_the_papers_logs_give_the_papers_totals(
     for *key, time_s in cells(out / "tables" / "training.csv", *keys, "time_s"):
         # the study cut decimals off in some rows and rounded in others
         assert abs(float(time_s) - published[tuple(key)]) < 1
+    assert set(cells(out / "rows.csv", "cpus_per_node", "gpus_per_node")) == {("", "")}
     codes = {code for (code,) in cells(out / "audit.csv", "code")}
     assert codes == {"incomplete_epochs", "batch_semantics", "missing_total", "reference_mismatch"}
     assert "8 configurations" in (out / "audit.csv").read_text()
@@ -205,6 +236,13 @@ def test_the_studys_conclusions_are_tested_on_its_logs(paper: Path, tmp_path: Pa
     sections = {s["name"]: s for s in json.loads((out / "report.json").read_text())["sections"]}
     assert any("batch 64: 1 rank 94 s" in text for text in sections["claims"]["sentences"])
     assert any("contradict 7 of its" in text for text in sections["findings"]["sentences"])
+    assert [table["name"] for table in sections["claims"]["tables"]] == [
+        "claims_measured", "claims_not_measured",
+    ]  # fmt: skip
+    assert len((out / "tables" / "grid_ddp_cuda.csv").read_text().splitlines()) == 5
+    assert [table["name"] for table in sections["grids"]["tables"]] == [
+        "grid_ddp_cuda", "published_grid_ddp_cuda",
+    ]  # fmt: skip
     for name in ("report.html", "report.md", "report.tex"):
         assert "The study's conclusions" in (out / name).read_text().replace("&#39;", "'")
 

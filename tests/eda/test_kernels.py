@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.eda.explored import noise
-from weather_hpc.eda import benchmark, kernels
+from weather_hpc.eda import kernels, numpy_operations
 
 
 @pytest.mark.parametrize(("images", "side"), [(1, 1), (3, 5), (2, 64), (9, 31)])
@@ -18,7 +18,7 @@ def test_counts_beyond_the_integers_of_a_32_bit_float(monkeypatch: pytest.Monkey
     monkeypatch.setattr(kernels, "EXACT", 4 * 8 * 8 * 3)  # four images at a time
     pixels = noise(11, 8)
     assert kernels.histograms(pixels).sum() == pixels.size
-    assert np.array_equal(kernels.histograms(pixels), benchmark.histograms_bincount(pixels))
+    assert np.array_equal(kernels.histograms(pixels), numpy_operations.histograms(pixels))
 
 
 def test_zero_images_have_zero_pixels() -> None:
@@ -44,7 +44,7 @@ def test_features_equal_numpys(side: int) -> None:
     pixels[1] //= 4
     ours = kernels.features(pixels, kernels.grey_thumbnails(pixels))
     assert ours.shape == (3, 9 + kernels.HOG_LENGTH)
-    assert ours == pytest.approx(benchmark.features_numpy(pixels), abs=1e-6)
+    assert ours == pytest.approx(numpy_operations.features(pixels), abs=1e-6)
 
 
 def test_colour_moments_as_their_definition_says() -> None:
@@ -65,3 +65,31 @@ def test_hog_sees_the_direction_of_an_edge() -> None:
 
 def test_a_flat_image_has_no_gradients() -> None:
     assert not kernels.hog(np.full((1, 64, 64), 128, dtype=np.uint8)).any()
+
+
+def dark(images: int, side: int) -> kernels.Bytes:
+    """Random pixels whose luminance leaves much of the range free."""
+    return noise(images, side) // 3 + np.arange(images, dtype=np.uint8)[:, None, None, None]
+
+
+@pytest.mark.parametrize("side", [1, 7, 64])
+def test_equalized_equals_numpys_to_the_last_bit(side: int) -> None:
+    pixels = np.concatenate([noise(3, side), dark(3, side)])
+    pixels[0] = 77  # one level only: it stays
+    ours = np.stack([kernels.equalized(image) for image in pixels])
+    assert np.array_equal(ours, numpy_operations.equalized(pixels))
+    assert np.array_equal(ours[0], pixels[0])
+    assert np.array_equal(kernels.equalized_sums(pixels), ours.sum(axis=(1, 2)))
+    assert np.array_equal(numpy_operations.equalized_sums(pixels), ours.sum(axis=(1, 2)))
+
+
+def test_equalized_luminance_fills_the_range_and_colours_keep_their_distance() -> None:
+    pixels = dark(1, 64)[0] // 2 + 60
+    ours = kernels.equalized(pixels).astype(int)
+    assert ours.min() < 20
+    assert ours.max() > 235
+    inner = ((ours > 0) & (ours < 255)).all(axis=-1)  # not clipped
+    before = pixels.astype(int)
+    assert np.array_equal(
+        (ours[..., 0] - ours[..., 2])[inner], (before[..., 0] - before[..., 2])[inner]
+    )

@@ -76,6 +76,7 @@ def test_the_results_are_those_of_all_images(
 def test_the_record_is_complete(sequential: tuple[RunRecord, dict[str, Any]], store: Store) -> None:
     record, _ = sequential
     assert record.status == "ok"
+    assert isinstance(record.spec.task, EdaTask)
     assert (record.spec.stage, record.spec.task.image_size) == ("eda", 64)
     assert (record.counts.images, record.counts.quarantined) == (33, 0)
     assert record.quality.store_checksum == store.checksum

@@ -15,6 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.plots import write_plots
 from weather_hpc.report.write import write_report
@@ -33,7 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
     rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
-    plots = write_plots(to.plots, compare(rows))
+    plots = write_plots(to.plots, compare(rows), devices_table(compare(rows)))
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])

@@ -9,7 +9,7 @@ from tests.train.conftest import Train
 from weather_hpc import cli
 from weather_hpc.launch.command import stage_command
 from weather_hpc.models.registry import build_model
-from weather_hpc.predict.stage import load_network
+from weather_hpc.predict.network import load_network
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import make_plan

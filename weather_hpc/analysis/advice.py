@@ -2,23 +2,17 @@
 
 import dataclasses
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weather_hpc.analysis.choices import (
-    ACCURACY_TOLERANCE,
-    Answer,
-    Candidate,
-    Work,
-    all_works,
-    choices,
-)
+from weather_hpc.analysis.allocation import Allocation
+from weather_hpc.analysis.candidates import Candidate, Work, all_works
+from weather_hpc.analysis.choices import ACCURACY_TOLERANCE, Answer, choices
 from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.end_to_end import end_to_end
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.statistics import (
@@ -29,7 +23,6 @@ from weather_hpc.analysis.statistics import (
 )
 from weather_hpc.analysis.table import Table
 from weather_hpc.study.spec import Device
-from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief, counted
 
 THRESHOLD = 0.5
@@ -51,21 +44,12 @@ _CAPTION = (
     "cheapest: the least node_hours, which is nodes x the whole duration of the job, start-up "
     "included; deadline: the cheapest whose time_s meets it; budget: the fastest that costs no "
     f"more node_hours for a run. {RULE} cpu_workers_per_gpu: how many workers decode as "
-    "many images per second as one device trains on. doubt says why others may be as good; "
+    "many images per second as one device trains on. end_to_end: preprocessing, then training "
+    "without a loss of accuracy, in the allocation that work names (of each node); time_s, its "
+    "interval and node_hours are sums of both. doubt says why others may be as good; "
     "statistically indistinguishable: the bootstrap intervals overlap. Configurations with audit "
     "errors in their runs are left out."
 )
-
-_WORDS = {
-    "fastest": "fastest", "fastest_without_loss": "fastest without a loss of accuracy",
-    "cheapest": "cheapest",
-}  # fmt: skip
-
-MOST_WORKS = 3
-"""So many works of a stage get sentences; the rest are in the table."""
-
-_UNASKED = ("fastest", "cheapest", "cpu_workers_per_gpu")
-"""Questions that get a sentence only where they have an answer."""
 
 
 def advice_table(
@@ -73,11 +57,13 @@ def advice_table(
     *,
     deadline_s: float | None = None,
     budget_node_hours: float | None = None,
+    allocation: Allocation | None = None,
 ) -> Table:
     """One row for each question on each work; where there is no answer, ``reason`` says why.
 
     ``deadline_s`` (seconds of measured time) and ``budget_node_hours`` (of one run) each add a
-    question.
+    question. ``allocation`` is what preprocessing and training have end to end; None: as large as
+    what was measured, and smaller.
     """
     works = all_works(comparison)
     answers = [
@@ -93,77 +79,9 @@ def advice_table(
     ]
     answers += map(knee, comparison.series)
     answers += cpu_workers_per_gpu(works)
+    answers += end_to_end(works, allocation)
     rows = [vars(answer) | {"doubt": answer.doubt or None} for answer in answers]
     return Table("advice", "Advice", _CAPTION, ADVICE_COLUMNS, rows)
-
-
-def advice_sentences(advice: Table) -> list[str]:
-    """The rows of :func:`advice_table` in sentences; questions with one answer share one.
-
-    Only in the table: the knees, of which there are many; default questions without an answer;
-    and all but the first works of a stage.
-    """
-    works: dict[str, dict[str | None, None]] = defaultdict(dict)
-    for row in advice.rows:
-        if row["question"] != "knee":
-            works[row["stage"]][row["work"]] = None
-    shown = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
-    alike: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in advice.rows:
-        question, answer = row["question"], row["answer"]
-        if question == "knee" or (answer is None and question in _UNASKED):
-            continue
-        if row["work"] not in shown[row["stage"]]:
-            continue
-        feeding = question == "cpu_workers_per_gpu"
-        # a question without an answer stands alone, for its reason
-        alike[row["stage"], row["work"], feeding, answer or question].append(row)
-    more = sum(len(names) - len(shown[stage]) for stage, names in works.items())
-    rest = (
-        [f"What to run for {counted(more, 'more work')} is in tables/advice.csv."] if more else []
-    )
-    return [*map(_sentence, alike.values()), *rest]
-
-
-def _sentence(rows: Sequence[dict[str, Any]]) -> str:
-    first = rows[0]
-    about = BY_TABLE[first["stage"]].title + (f" ({first['work']})" if first["work"] else "")
-    questions = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
-    what = f"{about}, {_listed(questions)}"
-    if first["question"] == "cpu_workers_per_gpu":
-        return f"{about}, to decode for one device: {first['answer']}; {first['reason']}."
-    if first["answer"] is None:
-        return f"{what}: no answer, {first['reason']}."
-    doubts: dict[str | None, list[str]] = defaultdict(list)
-    for row, question in zip(rows, questions, strict=True):
-        doubts[row["doubt"]].append(question)
-    reservations = [
-        doubt if len(doubts) == 1 else f"{_listed(of)}: {doubt}"
-        for doubt, of in doubts.items()
-        if doubt
-    ]
-    answer = f"{what}: {first['answer']}{_values(first)}"
-    return ". ".join([answer, *map(_upper, reservations)]) + "."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _values(row: dict[str, Any]) -> str:
-    time_s, hours, accuracy = row["time_s"], row["node_hours"], row["test_accuracy"]
-    values = []
-    if isinstance(time_s, float):
-        values.append(f"{brief(time_s)} s")
-    if isinstance(hours, float):
-        values.append(f"{brief(hours)} node-hours")
-    if isinstance(accuracy, float):
-        values.append(f"test accuracy {accuracy:.3f}")
-    return f" ({', '.join(values)})" if values else ""
 
 
 SMALL_WAIT = 0.01

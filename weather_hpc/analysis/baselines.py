@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import training_words
-from weather_hpc.runs.row import ROW_COLUMNS, Row
+from weather_hpc.runs.row import ASKED, ROW_COLUMNS, Row
 from weather_hpc.study.settings import WORK, Role, columns
 from weather_hpc.study.spec import BatchMode, Device, Scaling, Stage, Strategy
 from weather_hpc.study.stages import MEASURED, MeasuredStage
 from weather_hpc.text import counted
 
-_DETAILS = [column for column in columns(Role.DETAIL) if column in ROW_COLUMNS]
+_DETAILS = [c for c in columns(Role.DETAIL) if c in ROW_COLUMNS and c not in ASKED]
 DETAILS = ["threads_per_rank", *(column for column in _DETAILS if column != "nodes"), "nodes"]
 """Among several possible baselines the one most alike in these is used, if there is one such."""
 
@@ -82,13 +82,29 @@ def work_settings(row: Row) -> dict[str, object]:
     (:func:`images_each`, :func:`batch_size`). Threads only on CPUs, where they are the rank's
     device; a GPU rank's threads only feed it.
     """
-    values = {column: getattr(row, column, None) for column in _WORK[row_kind(row)]}
-    values["images_asked"] = images_each(row)
+    values = _work_values(row)
     if row.stage == Stage.TRAIN:
         values["batch_size"] = batch_size(row)
         if row.device != Device.CPU:
             values["threads_per_rank"] = None
     return values
+
+
+def work_on_any_device(row: Row) -> tuple[object, ...]:
+    """What is equal in training rows that do the same work, on whatever device.
+
+    As :func:`work`, without the device and the threads, and without the batch size: that of each
+    device and that of all are columns of their own.
+    """
+    values = _work_values(row)
+    for column in ("device", "threads_per_rank", "batch_size"):
+        del values[column]
+    return (row.stage, *values.values())
+
+
+def _work_values(row: Row) -> dict[str, object]:
+    values = {column: getattr(row, column, None) for column in _WORK[row_kind(row)]}
+    return values | {"images_asked": images_each(row)}
 
 
 def task(row: Row) -> dict[str, object]:

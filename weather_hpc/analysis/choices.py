@@ -1,142 +1,14 @@
 """Choosing one configuration among those that do the same work."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from weather_hpc.analysis.baselines import task
-from weather_hpc.analysis.comparison import Comparison, StageComparison
-from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.statistics import (
-    FEWEST_REPEATS,
-    NO_INTERVAL,
-    median,
-    median_interval,
-    overlap,
-)
+from weather_hpc.analysis.candidates import Candidate, Work, doubt, fastest_of, joined
+from weather_hpc.analysis.statistics import median_interval
 from weather_hpc.text import brief, counted
 
 NO_NODE_HOURS = "no run reports how long its job took"
-
-MOST_NAMED = 2
-"""Up to so many rivals are named, the rest are counted."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One measured configuration."""
-
-    label: str
-    """As its table names it."""
-    group: Group
-    efficiency: float | None
-    superlinear: bool = False
-    """Whether its speedup exceeds its workers."""
-
-    @property
-    def workers(self) -> int | None:
-        """Workers or ranks."""
-        return self.group.settings.workers
-
-    @property
-    def time_s(self) -> float | None:
-        """Median measured time."""
-        return self.group.median("time_s")
-
-    @property
-    def images_per_s(self) -> float | None:
-        """Median images per second."""
-        return self.group.median("images_per_s")
-
-    @property
-    def node_hours(self) -> float | None:
-        """Median node-hours of a run, start-up included; None where unknown."""
-        return self.group.median("node_hours")
-
-    @property
-    def accuracy(self) -> float | None:
-        """Median test accuracy, 0..1."""
-        return self.group.median("test_accuracy")
-
-    @property
-    def slowness(self) -> float:
-        """What the fastest has least of: seconds; in weak scaling seconds per image."""
-        middle = median(self.group.speeds)
-        if not middle:
-            return float("inf")
-        return 1 / middle if self.group.is_weak else middle
-
-
-@dataclass(frozen=True)
-class Work:
-    """Configurations of one stage that do the same work, so that one of them may be chosen."""
-
-    stage: str
-    """The table's name."""
-    label: str | None
-    """The settings that tell it from other work in the table; None where there is no other."""
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def weak(self) -> bool:
-        """Whether the work grows with the workers."""
-        return self.candidates[0].group.is_weak
-
-
-def all_works(comparison: Comparison) -> list[Work]:
-    """Every work that was measured, in the order of the tables."""
-    return [work for stage in comparison.stages for work in _works(stage)]
-
-
-def _works(stage: StageComparison) -> Iterator[Work]:
-    by_task: dict[tuple[object, ...], list[Candidate]] = defaultdict(list)
-    names: list[str] = []
-    for one in stage.configurations:
-        if one.group.measured and not one.group.errors:
-            values = task(one.group.settings)
-            names = list(values)
-            superlinear = stage.table.superlinear(one.cells)
-            found = Candidate(stage.label(one), one.group, one.cells["efficiency"], superlinear)
-            by_task[tuple(values.values())].append(found)
-    varying = [i for i in range(len(names)) if len({values[i] for values in by_task}) > 1]
-    for key, candidates in by_task.items():
-        label = ", ".join(f"{names[i]} {key[i]}" for i in varying)
-        yield Work(stage.table.name, label or None, tuple(candidates))
-
-
-def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None) -> str:
-    """Why ``best`` may be no better than others ``among`` which it is; empty where it clearly is.
-
-    Judged by the intervals of the medians in ``column``; None: of what its speed is judged by.
-    """
-    superlinear = "its speedup is super-linear, see the audit" if best.superlinear else ""
-    return _joined(superlinear, _rivals(best, among, column))
-
-
-def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
-    if len(among) == 1:
-        return ""
-    interval = median_interval(_samples(best, column))
-    if interval == NO_INTERVAL:
-        return f"no interval (fewer than {FEWEST_REPEATS} repeats)"
-    rivals = [
-        other.label
-        for other in among
-        if other is not best and overlap(interval, median_interval(_samples(other, column)))
-    ]
-    return f"statistically indistinguishable from {_listed(rivals)}" if rivals else ""
-
-
-def _samples(candidate: Candidate, column: str | None) -> list[float]:
-    return candidate.group.values(column) if column else candidate.group.speeds
-
-
-def _listed(names: Sequence[str]) -> str:
-    """``a | b and 3 more``: labels hold commas."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return " | ".join(names[:MOST_NAMED]) + more
-
 
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
@@ -194,7 +66,7 @@ def choices(
 
 def fastest(work: Work) -> Answer:
     """The least time; weak scaling: the most images per second."""
-    best = _fastest(work.candidates)
+    best = fastest_of(work.candidates)
     reason = f"of {counted(len(work.candidates), 'configuration')}"
     return Answer.choose(
         best, question="fastest", reason=reason, doubt=doubt(best, work.candidates)
@@ -203,21 +75,50 @@ def fastest(work: Work) -> Answer:
 
 def same_accuracy(work: Work) -> Iterator[Answer]:
     """The fastest without a loss of accuracy, where accuracies differ."""
-    known = [c for c in work.candidates if c.accuracy is not None]
-    top = max(known, key=lambda c: c.accuracy or 0.0, default=None)
-    if top is None or top.accuracy is None:
+    found = WithoutLoss.among(work.candidates)
+    if found is None or not found.left_out:
         return
-    limit = top.accuracy - ACCURACY_TOLERANCE
-    good = [c for c in known if c.accuracy is not None and c.accuracy >= limit]
-    if len(good) == len(known):
-        return
-    best = _fastest(good)
-    reason = (
-        f"{len(good)} of {len(known)} configurations are within {ACCURACY_TOLERANCE:g} of the best "
-        f"test accuracy, {top.accuracy:.3f} with {top.label}"
-    )
-    doubts = _joined(doubt(best, good), _same_by_chance(top, best, _fastest(known)))
-    yield Answer.choose(best, question="fastest_without_loss", reason=reason, doubt=doubts)
+    best = fastest_of(found.good)
+    doubts = joined(doubt(best, found.good), found.doubt(best))
+    yield Answer.choose(best, question="fastest_without_loss", reason=found.reason, doubt=doubts)
+
+
+@dataclass(frozen=True)
+class WithoutLoss:
+    """Those of some configurations whose test accuracy is known and no loss."""
+
+    known: tuple[Candidate, ...]
+    top: Candidate
+    """The one with the best accuracy."""
+    good: tuple[Candidate, ...]
+
+    @classmethod
+    def among(cls, candidates: Sequence[Candidate]) -> "WithoutLoss | None":
+        """None where no accuracy is known."""
+        known = tuple(c for c in candidates if c.accuracy is not None)
+        top = max(known, key=lambda c: c.accuracy or 0.0, default=None)
+        if top is None:
+            return None
+        limit = (top.accuracy or 0.0) - ACCURACY_TOLERANCE
+        return cls(known, top, tuple(c for c in known if (c.accuracy or 0.0) >= limit))
+
+    @property
+    def left_out(self) -> bool:
+        """Whether any loses accuracy."""
+        return len(self.good) < len(self.known)
+
+    @property
+    def reason(self) -> str:
+        """How many there are to choose from, and why."""
+        return (
+            f"{len(self.good)} of {len(self.known)} configurations are within "
+            f"{ACCURACY_TOLERANCE:g} of the best test accuracy, {self.top.accuracy or 0.0:.3f} "
+            f"with {self.top.label}"
+        )
+
+    def doubt(self, best: Candidate) -> str:
+        """Whether a faster one than ``best``, the fastest without a loss, loses it by chance."""
+        return _same_by_chance(self.top, best, fastest_of(self.known))
 
 
 def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
@@ -242,7 +143,7 @@ def cheapest(work: Work) -> Answer:
     """The least node-hours."""
     question, priced = "cheapest", _priced(work)
     if work.weak:
-        return Answer(question=question, reason=_no_same_work("the cheapest"))
+        return Answer(question=question, reason=no_same_work("the cheapest"))
     if not priced:
         return Answer(question=question, reason=NO_NODE_HOURS)
     best = min(priced, key=_cost)
@@ -255,8 +156,8 @@ def under_deadline(work: Work, deadline_s: float) -> Answer:
     """The cheapest whose median time is within the deadline."""
     question = f"deadline of {brief(deadline_s)} s"
     if work.weak:
-        return Answer(question=question, reason=_no_same_work("a deadline"))
-    quick = _fastest(work.candidates)
+        return Answer(question=question, reason=no_same_work("a deadline"))
+    quick = fastest_of(work.candidates)
     meeting = [c for c in work.candidates if c.time_s is not None and c.time_s <= deadline_s]
     if not meeting:
         count = counted(len(work.candidates), "configuration")
@@ -274,7 +175,7 @@ def under_deadline(work: Work, deadline_s: float) -> Answer:
     late = high is not None and high > deadline_s
     past = f"its interval ends past the deadline, at {brief(high)} s" if late and high else ""
     reason = f"the cheapest of {len(priced)} that meet it"
-    doubts = _joined(doubt(best, priced, "node_hours"), past)
+    doubts = joined(doubt(best, priced, "node_hours"), past)
     return Answer.choose(best, question=question, reason=reason, doubt=doubts)
 
 
@@ -282,7 +183,7 @@ def under_budget(work: Work, node_hours: float) -> Answer:
     """The fastest whose median cost is within the budget."""
     question, priced = f"budget of {brief(node_hours)} node-hours", _priced(work)
     if work.weak:
-        return Answer(question=question, reason=_no_same_work("a budget"))
+        return Answer(question=question, reason=no_same_work("a budget"))
     if not priced:
         return Answer(question=question, reason=NO_NODE_HOURS)
     affordable = [c for c in priced if _cost(c) <= node_hours]
@@ -291,17 +192,13 @@ def under_budget(work: Work, node_hours: float) -> Answer:
         count, cost = counted(len(priced), "configuration"), brief(_cost(least))
         reason = f"none of {count} is so cheap: {least.label} takes {cost} node-hours"
         return Answer(question=question, reason=reason)
-    best = _fastest(affordable)
+    best = fastest_of(affordable)
     _, high = median_interval(best.group.values("node_hours"))
     over = high is not None and high > node_hours
     past = f"its interval ends past the budget, at {brief(high)}" if over and high else ""
     reason = f"the fastest of {len(affordable)} within it"
-    doubts = _joined(doubt(best, affordable), past)
+    doubts = joined(doubt(best, affordable), past)
     return Answer.choose(best, question=question, reason=reason, doubt=doubts)
-
-
-def _fastest(candidates: Sequence[Candidate]) -> Candidate:
-    return min(candidates, key=lambda candidate: candidate.slowness)
 
 
 def _priced(work: Work) -> list[Candidate]:
@@ -312,9 +209,6 @@ def _cost(candidate: Candidate) -> float:
     return float("inf") if candidate.node_hours is None else candidate.node_hours
 
 
-def _no_same_work(what: str) -> str:
+def no_same_work(what: str) -> str:
+    """Why there is no answer in weak scaling to the question for ``what``."""
     return f"weak scaling: each size does a different amount of work, so {what} cannot be chosen"
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))

@@ -60,6 +60,34 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
     return percentile_interval(ratios)
 
 
+Z_95 = 1.959963984540054
+"""The 97.5th percentile of the standard normal distribution."""
+
+
+def wilson_interval(correct: int, of: int) -> Interval:
+    """The 95 % score interval of a share of ``of`` independent cases; (None, None) of no case.
+
+    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, Journal of
+    the American Statistical Association 22 (1927), 209-212.
+    """
+    if not of:
+        return NO_INTERVAL
+    share, weight = correct / of, Z_95**2 / of
+    middle = (share + weight / 2) / (1 + weight)
+    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def sum_interval(one: Sequence[float], other: Sequence[float]) -> Interval:
+    """The 95 % interval of median(one) + median(other), resampled independently.
+
+    (None, None) where either has under three values.
+    """
+    if min(len(one), len(other)) < FEWEST_REPEATS:
+        return NO_INTERVAL
+    return percentile_interval(resampled_medians(one) + resampled_medians(other, stream=1))
+
+
 def interval_name(repeats: int, of: str = "repeats") -> str:
     """What an interval of so many ``repeats`` may be called; docs/measuring.md has the coverage."""
     return "95 % interval" if repeats >= CLAIMS_95_FROM else f"range of the {of}"

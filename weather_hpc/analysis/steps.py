@@ -17,7 +17,7 @@ LEVEL = 0.05
 
 
 class Verdict(StrEnum):
-    """What the runs show of more workers compared with fewer."""
+    """What the runs show of one configuration compared with another."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -59,7 +59,7 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
         ratio = more.speedup(fewer)
         low, high = more.speedup_interval(fewer)
         repeated = min(len(more.speeds), len(fewer.speeds)) > 1
-        verdict = _verdict(more, fewer, ratio, adjusted, len(pairs))
+        verdict = verdict_of(more, fewer, adjusted, len(pairs))
         yield {
             "table": series.table,
             "series": series.label,
@@ -77,9 +77,12 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
         }
 
 
-def _verdict(
-    more: Group, fewer: Group, ratio: float | None, adjusted: float, family: int
-) -> Verdict:
+def verdict_of(more: Group, fewer: Group, adjusted: float, family: int) -> Verdict:
+    """What the runs show of ``more`` against ``fewer``, both measured.
+
+    ``adjusted`` is the p-value after Holm's correction for ``family`` comparisons made together.
+    """
+    ratio = more.speedup(fewer)
     if adjusted <= LEVEL and ratio is not None and ratio != 1:
         return Verdict.FASTER if ratio > 1 else Verdict.SLOWER
     if family * smallest_p(len(more.speeds), len(fewer.speeds)) > LEVEL:
@@ -99,8 +102,12 @@ def _note(more: Group, fewer: Group, verdict: Verdict, family: int) -> str | Non
     notes = []
     if method(fewer.settings) != method(more.settings):
         notes.append(f"against {baseline_label(fewer)}")
-    if verdict is Verdict.TOO_FEW:
-        notes.append(
-            f"a difference can be significant from {repeats_needed(family)} repeats of each on"
-        )
-    return "; ".join(notes) or None
+    notes.append(repeats_note(verdict, family))
+    return "; ".join(filter(None, notes)) or None
+
+
+def repeats_note(verdict: Verdict, family: int) -> str:
+    """From how many repeats on the test can show a difference; empty where there are enough."""
+    if verdict is not Verdict.TOO_FEW:
+        return ""
+    return f"a difference can be significant from {repeats_needed(family)} repeats of each on"

@@ -45,6 +45,9 @@ def parser() -> cli.Parser:
         help="recommend a configuration whose run costs no more than this")  # fmt: skip
     add("--claims", type=Path, metavar="FILE", help="YAML file of claims to test on the runs "
         "(default: the conclusions of the reproduced study)")  # fmt: skip
+    add("--allocation", metavar="nodes=N,cpus=C,gpus=G",
+        help="recommend preprocessing and training for this allocation: so many nodes, with so "
+        "many CPUs and GPUs each (default: as large as what was measured)")  # fmt: skip
     result.add_json()
     return result
 
@@ -79,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         deadline_s=args.deadline,
         budget_node_hours=args.budget,
         claims=args.claims,
+        allocation=args.allocation,
     )
     try:
         summary = collect(args.paths, out, options)

@@ -1,27 +1,17 @@
-"""The audit: findings about single runs, and about runs that do not fit together."""
+"""The audit: the findings about single runs, and those about runs that do not fit together."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
-from weather_hpc.runs.record import RankInfo, RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
-from weather_hpc.runs.run import Run
 from weather_hpc.study.settings import WORK, columns
-from weather_hpc.study.spec import Strategy, TrainTask
-from weather_hpc.study.stages import MEASURED
-from weather_hpc.text import clean, counted
+from weather_hpc.text import clean
 
 IMPOSSIBLE = 2.0
 """No cache explains a speedup of more than this many times the workers: a time is wrong."""
-
-FOREIGN_LOAD_PERCENT = 10.0
-"""CPU use by other processes, % of one core in measured time, above which a run is reported."""
-
-ROUNDING = 0.01
-"""Largest relative difference between values of one record that should agree."""
 
 _ORDER = list(Severity)
 
@@ -141,123 +131,3 @@ def _stores(rows: Iterable[Row]) -> Iterator[Finding]:
                 "tables/preprocess.csv", Severity.ERROR, Code.REFERENCE_MISMATCH,
                 f"study {study}: the same images were packed into different stores ({text})",
             )  # fmt: skip
-
-
-def audit_run(run: Run) -> Iterator[Finding]:
-    """The findings on one run."""
-    if run.not_a_number:
-        yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
-    record = run.record
-    if record is None or record.status is not Status.OK or record.spec.stage not in MEASURED:
-        return
-    yield from _totals(run, record)
-    if run.reject is not None:
-        return  # in no table, for a reason that rejects.csv gives
-    yield from _times(run, record)
-    yield from _ranks(run, record)
-    yield from _affinity(run, record)
-    yield from _devices(run, record)
-    if isinstance(record.spec.task, TrainTask):
-        yield from _epochs(run, record, record.spec.task)
-    foreign = record.usage.foreign_cpu_percent
-    if foreign is not None and foreign > FOREIGN_LOAD_PERCENT:
-        yield _finding(
-            run, Severity.WARNING, Code.FOREIGN_LOAD,
-            f"other processes used {foreign:.0f} % of one core in measured time "
-            f"(limit {FOREIGN_LOAD_PERCENT:.0f} %)",
-        )  # fmt: skip
-    restarts = record.provenance.restarts
-    if restarts > 0:
-        yield _finding(
-            run, Severity.WARNING, Code.RESTARTED,
-            f"stopped and resumed, or lost a worker, {counted(restarts, 'time')}; "
-            "time_s may include work done twice",
-        )  # fmt: skip
-
-
-def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
-    if record.time_s is None:
-        message = "status is ok, but time_s is null: the run is in no table"
-        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
-    elif record.phases.total is None:
-        message = "phases.total is null: the run's node-hours are unknown"
-        yield _finding(run, Severity.WARNING, Code.MISSING_TOTAL, message)
-
-
-def _times(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Times that contradict other values of the record."""
-    seconds, total, task = record.time_s, record.phases.total, record.spec.task
-    if seconds is None or record.provenance.restarts:
-        return
-    if total is not None and seconds > total * (1 + ROUNDING):
-        message = f"time_s {seconds:g} is longer than the whole process, {total:g} s"
-        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
-    images, rate = record.counts.images, record.images_per_s
-    if isinstance(task, TrainTask) and images and rate is not None:
-        expected = images * task.epochs / seconds
-        if abs(rate - expected) > ROUNDING * expected:
-            message = (
-                f"images_per_s {rate:g} contradicts time_s {seconds:g}: "
-                f"expected {expected:g} for {task.epochs} epochs of {images} images"
-            )
-            yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
-
-
-def _devices(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Ranks of one run that used different device models."""
-    names = Counter(rank.device_name for rank in record.actual.ranks if rank.device_name)
-    if len(names) > 1:
-        text = ", ".join(f"{count} on {name}" for name, count in sorted(names.items()))
-        message = f"the ranks used different hardware: {text}; the slowest determines the time"
-        yield _finding(run, Severity.WARNING, Code.HARDWARE_MISMATCH, message)
-
-
-def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
-    task = record.spec.task
-    requested = task.workers
-    seen = {"actual.world_size is": record.actual.world_size}
-    # with dp one process drives all devices, so ranks do not count devices
-    if record.actual.ranks and not (isinstance(task, TrainTask) and task.strategy is Strategy.DP):
-        seen["number of reporting ranks is"] = len({rank.rank for rank in record.actual.ranks})
-    wrong = [f"{name} {n}" for name, n in seen.items() if n is not None and n != requested]
-    if wrong:
-        noun = MEASURED[record.spec.stage].worker
-        message = f"{counted(requested, noun)} requested, but {' and '.join(wrong)}"
-        yield _finding(run, Severity.ERROR, Code.RANK_COUNT_MISMATCH, message)
-
-
-def _affinity(run: Run, record: RunRecord) -> Iterator[Finding]:
-    """Ranks on one host, alone or together, that have fewer CPUs than threads."""
-    hosts: dict[str, list[RankInfo]] = defaultdict(list)
-    for rank in record.actual.ranks:
-        if rank.cpus is not None:
-            hosts[rank.host].append(rank)
-    task = record.spec.task
-    requested = task.threads_per_rank if isinstance(task, TrainTask) else 1
-    for host, ranks in hosts.items():
-        for rank in ranks:
-            threads = max(requested, rank.threads or 1)
-            if len(set(rank.cpus or [])) < threads:
-                message = f"rank {rank.rank} on {host}: {threads} threads share CPUs {rank.cpus}"
-                yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
-                return
-        cpus = {cpu for rank in ranks for cpu in rank.cpus or []}
-        threads = sum(max(requested, rank.threads or 1) for rank in ranks)
-        if len(cpus) < threads:
-            message = (
-                f"{len(ranks)} ranks on {host}: {threads} threads in total share CPUs "
-                f"{sorted(cpus)}"
-            )
-            yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
-
-
-def _epochs(run: Run, record: RunRecord, task: TrainTask) -> Iterator[Finding]:
-    seen = {"counts.epochs is": record.counts.epochs, "events.jsonl holds": run.epochs_seen}
-    short = [f"{name} {n}" for name, n in seen.items() if n is not None and n < task.epochs]
-    if short:
-        message = f"{task.epochs} epochs requested; {' and '.join(short)}"
-        yield _finding(run, Severity.ERROR, Code.INCOMPLETE_EPOCHS, message)
-
-
-def _finding(run: Run, severity: Severity, code: Code, message: str) -> Finding:
-    return Finding(run.run_id, severity, code, message)

@@ -7,21 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.analysis.advice import advice_sentences, advice_table
+from weather_hpc.analysis.advice import advice_table
+from weather_hpc.analysis.advice_sentences import advice_sentences
+from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.claim_rules import load_claims, published_claims
 from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.device_sentences import device_sentences
+from weather_hpc.analysis.devices import devices_table
+from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
+from weather_hpc.collect.predictions import read_predictions
 from weather_hpc.collect.reference import Tolerance, compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings
 from weather_hpc.report.plots import write_plots
+from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
@@ -44,6 +51,8 @@ class CollectOptions:
     budget_node_hours: float | None = None
     claims: Path | None = None
     """A YAML file of claims to test; None: those of the reproduced study."""
+    allocation: str | None = None
+    """See Allocation.parse."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -64,6 +73,7 @@ def collect(
     """
     tolerance = Tolerance.parse(options.tolerance)
     claims = load_claims(options.claims or published_claims())
+    allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
@@ -77,10 +87,17 @@ def collect(
         comparison,
         deadline_s=options.deadline_s,
         budget_node_hours=options.budget_node_hours,
+        allocation=allocation,
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
-    tested = claims_table(claims, comparison)
-    extras = [advice, laws, comparisons, tested, gpus_table(rows)]
+    tested, devices = claims_table(claims, comparison), devices_table(comparison)
+    extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
+    extras.append(gpus_table(rows))
+    predictions, unreadable = read_predictions(rows, sources.found)
+    findings = in_order([*findings, *unreadable])
+    if predictions:
+        predicted = predictions_table(predictions)
+        extras += [predicted, predicted.by_class]
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None
@@ -89,6 +106,7 @@ def collect(
         findings = in_order([*findings, *compared.findings])
     key_sentences = [
         *advice_sentences(advice),
+        *device_sentences(devices),
         *sentences(comparison, laws, comparisons),
         *tested.findings,
     ]
@@ -101,7 +119,7 @@ def collect(
     write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
     for table in [*tables, *extras]:
         write_table(to.tables, table)
-    plots = write_plots(to.plots, comparison)
+    plots = write_plots(to.plots, comparison, devices)
     write_report(to, comparison, findings, plots, extras, key_sentences)
 
     severities = Counter(finding.severity for finding in findings)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.collect.audit import audit_run
 from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.sacct_file import is_sacct, read_sacct
 from weather_hpc.errors import UserError
 from weather_hpc.logs import audit_across_logs, find_logs, formats, parse_pattern, read_logs
 from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.names import Pattern
+from weather_hpc.runs.audit import audit_run
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.reader import read_run

@@ -7,26 +7,20 @@ other load on the machine does not count.
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from weather_hpc.dataset.store import Store
-from weather_hpc.eda import kernels
-from weather_hpc.eda.kernels import (
-    CELL,
-    CELLS,
-    GREY,
-    LEVELS,
-    ORIENTATIONS,
-    THUMBNAIL,
-    Bytes,
-)
+from weather_hpc.eda import kernels, numpy_operations
+from weather_hpc.eda.kernels import Bytes
+from weather_hpc.study.spec import Operation
 
-Doubles = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from weather_hpc.eda.dask_operations import DaskOperation
 
 DASK_ROWS = 32
 """Images in a chunk of the Dask array."""
@@ -39,122 +33,42 @@ Implementation = Callable[[Bytes], npt.NDArray[Any]]
 OURS = "ours"
 
 
-def mean_std_numpy(images: Bytes) -> Doubles:
-    """Mean and standard deviation of each channel, in 0..1: float64 (2, 3)."""
-    means = np.array([image.mean(axis=(0, 1)) for image in images])
-    squares = np.array([image.std(axis=(0, 1)) ** 2 for image in images])
-    mean = means.mean(axis=0)
-    variance = squares.mean(axis=0) + ((means - mean) ** 2).mean(axis=0)
-    return np.stack([mean, np.sqrt(variance)]) / 255
-
-
-def mean_std_dask(images: Bytes) -> Doubles:
-    """As :func:`mean_std_numpy`, by ``mean`` and ``std`` of one Dask array."""
-    array = _dask_array(images)
-    return _computed(array.mean(axis=(0, 1, 2)), array.std(axis=(0, 1, 2))) / 255
-
-
-def histograms_numpy(images: Bytes) -> Doubles:
-    """Counts of each level in each channel, (3, 256), by ``numpy.histogram``."""
-    return sum_of(
-        [np.histogram(image[..., c], LEVELS, (0, LEVELS))[0] for c in range(3)] for image in images
-    )
-
-
-def histograms_bincount(images: Bytes) -> Doubles:
-    """As :func:`histograms_numpy`, by ``numpy.bincount``, the fastest function of NumPy for it."""
-    return sum_of(
-        [np.bincount(image[..., c].ravel(), minlength=LEVELS) for c in range(3)] for image in images
-    )
-
-
-def histograms_dask(images: Bytes) -> Doubles:
-    """As :func:`histograms_numpy`, by ``dask.array.histogram``."""
-    import dask.array as da
-
-    array = _dask_array(images)
-    return _computed(
-        *(da.histogram(array[..., c], bins=LEVELS, range=(0, LEVELS))[0] for c in range(3))
-    )
-
-
-def features_numpy(images: Bytes) -> Doubles:
-    """Colour moments and HOG, (images, 333). The side must be a multiple of 64."""
-    features: Doubles = np.stack([features_of(image) for image in images])
-    return features
-
-
-def features_dask(images: Bytes) -> Doubles:
-    """As :func:`features_numpy`, mapped over the images by Dask."""
-    import dask.array as da
-
-    array = da.from_array(images, chunks=(1, *images.shape[1:]))
-    mapped = array.map_blocks(features_numpy, drop_axis=(2, 3), dtype=np.float64, meta=np.empty(0))
-    computed: Doubles = _computed(mapped)[0]
-    return computed
-
-
-def features_of(image: Bytes) -> Doubles:
-    """Colour moments and HOG of one image."""
-    pixels = image.reshape(-1, 3) / 255
-    mean = pixels.mean(axis=0)
-    deviation = pixels - mean
-    square = deviation * deviation
-    third = np.cbrt((square * deviation).mean(axis=0))
-    moments = [mean, np.sqrt(square.mean(axis=0)), third]
-    return np.concatenate([*moments, _hog(_thumbnail(image))])
-
-
-def _thumbnail(image: Bytes) -> npt.NDArray[np.int64]:
-    step = len(image) // THUMBNAIL
-    grey = (image @ np.array(GREY) + (1 << 14)) >> 15
-    small = grey.reshape(THUMBNAIL, step, THUMBNAIL, step).mean(axis=(1, 3))
-    # OpenCV rounds halves up in the mean of 2 x 2 pixels, otherwise to even
-    rounded = np.floor(small + 0.5) if step == 2 else np.rint(small)
-    thumbnail: npt.NDArray[np.int64] = rounded.astype(np.int64)
-    return thumbnail
-
-
-def _hog(grey: npt.NDArray[np.int64]) -> Doubles:
-    across, down = np.zeros(grey.shape), np.zeros(grey.shape)
-    across[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
-    down[1:-1] = grey[2:] - grey[:-2]
-    length = np.hypot(down, across)
-    bins = (np.arctan2(down, across) % np.pi / np.pi * ORIENTATIONS).astype(int) % ORIENTATIONS
-    cells = np.empty((CELLS, CELLS, ORIENTATIONS))
-    for row in range(CELLS):
-        for column in range(CELLS):
-            cell = np.s_[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
-            weights = length[cell].ravel()
-            cells[row, column] = np.bincount(bins[cell].ravel(), weights, ORIENTATIONS)
-    blocks = [
-        cells[row : row + 2, column : column + 2].ravel()
-        for row in range(CELLS - 1)
-        for column in range(CELLS - 1)
-    ]
-    return np.concatenate([block / np.sqrt((block**2).sum() + 1) for block in blocks])
-
-
-def sum_of(parts: Iterable[Any]) -> Doubles:
-    """The sum of arrays of shape (3, 256)."""
-    total: Doubles = np.zeros((3, LEVELS))
-    for part in parts:
-        total += part
-    return total
-
-
-def _dask_array(images: Bytes) -> Any:
-    import dask.array as da
-
-    return da.from_array(images, chunks=(DASK_ROWS, *images.shape[1:]))
-
-
-def _computed(*arrays: Any) -> Doubles:
-    """The Dask ``arrays``, computed in this thread and stacked."""
+def by_dask(operation: "DaskOperation", images: Bytes) -> npt.NDArray[Any]:
+    """``operation`` on a Dask array of the ``images``, computed in this thread."""
     import dask
+    import dask.array as da
 
-    computed: Doubles = np.stack(dask.compute(*arrays, scheduler="single-threaded"))
-    return computed
+    array = da.from_array(images, chunks=(DASK_ROWS, *images.shape[1:]))
+    computed = dask.compute(*operation.arrays(array), scheduler="single-threaded")
+    return operation.result(computed)
+
+
+def mean_std_dask(images: Bytes) -> npt.NDArray[Any]:
+    """Mean and standard deviation of each channel, in 0..1: float64 (2, 3)."""
+    from weather_hpc.eda import dask_operations
+
+    return by_dask(dask_operations.OPERATIONS[Operation.MEAN_STD], images)
+
+
+def histograms_dask(images: Bytes) -> npt.NDArray[Any]:
+    """Counts of each level in each channel, (3, 256), by ``dask.array.histogram``."""
+    from weather_hpc.eda import dask_operations
+
+    return by_dask(dask_operations.BY_HISTOGRAM, images)
+
+
+def histograms_dask_bincount(images: Bytes) -> npt.NDArray[Any]:
+    """As :func:`histograms_dask`, by ``dask.array.bincount``."""
+    from weather_hpc.eda import dask_operations
+
+    return by_dask(dask_operations.OPERATIONS[Operation.HISTOGRAM], images)
+
+
+def features_dask(images: Bytes) -> npt.NDArray[Any]:
+    """Colour moments and HOG, (images, 333). The side must be a multiple of 64."""
+    from weather_hpc.eda import dask_operations
+
+    return by_dask(dask_operations.OPERATIONS[Operation.FEATURES], images)
 
 
 def _mean_std(images: Bytes) -> npt.NDArray[np.float64]:
@@ -179,7 +93,7 @@ def _delayed(function: Implementation, images: Bytes) -> list[npt.NDArray[Any]]:
 SUBJECTS: dict[str, dict[str, Implementation]] = {
     "mean and std": {
         "dask.array": mean_std_dask,
-        "NumPy, image by image": mean_std_numpy,
+        "NumPy, image by image": numpy_operations.mean_std,
         "ours in dask.delayed": lambda images: np.stack(
             kernels.mean_std(np.sum(_delayed(kernels.histograms, images), axis=0))
         ),
@@ -187,14 +101,15 @@ SUBJECTS: dict[str, dict[str, Implementation]] = {
     },
     "histograms": {
         "dask.array": histograms_dask,
-        "NumPy, image by image": histograms_numpy,
-        "NumPy bincount, image by image": histograms_bincount,
+        "dask.array bincount": histograms_dask_bincount,
+        "NumPy, image by image": numpy_operations.histograms_by_histogram,
+        "NumPy bincount, image by image": numpy_operations.histograms,
         "ours in dask.delayed": lambda images: np.sum(_delayed(kernels.histograms, images), axis=0),
         OURS: kernels.histograms,
     },
     "features": {
         "dask.array": features_dask,
-        "NumPy, image by image": features_numpy,
+        "NumPy, image by image": numpy_operations.features,
         "ours in dask.delayed": lambda images: np.concatenate(_delayed(_features, images)),
         OURS: _features,
     },

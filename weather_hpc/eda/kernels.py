@@ -1,7 +1,7 @@
 """The inner loops, on OpenCV.
 
-:mod:`weather_hpc.eda.benchmark` computes the same with NumPy and Dask Array, and compares and
-times them.
+:mod:`weather_hpc.eda.numpy_operations` and :mod:`weather_hpc.eda.dask_operations` compute the same
+without OpenCV, and :mod:`weather_hpc.eda.benchmark` compares and times them.
 """
 
 from functools import cache
@@ -28,6 +28,8 @@ CELL = 16
 ORIENTATIONS = 9
 CELLS = THUMBNAIL // CELL
 HOG_LENGTH = (CELLS - 1) ** 2 * 4 * ORIENTATIONS
+FEATURES = 9 + HOG_LENGTH
+"""Length of an image's features: colour moments and HOG."""
 GREY = (9798, 19235, 3735)
 """ITU-R BT.601 luma of red, green and blue, in 1/32768, as OpenCV rounds it."""
 
@@ -73,6 +75,25 @@ def mean_std(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
     # around the mean: the difference of two large sums would lose digits
     squares = (counts * (levels - mean[..., None]) ** 2).sum(axis=-1)
     return mean / 255, np.sqrt(squares / pixels) / 255
+
+
+def equalized(image: Bytes) -> Bytes:
+    """``image``, uint8 (side, side, 3), with its luminance equalized and its chrominance kept.
+
+    To the last bit as :func:`weather_hpc.eda.numpy_operations.equalized` defines it.
+    """
+    cv2 = load_opencv()
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    change = cv2.subtract(cv2.equalizeHist(grey), grey, dtype=cv2.CV_16S)
+    changed: Bytes = cv2.add(image, cv2.merge((change, change, change)), dtype=cv2.CV_8U)
+    return changed
+
+
+def equalized_sums(images: Bytes) -> Counts:
+    """The sum of each channel of each :func:`equalized` image: int64 (images, 3)."""
+    cv2 = load_opencv()
+    sums = [cv2.sumElems(equalized(image))[:3] for image in images]
+    return np.array(sums, dtype=np.int64).reshape(-1, 3)
 
 
 def normalization_table(

@@ -10,6 +10,7 @@ from weather_hpc.study.spec import (
     ArrayTask,
     Device,
     EdaTask,
+    PredictTask,
     PreprocessTask,
     Resources,
     RunSpec,
@@ -47,6 +48,10 @@ def stage_command(
         # the image size is the store's
         argv = [python, "-m", *MODULES[task.kind], *task_flags(task, without=["image_size"])]
         argv += ["--store", str(paths.store(plan.store_name))]
+    elif isinstance(task, PredictTask):
+        argv = [python, "-m", "weather_hpc.predict", "--best-of", str(paths.root)]
+        argv += ["--device", "cpu"]  # its job has no GPU; here one may be in use
+        return [*argv, "--run-dir", run_dir, task.new_images]
     else:
         argv = [python]
         if task.strategy in (Strategy.DDP, Strategy.MODEL):

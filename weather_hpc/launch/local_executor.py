@@ -28,7 +28,7 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import EdaTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import EdaTask, PredictTask, RunSpec, Stage, TrainTask
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -90,7 +90,7 @@ def _gpus(python: str) -> tuple[int, str | None]:
         return 0, f"{python} could not count them: {one_line(error)}"
 
 
-def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) -> str | None:
+def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
     """Why ``spec`` cannot be measured on ``machine``; None where it can."""
     task, resources = spec.task, spec.resources
     if resources.nodes > 1:
@@ -99,9 +99,9 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         return "backend dask-jobqueue needs Slurm; the local executor has none"
     if isinstance(task, EdaTask) and "cv2" not in machine.packages:
         return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
-    if isinstance(task, EdaTask | TrainTask) and "torch" not in machine.packages:
+    if isinstance(task, EdaTask | TrainTask | PredictTask) and "torch" not in machine.packages:
         return "torch is not installed: pip install 'weather_hpc[train]'"
-    if not isinstance(task, TrainTask):
+    if not isinstance(task, TrainTask | PredictTask):
         method = getattr(task, MEASURED[Stage(task.kind)].method)
         if method.startswith("dask") and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"
@@ -109,9 +109,9 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
     # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
-    if isinstance(task, TrainTask):
-        cpus = task.threads_per_node(resources.nodes)
-    if cpus > len(machine.cpus) and not oversubscribe:
+    if isinstance(task, TrainTask) and resources.cpus_per_worker is None:
+        cpus = min(cpus, task.threads_per_node(resources.nodes))
+    if cpus > len(machine.cpus) and not resources.oversubscribe:
         return f"asks for {counted(cpus, 'CPU')}; this machine gives {len(machine.cpus)}"
     return None
 
@@ -164,7 +164,7 @@ class LocalExecutor:
         possible: list[RunSpec] = []
         skipped: Counter[str] = Counter()
         for spec in specs:
-            if reason := skip_reason(spec, self.machine, self.site.oversubscribe):
+            if reason := skip_reason(spec, self.machine):
                 record_end(self.paths, spec, Status.SKIPPED, reason)
                 skipped[reason] += 1
                 if spec.stage is Stage.PREPARE:

@@ -25,7 +25,7 @@ from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import Submission
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
 from weather_hpc.text import counted
 
@@ -61,7 +61,8 @@ class SlurmExecutor:
         return {run_id: job for run_id, job in jobs.items() if job.active}
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Submit ``specs``, training after the run that packs its store; the state of each.
+        """Submit ``specs``, training after the run that packs its store, predictions after all
+        training; the state of each.
 
         Runs that no node can hold are recorded as skipped with the reason. Raises UserError where
         the cluster accepts none of them, FailedError where it does not answer.
@@ -73,7 +74,7 @@ class SlurmExecutor:
         size = min(self.site.slurm.max_array_size or sys.maxsize, cluster.max_array_size)
         for shape, group in self._accepted(new, cluster).items():
             for chunk in chunks(group, size):
-                dependency = self._store_dependency(shape)
+                dependency = self._dependency(shape)
                 if dependency is None:
                     for spec in chunk:
                         reason = "the store could not be packed: its run was skipped or failed"
@@ -172,8 +173,13 @@ class SlurmExecutor:
             script.unlink()
         self.slurm.notify(f"{shape.label}, {counted(len(specs), 'run')}: {answer}")
 
-    def _store_dependency(self, shape: Shape) -> list[JobOption] | None:
-        """The options that make runs wait for the store that they read; None: there is none."""
+    def _dependency(self, shape: Shape) -> list[JobOption] | None:
+        """The options that make runs wait for what they read: the store, or trained networks.
+
+        None: there is no store.
+        """
+        if shape.stage is Stage.PREDICT:
+            return self._after_training()
         store = self.plan.prepare
         if not reads_store(shape.stage) or store is None:
             return []
@@ -184,6 +190,14 @@ class SlurmExecutor:
                 JobOption("kill-on-invalid-dep", "yes"),
             ]
         return [] if self.paths.store(self.plan.store_name).exists() else None
+
+    def _after_training(self) -> list[JobOption]:
+        """The option that makes a run wait until all training has ended, even if it failed."""
+        training = {spec.run_id for spec in self.plan.runs if spec.stage is Stage.TRAIN}
+        jobs = submitted_jobs(self.paths)
+        ids = {int(jobs[run_id].job_id.split("_")[0]) for run_id in training & self.queued}
+        after = ":".join(map(str, sorted(ids)))
+        return [JobOption("dependency", f"afterany:{after}")] if ids else []
 
     def _submit_array(
         self, shape: Shape, specs: Sequence[RunSpec], options: list[JobOption]

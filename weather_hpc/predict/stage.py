@@ -1,174 +1,211 @@
-"""A trained network from its checkpoint; images -> predictions.csv, skipped.csv and sheets."""
+"""Network and images -> predictions.csv, skipped.csv, summary.json and sheets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import nn
-
 from weather_hpc import cli
+from weather_hpc.analysis.statistics import wilson_interval
 from weather_hpc.dataset.image_file import ImageError, printable
-from weather_hpc.errors import UserError
-from weather_hpc.files import write_csv
-from weather_hpc.models.pretrained import build_for_weights
+from weather_hpc.files import write_csv, write_json
+from weather_hpc.predict.best import Best
+from weather_hpc.predict.images import NewImage
+from weather_hpc.predict.network import Images, Network
 from weather_hpc.predict.sheet import Picture, SheetWriter
 from weather_hpc.preprocess.decoders import available, make_decoder
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.predictions import (
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    Accuracy,
+    PredictionSummary,
+    SkippedFile,
+)
+from weather_hpc.runs.reader import read_run
 from weather_hpc.study.spec import Decoder
-from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
-from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-from weather_hpc.train.loader import network_input
-
-Images = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
+from weather_hpc.text import clean
 
 DECIMALS = 6
 """Of probabilities in predictions.csv."""
 
 
 @dataclass(frozen=True)
-class Network:
-    """A trained network."""
+class PredictOptions:
+    """How images are classified and shown."""
 
-    module: nn.Module
-    classes: list[str]
-    image_size: int
-    """Height and width of its input, pixels."""
-    device: torch.device
-
-    def probabilities(self, images: Sequence[Images]) -> Probabilities:
-        """Class probabilities of ``images``, each uint8 (side, side, 3): float32 (images, classes).
-
-        Rows sum to 1. Raises UserError where the network's outputs are not numbers.
-        """
-        batch = torch.from_numpy(np.stack(images)).to(self.device)
-        with torch.inference_mode():
-            output = self.module(network_input(batch)).float().softmax(dim=1).cpu().numpy()
-        if not np.isfinite(output).all():
-            raise UserError("the network's outputs are not numbers: its training diverged")
-        result: Probabilities = output
-        return result
-
-
-def load_network(path: Path, device: str, threads: int) -> Network:
-    """The network in the checkpoint ``path`` on ``device`` (auto, cpu or cuda).
-
-    Only tensors and plain values are read: a checkpoint cannot run code. Raises UserError where
-    the file is not a checkpoint or has no complete epoch, or the device is missing.
-    """
-    if not path.is_file():
-        raise UserError(f"--checkpoint {path}: no such file; training writes checkpoint.pt")
-    on_gpu = device != "cpu" and usable_gpus() > 0
-    if device == "cuda" and not on_gpu:
-        raise UserError(f"--device cuda: {why_no_cuda()}")
-    torch.set_num_threads(threads)
-    where = torch.device("cuda" if on_gpu else "cpu")
-    checkpoint = load_checkpoint(path)
-    return Network(
-        module=_rebuild(checkpoint, path).eval().to(where),
-        classes=checkpoint.classes,
-        image_size=checkpoint.configuration["image_size"],
-        device=where,
-    )
-
-
-def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    task: dict[str, Any] = checkpoint.configuration
-    if checkpoint.epoch == 0:
-        raise UserError(f"--checkpoint {path}: no epoch is complete in it; train on with --resume")
-    try:
-        module = build_for_weights(
-            task["model"], len(checkpoint.classes), task["image_size"], task.get("weights")
-        )
-        module.load_state_dict(checkpoint.best)
-    except (KeyError, TypeError, RuntimeError) as error:
-        text = str(error).partition("\n")[0]
-        raise UserError(f"--checkpoint {path}: weights do not match its network: {text}") from None
-    return module
+    batch_size: int
+    low_confidence: float
+    """Probability of the predicted class below which a prediction is marked."""
+    sheets: bool = True
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Classified and skipped files."""
+class Prediction:
+    """One classified image."""
 
-    images: int
-    classes: dict[str, int]
-    """Images per predicted class, the most frequent first."""
-    skipped: list[tuple[str, str]]
-    """File and reason."""
-    predictions: Path
-    sheets: list[Path]
+    file: str
+    shares: dict[str, float]
+    """Probability by class, the most probable first."""
+    low_confidence: bool
+    true_class: str | None
+    """Known from the folder's name; None: not known."""
+    unknown_folder: str | None
+    """The class folder that it lies in, where the network does not know that class."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {
-            "images": self.images,
-            "classes": self.classes,
-            "skipped": [{"file": file, "reason": reason} for file, reason in self.skipped],
-            "predictions": str(self.predictions),
-            "sheets": [str(sheet) for sheet in self.sheets],
-        }
+    @property
+    def top(self) -> list[tuple[str, float]]:
+        """The three most probable classes with their probabilities; fewer if there are fewer."""
+        return list(self.shares.items())[:3]
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return self.top[0][0]
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the predicted class is the true one; None where that is not known."""
+        return None if self.true_class is None else self.predicted == self.true_class
+
+    def cells(self) -> dict[str, Any]:
+        """The line in predictions.csv, by column."""
+        ranked = [(name, round(share, DECIMALS)) for name, share in self.top]
+        ranked += [(None, None)] * (3 - len(ranked))  # type: ignore[list-item]
+        (first, p1), (second, p2), (third, p3) = ranked
+        values = (self.file, first, p1)
+        last = (second, p2, third, p3, self.low_confidence, self.true_class, self.correct)
+        return (
+            dict(zip(FIRST_COLUMNS, values, strict=True))
+            | {_column(name): round(share, DECIMALS) for name, share in self.shares.items()}
+            | dict(zip(LAST_COLUMNS, last, strict=True))
+        )
 
 
 def predict(
-    network: Network, files: Sequence[Path], out: Path, batch_size: int, *, sheets: bool = True
-) -> Summary:
-    """Classify ``files`` with ``network``, ``batch_size`` at a time; results go into ``out``.
+    network: Network,
+    files: Sequence[NewImage],
+    out: Path,
+    options: PredictOptions,
+    best: Best | None = None,
+) -> PredictionSummary:
+    """Classify ``files`` with ``network``; results go into the folder ``out``.
 
-    A file that cannot be decoded in full is skipped, with the reason. Sheets of an earlier call are
-    replaced.
+    ``best``: why this network was chosen, if a study chose it. A file that cannot be decoded in
+    full is skipped, with the reason. Sheets of an earlier call are replaced.
     """
-    decode = make_decoder(available(Decoder.FAST))
-    rows: list[dict[str, Any]] = []
-    skipped: list[tuple[str, str]] = []
-    writer = SheetWriter(out, enabled=sheets)
-    batch: list[tuple[str, Images]] = []
-
-    def classify_batch() -> None:
-        for (file, image), shares in zip(batch, _probabilities(network, batch), strict=True):
-            best = max(range(len(shares)), key=shares.__getitem__)
-            label = network.classes[best]
-            rows.append(
-                {"file": file, "predicted": label, "probability": round(shares[best], DECIMALS)}
-                | {
-                    _column(c): round(p, DECIMALS)
-                    for c, p in zip(network.classes, shares, strict=True)
-                }
+    paths = RunPaths(out)
+    writer = SheetWriter(paths, enabled=options.sheets)
+    skipped: list[SkippedFile] = []
+    predictions = []
+    for image, prediction in _classified(network, files, options, skipped):
+        predictions.append(prediction)
+        writer.add(
+            Picture(
+                image,
+                prediction.file,
+                prediction.top,
+                prediction.low_confidence,
+                prediction.true_class,
             )
-            writer.add(Picture(image, file, label, shares[best]))
+        )
+    columns = [*FIRST_COLUMNS, *map(_column, network.classes), *LAST_COLUMNS]
+    write_csv(paths.predictions, columns, (prediction.cells() for prediction in predictions))
+    write_csv(out / "skipped.csv", ["file", "reason"], [entry.model_dump() for entry in skipped])
+    summary = PredictionSummary(
+        images=len(predictions),
+        classes=_counts(prediction.predicted for prediction in predictions),
+        skipped=skipped,
+        predictions=str(paths.predictions),
+        sheets=[],
+        checkpoint=printable(str(network.checkpoint)),
+        run=_run_of(network, best),
+        configuration=best.configuration if best else None,
+        test_accuracy=best.test_accuracy if best else None,
+        known_classes=list(map(printable, network.classes)),
+        low_confidence=options.low_confidence,
+        low_confidence_images=sum(prediction.low_confidence for prediction in predictions),
+        accuracy=_accuracy(predictions),
+        accuracy_by_class={
+            name: found
+            for name in sorted({p.true_class for p in predictions if p.true_class is not None})
+            if (found := _accuracy([p for p in predictions if p.true_class == name]))
+        },
+        unknown_folders=_counts(p.unknown_folder for p in predictions if p.unknown_folder),
+    )
+    sheets = writer.close(summary)
+    summary = summary.model_copy(update={"sheets": list(map(str, sheets))})
+    write_json(paths.prediction_summary, summary.model_dump())
+    return summary
+
+
+def _classified(
+    network: Network,
+    files: Sequence[NewImage],
+    options: PredictOptions,
+    skipped: list[SkippedFile],
+) -> Iterator[tuple[Images, Prediction]]:
+    """Each usable image with its prediction, in order; the others are added to ``skipped``."""
+    decode = make_decoder(available(Decoder.FAST))
+    batch: list[tuple[NewImage, Images]] = []
+
+    def classified() -> Iterator[tuple[Images, Prediction]]:
+        probabilities = network.probabilities([image for _, image in batch]) if batch else ()
+        for (file, image), shares in zip(batch, probabilities, strict=True):
+            yield image, _prediction(file, network.classes, shares.tolist(), options)
         batch.clear()
 
     with cli.progress("classifying images", total=len(files)) as advance:
-        for path in files:
-            file = printable(str(path))
+        for file in files:
             try:
-                _check_kind(path)
-                batch.append((file, decode(path, network.image_size)))
+                _check_kind(file.path)
+                batch.append((file, decode(file.path, network.image_size)))
             except ImageError as error:
-                skipped.append((file, str(error)))
-            if len(batch) == batch_size:
-                classify_batch()
+                skipped.append(SkippedFile(file=printable(str(file.path)), reason=str(error)))
+            if len(batch) == options.batch_size:
+                yield from classified()
             advance()
-    classify_batch()
+    yield from classified()
 
-    predictions = out / "predictions.csv"
-    columns = ["file", "predicted", "probability", *map(_column, network.classes)]
-    write_csv(predictions, columns, rows)
-    write_csv(
-        out / "skipped.csv", ["file", "reason"],
-        [{"file": file, "reason": reason} for file, reason in skipped],
-    )  # fmt: skip
-    return Summary(
-        images=len(rows),
-        classes=dict(Counter(row["predicted"] for row in rows).most_common()),
-        skipped=skipped,
-        predictions=predictions,
-        sheets=writer.close(),
+
+def _prediction(
+    file: NewImage, classes: Sequence[str], shares: Sequence[float], options: PredictOptions
+) -> Prediction:
+    ranked = sorted(zip(map(printable, classes), shares, strict=True), key=lambda pair: -pair[1])
+    true_class = file.true_class(classes)
+    unknown = file.folder is not None and true_class is None
+    return Prediction(
+        file=printable(str(file.path)),
+        shares=dict(ranked),
+        low_confidence=ranked[0][1] < options.low_confidence,
+        true_class=None if true_class is None else printable(true_class),
+        unknown_folder=printable(str(file.folder)) if unknown else None,
     )
+
+
+def _accuracy(predictions: Sequence[Prediction]) -> Accuracy | None:
+    known = [prediction.correct for prediction in predictions if prediction.correct is not None]
+    correct = sum(known)
+    low, high = wilson_interval(correct, len(known))
+    if low is None or high is None:
+        return None
+    return Accuracy(
+        images=len(known), correct=correct, accuracy=correct / len(known), low=low, high=high
+    )
+
+
+def _counts(names: Iterator[str]) -> dict[str, int]:
+    """How often each name comes, the most frequent first."""
+    return dict(Counter(names).most_common())
+
+
+def _run_of(network: Network, best: Best | None) -> str | None:
+    """The run that trained ``network``, where its folder says so."""
+    if best is not None:
+        return best.run.run_id
+    folder = network.checkpoint.absolute().parent
+    return clean(read_run(folder).run_id) if RunPaths(folder).record.exists() else None
 
 
 def _check_kind(path: Path) -> None:
@@ -177,13 +214,6 @@ def _check_kind(path: Path) -> None:
         raise ImageError("not a regular file")
 
 
-def _probabilities(network: Network, batch: Sequence[tuple[str, Images]]) -> list[list[float]]:
-    if not batch:
-        return []
-    shares: list[list[float]] = network.probabilities([image for _, image in batch]).tolist()
-    return shares
-
-
 def _column(name: str) -> str:
     """A class's column; the prefix distinguishes a class called ``file`` from the column file."""
-    return f"p_{name}"
+    return f"p_{printable(name)}"

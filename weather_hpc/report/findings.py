@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.advice import MOST_WORKS
+from weather_hpc.analysis.advice_sentences import MOST_WORKS
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.statistics import interval_name

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.files import write_bytes, write_text
+from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
 from weather_hpc.report.parts import part_bars
@@ -17,13 +18,15 @@ from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import BY_TABLE, MEASURED
 
 
-def write_plots(folder: Path, comparison: Comparison) -> list[Drawing]:
+def write_plots(folder: Path, comparison: Comparison, devices: Table) -> list[Drawing]:
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
+    ``devices`` is the table that compares devices (:mod:`weather_hpc.analysis.devices`).
     A plot of an earlier collection that now has nothing to show is removed.
     """
     tables = comparison.tables
     drawings = [plot.drawing() for table in tables for plot in _line_plots(table)]
+    drawings.append(device_bars(devices))
     drawings.append(published_speedup(tables))
     times = phase_times(comparison)
     for stage in comparison.by_stage:

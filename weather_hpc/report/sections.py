@@ -1,16 +1,20 @@
 """The content of a report, section by section, whatever the format."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.devices import measured_devices
+from weather_hpc.analysis.grids import is_grid
+from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
+from weather_hpc.report.predictions import Picture, PredictionsTable
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.runs.row import Finding, Row
 
@@ -18,7 +22,9 @@ _ADVICE = "advice"
 """Prefix of the names of tables that come first."""
 _GPUS = "gpus"
 """The table that comes last."""
-_OWN_SECTION = ("published", "phases")
+_DEVICES = "devices"
+"""The table and the plot that have a section of their own."""
+_OWN_SECTION = ("published", "phases", _DEVICES)
 """Prefixes of the names of plots that go into the section of that name."""
 _MOST = 20
 """Values of one fact that are listed."""
@@ -37,6 +43,7 @@ class ReportSection:
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
+    pictures: Sequence[Picture] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
@@ -70,7 +77,11 @@ def report_of(
     advice = [table for table in extras if table.rows and table.name.startswith(_ADVICE)]
     gpus = [table for table in extras if table.rows and table.name == _GPUS]
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
-    apart = (*advice, *gpus, *claims)
+    devices = [table for table in extras if table.name == _DEVICES]
+    grids = [table for table in extras if is_grid(table)]
+    predictions = [table for table in extras if isinstance(table, PredictionsTable)]
+    by_class = [table.by_class for table in predictions]
+    apart = (*advice, *gpus, *claims, *devices, *grids, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -89,10 +100,13 @@ def report_of(
             "" if measured else "There are no preprocessing and no training runs.",
             tables=measured,
         ),
+        *([ReportSection("grids", "In the study's form", tables=grids)] if grids else []),
         _plots(tables, plots),
+        *_devices(comparison, devices, plots),
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         *map(_claims, claims),
+        *map(_predictions, predictions),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -117,7 +131,11 @@ def report_of(
 
 def own_tables(comparison: Comparison) -> list[Table]:
     """The tables that the report adds to those of the analysis."""
-    return [published_table(comparison.tables), phase_table(phase_times(comparison))]
+    return [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
 
 
 def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
@@ -130,6 +148,18 @@ def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSe
         bars = "There are no bars: intervals need three repeats or more"
     text = f"{bars}. Points with equal x are drawn side by side. The dotted line is ideal."
     return ReportSection("plots", "Plots", text if own else "Nothing was measured.", plots=own)
+
+
+def _devices(
+    comparison: Comparison, tables: Sequence[Table], plots: Sequence[Drawing]
+) -> Iterator[ReportSection]:
+    """The same work on other devices; nothing where one device was measured."""
+    title, devices = "Across devices", measured_devices(comparison)
+    if any(table.rows for table in tables):
+        yield ReportSection(_DEVICES, title, tables=tables, plots=_own(_DEVICES, plots))
+    elif len(devices) > 1:
+        text = f"No work was measured on more than one of {', '.join(devices)}."
+        yield ReportSection(_DEVICES, title, text)
 
 
 def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
@@ -147,7 +177,22 @@ def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> Repo
 def _claims(table: ClaimsTable) -> ReportSection:
     text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
     return ReportSection(
-        table.name, table.title, text, sentences=table.contradictions, tables=[table]
+        table.name,
+        table.title,
+        text,
+        sentences=table.contradictions,
+        tables=table.parts,
+        file=f"tables/{table.name}.csv",
+    )
+
+
+def _predictions(table: PredictionsTable) -> ReportSection:
+    return ReportSection(
+        table.name,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
     )
 
 
@@ -157,7 +202,14 @@ def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> ReportSection:
     if not table.rows:
         return ReportSection(name, title, "No measured run recorded its phases.")
     drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
-    return ReportSection(name, title, tables=[table], plots=drawn)
+    pop = pop_table(comparison)
+    return ReportSection(
+        name,
+        title,
+        sentences=imbalances(pop),
+        tables=[table, pop] if pop.rows else [table],
+        plots=drawn,
+    )
 
 
 def _provenance(rows: Sequence[Row]) -> ReportSection:

@@ -36,6 +36,11 @@ class RunPaths:
         return self.root / "evaluation.json"
 
     @property
+    def ranks(self) -> Path:
+        """Training: loss, accuracy and seconds of each rank and epoch: CSV."""
+        return self.root / "ranks.csv"
+
+    @property
     def telemetry(self) -> Path:
         """Load of host and devices while the run was measured: CSV, a line per sample."""
         return self.root / "telemetry.csv"
@@ -44,6 +49,20 @@ class RunPaths:
     def gpus(self) -> Path:
         """State of every GPU of its nodes at the start and in the middle of measured time: CSV."""
         return self.root / "nvidia-smi.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """The predicted class of each new image, of a run of stage ``predict``: CSV."""
+        return self.root / "predictions.csv"
+
+    @property
+    def prediction_summary(self) -> Path:
+        """How many images, which network, how accurate: a PredictionSummary as JSON."""
+        return self.root / "summary.json"
+
+    def sheet(self, number: int) -> Path:
+        """A sheet of new images with their predicted classes, from 1: PNG."""
+        return self.root / f"sheet-{number}.png"
 
     @property
     def stdout(self) -> Path:

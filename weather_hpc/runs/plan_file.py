@@ -36,6 +36,7 @@ def save_plan(paths: StudyPaths, plan: Plan) -> None:
             "data": plan.data,
             "prepare": plan.prepare.as_dict() if plan.prepare else None,
             "runs": [spec.as_dict() for spec in plan.runs],
+            "predict": plan.predict.as_dict() if plan.predict else None,
         },
     )
 
@@ -58,8 +59,21 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
     def known(spec: RunSpec) -> RunSpec:
         return spec.named(names.get(spec.key, spec.run_id))
 
-    prepare = None if plan.prepare is None else known(plan.prepare)
-    return dataclasses.replace(plan, prepare=prepare, runs=tuple(map(known, plan.runs)))
+    prepare, predict = (
+        None if spec is None else known(spec) for spec in (plan.prepare, plan.predict)
+    )
+    runs = tuple(map(known, plan.runs))
+    return dataclasses.replace(plan, prepare=prepare, runs=runs, predict=predict)
+
+
+def with_earlier_predict(paths: StudyPaths, plan: Plan) -> Plan:
+    """``plan``, which keeps the folder's run of predictions where it has none of its own."""
+    if plan.predict is not None or not paths.plan.exists():
+        return plan
+    before = load_plan(paths)
+    if (before.study, before.data) != (plan.study, plan.data):
+        return plan
+    return dataclasses.replace(plan, predict=before.predict)
 
 
 def _spec_in(run: RunPaths) -> RunSpec | None:
@@ -80,7 +94,9 @@ def load_plan(paths: StudyPaths) -> Plan:
         value = json.loads(paths.plan.read_bytes())
         prepare = RunSpec.from_dict(value["prepare"]) if value["prepare"] else None
         runs = tuple(RunSpec.from_dict(spec) for spec in value["runs"])
-        return Plan(value["study"], value["data"], prepare, runs)
+        # plans of earlier versions have no predictions
+        predict = RunSpec.from_dict(value["predict"]) if value.get("predict") else None
+        return Plan(value["study"], value["data"], prepare, runs, predict)
     except FileNotFoundError:
         raise UserError(
             f"{paths.root}: no study has been run here; give its folder with --results"

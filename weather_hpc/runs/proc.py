@@ -41,6 +41,18 @@ def running_s(pid: int) -> float | None:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / TICKS_PER_S)
 
 
+def runnable_s() -> float | None:
+    """Seconds in which the calling thread ran or waited for a CPU: those it was not blocked in.
+
+    None where the kernel does not count the waiting.
+    """
+    try:
+        _, waited_ns, slices = (PROC / "thread-self" / "schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return time.thread_time() + int(waited_ns) / 1e9 if int(slices) else None
+
+
 def is_running(pid: int) -> bool:
     """Whether a process exists and has not ended; a zombie has ended."""
     stat = _stat(pid)

@@ -74,6 +74,20 @@ class RankInfo(Part):
         None, description="peak memory in use on each of its GPUs after warm-up, MB"
     )
     images: int | None = Field(None, description="number of images it processed in measured time")
+    computation_s: float | None = Field(
+        None,
+        description="seconds of measured time in which it computed, without waiting for data and"
+        " without communication; preprocessing: in which it worked on images, reading and writing"
+        " included; null: not known",
+    )
+    data_wait_s: float | None = Field(
+        None, description="seconds of measured time in which it waited for data"
+    )
+    communication_s: float | None = Field(
+        None,
+        description="seconds of measured time that it spent in exchanges, waiting for slower ranks"
+        " included; null: no exchanges, or not measurable",
+    )
 
 
 class Actual(Part):

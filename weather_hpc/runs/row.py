@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 
 from weather_hpc.study.settings import CONFIGURATION, columns
 
-DERIVED = ("batch_size", "cpus_per_node", "gpus_per_node")
-"""Settings that rows have other columns for: batch_size_per_device, nodes and so on."""
+DERIVED = ("batch_size",)
+"""Settings that rows have other columns for: batch_size_per_device and batch_size_global."""
+
+ASKED = ("cpus_per_node", "gpus_per_node")
+"""What a run asked for besides nodes. It follows from other settings, so rows that differ in it
+alone are of one configuration."""
 
 T = TypeVar("T")
 
@@ -161,10 +165,25 @@ class Row:
     augmentation_s: float | None = None
     features_s: float | None = None
 
+    cpus_per_node: int | None = None
+    """CPUs that the run asked for, on each node."""
+    gpus_per_node: int | None = None
+    """GPUs that the run asked for, on each node, whether it used them or not."""
+    new_images: str | None = None
+    """The folder of new images that stage predict classified."""
+
+    computation_sum_s: float | None = None
+    """Seconds that all ranks or workers together computed; None unless known of each."""
+    computation_max_s: float | None = None
+    """Of the rank or worker that computed longest."""
+    slowest_rank: int | None = None
+    """That rank or worker, among several."""
+    slowest_host: str | None = None
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
-        served = self.stage == "prepare" and self.status == "ok"
+        served = self.stage in ("prepare", "predict") and self.status == "ok"
         return self.table is None and not served
 
 
@@ -172,7 +191,7 @@ ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
 
 CONFIGURATION_COLUMNS = [
     "stage", "batch_size_per_device", "batch_size_global",
-    *(column for column in columns(*CONFIGURATION) if column in ROW_COLUMNS),
+    *(c for c in columns(*CONFIGURATION) if c in ROW_COLUMNS and c not in ASKED),
 ]  # fmt: skip
 """Rows that differ in one of these columns have different configurations."""
 
@@ -205,6 +224,7 @@ class Code(StrEnum):
     WRONG_BINDING = "wrong_binding"
     SLOW_NETWORK = "slow_network"
     EXCHANGE_TIME = "exchange_time"
+    PREDICTIONS_UNREADABLE = "predictions_unreadable"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from weather_hpc.errors import UserError
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
 if TYPE_CHECKING:
-    from weather_hpc.study.spec import Part, TrainTask, WorkerTask
+    from weather_hpc.study.spec import Part, PredictTask, TrainTask, WorkerTask
 
-    Task = TypeVar("Task", bound=WorkerTask | TrainTask)
+    Task = TypeVar("Task", bound=WorkerTask | TrainTask | PredictTask)
 
 
 def add_flags(

@@ -15,6 +15,7 @@ from pydantic import (
 
 from weather_hpc.errors import nearest
 from weather_hpc.files import short_hash
+from weather_hpc.study.cpus import cpus_asked
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import (
     CONFIGURATION,
@@ -27,13 +28,15 @@ from weather_hpc.study.settings import (
 
 
 class Stage(StrEnum):
-    """What a run does. ``prepare`` packs the store that every training run reads; unmeasured."""
+    """What a run does. ``prepare`` packs the store that every training run reads, ``predict``
+    classifies new images with the best trained network; both are unmeasured."""
 
     PREPARE = "prepare"
     PREPROCESS = "preprocess"
     EDA = "eda"
     ARRAY = "array"
     TRAIN = "train"
+    PREDICT = "predict"
 
 
 class Backend(StrEnum):
@@ -184,6 +187,10 @@ class Resources(Part):
     cpus_per_node: int = _setting("cpus_per_node", ge=1)
     gpus_per_node: int = _setting("gpus_per_node", ge=0)
     time_limit_min: int = _setting("time_limit_min", ge=1)
+    cpus_per_worker: float | None = _setting(
+        "cpus_per_worker", gt=0, strict=True, allow_inf_nan=False
+    )
+    oversubscribe: bool | None = _setting("oversubscribe", strict=True)
 
 
 class PreprocessTask(Part):
@@ -349,10 +356,31 @@ class TrainTask(Part):
         return self.batch_size_per_device * self.world_size
 
 
+class PredictTask(Part):
+    """Trained network and new images -> their predicted classes, by one process."""
+
+    kind: Literal["predict"] = "predict"
+    new_images: str = _setting("new_images", min_length=1)
+
+    @property
+    def workers(self) -> int:
+        """Number of processes."""
+        return 1
+
+    @property
+    def images(self) -> int | None:
+        """Number of images that it is limited to: none, all in the folder are classified."""
+        return None
+
+    def threads_per_node(self, nodes: int) -> int:
+        """CPU threads that compute on each of ``nodes``."""
+        return 1
+
+
 WorkerTask = PreprocessTask | EdaTask | ArrayTask
 """A task whose work is done by worker processes."""
 
-Task = Annotated[WorkerTask | TrainTask, Field(discriminator="kind")]
+Task = Annotated[WorkerTask | TrainTask | PredictTask, Field(discriminator="kind")]
 
 
 class RunSpec(Part):
@@ -377,12 +405,18 @@ class RunSpec(Part):
 
         A setting that did not exist when the run was made has its default, so that the run keeps
         its identity. CPUs that a GPU run has besides those that its threads compute on are left
-        out too: no result depends on them.
+        out too: no result depends on them. An oversubscribed run counts with the CPUs that it
+        would have on a node that is large enough.
         """
         fields = self.model_dump(mode="json")
         values = fields | fields["task"] | fields["resources"]
-        if isinstance(self.task, TrainTask) and self.resources.gpus_per_node:
-            values["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
+        asked = self.resources
+        if isinstance(self.task, TrainTask) and asked.gpus_per_node:
+            values["cpus_per_node"] = self.task.threads_per_node(asked.nodes)
+        elif asked.oversubscribe and not self.submits_workers:
+            values["cpus_per_node"] = cpus_asked(
+                self.task, asked.nodes, cpus_per_worker=asked.cpus_per_worker
+            )
         settings = settings_of(self.task.kind, *CONFIGURATION)
         named = {s.name: values[s.name] for s in settings if values[s.name] != s.default}
         return {"stage": values["stage"], **named}
@@ -422,6 +456,8 @@ class RunSpec(Part):
             return f"{self.stage}-{task.backend}-w{task.workers}"
         if isinstance(task, ArrayTask):
             return f"{self.stage}-{task.operation}-{task.engine}-w{task.workers}"
+        if isinstance(task, PredictTask):
+            return str(self.stage)
         nodes = f"-n{self.resources.nodes}" if self.resources.nodes > 1 else ""
         return (
             f"{self.stage}-{task.strategy}-{task.device}{nodes}"
@@ -470,6 +506,17 @@ class RunSpec(Part):
         spec = cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
         run_id = value.get("run_id", spec.run_id)
         return spec if run_id == spec.run_id else spec.named(str(run_id))
+
+    def within(self, most: int | None) -> "RunSpec":
+        """The same run on ``most`` CPUs of a node (None: unknown), where it asks for more.
+
+        Only where it may be oversubscribed; configuration and name stay the same.
+        """
+        resources = self.resources
+        if not resources.oversubscribe or most is None or resources.cpus_per_node <= max(1, most):
+            return self
+        fewer = resources.model_copy(update={"cpus_per_node": max(1, most)})
+        return self.model_copy(update={"resources": fewer})
 
     def named(self, run_id: str) -> "RunSpec":
         """The same run with a different label."""

@@ -57,6 +57,8 @@ def parser() -> cli.Parser:
     add("--wait", action="store_true", help="wait until all jobs have ended, then collect")
     add("--data", type=Path, metavar="DIR", help="folder of class folders "
         "(default: synthetic images, made once)")  # fmt: skip
+    add("--new-images", type=Path, metavar="DIR", help="after training, classify the images in DIR "
+        "with the most accurate network; the report shows them")  # fmt: skip
     add("--results", type=Path, metavar="DIR", help="folder for all results "
         "(default: results/<study>)")  # fmt: skip
     add("--only", metavar="GLOB", help="only runs whose run_id matches, such as 'train-ddp-*'")

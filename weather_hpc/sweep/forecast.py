@@ -23,7 +23,7 @@ from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, sp
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.study.stages import reads_store
+from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted
 
 SIZE = ("workers", "world_size", "images", "epochs")
@@ -251,7 +251,7 @@ class _Part:
 
 
 def _parts(forecast: Forecast) -> Iterator[_Part]:
-    runs = [e for e in forecast.runs if e.spec.stage is not Stage.PREPARE]
+    runs = [e for e in forecast.runs if e.spec.stage in MEASURED]
     store = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
     for pattern in dict.fromkeys(p for estimate in runs for p in _patterns(estimate)):
         selected = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]

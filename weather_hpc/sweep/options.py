@@ -16,6 +16,7 @@ class SweepOptions:
     cpu_partition: str | None
     wait: bool
     data: Path | None
+    new_images: Path | None
     results: Path | None
     only: str | None
     only_failed: bool

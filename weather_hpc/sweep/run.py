@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
+from weather_hpc.dataset.catalogue import count_images, split_count
+from weather_hpc.dataset.synthetic import WEAPD_COUNTS, make_synthetic
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
 from weather_hpc.launch.folders import SUBMITTING_S, lock
@@ -17,16 +19,18 @@ from weather_hpc.launch.local_executor import skip_reason, this_machine
 from weather_hpc.launch.sbatch import array_script, chunks
 from weather_hpc.launch.script import run_script, slurm_run_script
 from weather_hpc.launch.submitit_executor import parameters, without_requeue
+from weather_hpc.predict.images import image_files
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.plan_file import save_plan, with_known_names
+from weather_hpc.runs.plan_file import save_plan, with_earlier_predict, with_known_names
 from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.refusals import ImageCount
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
@@ -44,7 +48,13 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    plan = with_known_names(paths, make_plan(study, str(data), workers))
+    images, new_images = (
+        _count_images(options.data, study.synthetic),
+        _new_images(options.new_images),
+    )
+    plan = make_plan(study, str(data), workers, site, new_images, images)
+    plan = executors.within(name, plan, site)
+    plan = with_known_names(paths, with_earlier_predict(paths, plan))
     sweep = _Sweep(options, study, plan, paths, site, name)
     return sweep.print_scripts() if options.dry_run else sweep.run()
 
@@ -188,15 +198,33 @@ def _data_folder(data: Path | None, paths: StudyPaths, synthetic: Synthetic) -> 
     return data.resolve()
 
 
-def _make_images(folder: Path, synthetic: Synthetic) -> None:
-    from weather_hpc.dataset.synthetic import make_synthetic
+def _count_images(data: Path | None, synthetic: Synthetic) -> ImageCount:
+    """How many images the study has: files of the folder ``data``, or synthetic ones."""
+    if data is not None:
+        return count_images(data)
+    per_class = synthetic.images_per_class
+    where = f"the synthetic data (images_per_class: {per_class})"
+    return split_count([per_class] * len(WEAPD_COUNTS), where)
 
+
+def _new_images(folder: Path | None) -> str | None:
+    """The folder of --new-images as an absolute path. Raises UserError where it has no files."""
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise UserError(f"--new-images {folder}: no such folder; expected one that holds images")
+    image_files([folder])
+    return str(folder.resolve())
+
+
+def _make_images(folder: Path, synthetic: Synthetic) -> None:
     make_synthetic(folder, synthetic.images_per_class, synthetic.seed)
 
 
 def selected_runs(plan: Plan, only: str | None) -> list[RunSpec]:
     """The runs whose run_id matches the pattern ``only``. Raises UserError where none does."""
-    selected = [spec for spec in plan.runs if fnmatch.fnmatch(spec.run_id, only or "*")]
+    runs = [*plan.runs, plan.predict] if plan.predict else plan.runs
+    selected = [spec for spec in runs if fnmatch.fnmatch(spec.run_id, only or "*")]
     if not selected:
         example = plan.runs[0].run_id
         raise UserError(f"--only {only}: matches no run; run_ids look like {example}")
@@ -213,13 +241,19 @@ def missing_runs(
     """The runs to make: neither done nor ``active`` (queued or running, by run_id).
 
     Skipped runs are included, since the machine may have changed. So is the run that packs the
-    store, whenever one of the runs needs it.
+    store, whenever one of the runs needs it, and the one that predicts where networks are trained.
     """
     states = run_states(paths, plan.all)
-    runs = selected_runs(plan, only)
+    runs = selected = selected_runs(plan, only)
     if only_failed:
         runs = [s for s in runs if states[s.run_id] is RunState.FAILED]
     runs = [s for s in runs if states[s.run_id] is not RunState.DONE and s.run_id not in active]
+    predict = plan.predict
+    if predict in selected and predict not in runs and predict.run_id not in active:
+        # a run that was skipped before is likely to be skipped again, and leaves no new network
+        training = [s for s in runs if s.stage is Stage.TRAIN]
+        if any(states[s.run_id] is not RunState.SKIPPED for s in training):
+            runs.append(predict)
     store = plan.prepare
     if store and store.run_id not in active and any(reads_store(s.stage) for s in runs):
         packed = paths.store(plan.store_name).exists()
@@ -249,7 +283,7 @@ def scripts(
         machine = this_machine(specs, site.python)
         for spec in specs:
             text = run_script(plan, spec, paths, site)
-            reason = skip_reason(spec, machine, site.oversubscribe)
+            reason = skip_reason(spec, machine)
             yield Script(paths.script(spec.run_id), text, spec.run_id, reason)
         return
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE

@@ -26,13 +26,14 @@ from weather_hpc.text import counted
 
 
 def stages(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    """``specs`` by the rank of their size in their series, the smallest first."""
+    """``specs`` by the rank of their size in their series, the smallest first; predictions last."""
     sizes: dict[Hashable, set[int]] = defaultdict(set)
     for spec in specs:
         sizes[spec.series].add(spec.workers)
     by_place: dict[int, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        by_place[sorted(sizes[spec.series]).index(spec.workers)].append(spec)
+        place = sorted(sizes[spec.series]).index(spec.workers)
+        by_place[len(specs) if spec.stage is Stage.PREDICT else place].append(spec)
     return [by_place[place] for place in sorted(by_place)]
 
 

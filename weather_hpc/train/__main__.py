@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         resume=args.resume,
         evaluate_every=args.evaluate_every,
         fall_back=args.without_cuda == "cpu",
+        prints_epochs=not args.json,
     )
     request = make_request(options, typed)
     record = already_done(request)

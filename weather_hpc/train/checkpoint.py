@@ -46,8 +46,9 @@ class Checkpoint:
     average: StateDict
     """The moving average of that; empty where the recipe keeps none."""
     ranks: list[StateDict]
-    """Of each rank: random states, its tally of the current epoch, and its optimizer's state
-    unless that equals rank 0's."""
+    """Of each rank: random states, its seconds so far (``times``: those of
+    :meth:`weather_hpc.train.rank_times.RankClock.state`), its tally of the current epoch, and its
+    optimizer's state unless that equals rank 0's."""
 
     @property
     def best(self) -> StateDict:

@@ -11,7 +11,7 @@ import torch
 
 from weather_hpc.dataset.store import Store
 from weather_hpc.runs.clock import Clock, since_process_start
-from weather_hpc.runs.proc import memory_peak_mb
+from weather_hpc.runs.proc import memory_peak_mb, runnable_s
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, Counts, Phases, RankInfo, RunRecord
 from weather_hpc.runs.telemetry import Energy, Telemetry
@@ -19,6 +19,7 @@ from weather_hpc.study.spec import TrainTask
 from weather_hpc.train.cuda import peaks_mb
 from weather_hpc.train.evaluation import Score
 from weather_hpc.train.loader import DataWait, EpochSampler
+from weather_hpc.train.rank_times import RankClock, split
 from weather_hpc.train.strategies.base import TrainingStrategy
 
 
@@ -43,14 +44,20 @@ class Phase(StrEnum):
 class Meter:
     """Seconds of each phase and joules of this rank, those of the processes it resumes included.
 
-    ``earlier``: what :meth:`seconds_so_far` returned in the last of those; None in a new run.
+    ``earlier``: what :meth:`seconds_so_far` returned on rank 0 in the last of those; None in a new
+    run. ``own``: the times of this rank until then.
     """
 
     def __init__(
-        self, strategy: TrainingStrategy, energy: Energy, earlier: Mapping[str, float] | None
+        self,
+        strategy: TrainingStrategy,
+        energy: Energy,
+        earlier: Mapping[str, float] | None,
+        own: RankClock | None = None,
     ) -> None:
         self.strategy = strategy
         self.energy = energy
+        self.own = own or RankClock()
         self._clock = Clock(strategy.synchronise)
         if earlier is None:
             earlier = {Phase.TRAIN: 0.0, Phase.DATA_WAIT: 0.0, Phase.COMMUNICATION: 0.0}
@@ -89,15 +96,22 @@ class Meter:
             seconds[Phase.TRAIN_BEFORE_EPOCH] = seconds[Phase.TRAIN]
             seconds[Phase.DATA_WAIT_BEFORE_EPOCH] = seconds[Phase.DATA_WAIT]
             self.energy.begin_epoch()
+            self.own.begin_epoch()
         waited_s, energy_j = data_wait.seconds(), telemetry.energy_j()
+        trained_s = seconds[Phase.TRAIN]
         with self.phase(Phase.TRAIN):
-            communicated_s = self.strategy.communication_s
+            before = self.strategy.communication_s, runnable_s()
             yield
+        communicated_s = _since(before[0], self.strategy.communication_s)
+        ran_s = _since(before[1], runnable_s())
         self._add_communication(communicated_s)
         now_j = telemetry.energy_j()
         used_j = None if energy_j is None or now_j is None else now_j - energy_j
         self.energy.add(self.strategy.gather(used_j))
-        seconds[Phase.DATA_WAIT] += data_wait.seconds() - waited_s
+        waited_s = data_wait.seconds() - waited_s
+        seconds[Phase.DATA_WAIT] += waited_s
+        trained_s = seconds[Phase.TRAIN] - trained_s
+        self.own.add(split(self.strategy, trained_s, waited_s, communicated_s, ran_s))
 
     @property
     def epoch_s(self) -> float:
@@ -109,12 +123,11 @@ class Meter:
         """Seconds of the current epoch in which the device had no data."""
         return self.seconds(Phase.DATA_WAIT) - self.seconds(Phase.DATA_WAIT_BEFORE_EPOCH)
 
-    def _add_communication(self, before_s: float | None) -> None:
-        """Add what this rank has spent since; unknown once it is unknown for any epoch."""
+    def _add_communication(self, spent_s: float | None) -> None:
+        """Add what this rank has spent; unknown once it is unknown for any epoch."""
         so_far = self._seconds.pop(Phase.COMMUNICATION, None)
-        now_s = self.strategy.communication_s
-        if so_far is not None and before_s is not None and now_s is not None:
-            self._seconds[Phase.COMMUNICATION] = so_far + now_s - before_s
+        if so_far is not None and spent_s is not None:
+            self._seconds[Phase.COMMUNICATION] = so_far + spent_s
 
     def report(self, phases: Phases) -> None:
         """Fill in ``phases``, except for queue and startup.
@@ -130,6 +143,10 @@ class Meter:
         phases.checkpoint = self.known_seconds(Phase.CHECKPOINT)
         phases.evaluation = self.known_seconds(Phase.EVALUATION)
         phases.total = self.seconds(Phase.TOTAL)
+
+
+def _since(before_s: float | None, now_s: float | None) -> float | None:
+    return None if before_s is None or now_s is None else now_s - before_s
 
 
 @dataclass(frozen=True)
@@ -163,9 +180,10 @@ def device_name(device: torch.device) -> str:
 
 
 def report_of_rank(
-    strategy: TrainingStrategy, sampler: EpochSampler, epochs: int, telemetry: Telemetry
+    meter: Meter, sampler: EpochSampler, epochs: int, telemetry: Telemetry
 ) -> RankReport:
     """This process and what it handled in the measured time."""
+    strategy, times = meter.strategy, meter.own.total
     device = strategy.device
     info = RankInfo(
         rank=strategy.env.rank,
@@ -178,6 +196,9 @@ def report_of_rank(
         memory_peak_mb=memory_peak_mb(),
         device_memory_peak_mb=peaks_mb(strategy.gpus) or None,
         images=sampler.images * epochs,
+        computation_s=times.computation,
+        data_wait_s=times.data_wait,
+        communication_s=times.communication,
     )
     return RankReport(info, telemetry.mean("device_use_percent"))
 

@@ -32,11 +32,13 @@ def train(request: Request) -> RunRecord:
     leads = request.env.rank == 0
     if leads and request.paths is not None:
         remove_own_stop_file(request.paths)  # an earlier process's
-        for file in (request.paths.checkpoint, request.paths.evaluation):
+        for file in (request.paths.checkpoint, request.paths.evaluation, request.paths.ranks):
             remove_leftovers(file)
     if leads and checkpoint is None and request.paths is not None:
         paths = request.paths
-        for stale in (paths.checkpoint, paths.events, paths.telemetry, paths.gpus):
+        for stale in (
+            paths.checkpoint, paths.events, paths.ranks, paths.telemetry, paths.gpus,
+        ):  # fmt: skip
             stale.unlink(missing_ok=True)
     with RunWriter(request.spec, request.options.run_dir if leads else None) as writer:
         own = Rank.here(request.task, request.env, fall_back=request.options.fall_back)

@@ -36,6 +36,8 @@ class TrainOptions:
     """Evaluate on the held-out images after every so many epochs; 0: only after the last."""
     fall_back: bool
     """Compute on the CPU where CUDA is requested and there is none."""
+    prints_epochs: bool = False
+    """Print a line for each rank and epoch."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.gpus import append_gpus, open_devices, read_gpus
 from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
@@ -30,6 +31,8 @@ from weather_hpc.train.meter import (
     report_of_rank,
     report_results,
 )
+from weather_hpc.train.rank_epochs import RankEpoch, RankLog
+from weather_hpc.train.rank_times import RankClock
 from weather_hpc.train.ranks import Ranks
 from weather_hpc.train.request import Request
 from weather_hpc.train.stop import StopFile, StoppedError
@@ -59,10 +62,15 @@ class TrainingRun:
         self.strategy = strategy
         self.writer = writer
         self.resumed = checkpoint
-        self.meter = (
-            Meter(strategy, Energy(), None)
-            if checkpoint is None
-            else Meter(strategy, Energy(**checkpoint.energy), checkpoint.seconds)
+        if checkpoint is None:
+            self.meter = Meter(strategy, Energy(), None)
+        else:
+            own = RankClock.resumed(checkpoint.ranks[request.env.rank].get("times"))
+            self.meter = Meter(strategy, Energy(**checkpoint.energy), checkpoint.seconds, own)
+        paths = writer.paths
+        leads = request.env.rank == 0
+        self.rank_log = RankLog(
+            paths.ranks if paths else None, prints=leads and request.options.prints_epochs
         )
         self.stop = StopFile(request.paths.stop if request.paths else None, strategy)
 
@@ -88,7 +96,7 @@ class TrainingRun:
             self._evaluate(trainer)
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
-        own = report_of_rank(self.strategy, trainer.sampler, self.task.epochs, telemetry)
+        own = report_of_rank(self.meter, trainer.sampler, self.task.epochs, telemetry)
         ranks = self.strategy.gather(own)
         record = self.writer.record
         record.usage.foreign_cpu_percent = foreign
@@ -98,6 +106,7 @@ class TrainingRun:
             self.task, self.request.store, trainer.sampler, self.score, self.test, ranks
         )
         report_results(record, results, self.meter)
+        self.rank_log.end(self.meter.seconds(Phase.TRAIN))
 
     def _trainer(self) -> Trainer:
         """The placed network, its data and its optimizer, new or from the checkpoint."""
@@ -144,6 +153,7 @@ class TrainingRun:
         origin.devices = earlier if devices == earlier[-1] else [*earlier, devices]
         if len(origin.devices) > 1 and self.request.env.rank == 0:
             print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
+        self.rank_log.resume(self.resumed.epoch)
         self.writer.event(
             "resume", epoch=self.resumed.epoch, step=self.resumed.step, ranks=ranks,
             devices=devices,
@@ -198,9 +208,30 @@ class TrainingRun:
                     data_wait_s=self.meter.epoch_data_wait_s,
                     energy_j=self.meter.energy.epoch_j,
                 )
+                own = self._own_epoch(trainer, epoch, position)
+                self.rank_log.add(self.strategy.gather(own))
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
+
+    def _own_epoch(self, trainer: Trainer, epoch: int, position: Position) -> RankEpoch:
+        """What this rank did in the epoch, all of which it has computed."""
+        images, times = trainer.sampler.images, self.meter.own.epoch
+        loss, accuracy = None, None
+        if self.strategy.computes_loss and images:
+            loss, accuracy = (position.total / images).tolist()
+        return RankEpoch(
+            epoch=epoch,
+            rank=self.request.env.rank,
+            host=node_name(),
+            loss=loss,
+            accuracy=accuracy,
+            images=images,
+            time_s=self.meter.epoch_s,
+            computation_s=times.computation,
+            data_wait_s=times.data_wait,
+            communication_s=times.communication,
+        )
 
     def _record_gpus(self, moment: str) -> None:
         """Record the state of all nodes' GPUs, outside measured time; nothing on CPUs."""
@@ -256,6 +287,7 @@ class TrainingRun:
             state = trainer.snapshot()
             if not self.strategy.owns_weights:
                 state = {"random": state["random"]}
+            state["times"] = self.meter.own.state()
             if partial:
                 state["total"] = partial.total.cpu()
             ranks = self.strategy.gather(state)

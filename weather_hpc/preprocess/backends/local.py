@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -137,6 +138,28 @@ class ProcessPool:
             ready = wait(busy)
             for pipe in [pipe for pipe in busy if pipe in ready]:
                 results[busy.pop(pipe)] = self._receive(pipe)
+
+    def map_own(self, function: Callable[[P], R], shares: Sequence[Iterable[P]]) -> Iterator[R]:
+        """``function`` of all parts; each worker computes those of its own share, by its rank.
+
+        Results come as they are ready. Raises FailedError where a worker is lost, and what
+        ``function`` raises.
+        """
+        queues = {pipe: iter(own) for pipe, own in zip(self._workers, shares, strict=True)}
+        busy: set[Connection] = set()
+        free = list(queues)
+        finished: list[R] = []
+        while True:
+            for pipe in free:
+                for part in islice(queues[pipe], 1):
+                    self._send(pipe, (function, part))
+                    busy.add(pipe)
+            yield from finished  # with the workers at their next parts already
+            if not busy:
+                return
+            free = [pipe for pipe in wait(busy) if isinstance(pipe, Connection)]
+            busy.difference_update(free)
+            finished = [self._receive(pipe) for pipe in free]
 
     def close(self) -> None:
         """End the workers: they hold nothing that would need a clean exit."""

@@ -83,6 +83,9 @@ class TrainingStrategy:
     communication_s: float | None = None
     """Seconds this rank has spent on exchanges and waiting in them; None: not measurable."""
 
+    computes_loss = True
+    """Whether this rank has losses and answers of the images that it handles."""
+
     owns_weights = True
     """Whether a checkpoint needs this rank's weights; else rank 0 has them."""
 

@@ -125,6 +125,11 @@ class ModelParallel(Distributed):
         return self.env.rank == 0
 
     @property
+    def computes_loss(self) -> bool:  # type: ignore[override]
+        """The last stage has the network's output."""
+        return self._is_last
+
+    @property
     def _is_last(self) -> bool:
         return self.env.rank == self.env.world_size - 1
 

@@ -1,0 +1,80 @@
+"""PredictionSummary: what the verb predict leaves beside predictions.csv. Crosses to collect."""
+
+from pydantic import Field
+
+from weather_hpc.runs.record import Part
+from weather_hpc.text import counted
+
+FIRST_COLUMNS = ["file", "predicted", "probability"]
+"""The first columns of predictions.csv; then comes one for each class that the network knows."""
+
+LAST_COLUMNS = [
+    "second", "second_probability", "third", "third_probability", "low_confidence", "true_class",
+    "correct",
+]  # fmt: skip
+"""The last columns of predictions.csv."""
+
+
+class Accuracy(Part):
+    """The share of images that were classified correctly, of those whose class is known."""
+
+    images: int = Field(ge=1, description="number of images whose true class is known")
+    correct: int = Field(ge=0, description="number of them that were classified correctly")
+    accuracy: float = Field(ge=0, le=1, description="share of them, 0 to 1")
+    low: float = Field(ge=0, le=1, description="lower end of its 95 % interval (Wilson)")
+    high: float = Field(ge=0, le=1, description="upper end of its 95 % interval (Wilson)")
+
+    def __str__(self) -> str:
+        share = f"{self.accuracy:.1%} ({self.correct} of {self.images} images"
+        return f"{share}, 95 % interval {self.low:.1%} to {self.high:.1%})"
+
+
+class SkippedFile(Part):
+    """A file that could not be classified."""
+
+    file: str
+    reason: str
+
+
+class PredictionSummary(Part):
+    """One call of the verb predict, as ``summary.json`` and ``--json`` have it."""
+
+    images: int = Field(ge=0, description="number of classified images")
+    classes: dict[str, int] = Field(description="number of images by predicted class")
+    skipped: list[SkippedFile] = Field(description="files that could not be classified")
+    predictions: str = Field(description="path of predictions.csv")
+    sheets: list[str] = Field(description="paths of the sheets of images")
+    checkpoint: str = Field(description="path of the network's checkpoint")
+    run: str | None = Field(None, description="run that trained the network; null: not known")
+    configuration: str | None = Field(
+        None, description="its configuration, the most accurate of its study; null: not chosen so"
+    )
+    test_accuracy: float | None = Field(
+        None, ge=0, le=1, description="median test accuracy of that configuration, 0 to 1"
+    )
+    known_classes: list[str] = Field(description="classes that the network knows")
+    low_confidence: float = Field(
+        ge=0, le=1, description="probability below which a prediction is marked"
+    )
+    low_confidence_images: int = Field(ge=0, description="number of marked predictions")
+    accuracy: Accuracy | None = Field(
+        None, description="accuracy; null: no image lies in a folder named like a known class"
+    )
+    accuracy_by_class: dict[str, Accuracy] = Field(default={}, description="the same by true class")
+    unknown_folders: dict[str, int] = Field(
+        default={}, description="number of images by folder whose name is no known class"
+    )
+
+    def sentences(self) -> list[str]:
+        """The summary in words."""
+        marked = counted(self.low_confidence_images, "prediction")
+        below = f"probability of the predicted class below {self.low_confidence:g}"
+        lines = [f"{marked} of low confidence ({below})"]
+        if self.accuracy is not None:
+            lines.append(f"accuracy {self.accuracy}")
+        lines += [
+            f"{counted(number, 'image')} in folder {folder}, which is no class that the network "
+            "knows"
+            for folder, number in self.unknown_folders.items()
+        ]
+        return lines
