@@ -239,6 +239,14 @@ def test_a_store_that_is_gone_is_one_line(store: Store, tmp_path: Path) -> None:
         gone.read(slice(0, 1))
 
 
+def test_more_workers_than_cpus_are_a_warning(
+    store: Store, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
+    measured(store, tmp_path, *flags("multiprocessing", 2))
+    assert "eda: warning: 2 workers share 1 CPUs" in capsys.readouterr().err
+
+
 def test_as_a_user_starts_it(store: Store) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "weather_hpc", "eda", "--store", str(store.path),
@@ -246,7 +254,7 @@ def test_as_a_user_starts_it(store: Store) -> None:
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env=dict(os.environ),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    result = json.loads(done.stdout)
+    result = json.loads(done.stdout.splitlines()[-1])
     assert (result["status"], result["images"]) == ("ok", 33)
     assert list(result["parts_s"]) == list(EDA_PARTS)
     assert not [path.name for path in store.path.parent.iterdir() if path.name.startswith(".")]

@@ -30,7 +30,7 @@ from weather_hpc.eda.batch import (
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
-from weather_hpc.preprocess.worker import WorkerResult, record_workers
+from weather_hpc.preprocess.worker import WorkerResult, record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import ExplorationTimes, RunRecord
 from weather_hpc.runs.writer import RunWriter
@@ -115,6 +115,8 @@ def measure_work(
     parts = batches(store, rows, task.workers)
     record, sums = writer.record, Sums()
     here = task.backend is not Backend.DASK_JOBQUEUE
+    if here:
+        warn_of_few_cpus(task)
     context = None if here else Context(site, folder.absolute(), writer)
     imports = partial(prepare, store.shape[0], store.size, task.augmentation)
     with open_workers(task.backend, task.workers, ADVICE, imports, context) as workers:
