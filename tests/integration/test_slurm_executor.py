@@ -147,6 +147,23 @@ def test_without_wait_a_last_job_collects(sweep: Sweep) -> None:
     assert len(ledger.load(sweep.paths)) == 4
 
 
+def test_where_the_first_runs_fail_alike_the_pending_ones_are_cancelled(sweep: Sweep) -> None:
+    sweep.study(repeats=8, train=[])
+    sweep.site(max_running=1)
+    sweep.behave(preprocess="fail")
+    done = sweep("--executor", "slurm", "--wait", "--json", code=1)
+    assert "runs of stage preprocess failed alike: as given" in done.stderr
+    assert "or with --keep-going" in done.stderr
+    assert "as given" in json.loads(done.stdout.splitlines()[-1])["stopped"]["preprocess"]
+    made = sweep.starts()
+    assert 3 <= made < 8
+    reasons = [json.loads(p.read_text())["reason"] for p in sweep.paths.runs.glob("*/record.json")]
+    assert sum(reason.startswith("not made: the first") for reason in reasons) == 8 - made
+    sweep.behave()
+    assert "8 of 8 runs to make" in sweep("--executor", "slurm", "--wait").stderr
+    assert set(sweep.states().values()) == {"done"}
+
+
 def test_on_whole_nodes_a_run_gets_only_the_gpus_it_requested(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.site(exclusive=True, gpu_request="gpus-per-node")

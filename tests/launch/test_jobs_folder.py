@@ -25,7 +25,7 @@ PAPER = by_name(
     [
         spec
         for spec in make_plan(load_study("paper"), "").runs
-        if spec.repeat == 0 and spec.stage in (Stage.PREPROCESS, Stage.TRAIN)
+        if spec.repeat == 0 and spec.stage is not Stage.ARRAY
     ]
 )
 
@@ -126,6 +126,7 @@ def run_here(name: str, folder: Path, **variables: str) -> "subprocess.Completed
             {"WEATHER_HPC_DATA": "/none"},
             "no folder WEATHER_HPC_DATA=/none",
         ),
+        ("eda_sequential", {"WEATHER_HPC_STORE": "/none"}, "no store /none; set WEATHER_HPC_DATA"),
         ("collect", {}, "holds no runs yet"),
     ],
 )

@@ -12,10 +12,12 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from tests.sweep.test_sweep_verb import table
 from weather_hpc.errors import UserError
+from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.jobs import Job
+from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import PredictTask, RunSpec, Stage
 from weather_hpc.sweep.staged import StagedJobs, efficiencies, stages, stopped
 
@@ -176,7 +178,8 @@ def test_later_stages_are_submitted_unless_jobs_were_cancelled(
 ) -> None:
     paths = StudyPaths(tmp_path)
     executor = FakeExecutor(paths, **ends)
-    staged = StagedJobs(executor, paths, 0.5)
+    first_runs = FirstRuns(paths, Plan("s", "/images", SPECS[0], tuple(SPECS[1:])))
+    staged = StagedJobs(executor, paths, 0.5, first_runs)
     staged.run(SPECS)
     assert executor.submitted == [FIRST]
     ended = staged.wait(SPECS)
