@@ -28,7 +28,7 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import PredictTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import Engine, PredictTask, RunSpec, Stage, TrainTask
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -61,7 +61,9 @@ class Machine:
 def this_machine(specs: Sequence[RunSpec], python: str) -> Machine:
     """This machine. If any run needs GPUs, ``python`` counts them in a process of its own."""
     packages = frozenset(
-        name for name in ("torch", "distributed") if importlib.util.find_spec(name) is not None
+        name
+        for name in ("torch", "distributed", "cv2")
+        if importlib.util.find_spec(name) is not None
     )
     count = any(_needs_gpu(spec) for spec in specs) and "torch" in packages
     gpus, no_cuda = _gpus(python) if count else (0, None)
@@ -99,6 +101,9 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
         method = getattr(task, MEASURED[Stage(task.kind)].method)
         if method.startswith("dask") and "distributed" not in machine.packages:
             return "dask is not installed: pip install 'weather_hpc[dask]'"
+        opencv = spec.stage is Stage.EDA or method == Engine.OPENCV
+        if opencv and "cv2" not in machine.packages:
+            return "opencv is not installed: pip install 'weather_hpc[eda]'"
     else:
         if "torch" not in machine.packages:
             return "torch is not installed: pip install 'weather_hpc[train]'"
