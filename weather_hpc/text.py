@@ -30,6 +30,8 @@ def clean(text: str) -> str:
 
 _DIGITS = {
     "speedup": 2, "published_speedup": 2, "ratio": 2, "efficiency": 2, "test_accuracy": 3,
+    "load_balance": 2, "communication_efficiency": 2, "parallel_efficiency": 2,
+    "computation_scaling": 2, "global_efficiency": 2,
 }  # fmt: skip
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.analysis.rows_maker import ddp, training
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.device_sentences import device_sentences
 from weather_hpc.analysis.devices import (
     DEVICE_COLUMNS,
     Kind,
-    device_sentences,
     devices_table,
     measured_devices,
 )
@@ -165,13 +165,26 @@ def test_sentences_name_devices_threads_ratio_and_interval() -> None:
     low, high = 270 * 0.95 / (79 * 1.05), 270 * 1.05 / (79 * 0.95)
     assert same == (
         "single on cuda (Tesla P100), batch 32, is 3.42 times as fast as on cpu (Xeon), 8 threads "
-        f"(range of the repeats {low:.2f} to {high:.2f}), with too few repeats to test it."
+        f"(range of the repeats {low:.2f} to {high:.2f}), with too few repeats to test it. "
+        "The reproduced study has 3.42."
     )
     assert best.startswith("The best on cuda (Tesla P100), single on cuda, 1 rank, batch 32")
     one, _ = device_sentences(devices_table(compare(of_the_study())))
     assert "(95 % interval " in one
     assert "8 threads" in one
-    assert one.endswith("Its 2 comparisons range from 3.42 to 6.33.")
+    assert "Its 2 comparisons range from 3.42 to 6.33." in one
+
+
+def test_the_reproduced_study_printed_one_ratio() -> None:
+    rows = [*of_the_study(), *ddp(2, times(30.0), **P100), *ddp(2, times(60.0), **CPU)]
+    found = {(r["kind"], r["strategy"]): r["published_ratio"] for r in lines(rows)}
+    assert found == {
+        (Kind.SAME, "single"): pytest.approx(270 / 79),
+        (Kind.SAME, "ddp"): None,
+        (Kind.BEST, "ddp"): None,
+    }
+    weak = [replace(row, scaling="weak") for row in rows]
+    assert {row["published_ratio"] for row in lines(weak)} == {None}
 
 
 def test_rows_with_audit_errors_are_marked_and_in_no_sentence() -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from tests.dataset.nasty import QUARANTINED, USABLE, nasty_folder, plain_folder, save
 from weather_hpc.dataset import catalogue as module
-from weather_hpc.dataset.catalogue import Quarantined, Split, make_split, proportional, scan
+from weather_hpc.dataset.catalogue import (
+    Quarantined,
+    Split,
+    count_images,
+    make_split,
+    proportional,
+    scan,
+)
 from weather_hpc.errors import UserError
 
 
@@ -85,8 +92,9 @@ def test_what_may_not_be_read_is_quarantined(
 def test_a_folder_without_images_is_one_clear_line(tmp_path: Path, make: Any, message: str) -> None:
     root = tmp_path / "images"
     make(root)
-    with pytest.raises(UserError, match=message):
-        scan(root)
+    for read in (scan, count_images):
+        with pytest.raises(UserError, match=message):
+            read(root)
 
 
 def nasty_text(path: Path) -> None:
@@ -153,6 +161,22 @@ def test_every_class_is_split_four_to_one(tmp_path: Path) -> None:
     counts = Counter((item.label, split) for item, split in zip(found.items, splits, strict=True))
     assert counts == {(label, split): n for label in range(3) for split, n in
                       ((Split.TRAIN, 8), (Split.TEST, 2))}  # fmt: skip
+
+
+@pytest.mark.parametrize("per_class", [1, 2, 3, 7, 10])
+def test_a_count_is_that_of_scan_and_split(tmp_path: Path, per_class: int) -> None:
+    root = plain_folder(tmp_path / "images", per_class)
+    save(root / "b" / "deeper" / "more.jpg", 9999)
+    save(root / "b" / ".hidden.jpg", 9998)
+    save(root / "loose.jpg", 9997)
+    found, count = scan(root), count_images(root)
+    assert (count.where, count.total) == (str(root), len(found.items))
+    assert count.training == make_split(found).count(Split.TRAIN)
+
+
+def test_a_count_is_an_upper_bound(tmp_path: Path) -> None:
+    root = nasty_folder(tmp_path / "images")
+    assert count_images(root).total >= len(scan(root).items)
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

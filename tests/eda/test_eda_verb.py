@@ -189,8 +189,10 @@ def test_kernels_that_disagree_fail_the_run(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--backend", "dsak"], "no such backend; did you mean 'dask'?"),
-        (["--backend", "dask-jobqueue"], "no such backend; known: sequential,"),
+        (["--backend", "dsak"], "--backend dsak: no such backend; known: sequential,"),
+        (["--backend", "dask-naive"], "backend dask-naive is for preprocessing"),
+        (["--augmentation", "strong"], "--augmentation: is for timing a store, without --data"),
+        (["--run-dir", "run"], "--run-dir: is for timing a store, without --data"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--workers", "2"], "backend sequential has 1 worker, not 2"),
         (["--rounds", "-1"], "--rounds -1: must be 0 or more"),

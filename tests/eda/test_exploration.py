@@ -1,9 +1,6 @@
 """Measuring a store: correct sums with any blocks and workers, in constant memory."""
 
-import os
-import time
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,6 @@ from weather_hpc.eda.exploration import FEATURES, Exploration, measure
 from weather_hpc.eda.kernels import Bytes
 from weather_hpc.eda.pixels import principal_map
 from weather_hpc.eda.tables import class_counts, normalization
-from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.study.spec import Backend
 
@@ -87,57 +83,6 @@ def test_every_backend_measures_the_same(
     same = np.load(exploration.store.path.parent / FEATURES), np.load(tmp_path / FEATURES)
     assert np.array_equal(*same)
     assert other.positions == pytest.approx(exploration.positions)
-
-
-def double(value: int) -> int:
-    return 2 * value
-
-
-def die(value: int) -> int:
-    os._exit(1)
-
-
-def test_results_come_in_order() -> None:
-    with open_workers(Backend.MULTIPROCESSING, 2, "run it again") as workers:
-        assert list(workers(double, range(9))) == list(range(0, 18, 2))
-        assert list(workers(double, [])) == []
-
-
-def wait_at_first(value: int) -> int:
-    time.sleep(0.3 if value == 0 else 0)
-    return value
-
-
-def test_parts_behind_a_slow_one_are_computed_but_not_without_limit() -> None:
-    sent: list[int] = []
-
-    def parts() -> Iterator[int]:
-        for part in range(40):
-            sent.append(part)
-            yield part
-
-    with open_workers(Backend.MULTIPROCESSING, 2, "run it again") as workers:
-        results = workers(wait_at_first, parts())
-        assert next(results) == 0
-        assert 1 < len(sent) < 10
-        assert list(results) == list(range(1, 40))
-
-
-@pytest.mark.parametrize("backend", [Backend.MULTIPROCESSING, Backend.DASK])
-def test_a_lost_worker_ends_the_run_with_a_clear_line(backend: Backend) -> None:
-    with (
-        pytest.raises(FailedError, match="worker process was lost"),
-        open_workers(backend, 1, "run it again") as workers,
-    ):
-        list(workers(die, range(3)))
-
-
-def test_sequential_has_one_worker() -> None:
-    with (
-        pytest.raises(UserError, match="1 worker, not 2"),
-        open_workers(Backend.SEQUENTIAL, 2, "run it again"),
-    ):
-        pass
 
 
 def peak_bytes(store: Store, data: Path, out: Path) -> int:

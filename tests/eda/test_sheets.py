@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.dataset.nasty import picture
+from weather_hpc.eda.equalization import clahe, equalized, lightness
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.eda.sheets import augmented, clahe, equalized, lightness
+from weather_hpc.eda.sheets import augmented
 
 
 @pytest.fixture

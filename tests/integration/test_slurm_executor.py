@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY: dict[str, Any] = {
     "name": "tiny",
     "repeats": 2,
-    "synthetic": {"images_per_class": 1},
+    "synthetic": {"images_per_class": 8},
     "preprocess": [{"backend": "multiprocessing", "workers": 2}],
     "train": [{"strategy": "ddp", "device": "cuda", "world_size": 2}],
 }

@@ -24,8 +24,8 @@ WORKSTATION = Machine(cpus=(0, 1), gpus=2, packages=LAPTOP.packages)
 BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
 
 
-def preprocess(backend: str, workers: int) -> RunSpec:
-    return one({"preprocess": [{"backend": backend, "workers": workers}]})
+def preprocess(backend: str, workers: int, **cpus: object) -> RunSpec:
+    return one({"preprocess": [{"backend": backend, "workers": workers, **cpus}]})
 
 
 def train(**entry: object) -> RunSpec:
@@ -70,8 +70,14 @@ def test_skip_reason(spec: RunSpec, machine: Machine, reason: str | None) -> Non
         assert reason in skipped
 
 
-def test_a_site_may_oversubscribe() -> None:
-    assert skip_reason(preprocess("multiprocessing", 4), LAPTOP, oversubscribe=True) is None
+def test_more_workers_than_cpus_run_where_that_was_asked_for() -> None:
+    asked = preprocess("multiprocessing", 4, oversubscribe=True)
+    assert skip_reason(asked, LAPTOP) is None
+    assert skip_reason(preprocess("multiprocessing", 4, cpus_per_worker=0.5), LAPTOP) is None
+    ranks = train(strategy="ddp", device="cpu", world_size=4, cpus_per_worker=0.5)
+    assert skip_reason(ranks, LAPTOP) is None
+    more = preprocess("multiprocessing", 2, cpus_per_worker=1.5)
+    assert skip_reason(more, LAPTOP) == "asks for 3 CPUs; this machine gives 2"
 
 
 def test_the_runs_interpreter_counts_gpus() -> None:

@@ -40,6 +40,7 @@ def test_the_papers_study_is_there_in_full() -> None:
         | {("multiprocessing", n) for n in (1, 2, 4, 8, 16)}
         | {("dask", n) for n in (1, 2, 4, 8)}
     )
+    assert [s.resources.cpus_per_node for s in first if s.workers == 16] == [8], "8 cores"
     train = {
         (s.task.strategy.value, s.task.device.value, s.task.world_size, s.task.batch_size)
         for s in first

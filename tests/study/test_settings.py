@@ -91,8 +91,9 @@ def test_specs_take_defaults_and_helps_from_the_table(
 
 def test_study_files_have_a_key_for_each_setting_but_those_of_the_study() -> None:
     of_study = {"image_size", "images"}
-    assert set(PreprocessGrid.model_fields) == fields(PREPROCESS, "task") - of_study
-    assert set(TrainGrid.model_fields) == fields(TRAIN, "task") - of_study | {"nodes"}
+    cpus = {"cpus_per_worker", "oversubscribe"}
+    assert set(PreprocessGrid.model_fields) == fields(PREPROCESS, "task") - of_study | cpus
+    assert set(TrainGrid.model_fields) == fields(TRAIN, "task") - of_study | cpus | {"nodes"}
 
 
 def test_a_new_setting_needs_the_table_and_the_spec_alone(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_dry_run_shows_the_script_and_writes_nothing(
 
 def plan_of(tmp_path: Path, train: str) -> Plan:
     path = tmp_path / "several.yaml"
-    path.write_text(STUDY + f"train:\n  - {train}\n")
+    path.write_text(STUDY.replace("image_size: 32\n", "") + f"train:\n  - {train}\n")
     return make_plan(load_study(str(path)), "")
 
 

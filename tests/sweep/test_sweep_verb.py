@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.dataset.nasty import plain_folder
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep.__main__ import main
 
@@ -319,6 +320,58 @@ def test_wrong_input_is_one_line_and_exit_2(
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("image_size: 128\ntrain: [{strategy: single}]", "study.yaml:2: image_size: paper_cnn"),
+        ("train: [{strategy: single, model: resnet81}]", "did you mean 'resnet18'?"),
+        (
+            "train: [{strategy: ddp, world_size: 2, device: cpu}]",
+            "(images_per_class: 4) has 33 training images",
+        ),
+        (
+            "scaling: weak\nimages_per_worker: 12\npreprocess: [{backend: dask, workers: [1, 4]}]",
+            "4 times 12 are 48 images, but the synthetic data (images_per_class: 4) has 44 images",
+        ),
+    ],
+)
+@pytest.mark.parametrize("options", [["--dry-run"], [], ["--executor", "slurm", "--dry-run"]])
+def test_a_study_that_cannot_work_is_refused_before_anything_is_written(
+    study: str, message: str, options: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"name: s\n{study}\nsynthetic: {{images_per_class: 4}}\n")
+    done = sweep("--study", file, *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_check_refuses_a_study_that_cannot_work(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: s\ntrain: [{strategy: single, model: resnet81}]\n")
+    done = sweep("check", "--study", file, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{file}:2: train[0].model: resnet81: no such network" in done.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_data_folder_with_too_few_images_is_refused(tmp_path: Path) -> None:
+    images = plain_folder(tmp_path / "images", per_class=5)
+    options = ("--data", images, "--results", tmp_path / "results")
+    done = sweep("--study", "weak", *options)
+    assert done.returncode == 2
+    assert f"{images} has 12 training images: use at most 3, or fewer workers" in done.stderr
+    assert "hpc/studies/weak.yaml:" in done.stderr
+    for file in images.rglob("*.jpg"):
+        file.write_text("no picture")
+    done = sweep("--study", "weak", *options, "--dry-run")
+    assert done.returncode == 2
+    assert f"{images}: no usable image in any class folder" in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_installed_command_is_the_same_verb() -> None:

@@ -46,7 +46,7 @@ def task(**settings: Any) -> TrainTask:
         ("--batch-norm some", "--batch-norm some: no such batch-norm; known: local, sync"),
         ("--lr -1", "--lr -1.0: Input should be greater than 0"),
         ("--images 5000", "training images"),
-        ("--batch-size 1", "leaves 1 images for one device in some steps; batch norm"),
+        ("--batch-size 1", "leaves 1 image for one device in some steps; batch norm"),
         ("--world-size 2", "strategy single has world_size 1"),
         ("--strategy ddp --world-size 3 --batch-mode global --batch-size 8", "is not divisible"),
         ("--strategy ddp --world-size 2", "--nproc-per-node 2 -m weather_hpc.train --store"),

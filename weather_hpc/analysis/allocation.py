@@ -79,7 +79,7 @@ class Allocation:
 
     def holds(self, other: "Allocation") -> bool:
         """Whether what asks for ``other`` can run in this."""
-        return Allocation.joined((self, other)) == self
+        return other.nodes <= self.nodes and other.cpus <= self.cpus and other.gpus <= self.gpus
 
     def __str__(self) -> str:
         """Such as ``8 CPUs and 2 GPUs on 1 node``."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
@@ -35,7 +36,7 @@ class Candidate:
         """Workers or ranks."""
         return self.group.settings.workers
 
-    @property
+    @cached_property
     def time_s(self) -> float | None:
         """Median measured time."""
         return self.group.median("time_s")
@@ -50,12 +51,12 @@ class Candidate:
         """Median node-hours of a run, start-up included; None where unknown."""
         return self.group.median("node_hours")
 
-    @property
+    @cached_property
     def accuracy(self) -> float | None:
         """Median test accuracy, 0..1."""
         return self.group.median("test_accuracy")
 
-    @property
+    @cached_property
     def slowness(self) -> float:
         """What the fastest has least of: seconds; in weak scaling seconds per image."""
         middle = median(self.group.speeds)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -17,14 +18,11 @@ from weather_hpc.analysis.baselines import DETAILS, batch_size, work_on_any_devi
 from weather_hpc.analysis.candidates import Candidate, all_works
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.statistics import holm, interval_name, mann_whitney
-from weather_hpc.analysis.steps import LEVEL, Verdict, repeats_note, verdict_of
+from weather_hpc.analysis.published import published_comparison
+from weather_hpc.analysis.statistics import holm, mann_whitney
+from weather_hpc.analysis.steps import LEVEL, repeats_note, verdict_of
 from weather_hpc.analysis.table import SETTINGS, Table
 from weather_hpc.study.spec import Device
-from weather_hpc.text import counted
-
-MOST_NAMED = 3
-"""So many comparisons of each kind get a sentence; the table has them all."""
 
 
 class Kind(StrEnum):
@@ -41,7 +39,7 @@ DEVICE_COLUMNS = [
     "device_name", "against_device", "against_name", "against_threads", "time_s",
     "against_time_s", "images_per_s", "against_images_per_s", "ratio", "ratio_low", "ratio_high",
     "runs", "against_runs", "p_value", "p_holm", "verdict", "configuration", "against",
-    "study", "audit_errors", "note",
+    "published_ratio", "study", "audit_errors", "note",
 ]  # fmt: skip
 
 _CAPTION = (
@@ -53,13 +51,9 @@ _CAPTION = (
     "of images per second), with its bootstrap interval. p_value is that of the exact two-sided "
     "Mann-Whitney test, p_holm the same after Holm's correction for the comparisons that differ "
     f"only in ranks and threads; a difference is shown where p_holm is at most {LEVEL}. One run "
-    "has no p_value."
+    "has no p_value. published_ratio is the ratio of the times that the reproduced study printed "
+    "for the same strategy, ranks and devices, whose batch size it did not state."
 )
-
-_VERDICTS = {
-    Verdict.NO_DIFFERENCE: ", without a significant difference",
-    Verdict.TOO_FEW: ", with too few repeats to test it",
-}
 
 
 @dataclass(frozen=True)
@@ -237,10 +231,24 @@ def _line(pair: _Pair, p_value: float, adjusted: float, family: int) -> dict[str
         "verdict": str(verdict),
         "configuration": pair.label,
         "against": pair.against_label,
+        "published_ratio": None if group.is_weak else _published().get(_published_key(pair)),
         "study": row.study,
         "audit_errors": "; ".join(sorted({*group.errors, *against.errors})) or None,
         "note": "; ".join(filter(None, notes)) or None,
     }
+
+
+@lru_cache(maxsize=1)
+def _published() -> dict[tuple[object, ...], float | None]:
+    """The ratios of the reproduced study's own times."""
+    pairs = _same(published_comparison().training)
+    return {_published_key(pair): pair.group.speedup(pair.against) for pair in pairs}
+
+
+def _published_key(pair: _Pair) -> tuple[object, ...]:
+    """Equal for our comparison and the study's for the same."""
+    row, other = pair.group.settings, pair.against.settings
+    return pair.kind, row.strategy, row.workers, row.device, other.device
 
 
 def _note(group: Group) -> str:
@@ -253,67 +261,3 @@ def _model(group: Group) -> str | None:
     column = "cpu_model" if group.settings.device == Device.CPU else "device_name"
     found = {getattr(row, column) for row in group.measured}
     return " or ".join(sorted(filter(None, found))) or None
-
-
-def device_sentences(devices: Table) -> list[str]:
-    """The rows of :func:`devices_table` in sentences: one per strategy, and the best of each.
-
-    Of a strategy it is the shortest time, against the fastest thread count. Rows with audit errors
-    have none.
-    """
-    sound = [r for r in devices.rows if r["ratio"] is not None and not r["audit_errors"]]
-    strategies: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in sound:
-        if row["kind"] == Kind.SAME:
-            strategies[row["study"], row["strategy"], row["device"], row["against_device"]].append(
-                row
-            )
-    same = [_same_sentence(rows) for rows in strategies.values()]
-    best = [_best_sentence(row) for row in sound if row["kind"] == Kind.BEST]
-    return [*same[:MOST_NAMED], *best[:MOST_NAMED]]
-
-
-def _same_sentence(rows: Sequence[dict[str, Any]]) -> str:
-    row = min(rows, key=lambda r: (r["time_s"] or 0.0, r["against_time_s"] or 0.0))
-    words = [f"{row['strategy']} on {_named(row['device'], row['device_name'])}"]
-    if row["world_size"] != 1:
-        words.append(counted(row["world_size"], "rank"))
-    batch = row["batch_size_per_device"] or row["batch_size_global"]
-    if batch is not None:
-        words.append(f"batch {batch}")
-    against = _named(row["against_device"], row["against_name"])
-    if row["against_threads"] is not None:
-        against += f", {counted(row['against_threads'], 'thread')}"
-        against += " for each rank" if row["world_size"] != 1 else ""
-    more = ""
-    if len(rows) > 1:
-        ratios = sorted(r["ratio"] for r in rows)
-        more = f". Its {len(rows)} comparisons range from {ratios[0]:.2f} to {ratios[-1]:.2f}"
-    return f"{', '.join(words)}, is {_times(row)} on {against}{_interval(row)}{more}."
-
-
-def _best_sentence(row: dict[str, Any]) -> str:
-    device, against = (
-        _named(row[name], row[model])
-        for name, model in (("device", "device_name"), ("against_device", "against_name"))
-    )
-    return (
-        f"The best on {device}, {row['configuration']}, is {_times(row)} the best on {against}, "
-        f"{row['against']}{_interval(row)}."
-    )
-
-
-def _named(device: str, model: str | None) -> str:
-    return f"{device} ({model})" if model else device
-
-
-def _times(row: dict[str, Any]) -> str:
-    return f"{row['ratio']:.2f} times as fast as"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    low, high, verdict = row["ratio_low"], row["ratio_high"], _VERDICTS.get(row["verdict"], "")
-    if low is None:
-        return verdict
-    name = interval_name(min(row["runs"], row["against_runs"]))
-    return f" ({name} {low:.2f} to {high:.2f}){verdict}"

@@ -12,12 +12,13 @@ from functools import cached_property
 
 from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.baselines import task
-from weather_hpc.analysis.candidates import Candidate, Work, fastest_of, joined, listed
+from weather_hpc.analysis.candidates import Candidate, Work, joined, listed
 from weather_hpc.analysis.choices import Answer, WithoutLoss, no_same_work
 from weather_hpc.analysis.statistics import (
     FEWEST_REPEATS,
     NO_INTERVAL,
     Interval,
+    median,
     overlap,
     sum_interval,
 )
@@ -26,6 +27,9 @@ from weather_hpc.study.stages import MEASURED
 from weather_hpc.text import brief
 
 QUESTION, STAGE = "end_to_end", "both"
+
+MOST_TESTED = 50
+"""So many of the configurations that may be as good are resampled, the fastest first."""
 
 AND = "; "
 """Between the allocation and the training task, in what an answer is about."""
@@ -41,16 +45,17 @@ def end_to_end(works: Sequence[Work], asked: Allocation | None = None) -> list[A
     training = [work for work in works if work.stage == MEASURED[Stage.TRAIN].table]
     answers = []
     for work in training:
-        before = next((w for w in packing if _same_images(w, work)), None)
-        if before is None:
+        if not any(_same_images(before, work) for before in packing):
             reason = "no preprocessing of the same images was measured"
             answers.append(_refusal(reason, work, asked))
-        else:
-            answers += _answers(before, work, asked)
     for before in packing:
-        if not any(_same_images(before, work) for work in training):
+        same = [work for work in training if _same_images(before, work)]
+        if not same:
             reason = "no training on the same images was measured"
             answers.append(_refusal(reason, before, asked))
+        parts = _parts(before) if same else []
+        for work in same:
+            answers += _answers(parts, work, asked)
     return list(dict.fromkeys(answers))
 
 
@@ -69,31 +74,31 @@ def _about(allocation: Allocation, work: Work) -> str:
     return AND.join(filter(None, [str(allocation), work.label]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """A configuration of one stage, and what it needs."""
 
     candidate: Candidate
     needs: Allocation
 
-    @property
-    def time_s(self) -> float:
-        return self.candidate.time_s or 0.0
-
-    @property
+    @cached_property
     def times(self) -> list[float]:
         return self.candidate.group.values("time_s")
 
-    @property
+    @cached_property
+    def time_s(self) -> float:
+        return median(self.times) or 0.0
+
+    @cached_property
     def startup_s(self) -> float | None:
         return self.candidate.group.median("startup_s")
 
 
-def _answers(before: Work, work: Work, asked: Allocation | None) -> Iterator[Answer]:
+def _answers(packing: Sequence[_Part], work: Work, asked: Allocation | None) -> Iterator[Answer]:
     if work.weak:
         yield _refusal(no_same_work("a mix"), work, asked)
         return
-    packing, training = _parts(before), _parts(work)
+    training = _parts(work)
     for parts, name in ((packing, "preprocessing"), (training, "training")):
         if not parts:
             reason = f"for no {name} run is it known which CPUs and GPUs it asked for"
@@ -115,7 +120,7 @@ def _answers(before: Work, work: Work, asked: Allocation | None) -> Iterator[Ans
 
 
 def _parts(work: Work) -> list[_Part]:
-    found = ((c, Allocation.needed(c.group)) for c in work.candidates if c.time_s is not None)
+    found = ((c, Allocation.needed(c.group)) for c in work.candidates if c.group.speeds)
     return [_Part(candidate, needs) for candidate, needs in found if needs is not None]
 
 
@@ -252,19 +257,19 @@ class _Mix:
             (self.packing, self.packings, self.training),
             (self.training, self.trainings, self.packing),
         ):
+            others = [part for part in parts if part is not own and self._may_overlap(part, other)]
             alike = [
                 part.candidate.label
-                for part in parts
-                if part is not own and self._overlaps(part.times, other.times)
+                for part in sorted(others, key=lambda part: part.time_s)[:MOST_TESTED]
+                if overlap(self.interval, sum_interval(part.times, other.times))
             ]
             if alike:
                 yield f"statistically indistinguishable with {listed(alike)} in its place"
 
-    def _overlaps(self, one: Sequence[float], other: Sequence[float]) -> bool:
+    def _may_overlap(self, part: _Part, other: _Part) -> bool:
+        """Whether the fastest runs of both are within the interval; the rest need no resampling."""
         high = self.interval[1]
-        # most are far slower, which needs no resampling
-        near = high is not None and min(one) + min(other) <= high
-        return near and overlap(self.interval, sum_interval(one, other))
+        return high is not None and min(part.times) + min(other.times) <= high
 
     def _faster_with_startups(self) -> Iterator[str]:
         """Which configurations of a stage would be faster if its start-up counted."""
@@ -283,8 +288,7 @@ class _Mix:
 
 
 def _fastest(parts: Sequence[_Part]) -> _Part:
-    best = fastest_of([part.candidate for part in parts])
-    return next(part for part in parts if part.candidate is best)
+    return min(parts, key=lambda part: part.time_s)
 
 
 def _sum(*values: float | None) -> float | None:

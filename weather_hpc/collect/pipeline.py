@@ -13,19 +13,22 @@ from weather_hpc.analysis.allocation import Allocation
 from weather_hpc.analysis.claim_rules import load_claims, published_claims
 from weather_hpc.analysis.claims import claims_table
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.analysis.devices import device_sentences, devices_table
+from weather_hpc.analysis.device_sentences import device_sentences
+from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
+from weather_hpc.collect.predictions import read_predictions
 from weather_hpc.collect.reference import Tolerance, compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings
 from weather_hpc.report.plots import write_plots
+from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
@@ -90,6 +93,11 @@ def collect(
     tested, devices = claims_table(claims, comparison), devices_table(comparison)
     extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
     extras.append(gpus_table(rows))
+    predictions, unreadable = read_predictions(rows, sources.found)
+    findings = in_order([*findings, *unreadable])
+    if predictions:
+        predicted = predictions_table(predictions)
+        extras += [predicted, predicted.by_class]
     if checked:
         extras.append(checks_table(checked))
     compared = compare_with_reference(tables, reference, tolerance) if reference else None

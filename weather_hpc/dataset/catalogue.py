@@ -27,6 +27,7 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.dataset.image_file import ImageError, printable, read_header
 from weather_hpc.errors import UserError
+from weather_hpc.study.refusals import ImageCount
 
 HASHING_THREADS = 4
 BATCH = 1024
@@ -135,9 +136,7 @@ def scan(root: Path) -> Catalogue:
 
     Raises UserError where the folder is missing or holds no class folder with an image in it.
     """
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "no such folder"
-        raise UserError(f"{root}: {what}; expected a folder of class folders with images")
+    _check_folder(root)
     files, quarantine = _walk(root)
     found: list[Item] = []
     with (
@@ -155,6 +154,30 @@ def scan(root: Path) -> Catalogue:
                     quarantine.append(result)
                 advance()
     return _assemble(root, found, quarantine)
+
+
+def count_images(root: Path) -> ImageCount:
+    """How many images ``root`` has at most, by the rules of :func:`scan` but without reading them.
+
+    Files that turn out not to be images are counted, and duplicates. Raises UserError as
+    :func:`scan` does.
+    """
+    _check_folder(root)
+    files, quarantine = _walk(root)
+    for path in files:
+        found = _inspect(root, path)
+        if isinstance(found, Item):
+            break
+        quarantine.append(found)
+    else:
+        raise UserError(_why_nothing(root, quarantine))
+    return split_count(Counter(map(_class, files)).values(), str(root))
+
+
+def _check_folder(root: Path) -> None:
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "no such folder"
+        raise UserError(f"{root}: {what}; expected a folder of class folders with images")
 
 
 def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
@@ -279,6 +302,16 @@ class Split(StrEnum):
 
 SHARES = {Split.TRAIN: 4, Split.TEST: 1}
 """Images of each split, in proportion."""
+
+
+def split_count(per_class: Iterable[int], where: str) -> ImageCount:
+    """The images of classes of these sizes, and how many of them :func:`make_split` trains on.
+
+    Exact without duplicates, which stay together in one split.
+    """
+    sizes = list(per_class)
+    index, shares = [*SHARES].index(Split.TRAIN), [*SHARES.values()]
+    return ImageCount(where, sum(sizes), sum(proportional(n, shares)[index] for n in sizes))
 
 
 def make_split(catalogue: Catalogue, seed: int = 0) -> list[Split]:

@@ -1,6 +1,7 @@
-"""``python -m weather_hpc.eda``: explore a folder of images before training on it.
+"""``python -m weather_hpc.eda``: explore images before training on them, or time that work.
 
 python -m weather_hpc.eda --data photos --out explored --backend multiprocessing --workers 4
+python -m weather_hpc.eda --store photos.store --backend multiprocessing --workers 4
 """
 
 import argparse
@@ -11,29 +12,120 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
-from weather_hpc.errors import FailedError, UserError, nearest
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.study.flags import add_flags, given, make_task
 
 if TYPE_CHECKING:
-    from weather_hpc.study.spec import PreprocessTask
+    from weather_hpc.eda.stage import EdaOptions
+    from weather_hpc.runs.record import RunRecord
+
+SEED, ROUNDS = 0, 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write tables, figures and eda.html. Exit code: 0; 1 where a kernel's result is wrong."""
+    """Write the page, or time the work on a store's pixels.
+
+    Exit code: 0; 1 where a kernel's result is wrong or a worker was lost.
+    """
     args = _parser().parse_args(argv)
     from weather_hpc.preprocess.chunk import ONE_THREAD
 
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
-    task = _task(args)
-    _check(args)
-    from weather_hpc.eda.stage import EdaOptions, explore
+    return _measure(args) if args.data is None else _explore(args)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(
+        "eda",
+        description="Explore a folder of images before training on it: --data and --out write a "
+        "page. Or time the work on the pixels of a packed store: --store alone.",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="folder of class folders")
+    add("--out", type=Path, metavar="DIR", help="where eda.html, tables and figures go")
+    add("--store", type=Path, metavar="STORE", help="packed store to use (default: OUT/store)")
+    add_flags(parser, "eda", {"backend": "sequential"})
+    add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: the jobs of "
+        "dask-jobqueue's workers (default: the cluster's defaults)")  # fmt: skip
+    page = parser.add_argument_group("for the page")
+    page.add_argument("--seed", type=int, metavar="S", help="of the images, split and "
+                      "augmentations chosen (default: 0)")  # fmt: skip
+    page.add_argument("--rounds", type=int, metavar="N", help="rounds of timing the kernels "
+                      "against NumPy and dask.array; 0: none (default: 5)")  # fmt: skip
+    timed = parser.add_argument_group("for timing")
+    timed.add_argument("--run-dir", type=Path, metavar="DIR",
+                       help="where to write record.json and events.jsonl")  # fmt: skip
+    parser.add_json()
+    return parser
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raise UserError where one of the flags ``names`` was typed."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')}: {why}")
+
+
+def _measure(args: argparse.Namespace) -> int:
+    """Time the work on the pixels of a store."""
+    from weather_hpc.dataset.store import Store
+    from weather_hpc.eda.measured_run import measure_work
+    from weather_hpc.eda.request import spec_and_task
+    from weather_hpc.runs.writer import RunWriter
+    from weather_hpc.study.site import load_site
+    from weather_hpc.study.spec import EdaTask
+
+    if args.store is None:
+        raise UserError(
+            "--data is missing: the folder of images to explore; or --store: a packed store whose "
+            "exploration to time"
+        )
+    _refuse(args, ("out", "seed", "rounds"), "is for the page, which needs --data too")
+    store = Store.open(args.store)
+    if args.image_size not in (None, store.size):
+        raise UserError(f"--size {args.image_size}: {args.store} has images of {store.size} pixels")
+    settings = {"backend": "sequential"} if args.backend is None else {}
+    spec, task = spec_and_task(EdaTask, store, settings | given(args, "eda"), args.run_dir)
+    site = load_site(args.site)
+    with RunWriter(spec, args.run_dir) as writer:
+        record = measure_work(task, store, writer, args.run_dir or args.store.parent, site)
+    if args.json:
+        cli.print_json(_summary(record))
+    else:
+        print(_sentence(record, args.store))
+    return cli.EXIT_OK
+
+
+def _summary(record: "RunRecord") -> dict[str, object]:
+    return {
+        "run_id": record.run_id,
+        "status": record.status.value,
+        "store_checksum": record.quality.store_checksum,
+        "images": record.counts.images,
+        "time_s": record.time_s,
+        "images_per_s": record.images_per_s,
+        "parts_s": record.exploration.model_dump(),
+    }
+
+
+def _sentence(record: "RunRecord", store: Path) -> str:
+    seconds = {name: value for name, value in record.exploration if value}
+    whole = sum(seconds.values())
+    shares = ", ".join(f"{name} {value / whole:.0%}" for name, value in seconds.items())
+    return (
+        f"{store}: {record.counts.images} images explored in {record.time_s:.2f} s, "
+        f"{record.images_per_s:.1f} images/s; {shares}"
+    )
+
+
+def _explore(args: argparse.Namespace) -> int:
+    """Write the page."""
+    options = _options(args)
+    _check(options)
+    from weather_hpc.eda.stage import explore
 
     try:
-        result = explore(
-            EdaOptions(
-                args.data, args.out, task, seed=args.seed, store=args.store, rounds=args.rounds
-            )
-        )
+        result = explore(options)
     except OSError as error:  # the disk is full, or the file system was unmounted
         raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None
     if args.json:
@@ -44,54 +136,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_OK if all(timing["agrees"] for timing in timings) else cli.EXIT_FAILED
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser("eda", description="Explore a folder of images before training on it.")
-    add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
-    add("--out", type=Path, required=True, metavar="DIR",
-        help="where eda.html, tables and figures go")  # fmt: skip
-    add("--store", type=Path, metavar="STORE", help="packed store to use (default: OUT/store)")
-    add_flags(parser, "preprocess", {"backend": "sequential"}, without=["decoder"])
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the images, split and augmentations chosen",
+def _options(args: argparse.Namespace) -> "EdaOptions":
+    """The options that the flags set. Raises UserError naming the flag that is wrong."""
+    from weather_hpc.eda.stage import EdaOptions
+    from weather_hpc.study.site import load_site
+    from weather_hpc.study.spec import EdaTask, PreprocessTask
+
+    if args.out is None:
+        raise UserError("--out is missing: the folder that the page goes to")
+    timing = "is for timing a store, without --data; the page has every recipe's augmentations"
+    _refuse(args, ("augmentation",), timing)
+    _refuse(args, ("run_dir",), "is for timing a store, without --data")
+    values = {"backend": "sequential"} | given(args, "eda")
+    make_task(EdaTask, values)  # a backend that preprocessing alone has is refused
+    return EdaOptions(
+        args.data,
+        args.out,
+        make_task(PreprocessTask, values),
+        seed=SEED if args.seed is None else args.seed,
+        store=args.store,
+        rounds=ROUNDS if args.rounds is None else args.rounds,
+        site=load_site(args.site),
     )
-    add("--rounds", type=int, default=5, metavar="N",
-        help="rounds of timing the kernels against NumPy and dask.array; 0: none")  # fmt: skip
-    parser.add_json()
-    return parser
 
 
-def _check(args: argparse.Namespace) -> None:
-    if args.rounds < 0:
-        raise UserError(f"--rounds {args.rounds}: must be 0 or more")
-    if args.seed < 0:
-        raise UserError(f"--seed {args.seed}: must be 0 or more")
-    for flag, path in (("--out", args.out), ("--store", args.store)):
-        if path is not None and path.resolve().is_relative_to(args.data.resolve()):
+def _check(options: "EdaOptions") -> None:
+    if options.rounds < 0:
+        raise UserError(f"--rounds {options.rounds}: must be 0 or more")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: must be 0 or more")
+    out = options.out
+    for flag, path in (("--out", out), ("--store", options.store)):
+        if path is not None and path.resolve().is_relative_to(options.data.resolve()):
             raise UserError(f"{flag} {path}: is inside --data, whose folders are classes")
-    if args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: is a file, not a folder")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file, not a folder")
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {args.out}: cannot be made: {error.strerror}") from None
-    if not os.access(args.out, os.W_OK):
-        raise UserError(f"--out {args.out}: cannot be written to")
-
-
-def _task(args: argparse.Namespace) -> "PreprocessTask":
-    """The task that the flags set. Raises UserError naming the flag that is wrong."""
-    from weather_hpc.preprocess.backends.workers import LOCAL
-    from weather_hpc.study.spec import PreprocessTask
-
-    values = {"backend": "sequential"} | given(args, "preprocess")
-    if values["backend"] not in LOCAL:
-        known = nearest(values["backend"], [str(name) for name in LOCAL])
-        raise UserError(f"--backend {values['backend']}: no such backend{known}")
-    return make_task(PreprocessTask, values)
+        raise UserError(f"--out {out}: cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise UserError(f"--out {out}: cannot be written to")
 
 
 def _print_summary(out: Path, result: dict[str, Any]) -> None:

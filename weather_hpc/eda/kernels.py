@@ -96,6 +96,27 @@ def equalized_sums(images: Bytes) -> Counts:
     return np.array(sums, dtype=np.int64).reshape(-1, 3)
 
 
+def normalization_table(
+    mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """The normalised value of every level in each channel, float32 (1, 256, 3).
+
+    ``mean`` and ``std``, (3,), as :func:`mean_std` returns them. A channel whose pixels are all
+    equal, with a ``std`` of 0, is only centred.
+    """
+    levels = np.arange(LEVELS)[:, None] / 255
+    return ((levels - mean) / np.where(std > 0, std, 1.0)).astype(np.float32)[None]
+
+
+def normalized(image: Bytes, table: npt.NDArray[np.float32]) -> Floats:
+    """``image``, uint8 (side, side, 3), by a :func:`normalization_table`: float32, same shape.
+
+    Only 256 levels exist, and to look them up is cheaper than a difference and a quotient.
+    """
+    looked_up: Floats = load_opencv().LUT(image, table)
+    return looked_up
+
+
 def features(images: Bytes, greys: Bytes) -> Floats:
     """Colour moments and HOG of each image, float32 (images, 9 + 324).
 

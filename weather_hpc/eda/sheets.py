@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weather_hpc import cli
+from weather_hpc.eda.equalization import clahe, equalized, lightness
 from weather_hpc.eda.exploration import Exploration
-from weather_hpc.eda.kernels import LEVELS, Bytes, load_opencv
+from weather_hpc.eda.kernels import LEVELS, Bytes
 from weather_hpc.eda.near_duplicates import NearDuplicatePair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
@@ -32,10 +33,7 @@ MEANS_PER_ROW = 6
 AUGMENTED = 3
 """Images that are shown augmented."""
 
-CLIP_LIMIT = 2.0
-"""Bins of a tile's histogram are clipped at so many times their mean."""
-TILES = 8
-"""Tiles along each side."""
+EQUALIZATIONS = {"as it is": lambda image: image, "equalized": equalized, "CLAHE": clahe}
 
 
 @dataclass(frozen=True)
@@ -222,35 +220,3 @@ def _draw(axes: "Axes", tile: Tile) -> None:
         axes.set_axis_on()
         axes.tick_params(labelsize=6)
         tile.draw(axes)
-
-
-def lightness(image: Bytes) -> Bytes:
-    """CIELAB's L of ``image``, uint8 (side, side, 3) RGB -> uint8 (side, side), 255 for white."""
-    cv2 = load_opencv()
-    plane: Bytes = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0]
-    return plane
-
-
-def equalized(image: Bytes) -> Bytes:
-    """``image`` with its levels of lightness about equally frequent (histogram equalization)."""
-    return _with_lightness(image, load_opencv().equalizeHist(lightness(image)))
-
-
-def clahe(image: Bytes) -> Bytes:
-    """Equalized tile by tile, with limited contrast and blended tiles (CLAHE, Zuiderveld 1994).
-
-    As :func:`equalized`, only CIELAB's L changes: colours stay.
-    """
-    tiles = load_opencv().createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=(TILES, TILES))
-    return _with_lightness(image, tiles.apply(lightness(image)))
-
-
-EQUALIZATIONS = {"as it is": lambda image: image, "equalized": equalized, "CLAHE": clahe}
-
-
-def _with_lightness(image: Bytes, plane: Bytes) -> Bytes:
-    cv2 = load_opencv()
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-    lab[..., 0] = plane
-    changed: Bytes = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-    return changed

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,13 @@ from weather_hpc.eda.exploration import measure, timed
 from weather_hpc.eda.page import write_page
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.runs.proc import memory_peak_mb
-from weather_hpc.study.spec import PreprocessTask
+from weather_hpc.runs.writer import RunWriter
+from weather_hpc.study.plan import worker_resources
+from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
 
 STORE = "store"
 ADVICE = "run the same command again"
@@ -38,6 +42,19 @@ class EdaOptions:
     """A packed store to use, or to make; None: one in ``out``."""
     rounds: int = 5
     """Rounds of timing the kernels; 0: none."""
+    site: SiteProfile = field(default_factory=SiteProfile)
+    """The jobs of dask-jobqueue's workers."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The packing of the images as a run."""
+        return RunSpec(
+            study="eda",
+            stage=Stage.PREPROCESS,
+            task=self.task,
+            resources=worker_resources(self.task),
+            data=printable(str(self.data.absolute())),
+        )
 
 
 def explore(options: EdaOptions) -> dict[str, Any]:
@@ -51,7 +68,11 @@ def explore(options: EdaOptions) -> dict[str, Any]:
     data, out, task = options.data, options.out, options.task
     with timed(clock, "packing"):
         store, reused = packed(options)
-    with open_workers(task.backend, task.workers, ADVICE) as workers:
+    as_jobs = task.backend is Backend.DASK_JOBQUEUE
+    context = Context(options.site, out.absolute(), RunWriter(options.spec, None))
+    with open_workers(
+        task.backend, task.workers, ADVICE, context=context if as_jobs else None
+    ) as workers:
         exploration = measure(store, data, out, workers, clock)
     with timed(clock, "kernels"):
         timings = time_kernels(store, options.rounds) if options.rounds else None
@@ -102,16 +123,6 @@ def packed(options: EdaOptions) -> tuple[Store, bool]:
 
 def _pack(options: EdaOptions, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
-    from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.plan import worker_resources
-    from weather_hpc.study.spec import RunSpec, Stage
 
-    spec = RunSpec(
-        study="eda",
-        stage=Stage.PREPROCESS,
-        task=options.task,
-        resources=worker_resources(options.task),
-        data=printable(str(options.data.absolute())),
-    )
-    with RunWriter(spec, None) as writer:
-        preprocess(options.task, options.data, path, writer, seed=options.seed)
+    with RunWriter(options.spec, None) as writer:
+        preprocess(options.task, options.data, path, writer, seed=options.seed, site=options.site)

@@ -1,5 +1,6 @@
 """Executors by name, which one to use here, and which runs it cannot make."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
+from weather_hpc.text import counted
 
 AUTO = "auto"
 
@@ -106,6 +108,53 @@ def prepare_workers(executor: str, site: SiteProfile, most: int) -> int:
     return min(most, cluster.largest_node(nodes, site.slurm.partition_for(0)) or most)
 
 
+def within(executor: str, plan: Plan, site: SiteProfile) -> Plan:
+    """``plan`` on the machines of ``executor`` (its name).
+
+    Runs that may be oversubscribed ask for no more CPUs than the largest node has, or this
+    machine. Prints on stderr how many of them those are.
+    """
+    allowed = [spec for spec in plan.all if spec.resources.oversubscribe]
+    if not allowed:
+        return plan
+    most = _most_cpus(executor, allowed, site)
+    if most is None:
+        asked = max(spec.resources.cpus_per_node for spec in allowed)
+        print(
+            "oversubscribe: a run that asks for more CPUs than a node has gets up to the largest "
+            f"node's CPUs; Slurm does not answer here, so scripts ask for up to {asked}",
+            file=sys.stderr,
+        )
+        return plan
+
+    def fitted(spec: RunSpec) -> RunSpec:
+        return spec.within(most.get(spec.run_id))
+
+    prepare = None if plan.prepare is None else fitted(plan.prepare)
+    fitting = dataclasses.replace(plan, prepare=prepare, runs=tuple(map(fitted, plan.runs)))
+    if fewer := [new for new, old in zip(fitting.all, plan.all, strict=True) if new is not old]:
+        cpus = ", ".join(map(str, sorted({spec.resources.cpus_per_node for spec in fewer})))
+        print(
+            f"oversubscribe: {counted(len(fewer), 'run')} would need more CPUs than a node has; "
+            f"CPUs of the largest node: {cpus}",
+            file=sys.stderr,
+        )
+    return fitting
+
+
+def _most_cpus(
+    executor: str, specs: Sequence[RunSpec], site: SiteProfile
+) -> dict[str, int | None] | None:
+    """The most CPUs that a node has for each run, by run_id; None where Slurm does not answer."""
+    if executor == "local":
+        here = len(os.sched_getaffinity(0))
+        return {spec.run_id: here for spec in specs}
+    if unavailable() is not None:
+        return None
+    nodes = cluster.read_cluster(Slurm())
+    return {spec.run_id: cluster.most_cpus(spec, nodes, site) for spec in specs}
+
+
 def skip_reasons(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> dict[str, str]:
     """Why some of ``specs`` cannot run with ``executor`` (its name), by run_id.
 
@@ -114,9 +163,7 @@ def skip_reasons(executor: str, specs: Sequence[RunSpec], site: SiteProfile) -> 
     reasons: dict[str, str | None] = {}
     if executor == "local":
         machine = local_executor.this_machine(specs, site.python)
-        reasons = {
-            s.run_id: local_executor.skip_reason(s, machine, site.oversubscribe) for s in specs
-        }
+        reasons = {s.run_id: local_executor.skip_reason(s, machine) for s in specs}
     elif unavailable() is None:
         nodes = cluster.read_cluster(Slurm())
         reasons = {s.run_id: cluster.skip_reason(s, nodes, site) for s in specs}

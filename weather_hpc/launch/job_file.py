@@ -152,6 +152,8 @@ def about(spec: RunSpec) -> str:
     task, nodes = spec.task, spec.resources.nodes
     if isinstance(task, PreprocessTask):
         workers = counted(task.workers, "worker")
+        if spec.resources.cpus_per_worker is not None:
+            workers += f" on {counted(spec.resources.cpus_per_node, 'CPU')}"
         method = {
             Backend.SEQUENTIAL: "one process, the baseline",
             Backend.MULTIPROCESSING: f"multiprocessing, {workers}",

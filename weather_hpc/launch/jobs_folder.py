@@ -48,7 +48,7 @@ def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     from weather_hpc.launch.job_file import check_file, collect_file, job_file
     from weather_hpc.launch.sbatch import planned_checks
 
-    study, plan = _study()
+    study, plan = _study(site)
     scripts = {
         f"{name}.sbatch": job_file(name, specs, plan, study, site)
         for name, specs in by_name(plan.runs).items()
@@ -76,7 +76,9 @@ def name_of(spec: "RunSpec") -> str:
     if isinstance(task, PreprocessTask):
         if task.backend in (Backend.SEQUENTIAL, Backend.DASK_JOBQUEUE):
             return f"preprocess_{task.backend.replace('-', '_')}"
-        return f"preprocess_{task.backend}_{task.workers}cpu"
+        cpus = spec.resources.cpus_per_node
+        workers = "" if cpus == task.workers else f"{task.workers}workers_"
+        return f"preprocess_{task.backend}_{workers}{cpus}cpu"
     if not isinstance(task, TrainTask):
         raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.device is Device.CPU:
@@ -88,7 +90,7 @@ def name_of(spec: "RunSpec") -> str:
     return f"{strategy}_{task.world_size}gpu"
 
 
-def _study() -> "tuple[StudyConfig, Plan]":
+def _study(site: "SiteProfile") -> "tuple[StudyConfig, Plan]":
     """Preprocessing and training of the paper's study, each configuration once.
 
     And one more: Dask with a job for each worker.
@@ -109,7 +111,7 @@ def _study() -> "tuple[StudyConfig, Plan]":
             "array": [],
         }
     )
-    return study, make_plan(study, "")
+    return study, make_plan(study, "", site=site)
 
 
 if __name__ == "__main__":

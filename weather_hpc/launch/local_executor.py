@@ -90,7 +90,7 @@ def _gpus(python: str) -> tuple[int, str | None]:
         return 0, f"{python} could not count them: {one_line(error)}"
 
 
-def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) -> str | None:
+def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
     """Why ``spec`` cannot be measured on ``machine``; None where it can."""
     task, resources = spec.task, spec.resources
     if resources.nodes > 1:
@@ -111,9 +111,9 @@ def skip_reason(spec: RunSpec, machine: Machine, oversubscribe: bool = False) ->
             return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
     # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
-    if isinstance(task, TrainTask):
-        cpus = task.threads_per_node(resources.nodes)
-    if cpus > len(machine.cpus) and not oversubscribe:
+    if isinstance(task, TrainTask) and resources.cpus_per_worker is None:
+        cpus = min(cpus, task.threads_per_node(resources.nodes))
+    if cpus > len(machine.cpus) and not resources.oversubscribe:
         return f"asks for {counted(cpus, 'CPU')}; this machine gives {len(machine.cpus)}"
     return None
 
@@ -166,7 +166,7 @@ class LocalExecutor:
         possible: list[RunSpec] = []
         skipped: Counter[str] = Counter()
         for spec in specs:
-            if reason := skip_reason(spec, self.machine, self.site.oversubscribe):
+            if reason := skip_reason(spec, self.machine):
                 record_end(self.paths, spec, Status.SKIPPED, reason)
                 skipped[reason] += 1
                 if spec.stage is Stage.PREPARE:

@@ -1,8 +1,8 @@
 """Sheets of images: thumbnails in rows, each with its three most probable classes.
 
 Below each image is a bar per class, as long as its probability. A prediction of low confidence has
-a dashed frame and a question mark, a wrong one a solid frame and a cross, a correct one a tick, so
-that no mark is told by its colour alone.
+a dashed frame and a question mark, a wrong one a frame and a cross, a correct one a tick: no mark
+is told by its colour alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,12 +53,12 @@ class Picture:
     @property
     def mark(self) -> tuple[str, str] | None:
         """What is to be said about the prediction, and its colour; None where nothing is."""
-        unsure = "? low confidence"
+        low = ", ? low" if self.low_confidence else ""
         if self.wrong:
-            return f"✗ is {self.true_class}{', ' + unsure if self.low_confidence else ''}", WRONG
-        if self.low_confidence:
-            return (unsure if self.true_class is None else f"✓ correct, {unsure}"), LOW
-        return None if self.true_class is None else ("✓ correct", RIGHT)
+            return f"✗ is {self.true_class}{low}", WRONG
+        if self.true_class is not None:
+            return f"✓ correct{low}", LOW if low else RIGHT
+        return ("? low confidence", LOW) if low else None
 
 
 class SheetWriter:
@@ -112,8 +112,8 @@ def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str
         else "Accuracy not known: no folder has the name of a class that the network knows"
     )
     marks = (
-        f"Dashed frame and ?: probability below {summary.low_confidence:.0%}. "
-        "Solid frame and ✗: wrong. ✓: correct."
+        f"Dashed frame and ?: probability below {summary.low_confidence:g}. "
+        "✗ and the true class: wrong. ✓: correct."
     )
     return [
         f"{summary.images} new images, classified by {network}{page}",

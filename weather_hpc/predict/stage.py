@@ -23,7 +23,9 @@ from weather_hpc.runs.predictions import (
     PredictionSummary,
     SkippedFile,
 )
+from weather_hpc.runs.reader import read_run
 from weather_hpc.study.spec import Decoder
+from weather_hpc.text import clean
 
 DECIMALS = 6
 """Of probabilities in predictions.csv."""
@@ -203,7 +205,7 @@ def _run_of(network: Network, best: Best | None) -> str | None:
     if best is not None:
         return best.run.run_id
     folder = network.checkpoint.absolute().parent
-    return printable(folder.name) if RunPaths(folder).record.exists() else None
+    return clean(read_run(folder).run_id) if RunPaths(folder).record.exists() else None
 
 
 def _check_kind(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import heapq
+import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
 
     from weather_hpc.preprocess.decoders import make_decoder
 
+    start = time.perf_counter()
     decode = make_decoder(target.decoder)
     rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
     failed = {}
@@ -87,7 +89,8 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
             rows[row] = decode(target.root / path, target.size)
         except ImageError as error:
             failed[chunk.first_row + row] = str(error)
-    return write_chunk(target, chunk, rows, failed)
+    result = write_chunk(target, chunk, rows, failed)
+    return replace(result, busy_s=time.perf_counter() - start)
 
 
 def write_chunk(

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +20,20 @@ class WorkerResult:
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=node_name)
     memory_peak_mb: float | None = field(default_factory=memory_peak_mb)
+    busy_s: float | None = None
+    """Seconds that the worker took for the part; None: not measured."""
     rank: int | None = None
     """The worker's rank, where lost workers are replaced under the same rank."""
+
+    def without_content(self) -> "WorkerResult":
+        """What :func:`record_workers` needs of it."""
+        return WorkerResult(
+            images=self.images,
+            pid=self.pid,
+            host=self.host,
+            memory_peak_mb=self.memory_peak_mb,
+            rank=self.rank,
+        )
 
 
 def ready(rank: int = 0) -> RankInfo:
@@ -42,13 +54,15 @@ def ready(rank: int = 0) -> RankInfo:
 def record_workers(
     record: RunRecord, ranks: Sequence[RankInfo], results: Sequence[WorkerResult]
 ) -> None:
-    """Fill in the workers, with the images and peak memory of each, from all ``results``.
+    """Fill in the workers, with images, seconds and peak memory of each, from all ``results``.
 
     Replacements of lost workers come last, under the same rank.
     """
     ranks = list(ranks)
     known = {(rank.host, rank.pid) for rank in ranks}
     images: Counter[tuple[str, int]] = Counter()
+    busy_s: defaultdict[tuple[str, int], float] = defaultdict(float)
+    timed = all(result.busy_s is not None for result in results)
     peak: dict[tuple[str, int], float | None] = {}
     for result in results:
         worker = (result.host, result.pid)
@@ -60,12 +74,14 @@ def record_workers(
                 )
             )
         images[worker] += result.images
+        busy_s[worker] += result.busy_s or 0.0
         peak[worker] = max(peak.get(worker) or 0.0, result.memory_peak_mb or 0.0) or None
     per_worker = not known.isdisjoint(images)  # not where this process wrote the chunks
     ranks = [
         rank.model_copy(
             update={
                 "images": images[rank.host, rank.pid] if per_worker else None,
+                "computation_s": busy_s[rank.host, rank.pid] if per_worker and timed else None,
                 "memory_peak_mb": peak.get((rank.host, rank.pid)),
             }
         )

@@ -58,6 +58,9 @@ def _markdown_section(section: ReportSection) -> Iterator[str]:
             yield from (f"{markdown(plot.title)}: not drawn, because {markdown(plot.text)}.", "")
         else:
             yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
+    for picture in section.pictures:
+        yield from (f"![{markdown(picture.text)}](plots/{picture.name}.png)", "")
+        yield from (markdown(picture.title), "")
     for table in section.tables:
         yield markdown_table(
             table, level=3, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table)
@@ -104,9 +107,11 @@ def _latex_section(section: ReportSection) -> Iterator[str]:
         yield from (rf"\item {item}" for item in items)
         yield r"\end{itemize}"
     yield from _latex_plots(section.plots)
+    for picture in section.pictures:
+        yield rf"{_image(picture.name, 0.9)}\par {latex(picture.title)}\par"
     for table in section.tables:
         yield latex_table(table, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table))
-    if section.plots or section.tables:
+    if section.plots or section.pictures or section.tables:
         yield r"\clearpage"
 
 
@@ -115,13 +120,17 @@ def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
     if drawn:
         yield r"{\raggedright"  # two narrow plots side by side
         for plot in drawn:
-            width = 0.9 if plot.wide else 0.45
-            size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
-            yield rf"\includegraphics[{size}]{{plots/{plot.name}.png}}"
+            yield _image(plot.name, 0.9 if plot.wide else 0.45)
         yield r"\par}"
     for plot in plots:
         if plot.svg is None:
             yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
+
+
+def _image(name: str, width: float) -> str:
+    """The picture ``name``, ``width`` of a line wide."""
+    size = rf"width={width}\linewidth,height=0.8\textheight,keepaspectratio"
+    return rf"\includegraphics[{size}]{{plots/{name}.png}}"
 
 
 def latex_table(table: Table, max_rows: int | None = None, full_file: str | None = None) -> str:

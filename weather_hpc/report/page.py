@@ -55,6 +55,7 @@ def html_page(report: Report) -> str:
         script=Markup(script),  # noqa: S704
         script_hash=digest,
         shown_table=_table,
+        data_uri=lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
         inline=lambda plot: Markup(  # noqa: S704
             inline_svg(plot.svg or "", plot.name, f"{plot.title}. {plot.text}")
         ),

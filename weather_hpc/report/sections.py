@@ -9,10 +9,12 @@ from weather_hpc.analysis.claims import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.grids import is_grid
+from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.findings import audit_table, key_findings, rejects_table
 from weather_hpc.report.phases import phase_table, phase_times
+from weather_hpc.report.predictions import Picture, PredictionsTable
 from weather_hpc.report.published import not_comparable, published_table
 from weather_hpc.runs.row import Finding, Row
 
@@ -41,6 +43,7 @@ class ReportSection:
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
+    pictures: Sequence[Picture] = ()
     file: str = ""
     """The file with every row of the tables; empty: tables/<name>.csv."""
 
@@ -76,7 +79,9 @@ def report_of(
     claims = [table for table in extras if table.rows and isinstance(table, ClaimsTable)]
     devices = [table for table in extras if table.name == _DEVICES]
     grids = [table for table in extras if is_grid(table)]
-    apart = (*advice, *gpus, *claims, *devices, *grids)
+    predictions = [table for table in extras if isinstance(table, PredictionsTable)]
+    by_class = [table.by_class for table in predictions]
+    apart = (*advice, *gpus, *claims, *devices, *grids, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
@@ -101,6 +106,7 @@ def report_of(
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
         _published(tables, plots),
         *map(_claims, claims),
+        *map(_predictions, predictions),
         _phases(comparison, plots),
         ReportSection(
             "audit",
@@ -125,7 +131,11 @@ def report_of(
 
 def own_tables(comparison: Comparison) -> list[Table]:
     """The tables that the report adds to those of the analysis."""
-    return [published_table(comparison.tables), phase_table(phase_times(comparison))]
+    return [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
 
 
 def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
@@ -176,13 +186,30 @@ def _claims(table: ClaimsTable) -> ReportSection:
     )
 
 
+def _predictions(table: PredictionsTable) -> ReportSection:
+    return ReportSection(
+        table.name,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
+    )
+
+
 def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> ReportSection:
     table = phase_table(phase_times(comparison))
     name, title = "phases", "Where the time went"
     if not table.rows:
         return ReportSection(name, title, "No measured run recorded its phases.")
     drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
-    return ReportSection(name, title, tables=[table], plots=drawn)
+    pop = pop_table(comparison)
+    return ReportSection(
+        name,
+        title,
+        sentences=imbalances(pop),
+        tables=[table, pop] if pop.rows else [table],
+        plots=drawn,
+    )
 
 
 def _provenance(rows: Sequence[Row]) -> ReportSection:

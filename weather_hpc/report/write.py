@@ -8,7 +8,7 @@ from typing import Any
 from weather_hpc import __version__
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
-from weather_hpc.files import write_csv, write_json, write_text
+from weather_hpc.files import write_bytes, write_csv, write_json, write_text
 from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import precise
@@ -43,6 +43,8 @@ def write_report(
     for table in own_tables(comparison):
         write_table(to.tables, table)
     report = report_of(comparison, findings, plots, extras, sentences)
+    for picture in (picture for section in report.sections for picture in section.pictures):
+        write_bytes(to.plots / f"{picture.name}.png", picture.png)
     write_text(to.report, html_page(report))
     write_text(to.report_markdown, markdown_report(report))
     write_text(to.report_latex, latex_report(report))
@@ -71,6 +73,15 @@ def json_report(report: Report, rows: Sequence[Row], findings: Sequence[Finding]
                         "left_out": plot.left_out,
                     }
                     for plot in section.plots
+                ],
+                "pictures": [
+                    {
+                        "name": picture.name,
+                        "title": picture.title,
+                        "text": picture.text,
+                        "file": f"plots/{picture.name}.png",
+                    }
+                    for picture in section.pictures
                 ],
             }
             for section in report.sections

@@ -110,6 +110,9 @@ def earlier_runs(paths: StudyPaths) -> list[Run]:
 
 SHORTEST_TIME_S = 1e-6
 
+CLOCKS_DIFFER = 1.05
+"""How much longer a rank may compute than the measured time, each by its own clock."""
+
 
 def implausible(record: RunRecord) -> str | None:
     """The first impossible value, as ``field: what is wrong``; None if all are possible."""
@@ -130,6 +133,9 @@ def implausible(record: RunRecord) -> str | None:
     for name, settings in (("task", record.spec.task), ("resources", record.spec.resources)):
         numbers = {field: value for field, value in settings if isinstance(value, int | float)}
         values |= {f"spec.{name}.{field}": value for field, value in numbers.items()}
+    for number, rank in enumerate(record.actual.ranks):
+        for name in ("computation_s", "data_wait_s", "communication_s"):
+            values[f"actual.ranks.{number}.{name}"] = getattr(rank, name)
     for name, value in values.items():
         if value is not None and not 0 <= value <= LARGEST:
             return f"{name}: expected a value from 0 to {LARGEST:g}"
@@ -138,4 +144,11 @@ def implausible(record: RunRecord) -> str | None:
             return f"{name}: expected a fraction from 0 to 1"
     if record.time_s is not None and record.time_s < SHORTEST_TIME_S:
         return f"time_s: {record.time_s:g} s is too short, expected at least {SHORTEST_TIME_S:g} s"
+    for number, rank in enumerate(record.actual.ranks):
+        computed = rank.computation_s
+        if computed is not None and record.time_s and computed > record.time_s * CLOCKS_DIFFER:
+            return (
+                f"actual.ranks.{number}.computation_s: {computed:g} s is longer than the whole"
+                f" measured time, {record.time_s:g} s"
+            )
     return None

@@ -169,6 +169,16 @@ class Row:
     """CPUs that the run asked for, on each node."""
     gpus_per_node: int | None = None
     """GPUs that the run asked for, on each node, whether it used them or not."""
+    new_images: str | None = None
+    """The folder of new images that stage predict classified."""
+
+    computation_sum_s: float | None = None
+    """Seconds that all ranks or workers together computed; None unless known of each."""
+    computation_max_s: float | None = None
+    """Of the rank or worker that computed longest."""
+    slowest_rank: int | None = None
+    """That rank or worker, among several."""
+    slowest_host: str | None = None
 
     @property
     def is_rejected(self) -> bool:

@@ -1,6 +1,8 @@
 """Run: the content of one run folder, and its row for rows.csv."""
 
 import dataclasses
+import math
+from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import LARGEST, read_json
-from weather_hpc.runs.record import RunRecord, Status
+from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import CONFIGURATION, settings_of
 from weather_hpc.study.spec import Device, RunSpec, TrainTask
@@ -186,7 +188,31 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "dirty": origin.dirty,
         "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
         "slurm_job_id": _job_id(origin.slurm),
+        **_computation(record.actual),
     }
+
+
+def _computation(actual: Actual) -> dict[str, Any]:
+    """How long the ranks computed, where that is known of each.
+
+    Workers that were replaced share their rank.
+    """
+    seconds: dict[int, float] = defaultdict(float)
+    for rank in actual.ranks:
+        if rank.computation_s is None:
+            return {}
+        seconds[rank.rank] += rank.computation_s
+    if not seconds or len(seconds) != actual.world_size:
+        return {}
+    values = {
+        "computation_sum_s": math.fsum(seconds.values()),
+        "computation_max_s": max(seconds.values()),
+    }
+    if len(seconds) == 1:
+        return values
+    slowest = max(seconds, key=seconds.__getitem__)
+    host = next(rank.host for rank in actual.ranks if rank.rank == slowest)
+    return values | {"slowest_rank": slowest, "slowest_host": host}
 
 
 def _job_id(slurm: Mapping[str, str]) -> str | None:

@@ -151,6 +151,28 @@ def largest_node(cluster: Cluster, names: str | None) -> int | None:
     return max((node.cpus for node in cluster.nodes if node.partitions & partitions), default=None)
 
 
+def most_cpus(spec: RunSpec, cluster: Cluster, site: SiteProfile) -> int | None:
+    """The most CPUs that ``spec`` can have on each of its nodes, GPUs being enough; None: unknown.
+
+    Of the partition that has most, where it may run in several.
+    """
+    resources = spec.resources
+    model = site.slurm.gpu_type if resources.gpus_per_node else None
+    names = site.slurm.partition_for(resources.gpus_per_node) or cluster.default() or ""
+    found = []
+    for name in names.split(","):
+        cpus = sorted(
+            (
+                node.cpus
+                for node in cluster.nodes
+                if name in node.partitions and node.gpus_of(model) >= resources.gpus_per_node
+            ),
+            reverse=True,
+        )
+        found += cpus[resources.nodes - 1 : resources.nodes]
+    return max(found, default=None)
+
+
 def skip_reason(spec: RunSpec, cluster: Cluster, site: SiteProfile) -> str | None:
     """Why no node of the run's partition can ever run ``spec``; None where one can."""
     names = site.slurm.partition_for(spec.resources.gpus_per_node) or cluster.default()

@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
@@ -21,7 +22,7 @@ from weather_hpc.study.spec import (
     TrainTask,
 )
 from weather_hpc.study.stages import MEASURED
-from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, shipped
+from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, place, shipped, spelled
 
 
 class Synthetic(Section):
@@ -89,10 +90,15 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     return (many[kind] if setting.listed else kind), field
 
 
-def _check_sequential(grid: Grid) -> None:
-    """Raise ValueError where sequential would have several workers."""
+def _check_backends(grid: Grid) -> None:
+    """Raise ValueError where a backend does not have what the entry asks for."""
     if Backend.SEQUENTIAL in grid["backend"] and grid["workers"] != [1]:
         raise ValueError("backend sequential has 1 worker; give other backends their own entry")
+    if Backend.DASK_JOBQUEUE in grid["backend"] and grid["cpus_per_worker"] is not None:
+        raise ValueError(
+            "backend dask-jobqueue has no cpus_per_worker: each worker is a job of one CPU; "
+            "give other backends their own entry"
+        )
 
 
 @_with_settings(PreprocessTask)
@@ -103,7 +109,7 @@ class PreprocessGrid(Grid):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_sequential(self)
+        _check_backends(self)
         return self
 
 
@@ -115,7 +121,7 @@ class EdaGrid(Grid):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_sequential(self)
+        _check_backends(self)
         return self
 
 
@@ -164,6 +170,18 @@ class StudyConfig(Section):
     eda: list[EdaGrid] = Field(default=[], description="list of grids of exploration")
     array: list[ArrayGrid] = Field(default=[], description="list of grids of array operations")
     train: list[TrainGrid] = Field(default=[], description="list of training grids")
+    _path: Path | None = PrivateAttr(None)
+
+    def of_file(self, path: Path) -> Self:
+        """The same study, which knows the file that it is from."""
+        study = self.model_copy()
+        study._path = path
+        return study
+
+    def at(self, *loc: int | str) -> str:
+        """Where a key is, for messages: ``file:line: train[0].model``; without a file its name."""
+        where = f"study {self.name}" if self._path is None else place(self._path, loc)
+        return f"{where}: {spelled(loc)}"
 
     def grids(self, stage: Stage) -> list[Any]:
         """The entries of a measured stage, under the key of its name."""
@@ -186,4 +204,5 @@ def load_study(name: str) -> StudyConfig:
 
     Raises :class:`~weather_hpc.errors.UserError` where there is none or it is not valid.
     """
-    return load(shipped("studies", name), StudyConfig)
+    path = shipped("studies", name)
+    return load(path, StudyConfig).of_file(path)

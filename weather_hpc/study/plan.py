@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from weather_hpc.errors import UserError
 from weather_hpc.files import short_hash
 from weather_hpc.study.config import StudyConfig, TrainGrid
+from weather_hpc.study.cpus import cpus_asked
+from weather_hpc.study.refusals import ImageCount, check_images, check_train
+from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import (
     ArrayTask,
     Backend,
@@ -34,9 +39,6 @@ _WORKER_TASKS: dict[Stage, type[WorkerTask]] = {
     Stage.ARRAY: ArrayTask,
 }
 """The tasks of the stages whose work is done by worker processes."""
-
-CPUS_PER_GPU = 2
-"""One feeds the GPU, one is for the threads of loader and NCCL; the same for all strategies."""
 
 
 @dataclass(frozen=True)
@@ -67,42 +69,57 @@ class Plan:
 
 
 def make_plan(
-    study: StudyConfig, data: str, prepare_workers: int = 1, new_images: str | None = None
+    study: StudyConfig,
+    data: str,
+    prepare_workers: int = 1,
+    site: SiteProfile | None = None,
+    new_images: str | None = None,
+    images: ImageCount | None = None,
 ) -> Plan:
     """The plan of ``study`` on the images in the folder ``data`` (absolute path).
 
     Repeats are the outermost loop: drift of the machine during a study then affects
     every configuration equally.
-    ``prepare_workers`` CPUs pack the training store. ``new_images``: a folder (absolute path) to
-    classify after training. Raises UserError where an entry of the study is not possible, or there
-    are new images but no training.
+    ``prepare_workers`` CPUs pack the training store. ``site`` says how many CPUs workers get where
+    an entry of the study does not. ``new_images``: a folder (absolute path) to classify after
+    training. ``images``: how many images ``data`` has; None: not known. Raises UserError where an
+    entry of the study cannot work, or there are new images but no training.
     """
+    site = site or SiteProfile()
     reading = [stage for stage, of in MEASURED.items() if of.reads_store and study.grids(stage)]
-    prepare = _prepare(study, data, prepare_workers) if reading else None
+    prepare = _prepare(study, data, prepare_workers, site) if reading else None
     runs = [
         _spec(study, stage, task, resources, repeat, data)
         for stage in MEASURED
         for repeat in range(study.repeats)
-        for task, resources in _configurations(study, stage)
+        for task, resources in _configurations(study, stage, site, images)
     ]
+    if images is not None:
+        check_images(study, runs, images)
     unique = {spec.key: spec for spec in runs}
     predict = None if new_images is None else _predict(study, data, new_images)
     return Plan(study.name, data, prepare, tuple(unique.values()), predict)
 
 
-def worker_resources(task: WorkerTask) -> Resources:
-    """A CPU for each worker; one for a run whose workers are jobs of their own."""
-    own_jobs = getattr(task, "backend", None) is Backend.DASK_JOBQUEUE
-    return Resources(cpus_per_node=1 if own_jobs else task.workers)
+def worker_resources(task: WorkerTask, **cpus: Any) -> Resources:
+    """CPUs for all workers; one for a run whose workers are jobs of their own, of a CPU each.
+
+    ``cpus``: the settings ``cpus_per_worker`` and ``oversubscribe``, where given.
+    """
+    each = cpus.get("cpus_per_worker")
+    if getattr(task, "backend", None) is Backend.DASK_JOBQUEUE:
+        return Resources(**cpus | {"cpus_per_worker": None})
+    return Resources(cpus_per_node=cpus_asked(task, cpus_per_worker=each), **cpus)
 
 
-def _prepare(study: StudyConfig, data: str, workers: int) -> RunSpec:
+def _prepare(study: StudyConfig, data: str, workers: int, site: SiteProfile) -> RunSpec:
     task = PreprocessTask(
         backend=Backend.MULTIPROCESSING if workers > 1 else Backend.SEQUENTIAL,
         workers=workers,
         image_size=study.image_size,
     )
-    return _spec(study, Stage.PREPARE, task, Resources(cpus_per_node=workers), 0, data)
+    resources = worker_resources(task, oversubscribe=site.oversubscribe)
+    return _spec(study, Stage.PREPARE, task, resources, 0, data)
 
 
 def _predict(study: StudyConfig, data: str, new_images: str) -> RunSpec:
@@ -135,31 +152,47 @@ def _images(study: StudyConfig, workers: int) -> int | None:
     return study.images_per_worker * workers
 
 
-def _configurations(study: StudyConfig, stage: Stage) -> Iterator[tuple[Task, Resources]]:
+def _configurations(
+    study: StudyConfig, stage: Stage, site: SiteProfile, images: ImageCount | None
+) -> Iterator[tuple[Task, Resources]]:
     """Every configuration of a measured stage, with the resources that it needs."""
     for index, grid in enumerate(study.grids(stage)):
-        where = f"study {study.name}: {stage}[{index}]"
+        where = study.at(stage.value, index)
         if isinstance(grid, TrainGrid):
-            for task, nodes in _train(study, grid, where):
-                yield task, _train_resources(task, nodes)
+            for task, resources in _train(study, grid, where, site):
+                check_train(study, index, task, images)
+                yield task, resources
             continue
         for values in grid.combinations():
+            cpus = _cpus(values, site)
             values |= {"image_size": study.image_size, "images": _images(study, values["workers"])}
             made = _checked(_WORKER_TASKS[stage], values, where)
-            yield made, worker_resources(made)
+            yield made, worker_resources(made, **cpus)
+
+
+def _cpus(values: dict[str, Any], site: SiteProfile) -> dict[str, Any]:
+    """The settings of CPUs, taken out of an entry's ``values``; the site's where it has none."""
+    chosen = {}
+    for name in ("cpus_per_worker", "oversubscribe"):
+        own = values.pop(name)
+        chosen[name] = getattr(site, name) if own is None else own
+    return chosen
 
 
 def _checked(task: type[AnyTask], values: dict[str, Any], where: str) -> AnyTask:
     """The task with ``values``. Raises UserError with its first fault."""
     try:
         return task(**values)
-    except ValueError as error:
-        reason = str(error).splitlines()[-2 if "\n" in str(error) else 0]
-        raise UserError(f"{where}: {reason.strip()}") from None
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {reason}") from None
 
 
-def _train(study: StudyConfig, grid: TrainGrid, where: str) -> Iterator[tuple[TrainTask, int]]:
+def _train(
+    study: StudyConfig, grid: TrainGrid, where: str, site: SiteProfile
+) -> Iterator[tuple[TrainTask, Resources]]:
     for values in grid.combinations():
+        cpus = _cpus(values, site)
         nodes = values.pop("nodes")
         strategy, world_size = values["strategy"], values["world_size"]
         if world_size % nodes:
@@ -173,14 +206,15 @@ def _train(study: StudyConfig, grid: TrainGrid, where: str) -> Iterator[tuple[Tr
         if strategy is not Strategy.DDP:
             values["batch_norm"] = BatchNorm.LOCAL
         values |= {"image_size": study.image_size, "images": _images(study, world_size)}
-        yield _checked(TrainTask, values, where), nodes
+        task = _checked(TrainTask, values, where)
+        yield task, _train_resources(task, nodes, cpus)
 
 
-def _train_resources(task: TrainTask, nodes: int) -> Resources:
-    """A CPU for each thread that computes, and at least CPUS_PER_GPU for each GPU."""
+def _train_resources(task: TrainTask, nodes: int, cpus: dict[str, Any]) -> Resources:
     gpus = 0 if task.device is Device.CPU else task.world_size // nodes
     return Resources(
         nodes=nodes,
-        cpus_per_node=max(task.threads_per_node(nodes), CPUS_PER_GPU * gpus),
+        cpus_per_node=cpus_asked(task, nodes, gpus, cpus["cpus_per_worker"]),
         gpus_per_node=gpus,
+        **cpus,
     )

@@ -102,6 +102,16 @@ _NODES = Setting(
     help="number of nodes that the ranks are distributed over",
 )  # fmt: skip
 
+_CPUS_PER_WORKER = Setting(
+    name="cpus_per_worker", of="resources", role=Role.DETAIL, default=None, parse=float,
+    unset="the site's; else one for each worker, or each thread of a rank",
+    help="number of CPUs for each worker or rank, such as 0.5: two workers share a CPU",
+)  # fmt: skip
+_OVERSUBSCRIBE = Setting(
+    name="oversubscribe", of="resources", role=Role.LIMIT, default=None, unset="the site's",
+    help="whether a run that asks for more CPUs than any node has gets those of the largest node",
+)  # fmt: skip
+
 RESOURCES = (
     _NODES,
     Setting(name="cpus_per_node", of="resources", role=Role.DETAIL, default=1, parse=int,
@@ -110,6 +120,8 @@ RESOURCES = (
             help="number of GPUs on each node"),
     Setting(name="time_limit_min", of="resources", role=Role.LIMIT, default=60, parse=int,
             help="wall-clock limit, minutes"),
+    _CPUS_PER_WORKER,
+    _OVERSUBSCRIBE,
 )  # fmt: skip
 """Fields of Resources."""
 
@@ -123,8 +135,10 @@ PREPROCESS = (
             help="number of worker processes"),
     _IMAGE_SIZE,
     _IMAGES,
+    _CPUS_PER_WORKER,
+    _OVERSUBSCRIBE,
 )  # fmt: skip
-"""Fields of PreprocessTask, in the order in which a study's runs are made."""
+"""Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""
 
 _BACKEND, _WORKERS = (s for s in PREPROCESS if s.name in ("backend", "workers"))
 
@@ -136,8 +150,10 @@ EDA = (
     _WORKERS,
     _IMAGE_SIZE,
     _IMAGES,
+    _CPUS_PER_WORKER,
+    _OVERSUBSCRIBE,
 )  # fmt: skip
-"""Fields of EdaTask, in the order in which a study's runs are made."""
+"""Fields of EdaTask, and CPUs, in the order in which a study's runs are made."""
 
 ARRAY = (
     Setting(name="operation", role=Role.TASK, metavar="NAME", listed=True,
@@ -152,8 +168,10 @@ ARRAY = (
     _WORKERS,
     _IMAGE_SIZE,
     _IMAGES,
+    _CPUS_PER_WORKER,
+    _OVERSUBSCRIBE,
 )  # fmt: skip
-"""Fields of ArrayTask, in the order in which a study's runs are made."""
+"""Fields of ArrayTask, and CPUs, in the order in which a study's runs are made."""
 
 TRAIN = (
     Setting(name="strategy", role=Role.METHOD, metavar="NAME", listed=True,
@@ -196,8 +214,10 @@ TRAIN = (
     Setting(name="seed", role=Role.DETAIL, default=0, metavar="S", parse=int,
             help="seed of weights, order, dropout and augmentation"),
     _IMAGES,
+    _CPUS_PER_WORKER,
+    _OVERSUBSCRIBE,
 )  # fmt: skip
-"""Fields of TrainTask, and the nodes, in the order in which a study's runs are made."""
+"""Fields of TrainTask, nodes and CPUs, in the order in which a study's runs are made."""
 
 PREDICT = (
     Setting(name="new_images", role=Role.TASK, metavar="DIR",

@@ -139,9 +139,19 @@ class SiteProfile(Section):
         default={},
         description="environment variables of every run, baselines too; override the package's own",
     )
+    cpus_per_worker: float | None = Field(
+        None,
+        gt=0,
+        strict=True,
+        allow_inf_nan=False,
+        description="number of CPUs for each worker or rank, such as 0.5, where an entry of the "
+        "study gives none; null: one for each worker, or each thread of a rank",
+    )
     oversubscribe: bool = Field(
         False,
-        description="local executor: also run configurations that need more CPUs than available",
+        strict=True,
+        description="whether a run that asks for more CPUs than any node (or this machine) has "
+        "gets those of the largest node instead of being skipped; an entry of the study may differ",
     )
     slurm: SlurmSite = Field(SlurmSite(), description="options of the cluster's Slurm")
 

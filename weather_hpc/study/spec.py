@@ -15,6 +15,7 @@ from pydantic import (
 
 from weather_hpc.errors import nearest
 from weather_hpc.files import short_hash
+from weather_hpc.study.cpus import cpus_asked
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import (
     CONFIGURATION,
@@ -186,6 +187,10 @@ class Resources(Part):
     cpus_per_node: int = _setting("cpus_per_node", ge=1)
     gpus_per_node: int = _setting("gpus_per_node", ge=0)
     time_limit_min: int = _setting("time_limit_min", ge=1)
+    cpus_per_worker: float | None = _setting(
+        "cpus_per_worker", gt=0, strict=True, allow_inf_nan=False
+    )
+    oversubscribe: bool | None = _setting("oversubscribe", strict=True)
 
 
 class PreprocessTask(Part):
@@ -400,12 +405,18 @@ class RunSpec(Part):
 
         A setting that did not exist when the run was made has its default, so that the run keeps
         its identity. CPUs that a GPU run has besides those that its threads compute on are left
-        out too: no result depends on them.
+        out too: no result depends on them. An oversubscribed run counts with the CPUs that it
+        would have on a node that is large enough.
         """
         fields = self.model_dump(mode="json")
         values = fields | fields["task"] | fields["resources"]
-        if isinstance(self.task, TrainTask) and self.resources.gpus_per_node:
-            values["cpus_per_node"] = self.task.threads_per_node(self.resources.nodes)
+        asked = self.resources
+        if isinstance(self.task, TrainTask) and asked.gpus_per_node:
+            values["cpus_per_node"] = self.task.threads_per_node(asked.nodes)
+        elif asked.oversubscribe and not self.submits_workers:
+            values["cpus_per_node"] = cpus_asked(
+                self.task, asked.nodes, cpus_per_worker=asked.cpus_per_worker
+            )
         settings = settings_of(self.task.kind, *CONFIGURATION)
         named = {s.name: values[s.name] for s in settings if values[s.name] != s.default}
         return {"stage": values["stage"], **named}
@@ -495,6 +506,17 @@ class RunSpec(Part):
         spec = cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
         run_id = value.get("run_id", spec.run_id)
         return spec if run_id == spec.run_id else spec.named(str(run_id))
+
+    def within(self, most: int | None) -> "RunSpec":
+        """The same run on ``most`` CPUs of a node (None: unknown), where it asks for more.
+
+        Only where it may be oversubscribed; configuration and name stay the same.
+        """
+        resources = self.resources
+        if not resources.oversubscribe or most is None or resources.cpus_per_node <= max(1, most):
+            return self
+        fewer = resources.model_copy(update={"cpus_per_node": max(1, most)})
+        return self.model_copy(update={"resources": fewer})
 
     def named(self, run_id: str) -> "RunSpec":
         """The same run with a different label."""

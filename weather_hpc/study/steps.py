@@ -5,6 +5,7 @@ run is made.
 """
 
 from weather_hpc.study.spec import BatchNorm, Strategy, TrainTask
+from weather_hpc.text import counted
 
 MICROBATCHES_PER_STAGE = 2
 """More leave devices idle less and cost more per image; each has at least MIN_MICROBATCH images."""
@@ -70,6 +71,6 @@ def too_few(task: TrainTask, images: int, batch_norm: bool) -> str | None:
         return None
     what = "batch norm needs at least 2" if batch_norm else "every device needs at least 1"
     return (
-        f"leaves {smallest} images for one device in some steps; {what}: "
+        f"leaves {counted(smallest, 'image')} for one device in some steps; {what}: "
         "use a larger batch, more images or fewer devices"
     )

@@ -89,10 +89,10 @@ def _explain(
     # pydantic adds "[key]" where the key of a mapping is wrong, not its value
     loc, kind = tuple(part for part in first["loc"] if part != "[key]"), first["type"]
     where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
-    key = _spell(loc)
+    key = spelled(loc)
     if kind == "extra_forbidden":
         message = f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
-        key = _spell(loc[:-1])
+        key = spelled(loc[:-1])
     elif kind in ("enum", "literal_error"):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         message = f"{first['input']!r} is no choice{nearest(str(first['input']), choices)}"
@@ -107,7 +107,16 @@ def _explain(
     return f"{where}: {key + ': ' if key else ''}{message}{more}"
 
 
-def _spell(loc: tuple[int | str, ...]) -> str:
+def place(path: Path, loc: tuple[int | str, ...]) -> str:
+    """``file:line`` of the key that ``loc`` leads to; the file alone where it has changed."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return str(path)
+    return str(path) if node is None else f"{path}:{_line(node, loc)}"
+
+
+def spelled(loc: tuple[int | str, ...]) -> str:
     """``('train', 0, 'workers')`` as ``train[0].workers``."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
     return "".join(parts).removeprefix(".")

@@ -41,9 +41,9 @@ def suggest_check(options: SweepOptions, paths: StudyPaths) -> None:
 
 def run_check(options: SweepOptions, paths: StudyPaths) -> int:
     """Check the machines of the study; the exit code: 1 where a check failed."""
-    plan = make_plan(load_study(options.study), "")
     site = load_site(options.site).on(options.partition, options.cpu_partition)
     executor = executors.choose(options.executor, options.partition, needed=not options.dry_run)
+    plan = executors.within(executor, make_plan(load_study(options.study), "", site=site), site)
     if executor == "local":
         script = local_check_script(planned_checks(plan.all)[0], paths, site)
         if options.dry_run:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
+from weather_hpc.dataset.catalogue import count_images, split_count
+from weather_hpc.dataset.synthetic import WEAPD_COUNTS, make_synthetic
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
 from weather_hpc.launch.folders import SUBMITTING_S, lock
@@ -26,6 +28,7 @@ from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.refusals import ImageCount
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
@@ -45,7 +48,12 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    plan = make_plan(study, str(data), workers, _new_images(options.new_images))
+    images, new_images = (
+        _count_images(options.data, study.synthetic),
+        _new_images(options.new_images),
+    )
+    plan = make_plan(study, str(data), workers, site, new_images, images)
+    plan = executors.within(name, plan, site)
     plan = with_known_names(paths, with_earlier_predict(paths, plan))
     sweep = _Sweep(options, study, plan, paths, site, name)
     return sweep.print_scripts() if options.dry_run else sweep.run()
@@ -190,6 +198,15 @@ def _data_folder(data: Path | None, paths: StudyPaths, synthetic: Synthetic) -> 
     return data.resolve()
 
 
+def _count_images(data: Path | None, synthetic: Synthetic) -> ImageCount:
+    """How many images the study has: files of the folder ``data``, or synthetic ones."""
+    if data is not None:
+        return count_images(data)
+    per_class = synthetic.images_per_class
+    where = f"the synthetic data (images_per_class: {per_class})"
+    return split_count([per_class] * len(WEAPD_COUNTS), where)
+
+
 def _new_images(folder: Path | None) -> str | None:
     """The folder of --new-images as an absolute path. Raises UserError where it has no files."""
     if folder is None:
@@ -201,8 +218,6 @@ def _new_images(folder: Path | None) -> str | None:
 
 
 def _make_images(folder: Path, synthetic: Synthetic) -> None:
-    from weather_hpc.dataset.synthetic import make_synthetic
-
     make_synthetic(folder, synthetic.images_per_class, synthetic.seed)
 
 
@@ -268,7 +283,7 @@ def scripts(
         machine = this_machine(specs, site.python)
         for spec in specs:
             text = run_script(plan, spec, paths, site)
-            reason = skip_reason(spec, machine, site.oversubscribe)
+            reason = skip_reason(spec, machine)
             yield Script(paths.script(spec.run_id), text, spec.run_id, reason)
         return
     size = site.slurm.max_array_size or DEFAULT_MAX_ARRAY_SIZE

@@ -16,9 +16,6 @@ from weather_hpc.study.spec import Backend
 P = TypeVar("P")
 R = TypeVar("R")
 
-LOCAL = (Backend.SEQUENTIAL, Backend.MULTIPROCESSING, Backend.DASK)
-"""Backends whose workers are processes of this machine."""
-
 
 class OrderedMap(Protocol):
     """A function of many parts, computed by workers."""

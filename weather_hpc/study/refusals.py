@@ -1,0 +1,118 @@
+"""What a study asks for that cannot work, found before anything is written.
+
+Planning knows the study, the table of networks and, in a sweep, how many images there are. What
+only a node can tell (its memory, packages and GPUs, damaged images) is left to the run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from weather_hpc.errors import UserError
+from weather_hpc.study.config import StudyConfig
+from weather_hpc.study.networks import NETWORKS, OURS, unknown_network
+from weather_hpc.study.spec import CACHED, BatchMode, RunSpec, Stage, Strategy, TrainTask
+from weather_hpc.study.steps import too_few
+
+
+@dataclass(frozen=True)
+class ImageCount:
+    """How many images a study has. Of a folder it counts files, so that there may be fewer."""
+
+    where: str
+    """The folder, or what makes them."""
+    total: int
+    training: int
+    """Those of the training split."""
+
+    def of(self, stage: Stage) -> int:
+        """The most images that a run of ``stage`` can use."""
+        return self.training if stage is Stage.TRAIN else self.total
+
+    def noun(self, stage: Stage) -> str:
+        """``/photos has 840 training images``."""
+        kind = "training images" if stage is Stage.TRAIN else "images"
+        return f"{self.where} has {self.of(stage)} {kind}"
+
+
+def check_train(study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None) -> None:
+    """Raise UserError where ``task``, of the ``index``-th entry of ``train``, cannot work.
+
+    ``images``: None where they are not known.
+    """
+    if task.model not in NETWORKS:
+        raise _refused(study, index, "model", f"{task.model}: {unknown_network(task.model)}")
+    if refusal := NETWORKS[task.model].refusal(task.image_size):
+        where = study.at("image_size")
+        raise UserError(f"{where}: {task.model} (train[{index}]) {refusal}")
+    _check_weights(study, index, task)
+    _check_stages(study, index, task)
+    _check_batch(study, index, task, images)
+
+
+def check_images(study: StudyConfig, specs: Iterable[RunSpec], images: ImageCount) -> None:
+    """Raise UserError where weak scaling asks for more images than there are.
+
+    It names the run that asks for the most.
+    """
+    asked = [spec for spec in specs if (spec.task.images or 0) > images.of(spec.stage)]
+    if not asked:
+        return
+    most = max(asked, key=lambda spec: spec.workers / images.of(spec.stage))
+    has = images.of(most.stage)
+    fits = f"at most {has // most.workers}" if has >= most.workers else "more images"
+    raise UserError(
+        f"{study.at('images_per_worker')}: {most.label}: {most.workers} times "
+        f"{study.images_per_worker} are {most.task.images} images, but "
+        f"{images.noun(most.stage)}: use {fits}, or fewer workers"
+    )
+
+
+def _refused(study: StudyConfig, index: int, key: str, reason: str) -> UserError:
+    return UserError(f"{study.at('train', index, key)}: {reason}")
+
+
+def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
+    if task.weights is None:
+        return
+    if task.model in OURS:
+        reason = f"{task.model} has no published weights; they are for torchvision's networks"
+        raise _refused(study, index, "weights", reason)
+    if task.weights != CACHED and not Path(task.weights).is_file():
+        reason = f"{task.weights}: no such file; expected a file of weights, or {CACHED}"
+        raise _refused(study, index, "weights", reason)
+
+
+def _check_stages(study: StudyConfig, index: int, task: TrainTask) -> None:
+    if task.strategy is not Strategy.MODEL:
+        return
+    stages = NETWORKS[task.model].stages
+    if stages == 1:
+        reason = f"strategy model cuts {' and '.join(OURS)} only, not {task.model}"
+        raise _refused(study, index, "strategy", reason)
+    if task.world_size > stages:
+        reason = f"{task.model} can be cut into {stages} stages at most, not {task.world_size}"
+        raise _refused(study, index, "world_size", reason)
+
+
+def _check_batch(
+    study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None
+) -> None:
+    """Refuse a step that an epoch cannot fill, or that gives some device too few images."""
+    if task.images is not None:
+        epoch, has = task.images, f"this run has {task.images} images"
+    elif images is not None:
+        epoch, has = images.training, images.noun(Stage.TRAIN)
+    else:
+        return
+    step = task.batch_size_global
+    if step > epoch:
+        together = task.batch_mode is BatchMode.GLOBAL or step == task.batch_size
+        size = "" if together else f"{task.world_size} ranks with {task.batch_size} images each: "
+        fits = epoch if together else epoch // task.world_size
+        advice = f"a batch_size of at most {fits}" if fits else "fewer ranks"
+        reason = f"{size}a step takes {step} images, but {has}: use {advice}, or more images"
+        raise _refused(study, index, "batch_size", reason)
+    if too_small := too_few(task, epoch, NETWORKS[task.model].batch_norm):
+        size = f"{task.batch_size} ({task.batch_mode}) with world_size {task.world_size}"
+        raise _refused(study, index, "batch_size", f"{size} {too_small}")
