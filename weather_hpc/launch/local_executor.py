@@ -29,7 +29,7 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import EdaTask, PredictTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import EdaTask, Engine, PredictTask, RunSpec, Stage, TrainTask
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -98,7 +98,8 @@ def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
         return f"asks for {resources.nodes} nodes; the local executor has one"
     if spec.submits_workers:
         return "backend dask-jobqueue needs Slurm; the local executor has none"
-    if isinstance(task, EdaTask) and "cv2" not in machine.packages:
+    by_opencv = isinstance(task, EdaTask) or getattr(task, "engine", None) is Engine.OPENCV
+    if by_opencv and "cv2" not in machine.packages:
         return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
     if isinstance(task, EdaTask | TrainTask | PredictTask) and "torch" not in machine.packages:
         return "torch is not installed: pip install 'weather_hpc[train]'"
