@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, wait
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT
@@ -191,9 +191,10 @@ def ordered_map(
 
 def _result(future: Future, check: Callable[[], None] | None) -> Any:
     while check is not None and not future.done():
-        with contextlib.suppress(TimeoutError):
-            wait(future, timeout=CHECK_S)
-        check()
+        try:
+            return future.result(timeout=CHECK_S)
+        except TimeoutError:  # raised by the function, too: then the future is done
+            check()
     return future.result()
 
 
