@@ -18,7 +18,7 @@ from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec, Stage, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-EXTRA = {"preprocess_dask_jobqueue", "collect", "check_1node", "check_2node"}
+EXTRA = {"preprocess_dask_jobqueue", "collect", "predict", "check_1node", "check_2node"}
 """What the folder has beyond the paper's study."""
 
 PAPER = by_name(

@@ -117,14 +117,21 @@ def job_file(
     )
 
 
-def collect_file(name: str, site: SiteProfile) -> str:
-    """The script that turns the records of all runs into tables, plots and the report."""
+RESULTS_KINDS = {
+    "collect": "write tables, plots and the report of all runs",
+    "predict": "classify new images with the most accurate network of all runs",
+}
+"""What scripts do that work on the results of all runs."""
+
+
+def results_file(name: str, site: SiteProfile) -> str:
+    """The script of one of :data:`RESULTS_KINDS`."""
     return _render(
         name,
         Shape(Stage.PREPARE, COLLECT, site.slurm.partition_for(0)),
         site,
-        kind="collect",
-        about="write tables, plots and the report of all runs",
+        kind=name,
+        about=RESULTS_KINDS[name],
         setup=module_lines(site),
         interface_variable=False,
     )

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     """The text of every script, by its file's name."""
-    from weather_hpc.launch.job_file import check_file, collect_file, job_file
+    from weather_hpc.launch.job_file import RESULTS_KINDS, check_file, job_file, results_file
     from weather_hpc.launch.sbatch import planned_checks
 
     study, plan = _study(site)
@@ -57,7 +57,8 @@ def jobs_folder(site: "SiteProfile") -> dict[str, str]:
         f"{check.name}.sbatch": check_file(check.name, check.spec, site)
         for check in planned_checks(plan.runs)
     }
-    return scripts | checks | {"collect.sbatch": collect_file("collect", site)}
+    of_results = {f"{name}.sbatch": results_file(name, site) for name in RESULTS_KINDS}
+    return scripts | checks | of_results
 
 
 def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":

@@ -29,7 +29,15 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import EdaTask, PredictTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import (
+    EdaTask,
+    Engine,
+    PredictTask,
+    RunSpec,
+    Stage,
+    Task,
+    TrainTask,
+)
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -98,15 +106,9 @@ def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
         return f"asks for {resources.nodes} nodes; the local executor has one"
     if spec.submits_workers:
         return "backend dask-jobqueue needs Slurm; the local executor has none"
-    if isinstance(task, EdaTask) and "cv2" not in machine.packages:
-        return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
-    if isinstance(task, EdaTask | TrainTask | PredictTask) and "torch" not in machine.packages:
-        return "torch is not installed: pip install 'weather_hpc[train]'"
-    if not isinstance(task, TrainTask | PredictTask):
-        method = getattr(task, MEASURED[Stage(task.kind)].method)
-        if method.startswith("dask") and "distributed" not in machine.packages:
-            return "dask is not installed: pip install 'weather_hpc[dask]'"
-    elif _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
+    if missing := _missing_package(task, machine):
+        return missing
+    if _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
         return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
     # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
@@ -114,6 +116,23 @@ def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
         cpus = min(cpus, task.threads_per_node(resources.nodes))
     if cpus > len(machine.cpus) and not resources.oversubscribe:
         return f"asks for {counted(cpus, 'CPU')}; this machine gives {len(machine.cpus)}"
+    return None
+
+
+def _missing_package(task: Task, machine: Machine) -> str | None:
+    """Which package ``task`` needs that the machine lacks, and how to install it."""
+    method = ""
+    if not isinstance(task, TrainTask | PredictTask):
+        method = getattr(task, MEASURED[Stage(task.kind)].method)
+    if method.startswith("dask") and "distributed" not in machine.packages:
+        return "dask is not installed: pip install 'weather_hpc[dask]'"
+    # exploration measures the augmentation of training, which torch computes
+    by_torch = isinstance(task, TrainTask | PredictTask | EdaTask)
+    if by_torch and "torch" not in machine.packages:
+        return "torch is not installed: pip install 'weather_hpc[train]'"
+    by_opencv = isinstance(task, EdaTask) or method == Engine.OPENCV
+    if by_opencv and "cv2" not in machine.packages:
+        return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
     return None
 
 

@@ -28,8 +28,8 @@ from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
+from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.refusals import ImageCount
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
