@@ -118,12 +118,20 @@ class ScalingTable(Table):
         return int(row[self.workers_column] or 0)
 
     def superlinear(self, row: dict[str, Any]) -> bool:
-        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %."""
+        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %.
+
+        Never where the baseline is another program.
+        """
         speedup, low = row["speedup"], row["speedup_low"]
-        if speedup is None:
+        if speedup is None or self.other_program(row):
             return False
         workers = self.workers(row)
         return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))
+
+    def other_program(self, row: Mapping[str, Any]) -> bool:
+        """Whether ``row``'s method is another program than that of its baseline."""
+        stage = BY_TABLE[self.name]
+        return stage.programs and row[stage.method] != stage.plain
 
     @property
     def measured(self) -> list[dict[str, Any]]:
