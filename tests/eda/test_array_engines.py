@@ -40,9 +40,7 @@ def expected(store: Store, operation: Operation) -> npt.NDArray[Any]:
     if operation is Operation.HISTOGRAM:
         return np.array([[(pixels[..., c] == n).sum() for n in range(256)] for c in range(3)])
     if operation is Operation.EQUALIZATION:
-        pixels = numpy_operations.equalized(pixels)
-        sums: npt.NDArray[np.int64] = pixels.sum(axis=(1, 2), dtype=np.int64)
-        return sums
+        return np.asarray(numpy_operations.equalized(pixels).sum(axis=(1, 2)))
     return numpy_operations.features(pixels)
 
 

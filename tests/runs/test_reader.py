@@ -31,6 +31,11 @@ def _edit(run: RunPaths, **changes: Any) -> None:
     run.record.write_text(json.dumps(json.loads(run.record.read_text()) | changes))
 
 
+def _edit_ranks(run: RunPaths, **changes: Any) -> None:
+    actual = json.loads(run.record.read_text())["actual"]
+    _edit(run, actual=actual | {"ranks": [rank | changes for rank in actual["ranks"]]})
+
+
 def _replace_by_folder(run: RunPaths) -> None:
     run.record.unlink()
     run.record.mkdir()
@@ -82,6 +87,18 @@ GARBAGE: dict[str, tuple[Callable[[RunPaths], object], str]] = {
     "endless digits": (
         lambda r: r.record.write_text(r.record.read_text().replace("40.0", "9" * 5000, 1)),
         "not JSON",
+    ),
+    "a rank below 0": (
+        lambda r: _edit_ranks(r, rank=-1),
+        "actual.ranks.0.rank: expected a value from 0",
+    ),
+    "huge seconds of a rank": (
+        lambda r: _edit_ranks(r, communication_s=1e300),
+        "actual.ranks.0.communication_s: expected a value from 0",
+    ),
+    "a rank that computed longer than the run took": (
+        lambda r: _edit_ranks(r, computation_s=50.0),
+        "actual.ranks.0.computation_s: 50 s is longer than the whole measured time, 40 s",
     ),
     "a folder": (_replace_by_folder, "record.json: is not a file"),
     "a pipe": (_replace_by_pipe, "record.json: is not a file"),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.simulated_cuda.conftest import Simulated, Told
 from tests.train.conftest import Train, losses
+from tests.train.test_rank_epochs import lines_in
 
 pytestmark = pytest.mark.xdist_group("simulated_cuda")
 
@@ -68,6 +69,9 @@ def test_dp(
     told = simulated(*options, run_dir=tmp_path / "dp")
     assert losses(tmp_path / "dp") == pytest.approx(expected, rel=1e-5)
     assert len(told.record["actual"]["ranks"][0]["device_memory_peak_mb"]) == gpus
+    (rank,) = told.record["actual"]["ranks"]
+    assert rank["computation_s"] is rank["communication_s"] is None, "of its GPUs it is not known"
+    assert [line.rank for line in lines_in(tmp_path / "dp")] == [0, 0], "one process"
     assert {call[1] for call in told.calls if call[0] == "synchronize"} == set(range(gpus))
     check_epochs(told)
 
@@ -103,6 +107,16 @@ def test_ranks_on_a_device_each(
     assert devices == [f"cuda:{rank}" for rank in range(ranks)]
     if strategy == "ddp":
         assert record["provenance"]["environment"]["exchange"] == "nccl"
+    known = ranks == 1  # NCCL's exchanges overlap with computation
+    for rank in record["actual"]["ranks"]:
+        assert (rank["computation_s"] is not None) == known
+        assert rank["data_wait_s"] is not None
+    lines = lines_in(tmp_path / "ranks")
+    assert [(line.epoch, line.rank) for line in lines] == [
+        (epoch, rank) for epoch in (1, 2) for rank in range(ranks)
+    ]
+    with_loss = [line.rank for line in lines if line.loss is not None]
+    assert with_loss == [line.rank for line in lines if strategy == "ddp" or line.rank == ranks - 1]
 
 
 def test_synchronised_batch_norm(

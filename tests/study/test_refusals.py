@@ -7,8 +7,8 @@ import yaml
 
 from weather_hpc.errors import UserError
 from weather_hpc.study.config import StudyConfig, load_study
+from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import make_plan
-from weather_hpc.study.refusals import ImageCount
 
 HUNDRED = ImageCount("/photos", total=100, training=80)
 
@@ -158,6 +158,17 @@ def test_weak_scaling_needs_as_many_images_as_its_workers(
     entries: dict[str, object], line: str
 ) -> None:
     assert line in refused({**WEAK, **entries})
+
+
+def test_array_operations_need_a_chunk_for_each_worker() -> None:
+    entry = {"operation": "histogram", "engine": "numpy", "workers": [1, 4, 8]}
+    message = refused({"array": [entry]})
+    assert (
+        "array[0].workers: 8 workers, but 100 images in chunks of 32 are 4 chunks: use" in message
+    )
+    assert "chunk_images of at most 12" in message
+    study = {"name": "s", "array": [{**entry, "chunk_images": 12}]}
+    assert make_plan(StudyConfig.model_validate(study), "/photos", images=HUNDRED).runs
 
 
 def test_without_a_count_of_images_the_other_checks_remain() -> None:

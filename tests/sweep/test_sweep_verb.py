@@ -183,6 +183,62 @@ def test_other_runs_continue_after_a_failure_which_is_retried(
     assert table(paths.tables / "preprocess.csv")[0]["runs"] == "2"
 
 
+@pytest.fixture
+def failing(small: tuple[Path, StudyPaths], tmp_path: Path) -> tuple[list[object], StudyPaths]:
+    """Options of a sweep of five runs, whose program fails as long as ``broken`` is there."""
+    study, paths = small
+    study.write_text(study.read_text().replace("repeats: 2", "repeats: 5"))
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\nif [ -e {tmp_path}/broken ]; then\n"
+        '  echo "process $$: no libjpeg.so" >&2\n  exit 3\n'
+        f'fi\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    (tmp_path / "site.yaml").write_text(f"python: {python}\n")
+    (tmp_path / "broken").touch()
+    options = ["--study", study, "--site", tmp_path / "site.yaml", "--results", paths.root]
+    return options, paths
+
+
+def test_a_sweep_stops_where_the_first_runs_fail_alike(
+    failing: tuple[list[object], StudyPaths], tmp_path: Path
+) -> None:
+    options, paths = failing
+    done = sweep(*options, "--json")
+    assert done.returncode == 1
+    assert "the first 3 runs of stage preprocess failed alike: exit code 3" in done.stderr
+    assert "no libjpeg.so" in done.stderr
+    assert "2 runs not made: sweep again once the cause is fixed, or with --keep-going" in (
+        done.stderr
+    )
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert shown["ran"] == {"failed": 3, "todo": 2}
+    assert "failed alike" in shown["stopped"]["preprocess"]
+    reasons = [row["reason"] for row in table(paths.rejects)]
+    assert reasons.count("planned, never started") == 2
+
+    again = sweep(*options, "--keep-going", "--json")
+    assert again.returncode == 1
+    shown = json.loads(again.stdout.splitlines()[-1])
+    assert (shown["ran"], shown["stopped"]) == ({"failed": 5}, {})
+
+    (tmp_path / "broken").unlink()
+    assert sweep(*options).returncode == 0
+    assert {record["status"] for record in records(paths)} == {"ok"}
+
+
+def test_staged_sweeps_stop_too(failing: tuple[list[object], StudyPaths]) -> None:
+    options, _ = failing
+    study = Path(str(options[1]))
+    study.write_text(study.read_text().replace("sequential\n", "dask\n    workers: [1, 2, 4]\n"))
+    site = Path(str(options[3]))
+    site.write_text(site.read_text() + "oversubscribe: true\n")
+    done = sweep(*options, "--staged", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout.splitlines()[-1])["ran"] == {"failed": 3, "todo": 12}
+
+
 def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) -> None:
     study, paths = small
     site = tmp_path / "site.yaml"

@@ -107,19 +107,36 @@ def test_gloo_tells_computation_by_the_thread_that_computes(
 
 
 @pytest.mark.parametrize("shared", ["on", "off"])
-def test_a_rank_with_more_work_computes_longer(
+def test_a_rank_with_more_work_is_named_by_the_report(
     shared: str, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEATHER_HPC_SHARED_MEMORY", shared)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = Path(__file__).with_name("run_slow_rank.py")
     options = ("--model", "uneven", "--device", "cpu", "--store", small_store, "--epochs", 2)
+    study = StudyPaths(tmp_path)
+    run = study.run("uneven")
     logged(
         sys.executable, *launcher, script, *options, "--batch-size", 4, "--strategy", "ddp",
-        "--run-dir", tmp_path / "run", to=tmp_path / "stdout.log",
+        "--run-dir", run.root, to=run.stdout,
     )  # fmt: skip
-    fast, slow = (rank["computation_s"] for rank in record_in(tmp_path / "run")["actual"]["ranks"])
+    fast, slow = (rank["computation_s"] for rank in record_in(run.root)["actual"]["ranks"])
     assert slow > 1.5 * fast
+
+    assert collect([str(tmp_path)]) == 0
+    with (study.tables / "pop.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    balance, communication, together = (
+        float(row[name])
+        for name in ("load_balance", "communication_efficiency", "parallel_efficiency")
+    )
+    assert balance == pytest.approx((fast + slow) / (2 * slow), rel=1e-4)
+    assert communication == pytest.approx(slow / record_in(run.root)["time_s"], rel=1e-4)
+    assert together == pytest.approx(balance * communication, rel=1e-4)
+    assert row["slowest_rank"] == "1"
+    excess = 100 * (2 * slow / (fast + slow) - 1)
+    told = f"rank 1 on {row['slowest_host']} computes {excess:.0f} % longer than the mean"
+    assert told in study.report_markdown.read_text()
 
 
 def test_only_the_last_stage_of_a_pipeline_has_losses(

@@ -112,7 +112,7 @@ def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None
     Judged by the intervals of the medians in ``column``; None: of what its speed is judged by.
     """
     superlinear = "its speedup is super-linear, see the audit" if best.superlinear else ""
-    return joined(superlinear, _rivals(best, among, column))
+    return joined(superlinear, *best.group.sharing, _rivals(best, among, column))
 
 
 def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:

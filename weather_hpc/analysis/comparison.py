@@ -119,6 +119,7 @@ class Configuration:
             "images": row.images_asked if images is None else round(images),
             "audit_errors": "; ".join(group.errors) or None,
             "note": self._note,
+            "baseline_sharing": self._baseline_sharing,
         }
 
     def _efficiency(self, speedup: float | None) -> float | None:
@@ -139,6 +140,13 @@ class Configuration:
         return others and measured(row).programs
 
     @property
+    def _baseline_sharing(self) -> str | None:
+        """How the baseline's threads shared CPUs, which explains a speedup above the workers."""
+        if self.baseline is None or self.baseline is self.group:
+            return None
+        return "; ".join(self.baseline.sharing) or None
+
+    @property
     def _note(self) -> str | None:
         """What a reader of the row should know, the group's own note first."""
         row, notes = self.group.settings, [self.group.note]
@@ -151,7 +159,9 @@ class Configuration:
             elif row.batch_mode is None and batch_size(row) is not None:
                 notes.append(f"{batch_words(row)} as stated; per device or global is not known")
         fraction = self._serial_fraction(self.speedup)
-        if fraction is not None and fraction < 0:
+        if self._baseline_sharing:
+            notes.append(f"its baseline: {self._baseline_sharing}")
+        elif fraction is not None and fraction < 0:
             notes.append("super-linear: serial fraction below 0")
         if fraction is not None and fraction > 1:
             notes.append("slower than its baseline: serial fraction above 1")

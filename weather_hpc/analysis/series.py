@@ -1,5 +1,6 @@
 """Series: one configuration on more and more workers, as laws and comparisons need it."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,20 @@ class Series:
     def workers(self) -> list[int]:
         """How many workers each point has."""
         return [point.settings.workers or 0 for point in self.points]
+
+    @property
+    def with_own_cpus(self) -> "Series":
+        """The series without the points whose workers shared CPUs: those do not show scaling."""
+        if self.problem or not self.shared:
+            return self
+        points = tuple(point for point in self.points if not point.sharing)
+        problem = None if points else "workers shared CPUs at every size"
+        return dataclasses.replace(self, points=points or self.points, problem=problem)
+
+    @property
+    def shared(self) -> str | None:
+        """How workers shared CPUs at some of the points; None: at no point."""
+        return "; ".join(text for point in self.points for text in point.sharing) or None
 
     @property
     def unit(self) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.dataset.image_file import ImageError, printable, read_header
 from weather_hpc.errors import UserError
-from weather_hpc.study.refusals import ImageCount
+from weather_hpc.study.images import ImageCount
 
 HASHING_THREADS = 4
 BATCH = 1024

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch import local_executor
+from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.local_executor import LocalExecutor
 from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.launch.submitit_executor import SubmititExecutor
@@ -45,7 +46,7 @@ class Background(Executor, Protocol):
         """Wait until all of ``specs`` have ended; the state of each."""
 
 
-EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile], Executor]] = {
+EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile, FirstRuns], Executor]] = {
     "slurm": SlurmExecutor,
     "submitit": SubmititExecutor,
     "local": LocalExecutor,

@@ -19,16 +19,25 @@ import psutil
 from weather_hpc import cli
 from weather_hpc.files import write_text
 from weather_hpc.launch.command import needs_cuda
+from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import make_ready, record_end
 from weather_hpc.launch.script import run_script
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.state import RunState, run_state
+from weather_hpc.runs.state import RunState, run_state, run_states
 from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Engine, PredictTask, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import (
+    EdaTask,
+    Engine,
+    PredictTask,
+    RunSpec,
+    Stage,
+    Task,
+    TrainTask,
+)
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
@@ -97,18 +106,10 @@ def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
         return f"asks for {resources.nodes} nodes; the local executor has one"
     if spec.submits_workers:
         return "backend dask-jobqueue needs Slurm; the local executor has none"
-    if not isinstance(task, TrainTask | PredictTask):
-        method = getattr(task, MEASURED[Stage(task.kind)].method)
-        if method.startswith("dask") and "distributed" not in machine.packages:
-            return "dask is not installed: pip install 'weather_hpc[dask]'"
-        opencv = spec.stage is Stage.EDA or method == Engine.OPENCV
-        if opencv and "cv2" not in machine.packages:
-            return "opencv is not installed: pip install 'weather_hpc[eda]'"
-    else:
-        if "torch" not in machine.packages:
-            return "torch is not installed: pip install 'weather_hpc[train]'"
-        if _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
-            return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
+    if missing := _missing_package(task, machine):
+        return missing
+    if _needs_gpu(spec) and machine.gpus < resources.gpus_per_node:
+        return lacking_gpus(resources.gpus_per_node, machine.gpus, machine.no_cuda)
     # here only computing threads need a CPU; a cluster is asked for extra ones that feed GPUs
     cpus = resources.cpus_per_node
     if isinstance(task, TrainTask) and resources.cpus_per_worker is None:
@@ -118,13 +119,39 @@ def skip_reason(spec: RunSpec, machine: Machine) -> str | None:
     return None
 
 
+def _missing_package(task: Task, machine: Machine) -> str | None:
+    """Which package ``task`` needs that the machine lacks, and how to install it."""
+    method = ""
+    if not isinstance(task, TrainTask | PredictTask):
+        method = getattr(task, MEASURED[Stage(task.kind)].method)
+    if method.startswith("dask") and "distributed" not in machine.packages:
+        return "dask is not installed: pip install 'weather_hpc[dask]'"
+    # exploration measures the augmentation of training, which torch computes
+    by_torch = isinstance(task, TrainTask | PredictTask | EdaTask)
+    if by_torch and "torch" not in machine.packages:
+        return "torch is not installed: pip install 'weather_hpc[train]'"
+    by_opencv = isinstance(task, EdaTask) or method == Engine.OPENCV
+    if by_opencv and "cv2" not in machine.packages:
+        return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
+    return None
+
+
 class LocalExecutor:
     """Runs a plan on this machine. Runs never overlap: they would slow each other down."""
 
-    def __init__(self, plan: Plan, paths: StudyPaths, site: SiteProfile) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        paths: StudyPaths,
+        site: SiteProfile,
+        first_runs: FirstRuns | None = None,
+    ) -> None:
         self.plan = plan
         self.paths = paths
         self.site = site
+        self.first_runs = first_runs or FirstRuns(paths, plan, keep_going=True)
+        self.made: list[RunSpec] = []
+        """Runs whose process this executor has started, in their order."""
         self.machine = Machine(cpus=(), gpus=0, packages=frozenset())
         """This machine, as it was when :meth:`run` was called."""
         self.no_store: str | None = None
@@ -136,16 +163,32 @@ class LocalExecutor:
         return {run_id: job for run_id, job in jobs.items() if job.active}
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Run ``specs`` in their order, also after failures; the state of each at its end."""
+        """Run ``specs`` in their order, also after failures; the state of each at its end.
+
+        Where the first runs of a stage fail alike, and nobody wants to continue, the others are
+        not made.
+        """
         possible = self._without_skipped(specs)
-        states: dict[str, RunState] = {}
+        done = 0
+        while done < len(possible):
+            done, failure = self._run_from(done, possible)
+            if failure is not None and self.first_runs.stops(failure, len(possible) - done):
+                break
+        return run_states(self.paths, specs)
+
+    def _run_from(self, done: int, possible: Sequence[RunSpec]) -> tuple[int, AlikeFailure | None]:
+        """Run ``possible`` but for the first ``done`` of them, until the first runs fail alike.
+
+        How many are done then, and the failure where there are others.
+        """
         with cli.progress("starting", total=len(possible)) as advance:
-            for number, spec in enumerate(possible, start=1):
+            advance(done)
+            for number, spec in enumerate(possible[done:], start=done + 1):
                 advance(0, text=spec.label)
                 start = time.monotonic()
                 reason = self._run(spec)
                 run = self.paths.run(spec.run_id)
-                states[spec.run_id] = state = run_state(run)
+                state = run_state(run)
                 if spec.stage is Stage.PREPARE and state is not RunState.DONE:
                     self.no_store = f"the store could not be packed: see {run.stderr}"
                 note = f" ({reason})" if reason else ""
@@ -158,7 +201,11 @@ class LocalExecutor:
                 if state is RunState.FAILED:
                     print(f"    see {run.stderr}", file=sys.stderr)
                 advance()
-        return {s.run_id: states.get(s.run_id, RunState.SKIPPED) for s in specs}
+                if state is RunState.FAILED and number < len(possible):
+                    failure = self.first_runs.failure(self.made)
+                    if failure is not None:
+                        return number, failure
+        return len(possible), None
 
     def _without_skipped(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Those that this machine can make; the others are recorded as skipped, with the reason."""
@@ -184,6 +231,7 @@ class LocalExecutor:
             return self.no_store
         script, limit_min = self.paths.script(spec.run_id), spec.resources.time_limit_min
         make_ready(self.paths.run(spec.run_id), spec)
+        self.made.append(spec)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
         with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
             process = subprocess.Popen(["bash", str(script)], start_new_session=True)

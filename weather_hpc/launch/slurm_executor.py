@@ -3,11 +3,12 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json, write_text
 from weather_hpc.launch import watch
+from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import make_ready, record_end
 from weather_hpc.launch.sbatch import CheckJob, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
@@ -43,11 +44,17 @@ class SlurmExecutor:
     """
 
     def __init__(
-        self, plan: Plan, paths: StudyPaths, site: SiteProfile, slurm: Slurm | None = None
+        self,
+        plan: Plan,
+        paths: StudyPaths,
+        site: SiteProfile,
+        first_runs: FirstRuns | None = None,
+        slurm: Slurm | None = None,
     ) -> None:
         self.plan = plan
         self.paths = paths
         self.site = site
+        self.first_runs = first_runs or FirstRuns(paths, plan, keep_going=True)
         self.slurm = slurm or Slurm()
         self.queued: set[str] = set()
         """Runs that are queued or running, as far as this sweep knows."""
@@ -87,8 +94,44 @@ class SlurmExecutor:
         return current_states(self.paths, specs, poll(self.paths, self.slurm))
 
     def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
-        """Wait until none of ``specs`` is queued or running; the state of each then."""
-        return watch.wait(self.paths, specs, self.site.slurm, self.slurm)
+        """Wait until none of ``specs`` is queued or running; the state of each then.
+
+        Where the first runs of a stage fail alike, its pending runs are cancelled, unless a user
+        wants to continue.
+        """
+        while True:
+            states = watch.wait(
+                self.paths,
+                specs,
+                self.site.slurm,
+                self.slurm,
+                until=lambda states: self._alike(specs, states) is not None,
+            )
+            failure = self._alike(specs, states)
+            if failure is None:
+                return states
+            pending = _pending(specs, states, failure.stage)
+            if self.first_runs.stops(failure, len(pending)):
+                self._cancel(pending, f"not made: {failure}")
+
+    def _alike(
+        self, specs: Sequence[RunSpec], states: Mapping[str, RunState]
+    ) -> AlikeFailure | None:
+        """The failure of a stage's first runs, where other runs of that stage are pending."""
+        ended = [s for s in specs if states[s.run_id] in (RunState.DONE, RunState.FAILED)]
+        failure = self.first_runs.failure(ended)
+        return failure if failure and _pending(specs, states, failure.stage) else None
+
+    def _cancel(self, specs: Sequence[RunSpec], reason: str) -> None:
+        """Cancel the pending jobs of ``specs``; a job that has started meanwhile goes on."""
+        for spec in specs:
+            record_end(self.paths, spec, Status.CANCELLED, reason)
+        jobs = submitted_jobs(self.paths)
+        arrays = sorted({jobs[spec.run_id].job_id.split("_")[0] for spec in specs})
+        try:
+            self.slurm("scancel", "--state=PENDING", *arrays)
+        except SlurmError as error:
+            raise FailedError(f"jobs {', '.join(arrays)} cannot be cancelled: {error}") from None
 
     def leave(self) -> list[int]:
         """Submit the job that collects after all others; the ids of all open jobs, it last."""
@@ -250,6 +293,13 @@ class SlurmExecutor:
             raise FailedError(f"{entry.about}: {error}") from None
         ledger.with_job(self.paths, entry, job_id)
         return job_id
+
+
+def _pending(
+    specs: Sequence[RunSpec], states: Mapping[str, RunState], stage: Stage
+) -> list[RunSpec]:
+    """Those of ``specs`` that are of ``stage`` and wait in the queue."""
+    return [s for s in specs if s.stage is stage and states[s.run_id] is RunState.PENDING]
 
 
 def _job_id(printed: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import UserError
+from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.script import module_lines
 from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.runs.paths import StudyPaths
@@ -36,7 +37,12 @@ class SubmititExecutor(SlurmExecutor):
     """Submits a plan's runs through submitit; everything else is the Slurm executor's."""
 
     def __init__(
-        self, plan: Plan, paths: StudyPaths, site: SiteProfile, slurm: Slurm | None = None
+        self,
+        plan: Plan,
+        paths: StudyPaths,
+        site: SiteProfile,
+        first_runs: FirstRuns | None = None,
+        slurm: Slurm | None = None,
     ) -> None:
         if importlib.util.find_spec("submitit") is None:
             raise UserError(
@@ -44,7 +50,7 @@ class SubmititExecutor(SlurmExecutor):
             )
         if "%" in str(paths.root):
             raise UserError(f"{paths.root}: submitit reads % as a pattern; give another --results")
-        super().__init__(plan, paths, site, slurm)
+        super().__init__(plan, paths, site, first_runs, slurm)
 
     def active(self) -> dict[str, Job]:
         """The jobs of queued or running runs, by run_id; they are never submitted again."""

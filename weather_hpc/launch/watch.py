@@ -39,11 +39,16 @@ def current_states(
 
 
 def wait(
-    paths: StudyPaths, specs: Sequence[RunSpec], site: SlurmSite, slurm: Slurm
+    paths: StudyPaths,
+    specs: Sequence[RunSpec],
+    site: SlurmSite,
+    slurm: Slurm,
+    until: Callable[[dict[str, RunState]], bool] = lambda _: False,
 ) -> dict[str, RunState]:
     """Wait until none of ``specs`` is queued or running; the state of each then.
 
-    One query covers all of them; the pauses grow while nothing changes.
+    Or until ``until`` is true of their states. One query covers all of them; the pauses grow while
+    nothing changes.
     """
     shown = _table if sys.stderr.isatty() else _lines
     with shown() as show:
@@ -54,6 +59,8 @@ def wait(
             if states != before:
                 show(count(specs, states, site))
                 pause, before = FIRST_PAUSE_S, states
+                if until(states):
+                    return states
             if not any(jobs[s.run_id].active for s in specs if s.run_id in jobs):
                 return states
             time.sleep(pause)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
+from weather_hpc.study.spec import WorkerTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,17 @@ def ready(rank: int = 0) -> RankInfo:
         cpus=sorted(os.sched_getaffinity(0)),
         threads=1,
     )
+
+
+def warn_of_few_cpus(task: WorkerTask) -> None:
+    """Print a warning where workers on this node are more than its CPUs."""
+    cpus = len(os.sched_getaffinity(0))
+    if task.workers > cpus:
+        print(
+            f"{task.kind}: warning: {task.workers} workers share {cpus} CPUs; "
+            "their times do not measure scaling",
+            file=sys.stderr,
+        )
 
 
 def record_workers(

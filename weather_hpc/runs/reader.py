@@ -134,7 +134,7 @@ def implausible(record: RunRecord) -> str | None:
         numbers = {field: value for field, value in settings if isinstance(value, int | float)}
         values |= {f"spec.{name}.{field}": value for field, value in numbers.items()}
     for number, rank in enumerate(record.actual.ranks):
-        for name in ("computation_s", "data_wait_s", "communication_s"):
+        for name in ("rank", "computation_s", "data_wait_s", "communication_s"):
             values[f"actual.ranks.{number}.{name}"] = getattr(rank, name)
     for name, value in values.items():
         if value is not None and not 0 <= value <= LARGEST:

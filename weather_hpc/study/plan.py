@@ -10,7 +10,8 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import short_hash
 from weather_hpc.study.config import StudyConfig, TrainGrid
 from weather_hpc.study.cpus import cpus_asked
-from weather_hpc.study.refusals import ImageCount, check_images, check_train
+from weather_hpc.study.images import ImageCount
+from weather_hpc.study.refusals import check_array, check_images, check_train
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import (
     ArrayTask,
@@ -167,6 +168,8 @@ def _configurations(
             cpus = _cpus(values, site)
             values |= {"image_size": study.image_size, "images": _images(study, values["workers"])}
             made = _checked(_WORKER_TASKS[stage], values, where)
+            if isinstance(made, ArrayTask):
+                check_array(study, index, made, images)
             yield made, worker_resources(made, **cpus)
 
 

@@ -5,34 +5,15 @@ only a node can tell (its memory, packages and GPUs, damaged images) is left to 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc.errors import UserError
 from weather_hpc.study.config import StudyConfig
+from weather_hpc.study.images import ImageCount
 from weather_hpc.study.networks import NETWORKS, OURS, unknown_network
-from weather_hpc.study.spec import CACHED, BatchMode, RunSpec, Stage, Strategy, TrainTask
+from weather_hpc.study.spec import CACHED, ArrayTask, BatchMode, RunSpec, Stage, Strategy, TrainTask
 from weather_hpc.study.steps import too_few
-
-
-@dataclass(frozen=True)
-class ImageCount:
-    """How many images a study has. Of a folder it counts files, so that there may be fewer."""
-
-    where: str
-    """The folder, or what makes them."""
-    total: int
-    training: int
-    """Those of the training split."""
-
-    def of(self, stage: Stage) -> int:
-        """The most images that a run of ``stage`` can use."""
-        return self.training if stage is Stage.TRAIN else self.total
-
-    def noun(self, stage: Stage) -> str:
-        """``/photos has 840 training images``."""
-        kind = "training images" if stage is Stage.TRAIN else "images"
-        return f"{self.where} has {self.of(stage)} {kind}"
+from weather_hpc.text import counted
 
 
 def check_train(study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None) -> None:
@@ -48,6 +29,22 @@ def check_train(study: StudyConfig, index: int, task: TrainTask, images: ImageCo
     _check_weights(study, index, task)
     _check_stages(study, index, task)
     _check_batch(study, index, task, images)
+
+
+def check_array(study: StudyConfig, index: int, task: ArrayTask, images: ImageCount | None) -> None:
+    """Raise UserError where ``task`` of the ``index``-th entry of ``array`` has too few chunks."""
+    count = task.images or (images.total if images else None)
+    if count is None:
+        return
+    chunks = -(-count // task.chunk_images)
+    if task.workers > chunks:
+        fits = max(1, count // task.workers)
+        where = study.at("array", index, "workers")
+        raise UserError(
+            f"{where}: {task.workers} workers, but {counted(count, 'image')} in chunks of "
+            f"{task.chunk_images} are {counted(chunks, 'chunk')}: use fewer workers, or "
+            f"chunk_images of at most {fits}"
+        )
 
 
 def check_images(study: StudyConfig, specs: Iterable[RunSpec], images: ImageCount) -> None:

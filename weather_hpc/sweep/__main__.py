@@ -71,6 +71,12 @@ def parser() -> cli.Parser:
         "implies --wait")  # fmt: skip
     add("--efficiency-floor", type=_efficiency, metavar="E", help="floor of --staged, above 0 up "
         f"to 1 (default: {DEFAULT_FLOOR:g})")  # fmt: skip
+    add(
+        "--keep-going",
+        action="store_true",
+        help="make all runs even where the first runs "
+        "of a stage fail alike; else the sweep stops there, and asks at a terminal",
+    )
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
     result.add_json()

@@ -23,6 +23,7 @@ class SweepOptions:
     max_node_hours: float | None
     staged: bool
     efficiency_floor: float
+    keep_going: bool
     dry_run: bool
     yes: bool
     json: bool

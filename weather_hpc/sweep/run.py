@@ -14,6 +14,7 @@ from weather_hpc.dataset.catalogue import count_images, split_count
 from weather_hpc.dataset.synthetic import WEAPD_COUNTS, make_synthetic
 from weather_hpc.errors import UserError
 from weather_hpc.launch import executors
+from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.folders import SUBMITTING_S, lock
 from weather_hpc.launch.local_executor import skip_reason, this_machine
 from weather_hpc.launch.sbatch import array_script, chunks
@@ -27,8 +28,8 @@ from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
+from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.refusals import ImageCount
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
@@ -55,7 +56,8 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     plan = make_plan(study, str(data), workers, site, new_images, images)
     plan = executors.within(name, plan, site)
     plan = with_known_names(paths, with_earlier_predict(paths, plan))
-    sweep = _Sweep(options, study, plan, paths, site, name)
+    first_runs = FirstRuns(paths, plan, options.keep_going)
+    sweep = _Sweep(options, study, plan, paths, site, name, first_runs)
     return sweep.print_scripts() if options.dry_run else sweep.run()
 
 
@@ -69,6 +71,7 @@ class _Sweep:
     paths: StudyPaths
     site: SiteProfile
     executor_name: str
+    first_runs: FirstRuns
 
     def run(self) -> int:
         """Run or submit what is missing, collect what has ended; the exit code."""
@@ -137,14 +140,15 @@ class _Sweep:
 
     def executor(self) -> executors.Executor:
         """The executor of the plan, by stages with ``--staged``."""
-        executor = executors.EXECUTORS[self.executor_name](self.plan, self.paths, self.site)
+        make = executors.EXECUTORS[self.executor_name]
+        executor = make(self.plan, self.paths, self.site, self.first_runs)
         floor = self.options.efficiency_floor
         if not self.options.staged:
             return executor
         if isinstance(executor, executors.Background):
             print("--staged: waits for the jobs of each stage", file=sys.stderr)
-            return StagedJobs(executor, self.paths, floor)
-        return StagedRuns(executor, self.paths, floor)
+            return StagedJobs(executor, self.paths, floor, self.first_runs)
+        return StagedRuns(executor, self.paths, floor, self.first_runs)
 
     def missing(self, active: Container[str] = ()) -> list[RunSpec]:
         """The runs to make, in their order; see :func:`missing_runs`."""
@@ -171,7 +175,8 @@ class _Sweep:
         counts = Counter(map(str, states.values()))
         if self.options.json:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}
-            cli.print_json({**ran, "forecast": costs.as_dict(), **summary})
+            stopped_stages = {"stopped": self.first_runs.stopped}
+            cli.print_json({**ran, "forecast": costs.as_dict(), **summary, **stopped_stages})
         return cli.EXIT_FAILED if counts[RunState.FAILED] else cli.EXIT_OK
 
     def _leave(self, jobs: list[int], states: dict[str, RunState], costs: Forecast) -> int:

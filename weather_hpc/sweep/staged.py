@@ -13,6 +13,7 @@ from statistics import median
 
 from weather_hpc.errors import UserError
 from weather_hpc.launch.executors import Background, Executor
+from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.folders import SUBMITTING_S, lock, record_end
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import earlier_runs, read_run
@@ -80,10 +81,13 @@ def stopped(specs: Iterable[RunSpec], earlier: Iterable[Run], floor: float) -> d
 class StagedRuns:
     """Runs by stages, with an executor whose runs have ended when it returns."""
 
-    def __init__(self, executor: Executor, paths: StudyPaths, floor: float) -> None:
+    def __init__(
+        self, executor: Executor, paths: StudyPaths, floor: float, first_runs: FirstRuns
+    ) -> None:
         self.executor = executor
         self.paths = paths
         self.floor = floor
+        self.first_runs = first_runs
 
     def active(self) -> Mapping[str, Job]:
         """The jobs of runs that are already queued or running, by run_id."""
@@ -92,6 +96,8 @@ class StagedRuns:
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Run ``specs`` stage by stage; the state of each at its end."""
         for stage in stages(specs):
+            if self.first_runs.stopped:
+                break
             if runs := self._without_stopped(stage):
                 self.executor.run(runs)
         return run_states(self.paths, specs)
@@ -111,8 +117,10 @@ class StagedJobs(StagedRuns):
 
     executor: Background
 
-    def __init__(self, executor: Background, paths: StudyPaths, floor: float) -> None:
-        super().__init__(executor, paths, floor)
+    def __init__(
+        self, executor: Background, paths: StudyPaths, floor: float, first_runs: FirstRuns
+    ) -> None:
+        super().__init__(executor, paths, floor, first_runs)
         self._later: list[list[RunSpec]] = []
 
     def run(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
@@ -130,6 +138,9 @@ class StagedJobs(StagedRuns):
         runs = [spec for spec in specs if spec.run_id not in later]
         self._wait(runs)
         for stage in self._later:
+            if self.first_runs.stopped:
+                print("later stages are not submitted", file=sys.stderr)
+                break
             if self._cancelled(runs):
                 print("jobs were cancelled: later stages are not submitted", file=sys.stderr)
                 break
