@@ -108,7 +108,7 @@ class Group:
         asked_for, used = self.settings.device_asked, self.settings.device
         if self.measured and asked_for not in (None, "auto", used):
             notes.append(f"requested {asked_for}, ran on {used}")
-        notes += self._sharing
+        notes += self.sharing
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")
@@ -119,8 +119,11 @@ class Group:
         return "; ".join(notes) or None
 
     @property
-    def _sharing(self) -> list[str]:
-        """How many workers shared how many CPUs, in how many of the runs."""
+    def sharing(self) -> list[str]:
+        """How many workers shared how many CPUs, in how many of the runs; empty: they did not.
+
+        Its speed then says what sharing costs, not how the work scales.
+        """
         of, total = self.settings, len(self.measured)
         noun = MEASURED[Stage(str(of.stage))].worker
         found = Counter((row.cpus, row.oversubscribed) for row in self.measured)
