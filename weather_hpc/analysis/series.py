@@ -141,7 +141,7 @@ def _series(table: str, label: str, members: list[Group], baselines: Baselines) 
 
 def _label(row: Row, settings: Iterable[str]) -> str:
     if row.stage != Stage.TRAIN:
-        words = [str(method(row))]
+        words = [*([row.operation] if row.operation else []), str(method(row))]
     else:
         words = [training_words(row.strategy, row.device), batch_words(row)]
     for name in dict.fromkeys(settings):

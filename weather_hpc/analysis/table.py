@@ -120,13 +120,18 @@ class ScalingTable(Table):
     def superlinear(self, row: dict[str, Any]) -> bool:
         """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %.
 
-        Not where its baseline had fewer CPUs than threads, which explains it.
+        Not where its baseline is another program, or had fewer CPUs than threads, which explains it.
         """
         speedup, low = row["speedup"], row["speedup_low"]
-        if speedup is None or row.get("baseline_sharing"):
+        if speedup is None or row.get("baseline_sharing") or self.other_program(row):
             return False
         workers = self.workers(row)
         return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))
+
+    def other_program(self, row: Mapping[str, Any]) -> bool:
+        """Whether ``row``'s method is another program than that of its baseline."""
+        stage = BY_TABLE[self.name]
+        return stage.programs and row[stage.method] != stage.plain
 
     @property
     def measured(self) -> list[dict[str, Any]]:
