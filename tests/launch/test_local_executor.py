@@ -34,6 +34,10 @@ def eda(backend: str, workers: int) -> RunSpec:
     return one({"eda": [{"backend": backend, "workers": workers}]})
 
 
+def array(engine: str) -> RunSpec:
+    return one({"array": [{"operation": "histogram", "engine": engine}]})
+
+
 def train(**entry: object) -> RunSpec:
     return one({"train": [entry]})
 
@@ -51,6 +55,10 @@ def one(study: dict[str, object]) -> RunSpec:
         (preprocess("multiprocessing", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (preprocess("dask", 2), BARE, "dask is not installed"),
         (preprocess("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (array("numpy"), BARE, None),
+        (array("dask-array"), BARE, "dask is not installed"),
+        (array("opencv"), BARE, "OpenCV is not installed"),
+        (array("opencv"), LAPTOP, None),
         (eda("multiprocessing", 2), LAPTOP, None),
         (eda("dask", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (eda("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
