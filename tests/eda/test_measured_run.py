@@ -235,7 +235,7 @@ def test_without_torch_it_says_what_to_install(
 def test_a_store_that_is_gone_is_one_line(store: Store, tmp_path: Path) -> None:
     (batch, *_) = batches(store, store.rows(), 1)
     gone = type(batch)(tmp_path / "images.npy", batch.rows, batch.labels)
-    with pytest.raises(FailedError, match="the store must be in a folder that all nodes share"):
+    with pytest.raises(FailedError, match="store must be in folders that all nodes share"):
         gone.read(slice(0, 1))
 
 

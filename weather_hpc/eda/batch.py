@@ -17,10 +17,9 @@ from weather_hpc.dataset.store import IMAGES, Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.equalization import equalized
 from weather_hpc.eda.near_duplicates import difference_hashes
-from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.worker import WorkerResult, ready
+from weather_hpc.errors import UserError
+from weather_hpc.preprocess.worker import WorkerResult, check_shared, ready
 from weather_hpc.runs.clock import Clock
-from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.recipe import RECIPES
 
@@ -53,10 +52,8 @@ class Batch:
             # mapped again for each group, so that pages of earlier groups are released
             return np.asarray(np.load(self.pixels, mmap_mode="r")[self.rows[group]])
         except FileNotFoundError:
-            raise FailedError(
-                f"{self.pixels} does not exist on {node_name()}: the store must be in a folder "
-                "that all nodes share"
-            ) from None
+            check_shared(self.pixels)
+            raise
 
     def groups(self) -> Iterator[slice]:
         """The rows, :data:`GROUP_IMAGES` at a time."""

@@ -6,7 +6,9 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from weather_hpc.errors import FailedError
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
@@ -36,6 +38,22 @@ class WorkerResult:
             memory_peak_mb=self.memory_peak_mb,
             rank=self.rank,
         )
+
+
+def check_shared(*paths: Path) -> None:
+    """Raise FailedError where this node lacks one of ``paths``."""
+    for path in paths:
+        if not path.exists():
+            raise FailedError(
+                f"{path} does not exist on {node_name()}: images and store must be in folders "
+                "that all nodes share"
+            )
+
+
+def ready_with(paths: Sequence[Path], rank: int) -> RankInfo:
+    """As :func:`ready`, where this node has all ``paths``; FailedError where it lacks one."""
+    check_shared(*paths)
+    return ready(rank)
 
 
 def ready(rank: int = 0) -> RankInfo:
