@@ -80,6 +80,17 @@ def test_repeats_give_medians_with_intervals_and_the_rank_that_is_mostly_slowest
     assert two["computation_scaling"] is two["global_efficiency"] is two["baseline"] is None
 
 
+def test_the_baselines_own_global_efficiency_is_its_parallel_efficiency() -> None:
+    times = (100, 110, 120)
+    rows = [row for time_s, one in zip(times, (90, 100, 115), strict=True) for row in
+            computed(ddp(1, [time_s], strategy="single"), one)]  # fmt: skip
+    (alone,) = factors(rows)
+    assert alone["runs"] == 3
+    for end in ("", "_low", "_high"):
+        assert alone[f"global_efficiency{end}"] == alone[f"parallel_efficiency{end}"]
+    assert (alone["computation_scaling"], alone["computation_scaling_low"]) == (1, None)
+
+
 def test_what_is_not_known_is_left_out_and_never_0() -> None:
     unknown = ddp(2, [80])
     assert factors([*single(100, 90), *unknown])[1:] == []

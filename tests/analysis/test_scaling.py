@@ -260,20 +260,21 @@ def test_every_run_is_in_a_table_or_rejected(tmp_path: Path) -> None:
     assert in_tables == len([row for row in rows if row.table]) == len(rows)
 
 
-def test_array_operations_are_compared_with_numpy_on_one_worker() -> None:
-    def run(operation: str, engine: str, workers: int, time_s: float) -> Row:
-        return Row(
-            run_id=f"{operation}-{engine}-{workers}", source="here", status="ok", table="array",
-            stage="array", configuration=f"{operation}-{engine}-{workers}", scaling="strong",
-            operation=operation, engine=engine, workers=workers, array_input="memory",
-            chunk_images=32, time_s=time_s,
-        )  # fmt: skip
+def array_run(operation: str, engine: str, workers: int, time_s: float) -> Row:
+    return Row(
+        run_id=f"{operation}-{engine}-{workers}", source="here", status="ok", table="array",
+        stage="array", configuration=f"{operation}-{engine}-{workers}", scaling="strong",
+        operation=operation, engine=engine, workers=workers, array_input="memory",
+        chunk_images=32, time_s=time_s,
+    )  # fmt: skip
 
+
+def test_array_operations_are_compared_with_numpy_on_one_worker() -> None:
     rows = [
-        run("histogram", "dask-array", 2, 4.0),
-        run("mean-std", "numpy", 1, 8.0),
-        run("mean-std", "numpy", 2, 5.0),
-        run("mean-std", "dask-array", 2, 4.0),
+        array_run("histogram", "dask-array", 2, 4.0),
+        array_run("mean-std", "numpy", 1, 8.0),
+        array_run("mean-std", "numpy", 2, 5.0),
+        array_run("mean-std", "dask-array", 2, 4.0),
     ]
     comparison = compare(rows)
     table = comparison.by_stage[Stage.ARRAY].table
@@ -284,5 +285,29 @@ def test_array_operations_are_compared_with_numpy_on_one_worker() -> None:
         ("mean-std, numpy, 2 workers", 1.6, "numpy, 1 worker"),
         ("mean-std, dask-array, 2 workers", 2.0, "numpy, 1 worker"),
     ]
-    numpy = next(s for s in comparison.series if s.label.startswith("numpy"))
+    numpy = next(s for s in comparison.series if s.label == "mean-std, numpy")
     assert numpy.workers == [1, 2]
+
+
+def test_another_engine_may_be_faster_than_its_workers_explain() -> None:
+    """It is another program: neither a wrong measurement nor parallel work."""
+    stage = compare(
+        [
+            array_run("mean-std", "numpy", 1, 8.0),
+            array_run("mean-std", "numpy", 2, 2.0),
+            array_run("mean-std", "opencv", 1, 1.0),
+            array_run("mean-std", "opencv", 2, 0.5),
+        ]
+    ).by_stage[Stage.ARRAY]
+    found = {
+        (row["engine"], row["workers"]): (
+            row["speedup"], row["serial_fraction"] is None, stage.table.superlinear(row)
+        )
+        for row in stage.table.rows
+    }  # fmt: skip
+    assert found == {
+        ("numpy", 1): (1.0, True, False),
+        ("numpy", 2): (4.0, False, True),
+        ("opencv", 1): (8.0, True, False),
+        ("opencv", 2): (16.0, True, False),
+    }

@@ -13,6 +13,7 @@ from weather_hpc.analysis.statistics import (
     median_interval,
     ratio_interval,
     resampled_medians,
+    wilson_interval,
 )
 
 
@@ -66,3 +67,16 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         low <= 1.0 <= high for low, high in intervals if low is not None and high is not None
     ]
     assert 0.90 < statistics.fmean(covered) < 0.99
+
+
+def test_wilsons_interval_solves_his_equation() -> None:
+    assert wilson_interval(0, 0) == (None, None)
+    for correct, of in ((0, 10), (10, 10), (1, 3), (16, 44), (999, 1000)):
+        low, high = wilson_interval(correct, of)
+        assert low is not None
+        assert high is not None
+        assert 0 <= low <= correct / of <= high <= 1
+        for end in (low, high):
+            # the share lies 1.96 standard errors, taken at the end itself, from each end
+            distance = abs(correct / of - end)
+            assert distance == pytest.approx(1.959964 * (end * (1 - end) / of) ** 0.5, abs=1e-6)

@@ -94,6 +94,27 @@ def test_no_finding_of_one_run(tmp_path: Path, record: RunRecord) -> None:
     assert codes(tmp_path) == {"batch_semantics"}
 
 
+def test_more_workers_than_cpus_are_a_note_where_asked_for(tmp_path: Path) -> None:
+    shared = {"ranks": [rank(i, cpus=[0, 1]) for i in range(4)]}
+    asked = {"cpus_per_node": 2, "cpus_per_worker": 0.5}
+    leave(tmp_path, measured(preprocess_spec("multiprocessing", 4, resources=asked), 3.0,
+                             actual=shared))  # fmt: skip
+    (found,) = findings(tmp_path)
+    assert (found.code, found.severity) == (Code.OVERSUBSCRIBED, Severity.INFO)
+    assert found.message == "n: 4 workers on 2 CPUs, as asked for: they share CPUs"
+
+
+def test_fewer_cpus_than_an_oversubscribed_run_asked_for_are_a_warning(tmp_path: Path) -> None:
+    bound = {"ranks": [rank(i, cpus=[0]) for i in range(4)]}
+    asked = {"cpus_per_node": 2, "oversubscribe": True}
+    leave(tmp_path, measured(preprocess_spec("dask", 4, resources=asked), 3.0, actual=bound))
+    (found,) = findings(tmp_path)
+    assert (found.code, found.severity) == (Code.AFFINITY_MISMATCH, Severity.WARNING)
+    assert found.message == (
+        "4 ranks on n: 4 threads in total share CPUs [0], where the run asked for 2 CPUs"
+    )
+
+
 def test_epochs_are_also_counted_in_the_events(tmp_path: Path) -> None:
     leave(tmp_path, measured(train_spec("single", 1), 5.0), epochs=1)
     (found,) = findings(tmp_path)

@@ -16,7 +16,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.__main__ import main
-from weather_hpc.eda.batch import GROUP_IMAGES, batches, chosen_rows
+from weather_hpc.eda.batch import GROUP_IMAGES, Constants, batches, chosen_rows, compute
 from weather_hpc.eda.equalization import equalized
 from weather_hpc.eda.measured_run import Sums
 from weather_hpc.errors import FailedError, UserError
@@ -137,10 +137,13 @@ def test_batches_are_whole_groups_and_the_last_are_small(store: Store, workers: 
     assert all(np.array_equal(store.labels[batch.rows], batch.labels) for batch in made)
 
 
-def test_an_image_has_the_same_random_numbers_in_a_subset(store: Store) -> None:
-    of_all = np.concatenate([batch.numbers for batch in batches(store, store.rows(), 1)])
+def test_an_image_is_augmented_alike_in_a_subset(store: Store) -> None:
+    constants = Constants(np.zeros((1, 256, 3), dtype=np.float32), "strong", store.shape[0])
+    of_all = np.concatenate(
+        [compute(constants, batch).sums for batch in batches(store, store.rows(), 1)]
+    )
     (part,) = batches(store, store.rows()[5:9], 1)
-    assert np.array_equal(part.numbers, of_all[5:9])
+    assert np.array_equal(compute(constants, part).sums[:, 3], of_all[5:9, 3])
 
 
 def test_images_that_are_not_normalised_fail_the_run(
@@ -231,9 +234,17 @@ def test_without_torch_it_says_what_to_install(
 
 def test_a_store_that_is_gone_is_one_line(store: Store, tmp_path: Path) -> None:
     (batch, *_) = batches(store, store.rows(), 1)
-    gone = type(batch)(tmp_path / "images.npy", batch.rows, batch.labels, batch.numbers)
-    with pytest.raises(FailedError, match="the store must be in a folder that all nodes share"):
+    gone = type(batch)(tmp_path / "images.npy", batch.rows, batch.labels)
+    with pytest.raises(FailedError, match="store must be in folders that all nodes share"):
         gone.read(slice(0, 1))
+
+
+def test_more_workers_than_cpus_are_a_warning(
+    store: Store, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
+    measured(store, tmp_path, *flags("multiprocessing", 2))
+    assert "eda: warning: 2 workers share 1 CPUs" in capsys.readouterr().err
 
 
 def test_as_a_user_starts_it(store: Store) -> None:
@@ -243,7 +254,7 @@ def test_as_a_user_starts_it(store: Store) -> None:
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env=dict(os.environ),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    result = json.loads(done.stdout)
+    result = json.loads(done.stdout.splitlines()[-1])
     assert (result["status"], result["images"]) == ("ok", 33)
     assert list(result["parts_s"]) == list(EDA_PARTS)
     assert not [path.name for path in store.path.parent.iterdir() if path.name.startswith(".")]

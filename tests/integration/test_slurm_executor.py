@@ -252,6 +252,29 @@ def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
     assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
 
 
+def test_predictions_wait_for_training_and_come_even_where_some_of_it_failed(
+    sweep: Sweep,
+) -> None:
+    new = sweep.folder / "new images"
+    new.mkdir()
+    (new / "a.jpg").touch()
+    sweep.study(preprocess=[])
+    sweep.behave(**{"train-ddp-cuda-w2-b32-r0": "fail", "train-ddp-cuda-w2-b32-r1": "sleep"})
+    sweep("--new-images", str(new), "--executor", "slurm")
+    sweep.until(lambda: sweep.states()["train-1"] == "running")
+    sweep.until(lambda: sweep.states()["train-0"] == "failed")
+    assert sweep.states()["predict-0"] == "pending"
+    assert not list(sweep.paths.runs.glob("predict-*/starts"))
+    array = sweep.accounted("train-*-r1-*")["job_id"]
+    assert sweep.slurm.run(["scancel", array]).returncode == 0
+    sweep.until(lambda: sweep.states()["predict-0"] == "done")
+    # the job that collects comes last
+    sweep.until(sweep.paths.report.exists)
+    rows = sweep.paths.rows.read_text()
+    assert rows.count("predict-") >= 1
+    assert "predictions_unreadable" in sweep.paths.audit.read_text()  # the stand-in leaves none
+
+
 def test_training_does_not_start_where_the_store_failed(sweep: Sweep) -> None:
     sweep.behave(prepare="fail")
     sweep("--wait", code=1)

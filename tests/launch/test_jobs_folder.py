@@ -18,14 +18,14 @@ from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec, Stage, TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
-EXTRA = {"preprocess_dask_jobqueue", "collect", "check_1node", "check_2node"}
+EXTRA = {"preprocess_dask_jobqueue", "collect", "predict", "check_1node", "check_2node"}
 """What the folder has beyond the paper's study."""
 
 PAPER = by_name(
     [
         spec
         for spec in make_plan(load_study("paper"), "").runs
-        if spec.repeat == 0 and spec.stage in (Stage.PREPROCESS, Stage.TRAIN)
+        if spec.repeat == 0 and spec.stage is not Stage.ARRAY
     ]
 )
 
@@ -126,6 +126,7 @@ def run_here(name: str, folder: Path, **variables: str) -> "subprocess.Completed
             {"WEATHER_HPC_DATA": "/none"},
             "no folder WEATHER_HPC_DATA=/none",
         ),
+        ("eda_sequential", {"WEATHER_HPC_STORE": "/none"}, "no store /none; set WEATHER_HPC_DATA"),
         ("collect", {}, "holds no runs yet"),
     ],
 )

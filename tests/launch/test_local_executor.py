@@ -19,13 +19,19 @@ from weather_hpc.study.plan import make_plan
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec
 
-LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed"}))
+LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed", "cv2"}))
 WORKSTATION = Machine(cpus=(0, 1), gpus=2, packages=LAPTOP.packages)
+WITHOUT_TORCH = Machine(cpus=(0, 1), gpus=0, packages=LAPTOP.packages - {"torch"})
+WITHOUT_DASK = Machine(cpus=(0, 1), gpus=0, packages=LAPTOP.packages - {"distributed"})
 BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
 
 
 def preprocess(backend: str, workers: int, **cpus: object) -> RunSpec:
     return one({"preprocess": [{"backend": backend, "workers": workers, **cpus}]})
+
+
+def eda(backend: str, workers: int) -> RunSpec:
+    return one({"eda": [{"backend": backend, "workers": workers}]})
 
 
 def train(**entry: object) -> RunSpec:
@@ -45,6 +51,12 @@ def one(study: dict[str, object]) -> RunSpec:
         (preprocess("multiprocessing", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (preprocess("dask", 2), BARE, "dask is not installed"),
         (preprocess("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (eda("multiprocessing", 2), LAPTOP, None),
+        (eda("dask", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
+        (eda("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (eda("sequential", 1), BARE, "OpenCV is not installed"),
+        (eda("sequential", 1), WITHOUT_TORCH, "torch is not installed"),
+        (eda("dask", 2), WITHOUT_DASK, "dask is not installed"),
         (train(strategy="single", device="cpu"), LAPTOP, None),
         (train(strategy="single", device="auto"), LAPTOP, None),
         (train(strategy="single", device="cpu"), BARE, "torch is not installed"),

@@ -43,6 +43,16 @@ def test_the_prepared_store_is_the_one_that_training_reads() -> None:
     assert f"--store /results/stores/{plan.store_name}" in script("train-single-cpu")
 
 
+def test_predictions_find_their_network_in_the_results_folder() -> None:
+    plan = make_plan(load_study("quick"), "/images", new_images="/new images")
+    assert plan.predict is not None
+    assert plan.all[-1] is plan.predict
+    text = run_script(plan, plan.predict, StudyPaths(Path("/results")), SiteProfile(python="py"))
+    assert "py -m weather_hpc.predict" in text
+    assert "--best-of /results" in text
+    assert f"--run-dir /results/runs/{plan.predict.run_id} '/new images'" in text
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_torchrun_starts_ddp_with_any_number_of_ranks(ranks: int) -> None:
     text = script(f"train-ddp-cpu-w{ranks}", study="weak")

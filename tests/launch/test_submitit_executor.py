@@ -70,6 +70,21 @@ def test_submitit_gets_the_options_of_sbatch(plan: Plan) -> None:
     }
 
 
+def test_an_oversubscribed_run_asks_for_the_cpus_of_the_largest_node(plan: Plan) -> None:
+    spec = next(s for s in plan.runs if s.run_id.startswith("preprocess-multiprocessing-w8"))
+    allowed = spec.resources.model_copy(update={"oversubscribe": True})
+    fewer = spec.model_copy(update={"resources": allowed}).within(6)
+    options = parameters(shape_of(fewer, SITE.slurm), 3, "n", [], SITE)["additional_parameters"]
+    assert options["cpus_per_task"] == "6"
+    paths = StudyPaths(Path("/r"))
+    for executor in ("submitit", "slurm"):
+        array, script = scripts(executor, plan, [fewer], paths, SITE)
+        assert "8" not in [line.split("=")[-1] for line in array.text.splitlines()]
+        assert "--cpus-per-task=6" in script.text
+        assert script.run_id == spec.run_id
+        assert "--workers 8" in script.text
+
+
 def test_a_dry_run_shows_scripts_without_requeue(plan: Plan) -> None:
     specs = [s for s in plan.runs if s.run_id.startswith("train-dp-")][:2]
     array, *runs = scripts("submitit", plan, specs, StudyPaths(Path("/r")), SiteProfile())

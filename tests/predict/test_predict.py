@@ -101,6 +101,86 @@ def test_unusable_files_are_listed_and_skipped(
     assert not list(out.glob("sheet-*")), "those of the call before are gone"
 
 
+def test_the_three_most_probable_classes_and_low_confidence(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--checkpoint", checkpoint, "--out", tmp_path, "--no-sheet")
+    summary = classify(capsys, images, *options, "--low-confidence", 0.4)
+    found = rows(tmp_path / "predictions.csv")
+    before = ["file", "predicted", "probability", *(f"p_{c}" for c in summary["known_classes"])]
+    assert list(found[0])[: len(before)] == before
+    for row in found:
+        shares = {k.removeprefix("p_"): v for k, v in row.items() if k.startswith("p_")}
+        ranked = sorted(shares.values(), key=float, reverse=True)
+        top = [row["probability"], row["second_probability"], row["third_probability"]]
+        assert top == ranked[:3]
+        assert [shares[row[name]] for name in ("predicted", "second", "third")] == top
+        assert row["low_confidence"] == str(float(top[0]) < 0.4)
+    low = sum(row["low_confidence"] == "True" for row in found)
+    assert (summary["low_confidence"], summary["low_confidence_images"]) == (0.4, low)
+    assert 0 < low < len(found)
+
+
+def test_accuracy_where_folders_have_the_names_of_classes(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new"
+    for name in ("dew", "snow"):
+        shutil.copytree(images / name, new / name)
+    shutil.copytree(images / "rime", new / "aurora")
+    shutil.copytree(images / "rime", new / "more" / "rime")  # its first folder is what counts
+    shutil.copy(min(images.rglob("*.jpg")), new / "loose.jpg")
+    out = tmp_path / "out"
+    summary = classify(capsys, new, "--checkpoint", checkpoint, "--out", out)
+    found = {str(Path(row["file"]).relative_to(new)): row for row in rows(out / "predictions.csv")}
+    true = {name: row["true_class"] for name, row in found.items()}
+    assert {true[name] for name in true if name.startswith("dew")} == {"dew"}
+    assert {true[name] for name in true if not name.startswith(("dew", "snow"))} == {""}
+    known = [row for row in found.values() if row["true_class"]]
+    right = [row for row in known if row["correct"] == "True"]
+    assert all((row["predicted"] == row["true_class"]) == (row in right) for row in known)
+    assert all(row["correct"] == "" for row in found.values() if row not in known)
+    accuracy = summary["accuracy"]
+    assert (accuracy["images"], accuracy["correct"]) == (8, len(right))
+    assert accuracy["low"] <= accuracy["accuracy"] <= accuracy["high"]
+    assert set(summary["accuracy_by_class"]) == {"dew", "snow"}
+    assert sum(one["correct"] for one in summary["accuracy_by_class"].values()) == len(right)
+    assert summary["unknown_folders"] == {"aurora": 4, "more": 4}
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+    main([str(new), "--checkpoint", str(checkpoint), "--out", str(out)])
+    said = capsys.readouterr().out
+    assert f"accuracy {accuracy['accuracy']:.1%} ({len(right)} of 8 images" in said
+    assert "4 images in folder aurora, which is no class that the network knows" in said
+    assert "the network knows the classes dew, fogsmog, frost" in said
+
+    alone = classify(capsys, new / "dew", "--checkpoint", checkpoint, "--out", out)
+    assert alone["accuracy"]["images"] == 4, "the folder that holds a file may be its class"
+    none = classify(capsys, new / "aurora", "--checkpoint", checkpoint, "--out", out)
+    assert (none["accuracy"], none["unknown_folders"]) == (None, {})
+
+
+def test_a_run_folder_stands_for_its_checkpoint(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = min(images.rglob("*.jpg"))
+    options = (image, "--no-sheet", "--out", tmp_path / "out")
+    summary = classify(capsys, *options, "--checkpoint", checkpoint.parent)
+    assert summary["checkpoint"] == str(checkpoint)
+    record = json.loads((checkpoint.parent / "record.json").read_text())
+    assert summary["run"] == record["run_id"]
+
+    cleaned = tmp_path / "cleaned"
+    cleaned.mkdir()
+    for folder, reason in ((cleaned, "is no run folder"), (cleaned, "`sweep clean` removed it")):
+        argv = [*map(str, options), "--checkpoint", str(folder)]
+        assert cli.guarded("predict", main, argv) == 2
+        error = capsys.readouterr().err
+        assert reason in error
+        assert error.count("\n") == 1
+        shutil.copy(checkpoint.parent / "record.json", cleaned)
+
+
 class Trap:
     """Unpickled by anything that runs code from a file, it leaves a file behind."""
 
@@ -156,6 +236,8 @@ def test_wrong_options_are_one_line(
         ({"--checkpoint": tmp_path / "none.pt"}, "no such file"),
         ({"--out": tmp_path / "file"}, "is a file"),
         ({"--batch-size": 0}, "must be 1 or more"),
+        ({"--low-confidence": 1.5}, "must be from 0 to 1"),
+        ({"--low-confidence": "nan"}, "must be from 0 to 1"),
         ({"IMAGE": tmp_path / "empty"}, "holds no files"),
     ]
     for changes, message in cases:

@@ -181,6 +181,15 @@ def test_a_worker_lost_while_starting_is_an_error(no_process_is_left: None) -> N
     killer.join()
 
 
+def test_workers_that_share_cpus_may_take_longer_to_start() -> None:
+    cpus = len(os.sched_getaffinity(0))
+    assert start_timeout_s(1) == start_timeout_s(cpus) == START_TIMEOUT_S
+    assert start_timeout_s(8 * cpus) == 8 * START_TIMEOUT_S
+    message = str(not_all_up(3, 8 * cpus))
+    assert f"3 of {8 * cpus} workers came up" in message
+    assert message.endswith(f"took over {8 * START_TIMEOUT_S:.0f} s")
+
+
 def test_results_do_not_grow_with_the_pixels(target: Target, chunks: list[Chunk]) -> None:
     """So the parent's memory does not depend on the size of the images."""
     result = pack_chunk(target, chunks[0])

@@ -3,13 +3,15 @@
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.records_maker import preprocess_spec
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.workers import open_workers
-from weather_hpc.preprocess.worker import WorkerResult, ready, record_workers
+from weather_hpc.preprocess.worker import WorkerResult, ready, ready_with, record_workers
 from weather_hpc.runs.record import RankInfo, RunRecord
 from weather_hpc.study.spec import Backend
 
@@ -105,6 +107,15 @@ def test_a_worker_that_cannot_be_prepared_says_why(backend: Backend, workers: in
     with (
         pytest.raises(UserError, match="no package for rank"),
         open_workers(backend, workers, "run it again", refuse),
+    ):
+        pass
+
+
+def test_a_worker_on_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
+    prepare = partial(ready_with, [tmp_path, tmp_path / "store"])
+    with (
+        pytest.raises(FailedError, match=r"store does not exist on .*folders that all nodes share"),
+        open_workers(Backend.MULTIPROCESSING, 1, "run it again", prepare),
     ):
         pass
 

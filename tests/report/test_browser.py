@@ -2,12 +2,15 @@
 
 import base64
 import dataclasses
+import io
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -18,8 +21,10 @@ from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.plots import write_plots
+from weather_hpc.report.predictions import COLUMNS, NewImages, predictions_table
 from weather_hpc.report.write import write_report
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.predictions import PredictionSummary
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -202,6 +207,40 @@ def test_what_a_record_says_does_not_run(page: Chrome) -> None:
     assert EVIL in page.find_element(By.ID, "rows-rejects").text
     assert page.title == "Scaling report: many"
     assert page.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+
+
+def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
+    page: Chrome, tmp_path: Path
+) -> None:
+    sheet = io.BytesIO()
+    Image.new("RGB", (1236, 1900), "teal").save(sheet, "PNG")
+    summary = PredictionSummary(
+        images=1, classes={EVIL: 1}, skipped=[], predictions="p", sheets=["s"], checkpoint=EVIL,
+        known_classes=[EVIL], low_confidence=0.5, low_confidence_images=0,
+    )  # fmt: skip
+    row = dict.fromkeys(COLUMNS) | {"file": EVIL, "predicted": EVIL, "probability": 0.9}
+    new = NewImages("predict-1", "runs/predict-1", EVIL, summary, [row], sheet.getvalue())
+    to, rows = StudyPaths(tmp_path), many_rows(2, 1)
+    write_report(to, compare(rows), [], [], [predictions_table([new])])
+    log(page, "performance")
+    page.get(to.report.as_uri())
+    image = page.find_element(By.CSS_SELECTOR, "#predictions ~ figure img")
+    natural = page.execute_script("return arguments[0].naturalWidth", image)
+    assert (natural, image.is_displayed()) == (1236, True)
+    assert "three most probable classes" in image.accessible_name
+    assert EVIL in page.find_element(By.ID, "rows-predictions").text
+    assert page.title == "Scaling report: many"
+    assert log(page, "browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
+    asked = {
+        event["params"]["request"]["url"].partition(",")[0]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    }
+    assert asked <= {to.report.as_uri(), "data:", "data:image/png;base64"}
+    for width in (1280, 400):
+        set_width(page, width)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 def test_the_pages_policy_stops_what_is_smuggled_in(page: Chrome) -> None:

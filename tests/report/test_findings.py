@@ -1,7 +1,9 @@
 """Audit and rejects: equal entries become one line, and all are counted."""
 
+from tests.analysis.test_scaling import array_run
 from tests.report.many_rows import many_findings, many_rows
-from weather_hpc.report.findings import MOST_ALIKE, audit_table, rejects_table
+from weather_hpc.analysis.comparison import compare
+from weather_hpc.report.findings import MOST_ALIKE, audit_table, key_findings, rejects_table
 from weather_hpc.runs.row import Code, Finding, Severity
 
 
@@ -47,3 +49,17 @@ def test_every_reject_is_counted() -> None:
     assert sum(row["runs"] for row in rejects_table(rows).rows) == rejected
     findings = many_findings(rows)
     assert sum(row["runs"] for row in audit_table(findings).rows) == len(findings)
+
+
+def test_the_best_speedup_of_another_engine_has_no_efficiency() -> None:
+    rows = [
+        array_run("mean-std", "numpy", 1, 8.0),
+        array_run("mean-std", "opencv", 2, 0.5),
+        array_run("histogram", "numpy", 1, 8.0),
+        array_run("histogram", "numpy", 2, 5.0),
+    ]
+    numpy, opencv = key_findings(compare(rows), [])
+    assert "speedup is 1.60, with histogram, numpy, 2 workers" in numpy
+    assert numpy.endswith("over numpy, 1 worker: an efficiency of 80 %.")
+    assert opencv.startswith("Array operations' best speedup is 16.00, with mean-std, opencv, 2")
+    assert opencv.endswith("over numpy, 1 worker.")

@@ -1,6 +1,7 @@
 """Plots with more curves or bars than fit: some are drawn, the rest is counted."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +10,10 @@ from tests.report.many_rows import many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_workers
+from weather_hpc.report.parts import part_bars
 from weather_hpc.report.phases import phase_bars, phase_times
+from weather_hpc.runs.row import Row
+from weather_hpc.study.spec import Stage
 
 
 def test_of_many_curves_some_are_drawn_and_the_rest_counted() -> None:
@@ -70,3 +74,28 @@ def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)  # a legend of nothing would warn
     assert figure.legends == []
+
+
+def test_parts_of_exploration_are_stacked_and_named() -> None:
+    rows = [
+        Row(
+            run_id=f"r{workers}", source="x", status="ok", stage="eda", table="eda", study="s",
+            backend=backend, workers=workers, time_s=4.0 / workers, reading_s=0.5,
+            augmentation_s=3.0, configuration=f"c{workers}",
+        )
+        for backend, workers in (("sequential", 1), ("dask", 2))
+    ]  # fmt: skip
+    table = compare(rows).by_stage[Stage.EDA].table
+    drawing = part_bars(table)
+    assert "sequential, 1 worker: reading 0.5, augmentation 3" in drawing.text
+    assert drawing.draw is not None
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)
+    (axes,) = figure.axes
+    assert axes.dataLim.x1 == 3.5
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "sequential, 1 worker",
+        "dask, 2 workers",
+    ]
+    assert part_bars(compare([replace(rows[0], reading_s=None, augmentation_s=None)]).by_stage[
+        Stage.EDA].table).draw is None  # fmt: skip

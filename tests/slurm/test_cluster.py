@@ -8,6 +8,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.slurm.cluster import (
     Cluster,
     check_partitions,
+    most_cpus,
     parse_gpus,
     parse_minutes,
     parse_node,
@@ -74,6 +75,32 @@ GPUS: dict[str, Any] = {"strategy": "ddp", "device": "cuda"}
 )  # fmt: skip
 def test_skip_reason(spec: RunSpec, slurm: dict[str, str], reason: str | None) -> None:
     assert skip_reason(spec, cluster(), site(**slurm)) == reason
+
+
+@pytest.mark.parametrize(
+    ("spec", "slurm", "cpus"),
+    [
+        (run(strategy="ddp", device="cpu", world_size=99), {"partition": "gpu"}, 14),
+        (run(strategy="ddp", device="cpu", world_size=99), {"partition": "gpu,cpu"}, 64),
+        (run(strategy="ddp", device="cpu", world_size=99), {}, 64),
+        # of two nodes the second largest, and of those with GPUs
+        (run(strategy="ddp", device="cpu", world_size=99, nodes=3), {"partition": "all"}, 14),
+        (run(**GPUS, world_size=4), {"partition": "all"}, 14),
+        (run(**GPUS, world_size=4), {"partition": "cpu"}, None),
+        (run(strategy="ddp", device="cpu", world_size=4, nodes=4), {"partition": "all"}, None),
+    ],
+)
+def test_the_most_cpus_that_a_run_can_have(
+    spec: RunSpec, slurm: dict[str, str], cpus: int | None
+) -> None:
+    assert most_cpus(spec, cluster(), site(**slurm)) == cpus
+
+
+def test_an_oversubscribed_run_fits_the_largest_node() -> None:
+    entry = {"strategy": "ddp", "device": "cpu", "world_size": 99, "oversubscribe": True}
+    spec, of = run(**entry), site(partition="gpu")
+    assert skip_reason(spec, cluster(), of) is not None
+    assert skip_reason(spec.within(most_cpus(spec, cluster(), of)), cluster(), of) is None
 
 
 def test_a_partition_may_be_down_or_small() -> None:

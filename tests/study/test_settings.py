@@ -11,8 +11,23 @@ import pytest
 
 import weather_hpc
 from weather_hpc.study.config import PreprocessGrid, TrainGrid
-from weather_hpc.study.settings import PREPROCESS, REQUIRED, RESOURCES, RUN, TRAIN, Setting
-from weather_hpc.study.spec import Part, PreprocessTask, Resources, RunSpec, TrainTask
+from weather_hpc.study.settings import (
+    PREDICT,
+    PREPROCESS,
+    REQUIRED,
+    RESOURCES,
+    RUN,
+    TRAIN,
+    Setting,
+)
+from weather_hpc.study.spec import (
+    Part,
+    PredictTask,
+    PreprocessTask,
+    Resources,
+    RunSpec,
+    TrainTask,
+)
 
 PACKAGE = Path(weather_hpc.__file__).parent
 
@@ -63,6 +78,7 @@ def fields(settings: tuple[Setting, ...], of: str) -> set[str]:
 def test_the_table_has_every_field_of_a_spec() -> None:
     assert fields(PREPROCESS, "task") == set(PreprocessTask.model_fields) - {"kind"}
     assert fields(TRAIN, "task") == set(TrainTask.model_fields) - {"kind"}
+    assert fields(PREDICT, "task") == set(PredictTask.model_fields) - {"kind"}
     assert fields(RESOURCES, "resources") == set(Resources.model_fields)
     around = {"stage", "task", "resources", "repeat", "name"}
     assert fields(RUN, "run") == set(RunSpec.model_fields) - around

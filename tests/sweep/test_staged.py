@@ -18,7 +18,7 @@ from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.spec import PredictTask, RunSpec, Stage
 from weather_hpc.sweep.staged import StagedJobs, efficiencies, stages, stopped
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +47,16 @@ def test_stages_follow_the_order_of_sizes_in_each_series() -> None:
         ["train-ddp-cpu-w8-b32"],
     ]  # fmt: skip
     assert stages([]) == []
+
+
+def test_predictions_are_a_stage_of_their_own_after_all_training() -> None:
+    task = PredictTask(new_images="/new")
+    predict = RunSpec(study="demo", stage=Stage.PREDICT, task=task, data="/images")
+    training = [train_spec("ddp", 2), train_spec("ddp", 4)]
+    assert [names(stage) for stage in stages([*training, predict])] == [
+        ["train-ddp-cpu-w2-b32"], ["train-ddp-cpu-w4-b32"], ["predict"],
+    ]  # fmt: skip
+    assert stopped([predict], [], 0.5) == {}
 
 
 def weak(workers: int) -> RunSpec:

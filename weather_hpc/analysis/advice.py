@@ -121,7 +121,8 @@ def _workers_for(work: Work, decoding: Sequence[Candidate]) -> Answer:
     if not decoders:
         reason = f"{demand}, but no preprocessing of the same images was measured"
         return Answer(question=question, reason=reason)
-    workers, supply = _supply(decoders, need)
+    own_cpus = [c for c in decoders if not c.group.sharing]
+    workers, supply = _supply(own_cpus or decoders, need)
     return Answer(
         question=question,
         answer=counted(workers, "worker"),
@@ -172,6 +173,7 @@ def _store(candidate: Candidate) -> str:
 def knee(series: Series) -> Answer:
     """The knee of ``series``, or why there is none."""
     none = Answer(question="knee", stage=series.table, work=series.label)
+    left_out, series = series.shared, series.with_own_cpus
     points = [g for g in series.points if g.settings.workers and min(g.speeds, default=0.0) > 0]
     if series.problem:
         return dataclasses.replace(none, reason=series.problem)
@@ -188,6 +190,8 @@ def knee(series: Series) -> Answer:
             reason = f"{step}, below {THRESHOLD:g}"
             break
         best, reason = more, f"the most measured: {step}"
+    if left_out:
+        reason += f"; left out: {left_out}"
     name = f"{series.label}, {counted(best.settings.workers, series.unit)}"
     chosen = Candidate(name, best, _efficiency(first, best))
     return Answer.choose(

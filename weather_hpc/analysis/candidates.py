@@ -98,8 +98,12 @@ def _works(stage: StageComparison) -> Iterator[Work]:
             by_task[tuple(values.values())].append(found)
     varying = [i for i in range(len(names)) if len({values[i] for values in by_task}) > 1]
     for key, candidates in by_task.items():
-        label = ", ".join(f"{names[i]} {key[i]}" for i in varying)
+        label = ", ".join(_words(names[i], key[i]) for i in varying)
         yield Work(stage.table.name, label or None, tuple(candidates))
+
+
+def _words(column: str, value: object) -> str:
+    return str(value) if column == "operation" else f"{column} {value}"
 
 
 def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None) -> str:
@@ -108,7 +112,7 @@ def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None
     Judged by the intervals of the medians in ``column``; None: of what its speed is judged by.
     """
     superlinear = "its speedup is super-linear, see the audit" if best.superlinear else ""
-    return joined(superlinear, _rivals(best, among, column))
+    return joined(superlinear, *best.group.sharing, _rivals(best, among, column))
 
 
 def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:

@@ -19,6 +19,7 @@ from weather_hpc.analysis.baselines import (
     batch_size,
     batch_words,
     measured,
+    method,
 )
 from weather_hpc.analysis.groups import Group, stage_groups
 from weather_hpc.analysis.laws import serial_fraction
@@ -46,7 +47,9 @@ _MORE = {
     "median.",
     Stage.EDA: " The columns from reading_s on are seconds of all workers together for each part "
     "of the work.",
-    Stage.ARRAY: " array_input disk is out of core: chunks are read in measured time.",
+    Stage.ARRAY: " array_input disk is out of core: chunks are read in measured time. Engines are "
+    "different programs, so the speedup of one over another may exceed the workers; it has no "
+    "serial_fraction.",
 }
 """What else the captions of single stages say."""
 
@@ -116,6 +119,7 @@ class Configuration:
             "images": row.images_asked if images is None else round(images),
             "audit_errors": "; ".join(group.errors) or None,
             "note": self._note,
+            "baseline_sharing": self._baseline_sharing,
         }
 
     def _efficiency(self, speedup: float | None) -> float | None:
@@ -124,9 +128,23 @@ class Configuration:
 
     def _serial_fraction(self, speedup: float | None) -> float | None:
         workers = self.group.settings.workers
-        if not speedup or workers is None or workers < 2:
+        if not speedup or workers is None or workers < 2 or self._other_program:
             return None
         return serial_fraction(speedup, workers, weak=self.group.is_weak)
+
+    @property
+    def _other_program(self) -> bool:
+        """Whether the baseline is another program: its speedup is not one of scaling alone."""
+        row, baseline = self.group.settings, self.baseline
+        others = baseline is not None and method(row) != method(baseline.settings)
+        return others and measured(row).programs
+
+    @property
+    def _baseline_sharing(self) -> str | None:
+        """How the baseline's threads shared CPUs, which explains a speedup above the workers."""
+        if self.baseline is None or self.baseline is self.group:
+            return None
+        return "; ".join(self.baseline.sharing) or None
 
     @property
     def _note(self) -> str | None:
@@ -141,7 +159,9 @@ class Configuration:
             elif row.batch_mode is None and batch_size(row) is not None:
                 notes.append(f"{batch_words(row)} as stated; per device or global is not known")
         fraction = self._serial_fraction(self.speedup)
-        if fraction is not None and fraction < 0:
+        if self._baseline_sharing:
+            notes.append(f"its baseline: {self._baseline_sharing}")
+        elif fraction is not None and fraction < 0:
             notes.append("super-linear: serial fraction below 0")
         if fraction is not None and fraction > 1:
             notes.append("slower than its baseline: serial fraction above 1")

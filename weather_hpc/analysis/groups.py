@@ -17,6 +17,7 @@ from weather_hpc.analysis.statistics import (
     ratio_interval,
     resampled_medians,
 )
+from weather_hpc.runs.cpus import more_than_cpus
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Scaling, Stage
 from weather_hpc.study.stages import MEASURED
@@ -107,6 +108,7 @@ class Group:
         asked_for, used = self.settings.device_asked, self.settings.device
         if self.measured and asked_for not in (None, "auto", used):
             notes.append(f"requested {asked_for}, ran on {used}")
+        notes += self.sharing
         restarted = sum(bool(row.restarts) for row in self.measured)
         if restarted:
             notes.append(f"{restarted} of {total} restarted")
@@ -115,6 +117,22 @@ class Group:
             times = ", ".join(f"{found.value:.3g} s" for _, found in outliers)
             notes.append(f"{len(outliers)} of {total} outlying: {times}")
         return "; ".join(notes) or None
+
+    @property
+    def sharing(self) -> list[str]:
+        """How many workers shared how many CPUs, in how many of the runs; empty: they did not.
+
+        Its speed then says what sharing costs, not how the work scales.
+        """
+        of, total = self.settings, len(self.measured)
+        noun = MEASURED[Stage(str(of.stage))].worker
+        found = Counter((row.cpus, row.oversubscribed) for row in self.measured)
+        return [
+            ("" if count == total else f"{count} of {total} with ")
+            + f"{more_than_cpus(of.workers or 0, noun, of.threads_per_rank or 1, cpus or 0)}, {how}"
+            for (cpus, how), count in found.items()
+            if how is not None
+        ]
 
 
 def group_rows(rows: Iterable[Row]) -> list[Group]:

@@ -59,7 +59,9 @@ def laws_table(comparison: Comparison) -> Table:
     return Table("laws", "Scaling laws", _CAPTION, LAW_COLUMNS, lines)
 
 
-def _lines(series: Series) -> Iterator[dict[str, Any]]:
+def _lines(all_points: Series) -> Iterator[dict[str, Any]]:
+    series = all_points.with_own_cpus
+    left_out = f"left out: {all_points.shared}" if all_points.shared else None
     for law in (Law.GUSTAFSON,) if series.weak else (Law.AMDAHL, Law.USL):
         refused = _unfit(series, law)
         figures = {"refused": refused} if refused else _fitted(series, law)
@@ -71,6 +73,7 @@ def _lines(series: Series) -> Iterator[dict[str, Any]]:
             "workers_max": max(series.workers, default=None),
             "baseline": baseline_label(series.baseline) if series.baseline else None,
             **figures,
+            "note": "; ".join(filter(None, [figures.get("note"), left_out])) or None,
         }
 
 

@@ -24,7 +24,13 @@ from typing import Any
 from weather_hpc.analysis.baselines import baseline_label
 from weather_hpc.analysis.comparison import Comparison, Configuration, StageComparison
 from weather_hpc.analysis.groups import Group
-from weather_hpc.analysis.statistics import median, median_interval, ratio_interval
+from weather_hpc.analysis.statistics import (
+    NO_INTERVAL,
+    Interval,
+    median,
+    median_interval,
+    ratio_interval,
+)
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Row
 from weather_hpc.study.stages import BY_TABLE
@@ -142,6 +148,11 @@ def _cells(stage: StageComparison, configuration: Configuration) -> dict[str, An
     reference = [] if baseline is None else _computations(baseline)
     if baseline is None or not reference:
         return cells
+    if baseline is group:  # its computation scaling is exactly 1
+        cells |= _with_interval("computation_scaling", 1.0, NO_INTERVAL)
+        for end in ("", "_low", "_high"):
+            cells[f"global_efficiency{end}"] = cells[f"parallel_efficiency{end}"]
+        return cells | {"baseline": baseline_label(baseline)}
     needed = _costs(group, reference)
     for name, spent in (
         ("computation_scaling", _costs(group, known)),
@@ -150,10 +161,7 @@ def _cells(stage: StageComparison, configuration: Configuration) -> dict[str, An
         above, below = median(needed), median(spent)
         if above is None or not below:
             continue
-        interval = ratio_interval(needed, spent)
-        if baseline is group and name == "computation_scaling":
-            interval = None, None  # it is exactly 1
-        cells |= _with_interval(name, above / below, interval)
+        cells |= _with_interval(name, above / below, ratio_interval(needed, spent))
     return cells | {"baseline": baseline_label(baseline)}
 
 
@@ -191,7 +199,5 @@ def _slowest(group: Group) -> dict[str, Any]:
     }
 
 
-def _with_interval(
-    name: str, value: float | None, interval: tuple[float | None, float | None]
-) -> dict[str, Any]:
+def _with_interval(name: str, value: float | None, interval: Interval) -> dict[str, Any]:
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}

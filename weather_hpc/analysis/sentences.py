@@ -9,7 +9,9 @@ from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.statistics import Outlier
 from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.table import Table
+from weather_hpc.runs.record import EDA_PARTS
 from weather_hpc.runs.row import Row
+from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief, counted
 
@@ -36,6 +38,7 @@ def sentences(comparison: Comparison, laws: Table, steps: Table) -> list[str]:
     return [
         *_steps(steps),
         *_peaks(laws),
+        *_parts(comparison),
         *_outlying(comparison),
         *_rejected(comparison.rows),
     ]
@@ -82,6 +85,20 @@ def _peaks(laws: Table) -> Iterator[str]:
             f"By the USL, {row['series']} is fastest with about {counted(round(peak), unit)} "
             f"({interval}){beyond}: {row['speedup_limit']:.1f} times as fast as with one."
         )
+
+
+def _parts(comparison: Comparison) -> Iterator[str]:
+    """Which parts exploration spends its work on, by the plainest configuration measured."""
+    if Stage.EDA not in comparison.by_stage:
+        return
+    table = comparison.by_stage[Stage.EDA].table
+    for row in table.measured[:1]:
+        seconds = {part: row[f"{part}_s"] or 0.0 for part in EDA_PARTS}
+        whole = sum(seconds.values())
+        if whole:
+            largest = sorted(seconds, key=lambda part: -seconds[part])
+            shares = ", ".join(f"{part} {100 * seconds[part] / whole:.0f} %" for part in largest)
+            yield f"Parts of exploration ({table.label(row)}): {shares}."
 
 
 def _outlying(comparison: Comparison) -> Iterator[str]:

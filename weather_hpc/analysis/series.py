@@ -1,5 +1,6 @@
 """Series: one configuration on more and more workers, as laws and comparisons need it."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,20 @@ class Series:
     def workers(self) -> list[int]:
         """How many workers each point has."""
         return [point.settings.workers or 0 for point in self.points]
+
+    @property
+    def with_own_cpus(self) -> "Series":
+        """The series without the points whose workers shared CPUs: those do not show scaling."""
+        if self.problem or not self.shared:
+            return self
+        points = tuple(point for point in self.points if not point.sharing)
+        problem = None if points else "workers shared CPUs at every size"
+        return dataclasses.replace(self, points=points or self.points, problem=problem)
+
+    @property
+    def shared(self) -> str | None:
+        """How workers shared CPUs at some of the points; None: at no point."""
+        return "; ".join(text for point in self.points for text in point.sharing) or None
 
     @property
     def unit(self) -> str:
@@ -126,7 +141,7 @@ def _series(table: str, label: str, members: list[Group], baselines: Baselines) 
 
 def _label(row: Row, settings: Iterable[str]) -> str:
     if row.stage != Stage.TRAIN:
-        words = [str(method(row))]
+        words = [*([row.operation] if row.operation else []), str(method(row))]
     else:
         words = [training_words(row.strategy, row.device), batch_words(row)]
     for name in dict.fromkeys(settings):

@@ -75,7 +75,8 @@ def wilson_interval(correct: int, of: int) -> Interval:
     share, weight = correct / of, Z_95**2 / of
     middle = (share + weight / 2) / (1 + weight)
     half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # exact at the ends, where the sums have rounding errors
+    return middle - half if correct else 0.0, middle + half if correct < of else 1.0
 
 
 def sum_interval(one: Sequence[float], other: Sequence[float]) -> Interval:

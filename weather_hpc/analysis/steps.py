@@ -102,6 +102,7 @@ def _note(more: Group, fewer: Group, verdict: Verdict, family: int) -> str | Non
     notes = []
     if method(fewer.settings) != method(more.settings):
         notes.append(f"against {baseline_label(fewer)}")
+    notes += more.sharing
     notes.append(repeats_note(verdict, family))
     return "; ".join(filter(None, notes)) or None
 

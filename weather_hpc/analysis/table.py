@@ -118,12 +118,20 @@ class ScalingTable(Table):
         return int(row[self.workers_column] or 0)
 
     def superlinear(self, row: dict[str, Any]) -> bool:
-        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %."""
+        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %.
+
+        Not where its baseline is another program, or had fewer CPUs than threads, which explains it.
+        """
         speedup, low = row["speedup"], row["speedup_low"]
-        if speedup is None:
+        if speedup is None or row.get("baseline_sharing") or self.other_program(row):
             return False
         workers = self.workers(row)
         return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))
+
+    def other_program(self, row: Mapping[str, Any]) -> bool:
+        """Whether ``row``'s method is another program than that of its baseline."""
+        stage = BY_TABLE[self.name]
+        return stage.programs and row[stage.method] != stage.plain
 
     @property
     def measured(self) -> list[dict[str, Any]]:
@@ -139,9 +147,9 @@ class ScalingTable(Table):
         if self.name != "training":
             words = [row["operation"]] if self.name == "array" else []
             method = row[BY_TABLE[self.name].method]
-            return [*words, str(method), counted(row["workers"], "worker")]
+            return [*words, str(method), counted(row["workers"], "worker") + _cpus(row)]
         words = [training_words(row["strategy"], row["device"])]
-        words.append(counted(row["world_size"], "rank"))
+        words.append(counted(row["world_size"], "rank") + _cpus(row))
         batch = row["batch_size_per_device"] or row["batch_size_global"]
         if batch is not None:
             words.append(f"batch {batch}")
@@ -165,6 +173,12 @@ class ScalingTable(Table):
             if any(len(found) > 1 for found in values.values()):
                 chosen.append(column)
         return chosen
+
+
+def _cpus(row: Mapping[str, Any]) -> str:
+    """What a label says of CPUs: ``of 0.5 CPUs``, where a study or site gives a number."""
+    each = row.get("cpus_per_worker")
+    return "" if each is None else f" of {each:g} {'CPU' if each == 1 else 'CPUs'}"
 
 
 def training_words(strategy: str | None, device: str | None) -> str:

@@ -70,7 +70,8 @@ def read_predictions(
             except (UserError, OSError) as error:
                 wrong(error)
         new_images = clean(row.new_images or "a folder that is not known")
-        read[row.run_id] = NewImages(row.run_id, new_images, summary, predictions, sheet)
+        place = clean(f"runs/{folder.name}")
+        read[row.run_id] = NewImages(row.run_id, place, new_images, summary, predictions, sheet)
     return list(read.values()), findings
 
 

@@ -111,7 +111,7 @@ def _summary(record: "RunRecord") -> dict[str, object]:
 def _sentence(record: "RunRecord", store: Path) -> str:
     seconds = {name: value for name, value in record.exploration if value}
     whole = sum(seconds.values())
-    shares = ", ".join(f"{name} {value / whole:.0%}" for name, value in seconds.items())
+    shares = ", ".join(f"{name} {100 * value / whole:.0f} %" for name, value in seconds.items())
     return (
         f"{store}: {record.counts.images} images explored in {record.time_s:.2f} s, "
         f"{record.images_per_s:.1f} images/s; {shares}"

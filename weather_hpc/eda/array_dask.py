@@ -118,8 +118,16 @@ def _lazy(chunks: Sequence[ImageChunk]) -> Any:
 
 def _held(client: Client, addresses: Sequence[str], chunks: Sequence[ImageChunk]) -> Any:
     """The images of ``chunks`` as a Dask array in the memory of the workers, in equal shares."""
+    # others may take over from a worker that is lost, or the scheduler would wait for it for ever;
+    # the report then finds that it was lost
     futures = [
-        client.submit(_read, chunk, workers=[addresses[chunk.index % len(addresses)]], pure=False)
+        client.submit(
+            _read,
+            chunk,
+            workers=[addresses[chunk.index % len(addresses)]],
+            allow_other_workers=True,
+            pure=False,
+        )
         for chunk in chunks
     ]
     client.gather(client.map(len, futures, pure=False))  # waits; raises what went wrong

@@ -6,6 +6,7 @@ the second pass normalises.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from weather_hpc.dataset.store import IMAGES, Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.equalization import equalized
 from weather_hpc.eda.near_duplicates import difference_hashes
-from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.worker import WorkerResult, ready
+from weather_hpc.errors import UserError
+from weather_hpc.preprocess.worker import WorkerResult, check_shared, ready
 from weather_hpc.runs.clock import Clock
-from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.recipe import RECIPES
 
@@ -42,8 +42,6 @@ class Batch:
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     """(images,)."""
-    numbers: npt.NDArray[np.float32]
-    """Random numbers of each image for its augmentation, (images, 6)."""
 
     def read(self, group: slice) -> kernels.Bytes:
         """The pixels of some rows, copied from the file.
@@ -54,10 +52,8 @@ class Batch:
             # mapped again for each group, so that pages of earlier groups are released
             return np.asarray(np.load(self.pixels, mmap_mode="r")[self.rows[group]])
         except FileNotFoundError:
-            raise FailedError(
-                f"{self.pixels} does not exist on {node_name()}: the store must be in a folder "
-                "that all nodes share"
-            ) from None
+            check_shared(self.pixels)
+            raise
 
     def groups(self) -> Iterator[slice]:
         """The rows, :data:`GROUP_IMAGES` at a time."""
@@ -94,6 +90,8 @@ class Constants:
     table: npt.NDArray[np.float32]
     """See :func:`weather_hpc.eda.kernels.normalization_table`."""
     recipe: str
+    store_images: int
+    """Rows of the store: an image's random numbers depend on its row."""
 
 
 def chosen_rows(store: Store, images: int | None) -> npt.NDArray[np.int64]:
@@ -116,9 +114,6 @@ def batches(store: Store, rows: npt.NDArray[np.int64], workers: int) -> list[Bat
     The first batches are large, because each costs a scheduler milliseconds; the last are one
     group, so that workers end together.
     """
-    from weather_hpc.train.augmentation import random_numbers
-
-    numbers = random_numbers(store.shape[0], SEED, EPOCH)
     pixels, labels = (store.path / IMAGES).resolve(), store.labels
     made: list[Batch] = []
     first = 0
@@ -126,19 +121,18 @@ def batches(store: Store, rows: npt.NDArray[np.int64], workers: int) -> list[Bat
         groups = -(-(len(rows) - first) // GROUP_IMAGES)
         size = GROUP_IMAGES * min(BATCH_GROUPS, max(1, groups // (2 * workers)))
         part = rows[first : first + size]
-        made.append(Batch(pixels, part, labels[part], numbers[part]))
+        made.append(Batch(pixels, part, labels[part]))
         first += size
     return made
 
 
-def prepare(side: int, recipe: str, rank: int) -> RankInfo:
+def prepare(store_images: int, side: int, recipe: str, rank: int) -> RankInfo:
     """On a worker: import and run once what images of ``side`` need."""
     load_torch()
     black = np.zeros((1, side, side, 3), dtype=np.uint8)
     table = kernels.normalization_table(np.zeros(3), np.ones(3))
-    numbers = np.zeros((1, 6), dtype=np.float32)
     kernels.histograms(black)
-    _compute(black, numbers, Constants(table, recipe), Clock())
+    _compute(black, np.zeros(1, dtype=np.int64), Constants(table, recipe, store_images), Clock())
     return ready(rank)
 
 
@@ -176,19 +170,20 @@ def compute(constants: Constants, batch: Batch) -> Computed:
     for group in batch.groups():
         with clock.phase("reading"):
             images = batch.read(group)
-        parts.append(_compute(images, batch.numbers[group], constants, clock))
+        parts.append(_compute(images, batch.rows[group], constants, clock))
     sums, features, hashes = map(np.concatenate, zip(*parts, strict=True))
     return Computed(sums, features, hashes, clock.seconds, images=len(batch.rows))
 
 
 def _compute(
-    images: kernels.Bytes, numbers: npt.NDArray[np.float32], constants: Constants, clock: Clock
+    images: kernels.Bytes, rows: npt.NDArray[np.int64], constants: Constants, clock: Clock
 ) -> tuple[Doubles, kernels.Floats, npt.NDArray[np.uint64]]:
-    """:class:`Computed`'s arrays for one group."""
+    """:class:`Computed`'s arrays for one group, ``images`` of the store's ``rows``."""
     import torch
 
     from weather_hpc.train.augmentation import augment
 
+    numbers = _random_numbers(constants.store_images)[rows]
     cv2 = kernels.load_opencv()
     sums = np.empty((len(images), 4, 3))
     with clock.phase("equalization"):
@@ -207,3 +202,11 @@ def _compute(
         greys = kernels.grey_thumbnails(images)
         features, hashes = kernels.features(images, greys), difference_hashes(greys)
     return sums, features, hashes
+
+
+@cache
+def _random_numbers(store_images: int) -> npt.NDArray[np.float32]:
+    """The random numbers of every row's augmentation, (store_images, 6)."""
+    from weather_hpc.train.augmentation import random_numbers
+
+    return random_numbers(store_images, SEED, EPOCH)

@@ -25,13 +25,12 @@ from weather_hpc.eda.batch import (
     chosen_rows,
     compute,
     count,
-    load_torch,
     prepare,
 )
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
-from weather_hpc.preprocess.worker import WorkerResult, record_workers
+from weather_hpc.preprocess.worker import WorkerResult, record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import ExplorationTimes, RunRecord
 from weather_hpc.runs.writer import RunWriter
@@ -112,13 +111,14 @@ def measure_work(
     that are replaced, all are lost.
     """
     kernels.load_opencv()
-    load_torch()
     rows = chosen_rows(store, task.images)
     parts = batches(store, rows, task.workers)
     record, sums = writer.record, Sums()
     here = task.backend is not Backend.DASK_JOBQUEUE
+    if here:
+        warn_of_few_cpus(task)
     context = None if here else Context(site, folder.absolute(), writer)
-    imports = partial(prepare, store.size, task.augmentation)
+    imports = partial(prepare, store.shape[0], store.size, task.augmentation)
     with open_workers(task.backend, task.workers, ADVICE, imports, context) as workers:
         up = since_process_start()
         record.phases.startup = up - (record.phases.queue or 0.0)
@@ -130,7 +130,8 @@ def measure_work(
                 sums.add_counts(counted)
                 advance(counted.images)
             table = kernels.normalization_table(*sums.moments())
-            for computed in workers(partial(compute, Constants(table, task.augmentation)), parts):
+            constants = Constants(table, task.augmentation, store.shape[0])
+            for computed in workers(partial(compute, constants), parts):
                 sums.add(computed)
                 advance(computed.images)
             time_s = time.perf_counter() - start

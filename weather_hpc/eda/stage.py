@@ -3,6 +3,7 @@
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
+from weather_hpc.preprocess.worker import ready_with
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.plan import worker_resources
@@ -70,8 +72,10 @@ def explore(options: EdaOptions) -> dict[str, Any]:
         store, reused = packed(options)
     as_jobs = task.backend is Backend.DASK_JOBQUEUE
     context = Context(options.site, out.absolute(), RunWriter(options.spec, None))
+    # on a node that lacks the images, every file would count as removed
+    prepare = partial(ready_with, [data.resolve(), store.path.resolve()])
     with open_workers(
-        task.backend, task.workers, ADVICE, context=context if as_jobs else None
+        task.backend, task.workers, ADVICE, prepare, context if as_jobs else None
     ) as workers:
         exploration = measure(store, data, out, workers, clock)
     with timed(clock, "kernels"):

@@ -32,6 +32,7 @@ from weather_hpc.study.spec import (
     Backend,
     BatchMode,
     Device,
+    EdaTask,
     PreprocessTask,
     RunSpec,
     Stage,
@@ -98,6 +99,8 @@ def job_file(
     elif spec.submits_workers:
         argv.append(Shell('${WEATHER_HPC_SITE:+--site "$WEATHER_HPC_SITE"}'))
         values = {"kind": "jobqueue"}
+    elif isinstance(task, EdaTask):
+        values = {"kind": "eda", "image_size": task.image_size}
     else:
         values = {"kind": "preprocess"}
     return _render(
@@ -114,14 +117,21 @@ def job_file(
     )
 
 
-def collect_file(name: str, site: SiteProfile) -> str:
-    """The script that turns the records of all runs into tables, plots and the report."""
+RESULTS_KINDS = {
+    "collect": "write tables, plots and the report of all runs",
+    "predict": "classify new images with the most accurate network of all runs",
+}
+"""What scripts do that work on the results of all runs."""
+
+
+def results_file(name: str, site: SiteProfile) -> str:
+    """The script of one of :data:`RESULTS_KINDS`."""
     return _render(
         name,
         Shape(Stage.PREPARE, COLLECT, site.slurm.partition_for(0)),
         site,
-        kind="collect",
-        about="write tables, plots and the report of all runs",
+        kind=name,
+        about=RESULTS_KINDS[name],
         setup=module_lines(site),
         interface_variable=False,
     )
@@ -150,7 +160,7 @@ def check_file(name: str, spec: RunSpec, site: SiteProfile) -> str:
 def about(spec: RunSpec) -> str:
     """What a run does, as the first line of its script says it."""
     task, nodes = spec.task, spec.resources.nodes
-    if isinstance(task, PreprocessTask):
+    if isinstance(task, PreprocessTask | EdaTask):
         workers = counted(task.workers, "worker")
         if spec.resources.cpus_per_worker is not None:
             workers += f" on {counted(spec.resources.cpus_per_node, 'CPU')}"
@@ -161,7 +171,9 @@ def about(spec: RunSpec) -> str:
             Backend.DASK_NAIVE: f"naive Dask, {workers} on one node",
             Backend.DASK_JOBQUEUE: f"Dask, {workers} with a job each",
         }[task.backend]
-        return f"time the packing of images into a store: {method}"
+        packing = isinstance(task, PreprocessTask)
+        work = "packing of images into a store" if packing else "exploration of a packed store"
+        return f"time the {work}: {method}"
     if not isinstance(task, TrainTask):
         raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.strategy is Strategy.SINGLE:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def jobs_folder(site: "SiteProfile") -> dict[str, str]:
     """The text of every script, by its file's name."""
-    from weather_hpc.launch.job_file import check_file, collect_file, job_file
+    from weather_hpc.launch.job_file import RESULTS_KINDS, check_file, job_file, results_file
     from weather_hpc.launch.sbatch import planned_checks
 
     study, plan = _study(site)
@@ -57,7 +57,8 @@ def jobs_folder(site: "SiteProfile") -> dict[str, str]:
         f"{check.name}.sbatch": check_file(check.name, check.spec, site)
         for check in planned_checks(plan.runs)
     }
-    return scripts | checks | {"collect.sbatch": collect_file("collect", site)}
+    of_results = {f"{name}.sbatch": results_file(name, site) for name in RESULTS_KINDS}
+    return scripts | checks | of_results
 
 
 def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
@@ -70,15 +71,15 @@ def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
 
 def name_of(spec: "RunSpec") -> str:
     """The script's name: ``preprocess_dask_4cpu``, ``train_1gpu``, ``ddp_4gpu``, ``ddp_2node``."""
-    from weather_hpc.study.spec import Backend, Device, PreprocessTask, Strategy, TrainTask
+    from weather_hpc.study.spec import Backend, Device, EdaTask, PreprocessTask, Strategy, TrainTask
 
     task = spec.task
-    if isinstance(task, PreprocessTask):
+    if isinstance(task, PreprocessTask | EdaTask):
         if task.backend in (Backend.SEQUENTIAL, Backend.DASK_JOBQUEUE):
-            return f"preprocess_{task.backend.replace('-', '_')}"
+            return f"{spec.stage}_{task.backend.replace('-', '_')}"
         cpus = spec.resources.cpus_per_node
         workers = "" if cpus == task.workers else f"{task.workers}workers_"
-        return f"preprocess_{task.backend}_{workers}{cpus}cpu"
+        return f"{spec.stage}_{task.backend}_{workers}{cpus}cpu"
     if not isinstance(task, TrainTask):
         raise ValueError(f"there are no job files of stage {spec.stage}")
     if task.device is Device.CPU:
@@ -91,7 +92,7 @@ def name_of(spec: "RunSpec") -> str:
 
 
 def _study(site: "SiteProfile") -> "tuple[StudyConfig, Plan]":
-    """Preprocessing and training of the paper's study, each configuration once.
+    """Preprocessing, exploration and training of the paper's study, each configuration once.
 
     And one more: Dask with a job for each worker.
     """
@@ -107,7 +108,6 @@ def _study(site: "SiteProfile") -> "tuple[StudyConfig, Plan]":
         update={
             "repeats": 1,
             "preprocess": [*study.preprocess, jobqueue],
-            "eda": [],
             "array": [],
         }
     )

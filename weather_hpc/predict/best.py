@@ -48,11 +48,17 @@ def best_run(results: Path) -> Best:
     if not paths.runs.is_dir():
         raise UserError(f"--best-of {results}: no study has been run here")
     groups: dict[str, list[Run]] = defaultdict(list)
-    for run in earlier_runs(paths):
-        if run.spec is not None and _counts(run):
+    trained = [run for run in earlier_runs(paths) if _trained(run)]
+    for run in trained:
+        if run.spec is not None and run.row.test_accuracy is not None:
             groups[run.spec.configuration].append(run)
     if not groups:
-        raise FailedError(f"{results}: no training run succeeded, so no network can predict")
+        why = (
+            "measured a test accuracy: a class needs three images or more"
+            if trained
+            else ("succeeded, so no network can predict")
+        )
+        raise FailedError(f"{results}: no training run {why}")
     configuration = min(groups, key=lambda name: (-_accuracy(groups[name]), _time(groups[name])))
     runs = groups[configuration]
     left = [run for run in runs if RunPaths(run.folder).checkpoint.is_file()]
@@ -65,10 +71,9 @@ def best_run(results: Path) -> Best:
     return Best(best, configuration, _accuracy(runs), len(runs))
 
 
-def _counts(run: Run) -> bool:
-    """Whether ``run`` trained a network whose accuracy is known, without an error in the audit."""
-    row = run.row
-    trained = row.stage == Stage.TRAIN and row.table is not None and row.test_accuracy is not None
+def _trained(run: Run) -> bool:
+    """Whether ``run`` trained a network, without an error in the audit."""
+    trained = run.row.stage == Stage.TRAIN and run.row.table is not None
     return trained and all(finding.severity is not Severity.ERROR for finding in audit_run(run))
 
 

@@ -5,9 +5,7 @@ The clock runs from the first chunk dispatched, with all workers up and their im
 the store is on disk under its name.
 """
 
-import os
 import shutil
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +18,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
 from weather_hpc.preprocess.decoders import METHODS, available, cost
-from weather_hpc.preprocess.worker import record_workers
+from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
@@ -80,7 +78,7 @@ def _pack(
     record = writer.record
     here = task.backend is not Backend.DASK_JOBQUEUE
     if here:
-        _warn_of_few_cpus(task.workers)
+        warn_of_few_cpus(task)
     already = len(partial.finished)
     chunks = _plan(partial, decoder)
     ranks = backend.start(task.workers, decoder)
@@ -147,13 +145,3 @@ def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None
     record.phases.total = since_process_start()
     if not record.counts.images:
         raise FailedError(f"{store.path}: no image could be decoded; see its quarantine.csv")
-
-
-def _warn_of_few_cpus(workers: int) -> None:
-    cpus = len(os.sched_getaffinity(0))
-    if workers > cpus:
-        print(
-            f"preprocess: warning: {workers} workers share {cpus} CPUs; "
-            "their times do not measure scaling",
-            file=sys.stderr,
-        )

@@ -2,13 +2,17 @@
 
 import gc
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from weather_hpc.errors import FailedError
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
+from weather_hpc.study.spec import WorkerTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,22 @@ class WorkerResult:
         )
 
 
+def check_shared(*paths: Path) -> None:
+    """Raise FailedError where this node lacks one of ``paths``."""
+    for path in paths:
+        if not path.exists():
+            raise FailedError(
+                f"{path} does not exist on {node_name()}: images and store must be in folders "
+                "that all nodes share"
+            )
+
+
+def ready_with(paths: Sequence[Path], rank: int) -> RankInfo:
+    """As :func:`ready`, where this node has all ``paths``; FailedError where it lacks one."""
+    check_shared(*paths)
+    return ready(rank)
+
+
 def ready(rank: int = 0) -> RankInfo:
     """This process, with everything imported, as a worker of ``rank`` with one thread."""
     # Imported objects stay. Otherwise the garbage collector scans them all once during the work,
@@ -49,6 +69,17 @@ def ready(rank: int = 0) -> RankInfo:
         cpus=sorted(os.sched_getaffinity(0)),
         threads=1,
     )
+
+
+def warn_of_few_cpus(task: WorkerTask) -> None:
+    """Print a warning where workers on this node are more than its CPUs."""
+    cpus = len(os.sched_getaffinity(0))
+    if task.workers > cpus:
+        print(
+            f"{task.kind}: warning: {task.workers} workers share {cpus} CPUs; "
+            "their times do not measure scaling",
+            file=sys.stderr,
+        )
 
 
 def record_workers(

@@ -77,9 +77,13 @@ def _best_speedup(table: ScalingTable, row: dict[str, Any]) -> str:
             doubt = " The interval includes 1: these runs do not show that it is faster."
     if row["speedup"] <= 1:
         doubt = " No configuration with more workers was faster than its baseline."
+    whose = table.title + ("'" if table.title.endswith("s") else "'s")
+    efficiency = ""
+    if not table.other_program(row):
+        efficiency = f": an efficiency of {100 * row['efficiency']:.0f} %"
     return (
-        f"{table.title}'s best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
-        f"over {row['baseline']}: an efficiency of {100 * row['efficiency']:.0f} %.{doubt}"
+        f"{whose} best speedup is {row['speedup']:.2f}{interval}, with {table.label(row)}, "
+        f"over {row['baseline']}{efficiency}.{doubt}"
     )
 
 

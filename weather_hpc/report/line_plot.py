@@ -75,10 +75,19 @@ def _curves(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]
         Curve(
             label=_curve_label(dict(zip(keys, values, strict=True))),
             points=tuple(sorted(measured, key=lambda point: point[:2])),
-            panel=str(values[0]),
+            panel=_panel(dict(zip(keys, values, strict=True))),
         )
         for values, measured in points.items()
     ]
+
+
+_PANELS = ("operation", "array_input")
+"""Settings whose curves share a panel, instead of those of the first key."""
+
+
+def _panel(values: dict[str, Any]) -> str:
+    chosen = [str(value) for name, value in values.items() if name in _PANELS]
+    return ", ".join(chosen) or str(next(iter(values.values())))
 
 
 def _curve_label(values: dict[str, Any]) -> str:

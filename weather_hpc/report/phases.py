@@ -1,6 +1,6 @@
 """Where the time went: the phases of each configuration, as a table and as stacked bars."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,36 +106,55 @@ def _draw(figure: "Figure", title: str, times: Sequence[PhaseTimes]) -> None:
     else:
         right = figure.subplots()
     _stack(right, times, inside, "in the job, s (median over the runs)")
-    axes = left if queued else right
-    axes.set_yticks(range(len(times)), [plain(one.label, _LABEL) for one in times])
+    label_bars(figure, left if queued else right, title, [one.label for one in times])
+
+
+def label_bars(figure: "Figure", axes: "Axes", title: str, labels: Sequence[str]) -> None:
+    """Name the bars in ``axes`` of ``figure``, the first on top, and add title and legend."""
+    axes.set_yticks(range(len(labels)), [plain(label, _LABEL) for label in labels])
     axes.invert_yaxis()
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.0)
 
 
 def _stack(axes: "Axes", times: Sequence[PhaseTimes], phases: Sequence[str], label: str) -> None:
-    start = [0.0] * len(times)
-    for name in phases:
-        lengths = [one.seconds[name] or 0.0 for one in times]
+    stack_bars(axes, [one.seconds for one in times], {name: COLOURS[name] for name in phases})
+    axes.set_xlabel(label)
+
+
+def stack_bars(
+    axes: "Axes", bars: Sequence[Mapping[str, float | None]], colours: Mapping[str, str]
+) -> None:
+    """A horizontal bar for each of ``bars``: seconds by column, stacked in the order of
+    ``colours``."""
+    start = [0.0] * len(bars)
+    for name, colour in colours.items():
+        lengths = [seconds[name] or 0.0 for seconds in bars]
         axes.barh(
-            range(len(times)), lengths, left=start, height=0.7, label=_phase_name(name),
-            color=COLOURS[name], edgecolor="white", linewidth=0.4,
+            range(len(bars)), lengths, left=start, height=0.7, label=seconds_of(name),
+            color=colour, edgecolor="white", linewidth=0.4,
         )  # fmt: skip
         start = [before + length for before, length in zip(start, lengths, strict=True)]
-    axes.set_xlabel(label)
     axes.grid(axis="y", visible=False)
 
 
 def _as_text(times: Sequence[PhaseTimes]) -> str:
+    bars = ((one.label, one.seconds) for one in times)
+    return "Seconds of each phase by configuration. " + bars_as_text(bars)
+
+
+def bars_as_text(bars: Iterable[tuple[str, Mapping[str, float | None]]]) -> str:
+    """Labels and seconds of ``bars``, for readers who do not see them."""
     parts = []
-    for one in times:
-        known = [(name, value) for name, value in one.seconds.items() if value]
-        parts.append(f"{one.label}: " + ", ".join(f"{_phase_name(n)} {v:.3g}" for n, v in known))
-    return "Seconds of each phase by configuration. " + "; ".join(parts) + "."
+    for label, seconds in bars:
+        known = [(name, value) for name, value in seconds.items() if value]
+        parts.append(f"{label}: " + ", ".join(f"{seconds_of(n)} {v:.3g}" for n, v in known))
+    return "; ".join(parts) + "."
 
 
-def _phase_name(phase: str) -> str:
-    return phase.removesuffix("_s").replace("_", " ")
+def seconds_of(column: str) -> str:
+    """What the seconds in ``column`` were spent on: ``data wait`` of ``data_wait_s``."""
+    return column.removesuffix("_s").replace("_", " ")
 
 
 def _in_job(one: PhaseTimes) -> float:

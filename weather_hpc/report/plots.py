@@ -11,8 +11,10 @@ from weather_hpc.files import write_bytes, write_text
 from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.drawing import Drawing, render
 from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
+from weather_hpc.report.parts import part_bars
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup
+from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import BY_TABLE, MEASURED
 
 
@@ -30,6 +32,8 @@ def write_plots(folder: Path, comparison: Comparison, devices: Table) -> list[Dr
     for stage in comparison.by_stage:
         title = f"Time of {MEASURED[stage].title.lower()} by phase"
         drawings.append(phase_bars(stage, title, times))
+    if Stage.EDA in comparison.by_stage:
+        drawings.append(part_bars(comparison.by_stage[Stage.EDA].table))
     plots = []
     with cli.progress("drawing plots", total=len(drawings)) as advance:
         for drawing in drawings:

@@ -41,7 +41,9 @@ class NewImages:
     """What one run of stage ``predict`` left."""
 
     run_id: str
-    folder: str
+    run_folder: str
+    """The run's folder: ``runs/<name>``."""
+    images: str
     """The folder of new images."""
     summary: PredictionSummary
     rows: list[dict[str, Any]]
@@ -60,14 +62,14 @@ class NewImages:
             )
         network = f"run {summary.run}" if summary.run else summary.checkpoint
         images = counted(summary.images, "image")
-        yield clean(f"{images} in {self.folder}, classified by {network}{chosen}.")
+        yield clean(f"{images} in {self.images}, classified by {network}{chosen}.")
         if summary.accuracy is None:
             yield "Accuracy is not known: no image lies in a folder with the name of a known class."
         yield from (f"{line[0].upper()}{line[1:]}." for line in map(clean, summary.sentences()))
         yield f"The network knows the classes {_listed(summary.known_classes)}."
         if summary.skipped:
             files = counted(len(summary.skipped), "file")
-            yield f"{files} could not be classified; runs/{self.run_id}/skipped.csv says why."
+            yield f"{files} could not be classified; {self.run_folder}/skipped.csv says why."
 
     def picture(self, name: str) -> Picture | None:
         """The first sheet."""
@@ -76,7 +78,7 @@ class NewImages:
         sheets = len(self.summary.sheets)
         title = "New images with their predicted classes"
         if sheets > 1:
-            title += f" (the first of {sheets} sheets; all are in runs/{self.run_id})"
+            title += f" (the first of {sheets} sheets; all are in {self.run_folder})"
         text = "Thumbnails of new images, each with its three most probable classes; the table "
         return Picture(name, title, text + "has the same values.", self.sheet)
 

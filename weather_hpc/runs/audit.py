@@ -1,9 +1,10 @@
 """The audit of single runs: values that contradict each other, or that need a warning."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
-from weather_hpc.runs.record import RankInfo, RunRecord, Status
+from weather_hpc.runs.cpus import ASKED_FOR, hosts_of, more_than_cpus
+from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import Strategy, TrainTask
@@ -102,26 +103,25 @@ def _ranks(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 def _affinity(run: Run, record: RunRecord) -> Iterator[Finding]:
     """Ranks on one host, alone or together, that have fewer CPUs than threads."""
-    hosts: dict[str, list[RankInfo]] = defaultdict(list)
-    for rank in record.actual.ranks:
-        if rank.cpus is not None:
-            hosts[rank.host].append(rank)
-    task = record.spec.task
-    requested = task.threads_per_rank if isinstance(task, TrainTask) else 1
-    for host, ranks in hosts.items():
-        for rank in ranks:
-            threads = max(requested, rank.threads or 1)
+    for on in hosts_of(record):
+        if on.oversubscribed == ASKED_FOR:
+            noun = MEASURED[record.spec.stage].worker
+            words = more_than_cpus(len(on.ranks), noun, on.threads[0], len(on.cpus))
+            message = f"{on.host}: {words}, {ASKED_FOR}: they share CPUs"
+            yield _finding(run, Severity.INFO, Code.OVERSUBSCRIBED, message)
+            continue
+        for rank, threads in zip(on.ranks, on.threads, strict=True):
             if len(set(rank.cpus or [])) < threads:
-                message = f"rank {rank.rank} on {host}: {threads} threads share CPUs {rank.cpus}"
+                message = f"rank {rank.rank} on {on.host}: {threads} threads share CPUs {rank.cpus}"
                 yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
                 return
-        cpus = {cpu for rank in ranks for cpu in rank.cpus or []}
-        threads = sum(max(requested, rank.threads or 1) for rank in ranks)
-        if len(cpus) < threads:
+        if on.oversubscribed:
             message = (
-                f"{len(ranks)} ranks on {host}: {threads} threads in total share CPUs "
-                f"{sorted(cpus)}"
+                f"{len(on.ranks)} ranks on {on.host}: {sum(on.threads)} threads in total share "
+                f"CPUs {sorted(on.cpus)}"
             )
+            if on.asked is not None:
+                message += f", where the run asked for {counted(on.asked, 'CPU')}"
             yield _finding(run, Severity.WARNING, Code.AFFINITY_MISMATCH, message)
 
 

@@ -23,6 +23,7 @@ PACKAGES = [
     "dask",
     "distributed",
     "dask-jobqueue",
+    "opencv-python-headless",
     "submitit",
 ]
 SETTINGS = [

@@ -249,8 +249,9 @@ class RunRecord(Part):
     time_s: float | None = Field(
         None,
         description="measured time, seconds. Preprocessing: from the first image dispatched, all"
-        " workers being ready, until the store is committed. Training: the measured epochs with"
-        " data loading, without evaluation and warm-up",
+        " workers being ready, until the store is committed. Exploration: from the first batch"
+        " dispatched, all workers being ready, until all results are summed. Training: the measured"
+        " epochs with data loading, without evaluation and warm-up",
     )
     images_per_s: float | None = Field(
         None, description="images processed per second of measured time; every epoch counts"

@@ -180,6 +180,15 @@ class Row:
     """That rank or worker, among several."""
     slowest_host: str | None = None
 
+    cpus_per_worker: float | None = None
+    """CPUs asked for each worker or rank, where a study or site gives a number."""
+    oversubscribe: bool | None = None
+    """Whether the run was allowed fewer CPUs than it needs."""
+    cpus: int | None = None
+    """Number of different CPUs that all workers had together."""
+    oversubscribed: str | None = None
+    """Where workers had fewer CPUs than threads: whether that was asked for."""
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
@@ -224,6 +233,7 @@ class Code(StrEnum):
     WRONG_BINDING = "wrong_binding"
     SLOW_NETWORK = "slow_network"
     EXCHANGE_TIME = "exchange_time"
+    OVERSUBSCRIBED = "oversubscribed"
     PREDICTIONS_UNREADABLE = "predictions_unreadable"
 
 

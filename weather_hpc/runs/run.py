@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weather_hpc.errors import UserError
+from weather_hpc.runs.cpus import cpu_columns
 from weather_hpc.runs.inputs import LARGEST, read_json
 from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
@@ -147,6 +148,7 @@ def _configured(spec: RunSpec) -> dict[str, Any]:
         "stage": str(spec.stage),
         "configuration": spec.configuration,
         "repeat": spec.repeat,
+        "oversubscribe": spec.resources.oversubscribe,
     }
     if not isinstance(task, TrainTask):
         return values
@@ -189,6 +191,7 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "packages": "; ".join(f"{k} {v}" for k, v in sorted(origin.packages.items())) or None,
         "slurm_job_id": _job_id(origin.slurm),
         **_computation(record.actual),
+        **cpu_columns(record),
     }
 
 

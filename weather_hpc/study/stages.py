@@ -22,6 +22,9 @@ class MeasuredStage:
     """Its values in the order of the table. A baseline has the first, on one worker."""
     alone: bool
     """Whether the first method never has a second worker, so that it is no series of its own."""
+    programs: bool = False
+    """Whether its methods are different programs, so that the speedup of one over another may
+    exceed the number of workers."""
     workers_column: str = "workers"
     """Column of its table that holds the number of workers."""
     reads_store: bool = True
@@ -46,7 +49,7 @@ MEASURED = {
         ),
         MeasuredStage(
             stage=Stage.ARRAY, table="array", title="Array operations", worker="worker",
-            method="engine", methods=tuple(Engine), alone=False,
+            method="engine", methods=tuple(Engine), alone=False, programs=True,
         ),
         MeasuredStage(
             stage=Stage.TRAIN, table="training", title="Training", worker="rank",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from weather_hpc.errors import FailedError
 from weather_hpc.files import append_csv, write_csv
 
 DECIMALS = 6
@@ -76,11 +77,15 @@ class RankLog:
         """Keep the lines of the first ``epochs`` epochs, and print them again.
 
         Later ones are of an epoch that is computed again. stdout.log starts over with each process.
+        Raises FailedError where the file cannot be written.
         """
         if self.path is None or not self.path.exists():
             return
-        kept = [line for line in _read(self.path) if line.epoch <= epochs]
-        write_csv(self.path, COLUMNS, map(asdict, kept))
+        try:
+            kept = [line for line in _read(self.path) if line.epoch <= epochs]
+            write_csv(self.path, COLUMNS, map(asdict, kept))
+        except OSError as error:
+            raise FailedError(f"{self.path}: cannot be written: {error.strerror}") from None
         self._print(kept)
 
     def add(self, lines: Sequence[RankEpoch]) -> None:

@@ -1,6 +1,7 @@
 """What every backend does, and the backends by name."""
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Backend, Decoder
 
 START_TIMEOUT_S = 120.0
-"""How long all workers together may take to start."""
+"""How long all workers together may take to start where each has a CPU."""
+
+
+def start_timeout_s(workers: int) -> float:
+    """How long ``workers`` may take to start on this process's CPUs, s: longer if they share them.
+
+    Starting is computing: each imports what it needs.
+    """
+    return START_TIMEOUT_S * max(1.0, workers / len(os.sched_getaffinity(0)))
+
 
 BACKENDS = {
     Backend.SEQUENTIAL: ("local", "SequentialBackend"),
@@ -42,7 +52,7 @@ class PreprocessBackend(Protocol):
     def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
         """Start ``workers`` workers, each with ``decoder`` imported; one entry per worker.
 
-        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`.
+        Raises FailedError where one dies or not all are up after :func:`start_timeout_s`.
         """
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
@@ -62,8 +72,9 @@ def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedE
 
 def not_all_up(up: int, workers: int) -> FailedError:
     """The one message for workers that did not start."""
+    limit_s = start_timeout_s(workers)
     return FailedError(
-        f"{up} of {workers} workers came up; the rest died or took over {START_TIMEOUT_S:.0f} s"
+        f"{up} of {workers} workers came up; the rest died or took over {limit_s:.0f} s"
     )
 
 

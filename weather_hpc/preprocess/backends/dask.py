@@ -13,11 +13,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, wait
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT
-from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_up, worker_lost
+from weather_hpc.preprocess.backends.base import (
+    START_TIMEOUT_S,
+    not_all_up,
+    start_timeout_s,
+    worker_lost,
+)
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
@@ -115,10 +120,14 @@ class DaskBackend:
 def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterator[Client]:
     """A client of a new cluster of ``workers`` processes of one thread each, on loopback.
 
-    Raises FailedError where not all are up after :data:`START_TIMEOUT_S`.
+    Raises FailedError where not all are up after :func:`start_timeout_s`.
     """
+    limit_s = start_timeout_s(workers)
+    # a worker that shares its CPU answers late
+    shared = limit_s > START_TIMEOUT_S
+    patience = {"distributed.comm.timeouts.connect": f"{limit_s:.0f}s"} if shared else {}
     with (
-        dask.config.set(dict(settings)),
+        dask.config.set(dict(settings) | patience),
         tempfile.TemporaryDirectory(prefix="weather_hpc-dask-") as scratch,
         LocalCluster(
             n_workers=workers,
@@ -132,10 +141,10 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
         ) as cluster,
-        Client(cluster, timeout=START_TIMEOUT_S, set_as_default=False) as client,
+        Client(cluster, timeout=limit_s, set_as_default=False) as client,
     ):
         try:
-            client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
+            client.wait_for_workers(workers, timeout=limit_s)
         except TimeoutError:
             raise not_all_up(len(cluster.scheduler.workers), workers) from None
         yield client
@@ -182,9 +191,10 @@ def ordered_map(
 
 def _result(future: Future, check: Callable[[], None] | None) -> Any:
     while check is not None and not future.done():
-        with contextlib.suppress(TimeoutError):
-            wait(future, timeout=CHECK_S)
-        check()
+        try:
+            return future.result(timeout=CHECK_S)
+        except TimeoutError:  # raised by the function, too: then the future is done
+            check()
     return future.result()
 
 

@@ -37,9 +37,8 @@ from weather_hpc.preprocess.backends.dask import (
 )
 from weather_hpc.preprocess.backends.local import IN_FLIGHT
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
-from weather_hpc.preprocess.worker import WorkerResult
+from weather_hpc.preprocess.worker import WorkerResult, check_shared
 from weather_hpc.runs.clock import since_process_start
-from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.slurm.client import SlurmError, unavailable
 from weather_hpc.study.spec import Decoder
@@ -286,10 +285,5 @@ def _with_rank(function: Callable[[P], R], part: P) -> R:
 def _pack(target: Target, chunk: Chunk) -> ChunkResult:
     """On a worker: :func:`pack_chunk`. Raises FailedError where the node lacks the folders:
     otherwise every image would count as damaged."""
-    for path in (target.root, target.pixels):
-        if not path.exists():
-            raise FailedError(
-                f"{path} does not exist on {node_name()}: images and store must be in folders "
-                "that all nodes share"
-            )
+    check_shared(target.root, target.pixels)
     return _with_rank(partial(pack_chunk, target), chunk)

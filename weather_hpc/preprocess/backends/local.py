@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import UserError
 from weather_hpc.preprocess.backends.base import (
-    START_TIMEOUT_S,
     not_all_up,
+    start_timeout_s,
     worker_lost,
 )
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
@@ -80,10 +80,10 @@ class ProcessPool:
     def start(self, workers: int, prepare: Callable[[int], R]) -> list[R]:
         """Start ``workers`` processes; by rank, what ``prepare(rank)`` returned in each.
 
-        Raises FailedError where one dies or not all are up after :data:`START_TIMEOUT_S`, and
+        Raises FailedError where one dies or not all are up after :func:`start_timeout_s`, and
         what ``prepare`` raises.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + start_timeout_s(workers)
         context = multiprocessing.get_context("spawn")
         ranks: dict[Connection, int] = {}
         answers: dict[int, R] = {}
