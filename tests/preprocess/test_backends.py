@@ -13,7 +13,12 @@ import pytest
 
 from tests.dataset.nasty import plain_folder
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends.base import make_backend
+from weather_hpc.preprocess.backends.base import (
+    START_TIMEOUT_S,
+    make_backend,
+    not_all_up,
+    start_timeout_s,
+)
 from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
 from weather_hpc.study.spec import Backend, Decoder
 
