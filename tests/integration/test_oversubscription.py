@@ -1,4 +1,4 @@
-"""More workers than a node has CPUs, on a real Slurm: they run, and everything says so."""
+"""More workers and ranks than a node has CPUs, on a real Slurm: they run, and results say so."""
 
 import csv
 import json
@@ -37,19 +37,22 @@ def table(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < CPUS, reason="needs two CPUs")
 @pytest.mark.timeout(600)
-def test_sixteen_workers_run_on_a_node_with_two_cpus(small_nodes: Slurm, tmp_path: Path) -> None:
+def test_sixteen_workers_and_four_ranks_run_on_two_cpus(small_nodes: Slurm, tmp_path: Path) -> None:
     sweep = Sweep(small_nodes, tmp_path)
     sweep.study(
         repeats=1,
         image_size=32,
-        synthetic={"images_per_class": 3},
+        synthetic={"images_per_class": 5},
         preprocess=[
             {"backend": "sequential"},
             {"backend": "multiprocessing", "workers": WORKERS, "oversubscribe": True},
             {"backend": "multiprocessing", "workers": WORKERS + 1},
         ],
-        train=[],
-    )
+        train=[
+            {"strategy": "ddp", "device": "cpu", "world_size": 4, "cpus_per_worker": 0.5,
+             "model": "weather_net", "epochs": 1, "batch_size": 4, "warmup_steps": 0},
+        ],
+    )  # fmt: skip
     sweep.site()
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\nexec {sys.executable} "$@"\n')
@@ -63,6 +66,9 @@ def test_sixteen_workers_run_on_a_node_with_two_cpus(small_nodes: Slurm, tmp_pat
     asked = record["spec"]["resources"]
     assert (record["status"], asked["cpus_per_node"], asked["oversubscribe"]) == ("ok", CPUS, True)
     assert len(record["actual"]["ranks"]) == WORKERS
+    trained = sweep.record("train-ddp-cpu-w4-*")
+    assert trained["spec"]["resources"]["cpus_per_node"] == CPUS
+    assert (trained["status"], len(trained["actual"]["ranks"])) == ("ok", 4), trained["reason"]
     skipped = sweep.record(f"*-w{WORKERS + 1}-r0-*")
     assert skipped["reason"] == "asks for 17 CPUs on a node; partition cpu has at most 2"
 
@@ -74,9 +80,10 @@ def test_sixteen_workers_run_on_a_node_with_two_cpus(small_nodes: Slurm, tmp_pat
     rows = table(sweep.paths.root / "tables" / "preprocess.csv")
     assert words in next(r["note"] for r in rows if r["workers"] == str(WORKERS))
     audit = table(sweep.paths.root / "audit.csv")
-    (found,) = [f for f in audit if f["code"] == "oversubscribed"]
-    assert (found["severity"], found["source"]) == ("info", record["run_id"])
-    assert words in found["message"]
+    found = {f["source"]: f for f in audit if f["code"] == "oversubscribed"}
+    assert {f["severity"] for f in found.values()} == {"info"}
+    assert words in found[record["run_id"]]["message"]
+    assert "4 ranks on 2 CPUs, as asked for" in found[trained["run_id"]]["message"]
     assert not [f for f in audit if f["code"] == "affinity_mismatch"]
 
     again = small_nodes.run(sweep.argv("--dry-run", "--json"), timeout_s=60, cwd=REPOSITORY)

@@ -70,6 +70,8 @@ def one(study: dict[str, object]) -> RunSpec:
         (train(strategy="single", device="cpu"), LAPTOP, None),
         (train(strategy="single", device="auto"), LAPTOP, None),
         (train(strategy="single", device="cpu"), BARE, "torch is not installed"),
+        (one({"array": [{"operation": "histogram", "engine": "opencv"}]}), BARE, "OpenCV is not"),
+        (one({"array": [{"operation": "histogram", "engine": "numpy"}]}), BARE, None),
         (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPU"),
         (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),
         (train(strategy="ddp", device="cpu", world_size=4), LAPTOP, "asks for 4 CPUs"),

@@ -97,7 +97,9 @@ def test_the_most_cpus_that_a_run_can_have(
 
 
 def test_an_oversubscribed_run_fits_the_largest_node() -> None:
-    entry = {"strategy": "ddp", "device": "cpu", "world_size": 99, "oversubscribe": True}
+    entry: dict[str, Any] = {
+        "strategy": "ddp", "device": "cpu", "world_size": 99, "oversubscribe": True,
+    }  # fmt: skip
     spec, of = run(**entry), site(partition="gpu")
     assert skip_reason(spec, cluster(), of) is not None
     assert skip_reason(spec.within(most_cpus(spec, cluster(), of)), cluster(), of) is None

@@ -120,7 +120,7 @@ class ScalingTable(Table):
     def superlinear(self, row: dict[str, Any]) -> bool:
         """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %.
 
-        Not where its baseline is another program, or had fewer CPUs than threads: these explain it.
+        Not where its baseline is another program, or had fewer CPUs than threads: that explains it.
         """
         speedup, low = row["speedup"], row["speedup_low"]
         if speedup is None or row.get("baseline_sharing") or self.other_program(row):
