@@ -64,6 +64,7 @@ def test_json_record_and_result_agree(store: Store, tmp_path: Path, capsys: Outp
     assert [rank.rank for rank in ranks] == [0, 1]
     assert sum(rank.images or 0 for rank in ranks) == 23
     assert all(rank.cpus and rank.threads == 1 and rank.memory_peak_mb for rank in ranks)
+    assert all(0 < (rank.computation_s or 0) < record.time_s for rank in ranks)
     phases = record.phases
     assert 0 < (phases.startup or 0) < (phases.total or 0)
     assert 0 < (phases.data_wait or 0) < record.time_s

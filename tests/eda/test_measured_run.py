@@ -111,6 +111,8 @@ def test_every_backend_gives_the_same_bits(
     assert len({rank.pid for rank in ranks} | {os.getpid()}) == workers + 1
     assert sum(rank.images or 0 for rank in ranks) == 33
     assert all(rank.cpus for rank in ranks)
+    busy_s = sum(rank.computation_s or 0 for rank in ranks)
+    assert busy_s == pytest.approx(sum(record.exploration.model_dump().values()))
     assert min(record.exploration.model_dump().values()) > 0
 
 

@@ -28,7 +28,7 @@ def small(study: dict[str, Any]) -> dict[str, Any]:
         for stage in ("preprocess", "eda", "array", "train")
     }
     return study | entries | {
-        "repeats": 1, "synthetic": {"images_per_class": 8}, "time_limit_min": 5,
+        "repeats": 1, "synthetic": {"images_per_class": 16}, "time_limit_min": 5,
     }  # fmt: skip
 
 

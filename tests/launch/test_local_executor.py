@@ -22,6 +22,7 @@ from weather_hpc.study.spec import RunSpec
 LAPTOP = Machine(cpus=(0, 1), gpus=0, packages=frozenset({"torch", "distributed", "cv2"}))
 WORKSTATION = Machine(cpus=(0, 1), gpus=2, packages=LAPTOP.packages)
 WITHOUT_TORCH = Machine(cpus=(0, 1), gpus=0, packages=LAPTOP.packages - {"torch"})
+WITHOUT_OPENCV = Machine(cpus=(0, 1), gpus=0, packages=LAPTOP.packages - {"cv2"})
 WITHOUT_DASK = Machine(cpus=(0, 1), gpus=0, packages=LAPTOP.packages - {"distributed"})
 BARE = Machine(cpus=(0, 1), gpus=0, packages=frozenset())
 
@@ -32,6 +33,10 @@ def preprocess(backend: str, workers: int, **cpus: object) -> RunSpec:
 
 def eda(backend: str, workers: int) -> RunSpec:
     return one({"eda": [{"backend": backend, "workers": workers}]})
+
+
+def array(engine: str) -> RunSpec:
+    return one({"array": [{"operation": "histogram", "engine": engine}]})
 
 
 def train(**entry: object) -> RunSpec:
@@ -51,18 +56,21 @@ def one(study: dict[str, object]) -> RunSpec:
         (preprocess("multiprocessing", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (preprocess("dask", 2), BARE, "dask is not installed"),
         (preprocess("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
+        (array("numpy"), BARE, None),
+        (array("dask-array"), BARE, "dask is not installed"),
+        (array("opencv"), BARE, "OpenCV is not installed"),
+        (array("opencv"), LAPTOP, None),
         (eda("multiprocessing", 2), LAPTOP, None),
         (eda("dask", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (eda("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
-        (eda("sequential", 1), BARE, "OpenCV is not installed"),
+        (eda("sequential", 1), BARE, "torch is not installed"),
+        (eda("sequential", 1), WITHOUT_OPENCV, "OpenCV is not installed"),
         (eda("sequential", 1), WITHOUT_TORCH, "torch is not installed"),
         (eda("dask", 2), WITHOUT_DASK, "dask is not installed"),
         (train(strategy="single", device="cpu"), LAPTOP, None),
         (train(strategy="single", device="auto"), LAPTOP, None),
         (train(strategy="single", device="cpu"), BARE, "torch is not installed"),
-        (one({"eda": [{"backend": "sequential"}]}), BARE, "torch is not installed"),
-        (one({"eda": [{"backend": "sequential"}]}), LAPTOP, "OpenCV is not installed"),
-        (one({"array": [{"operation": "histogram", "engine": "opencv"}]}), LAPTOP, "OpenCV is not"),
+        (one({"array": [{"operation": "histogram", "engine": "opencv"}]}), BARE, "OpenCV is not"),
         (one({"array": [{"operation": "histogram", "engine": "numpy"}]}), BARE, None),
         (train(strategy="single", device="cuda"), LAPTOP, "asks for 1 CUDA GPU"),
         (train(strategy="dp", device="cuda", world_size=2), LAPTOP, "asks for 2 CUDA GPUs"),

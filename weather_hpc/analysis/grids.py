@@ -21,8 +21,8 @@ PREFIX, PUBLISHED_PREFIX = "grid_", "published_grid_"
 MEASURES = ("time_s", "speedup", "efficiency")
 
 _CAPTION = (
-    "time_s_4 is the {time} with 4 {worker}s, seconds, speedup_4 its speedup and efficiency_4 its "
-    "speedup / 4.{more}{batch}"
+    "time_s_N is the {time} with N {worker}s, seconds, speedup_N its speedup and efficiency_N its "
+    "speedup / N.{more}{batch}"
 )
 _MORE = " Baselines, runs and intervals are in tables/{table}.csv."
 _BATCH: dict[str, str] = {

@@ -38,12 +38,11 @@ def read_predictions(
     """
     read: dict[str, NewImages] = {}
     findings: list[Finding] = []
-    planned = dict(_planned(found.plans if found else ()))
-    for row in rows:
+    done = [row for row in rows if row.stage == Stage.PREDICT and row.status == "ok"]
+    planned = dict(_planned(found.plans if found and done else ()))
+    for row in done:
         folder = Path(row.source)
-        current = planned.get(folder.parent.parent, folder)
-        done = row.stage == Stage.PREDICT and row.status == "ok"
-        if not done or folder != current or row.run_id in read:
+        if planned.get(folder.parent.parent, folder) != folder or row.run_id in read:
             continue
         files = RunPaths(folder)
 

@@ -188,4 +188,7 @@ def _compute(function: Callable[[Bytes], Result], chunk: ImageChunk) -> ArrayRes
     pixels = chunk.read() if held is None else held
     reading_s = 0.0 if held is not None else time.perf_counter() - start
     value = function(pixels)
-    return ArrayResult(images=chunk.images, index=chunk.index, value=value, reading_s=reading_s)
+    busy_s = time.perf_counter() - start
+    return ArrayResult(
+        images=chunk.images, index=chunk.index, value=value, reading_s=reading_s, busy_s=busy_s
+    )

@@ -160,7 +160,8 @@ def count(batch: Batch) -> Counted:
             for label in np.unique(batch.labels[group]).tolist():
                 counts = kernels.histograms(images[batch.labels[group] == label])
                 histograms[label] = histograms.get(label, 0) + counts
-    return Counted(histograms, clock.seconds, images=len(batch.rows))
+    busy_s = sum(clock.seconds.values())
+    return Counted(histograms, clock.seconds, images=len(batch.rows), busy_s=busy_s)
 
 
 def compute(constants: Constants, batch: Batch) -> Computed:
@@ -172,7 +173,8 @@ def compute(constants: Constants, batch: Batch) -> Computed:
             images = batch.read(group)
         parts.append(_compute(images, batch.rows[group], constants, clock))
     sums, features, hashes = map(np.concatenate, zip(*parts, strict=True))
-    return Computed(sums, features, hashes, clock.seconds, images=len(batch.rows))
+    busy_s = sum(clock.seconds.values())
+    return Computed(sums, features, hashes, clock.seconds, images=len(batch.rows), busy_s=busy_s)
 
 
 def _compute(

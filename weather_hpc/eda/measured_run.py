@@ -7,6 +7,7 @@ the results of all images are summed.
 import hashlib
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,11 @@ class Sums:
         self.seconds: Counter[str] = Counter()
         """Of each part, all workers together."""
         self.computed: list[WorkerResult] = []
-        """Who computed what in the second pass."""
+        """Who computed what: images of the second pass, seconds of both."""
 
     def add_counts(self, result: Counted) -> None:
         """Add a batch of the first pass."""
+        self.computed.append(replace(result.without_content(), images=0))
         self.seconds.update(result.seconds)
         for label, counts in result.histograms.items():
             self.histograms[label] = self.histograms.get(label, 0) + counts

@@ -126,13 +126,13 @@ def _missing_package(task: Task, machine: Machine) -> str | None:
         method = getattr(task, MEASURED[Stage(task.kind)].method)
     if method.startswith("dask") and "distributed" not in machine.packages:
         return "dask is not installed: pip install 'weather_hpc[dask]'"
+    by_opencv = isinstance(task, EdaTask) or method == Engine.OPENCV
+    if by_opencv and "cv2" not in machine.packages:
+        return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
     # exploration measures the augmentation of training, which torch computes
     by_torch = isinstance(task, TrainTask | PredictTask | EdaTask)
     if by_torch and "torch" not in machine.packages:
         return "torch is not installed: pip install 'weather_hpc[train]'"
-    by_opencv = isinstance(task, EdaTask) or method == Engine.OPENCV
-    if by_opencv and "cv2" not in machine.packages:
-        return "OpenCV is not installed: pip install 'weather_hpc[eda]'"
     return None
 
 

@@ -36,6 +36,7 @@ class WorkerResult:
             pid=self.pid,
             host=self.host,
             memory_peak_mb=self.memory_peak_mb,
+            busy_s=self.busy_s,
             rank=self.rank,
         )
 

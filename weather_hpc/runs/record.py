@@ -77,7 +77,7 @@ class RankInfo(Part):
     computation_s: float | None = Field(
         None,
         description="seconds of measured time in which it computed, without waiting for data and"
-        " without communication; preprocessing: in which it worked on images, reading and writing"
+        " without communication; other stages: in which it worked on images, reading and writing"
         " included; null: not known",
     )
     data_wait_s: float | None = Field(
