@@ -18,6 +18,8 @@ from weather_hpc.errors import FailedError
 from weather_hpc.study.spec import ArrayInput, ArrayTask, Engine, Operation
 
 IMAGES, CHUNK, WORKERS = 23, 5, 2
+BY_PROCESSES = Operation.FEATURES
+"""The operation that every engine computes in processes."""
 SMALL = pytest.mark.xdist_group("array_small_store")
 
 
@@ -79,7 +81,8 @@ def test_all_engines_have_the_same_result(
 @SMALL
 @pytest.mark.parametrize("array_input", ArrayInput)
 @pytest.mark.parametrize(
-    ("operation", "threaded"), [(Operation.MEAN_STD, False), (Operation.FEATURES, True)]
+    ("operation", "threaded"),
+    [(Operation.MEAN_STD, False), (Operation.HISTOGRAM, False), (Operation.FEATURES, True)],
 )
 def test_either_scheduler_of_dask_has_the_same_result(
     store: Store,
@@ -99,7 +102,7 @@ def test_either_scheduler_of_dask_has_the_same_result(
 @SMALL
 @pytest.mark.parametrize("engine", [Engine.NUMPY, Engine.DASK_ARRAY])
 def test_workers_hold_equal_shares_in_memory(store: Store, engine: Engine) -> None:
-    task = task_of(engine, Operation.HISTOGRAM, ArrayInput.MEMORY)
+    task = task_of(engine, BY_PROCESSES, ArrayInput.MEMORY)
     with open_engine(task, make_chunks(store, None, CHUNK)) as workers:
         check(workers, store, task)
         shares: dict[int, int] = {}
@@ -114,7 +117,7 @@ def test_workers_hold_equal_shares_in_memory(store: Store, engine: Engine) -> No
 def test_a_lost_worker_is_one_clear_error(
     store: Store, engine: Engine, array_input: ArrayInput
 ) -> None:
-    task = task_of(engine, Operation.HISTOGRAM, array_input)
+    task = task_of(engine, BY_PROCESSES, array_input)
     with open_engine(task, make_chunks(store, None, CHUNK)) as workers:
         os.kill(workers.ranks[1].pid, signal.SIGKILL)
         with pytest.raises(FailedError, match="worker process was lost"):
@@ -131,7 +134,7 @@ def compute_and_report(workers: ArrayEngine) -> None:
 def test_a_file_that_ends_early_is_one_clear_error(
     store: Store, engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    task = task_of(engine, Operation.HISTOGRAM, ArrayInput.DISK)
+    task = task_of(engine, BY_PROCESSES, ArrayInput.DISK)
     short = small_store(tmp_path_factory.mktemp("short"))
     chunks = make_chunks(short, None, CHUNK)
     with open_engine(task, chunks) as workers:

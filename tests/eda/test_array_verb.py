@@ -217,7 +217,7 @@ def peak_mb(store: Path, run_dir: Path, *flags: object) -> float:
 
 @pytest.mark.parametrize(
     ("engine", "operation"),
-    [("numpy", "mean-std"), ("dask-array", "mean-std"), ("dask-array", "histogram"),
+    [("numpy", "mean-std"), ("dask-array", "mean-std"), ("dask-array", "features"),
      ("opencv", "equalization")],
 )  # fmt: skip
 def test_out_of_core_memory_is_bounded_by_chunks(

@@ -24,8 +24,10 @@ from weather_hpc.preprocess.backends.dask import local_client, local_ranks
 from weather_hpc.preprocess.worker import ready
 from weather_hpc.study.spec import ArrayInput, ArrayTask, Operation
 
-THREADED = (Operation.MEAN_STD,)
-"""Operations whose NumPy functions let other threads compute."""
+THREADED = (Operation.MEAN_STD, Operation.HISTOGRAM, Operation.EQUALIZATION)
+"""Operations of few long calls of NumPy, during which other threads compute. Features take many
+short calls, which Python makes one at a time in a process.
+"""
 
 
 @contextlib.contextmanager
@@ -45,8 +47,10 @@ class ThreadEngine:
         self._workers, self._operation = task.workers, OPERATIONS[task.operation]
         self.ranks = [ready(rank) for rank in range(task.workers)]
         if task.array_input is ArrayInput.MEMORY:
-            images = np.concatenate([chunk.read() for chunk in chunks])
             sizes = tuple(chunk.images for chunk in chunks)
+            images = np.empty((sum(sizes), *chunks[0].shape[1:]), dtype=np.uint8)
+            for part, chunk in zip(np.split(images, np.cumsum(sizes)[:-1]), chunks, strict=True):
+                part[:] = chunk.read()
             self._array = da.from_array(images, chunks=(sizes, *images.shape[1:]))
         else:
             self._array = _lazy(chunks)
