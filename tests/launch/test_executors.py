@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from weather_hpc.launch.executors import destinations, within
+from weather_hpc.launch.executors import destinations, skip_reasons, within
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile
@@ -70,6 +70,9 @@ def test_an_oversubscribed_run_gets_the_cpus_of_this_machine(
         f"CPUs of the largest node: {here}\n"
     )
     assert within("local", many(), SiteProfile()) == many()
+    # so a forecast counts the run
+    assert skip_reasons("local", (one, more), SiteProfile()) == {}
+    assert list(skip_reasons("local", many().runs, SiteProfile())) == [more.run_id]
     assert capsys.readouterr().err == ""
 
 

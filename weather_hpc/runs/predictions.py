@@ -8,6 +8,9 @@ from weather_hpc.text import counted
 FIRST_COLUMNS = ["file", "predicted", "probability"]
 """The first columns of predictions.csv; then comes one for each class that the network knows."""
 
+MOST_FOLDERS = 20
+"""Folders that a sentence lists."""
+
 LAST_COLUMNS = [
     "second", "second_probability", "third", "third_probability", "low_confidence", "true_class",
     "correct",
@@ -72,9 +75,19 @@ class PredictionSummary(Part):
         lines = [f"{marked} of low confidence ({below})"]
         if self.accuracy is not None:
             lines.append(f"accuracy {self.accuracy}")
-        lines += [
-            f"{counted(number, 'image')} in folder {folder}, which is no class that the network "
-            "knows"
-            for folder, number in self.unknown_folders.items()
-        ]
+        unknown = list(self.unknown_folders.items())
+        if len(unknown) == 1:
+            ((folder, number),) = unknown
+            lines.append(
+                f"{counted(number, 'image')} in folder {folder}, which is no class that the "
+                "network knows"
+            )
+        elif unknown:
+            images = counted(sum(number for _, number in unknown), "image")
+            folders = ", ".join(f"{folder} ({number})" for folder, number in unknown[:MOST_FOLDERS])
+            more = ", ..." if len(unknown) > MOST_FOLDERS else ""
+            lines.append(
+                f"{images} in {len(unknown)} folders that are no classes that the network knows: "
+                f"{folders}{more}"
+            )
         return lines
