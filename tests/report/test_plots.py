@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
+from tests.analysis.test_scaling import array_run
 from tests.report.many_rows import many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
@@ -99,3 +100,18 @@ def test_parts_of_exploration_are_stacked_and_named() -> None:
     ]
     assert part_bars(compare([replace(rows[0], reading_s=None, augmentation_s=None)]).by_stage[
         Stage.EDA].table).draw is None  # fmt: skip
+
+
+def test_array_operations_have_a_panel_for_each_operation_and_input() -> None:
+    rows = [
+        replace(array_run(operation, engine, 1, 2.0), array_input=name)
+        for operation in ("histogram", "mean-std")
+        for engine in ("numpy", "opencv")
+        for name in ("disk", "memory")
+    ]
+    rows = [replace(row, configuration=f"{row.run_id}-{row.array_input}") for row in rows]
+    curves = by_workers(compare(rows).by_stage[Stage.ARRAY].table, "time_s")
+    assert len(curves) == 8
+    assert {curve.panel for curve in curves} == {
+        "histogram, disk", "histogram, memory", "mean-std, disk", "mean-std, memory",
+    }  # fmt: skip
