@@ -14,7 +14,8 @@ from weather_hpc.analysis.comparison import Comparison, Configuration, StageComp
 from weather_hpc.analysis.published import published_comparison
 from weather_hpc.analysis.series import apart, repeated
 from weather_hpc.analysis.table import Table, training_words
-from weather_hpc.study.spec import BatchMode, Stage
+from weather_hpc.study.spec import Stage
+from weather_hpc.study.tasks import BatchMode
 
 PREFIX, PUBLISHED_PREFIX = "grid_", "published_grid_"
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.dataset.store import Store
     from weather_hpc.eda.array_stage import run_array
     from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.spec import ArrayTask
+    from weather_hpc.study.tasks import ArrayTask
 
     store = Store.open(args.store)
     spec = _spec(args, store)
@@ -73,7 +73,8 @@ def _spec(args: argparse.Namespace, store: "Store") -> "RunSpec":
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import worker_resources
-    from weather_hpc.study.spec import ArrayTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import ArrayTask
 
     values = given(args, "array")
     spec = read_spec(args.run_dir)
@@ -106,7 +107,7 @@ def _write(path: Path, result: "npt.NDArray[np.generic]") -> None:
 
 
 def _summary(record: "RunRecord", result: "npt.NDArray[np.generic]") -> dict[str, Any]:
-    from weather_hpc.study.spec import Operation
+    from weather_hpc.study.tasks import Operation
 
     task, values = record.spec.task, {}
     if getattr(task, "operation", None) is Operation.MEAN_STD:
