@@ -100,10 +100,11 @@ def test_gpu_runs_that_ran_on_cpus_are_marked(results: Path) -> None:
     assert read(results, "devices") == []
 
 
-def test_more_processes_than_cores_are_marked_as_asked_for(results: Path) -> None:
+def test_more_processes_than_cores_are_marked(results: Path) -> None:
+    """They ask for 8 CPUs; the testbed's nodes claim those, but have what this machine has."""
     (row,) = [row for row in read(results, "preprocess") if row["workers"] == "16"]
     assert row["time_s"]
-    assert "as asked for" in row["note"]
+    assert "16 workers on " in row["note"]
 
 
 def test_new_images_are_classified_with_the_best_network(results: Path) -> None:

@@ -9,6 +9,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import make_plan
+from weather_hpc.study.refusals import single_steps
 
 HUNDRED = ImageCount("/photos", total=100, training=80)
 
@@ -55,22 +56,11 @@ def with_entry(**entry: object) -> dict[str, object]:
             "train[1].strategy: strategy model cuts paper_cnn and weather_net only, not resnet18",
         ),
         (
-            {"batch_size": [32, 128]},
+            {"strategy": "ddp", "world_size": 96, "batch_size": 4},
             (
-                "train[1].batch_size: a step takes 128 images, but /photos has 80 training images: "
-                "use a batch_size of at most 80, or more images"
+                "train[1].batch_size: 4 (per-device) with world_size 96 leaves 0 images for one "
+                "device in some steps; batch norm needs at least 2"
             ),
-        ),
-        (
-            {"strategy": "ddp", "world_size": [2, 4], "batch_size": 32},
-            (
-                "train[1].batch_size: 4 ranks with 32 images each: a step takes 128 images, but "
-                "/photos has 80 training images: use a batch_size of at most 20, or more images"
-            ),
-        ),
-        (
-            {"strategy": "ddp", "world_size": 96, "batch_size": 1},
-            "a step takes 96 images, but /photos has 80 training images: use fewer ranks",
         ),
         (
             {"strategy": "ddp", "world_size": 2, "batch_size": 1},
@@ -145,13 +135,6 @@ WEAK: dict[str, object] = {"scaling": "weak", "images_per_worker": 30}
                 "80 training images: use at most 26, or fewer workers"
             ),
         ),
-        (
-            {"train": [{"strategy": "ddp", "device": "cpu", "world_size": 2, "batch_size": 32}]},
-            (
-                "train[0].batch_size: 2 ranks with 32 images each: a step takes 64 images, but "
-                "this run has 60 images: use a batch_size of at most 30"
-            ),
-        ),
     ],
 )
 def test_weak_scaling_needs_as_many_images_as_its_workers(
@@ -196,3 +179,21 @@ def test_a_file_is_named_with_the_line_of_the_key(tmp_path: Path) -> None:
     assert line().startswith(f"{path}:2: image_size: paper_cnn (train[0]) takes images of 253 to")
     path.write_text(yaml.safe_dump({"name": "m", "train": [{"strategy": "dp", "device": "cpu"}]}))
     assert line().startswith(f"{path}:3: train[0]: strategy dp needs device cuda, not cpu")
+
+
+def test_a_batch_larger_than_an_epoch_is_noticed_not_refused() -> None:
+    study = StudyConfig.model_validate({
+        "name": "s", "repeats": 2,
+        "train": [
+            {"strategy": "single", "device": "cpu", "batch_size": [32, 80, 128]},
+            {"strategy": "ddp", "device": "cpu", "world_size": [2, 4], "batch_size": 32},
+        ],
+    })  # fmt: skip
+    plan = make_plan(study, "/photos", images=HUNDRED)
+    notice = single_steps(plan.runs, HUNDRED)
+    assert notice == (
+        "train-single-cpu-w1-b128 and 1 other configuration: a batch is larger than the training "
+        "images of an epoch (/photos has 80 training images), so an epoch is one step with all of "
+        "them"
+    )
+    assert single_steps(plan.runs, ImageCount("/photos", total=160, training=128)) is None

@@ -13,7 +13,7 @@ from weather_hpc.study.images import ImageCount
 from weather_hpc.study.networks import NETWORKS, OURS, unknown_network
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.steps import too_few
-from weather_hpc.study.tasks import CACHED, ArrayTask, BatchMode, Strategy, TrainTask
+from weather_hpc.study.tasks import CACHED, ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
 
 
@@ -96,21 +96,33 @@ def _check_stages(study: StudyConfig, index: int, task: TrainTask) -> None:
 def _check_batch(
     study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None
 ) -> None:
-    """Refuse a step that an epoch cannot fill, or that gives some device too few images."""
-    if task.images is not None:
-        epoch, has = task.images, f"this run has {task.images} images"
-    elif images is not None:
-        epoch, has = images.training, images.noun(Stage.TRAIN)
-    else:
+    """Refuse steps that give some device too few images."""
+    epoch = _training_images(task, images)
+    if epoch is None:
         return
-    step = task.batch_size_global
-    if step > epoch:
-        together = task.batch_mode is BatchMode.GLOBAL or step == task.batch_size
-        size = "" if together else f"{task.world_size} ranks with {task.batch_size} images each: "
-        fits = epoch if together else epoch // task.world_size
-        advice = f"a batch_size of at most {fits}" if fits else "fewer ranks"
-        reason = f"{size}a step takes {step} images, but {has}: use {advice}, or more images"
-        raise _refused(study, index, "batch_size", reason)
     if too_small := too_few(task, epoch, NETWORKS[task.model].batch_norm):
         size = f"{task.batch_size} ({task.batch_mode}) with world_size {task.world_size}"
         raise _refused(study, index, "batch_size", f"{size} {too_small}")
+
+
+def _training_images(task: TrainTask, images: ImageCount | None) -> int | None:
+    """Images of an epoch; None: not known."""
+    return task.images or (images.training if images else None)
+
+
+def single_steps(specs: Iterable[RunSpec], images: ImageCount) -> str | None:
+    """The notice that runs have one step an epoch, smaller than their batch; None: no run has."""
+    labels = {
+        spec.label: None
+        for spec in specs
+        if isinstance(spec.task, TrainTask)
+        and spec.task.batch_size_global > (_training_images(spec.task, images) or 0)
+    }
+    if not labels:
+        return None
+    first, *others = labels
+    which = first + (f" and {counted(len(others), 'other configuration')}" if others else "")
+    return (
+        f"{which}: a batch is larger than the training images of an epoch "
+        f"({images.noun(Stage.TRAIN)}), so an epoch is one step with all of them"
+    )

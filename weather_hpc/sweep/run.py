@@ -30,6 +30,7 @@ from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import Plan, make_plan
+from weather_hpc.study.refusals import single_steps
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
@@ -49,11 +50,10 @@ def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
     workers = executors.prepare_workers(name, site, PREPARE_WORKERS)
-    images, new_images = (
-        _count_images(options.data, study.synthetic),
-        _new_images(options.new_images),
-    )
+    images, new_images = _count_images(options.data, study.synthetic), _new_images(options)
     plan = make_plan(study, str(data), workers, site, new_images, images)
+    if notice := single_steps(plan.runs, images):
+        print(notice, file=sys.stderr)
     plan = executors.within(name, plan, site)
     plan = with_known_names(paths, with_earlier_predict(paths, plan))
     first_runs = FirstRuns(paths, plan, options.keep_going)
@@ -212,8 +212,9 @@ def _count_images(data: Path | None, synthetic: Synthetic) -> ImageCount:
     return split_count([per_class] * len(WEAPD_COUNTS), where)
 
 
-def _new_images(folder: Path | None) -> str | None:
+def _new_images(options: SweepOptions) -> str | None:
     """The folder of --new-images as an absolute path. Raises UserError where it has no files."""
+    folder = options.new_images
     if folder is None:
         return None
     if not folder.is_dir():
