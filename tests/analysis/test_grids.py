@@ -137,3 +137,14 @@ def test_weak_scaling_is_a_row_of_its_own() -> None:
     assert [(row["scaling"], row["speedup_2"]) for row in table.rows] == [
         ("strong", 1.0), ("weak", 2.0),
     ]  # fmt: skip
+
+
+def test_backends_come_after_what_else_tells_rows_apart() -> None:
+    rows = [
+        row
+        for decoder in ("fast", "exact")
+        for backend in ("multiprocessing", "dask")
+        for row in packing(backend, 2, [10.0], decoder=decoder)
+    ]
+    (table,) = batches(rows).values()
+    assert table.columns[:2] == ["decoder", "backend"]

@@ -12,7 +12,7 @@ from weather_hpc.check.session import OVERTIME_S, STALLED_S, Check, Session
 from weather_hpc.check.training import compare_losses, compiled, compiled_warm_up, resumed
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.checks import CheckResult
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 
 
 def session_in(folder: Path, seconds: float = 60.0) -> Session:

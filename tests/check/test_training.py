@@ -10,7 +10,7 @@ import torch
 from weather_hpc.check import training
 from weather_hpc.check.runs import FinishedRun
 from weather_hpc.check.session import Session, WrongError
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.train.loop import Trainer
 
 plain = Trainer.restore

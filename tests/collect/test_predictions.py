@@ -17,7 +17,8 @@ from weather_hpc.runs.plan_file import save_plan
 from weather_hpc.runs.predictions import Accuracy, PredictionSummary
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.spec import PredictTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import PredictTask
 
 EVIL = "<script>alert(1)</script>|_x_"
 HEAD = (

@@ -9,7 +9,7 @@ from weather_hpc.eda.exploration import Exploration, measure
 from weather_hpc.eda.kernels import Bytes
 from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.preprocess.backends.workers import open_workers
-from weather_hpc.study.spec import Backend
+from weather_hpc.study.tasks import Backend
 
 
 def pack(data: Path, out: Path, size: int = 64) -> Store:

@@ -7,7 +7,7 @@ from weather_hpc.eda import kernels, numpy_operations
 from weather_hpc.eda.array_check import check_result, exact_sums
 from weather_hpc.eda.array_chunks import make_chunks
 from weather_hpc.errors import FailedError
-from weather_hpc.study.spec import Operation
+from weather_hpc.study.tasks import Operation
 
 RIGHT = {
     Operation.MEAN_STD: numpy_operations.mean_std,

@@ -15,7 +15,7 @@ from weather_hpc.eda.array_check import TOLERANCE
 from weather_hpc.eda.array_chunks import make_chunks
 from weather_hpc.eda.array_engines import ArrayEngine, open_engine
 from weather_hpc.errors import FailedError
-from weather_hpc.study.spec import ArrayInput, ArrayTask, Engine, Operation
+from weather_hpc.study.tasks import ArrayInput, ArrayTask, Engine, Operation
 
 IMAGES, CHUNK, WORKERS = 23, 5, 2
 BY_PROCESSES = Operation.FEATURES

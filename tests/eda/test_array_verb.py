@@ -20,7 +20,8 @@ from weather_hpc.eda.array import main
 from weather_hpc.eda.array_engines import ChunkOperation
 from weather_hpc.files import write_json
 from weather_hpc.runs.record import Status, read_record
-from weather_hpc.study.spec import ArrayTask, Engine, Operation, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import ArrayTask, Engine, Operation, PreprocessTask
 
 Output = pytest.CaptureFixture[str]
 

@@ -19,7 +19,7 @@ from weather_hpc.eda import benchmark, kernels
 from weather_hpc.eda.__main__ import main
 from weather_hpc.eda.stage import EdaOptions, packed
 from weather_hpc.errors import UserError
-from weather_hpc.study.spec import PreprocessTask
+from weather_hpc.study.tasks import PreprocessTask
 
 Output = pytest.CaptureFixture[str]
 ONE_WORKER = pytest.mark.xdist_group("eda_explored")

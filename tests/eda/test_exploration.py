@@ -15,7 +15,7 @@ from weather_hpc.eda.kernels import Bytes
 from weather_hpc.eda.pixels import principal_map
 from weather_hpc.eda.tables import class_counts, normalization
 from weather_hpc.preprocess.backends.workers import open_workers
-from weather_hpc.study.spec import Backend
+from weather_hpc.study.tasks import Backend
 
 
 @pytest.fixture(scope="module")

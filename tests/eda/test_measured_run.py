@@ -23,7 +23,8 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import EDA_PARTS, RunRecord, read_record
-from weather_hpc.study.spec import EdaTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import EdaTask
 
 Output = pytest.CaptureFixture[str]
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,8 @@ from weather_hpc.launch.jobs_folder import by_name, jobs_folder, main
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.site import SiteProfile, SlurmSite
-from weather_hpc.study.spec import RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import TrainTask
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 EXTRA = {"preprocess_dask_jobqueue", "collect", "predict", "check_1node", "check_2node"}

@@ -63,7 +63,6 @@ def one(study: dict[str, object]) -> RunSpec:
         (eda("multiprocessing", 2), LAPTOP, None),
         (eda("dask", 4), LAPTOP, "asks for 4 CPUs; this machine gives 2"),
         (eda("dask-jobqueue", 2), LAPTOP, "needs Slurm"),
-        (eda("sequential", 1), BARE, "torch is not installed"),
         (eda("sequential", 1), WITHOUT_OPENCV, "OpenCV is not installed"),
         (eda("sequential", 1), WITHOUT_TORCH, "torch is not installed"),
         (eda("dask", 2), WITHOUT_DASK, "dask is not installed"),

@@ -21,7 +21,7 @@ from weather_hpc.preprocess.backends.base import (
 )
 from weather_hpc.preprocess.backends.local import ProcessPool
 from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
-from weather_hpc.study.spec import Backend, Decoder
+from weather_hpc.study.tasks import Backend, Decoder
 
 SIZE, PER_CHUNK = 16, 4
 EXACT = Decoder.EXACT

@@ -22,7 +22,7 @@ from weather_hpc.preprocess.decoders import (
     make_decoder,
     reduction,
 )
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 SIZE = 32
 

@@ -12,7 +12,8 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_json
 from weather_hpc.preprocess.__main__ import main
 from weather_hpc.runs.record import read_record
-from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import PreprocessTask
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,8 @@ from weather_hpc.preprocess.decoders import decode_exact
 from weather_hpc.preprocess.stage import preprocess
 from weather_hpc.runs.record import RunRecord, read_record
 from weather_hpc.runs.writer import RunWriter
-from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
 
 CONFIGURATIONS = [
     (Backend.SEQUENTIAL, 1),

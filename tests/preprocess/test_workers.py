@@ -13,7 +13,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.preprocess.worker import WorkerResult, ready, ready_with, record_workers
 from weather_hpc.runs.record import RankInfo, RunRecord
-from weather_hpc.study.spec import Backend
+from weather_hpc.study.tasks import Backend
 
 
 def double(value: int) -> int:

@@ -9,7 +9,8 @@ from weather_hpc.errors import UserError
 from weather_hpc.runs.clock import Clock, ForeignLoad
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.writer import RunWriter, read_spec
-from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import PreprocessTask
 
 
 @pytest.fixture

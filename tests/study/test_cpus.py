@@ -10,7 +10,8 @@ from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.cpus import cpus_asked
 from weather_hpc.study.plan import make_plan
 from weather_hpc.study.site import SiteProfile, load_site
-from weather_hpc.study.spec import PreprocessTask, RunSpec
+from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.tasks import PreprocessTask
 
 DDP = {"strategy": "ddp", "device": "cpu", "world_size": 4, "threads_per_rank": 2}
 

@@ -10,16 +10,8 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import load_plan, save_plan
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.spec import (
-    ArrayTask,
-    EdaTask,
-    Engine,
-    Operation,
-    PreprocessTask,
-    RunSpec,
-    Stage,
-    TrainTask,
-)
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import ArrayTask, EdaTask, Engine, Operation, PreprocessTask, TrainTask
 from weather_hpc.study.yaml_file import folder
 
 

@@ -20,14 +20,8 @@ from weather_hpc.study.settings import (
     TRAIN,
     Setting,
 )
-from weather_hpc.study.spec import (
-    Part,
-    PredictTask,
-    PreprocessTask,
-    Resources,
-    RunSpec,
-    TrainTask,
-)
+from weather_hpc.study.spec import Resources, RunSpec
+from weather_hpc.study.tasks import Part, PredictTask, PreprocessTask, TrainTask
 
 PACKAGE = Path(weather_hpc.__file__).parent
 
@@ -112,19 +106,19 @@ def test_study_files_have_a_key_for_each_setting_but_those_of_the_study() -> Non
     assert set(TrainGrid.model_fields) == fields(TRAIN, "task") - of_study | cpus | {"nodes"}
 
 
-def test_a_new_setting_needs_the_table_and_the_spec_alone(tmp_path: Path) -> None:
+def test_a_new_setting_needs_the_table_and_the_task_alone(tmp_path: Path) -> None:
     """It is then a flag, a key of study files, a column, part of the work and of the identity."""
     package = tmp_path / "weather_hpc"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PACKAGE.parent / "hpc", tmp_path / "hpc")
     shutil.copytree(PACKAGE.parent / "results" / "paper", tmp_path / "results" / "paper")
-    table, spec = package / "study" / "settings.py", package / "study" / "spec.py"
+    table, task = package / "study" / "settings.py", package / "study" / "tasks.py"
     text = table.read_text()
     assert text.count(')  # fmt: skip\n"""Fields of TrainTask') == 1
     table.write_text(text.replace(')  # fmt: skip\n"""Fields of TrainTask', SETTING))
-    text, seed = spec.read_text(), '    seed: int = _setting("seed", ge=0)\n'
+    text, seed = task.read_text(), '    seed: int = setting_field("seed", ge=0)\n'
     assert text.count(seed) == 1
-    spec.write_text(text.replace(seed, f'{seed}    gamma: int = _setting("gamma", ge=1)\n'))
+    task.write_text(text.replace(seed, f'{seed}    gamma: int = setting_field("gamma", ge=1)\n'))
 
     def run(*words: object) -> str:
         done = subprocess.run(

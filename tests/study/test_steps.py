@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from weather_hpc.study.spec import TrainTask
 from weather_hpc.study.steps import smallest_share, step_sizes, too_few
+from weather_hpc.study.tasks import TrainTask
 from weather_hpc.train.loader import Shard
 
 

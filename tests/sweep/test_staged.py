@@ -18,7 +18,8 @@ from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.spec import PredictTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import PredictTask
 from weather_hpc.sweep.staged import StagedJobs, efficiencies, stages, stopped
 
 REPOSITORY = Path(__file__).resolve().parents[2]

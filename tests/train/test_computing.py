@@ -108,7 +108,7 @@ def test_what_cannot_be_is_one_line(
 
 
 def test_kernels_are_chosen_by_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    from weather_hpc.study.spec import Precision
+    from weather_hpc.study.tasks import Precision
     from weather_hpc.train.strategies import choose_kernels
 
     assert StepOptions().precision is Precision.FP32

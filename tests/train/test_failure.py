@@ -10,7 +10,7 @@ import torch
 
 from tests.train.conftest import STALLED_S, torchrun_environment
 from weather_hpc.runs.record import Status
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.train.failure import Failure, out_of_memory
 from weather_hpc.train.ranks import Rank, Unavailable, agreed_device
 

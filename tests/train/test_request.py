@@ -13,7 +13,8 @@ from tests.train.conftest import Train, torchrun_argv, torchrun_environment
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.study.spec import Device, RunSpec, Stage, TrainTask
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import Device, TrainTask
 from weather_hpc.train.__main__ import main
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import (

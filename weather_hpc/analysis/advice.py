@@ -22,7 +22,7 @@ from weather_hpc.analysis.statistics import (
     resampled_medians,
 )
 from weather_hpc.analysis.table import Table
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.text import brief, counted
 
 THRESHOLD = 0.5

@@ -6,7 +6,7 @@ from functools import reduce
 
 from weather_hpc.analysis.groups import Group
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.study.spec import Backend, Device
+from weather_hpc.study.tasks import Backend, Device
 from weather_hpc.text import counted
 
 EXAMPLE = "nodes=1,cpus=8,gpus=2"

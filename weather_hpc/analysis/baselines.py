@@ -7,8 +7,9 @@ from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import ASKED, ROW_COLUMNS, Row
 from weather_hpc.study.settings import WORK, Role, columns
-from weather_hpc.study.spec import BatchMode, Device, Scaling, Stage, Strategy
+from weather_hpc.study.spec import Scaling, Stage
 from weather_hpc.study.stages import MEASURED, MeasuredStage
+from weather_hpc.study.tasks import BatchMode, Device, Strategy
 from weather_hpc.text import counted
 
 _DETAILS = [c for c in columns(Role.DETAIL) if c in ROW_COLUMNS and c not in ASKED]

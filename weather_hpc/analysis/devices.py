@@ -22,7 +22,7 @@ from weather_hpc.analysis.published import published_comparison
 from weather_hpc.analysis.statistics import holm, mann_whitney
 from weather_hpc.analysis.steps import LEVEL, repeats_note, verdict_of
 from weather_hpc.analysis.table import SETTINGS, Table
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 
 
 class Kind(StrEnum):

@@ -14,7 +14,8 @@ from weather_hpc.analysis.comparison import Comparison, Configuration, StageComp
 from weather_hpc.analysis.published import published_comparison
 from weather_hpc.analysis.series import apart, repeated
 from weather_hpc.analysis.table import Table, training_words
-from weather_hpc.study.spec import BatchMode, Stage
+from weather_hpc.study.spec import Stage
+from weather_hpc.study.tasks import BatchMode
 
 PREFIX, PUBLISHED_PREFIX = "grid_", "published_grid_"
 
@@ -136,7 +137,7 @@ def _order(settings: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _leading(rows: Sequence[dict[str, Any]], method_column: str) -> list[str]:
-    """The columns that tell rows apart, the batch size last; the method where there is no other."""
+    """The columns that tell rows apart, the batch size last; without one, the method last."""
     names = dict.fromkeys(name for row in rows for name in row)
     modes = {row["batch_mode"] for row in rows} - {None}
     if len(modes) < 2:
@@ -146,7 +147,7 @@ def _leading(rows: Sequence[dict[str, Any]], method_column: str) -> list[str]:
     varying = [name for name in varying if name != "batch_size"]
     if has_batch:
         return [*varying, "batch_size"]
-    return varying if method_column in varying else [method_column, *varying]
+    return [*(name for name in varying if name != method_column), method_column]
 
 
 def _says_something(column: str, rows: Iterable[dict[str, Any]]) -> bool:

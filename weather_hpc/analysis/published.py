@@ -14,7 +14,8 @@ from typing import Any
 from weather_hpc.analysis.comparison import Comparison, Configuration, StageComparison, compare
 from weather_hpc.analysis.statistics import NO_INTERVAL, Interval
 from weather_hpc.runs.row import Row
-from weather_hpc.study.spec import Backend, BatchMode, Device, Scaling, Stage, Strategy
+from weather_hpc.study.spec import Scaling, Stage
+from weather_hpc.study.tasks import Backend, BatchMode, Device, Strategy
 
 NODE, P100, RTX = "8-core node", "P100", "RTX 3070"
 """The study's hardware. Times on different hardware are never compared with each other, except in

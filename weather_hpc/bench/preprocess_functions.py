@@ -60,7 +60,7 @@ def ours(folder: str, size: int, decoder: str) -> Timed:
     """A decoder of this package, one image after the other, set up as in a worker process."""
     from weather_hpc.preprocess.chunk import prepare_worker
     from weather_hpc.preprocess.decoders import make_decoder
-    from weather_hpc.study.spec import Decoder
+    from weather_hpc.study.tasks import Decoder
 
     prepare_worker(Decoder(decoder))
     decode = make_decoder(Decoder(decoder))
@@ -132,7 +132,8 @@ def pack(folder: str, size: int, backend: str, workers: int, decoder: str) -> Ti
     from weather_hpc.preprocess.stage import preprocess
     from weather_hpc.runs.proc import memory_peak_mb
     from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.spec import Backend, Decoder, PreprocessTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
 
     task = PreprocessTask(
         backend=Backend(backend), workers=workers, image_size=size, decoder=Decoder(decoder)

@@ -269,7 +269,8 @@ def pack_all(data: str, run_dir: str, size: int) -> Timed:
     from weather_hpc.runs.paths import RunPaths
     from weather_hpc.runs.proc import memory_peak_mb
     from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import Backend, PreprocessTask
 
     task = PreprocessTask(backend=Backend.MULTIPROCESSING, workers=1, image_size=size)
     spec = RunSpec(study="bench", stage=Stage.PREPROCESS, task=task, data=data)
@@ -296,7 +297,7 @@ def pack_partly(data: str, out: str, size: int, chunks: int) -> Timed:
     from weather_hpc.dataset.store import CHUNK_ROWS
     from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
     from weather_hpc.runs.proc import memory_peak_mb
-    from weather_hpc.study.spec import Decoder
+    from weather_hpc.study.tasks import Decoder
 
     clock = Clock()
     root = Path(data)

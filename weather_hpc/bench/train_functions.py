@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from weather_hpc.dataset.store import Store
-    from weather_hpc.study.spec import TrainTask
+    from weather_hpc.study.tasks import TrainTask
     from weather_hpc.train.loader import EpochSampler
 
     Batches = DataLoader[tuple[torch.Tensor, ...]]
@@ -190,7 +190,7 @@ def _prepare(
     import torch
 
     from weather_hpc.dataset.store import Store
-    from weather_hpc.study.spec import Strategy, TrainTask
+    from weather_hpc.study.tasks import Strategy, TrainTask
     from weather_hpc.train.loader import EpochSampler, Shard, training_rows
 
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from weather_hpc.check.session import Check, Session
     from weather_hpc.runs.checks import CheckResult
     from weather_hpc.runs.paths import CheckPaths
-    from weather_hpc.study.spec import Device
+    from weather_hpc.study.tasks import Device
 
 SECONDS = 520.0
 STATES = {True: "passed", False: "FAILED", None: "not done"}
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.check.session import Session
     from weather_hpc.errors import UserError
     from weather_hpc.runs.paths import CheckPaths
-    from weather_hpc.study.spec import Device
+    from weather_hpc.study.tasks import Device
     from weather_hpc.train.cuda import usable_gpus, why_no_cuda
     from weather_hpc.train.ranks import torchrun_env
 
@@ -92,7 +92,7 @@ def _parse(argv: Sequence[str] | None) -> CheckOptions:
     args = parser.parse_args(argv)
     from weather_hpc.errors import UserError
     from weather_hpc.runs.provenance import node_name
-    from weather_hpc.study.spec import Device
+    from weather_hpc.study.tasks import Device
 
     if args.device not in list(Device):
         raise UserError(f"--device {args.device}: no such device; known: {', '.join(Device)}")

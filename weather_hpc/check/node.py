@@ -11,7 +11,7 @@ import torch
 from weather_hpc.check.session import Passed, Session, WrongError
 from weather_hpc.runs.gpus import nvidia_smi, read_gpus
 from weather_hpc.runs.provenance import collect_provenance, node_name
-from weather_hpc.study.spec import Device, Precision
+from weather_hpc.study.tasks import Device, Precision
 from weather_hpc.train.cuda import versions as cuda_versions
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.strategies import choose_kernels

@@ -25,7 +25,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
 from weather_hpc.runs.provenance import node_name
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.text import one_line
 from weather_hpc.train.cuda import why_no_cuda
 from weather_hpc.train.ranks import (

@@ -12,7 +12,7 @@ from weather_hpc.check.workload import random_store
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import CheckPaths
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.text import one_line
 
 STALLED_S = 120.0

@@ -12,7 +12,7 @@ from weather_hpc.check.runs import FinishedRun, largest_difference
 from weather_hpc.check.session import PAPER, SMALL, Check, NotDoneError, Passed, Session, WrongError
 from weather_hpc.check.train_rank import GLOO, STAGED
 from weather_hpc.cli import EXIT_FAILED, EXIT_STOPPED
-from weather_hpc.study.spec import Device
+from weather_hpc.study.tasks import Device
 from weather_hpc.train.ranks import SHARED_MEMORY
 
 SAME, ROUNDED = 2e-3, 3e-2

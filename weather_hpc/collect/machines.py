@@ -23,7 +23,7 @@ from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_check
 from weather_hpc.runs.inputs import check_size
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Code, Finding, Row, Severity
-from weather_hpc.study.spec import Strategy
+from weather_hpc.study.tasks import Strategy
 from weather_hpc.text import clean, counted
 
 RESULTS = {True: "passed", False: "failed", None: "not done"}

@@ -10,8 +10,8 @@ from typing import Any
 from weather_hpc.analysis.advice import advice_table
 from weather_hpc.analysis.advice_sentences import advice_sentences
 from weather_hpc.analysis.allocation import Allocation
-from weather_hpc.analysis.claim_rules import load_claims, published_claims
-from weather_hpc.analysis.claims import claims_table
+from weather_hpc.analysis.claims.rules import load_claims, published_claims
+from weather_hpc.analysis.claims.table import claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.device_sentences import device_sentences
 from weather_hpc.analysis.devices import devices_table

@@ -11,8 +11,9 @@ from typing import Any
 from weather_hpc.analysis.table import setting_columns
 from weather_hpc.errors import UserError
 from weather_hpc.study.settings import SETTINGS as ALL_SETTINGS
-from weather_hpc.study.spec import Device, Stage, Strategy
+from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import BY_TABLE, MEASURED
+from weather_hpc.study.tasks import Device, Strategy
 from weather_hpc.text import counted
 
 MEASUREMENTS = ("time_s", "speedup", "test_accuracy")

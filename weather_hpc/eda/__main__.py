@@ -73,7 +73,7 @@ def _measure(args: argparse.Namespace) -> int:
     from weather_hpc.eda.request import spec_and_task
     from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.site import load_site
-    from weather_hpc.study.spec import EdaTask
+    from weather_hpc.study.tasks import EdaTask
 
     if args.store is None:
         raise UserError(
@@ -140,7 +140,7 @@ def _options(args: argparse.Namespace) -> "EdaOptions":
     """The options that the flags set. Raises UserError naming the flag that is wrong."""
     from weather_hpc.eda.stage import EdaOptions
     from weather_hpc.study.site import load_site
-    from weather_hpc.study.spec import EdaTask, PreprocessTask
+    from weather_hpc.study.tasks import EdaTask, PreprocessTask
 
     if args.out is None:
         raise UserError("--out is missing: the folder that the page goes to")

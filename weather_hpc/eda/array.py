@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from weather_hpc.dataset.store import Store
     from weather_hpc.runs.record import RunRecord
-    from weather_hpc.study.spec import ArrayTask, RunSpec
+    from weather_hpc.study.spec import RunSpec
+    from weather_hpc.study.tasks import ArrayTask
 
 DEFAULTS = {"operation": "mean-std", "engine": "numpy"}
 
@@ -70,7 +71,8 @@ def _spec(args: argparse.Namespace, store: "Store") -> "tuple[RunSpec, ArrayTask
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import worker_resources
-    from weather_hpc.study.spec import ArrayTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import ArrayTask
 
     values = given(args, "array")
     spec = read_spec(args.run_dir)
@@ -101,7 +103,7 @@ def _write(path: Path, result: "npt.NDArray[np.generic]") -> None:
 
 
 def _summary(record: "RunRecord", result: "npt.NDArray[np.generic]") -> dict[str, Any]:
-    from weather_hpc.study.spec import Operation
+    from weather_hpc.study.tasks import Operation
 
     task, values = record.spec.task, {}
     if getattr(task, "operation", None) is Operation.MEAN_STD:

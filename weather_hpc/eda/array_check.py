@@ -11,7 +11,7 @@ from weather_hpc.eda import numpy_operations
 from weather_hpc.eda.array_chunks import Bytes, ImageChunk
 from weather_hpc.eda.kernels import FEATURES, LEVELS
 from weather_hpc.errors import FailedError
-from weather_hpc.study.spec import Operation
+from weather_hpc.study.tasks import Operation
 
 TOLERANCE = {
     Operation.MEAN_STD: 1e-9,

@@ -22,7 +22,7 @@ from weather_hpc.eda.dask_operations import OPERATIONS
 from weather_hpc.preprocess.backends.base import worker_lost
 from weather_hpc.preprocess.backends.dask import local_client, local_ranks
 from weather_hpc.preprocess.worker import ready
-from weather_hpc.study.spec import ArrayInput, ArrayTask, Operation
+from weather_hpc.study.tasks import ArrayInput, ArrayTask, Operation
 
 THREADED = (Operation.MEAN_STD, Operation.HISTOGRAM, Operation.EQUALIZATION)
 """Operations of few long calls of NumPy, during which other threads compute. Features take many

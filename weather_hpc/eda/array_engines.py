@@ -22,7 +22,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.preprocess.backends.local import ProcessPool
 from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import ArrayInput, ArrayTask, Engine, Operation
+from weather_hpc.study.tasks import ArrayInput, ArrayTask, Engine, Operation
 
 ADVICE = "run the same command again"
 """Where a worker is lost."""

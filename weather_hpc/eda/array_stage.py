@@ -19,7 +19,7 @@ from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
-from weather_hpc.study.spec import ArrayInput, ArrayTask
+from weather_hpc.study.tasks import ArrayInput, ArrayTask
 
 FORGOTTEN = 0.05
 """A file of which no more than this share is in memory is read from disk."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels, numpy_operations
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.study.spec import Operation
+from weather_hpc.study.tasks import Operation
 
 if TYPE_CHECKING:
     from weather_hpc.eda.dask_operations import DaskOperation

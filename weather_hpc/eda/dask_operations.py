@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from weather_hpc.eda import numpy_operations
 from weather_hpc.eda.kernels import FEATURES, LEVELS
-from weather_hpc.study.spec import Operation
+from weather_hpc.study.tasks import Operation
 
 CHANNELS = range(3)
 

@@ -36,7 +36,7 @@ from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import ExplorationTimes, RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend, EdaTask
+from weather_hpc.study.tasks import Backend, EdaTask
 
 ADVICE = "run the same command again"
 """Where a worker is lost."""

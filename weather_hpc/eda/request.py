@@ -10,7 +10,8 @@ from weather_hpc.errors import UserError
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.flags import check_agreement, make_task
 from weather_hpc.study.plan import worker_resources
-from weather_hpc.study.spec import ArrayTask, EdaTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import ArrayTask, EdaTask
 
 StoreTask = TypeVar("StoreTask", EdaTask, ArrayTask)
 

@@ -24,7 +24,8 @@ from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.plan import worker_resources
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend, PreprocessTask, RunSpec, Stage
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import Backend, PreprocessTask
 
 STORE = "store"
 ADVICE = "run the same command again"

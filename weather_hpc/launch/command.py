@@ -6,15 +6,13 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.flags import task_flags
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import WithoutCuda
-from weather_hpc.study.spec import (
+from weather_hpc.study.spec import Resources, RunSpec, Stage
+from weather_hpc.study.tasks import (
     ArrayTask,
     Device,
     EdaTask,
     PredictTask,
     PreprocessTask,
-    Resources,
-    RunSpec,
-    Stage,
     Strategy,
     TrainTask,
 )

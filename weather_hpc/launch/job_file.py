@@ -28,14 +28,13 @@ from weather_hpc.slurm.directives import (
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import (
+from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.tasks import (
     Backend,
     BatchMode,
     Device,
     EdaTask,
     PreprocessTask,
-    RunSpec,
-    Stage,
     Strategy,
     TrainTask,
 )

@@ -71,7 +71,14 @@ def by_name(specs: "Sequence[RunSpec]") -> "dict[str, list[RunSpec]]":
 
 def name_of(spec: "RunSpec") -> str:
     """The script's name: ``preprocess_dask_4cpu``, ``train_1gpu``, ``ddp_4gpu``, ``ddp_2node``."""
-    from weather_hpc.study.spec import Backend, Device, EdaTask, PreprocessTask, Strategy, TrainTask
+    from weather_hpc.study.tasks import (
+        Backend,
+        Device,
+        EdaTask,
+        PreprocessTask,
+        Strategy,
+        TrainTask,
+    )
 
     task = spec.task
     if isinstance(task, PreprocessTask | EdaTask):
@@ -98,7 +105,7 @@ def _study(site: "SiteProfile") -> "tuple[StudyConfig, Plan]":
     """
     from weather_hpc.study.config import PreprocessGrid, load_study
     from weather_hpc.study.plan import make_plan
-    from weather_hpc.study.spec import Backend
+    from weather_hpc.study.tasks import Backend
 
     study = load_study(STUDY)
     jobqueue = PreprocessGrid.model_validate(

@@ -29,16 +29,9 @@ from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import (
-    EdaTask,
-    Engine,
-    PredictTask,
-    RunSpec,
-    Stage,
-    Task,
-    TrainTask,
-)
+from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import MEASURED, reads_store
+from weather_hpc.study.tasks import EdaTask, Engine, PredictTask, Task, TrainTask
 from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
 

@@ -14,7 +14,7 @@ from weather_hpc.logs.epochs import EpochSeries, EpochValues
 from weather_hpc.logs.fields import Value
 from weather_hpc.logs.tally import Tally
 from weather_hpc.runs.inputs import LARGEST
-from weather_hpc.study.spec import Strategy
+from weather_hpc.study.tasks import Strategy
 
 ALIKE = 0.01
 """Totals of ranks that differ by less, relatively, agree."""

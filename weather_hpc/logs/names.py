@@ -10,7 +10,7 @@ from typing import Any
 
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.study.spec import Strategy
+from weather_hpc.study.tasks import Strategy
 
 COLUMNS = {
     "gpus": "workers",

@@ -7,7 +7,8 @@ from weather_hpc.logs.log import Log, whole
 from weather_hpc.logs.time_checks import is_too_short
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row
-from weather_hpc.study.spec import BatchMode, Stage
+from weather_hpc.study.spec import Stage
+from weather_hpc.study.tasks import BatchMode
 from weather_hpc.text import clean
 
 _IDENTITY = (

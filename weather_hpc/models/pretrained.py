@@ -17,7 +17,7 @@ from weather_hpc.models.registry import (
     build_model,
     import_torchvision,
 )
-from weather_hpc.study.spec import CACHED
+from weather_hpc.study.tasks import CACHED
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Layers of the auxiliary heads, which our networks do not have."""

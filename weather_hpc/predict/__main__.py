@@ -131,7 +131,8 @@ def _spec(args: argparse.Namespace) -> "RunSpec":
     """The launcher's spec from the run folder, else one made from the arguments."""
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
-    from weather_hpc.study.spec import PredictTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import PredictTask
 
     spec = read_spec(args.run_dir)
     if spec is None:

@@ -24,7 +24,7 @@ from weather_hpc.runs.predictions import (
     SkippedFile,
 )
 from weather_hpc.runs.reader import read_run
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 from weather_hpc.text import clean
 
 DECIMALS = 6

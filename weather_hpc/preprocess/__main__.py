@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.runs.paths import RunPaths
     from weather_hpc.runs.writer import RunWriter
     from weather_hpc.study.site import load_site
-    from weather_hpc.study.spec import PreprocessTask
+    from weather_hpc.study.tasks import PreprocessTask
 
     if args.out is None and args.run_dir is None:
         raise UserError("--out is missing: the path of the store to make")
@@ -75,7 +75,8 @@ def _spec(args: argparse.Namespace) -> "RunSpec":
     from weather_hpc.dataset.image_file import printable
     from weather_hpc.runs.writer import read_spec
     from weather_hpc.study.plan import worker_resources
-    from weather_hpc.study.spec import PreprocessTask, RunSpec, Stage
+    from weather_hpc.study.spec import RunSpec, Stage
+    from weather_hpc.study.tasks import PreprocessTask
 
     values = given(args, "preprocess")
     spec = read_spec(args.run_dir)

@@ -16,7 +16,7 @@ from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image, reason
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend, Decoder, PreprocessTask
+from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
 
 
 def preprocess(

@@ -12,7 +12,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, RankInfo, RunRecord
-from weather_hpc.study.spec import WorkerTask
+from weather_hpc.study.tasks import WorkerTask
 
 
 @dataclass(frozen=True, kw_only=True)

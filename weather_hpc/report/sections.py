@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from weather_hpc.analysis.claims import ClaimsTable
+from weather_hpc.analysis.claims.table import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.grids import is_grid

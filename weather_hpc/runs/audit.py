@@ -7,8 +7,8 @@ from weather_hpc.runs.cpus import ASKED_FOR, hosts_of, more_than_cpus
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.runs.run import Run
-from weather_hpc.study.spec import Strategy, TrainTask
 from weather_hpc.study.stages import MEASURED
+from weather_hpc.study.tasks import Strategy, TrainTask
 from weather_hpc.text import counted
 
 FOREIGN_LOAD_PERCENT = 10.0

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from weather_hpc.runs.record import RankInfo, RunRecord
-from weather_hpc.study.spec import TrainTask
+from weather_hpc.study.tasks import TrainTask
 from weather_hpc.text import counted
 
 ASKED_FOR, NOT_ASKED_FOR = "as asked for", "not asked for"

@@ -35,7 +35,7 @@ def run_environment(spec: "RunSpec", site: "SiteProfile") -> dict[str, str]:
     Threads are always set: torchrun sets them only for more than one process, so a single process
     would get all cores and be an unfair baseline.
     """
-    from weather_hpc.study.spec import TrainTask
+    from weather_hpc.study.tasks import TrainTask
 
     task = spec.task
     threads = task.threads_per_rank if isinstance(task, TrainTask) else 1

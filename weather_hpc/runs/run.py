@@ -16,8 +16,9 @@ from weather_hpc.runs.inputs import LARGEST, read_json
 from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import CONFIGURATION, settings_of
-from weather_hpc.study.spec import Device, RunSpec, TrainTask
+from weather_hpc.study.spec import RunSpec
 from weather_hpc.study.stages import MEASURED
+from weather_hpc.study.tasks import Device, TrainTask
 from weather_hpc.text import clean
 
 SECONDS_PER_HOUR = 3600

@@ -10,18 +10,9 @@ from pydantic import Field, PrivateAttr, create_model, model_validator
 from weather_hpc.errors import nearest
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
-from weather_hpc.study.spec import (
-    ArrayTask,
-    Backend,
-    EdaTask,
-    Part,
-    PreprocessTask,
-    Resources,
-    Scaling,
-    Stage,
-    TrainTask,
-)
+from weather_hpc.study.spec import Resources, Scaling, Stage
 from weather_hpc.study.stages import MEASURED
+from weather_hpc.study.tasks import ArrayTask, Backend, EdaTask, Part, PreprocessTask, TrainTask
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, place, shipped, spelled
 
 

@@ -10,7 +10,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
 if TYPE_CHECKING:
-    from weather_hpc.study.spec import Part, PredictTask, TrainTask, WorkerTask
+    from weather_hpc.study.tasks import Part, PredictTask, TrainTask, WorkerTask
 
     Task = TypeVar("Task", bound=WorkerTask | TrainTask | PredictTask)
 

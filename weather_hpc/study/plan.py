@@ -13,7 +13,9 @@ from weather_hpc.study.cpus import cpus_asked
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.refusals import check_array, check_images, check_train
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import (
+from weather_hpc.study.spec import Resources, RunSpec, Scaling, Stage
+from weather_hpc.study.stages import MEASURED
+from weather_hpc.study.tasks import (
     ArrayTask,
     Backend,
     BatchNorm,
@@ -21,16 +23,11 @@ from weather_hpc.study.spec import (
     EdaTask,
     PredictTask,
     PreprocessTask,
-    Resources,
-    RunSpec,
-    Scaling,
-    Stage,
     Strategy,
     Task,
     TrainTask,
     WorkerTask,
 )
-from weather_hpc.study.stages import MEASURED
 
 AnyTask = TypeVar("AnyTask", bound=WorkerTask | TrainTask)
 

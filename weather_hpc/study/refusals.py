@@ -11,8 +11,9 @@ from weather_hpc.errors import UserError
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.networks import NETWORKS, OURS, unknown_network
-from weather_hpc.study.spec import CACHED, ArrayTask, BatchMode, RunSpec, Stage, Strategy, TrainTask
+from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.steps import too_few
+from weather_hpc.study.tasks import CACHED, ArrayTask, BatchMode, Strategy, TrainTask
 from weather_hpc.text import counted
 
 

@@ -1,6 +1,6 @@
 """The table of settings: everything that a study can vary, each with its flag, help and default.
 
-A setting is a field of a task such as :class:`~weather_hpc.study.spec.TrainTask`, which checks it,
+A setting is a field of a task such as :class:`~weather_hpc.study.tasks.TrainTask`, which checks it,
 and is defined once, in this table. From it come the flags of the verbs, the keys of a study file,
 the columns of rows and tables, and the answers to two questions: which runs are the same
 configuration, and which did the same work.

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from weather_hpc.study.spec import Backend, Engine, Stage, Strategy
+from weather_hpc.study.spec import Stage
+from weather_hpc.study.tasks import Backend, Engine, Strategy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ Planning and training ask the same functions, so that what cannot be trained is 
 run is made.
 """
 
-from weather_hpc.study.spec import BatchNorm, Strategy, TrainTask
+from weather_hpc.study.tasks import BatchNorm, Strategy, TrainTask
 from weather_hpc.text import counted
 
 MICROBATCHES_PER_STAGE = 2

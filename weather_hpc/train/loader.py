@@ -25,8 +25,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
-from weather_hpc.study.spec import TrainTask
 from weather_hpc.study.steps import step_sizes, too_few
+from weather_hpc.study.tasks import TrainTask
 
 Rows = npt.NDArray[np.int64]
 

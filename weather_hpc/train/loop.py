@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from weather_hpc.dataset.store import Store
 from weather_hpc.models.fused import FusedNetwork, Moments
 from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.spec import TrainTask
+from weather_hpc.study.tasks import TrainTask
 from weather_hpc.train.augmentation import Numbers, augment, random_numbers
 from weather_hpc.train.checkpoint import StateDict, on_cpu
 from weather_hpc.train.cuda import working_bytes

@@ -15,7 +15,7 @@ from weather_hpc.runs.proc import memory_peak_mb, runnable_s
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import Actual, Counts, Phases, RankInfo, RunRecord
 from weather_hpc.runs.telemetry import Energy, Telemetry
-from weather_hpc.study.spec import TrainTask
+from weather_hpc.study.tasks import TrainTask
 from weather_hpc.train.cuda import peaks_mb
 from weather_hpc.train.evaluation import Score
 from weather_hpc.train.loader import DataWait, EpochSampler

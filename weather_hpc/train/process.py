@@ -9,8 +9,8 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import remove_leftovers
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.writer import RunWriter
-from weather_hpc.study.spec import Device
-from weather_hpc.study.spec import Strategy as Name
+from weather_hpc.study.tasks import Device
+from weather_hpc.study.tasks import Strategy as Name
 from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
 from weather_hpc.train.cuda import versions
 from weather_hpc.train.failure import Failure, FailureWatch

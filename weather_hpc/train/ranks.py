@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from weather_hpc.errors import UserError
-from weather_hpc.study.spec import Device, Strategy, TrainTask
+from weather_hpc.study.tasks import Device, Strategy, TrainTask
 from weather_hpc.text import counted
 
 LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)

@@ -12,14 +12,8 @@ from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.flags import check_agreement, make_task
-from weather_hpc.study.spec import (
-    Device,
-    Resources,
-    RunSpec,
-    Stage,
-    Strategy,
-    TrainTask,
-)
+from weather_hpc.study.spec import Resources, RunSpec, Stage
+from weather_hpc.study.tasks import Device, Strategy, TrainTask
 from weather_hpc.train.ranks import TorchrunEnv, check_launch, torchrun_env
 
 

@@ -12,7 +12,7 @@ from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.spec import Backend, Decoder
+from weather_hpc.study.tasks import Backend, Decoder
 
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to start where each has a CPU."""

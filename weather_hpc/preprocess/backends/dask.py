@@ -35,7 +35,7 @@ from weather_hpc.preprocess.chunk import (
 )
 from weather_hpc.preprocess.decoders import make_decoder
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 if TYPE_CHECKING:
     import numpy as np

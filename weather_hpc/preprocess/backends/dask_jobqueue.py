@@ -41,7 +41,7 @@ from weather_hpc.preprocess.worker import WorkerResult, check_shared
 from weather_hpc.runs.clock import since_process_start
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.slurm.client import SlurmError, unavailable
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")

@@ -25,7 +25,7 @@ from weather_hpc.preprocess.backends.base import (
 )
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Decoder
+from weather_hpc.study.tasks import Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")

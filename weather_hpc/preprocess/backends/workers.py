@@ -11,7 +11,7 @@ from weather_hpc.preprocess.backends.base import Context, import_backend
 from weather_hpc.preprocess.backends.local import IN_FLIGHT, ProcessPool, check_sequential
 from weather_hpc.preprocess.worker import ready
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.spec import Backend
+from weather_hpc.study.tasks import Backend
 
 P = TypeVar("P")
 R = TypeVar("R")

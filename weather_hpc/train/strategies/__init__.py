@@ -2,7 +2,7 @@
 
 import torch
 
-from weather_hpc.study.spec import Precision, Strategy, TrainTask
+from weather_hpc.study.tasks import Precision, Strategy, TrainTask
 from weather_hpc.train.ranks import TorchrunEnv
 from weather_hpc.train.strategies.base import Single, StepOptions, TrainingStrategy
 from weather_hpc.train.strategies.ddp import DistributedDataParallel

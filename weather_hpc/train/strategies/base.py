@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from weather_hpc.models.chunked import chunk_layers
 from weather_hpc.models.fused import fuse
 from weather_hpc.study.recipe import RECIPES
-from weather_hpc.study.spec import BatchNorm, MemoryFormat, Precision, Strategy, TrainTask
+from weather_hpc.study.tasks import BatchNorm, MemoryFormat, Precision, Strategy, TrainTask
 from weather_hpc.train.loader import Shard
 from weather_hpc.train.ranks import TorchrunEnv
 

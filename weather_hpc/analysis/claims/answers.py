@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from weather_hpc.analysis.claim_cases import Case, Pair, Quantity, rule_cases
-from weather_hpc.analysis.claim_matching import Evidence
-from weather_hpc.analysis.claim_rules import Bounds, Claim
-from weather_hpc.analysis.claim_words import listed, settings_words
+from weather_hpc.analysis.claims.cases import Case, Pair, Quantity, rule_cases
+from weather_hpc.analysis.claims.matching import Evidence
+from weather_hpc.analysis.claims.rules import Bounds, Claim
+from weather_hpc.analysis.claims.words import listed, settings_words
 from weather_hpc.analysis.statistics import (
     FEWEST_REPEATS,
     NO_INTERVAL,

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from weather_hpc.analysis.baselines import DETAILS, likeness, measured, method, work_settings
-from weather_hpc.analysis.claim_rules import Choice, Kind, Rule
+from weather_hpc.analysis.claims.rules import Choice, Kind, Rule
 from weather_hpc.analysis.comparison import Comparison, Configuration
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.series import apart, repeated

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.analysis.claim_rules import Choice, load_claims, published_claims
+from weather_hpc.analysis.claims.rules import Choice, load_claims, published_claims
 from weather_hpc.errors import UserError
 
 GOOD = """\

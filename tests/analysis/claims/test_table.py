@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.analysis.rows_maker import ddp, packing, paper_ddp, paper_preprocessing
-from weather_hpc.analysis.claim_answers import Outcome, judge
-from weather_hpc.analysis.claim_matching import Evidence
-from weather_hpc.analysis.claim_rules import ClaimsFile, Rule, load_claims, published_claims
-from weather_hpc.analysis.claims import ClaimsTable, claims_table
+from weather_hpc.analysis.claims.answers import Outcome, judge
+from weather_hpc.analysis.claims.matching import Evidence
+from weather_hpc.analysis.claims.rules import ClaimsFile, Rule, load_claims, published_claims
+from weather_hpc.analysis.claims.table import ClaimsTable, claims_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.runs.row import Row
 

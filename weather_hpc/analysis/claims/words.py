@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from weather_hpc.analysis.claim_rules import Choice
+from weather_hpc.analysis.claims.rules import Choice
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import Interval, median_interval
 from weather_hpc.analysis.table import training_words

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 from typing import Any
 
-from weather_hpc.analysis.claim_matching import Candidate, Evidence, Matching, time_of
-from weather_hpc.analysis.claim_rules import COMPUTED, Bounds, Choice, Kind, Rule
-from weather_hpc.analysis.claim_words import interval, number, seconds, settings_words
+from weather_hpc.analysis.claims.matching import Candidate, Evidence, Matching, time_of
+from weather_hpc.analysis.claims.rules import COMPUTED, Bounds, Choice, Kind, Rule
+from weather_hpc.analysis.claims.words import interval, number, seconds, settings_words
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import Interval, median_interval
 from weather_hpc.study.spec import Stage

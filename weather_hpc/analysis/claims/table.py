@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.claim_answers import Answer, Outcome, judge
-from weather_hpc.analysis.claim_matching import Evidence
-from weather_hpc.analysis.claim_rules import Claim, ClaimsFile
-from weather_hpc.analysis.claim_words import listed
+from weather_hpc.analysis.claims.answers import Answer, Outcome, judge
+from weather_hpc.analysis.claims.matching import Evidence
+from weather_hpc.analysis.claims.rules import Claim, ClaimsFile
+from weather_hpc.analysis.claims.words import listed
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.published import published_comparison
 from weather_hpc.analysis.table import Table

@@ -1,0 +1,1 @@
+"""Claims: statements about configurations, tested by rules on measured and on printed numbers."""
