@@ -21,7 +21,7 @@ from weather_hpc.eda.array_engines import ChunkOperation
 from weather_hpc.files import write_json
 from weather_hpc.runs.record import Status, read_record
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.study.tasks import ArrayTask, Engine, Operation
+from weather_hpc.study.tasks import ArrayTask, Engine, Operation, PreprocessTask
 
 Output = pytest.CaptureFixture[str]
 
@@ -96,6 +96,16 @@ def test_the_launchers_spec_is_read_and_contradicting_flags_are_refused(
     assert "--workers 2: " in capsys.readouterr().err
     assert call(store.path, "--operation", "histogram", "--run-dir", tmp_path) == 0
     assert read_record(tmp_path / "record.json").spec == spec
+
+
+def test_a_run_folder_of_another_stage_is_refused(
+    store: Store, tmp_path: Path, capsys: Output
+) -> None:
+    task = PreprocessTask(backend="sequential", workers=1)
+    spec = RunSpec(study="s", stage=Stage.PREPROCESS, task=task, data="/images")
+    write_json(tmp_path / "spec.json", spec.as_dict())
+    assert call(store.path, "--workers", 2, "--run-dir", tmp_path) == cli.EXIT_USAGE
+    assert "spec.json: is of stage preprocess, not array" in capsys.readouterr().err
 
 
 def test_a_store_of_another_size_than_planned(store: Store, tmp_path: Path, capsys: Output) -> None:

@@ -19,6 +19,7 @@ from weather_hpc.preprocess.backends.base import (
     not_all_up,
     start_timeout_s,
 )
+from weather_hpc.preprocess.backends.local import ProcessPool
 from weather_hpc.preprocess.chunk import Chunk, Target, pack_chunk
 from weather_hpc.study.tasks import Backend, Decoder
 
@@ -231,3 +232,31 @@ def test_a_full_disk_is_one_clear_error(
         backend.start(1, EXACT)
         with pytest.raises(FailedError, match="/dev/full: cannot be written: No space left"):
             list(backend.run(full, chunks))
+
+
+def test_each_worker_computes_its_own_share(no_process_is_left: None) -> None:
+    with closing(ProcessPool("advice")) as pool:
+        pids = pool.start(3, _pid)
+        shares: list[list[int]] = [[0, 1, 2, 3], [], [4]]
+        found = list(pool.map_own(_with_pid, shares))
+    assert {part: pids.index(pid) for part, pid in found} == {0: 0, 1: 0, 2: 0, 3: 0, 4: 2}
+    assert [part for part, _ in found if part < 4] == [0, 1, 2, 3]
+
+
+def test_what_a_function_raises_in_a_share_reaches_the_caller() -> None:
+    with closing(ProcessPool("advice")) as pool:
+        pool.start(2, _pid)
+        with pytest.raises(ZeroDivisionError):
+            list(pool.map_own(_inverse, [[1, 2], [0]]))
+
+
+def _pid(rank: int) -> int:
+    return os.getpid()
+
+
+def _with_pid(part: int) -> tuple[int, int]:
+    return part, os.getpid()
+
+
+def _inverse(number: int) -> float:
+    return 1 / number

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from weather_hpc.dataset.store import Store
     from weather_hpc.runs.record import RunRecord
     from weather_hpc.study.spec import RunSpec
+    from weather_hpc.study.tasks import ArrayTask
 
 DEFAULTS = {"operation": "mean-std", "engine": "numpy"}
 
@@ -34,14 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from weather_hpc.dataset.store import Store
     from weather_hpc.eda.array_stage import run_array
     from weather_hpc.runs.writer import RunWriter
-    from weather_hpc.study.tasks import ArrayTask
 
     store = Store.open(args.store)
-    spec = _spec(args, store)
-    if not isinstance(spec.task, ArrayTask):
-        raise UserError(f"{args.run_dir}: its spec.json asks for stage {spec.stage}")
+    spec, task = _spec(args, store)
     with RunWriter(spec, args.run_dir) as writer:
-        record, result = run_array(spec.task, store, writer)
+        record, result = run_array(task, store, writer)
     if args.out is not None:
         _write(args.out, result)
     if args.json:
@@ -65,8 +63,8 @@ def _parser() -> cli.Parser:
     return parser
 
 
-def _spec(args: argparse.Namespace, store: "Store") -> "RunSpec":
-    """The launcher's spec from the run folder, else one made from the flags.
+def _spec(args: argparse.Namespace, store: "Store") -> "tuple[RunSpec, ArrayTask]":
+    """The launcher's spec from the run folder, else one made from the flags, and its task.
 
     Raises UserError naming a flag that is out of range or differs from the spec.
     """
@@ -79,16 +77,14 @@ def _spec(args: argparse.Namespace, store: "Store") -> "RunSpec":
     values = given(args, "array")
     spec = read_spec(args.run_dir)
     if spec is not None:
+        if not isinstance(spec.task, ArrayTask):
+            raise UserError(f"{args.run_dir}/spec.json: is of stage {spec.stage}, not array")
         check_agreement(spec.task, values, f"{args.run_dir}/spec.json")
-        return spec
+        return spec, spec.task
     task = make_task(ArrayTask, DEFAULTS | values | {"image_size": store.size})
-    return RunSpec(
-        study="adhoc",
-        stage=Stage.ARRAY,
-        task=task,
-        resources=worker_resources(task),
-        data=printable(str(args.store.absolute())),
-    )
+    resources, data = worker_resources(task), printable(str(args.store.absolute()))
+    spec = RunSpec(study="adhoc", stage=Stage.ARRAY, task=task, resources=resources, data=data)
+    return spec, task
 
 
 def _write(path: Path, result: "npt.NDArray[np.generic]") -> None:

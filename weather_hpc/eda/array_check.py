@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from weather_hpc import cli
 from weather_hpc.eda import numpy_operations
 from weather_hpc.eda.array_chunks import Bytes, ImageChunk
 from weather_hpc.eda.kernels import FEATURES, LEVELS
@@ -70,11 +71,13 @@ _SHAPES = {
 def exact_sums(chunks: Sequence[ImageChunk]) -> tuple[npt.NDArray[np.int64], ...]:
     """The number of pixels, their sum and the sum of their squares, of each channel: int64 (3,)."""
     number, total, squares = (np.zeros(3, dtype=np.int64) for _ in range(3))
-    for chunk in chunks:
-        pixels = chunk.read()
-        number += pixels[..., 0].size
-        total += _channel_sums(pixels)
-        squares += _channel_sums(pixels.astype(np.uint16) ** 2)
+    with cli.progress("checking the result", total=len(chunks)) as advance:
+        for chunk in chunks:
+            pixels = chunk.read()
+            number += pixels[..., 0].size
+            total += _channel_sums(pixels)
+            squares += _channel_sums(pixels.astype(np.uint16) ** 2)
+            advance()
     return number, total, squares
 
 

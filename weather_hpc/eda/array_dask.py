@@ -49,8 +49,11 @@ class ThreadEngine:
         if task.array_input is ArrayInput.MEMORY:
             sizes = tuple(chunk.images for chunk in chunks)
             images = np.empty((sum(sizes), *chunks[0].shape[1:]), dtype=np.uint8)
-            for part, chunk in zip(np.split(images, np.cumsum(sizes)[:-1]), chunks, strict=True):
-                part[:] = chunk.read()
+            parts = np.split(images, np.cumsum(sizes)[:-1])
+            with cli.progress("reading images", total=len(chunks)) as advance:
+                for part, chunk in zip(parts, chunks, strict=True):
+                    part[:] = chunk.read()
+                    advance()
             self._array = da.from_array(images, chunks=(sizes, *images.shape[1:]))
         else:
             self._array = _lazy(chunks)

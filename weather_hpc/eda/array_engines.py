@@ -144,8 +144,9 @@ class ProcessEngine:
         self._shares: list[Sequence[ImageChunk]] | None = None
         if task.array_input is ArrayInput.MEMORY:
             self._shares = [chunks[rank :: task.workers] for rank in range(task.workers)]
-            for _ in pool.map_own(_hold, self._shares):
-                pass
+            with cli.progress("reading images", total=len(chunks)) as advance:
+                for _ in pool.map_own(_hold, self._shares):
+                    advance()
 
     def compute(self, advance: cli.Advance) -> Result:
         """See :meth:`ArrayEngine.compute`."""

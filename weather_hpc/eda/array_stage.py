@@ -5,7 +5,6 @@ input in place, until the result is in this process.
 """
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from weather_hpc.eda.array_check import check_result
 from weather_hpc.eda.array_chunks import ImageChunk, check_workers, forget, make_chunks
 from weather_hpc.eda.array_engines import ArrayEngine, Result, open_engine
 from weather_hpc.errors import UserError
-from weather_hpc.preprocess.worker import record_workers
+from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
@@ -39,13 +38,7 @@ def run_array(task: ArrayTask, store: Store, writer: RunWriter) -> tuple[RunReco
         )
     chunks = make_chunks(store, task.images, task.chunk_images)
     check_workers(task.workers, chunks, task.chunk_images)
-    cpus = len(os.sched_getaffinity(0))
-    if task.workers > cpus:
-        print(
-            f"array: warning: {task.workers} workers share {cpus} CPUs; "
-            "their times do not measure scaling",
-            file=sys.stderr,
-        )
+    warn_of_few_cpus(task)
     record = writer.record
     record.quality.store_checksum = store.checksum
     with open_engine(task, chunks) as engine:

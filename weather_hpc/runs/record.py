@@ -250,8 +250,10 @@ class RunRecord(Part):
         None,
         description="measured time, seconds. Preprocessing: from the first image dispatched, all"
         " workers being ready, until the store is committed. Exploration: from the first batch"
-        " dispatched, all workers being ready, until all results are summed. Training: the measured"
-        " epochs with data loading, without evaluation and warm-up",
+        " dispatched, all workers being ready, until all results are summed. Array operations:"
+        " from the first chunk dispatched, all workers being ready with their input in place, until"
+        " the result is in one process. Training: the measured epochs with data loading, without"
+        " evaluation and warm-up",
     )
     images_per_s: float | None = Field(
         None, description="images processed per second of measured time; every epoch counts"
