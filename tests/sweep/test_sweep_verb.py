@@ -385,7 +385,7 @@ def test_wrong_input_is_one_line_and_exit_2(
         ("train: [{strategy: single, model: resnet81}]", "did you mean 'resnet18'?"),
         (
             "train: [{strategy: ddp, world_size: 24, device: cpu, batch_size: 1}]",
-            "study.yaml:2: train[0].batch_size: 1 (per-device) with world_size 24 leaves 1 image",
+            "study.yaml:2: train[0].batch_size: 1 (per-device) with world_size 24 leaves 0 images",
         ),
         (
             "scaling: weak\nimages_per_worker: 12\npreprocess: [{backend: dask, workers: [1, 4]}]",
