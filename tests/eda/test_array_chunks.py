@@ -7,7 +7,8 @@ import pytest
 
 from tests.eda.array_store import small_store
 from weather_hpc.dataset.store import Store
-from weather_hpc.eda.array_chunks import check_workers, chosen_rows, forget, make_chunks
+from weather_hpc.eda.array_chunks import check_workers, forget, make_chunks
+from weather_hpc.eda.request import chosen_rows
 from weather_hpc.errors import UserError
 from weather_hpc.runs.page_cache import cached_share
 

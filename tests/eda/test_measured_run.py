@@ -16,9 +16,10 @@ from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.__main__ import main
-from weather_hpc.eda.batch import GROUP_IMAGES, Constants, batches, chosen_rows, compute
+from weather_hpc.eda.batch import GROUP_IMAGES, Constants, batches, compute
 from weather_hpc.eda.equalization import equalized
 from weather_hpc.eda.measured_run import Sums
+from weather_hpc.eda.request import chosen_rows
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.paths import RunPaths
@@ -192,7 +193,7 @@ def test_the_launchers_spec_is_the_records(store: Store, tmp_path: Path, capsys:
     other = spec.model_copy(update={"task": task.model_copy(update={"image_size": 128})})
     write_json(tmp_path / "spec.json", other.as_dict())
     assert call(store, "--run-dir", str(tmp_path)) == 2
-    assert "spec.json has image_size 128" in capsys.readouterr().err
+    assert "has images of 64 pixels, the run asks for 128" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

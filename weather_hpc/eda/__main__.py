@@ -84,8 +84,8 @@ def _measure(args: argparse.Namespace) -> int:
     store = Store.open(args.store)
     if args.image_size not in (None, store.size):
         raise UserError(f"--size {args.image_size}: {args.store} has images of {store.size} pixels")
-    settings = {"backend": "sequential"} if args.backend is None else {}
-    spec, task = spec_and_task(EdaTask, store, settings | given(args, "eda"), args.run_dir)
+    typed, defaults = given(args, "eda"), {"backend": "sequential"}
+    spec, task = spec_and_task(EdaTask, store, typed, defaults, args.run_dir)
     site = load_site(args.site)
     with RunWriter(spec, args.run_dir) as writer:
         record = measure_work(task, store, writer, args.run_dir or args.store.parent, site)

@@ -3,7 +3,6 @@
 python -m weather_hpc.eda.array --store photos.store --operation histogram --engine dask-array
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -11,17 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
-from weather_hpc.errors import FailedError, UserError
-from weather_hpc.study.flags import add_flags, check_agreement, given, make_task
+from weather_hpc.errors import FailedError
+from weather_hpc.study.flags import add_flags, given
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from weather_hpc.dataset.store import Store
     from weather_hpc.runs.record import RunRecord
-    from weather_hpc.study.spec import RunSpec
-    from weather_hpc.study.tasks import ArrayTask
 
 DEFAULTS = {"operation": "mean-std", "engine": "numpy"}
 
@@ -34,10 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
     from weather_hpc.dataset.store import Store
     from weather_hpc.eda.array_stage import run_array
+    from weather_hpc.eda.request import spec_and_task
     from weather_hpc.runs.writer import RunWriter
+    from weather_hpc.study.tasks import ArrayTask
 
     store = Store.open(args.store)
-    spec, task = _spec(args, store)
+    spec, task = spec_and_task(ArrayTask, store, given(args, "array"), DEFAULTS, args.run_dir)
     with RunWriter(spec, args.run_dir) as writer:
         record, result = run_array(task, store, writer)
     if args.out is not None:
@@ -61,30 +59,6 @@ def _parser() -> cli.Parser:
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
     parser.add_json()
     return parser
-
-
-def _spec(args: argparse.Namespace, store: "Store") -> "tuple[RunSpec, ArrayTask]":
-    """The launcher's spec from the run folder, else one made from the flags, and its task.
-
-    Raises UserError naming a flag that is out of range or differs from the spec.
-    """
-    from weather_hpc.dataset.image_file import printable
-    from weather_hpc.runs.writer import read_spec
-    from weather_hpc.study.plan import worker_resources
-    from weather_hpc.study.spec import RunSpec, Stage
-    from weather_hpc.study.tasks import ArrayTask
-
-    values = given(args, "array")
-    spec = read_spec(args.run_dir)
-    if spec is not None:
-        if not isinstance(spec.task, ArrayTask):
-            raise UserError(f"{args.run_dir}/spec.json: is of stage {spec.stage}, not array")
-        check_agreement(spec.task, values, f"{args.run_dir}/spec.json")
-        return spec, spec.task
-    task = make_task(ArrayTask, DEFAULTS | values | {"image_size": store.size})
-    resources, data = worker_resources(task), printable(str(args.store.absolute()))
-    spec = RunSpec(study="adhoc", stage=Stage.ARRAY, task=task, resources=resources, data=data)
-    return spec, task
 
 
 def _write(path: Path, result: "npt.NDArray[np.generic]") -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weather_hpc.dataset.store import IMAGES, Store
+from weather_hpc.eda.request import chosen_rows
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.page_cache import cached_share
 from weather_hpc.text import counted
@@ -74,22 +75,6 @@ def _fill(descriptor: int, buffer: memoryview) -> None:
         if not read:
             raise OSError("ends early; pack the images again")
         filled += read
-
-
-def chosen_rows(store: Store, images: int | None) -> npt.NDArray[np.int64]:
-    """The store's valid rows, or ``images`` of them, evenly spaced: rows of a class are adjacent,
-    so that these are in the proportions of the classes.
-
-    Raises UserError where there are fewer, or none.
-    """
-    rows = store.rows()
-    if not len(rows):
-        raise UserError(f"{store.path}: has no images")
-    if images is None:
-        return rows
-    if images > len(rows):
-        raise UserError(f"--images {images}: {store.path} has {len(rows)} images")
-    return rows[np.linspace(0, len(rows) - 1, images).round().astype(np.int64)]
 
 
 def make_chunks(store: Store, images: int | None, chunk_images: int) -> list[ImageChunk]:

@@ -14,7 +14,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.eda.array_check import check_result
 from weather_hpc.eda.array_chunks import ImageChunk, check_workers, forget, make_chunks
 from weather_hpc.eda.array_engines import ArrayEngine, Result, open_engine
-from weather_hpc.errors import UserError
+from weather_hpc.eda.request import check_size
 from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
@@ -32,10 +32,7 @@ def run_array(task: ArrayTask, store: Store, writer: RunWriter) -> tuple[RunReco
     the sum of each channel of each equalized image, int64 (images, 3); of features (images, 333).
     Raises UserError for bad input, and FailedError where a worker is lost or the result is wrong.
     """
-    if task.image_size != store.size:
-        raise UserError(
-            f"{store.path}: has images of {store.size} pixels, the run asks for {task.image_size}"
-        )
+    check_size(task, store)
     chunks = make_chunks(store, task.images, task.chunk_images)
     check_workers(task.workers, chunks, task.chunk_images)
     warn_of_few_cpus(task)

@@ -94,19 +94,6 @@ class Constants:
     """Rows of the store: an image's random numbers depend on its row."""
 
 
-def chosen_rows(store: Store, images: int | None) -> npt.NDArray[np.int64]:
-    """All valid rows of ``store``, or ``images`` of them at equal distances, which leaves classes
-    in proportion. Raises UserError where there are fewer, or none."""
-    rows = store.rows()
-    if not len(rows):
-        raise UserError(f"{store.path}: has no image that could be decoded")
-    if images is None:
-        return rows
-    if images > len(rows):
-        raise UserError(f"--images {images}: {store.path} has {len(rows)} images")
-    return rows[np.arange(images) * len(rows) // images]
-
-
 def batches(store: Store, rows: npt.NDArray[np.int64], workers: int) -> list[Batch]:
     """``rows`` in order, as work for ``workers`` (guided self-scheduling, Polychronopoulos and
     Kuck 1987).

@@ -23,11 +23,11 @@ from weather_hpc.eda.batch import (
     Counted,
     Doubles,
     batches,
-    chosen_rows,
     compute,
     count,
     prepare,
 )
+from weather_hpc.eda.request import check_size, chosen_rows
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
@@ -112,6 +112,7 @@ def measure_work(
     describes. Raises UserError for bad input, and FailedError where a worker is lost, or, of those
     that are replaced, all are lost.
     """
+    check_size(task, store)
     kernels.load_opencv()
     rows = chosen_rows(store, task.images)
     parts = batches(store, rows, task.workers)
