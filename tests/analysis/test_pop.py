@@ -120,7 +120,7 @@ def test_of_many_uneven_configurations_the_worst_are_named() -> None:
         for size in (2, 4, 8, 16)
         for row in computed(ddp(size, [80]), *([20.0] * (size - 1)), 60)
     ]
-    told = imbalances(pop_table(compare(rows)))
-    assert [text[:17] for text in told] == [
+    sentences = imbalances(pop_table(compare(rows)))
+    assert [text[:17] for text in sentences] == [
         "Load balance 0.38", "Load balance 0.42", "Load balance 0.50",
     ]  # fmt: skip

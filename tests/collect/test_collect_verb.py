@@ -256,7 +256,7 @@ def test_claims_of_ones_own_are_tested(
         "  rules:\n  - {kind: value, stage: preprocess, of: {}, column: time_s, between: [0, 3]}\n"
     )
     assert run(study, "--claims", file) == cli.EXIT_OK
-    assert cells(study / "tables" / "claims.csv", "claim", "here", "here_figures") == [
+    assert cells(study / "tables" / "claims.csv", "claim", "here", "here_values") == [
         ("quick", "not shown", "Not shown, medians as claimed: time_s 2")
     ]
     file.write_text(file.read_text().replace("kind: value", "kind: valeu"))

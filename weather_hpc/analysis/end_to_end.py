@@ -249,7 +249,7 @@ class _Mix:
         yield from self._faster_with_startups()
 
     def _rivals(self) -> Iterator[str]:
-        """Other configurations of one stage with which the sum is not told apart from this one."""
+        """Other configurations of one stage whose sum is statistically indistinguishable."""
         if self.interval == NO_INTERVAL:
             yield f"no interval (fewer than {FEWEST_REPEATS} repeats)"
             return

@@ -124,7 +124,7 @@ def _rows(
             measured(row).method: method(row), "batch_mode": row.batch_mode, **work_settings(row),
         }  # fmt: skip
         for part, names in apart([one.group for one in same]):
-            if repeated(part) is None:  # else nothing tells its configurations apart
+            if repeated(part) is None:  # else its configurations differ in no column
                 details = {name: getattr(part[0].settings, name) for name in names}
                 found = {int(group.settings.workers or 0): by_group[id(group)] for group in part}
                 rows.append((shared | details, dict(sorted(found.items()))))

@@ -98,7 +98,7 @@ def stage_series(table: str, groups: Sequence[Group], baselines: Baselines) -> I
 def apart(members: list[Group], along: str = "workers") -> list[tuple[list[Group], list[str]]]:
     """``members`` so that no value of ``along`` comes twice, and the settings that part them.
 
-    A value may still come twice where no detail tells its groups apart.
+    A value may still come twice where its groups differ in no detail.
     """
     parts: list[tuple[list[Group], list[str]]] = [(members, [])]
     for name in DETAILS:

@@ -1,7 +1,7 @@
 """Chunks of a store's images as array operations take them: where they are, and how they are read.
 
 Chunks are read, not mapped: pages of a map stay in memory as long as the system likes, so that
-neither memory nor the time of reading could be told.
+neither memory nor the time of reading could be measured.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Below each image is a bar per class, as long as its probability. A prediction of low confidence has
 a dashed frame and a question mark, a wrong one a frame and a cross, a correct one a tick: no mark
-is told by its colour alone.
+is shown by its colour alone.
 """
 
 from collections.abc import Iterator, Sequence

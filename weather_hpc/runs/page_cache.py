@@ -9,7 +9,7 @@ from pathlib import Path
 def cached_share(path: Path) -> float | None:
     """The share of a file that is in memory, 0..1; None where the system does not tell.
 
-    Linux tells it (``mincore``) only to those who own the file or may write to it, and says of
+    Linux reports it (``mincore``) only to those who own the file or may write to it, and says of
     other files that they are in memory entirely.
     """
     status = path.stat()

@@ -80,7 +80,7 @@ def test_the_studys_tables_contradict_some_of_its_sentences() -> None:
 
 
 def test_which_batch_sizes_lose_and_gain_comes_out_unasked() -> None:
-    assert published()["ddp-small-batches-lose"]["published_figures"] == (
+    assert published()["ddp-small-batches-lose"]["published_values"] == (
         "Holds: batch 32: 1 rank 92 s against 2 ranks 97 s; "
         "batch 128: 2 ranks 63 s against 1 rank 91 s; "
         "batch 256: 2 ranks 66 s against 1 rank 93 s. "
@@ -98,7 +98,7 @@ def test_which_batch_sizes_lose_and_gain_comes_out_unasked() -> None:
 
 def test_tables_on_different_hardware_are_never_mixed() -> None:
     """One P100 (79 s) is no baseline of the RTX 3070s, whose own was not printed."""
-    figures = published()["dp-two-gpus-best"]["published_figures"]
+    figures = published()["dp-two-gpus-best"]["published_values"]
     assert figures.count("single") == 1
     assert "P100: dp 2 ranks 66 s against single 1 rank 79 s" in figures
 
@@ -131,7 +131,7 @@ def test_an_order_holds_where_four_repeats_show_it() -> None:
     assert low is not None
     assert high is not None
     assert low < 100 / 60 < high
-    assert found.figures == "2 ranks 59.7 s (58.8–60.6) against 1 rank 99.5 s (98–101)"
+    assert found.values == "2 ranks 59.7 s (58.8–60.6) against 1 rank 99.5 s (98–101)"
 
 
 def test_the_reverse_order_does_not_hold() -> None:
@@ -142,13 +142,13 @@ def test_the_reverse_order_does_not_hold() -> None:
 def test_few_repeats_leave_an_order_open(count: int, needed: int) -> None:
     found = judged(gpus({1: 100, 2: 60}, NEAR[:count]), two_over_one())
     assert found.answer == "not shown"
-    assert found.figures.startswith("Not shown, medians as claimed: 2 ranks")
+    assert found.values.startswith("Not shown, medians as claimed: 2 ranks")
     assert found.needed == f"at least {needed} repeats of each configuration, now {count}"
 
 
 def test_overlapping_times_leave_an_order_open() -> None:
     found = judged(gpus({1: 100, 2: 100.5}), two_over_one())
-    assert (found.answer, found.figures[:35]) == (
+    assert (found.answer, found.values[:35]) == (
         "not shown", "Not shown, medians not as claimed: "
     )  # fmt: skip
     assert found.needed == ("at least 5 repeats of each configuration, with 4 the times overlap")
@@ -162,8 +162,8 @@ def test_to_refute_one_of_several_orders_takes_more_repeats_than_to_show_one() -
     rows = [*gpus({1: 100, 2: 60}, NEAR_SIX), *gpus({1: 60, 2: 100}, NEAR_SIX, batch=64)]
     found = judged(rows, two_over_one())
     assert found.answer == "does not hold"
-    assert found.figures.startswith("Holds: batch 32: 2 ranks")
-    assert ". Does not hold: batch 64: 2 ranks" in found.figures
+    assert found.values.startswith("Holds: batch 32: 2 ranks")
+    assert ". Does not hold: batch 64: 2 ranks" in found.values
     assert found.ratio is None  # there are two
 
 
@@ -194,13 +194,13 @@ def test_of_several_on_other_nodes_the_most_alike_is_compared() -> None:
     rows = [*ddp(1, repeats(100), nodes=1), *ddp(2, repeats(60), nodes=1), *slow]
     found = judged(rows, {"of": {**GPUS, "workers": 1}, "than": {**GPUS, "workers": 2}})
     assert found.answer == "does not hold"
-    assert found.figures == "1 rank 99.5 s (98–101) against 2 ranks 59.7 s (58.8–60.6)"
+    assert found.values == "1 rank 99.5 s (98–101) against 2 ranks 59.7 s (58.8–60.6)"
     reverse = judged(rows, {"of": {**GPUS, "workers": 2}, "than": {**GPUS, "workers": 1}})
-    assert reverse.figures == "2 ranks 59.7 s (58.8–60.6) against 1 rank 99.5 s (98–101)"
+    assert reverse.values == "2 ranks 59.7 s (58.8–60.6) against 1 rank 99.5 s (98–101)"
     spread = judged([*ddp(1, repeats(100), nodes=1), *slow], {
         "of": {**GPUS, "workers": 1}, "than": {**GPUS, "workers": 2},
     })  # fmt: skip
-    assert spread.figures.startswith("1 rank nodes 1 99.5 s")
+    assert spread.values.startswith("1 rank nodes 1 99.5 s")
 
 
 def test_configurations_that_nothing_tells_apart_are_not_used() -> None:
@@ -214,7 +214,7 @@ def test_configurations_that_nothing_tells_apart_are_not_used() -> None:
     assert found.answer == "not measured"
     assert found.needed == (
         "ddp on cuda, 2 ranks; ddp on cuda, 1 rank; "
-        "what tells 6 configurations with equal settings apart"
+        "a setting in which 6 configurations with equal settings differ"
     )
 
 
@@ -240,7 +240,7 @@ def test_what_a_rule_names_must_be_measured() -> None:
     rows = [*gpus({1: 10, 2: 20}), *gpus({1: 10, 2: 20, 4: 30}, batch=64)]
     found = judged(rows, rule)
     assert (found.answer, found.needed) == ("not measured", "ddp on cuda, 4 ranks, batch 32")
-    assert found.figures.count("batch") == 2  # what was measured is shown all the same
+    assert found.values.count("batch") == 2  # what was measured is shown all the same
     assert judged([*rows, *gpus({4: 30})], rule).answer == "holds"
 
 
@@ -260,7 +260,7 @@ def test_the_fastest_is_shown_against_the_one_nearest_to_it() -> None:
     rows = gpus({1: 100, 2: 60, 4: 70})
     found = judged(rows, fastest(2))
     assert found.answer == "holds"
-    assert found.figures == "2 ranks 59.7 s (58.8–60.6) against 4 ranks 69.65 s (68.6–70.7)"
+    assert found.values == "2 ranks 59.7 s (58.8–60.6) against 4 ranks 69.65 s (68.6–70.7)"
     assert judged(gpus({1: 100, 2: 60, 4: 70}, NEAR_SIX), fastest(4)).answer == "does not hold"
     slowest = fastest(1) | {"kind": "slowest"}
     assert judged(rows, slowest).answer == "holds"
@@ -288,7 +288,7 @@ def test_flat_is_within_a_fraction(second: float, near: list[float], answer: str
     rule = {"kind": "time_flat", "along": "workers", "within": 0.05, "of": dict(GPUS)}
     found = judged(gpus({1: 100, 2: second}, near), rule)
     assert found.answer == answer
-    assert f"at most {100 * (second / 100 - 1):.2g} % apart" in found.figures
+    assert f"at most {100 * (second / 100 - 1):.2g} % apart" in found.values
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_value_of_each_configuration() -> None:
     assert judged(good, rule).answer == "holds"
     found = judged([*good, *bad], rule)
     assert found.answer == "does not hold"
-    assert "Does not hold: 2 ranks: test_accuracy 0.4" in found.figures
+    assert "Does not hold: 2 ranks: test_accuracy 0.4" in found.values
     missing = judged(ddp(1, [1.0]), rule)
     assert missing.needed == "test_accuracy of ddp on cuda"
 

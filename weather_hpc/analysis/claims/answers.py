@@ -42,7 +42,7 @@ class Outcome:
     """The answer to one claim, and what it comes from."""
 
     answer: Answer
-    figures: str = ""
+    values: str = ""
     """The measured values that decide, in words."""
     ratio: float | None = None
     """Where the claim is about two times: how many times as fast the first one is."""
@@ -80,7 +80,7 @@ def judge(claim: Claim, evidence: Evidence) -> Outcome:
     ratio, interval = (None, NO_INTERVAL) if answer is Answer.MISSING else _single_ratio(cases)
     return Outcome(
         answer,
-        figures=_figures(texts),
+        values=_values(texts),
         ratio=ratio,
         interval=interval,
         needed=listed(needed) if answer in (Answer.MISSING, Answer.OPEN) else "",
@@ -98,7 +98,7 @@ _LABELS = {
 """By the answer, and whether the medians are as claimed."""
 
 
-def _figures(texts: Mapping[str, Sequence[str]]) -> str:
+def _values(texts: Mapping[str, Sequence[str]]) -> str:
     """All values, by what they say; without that where everything holds, or nothing does."""
     known = {label: texts[label] for label in _LABELS.values() if texts.get(label)}
     decided = {_LABELS[Answer.HOLDS, True], _LABELS[Answer.FAILS, False]}

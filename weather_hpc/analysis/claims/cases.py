@@ -202,7 +202,7 @@ def _needed(matching: Matching, evidence: Evidence, *, has_cases: bool) -> Itera
         yield words if stage in (Stage.PREPROCESS, Stage.TRAIN) else f"{stage} with {words}"
     if absent and (unclear := evidence.unclear(stage)):
         of_it = counted(unclear, "configuration")
-        yield f"what tells {of_it} with equal settings apart"
+        yield f"a setting in which {of_it} with equal settings differ"
 
 
 def _comparable(rule: Rule) -> str:

@@ -3,7 +3,7 @@
 Runs in weak scaling and runs with audit errors take no part. Configurations are compared where they
 are equal in every setting in which the rule does not make them differ. Among several that differ
 in details only, those most alike are; those whose settings are all equal are not used, because
-nothing tells which is which.
+no setting says which is which.
 """
 
 from collections import defaultdict

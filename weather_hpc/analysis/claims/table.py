@@ -24,7 +24,7 @@ class JudgedClaim:
 
 
 CLAIM_COLUMNS = [
-    "claim", "sentence", "about", "published", "published_figures", "here", "here_figures",
+    "claim", "sentence", "about", "published", "published_values", "here", "here_values",
     "ratio", "ratio_low", "ratio_high", "needed",
 ]  # fmt: skip
 
@@ -54,10 +54,10 @@ class ClaimsTable(Table):
     @property
     def parts(self) -> list[Table]:
         """The rows with values from here, then the others, each with the columns that they need."""
-        values = ["here", "here_figures", "ratio", "ratio_low", "ratio_high"]
-        columns = ["claim", "sentence", "published", "published_figures", "needed"]
-        measured = [row for row in self.rows if row["here_figures"] is not None]
-        others = [row for row in self.rows if row["here_figures"] is None]
+        values = ["here", "here_values", "ratio", "ratio_low", "ratio_high"]
+        columns = ["claim", "sentence", "published", "published_values", "needed"]
+        measured = [row for row in self.rows if row["here_values"] is not None]
+        others = [row for row in self.rows if row["here_values"] is None]
         parts = [
             Table(
                 "claims_measured",
@@ -104,9 +104,9 @@ def _row(one: JudgedClaim) -> dict[str, Any]:
         "sentence": one.claim.sentence,
         "about": one.claim.about,
         "published": str(one.published.answer),
-        "published_figures": one.published.figures or None,
+        "published_values": one.published.values or None,
         "here": str(one.here.answer),
-        "here_figures": one.here.figures or None,
+        "here_values": one.here.values or None,
         "ratio": one.here.ratio,
         "ratio_low": low,
         "ratio_high": high,
