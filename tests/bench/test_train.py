@@ -184,7 +184,7 @@ def test_the_fastest_variant_with_the_right_loss_is_chosen() -> None:
 
 def test_a_skipped_run_of_the_verb_is_not_measured(store: str) -> None:
     work = Workload(store, IMAGES, BATCH, device="cuda")
-    with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPUs"):
+    with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPU"):
         whole_training(work, Variant("bf16", "contiguous", "eager"), 1)
 
 
@@ -207,5 +207,5 @@ def test_ranks_that_found_no_gpu_are_not_measured(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPUs"):
+    with pytest.raises(FailedError, match="skipped: asks for 1 CUDA GPU"):
         train_functions.ranks(store, IMAGES, BATCH, epochs=1, count=1, device="cuda")

@@ -79,6 +79,7 @@ class Packing:
             try:
                 whole.replace(image)  # whoever comes next finds the image again
                 workers = self.workers()
+                until(lambda: any(reads_a_pipe(worker, image) for worker in workers))
                 yield driver, sorted(workers, key=lambda worker: not reads_a_pipe(worker, image))
             finally:
                 os.close(writing)

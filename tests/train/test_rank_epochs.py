@@ -85,13 +85,17 @@ def test_every_rank_and_epoch_of_ddp(small_store: Path, tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert (row["status"], row["table"], row["workers"]) == ("ok", "training", "2")
     assert row["epochs_done"] == "3"
-    assert float(row["time_s"]) == pytest.approx(record["time_s"], abs=1e-5)
+    totals = [sum(line.time_s for line in lines if line.rank == rank) for rank in (0, 1)]
+    assert float(row["time_s"]) == pytest.approx(max(totals), abs=1e-5)
+    assert record["time_s"] == pytest.approx(totals[0], abs=1e-5)
     last = [line for line in lines if line.epoch == 3]
     for column, name in (("train_loss", "loss"), ("train_accuracy", "accuracy")):
         mean = sum(getattr(line, name) for line in last) / 2
         assert float(row[column]) == pytest.approx(mean, abs=1e-5)
     with out.audit.open(newline="") as file:
-        assert list(csv.DictReader(file)) == []
+        messages = [finding["message"] for finding in csv.DictReader(file)]
+    # an epoch of milliseconds begins and ends at other times on ranks that wait for a core
+    assert [text for text in messages if not text.startswith("totals disagree")] == []
 
 
 def test_gloo_tells_computation_by_the_thread_that_computes(
@@ -251,7 +255,7 @@ def test_without_a_folder_lines_are_printed_only(capsys: pytest.CaptureFixture[s
     log = RankLog(None, prints=True)
     log.resume(2)
     log.add([line])
-    log.end(4.51)
+    log.end()
     assert capsys.readouterr().out.splitlines() == [
         "Rank: 0 || Epoch: 3 || Loss: 1.530000 || Accuracy: 0.520000 || Time: 4.510000",
         "4.510000",

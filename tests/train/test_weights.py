@@ -75,6 +75,8 @@ def test_a_missing_file_is_one_line(
 def test_a_study_hands_them_on(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an absolute path: jobs start elsewhere."""
     monkeypatch.chdir(tmp_path)
+    if named != "cached":
+        Path(named).touch()
     grid = {"strategy": "single", "model": "resnet18", "weights": named}
     study = StudyConfig.model_validate({"name": "s", "repeats": 1, "train": [grid]})
     plan = make_plan(study, "/photos")

@@ -70,8 +70,8 @@ class RankLog:
     def __init__(self, path: Path | None, *, prints: bool) -> None:
         self.path = path
         self.prints = prints
-        self._printed: set[int] = set()
-        """Ranks with a line on stdout."""
+        self._seconds: dict[int, float] = {}
+        """Of the ranks with lines on stdout: the time of all epochs printed, s."""
 
     def resume(self, epochs: int) -> None:
         """Keep the lines of the first ``epochs`` epochs, and print them again.
@@ -94,15 +94,15 @@ class RankLog:
             append_csv(self.path, COLUMNS, map(_rounded, lines))
         self._print(lines)
 
-    def end(self, time_s: float) -> None:
-        """Print the measured time, s, once for each rank that printed its epochs, as they did."""
-        for _ in self._printed:
+    def end(self) -> None:
+        """Print the measured time, s, of each rank that printed its epochs, by its own clock."""
+        for time_s in self._seconds.values():
             print(f"{time_s:.{DECIMALS}f}", flush=True)
 
     def _print(self, lines: Iterable[RankEpoch]) -> None:
         for line in lines if self.prints else ():
             if line.text is not None:
-                self._printed.add(line.rank)
+                self._seconds[line.rank] = self._seconds.get(line.rank, 0.0) + line.time_s
                 print(line.text, flush=True)
 
 

@@ -106,7 +106,7 @@ class TrainingRun:
             self.task, self.request.store, trainer.sampler, self.score, self.test, ranks
         )
         report_results(record, results, self.meter)
-        self.rank_log.end(self.meter.seconds(Phase.TRAIN))
+        self.rank_log.end()
 
     def _trainer(self) -> Trainer:
         """The placed network, its data and its optimizer, new or from the checkpoint."""
