@@ -24,7 +24,7 @@ from weather_hpc.analysis.statistics import (
 )
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import MEASURED
-from weather_hpc.text import brief
+from weather_hpc.text import brief, counted
 
 QUESTION, STAGE = "end_to_end", "both"
 
@@ -217,7 +217,7 @@ class _Mix:
         epochs = self.training.candidate.group.settings.epochs
         if epochs and training_s:
             longer = math.floor(packing_s * epochs / training_s) + 1
-            yield f"training takes the larger part from {longer} epochs on ({epochs} measured)"
+            yield f"training takes the larger part from {counted(longer, 'epoch')} on ({epochs} measured)"
         needs = Allocation.joined(part.needs for part in self._both)
         if needs != self.allocation:
             yield f"it needs only {needs}"
