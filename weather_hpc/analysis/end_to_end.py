@@ -217,7 +217,8 @@ class _Mix:
         epochs = self.training.candidate.group.settings.epochs
         if epochs and training_s:
             longer = math.floor(packing_s * epochs / training_s) + 1
-            yield f"training takes the larger part from {counted(longer, 'epoch')} on ({epochs} measured)"
+            size = counted(longer, "epoch")
+            yield f"training takes the larger part from {size} on ({epochs} measured)"
         needs = Allocation.joined(part.needs for part in self._both)
         if needs != self.allocation:
             yield f"it needs only {needs}"
