@@ -9,10 +9,11 @@ import pytest
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
+from weather_hpc.files import write_text
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import DOCUMENT_ROWS
 from weather_hpc.report.page import MOST_ROWS
-from weather_hpc.report.write import write_report
+from weather_hpc.report.write import remove_old_grids, write_report
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import latex
@@ -98,3 +99,13 @@ def test_very_many_runs_stay_small(tmp_path: Path, configurations: int, repeats:
     report = json.loads(to.report_json.read_text())
     assert len(report["findings"]) == len(many_findings(rows))
     assert len(report["rejects"]) == sum(row.is_rejected for row in rows)
+
+
+def test_grids_of_an_earlier_collection_are_removed(tmp_path: Path) -> None:
+    names = ("grid_ddp_cuda", "grid_dp_cuda", "published_grid_dp_cuda", "training")
+    for name in names:
+        write_text(tmp_path / f"{name}.csv", "old\n")
+        write_text(tmp_path / f"{name}.md", "old\n")
+    remove_old_grids(tmp_path, {"grid_ddp_cuda"})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"{name}.{form}" for name in (names[0], names[3]) for form in ("csv", "md")}

@@ -158,4 +158,9 @@ def _says_something(column: str, rows: Iterable[dict[str, Any]]) -> bool:
 
 def is_grid(table: Table) -> bool:
     """Whether ``table`` is one of :func:`grid_tables`."""
-    return table.name.startswith((PREFIX, PUBLISHED_PREFIX))
+    return is_grid_name(table.name)
+
+
+def is_grid_name(name: str) -> bool:
+    """Whether ``name`` is that of a grid, or of its file without the suffix."""
+    return name.startswith((PREFIX, PUBLISHED_PREFIX))

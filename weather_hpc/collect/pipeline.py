@@ -29,7 +29,7 @@ from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings
 from weather_hpc.report.plots import write_plots
 from weather_hpc.report.predictions import predictions_table
-from weather_hpc.report.write import write_report, write_table
+from weather_hpc.report.write import remove_old_grids, write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
 from weather_hpc.text import counted
@@ -119,6 +119,7 @@ def collect(
     write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
     for table in [*tables, *extras]:
         write_table(to.tables, table)
+    remove_old_grids(to.tables, {table.name for table in extras})
     plots = write_plots(to.plots, comparison, devices)
     write_report(to, comparison, findings, plots, extras, key_sentences)
 

@@ -1,12 +1,13 @@
 """Writes the report as report.html, .md, .tex and .json, and the tables that it adds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from weather_hpc import __version__
 from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.grids import is_grid_name
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_bytes, write_csv, write_json, write_text
 from weather_hpc.report.documents import latex_report, latex_table, markdown_report, markdown_table
@@ -25,6 +26,16 @@ def write_table(folder: Path, table: Table) -> None:
     write_json(folder / f"{table.name}.json", rows)
     write_text(folder / f"{table.name}.md", markdown_table(table))
     write_text(folder / f"{table.name}.tex", latex_table(table))
+
+
+def remove_old_grids(folder: Path, names: Collection[str]) -> None:
+    """Remove grids of an earlier collection whose names are not among ``names``.
+
+    Which grids there are depends on what was measured.
+    """
+    for file in folder.glob("*.*"):
+        if is_grid_name(file.stem) and file.stem not in names:
+            file.unlink()
 
 
 def write_report(
