@@ -7,7 +7,7 @@ has an interval.
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ def read_published() -> list[Published]:
     return [*_preprocess(), *_p100(), *_dp(), *_ddp(), *_accuracy()]
 
 
+@cache
 def published_comparison() -> Comparison:
     """The study's numbers compared with each other, table by table, as runs are.
 

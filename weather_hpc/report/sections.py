@@ -58,6 +58,8 @@ class Report:
 
     title: str
     sections: Sequence[ReportSection]
+    own_tables: Sequence[Table] = ()
+    """The tables that the report adds to those of the analysis."""
 
 
 def report_of(
@@ -83,6 +85,8 @@ def report_of(
     by_class = [table.by_class for table in predictions]
     apart = (*advice, *gpus, *claims, *devices, *grids, *predictions, *by_class)
     others = [table for table in extras if table.rows and table not in apart]
+    published, phases = published_table(tables), phase_table(phase_times(comparison))
+    pop = pop_table(comparison)
     audit, rejects = audit_table(findings), rejects_table(rows)
     key_sentences = key_findings(comparison, findings, sentences)
     sections = [
@@ -104,10 +108,10 @@ def report_of(
         _plots(tables, plots),
         *_devices(comparison, devices, plots),
         *([ReportSection("analysis", "Further analysis", tables=others)] if others else []),
-        _published(tables, plots),
+        _published(published, tables, plots),
         *map(_claims, claims),
         *map(_predictions, predictions),
-        _phases(comparison, plots),
+        _phases(phases, pop, plots),
         ReportSection(
             "audit",
             "Audit",
@@ -126,16 +130,8 @@ def report_of(
         *([ReportSection(_GPUS, "GPUs", tables=gpus)] if gpus else []),
     ]
     studies = distinct(row.study for row in rows)
-    return Report(f"Scaling report: {studies or 'no study'}", sections)
-
-
-def own_tables(comparison: Comparison) -> list[Table]:
-    """The tables that the report adds to those of the analysis."""
-    return [
-        published_table(comparison.tables),
-        phase_table(phase_times(comparison)),
-        pop_table(comparison),
-    ]
+    title = f"Scaling report: {studies or 'no study'}"
+    return Report(title, sections, own_tables=(published, phases, pop))
 
 
 def _plots(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
@@ -162,8 +158,9 @@ def _devices(
         yield ReportSection(_DEVICES, title, text)
 
 
-def _published(tables: Sequence[ScalingTable], plots: Sequence[Drawing]) -> ReportSection:
-    table = published_table(tables)
+def _published(
+    table: Table, tables: Sequence[ScalingTable], plots: Sequence[Drawing]
+) -> ReportSection:
     name, title = "published", "Compared with the reproduced study"
     if not table.rows:
         return ReportSection(
@@ -196,13 +193,11 @@ def _predictions(table: PredictionsTable) -> ReportSection:
     )
 
 
-def _phases(comparison: Comparison, plots: Sequence[Drawing]) -> ReportSection:
-    table = phase_table(phase_times(comparison))
+def _phases(table: Table, pop: Table, plots: Sequence[Drawing]) -> ReportSection:
     name, title = "phases", "Where the time went"
     if not table.rows:
         return ReportSection(name, title, "No measured run recorded its phases.")
     drawn = [plot for plot in _own(name, plots) if plot.svg is not None]
-    pop = pop_table(comparison)
     return ReportSection(
         name,
         title,

@@ -14,7 +14,7 @@ from weather_hpc.report.documents import latex_report, latex_table, markdown_rep
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import precise
 from weather_hpc.report.page import html_page
-from weather_hpc.report.sections import Report, own_tables, report_of
+from weather_hpc.report.sections import Report, report_of
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Finding, Row
 
@@ -51,9 +51,9 @@ def write_report(
     The scaling tables and ``extras`` have their own files already; ``plots`` are those that
     :func:`weather_hpc.report.plots.write_plots` wrote into the same results folder.
     """
-    for table in own_tables(comparison):
-        write_table(to.tables, table)
     report = report_of(comparison, findings, plots, extras, sentences)
+    for table in report.own_tables:
+        write_table(to.tables, table)
     for picture in (picture for section in report.sections for picture in section.pictures):
         write_bytes(to.plots / f"{picture.name}.png", picture.png)
     write_text(to.report, html_page(report))

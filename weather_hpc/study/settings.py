@@ -125,12 +125,12 @@ RESOURCES = (
 )  # fmt: skip
 """Fields of Resources."""
 
-PREPROCESS = (
-    Setting(name="backend", role=Role.METHOD, metavar="NAME", listed=True,
-            help="how the work is distributed: sequential, multiprocessing, dask, dask-jobqueue, "
-            "or (preprocessing only) dask-naive"),
-    Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
-            help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
+_BACKEND = Setting(
+    name="backend", role=Role.METHOD, metavar="NAME", listed=True,
+    help="how the work is distributed: sequential, multiprocessing, dask, dask-jobqueue, "
+    "or (preprocessing only) dask-naive",
+)  # fmt: skip
+_BY_WORKERS = (
     Setting(name="workers", role=Role.SIZE, usual=1, metavar="N", parse=int, listed=True,
             help="number of worker processes"),
     _IMAGE_SIZE,
@@ -138,20 +138,22 @@ PREPROCESS = (
     _CPUS_PER_WORKER,
     _OVERSUBSCRIBE,
 )  # fmt: skip
-"""Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""
+"""The last settings of every task whose work is done by worker processes."""
 
-_BACKEND, _WORKERS = (s for s in PREPROCESS if s.name in ("backend", "workers"))
+PREPROCESS = (
+    _BACKEND,
+    Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
+            help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
+    *_BY_WORKERS,
+)  # fmt: skip
+"""Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""
 
 EDA = (
     _BACKEND,
     Setting(name="augmentation", role=Role.TASK, default="strong", metavar="NAME",
             help="training recipe whose augmentation of images is measured: "
             + ", ".join(name for name, recipe in RECIPES.items() if recipe.augments)),
-    _WORKERS,
-    _IMAGE_SIZE,
-    _IMAGES,
-    _CPUS_PER_WORKER,
-    _OVERSUBSCRIBE,
+    *_BY_WORKERS,
 )  # fmt: skip
 """Fields of EdaTask, and CPUs, in the order in which a study's runs are made."""
 
@@ -165,11 +167,7 @@ ARRAY = (
             help="what computes it: numpy, dask-array or opencv (the kernels of eda)"),
     Setting(name="chunk_images", role=Role.COMPUTING, default=32, metavar="N", parse=int,
             listed=True, help="number of images that are computed on together"),
-    _WORKERS,
-    _IMAGE_SIZE,
-    _IMAGES,
-    _CPUS_PER_WORKER,
-    _OVERSUBSCRIBE,
+    *_BY_WORKERS,
 )  # fmt: skip
 """Fields of ArrayTask, and CPUs, in the order in which a study's runs are made."""
 
