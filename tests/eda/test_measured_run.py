@@ -87,7 +87,7 @@ def test_the_record_is_complete(sequential: tuple[RunRecord, dict[str, Any]], st
     parts = record.exploration.model_dump()
     assert list(parts) == list(EDA_PARTS)
     assert min(parts.values()) > 0
-    assert 0.5 * record.time_s < sum(parts.values()) <= record.time_s
+    assert sum(parts.values()) <= record.time_s
     assert record.phases.startup is not None
     assert record.usage.foreign_cpu_percent is not None
     (rank,) = record.actual.ranks

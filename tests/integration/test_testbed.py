@@ -81,14 +81,12 @@ def test_status_lists_daemons_and_nodes(bed: Slurm) -> None:
     ]
 
 
-def test_second_up_is_quick_and_changes_nothing(bed: Slurm) -> None:
+def test_second_up_changes_nothing(bed: Slurm) -> None:
     before = bed.status()["daemons"]
-    begin = time.monotonic()
     again = bed.testbed("up")
     assert again.returncode == 0
     assert "already up" in again.stdout
     assert f"export SLURM_CONF={bed.env['SLURM_CONF']}" in again.stdout
-    assert time.monotonic() - begin < 5
     assert bed.status()["daemons"] == before
 
 

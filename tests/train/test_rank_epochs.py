@@ -19,6 +19,7 @@ from tests.train.conftest import (
     torchrun_argv,
     torchrun_environment,
 )
+from tests.train.run_slow_rank import EXTRA_S
 from tests.train.test_resume import kill_after_epoch
 from tests.train.test_stop import ask_to_stop
 from weather_hpc import cli
@@ -125,7 +126,8 @@ def test_a_rank_with_more_work_is_named_by_the_report(
         "--run-dir", run.root, to=run.stdout,
     )  # fmt: skip
     fast, slow = (rank["computation_s"] for rank in record_in(run.root)["actual"]["ranks"])
-    assert slow > 1.5 * fast
+    batches = record_in(run.root)["counts"]["images"] // (2 * 4)
+    assert slow > 2 * batches * EXTRA_S
 
     assert collect([str(tmp_path)]) == 0
     with (study.tables / "pop.csv").open(newline="") as file:
