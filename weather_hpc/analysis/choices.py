@@ -5,17 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.analysis.candidates import Candidate, Work, doubt, fastest_of, joined
-from weather_hpc.analysis.statistics import median_interval
+from weather_hpc.analysis.statistics import Z_95, median_interval
 from weather_hpc.text import brief, counted
 
 NO_NODE_HOURS = "no run reports how long its job took"
 
 ACCURACY_TOLERANCE = 0.02
 """A test accuracy that is lower by more than this (two points of a hundred) is a loss."""
-
-
-NORMAL_95 = 1.96
-"""Standard deviations that hold 95 % of a normal distribution around its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +127,7 @@ def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
     if best is other or not images or top.accuracy is None or other.accuracy is None:
         return ""
     variance = sum(a * (1 - a) for a in (top.accuracy, other.accuracy)) / images
-    if top.accuracy - other.accuracy > NORMAL_95 * math.sqrt(variance):
+    if top.accuracy - other.accuracy > Z_95 * math.sqrt(variance):
         return ""
     return (
         f"on {images:.0f} test images {top.accuracy:.3f} is statistically indistinguishable from "

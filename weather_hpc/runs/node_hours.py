@@ -7,10 +7,9 @@ from weather_hpc.errors import UserError
 from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
-from weather_hpc.runs.run import Run
+from weather_hpc.runs.run import SECONDS_PER_HOUR, Run
 from weather_hpc.study.spec import RunSpec
 
-SECONDS_PER_HOUR = 3600.0
 MINUTES_PER_HOUR = 60.0
 
 
