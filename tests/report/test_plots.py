@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from tests.analysis.test_scaling import array_run
 from tests.report.many_rows import many_rows
 from weather_hpc.analysis.comparison import compare
+from weather_hpc.report.curve import Curve, by_workers
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
-from weather_hpc.report.line_plot import Curve, LinePlot, by_workers
+from weather_hpc.report.line_plot import LinePlot
 from weather_hpc.report.parts import part_bars
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.runs.row import Row

@@ -4,9 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from weather_hpc.analysis.table import ScalingTable
+from weather_hpc.report.curve import Curve, labels
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
@@ -17,96 +17,10 @@ from weather_hpc.report.drawing import (
     line_style,
     plain,
 )
-from weather_hpc.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Point = tuple[float, float, float | None, float | None]
-"""x, y, and the ends of y's interval, None where there is none."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One curve of a plot, its points ascending in x."""
-
-    label: str
-    points: tuple[Point, ...]
-    panel: str = ""
-    """The panel that it is drawn in, where a plot has several."""
-    published: bool = False
-    """Whether the values are the reproduced study's."""
-
-
-def by_workers(table: ScalingTable, column: str) -> list[Curve]:
-    """``column`` against workers: one curve for configurations that differ in workers only.
-
-    Labels name the table's key and the settings that vary.
-    """
-    keys = [*table.key, *_settings(table)]
-    return _curves(table, table.workers_column, column, keys)
-
-
-def by_batch(table: ScalingTable) -> list[Curve]:
-    """Time against batch size per device: one curve per strategy, device and number of ranks.
-
-    Only those measured with more than one batch size.
-    """
-    keys = ["strategy", "device", "world_size", *_settings(table)]
-    curves = _curves(table, "batch_size_per_device", "time_s", keys)
-    return [curve for curve in curves if len(curve.points) > 1]
-
-
-def _settings(table: ScalingTable) -> list[str]:
-    """The settings that distinguish curves, besides those in every label."""
-    nodes = [column for column in ("nodes",) if column in table.columns]
-    return [*table.distinguishing, *table.varying(nodes)]
-
-
-def _curves(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:
-    points: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
-    for row in table.measured:
-        if row[x] is None or row[y] is None:
-            continue
-        point = row[x], row[y], row.get(f"{y}_low"), row.get(f"{y}_high")
-        points[tuple(row[key] for key in keys)].append(point)
-    return [
-        Curve(
-            label=_curve_label(dict(zip(keys, values, strict=True))),
-            points=tuple(sorted(measured, key=lambda point: point[:2])),
-            panel=_panel(dict(zip(keys, values, strict=True))),
-        )
-        for values, measured in points.items()
-    ]
-
-
-_PANELS = ("operation", "array_input")
-"""Settings whose curves share a panel, instead of those of the first key."""
-
-
-def _panel(values: dict[str, Any]) -> str:
-    chosen = [str(value) for name, value in values.items() if name in _PANELS]
-    return ", ".join(chosen) or str(next(iter(values.values())))
-
-
-def _curve_label(values: dict[str, Any]) -> str:
-    parts = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        if name == "device":
-            parts.append(f"on {value}")
-        elif name == "batch_size_per_device":
-            parts.append(f"batch {value}")
-        elif name == "world_size":
-            parts.append(counted(value, "rank"))
-        elif name in ("strategy", "backend", "operation", "engine", "study", "model"):
-            parts.append(str(value))
-        else:
-            parts.append(f"{name} {value}")
-    return " ".join(parts)
-
 
 _TICKS = 10
 """Most labels of an axis."""
@@ -162,7 +76,7 @@ class LinePlot:
 
         A group with too many curves keeps those with the most points.
         """
-        if len(_labels(self.curves)) <= MOST_LINES and not self.separate_panels:
+        if len(labels(self.curves)) <= MOST_LINES and not self.separate_panels:
             return {"": list(self.curves)}
         groups: dict[str, list[Curve]] = defaultdict(list)
         for curve in self.curves:
@@ -170,7 +84,7 @@ class LinePlot:
         panels = {}
         for name, curves in list(groups.items())[:MOST_PANELS]:
             longest = sorted(curves, key=lambda curve: -len(curve.points))
-            kept = _labels(longest)[:MOST_LINES]
+            kept = labels(longest)[:MOST_LINES]
             panels[name] = [curve for curve in curves if curve.label in kept]
         return panels
 
@@ -180,15 +94,15 @@ class LinePlot:
         everything = [curve for curves in panels.values() for curve in curves]
         for number, (name, curves) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, number)
-            labels = _labels(curves)
-            offsets = _offsets(curves, len(labels))
+            names = labels(curves)
+            offsets = _offsets(curves, len(names))
             for curve in curves:
-                index = labels.index(curve.label)
+                index = names.index(curve.label)
                 _draw_curve(axes, curve, index, offsets[index])
             # panels of one stage share their scales, so that they can be compared
             self._draw_axes(axes, curves if self.separate_panels else everything)
             axes.set_title(self.title if alone else plain(name))
-            if not any(labels):
+            if not any(names):
                 continue  # text logs that name no configuration
             if alone:
                 # below the plot, which keeps its width on a phone
@@ -227,7 +141,7 @@ class LinePlot:
         parts = []
         for curve in curves:
             points = ", ".join(f"{x:g}: {y:.3g}" for x, y, _, _ in curve.points)
-            parts.append(f"{_name(curve)}: {points}")
+            parts.append(f"{curve.name}: {points}")
         return f"{self.y_label} by {self.x_label}. " + "; ".join(parts) + "."
 
 
@@ -239,7 +153,7 @@ def _draw_curve(axes: "Axes", curve: Curve, index: int, offset: float) -> None:
     above = [high - y if high is not None else 0.0 for _, y, _, high in curve.points]
     bars = [[max(0.0, value) for value in part] for part in (below, above)]
     style = line_style(index, curve.published)
-    axes.errorbar(xs, ys, yerr=bars, label=plain(_name(curve)), **style)
+    axes.errorbar(xs, ys, yerr=bars, label=plain(curve.name), **style)
 
 
 def _offsets(curves: Sequence[Curve], labels: int) -> list[float]:
@@ -253,21 +167,13 @@ def _offsets(curves: Sequence[Curve], labels: int) -> list[float]:
 
 
 def _legend_columns(curves: Iterable[Curve]) -> int:
-    return 1 if max(len(_name(curve)) for curve in curves) > _TWO_COLUMNS else 2
+    return 1 if max(len(curve.name) for curve in curves) > _TWO_COLUMNS else 2
 
 
 def _grid(panels: int) -> tuple[int, int]:
     """Rows and columns of the grid of ``panels``."""
     columns = panels if panels <= 3 else 2 if panels == 4 else 3
     return math.ceil(panels / columns), columns
-
-
-def _name(curve: Curve) -> str:
-    return f"{curve.label}, published" if curve.published else curve.label
-
-
-def _labels(curves: Iterable[Curve]) -> list[str]:
-    return list(dict.fromkeys(curve.label for curve in curves))
 
 
 def _x_ticks(xs: Sequence[float]) -> list[float]:

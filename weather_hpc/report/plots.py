@@ -8,9 +8,10 @@ from weather_hpc import cli
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.files import write_bytes, write_text
+from weather_hpc.report.curve import Curve, by_batch, by_workers
 from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.drawing import Drawing, render
-from weather_hpc.report.line_plot import Curve, LinePlot, by_batch, by_workers
+from weather_hpc.report.line_plot import LinePlot
 from weather_hpc.report.parts import part_bars
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.report.published import published_speedup

@@ -7,8 +7,9 @@ from typing import Any
 
 from weather_hpc.analysis.published import EPOCHS, IMAGES, P100, Published, read_published
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.report.curve import Curve, Point
 from weather_hpc.report.drawing import Drawing
-from weather_hpc.report.line_plot import Curve, LinePlot, Point
+from weather_hpc.report.line_plot import LinePlot
 from weather_hpc.study.spec import Scaling
 from weather_hpc.study.tasks import Backend, Strategy
 from weather_hpc.text import counted
