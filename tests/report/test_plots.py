@@ -11,7 +11,7 @@ from tests.report.many_rows import many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.curve import Curve, by_workers
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
-from weather_hpc.report.line_plot import LinePlot
+from weather_hpc.report.line_plot import SHARED, LinePlot
 from weather_hpc.report.parts import part_bars
 from weather_hpc.report.phases import phase_bars, phase_times
 from weather_hpc.runs.row import Row
@@ -76,6 +76,27 @@ def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)  # a legend of nothing would warn
     assert figure.legends == []
+
+
+def test_points_whose_workers_shared_cpus_have_a_ring_and_say_so() -> None:
+    rows = [
+        Row(
+            run_id=f"r{workers}", source="x", status="ok", stage="preprocess", table="preprocess",
+            backend="multiprocessing", workers=workers, time_s=8.0 / workers, cpus=min(workers, 2),
+            oversubscribed="as asked for" if workers > 2 else None, configuration=f"c{workers}",
+        )
+        for workers in (1, 2, 16)
+    ]  # fmt: skip
+    curves = by_workers(compare(rows).preprocess.table, "time_s")
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
+    assert "1: 8, 2: 4, 16: 0.5 (more threads than CPUs)." in drawing.text
+    assert drawing.draw is not None
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)
+    (axes,) = figure.axes
+    (ring,) = (line for line in axes.get_lines() if line.get_label() == SHARED)
+    assert np.asarray(ring.get_xydata()).tolist() == [[16, 0.5]]
+    assert SHARED in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_parts_of_exploration_are_stacked_and_named() -> None:

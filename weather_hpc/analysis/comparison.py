@@ -119,6 +119,7 @@ class Configuration:
             "images": row.images_asked if images is None else round(images),
             "audit_errors": "; ".join(group.errors) or None,
             "note": self._note,
+            "sharing": "; ".join(group.sharing) or None,
             "baseline_sharing": self._baseline_sharing,
         }
 
@@ -239,13 +240,12 @@ def _compared(rows: Iterable[Row], of: MeasuredStage) -> StageComparison:
     groups = stage_groups(rows, of.stage)
     baselines = Baselines(groups)
     found = tuple(Configuration(group, tuple(baselines.candidates(group))) for group in groups)
-    columns = COLUMNS[of.stage]
     table = ScalingTable(
         name=of.table,
         title=of.title,
         caption=_CAPTION.format(worker=of.worker) + _MORE.get(of.stage, ""),
-        columns=columns,
-        rows=[{column: one.cells[column] for column in columns} for one in found],
+        columns=COLUMNS[of.stage],
+        rows=[one.cells for one in found],
         workers_column=of.workers_column,
         key=_KEYS.get(of.stage, [of.method]),
     )

@@ -106,7 +106,11 @@ class Table:
 
 @dataclass(frozen=True)
 class ScalingTable(Table):
-    """What each configuration of one measured stage took."""
+    """What each configuration of one measured stage took.
+
+    Besides its columns, a row has ``sharing`` and ``baseline_sharing``: how its threads, and those
+    of its baseline, shared CPUs; None where they did not.
+    """
 
     workers_column: str
     """The column that speedup is ideally equal to."""
@@ -123,7 +127,7 @@ class ScalingTable(Table):
         Not where its baseline is another program, or had fewer CPUs than threads: that explains it.
         """
         speedup, low = row["speedup"], row["speedup_low"]
-        if speedup is None or row.get("baseline_sharing") or self.other_program(row):
+        if speedup is None or row["baseline_sharing"] or self.other_program(row):
             return False
         workers = self.workers(row)
         return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))

@@ -22,6 +22,8 @@ class Curve:
     """The panel that it is drawn in, where a plot has several."""
     published: bool = False
     """Whether the values are the reproduced study's."""
+    shared: frozenset[Point] = frozenset()
+    """The points whose workers shared CPUs: they say what sharing costs, not how it scales."""
 
     @property
     def name(self) -> str:
@@ -61,16 +63,20 @@ def _settings(table: ScalingTable) -> list[str]:
 
 def _curves(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:
     points: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
+    shared = set()
     for row in table.measured:
         if row[x] is None or row[y] is None:
             continue
         point = row[x], row[y], row.get(f"{y}_low"), row.get(f"{y}_high")
         points[tuple(row[key] for key in keys)].append(point)
+        if row["sharing"]:
+            shared.add(point)
     return [
         Curve(
             label=_curve_label(dict(zip(keys, values, strict=True))),
             points=tuple(sorted(measured, key=lambda point: point[:2])),
             panel=_panel(dict(zip(keys, values, strict=True))),
+            shared=frozenset(measured) & shared,
         )
         for values, measured in points.items()
     ]

@@ -10,6 +10,7 @@ from weather_hpc.report.curve import Curve, labels
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     FAINT,
+    INK,
     MOST_LINES,
     MOST_PANELS,
     SINGLE_WIDTH,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SHARED = "more threads than CPUs"
+"""What the plot says of points with a ring."""
 _TICKS = 10
 """Most labels of an axis."""
 _FEWEST_TICKS = 3
@@ -60,7 +63,8 @@ class LinePlot:
         rows, columns = _grid(len(panels))
         size = (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
         if columns == 1:
-            entries = len(shown) + (self.ideal is not None)
+            shared = any(curve.shared for curve in shown)
+            entries = len(shown) + (self.ideal is not None) + shared
             size = (SINGLE_WIDTH, 3.7 + 0.2 * math.ceil(entries / _legend_columns(shown)))
         return Drawing(
             self.name,
@@ -99,6 +103,7 @@ class LinePlot:
             for curve in curves:
                 index = names.index(curve.label)
                 _draw_curve(axes, curve, index, offsets[index])
+            _draw_rings(axes, [(c, offsets[names.index(c.label)]) for c in curves])
             # panels of one stage share their scales, so that they can be compared
             self._draw_axes(axes, curves if self.separate_panels else everything)
             axes.set_title(self.title if alone else plain(name))
@@ -140,8 +145,11 @@ class LinePlot:
     def _as_text(self, curves: Iterable[Curve]) -> str:
         parts = []
         for curve in curves:
-            points = ", ".join(f"{x:g}: {y:.3g}" for x, y, _, _ in curve.points)
-            parts.append(f"{curve.name}: {points}")
+            points = [
+                f"{point[0]:g}: {point[1]:.3g}" + f" ({SHARED})" * (point in curve.shared)
+                for point in curve.points
+            ]
+            parts.append(f"{curve.name}: {', '.join(points)}")
         return f"{self.y_label} by {self.x_label}. " + "; ".join(parts) + "."
 
 
@@ -154,6 +162,14 @@ def _draw_curve(axes: "Axes", curve: Curve, index: int, offset: float) -> None:
     bars = [[max(0.0, value) for value in part] for part in (below, above)]
     style = line_style(index, curve.published)
     axes.errorbar(xs, ys, yerr=bars, label=plain(curve.name), **style)
+
+
+def _draw_rings(axes: "Axes", curves: Iterable[tuple[Curve, float]]) -> None:
+    """Draw a ring around each point whose workers shared CPUs; with each curve's factor of x."""
+    rings = [(point[0] * offset, point[1]) for curve, offset in curves for point in curve.shared]
+    if rings:
+        xs, ys = zip(*rings, strict=True)
+        axes.plot(xs, ys, "o", markersize=12, markerfacecolor="none", color=INK, label=SHARED)
 
 
 def _offsets(curves: Sequence[Curve], labels: int) -> list[float]:

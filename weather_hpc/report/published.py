@@ -74,6 +74,7 @@ def published_table(tables: Sequence[ScalingTable]) -> Table:
 def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
     """Speedup by workers: the study's hollow and dotted, ours solid in the same colour."""
     points: dict[tuple[str, str, bool], set[Point]] = defaultdict(set)
+    shared = set()
     compared = [pair for pair in pairs(tables) if pair.published.panel not in BASELINES]
     for pair in compared:
         published, row = pair.published, pair.row
@@ -84,8 +85,16 @@ def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
         points[published.panel, _label(published), True].add(theirs)
         ours = workers, row["speedup"], row["speedup_low"], row["speedup_high"]
         points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
+        if row["sharing"]:
+            shared.add(ours)
     curves = [
-        Curve(label, tuple(sorted(values, key=lambda point: point[:2])), panel, is_published)
+        Curve(
+            label,
+            tuple(sorted(values, key=lambda point: point[:2])),
+            panel,
+            is_published,
+            frozenset(values & shared),
+        )
         for (panel, label, is_published), values in points.items()
     ]
     return LinePlot(
