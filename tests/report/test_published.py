@@ -4,12 +4,17 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
+from weather_hpc.analysis.table import (
+    PREPROCESS_COLUMNS,
+    SHARING,
+    TRAINING_COLUMNS,
+    ScalingTable,
+)
 from weather_hpc.report.published import not_comparable, published_speedup, published_table
 
 
 def preprocess(*rows: dict[str, Any]) -> ScalingTable:
-    blank = dict.fromkeys(PREPROCESS_COLUMNS) | {"scaling": "strong", "time_s": 1.0}
+    blank = dict.fromkeys([*PREPROCESS_COLUMNS, *SHARING]) | {"scaling": "strong", "time_s": 1.0}
     lines = [blank | row for row in rows]
     return ScalingTable(
         "preprocess", "Preprocessing", "", PREPROCESS_COLUMNS, lines, "workers", ["backend"]
@@ -17,7 +22,7 @@ def preprocess(*rows: dict[str, Any]) -> ScalingTable:
 
 
 def training(*rows: dict[str, Any]) -> ScalingTable:
-    blank = dict.fromkeys(TRAINING_COLUMNS)
+    blank = dict.fromkeys([*TRAINING_COLUMNS, *SHARING])
     blank |= {"scaling": "strong", "time_s": 1.0, "device": "cpu", "epochs": 2, "images": 500}
     lines = [blank | row for row in rows]
     keys = ["strategy", "device", "batch_size_per_device"]

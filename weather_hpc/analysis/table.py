@@ -104,13 +104,13 @@ class Table:
         return [c for c in columns if len({str(row[c]) for row in self.rows}) > 1]
 
 
+SHARING = ("sharing", "baseline_sharing")
+"""In rows, not in files: how its threads, and its baseline's, shared CPUs; None: they did not."""
+
+
 @dataclass(frozen=True)
 class ScalingTable(Table):
-    """What each configuration of one measured stage took.
-
-    Besides its columns, a row has ``sharing`` and ``baseline_sharing``: how its threads, and those
-    of its baseline, shared CPUs; None where they did not.
-    """
+    """What each configuration of one measured stage took. A row has :data:`SHARING` too."""
 
     workers_column: str
     """The column that speedup is ideally equal to."""
