@@ -65,7 +65,7 @@ class Sweep:
                 "--results", str(self.paths.root)]  # fmt: skip
 
     def __call__(self, *options: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = self.slurm.run(self.argv(*options), timeout_s=120, cwd=REPOSITORY)
+        done = self.slurm.run(self.argv(*options), timeout_s=240, cwd=REPOSITORY)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -111,8 +111,13 @@ def test_every_executor_can_be_named() -> None:
     assert set(sweep.EXECUTORS) == {"auto", *EXECUTORS}
 
 
-def start(folder: Path, script: str, requeues: int = 1, **env: str) -> "subprocess.Popen[str]":
-    """A process that does what submitit does on a node: call the function, checkpoint at USR2."""
+def start(
+    folder: Path, script: str, requeues: int = 1, before: str = "", **env: str
+) -> "subprocess.Popen[str]":
+    """A process that does what submitit does on a node: call the function, checkpoint at USR2.
+
+    ``before``: Python code that it runs just before it calls the function.
+    """
     (folder / "run.sh").write_text(script)
     code = f"""
 import signal, sys
@@ -123,6 +128,7 @@ def handler(*_):
     print("again", again.function.script == job.script, again.function.pid)
     sys.exit(0)
 signal.signal(signal.SIGUSR2, handler)
+{before}
 job()
 print("ran to its end")
 """
@@ -170,6 +176,25 @@ def test_the_warning_stops_and_requeues_the_run(
     wait_for(ready)
     job.send_signal(signal.SIGUSR2)
     assert (job.communicate()[0], job.returncode) == (output, exit_code)
+
+
+def test_a_warning_that_another_thread_receives_stops_the_run(tmp_path: Path) -> None:
+    """As a thread of a library does where Slurm sends CONT at the same moment."""
+    ready, take = tmp_path / "ready", tmp_path / "take"
+    thread = f"""
+import pathlib, threading, time
+def take_the_warning():
+    while not pathlib.Path({str(take)!r}).exists():
+        time.sleep(0.01)
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+    time.sleep(600)
+threading.Thread(target=take_the_warning, daemon=True).start()
+"""
+    script = STOPPABLE.format(code=75, signal="USR1", ready=ready)
+    job = start(tmp_path, script, before=thread, SLURM_RESTART_COUNT="0")
+    wait_for(ready)
+    take.touch()
+    assert job.communicate(timeout=60)[0] == "stopped\nagain True None\n"
 
 
 def test_a_term_reaches_the_script(tmp_path: Path) -> None:

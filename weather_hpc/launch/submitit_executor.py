@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from weather_hpc.study.spec import RunSpec
 
 WARNING = "USR2"
 """The signal that submitit takes as the warning before a job is stopped."""
+LOOK_EVERY_S = 0.2
+"""How often a job looks whether its script has ended."""
 
 
 class SubmititExecutor(SlurmExecutor):
@@ -167,11 +170,12 @@ def _exit_code(pid: int) -> int:
     """Wait until the process ends; its exit code as a shell reports it.
 
     The process is left to be waited for again: a signal handler may interrupt one wait and wait
-    itself.
+    itself. No wait is longer than LOOK_EVERY_S: Slurm sends CONT with each warning, and of two
+    signals at once a thread of a library may take both. That wakes no wait of the main thread,
+    the only one that runs Python's handlers.
     """
-    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    if ended is None:
-        raise ChildProcessError(pid)
+    while (ended := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is None:
+        time.sleep(LOOK_EVERY_S)
     return ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status
 
 
