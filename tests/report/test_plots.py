@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tests.analysis.test_scaling import array_run
 from tests.report.many_rows import many_rows
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.report.curve import Curve, by_workers
+from weather_hpc.report.curve import Curve, Point, by_workers
 from weather_hpc.report.drawing import MARKERS, MOST_BARS, MOST_LINES, render
 from weather_hpc.report.line_plot import SHARED, LinePlot
 from weather_hpc.report.parts import part_bars
@@ -40,7 +40,7 @@ def test_of_many_bars_the_longest_are_drawn() -> None:
 
 def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
     lines = [
-        Curve(name, ((1.0, time_s, 0.9 * time_s, 1.1 * time_s), (2.0, time_s / 2, None, None)))
+        Curve(name, (Point(1.0, time_s, 0.9 * time_s, 1.1 * time_s), Point(2.0, time_s / 2)))
         for name, time_s in (("a", 90.0), ("b", 91.0))
     ]
     drawing = LinePlot("time", "Time", "workers", "s", lines, "nothing").drawing()
@@ -58,7 +58,7 @@ def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
 
 
 def test_ticks_of_many_worker_counts_keep_apart() -> None:
-    points = tuple((float(x), 1.0 / x, None, None) for x in range(1, 65))
+    points = tuple(Point(float(x), 1.0 / x) for x in range(1, 65))
     drawing = LinePlot("time", "Time", "workers", "s", [Curve("a", points)], "nothing").drawing()
     assert drawing.draw is not None
     svg, _ = render(drawing.name, drawing.draw, drawing.size)
@@ -70,7 +70,7 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
 
 
 def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
-    curves = [Curve("", ((1.0, 2.0, None, None),))]
+    curves = [Curve("", (Point(1.0, 2.0),))]
     drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)

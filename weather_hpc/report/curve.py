@@ -3,13 +3,22 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.text import counted
 
-Point = tuple[float, float, float | None, float | None]
-"""x, y, and the ends of y's interval, None where there is none."""
+
+class Point(NamedTuple):
+    """One measured value."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    """The ends of y's interval, None where there is none."""
+    shared: bool = False
+    """Whether its workers shared CPUs: it says what sharing costs, not how the work scales."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,6 @@ class Curve:
     """The panel that it is drawn in, where a plot has several."""
     published: bool = False
     """Whether the values are the reproduced study's."""
-    shared: frozenset[Point] = frozenset()
-    """The points whose workers shared CPUs: they say what sharing costs, not how it scales."""
 
     @property
     def name(self) -> str:
@@ -63,20 +70,17 @@ def _settings(table: ScalingTable) -> list[str]:
 
 def _curves(table: ScalingTable, x: str, y: str, keys: list[str]) -> list[Curve]:
     points: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
-    shared = set()
     for row in table.measured:
         if row[x] is None or row[y] is None:
             continue
-        point = row[x], row[y], row.get(f"{y}_low"), row.get(f"{y}_high")
+        low, high = row.get(f"{y}_low"), row.get(f"{y}_high")
+        point = Point(row[x], row[y], low, high, shared=bool(row["sharing"]))
         points[tuple(row[key] for key in keys)].append(point)
-        if row["sharing"]:
-            shared.add(point)
     return [
         Curve(
             label=_curve_label(dict(zip(keys, values, strict=True))),
             points=tuple(sorted(measured, key=lambda point: point[:2])),
             panel=_panel(dict(zip(keys, values, strict=True))),
-            shared=frozenset(measured) & shared,
         )
         for values, measured in points.items()
     ]

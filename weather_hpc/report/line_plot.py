@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class LinePlot:
         rows, columns = _grid(len(panels))
         size = (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
         if columns == 1:
-            shared = any(curve.shared for curve in shown)
+            shared = any(point.shared for curve in shown for point in curve.points)
             entries = len(shown) + (self.ideal is not None) + shared
             size = (SINGLE_WIDTH, 3.7 + 0.2 * math.ceil(entries / _legend_columns(shown)))
         return Drawing(
@@ -103,7 +103,7 @@ class LinePlot:
             for curve in curves:
                 index = names.index(curve.label)
                 _draw_curve(axes, curve, index, offsets[index])
-            _draw_rings(axes, [(c, offsets[names.index(c.label)]) for c in curves])
+            _draw_rings(axes, curves, dict(zip(names, offsets, strict=True)))
             # panels of one stage share their scales, so that they can be compared
             self._draw_axes(axes, curves if self.separate_panels else everything)
             axes.set_title(self.title if alone else plain(name))
@@ -118,12 +118,13 @@ class LinePlot:
             figure.suptitle(self.title, x=0.01, ha="left", fontsize=12)
 
     def _draw_axes(self, axes: "Axes", curves: Sequence[Curve]) -> None:
-        xs = sorted({point[0] for curve in curves for point in curve.points})
+        points = [point for curve in curves for point in curve.points]
+        xs = sorted({point.x for point in points})
         axes.set_xscale("log", base=2)
         axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
         axes.set_xticks(_x_ticks(xs), [f"{x:g}" for x in _x_ticks(xs)])
         axes.minorticks_off()
-        ys = [y for curve in curves for point in curve.points for y in point[1:] if y is not None]
+        ys = [y for p in points for y in (p.y, p.low, p.high) if y is not None]
         if self.ideal is not None:
             ideal = [self.ideal(x) for x in xs]
             axes.plot(xs, ideal, color=FAINT, linestyle=(0, (1, 1)), linewidth=1.4, label="ideal")
@@ -146,7 +147,7 @@ class LinePlot:
         parts = []
         for curve in curves:
             points = [
-                f"{point[0]:g}: {point[1]:.3g}" + f" ({SHARED})" * (point in curve.shared)
+                f"{point.x:g}: {point.y:.3g}" + f" ({SHARED})" * point.shared
                 for point in curve.points
             ]
             parts.append(f"{curve.name}: {', '.join(points)}")
@@ -154,19 +155,24 @@ class LinePlot:
 
 
 def _draw_curve(axes: "Axes", curve: Curve, index: int, offset: float) -> None:
-    xs = [point[0] * offset for point in curve.points]
-    ys = [point[1] for point in curve.points]
+    xs = [point.x * offset for point in curve.points]
+    ys = [point.y for point in curve.points]
     # a point without an interval has a bar of length 0
-    below = [y - low if low is not None else 0.0 for _, y, low, _ in curve.points]
-    above = [high - y if high is not None else 0.0 for _, y, _, high in curve.points]
+    below = [p.y - p.low if p.low is not None else 0.0 for p in curve.points]
+    above = [p.high - p.y if p.high is not None else 0.0 for p in curve.points]
     bars = [[max(0.0, value) for value in part] for part in (below, above)]
     style = line_style(index, curve.published)
     axes.errorbar(xs, ys, yerr=bars, label=plain(curve.name), **style)
 
 
-def _draw_rings(axes: "Axes", curves: Iterable[tuple[Curve, float]]) -> None:
-    """Draw a ring around each point whose workers shared CPUs; with each curve's factor of x."""
-    rings = [(point[0] * offset, point[1]) for curve, offset in curves for point in curve.shared]
+def _draw_rings(axes: "Axes", curves: Iterable[Curve], offsets: Mapping[str, float]) -> None:
+    """Draw a ring around each point whose workers shared CPUs; factors of x by label."""
+    rings = [
+        (point.x * offsets[curve.label], point.y)
+        for curve in curves
+        for point in curve.points
+        if point.shared
+    ]
     if rings:
         xs, ys = zip(*rings, strict=True)
         axes.plot(xs, ys, "o", markersize=12, markerfacecolor="none", color=INK, label=SHARED)
@@ -175,9 +181,9 @@ def _draw_rings(axes: "Axes", curves: Iterable[tuple[Curve, float]]) -> None:
 def _offsets(curves: Sequence[Curve], labels: int) -> list[float]:
     """Factors of x, one per label, that draw bars with equal x side by side."""
     points = [point for curve in curves for point in curve.points]
-    if all(point[2] is None for point in points):
+    if all(point.low is None for point in points):
         return [1.0] * labels
-    xs = [point[0] for point in points]
+    xs = [point.x for point in points]
     step = _OFFSET * (math.log2(max(xs) / min(xs)) or 1.0)
     return [2.0 ** (step * (index - (labels - 1) / 2)) for index in range(labels)]
 

@@ -90,7 +90,7 @@ def _line_plots(table: ScalingTable) -> list[LinePlot]:
 
 def _without_baselines(curves: Sequence[Curve]) -> list[Curve]:
     """``curves`` without those that are only a baseline, whose speedup is 1 by definition."""
-    return [curve for curve in curves if any(point[0] > 1 for point in curve.points)]
+    return [curve for curve in curves if any(point.x > 1 for point in curve.points)]
 
 
 def _write(folder: Path, drawing: Drawing) -> Drawing:

@@ -74,27 +74,19 @@ def published_table(tables: Sequence[ScalingTable]) -> Table:
 def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
     """Speedup by workers: the study's hollow and dotted, ours solid in the same colour."""
     points: dict[tuple[str, str, bool], set[Point]] = defaultdict(set)
-    shared = set()
     compared = [pair for pair in pairs(tables) if pair.published.panel not in BASELINES]
     for pair in compared:
         published, row = pair.published, pair.row
         if published.speedup is None or row["speedup"] is None:
             continue
         workers = pair.table.workers(row)
-        theirs = workers, published.speedup, None, None
+        theirs = Point(workers, published.speedup)
         points[published.panel, _label(published), True].add(theirs)
-        ours = workers, row["speedup"], row["speedup_low"], row["speedup_high"]
+        interval = row["speedup_low"], row["speedup_high"]
+        ours = Point(workers, row["speedup"], *interval, shared=bool(row["sharing"]))
         points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
-        if row["sharing"]:
-            shared.add(ours)
     curves = [
-        Curve(
-            label,
-            tuple(sorted(values, key=lambda point: point[:2])),
-            panel,
-            is_published,
-            frozenset(values & shared),
-        )
+        Curve(label, tuple(sorted(values, key=lambda point: point[:2])), panel, is_published)
         for (panel, label, is_published), values in points.items()
     ]
     return LinePlot(
