@@ -9,12 +9,9 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.reference import (
-    ReferenceComparison,
-    Tolerance,
-    compare_with_reference,
-)
+from weather_hpc.collect.reference import ReferenceComparison, compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.report.write import write_table
@@ -239,18 +236,23 @@ def test_the_papers_tables_are_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("", "ddp.csv", "ddp.csv:1: no column time_s or speedup or test_accuracy; columns: none"),
+        (
+            "",
+            "ddp.csv",
+            "ddp.csv:1: no column time_s or speedup or test_accuracy or "
+            "images_per_s; columns: none",
+        ),
         ("ranks,batch_size\n2,32\n", "ddp.csv", "ddp.csv:1: no column time_s"),
         ("batch_size,time_s\n2,3\n", "ddp.csv", "ddp.csv:1: no column workers"),
         ("ranks,time_s\n2,3\n", "lab.csv", "lab.csv:1: preprocessing or training"),
-        ("ranks;time_s\n2;3,5\n", "ddp.csv", "ddp.csv:2: time_s: '3,5' is not a number above 0"),
+        ('ranks,time_s\n2,"3,5"\n', "ddp.csv", "ddp.csv:2: time_s: '3,5' is not a number above 0"),
         ("ranks,time_s\n2,-3\n", "ddp.csv", "ddp.csv:2: time_s: '-3' is not a number above 0"),
         ("ranks,time_s\n2,nan\n", "ddp.csv", "ddp.csv:2: time_s: 'nan' is not a number above 0"),
         ("ranks,time_s\n\n2,fast\n", "ddp.csv", "ddp.csv:3: time_s: 'fast' is not a number"),
         ("ranks,time_s\n1.5,3\n", "ddp.csv", "ddp.csv:2: ranks: '1.5' is not a whole number"),
         ("ranks,time_s\n1e400,3\n", "ddp.csv", "ddp.csv:2: ranks: '1e400' is not a whole number"),
         ("ranks,time_s\n,3\n", "ddp.csv", "ddp.csv:2: ranks: is empty"),
-        ("ranks,time_s\n2,3\n2,4\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
+        ("ranks,time_s\n2,3\n2,40\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
         ("ranks,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:2: 3 cells; the header has 2"),
         ("ranks,time_s,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:1: two columns are named time_s"),
         ("ranks,accuracy\n2,55\n", "ddp.csv", "'55' is not a fraction between 0 and 1"),
@@ -277,7 +279,7 @@ def test_binary_folders_without_tables_and_nothing_at_all(tmp_path: Path) -> Non
         load_reference(tmp_path)
     csv(tmp_path, "ranks,time_s\n2,3\n")
     assert load_reference(tmp_path).unused == (
-        "laws.csv (no column time_s or speedup or test_accuracy)",
+        "laws.csv (no column time_s or speedup or test_accuracy or images_per_s)",
     )
 
 
