@@ -52,7 +52,7 @@ def decimal_sign(cells: Sequence[str], comma_possible: bool) -> str | None:
         return "."
     groups = r"(?<![\d.,])\d{1,3}(?:,\d{3})+"
     thousands = re.search(rf"{groups}\.\d|(?<![\d.,])\d{{1,3}}(?:,\d{{3}}){{2,}}(?![\d,])", text)
-    plain = re.search(r"(?<![\d.,])\d+\.\d+(?![\d.,])", text)
+    plain = re.search(r"(?<![\d.,])(?!\d{1,3}\.\d{3}(?!\d))\d+\.\d+(?![\d.,])", text)
     comma = re.search(
         r"\d\.\d{3},\d|(?<![\d.,])(?:\d+,(?:\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+)(?![\d.,])", text
     )
@@ -141,7 +141,7 @@ def _unfinished(text: str) -> float:
 def _clock(text: str, unit: float | None, clock: str) -> float:
     """Seconds of ``h:mm:ss`` with or without days, or of two numbers where it is clear."""
     days, _, rest = re.sub(r"\s*(?:days?,?|d)\s+|(?<=\d)-", "|", text).rpartition("|")
-    found = re.fullmatch(r"(\d+):([0-5]\d)(?::([0-5]\d))?(\.\d+)?(?:\s*h(?:rs?|ours?)?)?", rest)
+    found = re.fullmatch(r"(\d+):([0-5]\d)(?::([0-5]\d))?(\.\d+)?(?:\s*(h|min)[a-z]*\.?)?", rest)
     if found is None or not re.fullmatch(r"\d*", days):
         raise ValueError(text)
     first, second, fraction = int(found[1]), int(found[2]), float(found[4] or 0)
@@ -149,9 +149,9 @@ def _clock(text: str, unit: float | None, clock: str) -> float:
         of_day = first * 3600 + second * 60 + int(found[3])
     elif days:
         raise ValueError(text)
-    elif clock == "m:s" or found[4] or (unit == 60 and not clock):
+    elif clock == "m:s" or found[4] or found[5] == "min" or (unit == 60 and not clock):
         of_day = first * 60 + second
-    elif clock == "h:m" or unit == 3600:
+    elif clock == "h:m" or found[5] == "h" or unit == 3600:
         of_day = first * 3600 + second * 60
     else:
         raise ValueError(text)

@@ -56,7 +56,8 @@ class _Reader:
         if other and not own:
             self.unused.append(f"{', '.join(other)} of {name}")
         if table.passed_over:
-            self.unused.append(f"{', '.join(table.passed_over)} of {name}")
+            numbers = ", ".join(map(str, table.passed_over))
+            self.unused.append(f"{'lines' if ',' in numbers else 'line'} {numbers} of {name}")
         if not own:
             self._note_columns(name, layout)
         lines, absent, empty = [], [], 0
@@ -66,16 +67,15 @@ class _Reader:
                     f"{table.path}:{number}: {len(cells)} cells; the header has {len(table.header)}"
                 )
             texts = dict(zip(table.header, cells, strict=True))
-            row, marks = layout.row(number, texts)
-            absent += marks
+            row, missing = layout.row(number, texts)
+            absent += missing
             empty += not row.values
             repeat = layout.columns.get("repeat")
             others = {head: texts[head] for head in other}
             lines.append(Line(row, number, others, texts[repeat.head] if repeat else ""))
         if absent:
-            self.unused.append(
-                f"{counted(len(absent), 'cell')} of {name} ({', '.join(dict.fromkeys(absent))})"
-            )
+            marks = ", ".join(dict.fromkeys(absent))
+            self.unused.append(f"{counted(len(absent), 'cell')} of {name} ({marks})")
         if empty:
             self.unused.append(f"{counted(empty, 'row')} of {name} (without values)")
         rows = merge_repeats(lines)

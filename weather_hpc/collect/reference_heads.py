@@ -50,6 +50,9 @@ _PLURAL_ONLY = {"ranks", "procs", "processes", "workers", "cpus", "nodes", "epoc
 _FILLERS = {"number", "num", "no", "nr", "n", "of", "the", "count", "used", "amount", "num."}
 """Words that add nothing, except that what they stand before is a count."""
 
+_SETUPS = {"configuration", "config", "setup", "hardware", "system"}
+"""Heads of columns that may have ``4 GPUs`` in each cell."""
+
 _REPEAT = {"run", "repeat", "trial", "seed", "rep", "repetition", "replicate", "attempt", "try"}
 
 _TIME = {"time", "walltime", "wallclock", "elapsed", "runtime", "duration"}
@@ -201,6 +204,8 @@ def columns(
         one = column(head)
         if one is None and name in ours:
             one = Column(head, name)
+        if one is None and name in _SETUPS and own and all(map(_is_count_of_gpus, own)):
+            one = Column(head, "gpus")
         if one is None or (one.name == "gpus" and not _has_counts(head, own)):
             continue
         if one.unit == 60 and largest and re.search(r"min\b", head.lower()):
@@ -222,6 +227,10 @@ def _has_counts(head: str, cells: Sequence[str]) -> bool:
     if singular(head.lower()) != head.lower() or len(_words(head)) > 1:
         return any(cell[:1].isdigit() for cell in cells)
     return all(map(_is_count, cells))
+
+
+def _is_count_of_gpus(cell: str) -> bool:
+    return "gpu" in cell.lower() and _is_count(cell)
 
 
 def _is_count(cell: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from weather_hpc.collect.reference_cells import decimal_sign, is_absent, rate
-from weather_hpc.collect.reference_heads import COUNTS, PER_NODE, Column, columns
+from weather_hpc.collect.reference_heads import COUNTS, PER_NODE, Column, column, columns
 from weather_hpc.collect.reference_row import IDENTITY, MEASUREMENTS, SETTINGS, Layout
 from weather_hpc.collect.table_file import TextTable
 from weather_hpc.errors import UserError
@@ -24,6 +24,7 @@ def is_own(header: Sequence[str]) -> bool:
 
 
 def is_usable(table: TextTable) -> bool:
+    """Whether it has measurements, and how many workers they are of."""
     found, _ = named(table)
     has_count = found.keys() & set(COUNTS) or (found.keys() & set(PER_NODE) and "nodes" in found)
     return bool(found.keys() & set(MEASUREMENTS) and has_count)
@@ -50,7 +51,11 @@ def named(table: TextTable) -> tuple[dict[str, Column], list[list[str]]]:
 
 
 def with_units(table: TextTable) -> TextTable:
-    """``table`` with the units of a row below its header in the header."""
+    """``table`` with the units of a row below its header, or of a column ``unit``, in its header.
+
+    Raises UserError for a column of several units.
+    """
+    table = _with_unit_column(table)
     if not table.rows or len(table.rows[0][1]) != len(table.header):
         return table
     units = table.rows[0][1]
@@ -69,6 +74,22 @@ def with_units(table: TextTable) -> TextTable:
     return replace(table, header=header, rows=table.rows[1:])
 
 
+def _with_unit_column(table: TextTable) -> TextTable:
+    heads = [head for head in table.header if head.lower() in ("unit", "units")]
+    time = named(table)[0].get("time_s")
+    if not heads or time is None or time.unit is not None:
+        return table
+    units = set(_cells(table, heads[0]))
+    head = f"{time.head} ({'/'.join(sorted(units))})"
+    named_so = column(head)
+    if named_so is None or named_so.unit is None:
+        raise UserError(
+            f"{table.path}:{table.line}: {heads[0]}: {', '.join(sorted(units))}: "
+            "expected one unit of time for the whole column"
+        )
+    return replace(table, header=[head if h == time.head else h for h in table.header])
+
+
 def layout_of(table: TextTable) -> Layout:
     """How to read the table. Raises UserError if its kind, or a column, is unclear."""
     header, where = table.header, f"{table.path}:{table.line}"
@@ -80,12 +101,12 @@ def layout_of(table: TextTable) -> Layout:
     if doubtful:
         first, second, *_ = doubtful[0]
         name = next(name for name, column in found.items() if column.head == first)
-        raise UserError(f"{where}: {first} or {second}? Expected one of them, named {name}")
+        raise UserError(f"{where}: {first} or {second}? Expected only one column of {name}")
     found = _without_wrong_units(table, found)
     if not found.keys() & set(MEASUREMENTS):
         raise UserError(f"{where}: no column {' or '.join(MEASUREMENTS)}; {has}{_hint(table)}")
     if not is_usable(table):
-        raise UserError(f"{where}: no column workers, world_size or gpus; {has}{_hint(table)}")
+        raise UserError(f"{where}: no column workers, world_size or gpus; {has}")
     signs = {
         name: decimal_sign(_cells(table, column.head), table.comma_decimals)
         for name, column in found.items()
@@ -143,10 +164,8 @@ def _without_wrong_units(table: TextTable, found: dict[str, Column]) -> dict[str
 def _hint(table: TextTable) -> str:
     """Why a table that holds measurements may be without the columns that are wanted."""
     sizes = re.compile(r"\d+\s*[x×]?\s*(?:gpu|node|rank|worker)", re.IGNORECASE)
-    if (
-        len(list(filter(sizes.search, table.header))) > 1
-        or sum(h.isdigit() for h in table.header) > 1
-    ):
+    in_heads = sum(head.isdigit() or bool(sizes.search(head)) for head in table.header)
+    if in_heads > 1:
         return "; expected one row per configuration, not one column"
     for head in table.header:
         if re.search(r"throughput", head, re.IGNORECASE):

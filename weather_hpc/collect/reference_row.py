@@ -227,7 +227,10 @@ def _count(where: str, head: str, text: str) -> tuple[int, int | None]:
         total, nodes = -1, None
     lowest = 0 if "gpus" in head.lower() else 1
     if not lowest <= total <= 2**53 or nodes == 0:
-        raise UserError(f"{where}: {head}: {text!r} is not a whole number of at least {lowest}")
+        raise UserError(
+            f"{where}: {head}: {text!r} is not a whole number of at least {lowest}, nor nodes and "
+            "the number on each such as 2x4"
+        )
     return total, nodes
 
 

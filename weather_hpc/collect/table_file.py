@@ -57,8 +57,8 @@ class TextTable:
     """Line number and cells."""
     comma_decimals: bool = False
     """Whether a comma in a cell may be a decimal sign: another sign is between the cells."""
-    passed_over: list[str] = field(default_factory=list)
-    """Lines that are not part of the table, such as ``line 1``."""
+    passed_over: list[int] = field(default_factory=list)
+    """Numbers of lines beside the table: titles, comments, footnotes."""
 
 
 def read_tables(path: Path) -> list[TextTable]:
@@ -100,8 +100,9 @@ def _drawn(path: Path, lines: list[str]) -> Iterator[TextTable]:
     """Tables whose rows have ``|`` between cells: Markdown, org, psql, grids of box signs."""
     block: list[tuple[int, str]] = []
     for number, line in enumerate([*(line.translate(_BOXES) for line in lines), ""], 1):
-        if "|" in line or _RULE.fullmatch(line.strip()):
-            block.append((number, line.strip()))
+        inner = re.sub(r"^(?:\s*>)*\s*|\s+$", "", line)  # in Markdown, it may be quoted
+        if "|" in inner or _RULE.fullmatch(inner):
+            block.append((number, inner))
             continue
         yield from _of_block(path, block)
         block = []
@@ -176,12 +177,13 @@ def _delimited(path: Path, lines: list[str]) -> TextTable:
     while len(header) > 1 and not header[-1] and all(not c[-1] for _, c in records if c):
         header, records = header[:-1], [(n, c[:-1]) for n, c in records]
     result = TextTable(path, line, header, [], delimiter in (";", "\t"))
-    result.passed_over += [f"line {n}" for n in sorted([*comments, *(n for n, _ in skipped)])]
+    result.passed_over += [*comments, *(number for number, _ in skipped)]
     for number, cells in records:
         if len(header) > 1 and not any(cells[1:]) and _NOTE.match(cells[0]):
-            result.passed_over.append(f"line {number}")
+            result.passed_over.append(number)
         else:
             result.rows.append((number, cells))
+    result.passed_over.sort()
     return result
 
 
