@@ -18,10 +18,10 @@ IMAGE = ("image", "img", "im", "sample", "example", "picture", "photo", "frame")
 """Words for one image, in the singular."""
 
 _ABSENT = re.compile(
-    r"[-–—−.…?/xX✗✘❌]*|n\W?a\W?|none|null|nil|tb[ad]|oom\b.*|(?:cuda )?out of memory\b.*"
-    r"|(?:cuda )?error|fail(?:ed|s|ure)?|crash(?:ed)?|time(?:d )?[- ]?out|killed|cancell?ed"
-    r"|not (?:run|measured|available|tested|enough memory)|(?:does|did) not fit|dnf|skipped"
-    r"|missing|pending|running",
+    r"[-–—−.…?/xX✗✘❌]*|n\W?a\W?|none|null|nil|tb[ad]|oom\b.*|(?:cuda )?out[ _]of[ _]memory\b.*"
+    r"|(?:cuda )?error|(?:node[ _])?fail(?:ed|s|ure)?|crash(?:ed)?|time(?:d )?[- ]?out|killed"
+    r"|cancell?ed\b.*|preempted|not (?:run|measured|available|tested|enough memory)"
+    r"|(?:does|did) not fit|dnf|skipped|missing|pending|running",
     re.IGNORECASE,
 )
 
@@ -163,7 +163,7 @@ def rate(text: str, sign: str | None, per_second: float | None = None) -> float:
 
     Raises ValueError for anything else, and where neither has a unit.
     """
-    found = re.fullmatch(r"(.*?\d[^a-z]*?)\s*([a-z].*)", text, re.IGNORECASE)
+    found = re.fullmatch(r"([^a-z(]*?\d[^a-z(]*?)\s*([a-z].*)", text, re.IGNORECASE)
     if found:
         per_second = rate_unit(found[2])
         text = found[1]

@@ -1,9 +1,10 @@
 """Reading a reference: our own tables of an earlier day, or a table from any source."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from weather_hpc.collect.reference_cells import is_absent
 from weather_hpc.collect.reference_layout import is_own, is_usable, layout_of, named, with_units
 from weather_hpc.collect.reference_repeats import MEDIAN, Line, merge_repeats
 from weather_hpc.collect.reference_row import MEASUREMENTS, Layout, ReferenceRow
@@ -15,6 +16,9 @@ from weather_hpc.text import counted
 _OUR_FILES = tuple(f"{table}.csv" for table in BY_TABLE)
 _FOREIGN_FILES = (".csv", ".tsv")
 """What is read of a folder; a Markdown file is read where it is named."""
+
+_STATES = ("state", "status", "outcome", "result")
+"""Heads of columns that say how a run ended; a time of one that failed is not used."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ class _Reader:
                 )
             texts = dict(zip(table.header, cells, strict=True))
             row, missing = layout.row(number, texts)
-            absent += missing
+            failed = [t for h, t in texts.items() if t and h.lower() in _STATES and is_absent(t)]
+            if failed:
+                row = replace(row, values={})
+            absent += missing or failed
             empty += not row.values
             repeat = layout.columns.get("repeat")
             others = {head: texts[head] for head in other}

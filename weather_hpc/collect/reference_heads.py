@@ -70,6 +70,23 @@ _OF_RATE = {
 _OF_SHARE = {"test", "val", "valid", "validation", "eval", "top", "1", "top1", "acc", "acc1",
              "accuracy", "final", "in", "percent", "at"}  # fmt: skip
 
+_QUALIFIERS = _FILLERS | {
+    "final", "mean", "average", "avg", "median", "max", "min", "peak", "total", "gpu", "cpu", "per",
+    "epoch", "step", "train", "training", "val", "valid", "validation", "test", "eval", "in",
+    "used", "usage", "allocated", "reserved", "gb", "gib", "mb", "mib", "w", "kw", "kwh", "wh", "j",
+    "c", "1", "5", "relative", "parallel", "strong", "weak", "vs", "x", "image", "img", "sample",
+    "list", "name", "factor", "percent", "ratio", "baseline",
+}  # fmt: skip
+_OF_MEASURED = _QUALIFIERS | _REPEAT | _TIME | {
+    "loss", "acc", "accuracy", "top1", "top5", "top", "memory", "mem", "vram", "power", "energy",
+    "util", "utilization", "utilisation", "speedup", "speed", "up", "efficiency", "eff",
+    "throughput", "s", "sec", "second", "ms", "h", "hour", "date", "day", "timestamp", "host",
+    "hostname", "node", "nodename", "nodelist", "job", "jobid", "id", "index", "start", "started",
+    "end", "finished", "std", "stdev", "stddev", "ci", "error", "temperature", "comment", "note",
+    "remark", "scaling", "gain", "cost", "state", "status",
+}  # fmt: skip
+"""Words of heads of columns in which repeats of one configuration may differ."""
+
 _CLOCK = re.compile(r"\bh+:m+(?::s+)?\b|\bm+:s+\b")
 
 
@@ -115,21 +132,13 @@ def is_measured(head: str) -> bool:
     Repeats of one configuration may differ in such columns.
     """
     words = set(_words(head))
-    return not words or bool(
-        words & (_REPEAT | _TIME | {
-            "loss", "acc", "accuracy", "top1", "top", "memory", "mem", "vram", "power", "energy",
-            "util", "utilization", "utilisation", "speedup", "speed", "efficiency", "eff",
-            "throughput", "s", "sec", "second", "ms", "date", "day", "timestamp", "host",
-            "hostname", "nodename", "nodelist", "job", "jobid", "id", "index", "start", "started",
-            "end", "finished", "std", "stdev", "stddev", "ci", "error", "temperature", "comment",
-            "note", "remark", "scaling", "gain", "cost",
-        })
-    )  # fmt: skip
+    return words <= _OF_MEASURED and (not words or bool(words - _QUALIFIERS))
 
 
 def _words(head: str) -> list[str]:
     """The words of a head in the singular: ``numGPUs``, ``Batch size/GPU`` and ``# GPUs``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head.replace("GPUs", " gpus")).lower()
+    text = re.sub(r"(?:±|\+/?-)\s*[a-zσ]*", " ", text)  # Time ± std
     text = _CLOCK.sub(" ", text.replace("batchsize", "batch size").replace("×", " x "))
     text = re.sub(r"\bs\s*(?:-1|\^-1|⁻¹)", "per s", text.replace("/", " per ")).replace("#", " n ")
     words = [singular(word) for word in re.findall(r"[a-zµμ]+\d?|\d+", text)]
@@ -225,7 +234,7 @@ def columns(
 def _has_counts(head: str, cells: Sequence[str]) -> bool:
     """Whether a column is a number of GPUs; ``GPU`` may have the names of models."""
     if singular(head.lower()) != head.lower() or len(_words(head)) > 1:
-        return any(cell[:1].isdigit() for cell in cells)
+        return not cells or any(cell[:1].isdigit() for cell in cells)
     return all(map(_is_count, cells))
 
 

@@ -111,6 +111,8 @@ def layout_of(table: TextTable) -> Layout:
         name: decimal_sign(_cells(table, column.head), table.comma_decimals)
         for name, column in found.items()
     }
+    workers = [name for name in COUNTS if name in found]
+    found = {name: one for name, one in found.items() if name not in workers[1:]}
     kind, strategy, found = _kind(table, found)
     layout = Layout(table.path, kind, found, strategy, signs=signs)
     return replace(layout, gpus_are_per_node=_gpus_are_per_node(where, table, layout))

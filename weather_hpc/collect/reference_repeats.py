@@ -53,8 +53,11 @@ def _merged(group: Sequence[Line]) -> ReferenceRow:
                     f"{line.row.where}: {same}, but {head} is {text or 'empty'}, there "
                     f"{was or 'empty'}; expected the rows of one of them"
                 )
-    if named := [line for line in group if not _NAME_OF_RUN.fullmatch(line.repeat)]:
-        raise UserError(f"{named[0].row.where}: {same}, but {named[0].repeat!r} is no repeat of it")
+    if not all(_NAME_OF_RUN.fullmatch(line.repeat) for line in group):
+        raise UserError(
+            f"{group[1].row.where}: {same}, but the run is {group[1].repeat!r}, there "
+            f"{group[0].repeat!r}; expected the rows of one of them"
+        )
     measured = [line for line in group if line.row.values]
     values: dict[str, float] = {}
     for name in MEASUREMENTS:

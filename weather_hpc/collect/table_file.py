@@ -89,10 +89,12 @@ def _text(path: Path) -> str:
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        if wide or b"\0" in data:
+        if wide:
             raise UserError(f"{path}: not a CSV in UTF-8: {error}") from None
         # of older Excel: numbers are ASCII in it, and signs such as ± and µ are right
         text = data.decode("cp1252", "replace")
+    if "\0" in text:
+        raise UserError(f"{path}: not a CSV in UTF-8: it holds zero bytes")
     return text
 
 
