@@ -107,6 +107,95 @@ def test_a_faster_configuration_is_only_a_warning(tmp_path: Path, rows: list[Row
     assert verdicts(comparison)[DDP] == "improvement"
 
 
+UNITS = [
+    ("time", 1 / 60, "60 times longer than the reference, which looks like minutes", "time_min"),
+    ("time_s", 1 / 3600, "3600 times longer than the reference, which looks like hours", "time_h"),
+    ("Time", 1000, "1000 times shorter than the reference, which looks like millis", "time_ms"),
+    ("Time (min)", 1, "60 times shorter than the reference, which looks like seconds", "time_s"),
+    (
+        "Time (h)",
+        1 / 60,
+        "60 times shorter than the reference, which looks like minutes",
+        "time_min",
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "unit", "text", "name"), UNITS)
+def test_a_constant_ratio_is_a_unit(
+    tmp_path: Path, rows: list[Row], head: str, unit: float, text: str, name: str
+) -> None:
+    # rounded, and one a third slower than the other
+    lines = f"single,1,{10.1 * unit:.3g}\nddp,2,{6.1 / 1.3 * unit:.3g}\n"
+    comparison = compared(csv(tmp_path, f"strategy,ranks,{head}\n{lines}", "lab.csv"), rows)
+    assert (comparison.regressions, comparison.compared, comparison.failed) == (0, 0, True)
+    of_table = verdicts(comparison)
+    for configuration in ("single on cpu, 1 rank, batch 32", DDP):
+        assert of_table[configuration].startswith(f"cannot be compared: {text}")
+        assert of_table[configuration].endswith(f"name the column {name}")
+    assert text in comparison.summary
+
+
+def test_a_slow_configuration_among_others_is_no_unit(tmp_path: Path, rows: list[Row]) -> None:
+    text = "strategy,ranks,batch_size,time\nsingle,1,32,10\nddp,2,32,0.1\n"
+    comparison = compared(csv(tmp_path, text), rows)
+    assert verdicts(comparison)[DDP] == "regression"
+    assert (comparison.compared, comparison.regressions) == (2, 1)
+
+
+def test_the_time_of_one_epoch_is_no_regression(tmp_path: Path, rows: list[Row]) -> None:
+    long = [dataclasses.replace(row, epochs=20) for row in rows]
+    comparison = compared(csv(tmp_path, "ranks,batch_size,time\n2,32,0.3\n"), long)
+    assert verdicts(comparison)[DDP] == (
+        "cannot be compared: 20 times longer than the reference, "
+        "which looks like the time of one epoch"
+    )
+
+
+def test_throughput_is_worse_if_it_is_lower(tmp_path: Path, rows: list[Row]) -> None:
+    ours = next(row.images_per_s for row in rows if row.strategy == "ddp" and row.repeat == 1)
+    assert ours is not None
+    for factor, verdict in (
+        (1.0, "ok"),
+        (1.3, "regression"),
+        (0.7, "improvement"),
+        (0.1, "cannot be compared: 10 times more; check the unit and the work"),
+    ):
+        path = csv(tmp_path, f"ranks,batch_size,Img/sec\n2,32,{ours * factor}\n")
+        comparison = compared(path, rows)
+        assert verdicts(comparison, "images_per_s")[DDP] == verdict
+        assert comparison.failed == (verdict != "ok" and factor != 0.7)
+    # a log may not tell the number of images
+    unknown = [dataclasses.replace(row, images_per_s=None) for row in rows]
+    verdict = verdicts(compared(path, unknown), "images_per_s")[DDP]
+    assert verdict.startswith("cannot be compared: images_per_s is not known here")
+
+
+def test_repeats_of_the_reference_are_said(tmp_path: Path, rows: list[Row]) -> None:
+    text = "ranks,batch_size,run,time_s\n2,32,1,6.0\n2,32,2,6.1\n2,32,3,6.9\n"
+    comparison = compared(csv(tmp_path, text), rows)
+    (line,) = [row for row in comparison.table.rows if row["verdict"] == "ok"]
+    assert (line["reference"], line["source"].rpartition("/")[2]) == (
+        6.1,
+        "ddp_lab.csv:2,3,4 (median)",
+    )
+    notes = "medians of 1 configuration of ddp_lab.csv"
+    assert f"Read from the reference: {notes}." in comparison.table.caption
+    assert comparison.summary == f"reference: 1 configuration compared, no regression ({notes})"
+
+
+def test_our_own_tables_are_read_as_markdown_too(tmp_path: Path, rows: list[Row]) -> None:
+    comparison = compared(yesterday(tmp_path, rows) / "tables" / "training.md", rows)
+    assert (comparison.compared, comparison.regressions) == (2, 0)
+
+
+def test_names_of_models_may_be_written_in_other_ways(tmp_path: Path, rows: list[Row]) -> None:
+    model = next(row.model for row in rows if row.strategy == "ddp")
+    assert model is not None
+    path = csv(tmp_path, f"ranks,batch_size,model,time_s\n2,32,{model.upper()},6.1\n")
+    assert verdicts(compared(path, rows))[DDP] == "ok"
+
+
 def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None:
     comparison = compared(csv(tmp_path, "ranks,batch_size,time_s\n2,32,6100\n"), rows)
     assert comparison.failed

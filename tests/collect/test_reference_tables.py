@@ -1,10 +1,12 @@
 """References of others: tables in any form of text, with any heads, units and cells."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from weather_hpc.collect.reference_csv import Reference, load_reference
+from weather_hpc.collect.reference_heads import columns
 from weather_hpc.errors import UserError
 
 
@@ -120,6 +122,49 @@ Options are a | b.
 |--------|---------|
 | lr     | 0.1     |
 """
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "nightly.md"
+
+
+def test_the_example_of_the_documentation() -> None:
+    reference = load_reference(DOCS)
+    assert values(reference) == {4: pytest.approx(1566), 8: 810}
+    assert values(reference, "images_per_s") == {4: 2836, 8: 5502}
+    assert {row.key["batch_size_per_device"] for row in reference.rows} == {32}
+    assert reference.notes == (
+        "Training time (min) of nightly.md converted to time_s",
+        "Nodes x GPUs per node of nightly.md",
+    )
+    assert "2 cells of nightly.md (OOM, -)" in reference.unused
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("time of a run", "time_s"),
+        ("images per second", "images_per_s"),
+        ("speedup, accuracy", None),
+        ("ranks", None),
+        ("nodes", None),
+        ("batch size", None),
+        ("others", None),
+    ],
+)
+def test_the_heads_of_the_documentation_are_read(row: str, name: str | None) -> None:
+    (line,) = [line for line in DOCS.read_text().splitlines() if line.startswith(f"| {row} |")]
+    said, _, not_read = line.split("|")[2].partition("; not ")
+    said = said.partition("; cells ")[0]
+    heads = [h for h in re.findall("`([^`]+)`", said) if h not in ("1.98x", "%", "/GPU")]
+    assert len(heads) > 2
+    ours = ("world_size", "strategy", "model", "device")
+    for head in heads:
+        found, doubtful = columns([head], [["4"]], ours)
+        assert len(found) == 1, head
+        assert name in (None, *found), head
+        assert doubtful == []
+    for head in re.findall("`([^`]+)`", not_read):
+        assert columns([head], [["4"]], ours) == ({}, [])
 
 
 def test_markdown_with_text_around_it(tmp_path: Path) -> None:

@@ -4,14 +4,22 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from weather_hpc.analysis.statistics import median
 from weather_hpc.collect.reference_match import ReferenceMatch
 
 NEAREST = 1.5
 """Times in another unit are within this factor of that unit; they may be slower or rounded."""
 
-_UNITS = {0.001: "milliseconds", 1.0: "seconds", 60.0: "minutes", 3600.0: "hours", 86400.0: "days"}
-_COLUMNS = {0.001: "time_ms", 1.0: "time_s", 60.0: "time_min", 3600.0: "time_h", 86400.0: "time_d"}
+LEAST = 60.0
+"""A ratio of two units is at least so large: less is a regression or an improvement."""
+
+_UNITS = {
+    "milliseconds": ("time_ms", 0.001),
+    "seconds": ("time_s", 1.0),
+    "minutes": ("time_min", 60.0),
+    "hours": ("time_h", 3600.0),
+    "days": ("time_d", 86400.0),
+}
+"""What times may be in: the name of a column of them, and the seconds of one."""
 
 FEWEST_EPOCHS = 5
 """With fewer, times of one epoch could be a regression."""
@@ -30,21 +38,18 @@ def another_unit(matches: Sequence[ReferenceMatch]) -> str | None:
     ratios = [
         ours["time_s"] / theirs.values["time_s"] for ours, theirs in both if ours.get("time_s")
     ]
-    middle = median(ratios)
-    if middle is None:
-        return None
-    unit = both[0][1].time_unit or 1.0
-    for size, name in _UNITS.items():
-        # of what is compared, in seconds already: the true unit over the one assumed
-        if size != unit and _are_near(ratios, size / unit):
-            looks = f"which looks like {name}; name the column {_COLUMNS[size]}"
-            return f"{_times(middle)} than the reference, {looks}"
-    for factor in (1 / 60, 1 / 3600, 60.0, 3600.0):
+    unit = both[0][1].time_unit or 1.0 if ratios else 1.0
+    for name, (column, size) in _UNITS.items():
+        factor = size / unit  # the true unit over the one that the reference was read in
+        if not 1 / LEAST < factor < LEAST and _are_near(ratios, factor):
+            looks = f"which looks like {name}; name the column {column}"
+            return f"{_times(factor)} than the reference, {looks}"
+    for factor in (1 / 60, 1 / 3600):
         if _are_near(ratios, factor):
-            return f"{_times(middle)} than the reference: one of the two is in another unit"
+            return f"{_times(factor)} than the reference: one of the two is in another unit"
     epochs = _epochs([ours for ours, _ in both])
     if epochs and _are_near(ratios, epochs, 1.25):
-        return f"{_times(middle)} than the reference, which looks like the time of one epoch"
+        return f"{_times(epochs)} than the reference, which looks like the time of one epoch"
     return None
 
 
