@@ -17,6 +17,9 @@ SECONDS = {
 IMAGE = ("image", "img", "im", "sample", "example", "picture", "photo", "frame")
 """Words for one image, in the singular."""
 
+LONGEST = 60
+"""Characters of a cell with a value."""
+
 _ABSENT = re.compile(
     r"[-–—−.…?/xX✗✘❌]*|n\W?a\W?|none|null|nil|tb[ad]|oom\b.*|(?:cuda )?out[ _]of[ _]memory\b.*"
     r"|(?:cuda )?error|(?:node[ _])?fail(?:ed|s|ure)?|crash(?:ed)?|time(?:d )?[- ]?out|killed"
@@ -67,8 +70,10 @@ def decimal_sign(cells: Sequence[str], comma_possible: bool) -> str | None:
 
 def _normal(text: str, sign: str) -> str:
     """``text`` with a point as decimal sign, without thousands signs and footnote marks."""
+    if len(text) > LONGEST:
+        raise ValueError("too long")
     text = _MARKS.sub("", text.strip())
-    text = re.sub(r"^(?:~|≈|ca\.|approx\.)\s*", "", text)
+    text = re.sub(r"^(?:~|≈|(?:ca|approx)\.?|about|roughly)\s*(?=\d)", "", text)
     other = "," if sign == "." else r"\."
     group = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:(?:{other}\d{{3}})+|(?:[\s'’_]\d{{3}})+)(?!\d)")
     text = group.sub(lambda match: re.sub(r"\D", "", match[0]), text)
@@ -213,10 +218,12 @@ _MODEL = rf"(?!e\d|.*\b(?:{_OF_NODES}|per|each)\b)[a-z][a-z .-]*\d[\w .-]*"
 def count(text: str) -> tuple[int, int | None]:
     """The number of workers, and that of nodes where the cell has both.
 
-    ``4``, ``4 GPUs``, ``8x A100``, ``2x4``, ``4 nodes x 8``, ``8 (2x4)``. Raises ValueError for
-    anything else, and where a product is not what stands before it.
+    ``4``, ``4 GPUs``, ``8x A100 (80GB)``, ``2x4``, ``4 nodes x 8``, ``8 (2x4)``. Raises ValueError
+    for anything else, and where a product is not what stands before it.
     """
-    plain = _MARKS.sub("", text.strip())
+    if len(text) > LONGEST:
+        raise ValueError("too long")
+    plain = _MARKS.sub("", re.sub(r"\s*\(\d+\s*gi?b?\)", "", text.strip(), flags=re.IGNORECASE))
     if whole := re.fullmatch(r"(\d{1,3}(?:,\d{3})+|\d+)(?:\.0+)?", plain):
         return int(whole[1].replace(",", "")), None
     product = rf"(\d+)\s*{_OF_NODES}?\s*[x×*]\s*(\d{{1,2}})\s*(?:{_OF_GPUS}\b)?"

@@ -26,7 +26,7 @@ _ALIASES = {
     "workers_per_node": ("ppn", *(f"{a} per node" for a in ("rank", "process", "proc", "task",
                                                             "mpi rank", "worker"))),
     "batch_size_per_device": (
-        "batch size", "batch", "bs", "minibatch size", "mini batch size", "local batch size",
+        "batch size", "batch", "bs", "bsz", "minibatch size", "mini batch size", "local batch size",
         "local batch", "bs per gpu", "per gpu bs",
         *(text for each in ("gpu", "device", "rank", "worker", "process") for text in (
             f"batch size per {each}", f"per {each} batch size", f"batch per {each}",
@@ -49,6 +49,9 @@ _PLURAL_ONLY = {"ranks", "procs", "processes", "workers", "cpus", "nodes", "epoc
 
 _FILLERS = {"number", "num", "no", "nr", "n", "of", "the", "count", "used", "amount", "num."}
 """Words that add nothing, except that what they stand before is a count."""
+
+_GPU = re.compile(r"gpu|nvidia|tesla|[rg]tx|\b[avhpl]\d{1,3}s?\b|\bmi\d{2,3}", re.IGNORECASE)
+"""A word for a GPU, or the name of a model."""
 
 _SETUPS = {"configuration", "config", "setup", "hardware", "system"}
 """Heads of columns that may have ``4 GPUs`` in each cell."""
@@ -239,7 +242,7 @@ def _has_counts(head: str, cells: Sequence[str]) -> bool:
 
 
 def _is_count_of_gpus(cell: str) -> bool:
-    return "gpu" in cell.lower() and _is_count(cell)
+    return bool(_GPU.search(cell)) and _is_count(cell)
 
 
 def _is_count(cell: str) -> bool:

@@ -107,6 +107,11 @@ def layout_of(table: TextTable) -> Layout:
         raise UserError(f"{where}: no column {' or '.join(MEASUREMENTS)}; {has}{_hint(table)}")
     if not is_usable(table):
         raise UserError(f"{where}: no column workers, world_size or gpus; {has}")
+    for line, cells in table.rows:
+        if len(cells) != len(header):
+            raise UserError(
+                f"{table.path}:{line}: {len(cells)} cells; the header has {len(header)}"
+            )
     signs = {
         name: decimal_sign(_cells(table, column.head), table.comma_decimals)
         for name, column in found.items()

@@ -154,7 +154,7 @@ def _delimited(path: Path, lines: list[str]) -> TextTable:
     """The table of a file that has one line per row."""
     comments = {n: line.strip() for n, line in enumerate(lines, 1) if re.match(r"\s*(#|//)", line)}
     kept = ["" if n in comments else line for n, line in enumerate(lines, 1)]
-    kept = ["" if re.fullmatch(r"\s*[-=+ ]{3,}\s*", line) else line for line in kept]
+    kept = ["" if re.fullmatch(r"[-=+ ]{3,}", line.strip()) else line for line in kept]
     sep = re.fullmatch(r"sep=(.)", kept[0].strip('\ufeff" ')) if kept else None
     if sep:  # Excel's own line for the delimiter
         kept[0] = ""
