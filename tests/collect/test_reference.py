@@ -184,8 +184,11 @@ def test_repeats_of_the_reference_are_said(tmp_path: Path, rows: list[Row]) -> N
     assert comparison.summary == f"reference: 1 configuration compared, no regression ({notes})"
 
 
-def test_our_own_tables_are_read_as_markdown_too(tmp_path: Path, rows: list[Row]) -> None:
-    comparison = compared(yesterday(tmp_path, rows) / "tables" / "training.md", rows)
+@pytest.mark.parametrize("ending", ["md", "tex"])
+def test_our_own_tables_are_read_in_other_forms_too(
+    tmp_path: Path, rows: list[Row], ending: str
+) -> None:
+    comparison = compared(yesterday(tmp_path, rows) / "tables" / f"training.{ending}", rows)
     assert (comparison.compared, comparison.regressions) == (2, 0)
 
 

@@ -209,6 +209,33 @@ def test_forms_of_a_table(tmp_path: Path, text: str) -> None:
         assert {row.key["device"] for row in reference.rows} == {"cuda"}
 
 
+LATEX = r"""
+\documentclass{article}
+\begin{table} % two nodes
+  \begin{tabularx}{\linewidth}[t]{@{}l r S[table-format=4.1]@{}}
+    \toprule
+    \textbf{\# GPUs} & Batch size\,/\,GPU & {Time (min)} \\ \midrule
+    1 & 32 & \textbf{26} \\[2pt]
+    2 & 32 & $13.5 \pm 0.2$\textsuperscript{a} \\ \cmidrule(lr){1-2}
+    4 & 32 & -- \\ % out of memory
+    \bottomrule
+  \end{tabularx}
+\end{table}
+"""
+
+
+def test_latex(tmp_path: Path) -> None:
+    reference = read(tmp_path, LATEX, "paper.tex")
+    assert values(reference) == {1: 1560, 2: 810}
+    assert [row.where.rpartition(":")[2] for row in reference.rows] == ["7", "8"]
+    assert {row.key["batch_size_per_device"] for row in reference.rows} == {32}
+    assert "1 cell of paper.tex (--)" in reference.unused
+    text = "\\begin{tabular}{ll}\nGPUs & Time \\\\\n\\multicolumn{2}{c}{V100} \\\\\n\\end{tabular}"
+    assert refused(tmp_path, text, "paper.tex") == (
+        "paper.tex:3: \\multicolumn: expected one cell for each column"
+    )
+
+
 def test_lines_passed_over_are_said(tmp_path: Path) -> None:
     text = "Results,\nGPUs,Time (s)\n1,1550\n# again\n2,-\n4,N/A\n8,\n* one node,\n"
     reference = read(tmp_path, text)
@@ -230,7 +257,6 @@ def test_lines_passed_over_are_said(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08", "a compressed file"),
         (b"<table><tr><th>GPUs</th></tr></table>", "HTML"),
         (b'[{"gpus": 1, "time_s": 3}]', "JSON"),
-        (b"\\begin{tabular}{lr}\nGPUs & Time \\\\\n\\end{tabular}", "a LaTeX table"),
         (b"gpus,time_s\n1,\x00\n", "not a CSV in UTF-8"),
     ],
 )

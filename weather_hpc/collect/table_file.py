@@ -1,4 +1,4 @@
-"""Tables in text files: CSV with any delimiter, aligned columns, Markdown, grids drawn in text.
+"""Tables in text files: CSV with any delimiter, aligned columns, Markdown, grids, LaTeX.
 
 Only how a table is written is decided here, not what its columns mean.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weather_hpc.collect.latex_tabular import tabulars
 from weather_hpc.errors import UserError
 
 _SIGNATURES = {
@@ -25,7 +26,6 @@ _SIGNATURES = {
 _OTHER_TEXT = {
     r"\A\s*(?:<!doctype|<html)|<table": "HTML; copy its table into a CSV",
     r"\A\s*(?:\{|\[\s*[\[{\d\"])": "JSON; expected a CSV or a Markdown table",
-    r"\\begin\{(?:tabular|longtable|tblr)": "a LaTeX table; write it as CSV or Markdown",
 }
 """What text with a table has in forms that are not read."""
 
@@ -68,6 +68,12 @@ def read_tables(path: Path) -> list[TextTable]:
     """
     text = _text(path)
     lines = text.splitlines()
+    if r"\begin{" in text:
+        typeset = [
+            TextTable(path, rows[0][0], rows[0][1], rows[1:]) for rows in tabulars(path, text)
+        ]
+        if typeset:
+            return typeset
     drawn = list(_drawn(path, lines))
     if drawn:
         return drawn
