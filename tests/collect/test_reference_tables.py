@@ -62,7 +62,9 @@ def test_other_units(tmp_path: Path, head: str, time_s: float) -> None:
         ("16 mins 53 s", 1013), ("9 m 47 s", 587), ("1.6 days", 138240), ("1550 s", 1550),
         ("1550 ± 12", 1550), ("1550 (12)", 1550), ("26 ± 2 min", 1560), ("1550 +/- 0.8%", 1550),
         ("1550 [1530–1570]", 1550), ("1550*", 1550), ("1550†", 1550), ("1550¹", 1550),
-        ("1550 [1]", 1550), ("~26 min", 1560), ("1 550", 1550), ("1.55e3", 1550), ("1:05 h", 3900),
+        ("1550 [1]", 1550),
+        ("2h:03m:04s", 7384), ("1550 s (baseline)", 1550),
+        ("~26 min", 1560), ("1 550", 1550), ("1.55e3", 1550), ("1:05 h", 3900),
     ],
 )  # fmt: skip
 def test_durations_in_cells(tmp_path: Path, cell: str, time_s: float) -> None:
@@ -271,6 +273,7 @@ def test_other_forms_are_named(tmp_path: Path, data: bytes, kind: str) -> None:
         ("Samples per second", "9", 9), ("Throughput (img/s)", "9", 9), ("images/min", "90", 1.5),
         ("Throughput", "9 img/s", 9), ("Throughput (samples/s/GPU)", "9", 36), ("FPS", "9", 9),
         ("Total throughput [images/sec]", "9 ± 1", 9), ("img/s per GPU", "9 (3.9x)", 36),
+        ("Images/GPU/s ↑ (higher is better)", "9", 36),
     ],
 )  # fmt: skip
 def test_throughput(tmp_path: Path, head: str, cell: str, rate: float) -> None:
@@ -283,9 +286,9 @@ def test_throughput(tmp_path: Path, head: str, cell: str, rate: float) -> None:
     [
         ("Throughput", "name it images_per_s if it is that"),
         ("Throughput (tok/s)", "name it images_per_s if it is that"),
-        ("Time per epoch (s)", "is not the time of a whole run"),
-        ("step_time_ms", "is not the time of a whole run"),
-        ("GPU hours", "is not the time of a run"),
+        ("Time per epoch (s)", "is not read as the time of a whole run"),
+        ("step_time_ms", "is not read as the time of a whole run"),
+        ("GPU hours", "is not read as the time of a run"),
         ("Efficiency", "an efficiency alone is not compared"),
         ("it/s", "columns: GPUs, it/s"),
         ("Min time", "columns: GPUs, Min time"),
@@ -406,6 +409,7 @@ def test_repeats_are_one_row_with_their_median(tmp_path: Path) -> None:
         ("GPUs,Cluster,Img/sec\n1,mahti,758.9\n1,puhti,326\n", "but Cluster is puhti, there mahti"),
         ("gpus,memory format,time_s\n1,nchw,9\n1,nhwc,8\n", "but memory format is nhwc"),
         ("gpus,run,time_s\n1,base,9\n1,tuned,8\n", "but the run is 'tuned', there 'base'"),
+        (",gpus,time_s\nV100,1,9\nA100,1,8\n", "but the column without a head is A100, there V100"),
         ("gpus,time_s\n1,9\n1,90\n", "and time_s is from 9 to 90"),
     ],
 )

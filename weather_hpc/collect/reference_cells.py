@@ -24,7 +24,7 @@ _ABSENT = re.compile(
     r"[-–—−.…?/xX✗✘❌]*|n\W?a\W?|none|null|nil|tb[ad]|oom\b.*|(?:cuda )?out[ _]of[ _]memory\b.*"
     r"|(?:cuda )?error|(?:node[ _])?fail(?:ed|s|ure)?|crash(?:ed)?|time(?:d )?[- ]?out|killed"
     r"|cancell?ed\b.*|preempted|not (?:run|measured|available|tested|enough memory)"
-    r"|(?:does|did) not fit|dnf|skipped|missing|pending|running",
+    r"|(?:does|did) not fit|dnf|skipped|missing|pending|running|baseline|ref(?:erence)?",
     re.IGNORECASE,
 )
 
@@ -36,8 +36,12 @@ _SPREAD = re.compile(
 )
 """After a mean, in brackets: its spread, a range, or how many times another row's it is."""
 
-_MARKS = re.compile(r"(?:\s*(?:[*†‡§¶]+|\[\^?\w{1,2}\]|\^\{?\w\}?)|(?<!10)[⁰¹²³⁴-⁹]+)+$")
-"""Marks of footnotes."""
+_MARKS = re.compile(
+    r"(?:\s*(?:[*†‡§¶]+|\[\^?\w{1,2}\]|\^\{?\w\}?|\((?:base(?:line)?|ref(?:erence)?)\))"
+    r"|(?<!10)[⁰¹²³⁴-⁹]+)+$",
+    re.IGNORECASE,
+)
+"""Marks of footnotes, and of the row that others are compared with."""
 
 
 def is_absent(text: str) -> bool:
@@ -113,6 +117,7 @@ def seconds(text: str, sign: str | None, unit: float | None = None, clock: str =
     what two numbers are, ``h:m`` or ``m:s``. Raises ValueError for anything else, and for ``26:00``
     where neither says what it is.
     """
+    text = re.sub(r"(?<=[a-z]):\s*(?=\d)", " ", text, flags=re.IGNORECASE)  # 2h:03m:04s
     if ":" in text:
         return _clock(_normal(text, "."), unit, clock)
     if sign is None and re.search(r"\d,\d", text):

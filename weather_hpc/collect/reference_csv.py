@@ -74,7 +74,7 @@ class _Reader:
             absent += missing or failed
             empty += not row.values
             repeat = layout.columns.get("repeat")
-            others = {head: texts[head] for head in other}
+            others = {head: texts[head] for head in table.header if head not in used}
             lines.append(Line(row, number, others, texts[repeat.head] if repeat else ""))
         if absent:
             marks = ", ".join(dict.fromkeys(absent))

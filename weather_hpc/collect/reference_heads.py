@@ -56,7 +56,19 @@ _GPU = re.compile(r"gpu|nvidia|tesla|[rg]tx|\b[avhpl]\d{1,3}s?\b|\bmi\d{2,3}", r
 _SETUPS = {"configuration", "config", "setup", "hardware", "system"}
 """Heads of columns that may have ``4 GPUs`` in each cell."""
 
-_REPEAT = {"run", "repeat", "trial", "seed", "rep", "repetition", "replicate", "attempt", "try"}
+_REPEAT = {
+    "run",
+    "repeat",
+    "trial",
+    "seed",
+    "rep",
+    "repetition",
+    "replicate",
+    "attempt",
+    "try",
+    "replica",
+    "round",
+}
 
 _TIME = {"time", "walltime", "wallclock", "elapsed", "runtime", "duration"}
 _OF_TIME = _TIME | {
@@ -89,6 +101,12 @@ _OF_MEASURED = _QUALIFIERS | _REPEAT | _TIME | {
     "remark", "scaling", "gain", "cost", "state", "status",
 }  # fmt: skip
 """Words of heads of columns in which repeats of one configuration may differ."""
+
+_BESIDE = re.compile(
+    r"(?:±|\+/?-)\s*[a-zσ]*|(?:higher|lower|larger|smaller|more|less) is better"
+    r"|end[- ]to[- ]end|e2e"
+)
+"""Words that say nothing of what is measured: ``Time ± std, lower is better``."""
 
 _CLOCK = re.compile(r"\bh+:m+(?::s+)?\b|\bm+:s+\b")
 
@@ -141,7 +159,7 @@ def is_measured(head: str) -> bool:
 def _words(head: str) -> list[str]:
     """The words of a head in the singular: ``numGPUs``, ``Batch size/GPU`` and ``# GPUs``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head.replace("GPUs", " gpus")).lower()
-    text = re.sub(r"(?:±|\+/?-)\s*[a-zσ]*", " ", text)  # Time ± std
+    text = _BESIDE.sub(" ", text)
     text = _CLOCK.sub(" ", text.replace("batchsize", "batch size").replace("×", " x "))
     text = re.sub(r"\bs\s*(?:-1|\^-1|⁻¹)", "per s", text.replace("/", " per ")).replace("#", " n ")
     words = [singular(word) for word in re.findall(r"[a-zµμ]+\d?|\d+", text)]
@@ -161,7 +179,7 @@ def _setting(head: str, words: Sequence[str]) -> Column | None:
     for name, aliases in _ALIASES.items():
         if text in aliases and (plural or name not in _PLURAL_ONLY):
             return Column(head, name)
-    if plain and set(plain) <= _REPEAT | {"id", "index"} and plain[0] in _REPEAT:
+    if plain and set(plain) <= _REPEAT | {"index"} and plain[0] in _REPEAT:
         return Column(head, "repeat")
     return None
 
@@ -189,8 +207,9 @@ def _rate(head: str, words: Sequence[str]) -> Column | None:
     """A head such as ``Img/sec`` and ``Throughput (samples/s/GPU)``; ``Throughput`` has no unit."""
     rest, per_device = [*words], False
     for each in ("gpu", "device", "rank", "worker"):
-        if rest[-2:] == ["per", each] and len(rest) > 3:
-            rest, per_device = rest[:-2], True
+        if each in rest[1:] and rest[rest.index(each) - 1] == "per":
+            at = rest.index(each)
+            rest, per_device = rest[: at - 1] + rest[at + 1 :], True
     units = [word for word in rest if word in IMAGE or word in SECONDS or word in ("per", "fps")]
     if not set(rest) - set(units) <= _OF_RATE:
         return None

@@ -180,11 +180,11 @@ def _hint(table: TextTable) -> str:
         if re.search(r"epoch|step|iter|batch", head, re.I) and re.search(
             r"time|sec|latency|\bs\b|\bms\b|_s\b", head, re.I
         ):
-            return f"; {head} is not the time of a whole run"
+            return f"; {head} is not read as the time of a whole run"
         if re.search(r"efficiency", head, re.IGNORECASE):
             return "; an efficiency alone is not compared"
         if re.search(r"(?:gpu|node|core|cpu)[-_ ]?h(?:ou)?rs?\b", head, re.IGNORECASE):
-            return f"; {head} is not the time of a run"
+            return f"; {head} is not read as the time of a run"
     return ""
 
 

@@ -48,9 +48,12 @@ def _merged(group: Sequence[Line]) -> ReferenceRow:
     for line in group[1:]:
         for head, text in line.other.items():
             was = group[0].other[head]
-            if text != was and not is_measured(head):
+            # a column without a head has numbers of rows, or names
+            numbers = text.isdigit() and was.isdigit()
+            if text != was and not (is_measured(head) if head else numbers):
+                name = head or "the column without a head"
                 raise UserError(
-                    f"{line.row.where}: {same}, but {head} is {text or 'empty'}, there "
+                    f"{line.row.where}: {same}, but {name} is {text or 'empty'}, there "
                     f"{was or 'empty'}; expected the rows of one of them"
                 )
     if not all(_NAME_OF_RUN.fullmatch(line.repeat) for line in group):
