@@ -12,7 +12,7 @@ UNITS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 """Seconds in a unit; ``hms`` is accepted too: 3:25 or 1:03:25.5."""
 
 _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
-            "minute": 60.0, "hour": 3600.0, "hr": 3600.0}  # fmt: skip
+            "minute": 60.0, "hour": 3600.0, "hr": 3600.0, "day": 86400.0}  # fmt: skip
 
 _WHOLE = (
     "rank", "epoch", "current_epoch", "epochs", "step", "steps", "world_size", "available_gpus",
@@ -28,12 +28,16 @@ _PROGRESS = ("progress", "progress_from_0")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
-_DAYS = r"(?:\d+(?:[ ]days?,[ ]|-))?"
+_DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"
+_NAMED = rf"(?:[ ]?{_UNIT}|[ ]?\({_UNIT}\)|[ ]?\[{_UNIT}\])"
 _DURATION = (
     rf"(?:{_DAYS}\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
-    rf"|{_NUMBER}(?:[ ]?{_UNIT}(?:(?:,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,2}})?)"
+    # (min): 3.4
+    rf"|(?:in[ ]{_UNIT}|\({_UNIT}\)|\[{_UNIT}\])[ ]?[\"']?[ ]?[:=|]?[ ]*{_NUMBER}(?![ ]?[a-z(])"
+    rf"|{_NUMBER}(?:{_NAMED}(?:(?:,?[ ]and[ ]|,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,3}})?)"
 )
-_AMOUNT = re.compile(rf"({_NUMBER}) ?([a-z]+)?[, ]*")
+_UNIT_FIRST = re.compile(rf"(?:in )?[(\[]?({_UNIT})[)\]]?[\"' :=|]*({_NUMBER})")
+_AMOUNT = re.compile(rf"({_NUMBER}) ?[(\[]?([a-z]+)?[)\]]?(?:,? and )?[, ]*")
 
 MOST_DIGITS = 15
 LONGEST_TEXT = 100
@@ -111,7 +115,7 @@ def _share(text: bytes) -> float:
 
 def _clock(text: bytes) -> float:
     """Seconds of 3:25, 1:03:25.5, ``1 day, 1:03:25`` (Python's) or 1-01:03:25 (Slurm's)."""
-    days, _, clock = re.sub(rb" days?, |(?<=\d)-", b"|", text).rpartition(b"|")
+    days, _, clock = re.sub(rb" days?,? |(?<=\d)-", b"|", text).rpartition(b"|")
     parts = [float(part) for part in clock.split(b":")]
     if not (days or b"0").isdigit() or not all(0 <= part < math.inf for part in parts):
         raise ValueError("no time of day or duration")
@@ -122,11 +126,14 @@ def _clock(text: bytes) -> float:
 
 
 def _duration(text: bytes) -> float:
-    """Seconds; 91.2 s, 1m31.2s, 1 min 31.2 s, 0:01:31.2, and seconds where there is no unit."""
-    if b":" in text:
+    """Seconds; 91.2 s, 1m31.2s, (min): 1.52, 0:01:31.2, and seconds where there is no unit."""
+    plain = text.decode("ascii").lower()
+    if first := _UNIT_FIRST.fullmatch(plain):
+        plain = f"{first[2]} {first[1]}"
+    elif b":" in text:
         return _clock(text)
     seconds, smallest = 0.0, math.inf
-    for number, unit in _AMOUNT.findall(text.decode("ascii").lower()):
+    for number, unit in _AMOUNT.findall(plain):
         factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or _SPELLED[unit.rstrip("s")]
         if factor >= smallest:
             raise ValueError("units that do not grow smaller")
