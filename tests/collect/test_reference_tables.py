@@ -63,7 +63,7 @@ def test_other_units(tmp_path: Path, head: str, time_s: float) -> None:
         ("1550 ± 12", 1550), ("1550 (12)", 1550), ("26 ± 2 min", 1560), ("1550 +/- 0.8%", 1550),
         ("1550 [1530–1570]", 1550), ("1550*", 1550), ("1550†", 1550), ("1550¹", 1550),
         ("1550 [1]", 1550),
-        ("2h:03m:04s", 7384), ("1550 s (baseline)", 1550),
+        ("2h:03m:04s", 7384), ("1550 s (baseline)", 1550), ("1.55(3) h", 5580),
         ("~26 min", 1560), ("1 550", 1550), ("1.55e3", 1550), ("1:05 h", 3900),
     ],
 )  # fmt: skip
@@ -83,6 +83,8 @@ def test_durations_in_cells(tmp_path: Path, cell: str, time_s: float) -> None:
         ("5 min 2 h", "is not a number above 0"),
         ("1500 1550", "is not a number above 0"),
         ("10³", "is not a number above 0"),
+        ("10^3", "is not a number above 0"),
+        ("26 (1560)", "is not a number above 0"),
     ],
 )
 def test_cells_that_may_be_two_things_are_refused(tmp_path: Path, cell: str, hint: str) -> None:
@@ -195,6 +197,7 @@ def test_markdown_with_text_around_it(tmp_path: Path) -> None:
         "Num GPUs   Batch size  Time (s)\n---------------\n1   32   1550\n2   32   800\n",
         "# measured with NCCL\n# gpus time_s\n1 1550\n2 800\n",
         "# of GPUs,Time (s)\n1,1550\n2,800\n",
+        "Run;GPUs;Time (s)\n#1;1;1550\n#2;2;800\n",
         "# on cluster X\nGPUs,Time (s)\n1,1550\n# again\n2,800\n* one node,\n",
         'Results of today,,\n,,\nGPUs,"Time\n(s)",\n1,1550,\n2,800,\n',
         "sep=;\nGPUs;Time (s)\n1;1550\n2;800\n",
@@ -292,6 +295,7 @@ def test_throughput(tmp_path: Path, head: str, cell: str, rate: float) -> None:
         ("Efficiency", "an efficiency alone is not compared"),
         ("it/s", "columns: GPUs, it/s"),
         ("Min time", "columns: GPUs, Min time"),
+        ("Day", "columns: GPUs, Day"),
         ("images/s (1 GPU),images/s (2 GPUs)", "one row per configuration, not one column"),
     ],
 )
@@ -331,6 +335,7 @@ def test_a_minimum_beside_a_maximum_is_no_number_of_minutes(tmp_path: Path) -> N
         # fewer GPUs than nodes: of each node
         ("Nodes,GPUs,Time\n2,1,9\n4,1,5\n", {(2, 2), (4, 4)}),
         ("Nodes,Total GPUs,Time\n2,8,9\n", {(2, 8)}),
+        ("Nodes,GPUs,Total GPUs,Time\n2,4,8,9\n", {(2, 8)}),
         ("GPUs,Time\n8x A100 80GB,9\n4 GPUs,5\n2x3090,4\n", {(None, 8), (None, 4), (None, 2)}),
         ("Hardware,Time\n8 x Nvidia V100 (16GB),9\n4 V100 GPUs,20\n", {(None, 8), (None, 4)}),
         ("GPU,Number of GPUs,Time\nA100,4,9\n", {(None, 4)}),
@@ -348,6 +353,7 @@ def test_numbers_of_gpus(tmp_path: Path, text: str, ranks: set[tuple[int | None,
         ("Nodes,GPUs,Time\n1,4,9\n2,4,5\n", "1: Nodes and GPUs: the GPUs of each node or of all?"),
         ("Nodes,GPUs/node,GPUs,Time\n2,4,4,5\n", "2: 4 in all, but 2 nodes with 4 each are 8"),
         ("GPUs,Time\n16 (2x4),5\n", "2: GPUs: '16 (2x4)' is not a whole number"),
+        ("GPUs,Time\n2x128,5\n", "2: GPUs: '2x128' is not a whole number"),
         ("GPUs,Time\n4 per node,5\n", "2: GPUs: '4 per node' is not a whole number"),
         ("GPU,Time\nA100,5\n", "1: no column workers, world_size or gpus"),
         ("nodes,Time\n2,5\n", "1: no column workers, world_size or gpus"),

@@ -31,13 +31,14 @@ _ABSENT = re.compile(
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIT = r"[a-zµμ]+"
 _SPREAD = re.compile(
-    rf"\s*[(\[]\s*(?:±|\+/?-|n\s*=|(?:std|sd|σ)\s*[=:])?\s*{_NUMBER}\s*[%x×]?"
-    rf"(?:\s*(?:[-–—,]|to|\.\.)\s*{_NUMBER})?\s*[)\]]$"
+    rf"(\s*)[(\[]\s*(±|\+/?-|n\s*=|(?:std|sd|σ)\s*[=:])?\s*({_NUMBER})\s*([%x×])?"
+    rf"(?:\s*([-–—,]|to|\.\.)\s*{_NUMBER})?\s*[)\]](?:\s*({_UNIT}))?$",
+    re.IGNORECASE,
 )
 """After a mean, in brackets: its spread, a range, or how many times another row's it is."""
 
 _MARKS = re.compile(
-    r"(?:\s*(?:[*†‡§¶]+|\[\^?\w{1,2}\]|\^\{?\w\}?|\((?:base(?:line)?|ref(?:erence)?)\))"
+    r"(?:\s*(?:[*†‡§¶]+|\[\^?\w{1,2}\]|\^\{?[a-z]\}?|\((?:base(?:line)?|ref(?:erence)?)\))"
     r"|(?<!10)[⁰¹²³⁴-⁹]+)+$",
     re.IGNORECASE,
 )
@@ -85,7 +86,10 @@ def _normal(text: str, sign: str) -> str:
 
 
 def _mean(text: str) -> tuple[str, str]:
-    """A mean without its spread, and the unit that follows the spread (``26 ± 2 min``)."""
+    """A mean without its spread, and the unit that follows the spread (``26 ± 2 min``).
+
+    Raises ValueError for brackets that are no spread.
+    """
     mean, *spread = re.split(r"\s*(?:±|\+/-|\+-|∓)\s*", text)
     if len(spread) == 1:
         found = re.fullmatch(rf"{_NUMBER}\s*(?:%|({_UNIT}))?", spread[0], re.IGNORECASE)
@@ -94,7 +98,15 @@ def _mean(text: str) -> tuple[str, str]:
         return mean, found[1] or ""
     if spread:
         raise ValueError(text)
-    return _SPREAD.sub("", text), ""
+    found = _SPREAD.search(text)
+    if found is None:
+        return text, ""
+    mean, (space, label, other, sign, until, unit) = text[: found.start()], found.groups()
+    digits = "." in mean and not space and other.isdigit()  # 1.55(3) is 1.55 ± 0.03
+    plain = re.fullmatch(_NUMBER, mean) and not (label or sign or until or digits)
+    if plain and float(other) > float(mean):
+        raise ValueError(text)  # rather the same in another unit
+    return mean, unit or ""
 
 
 def number(text: str, sign: str | None) -> float:
@@ -216,8 +228,9 @@ def singular(word: str) -> str:
 
 _OF_GPUS = r"(?:gpus?|devices?|ranks?|process(?:es)?|procs?|tasks?|workers?|cards?|accelerators?)"
 _OF_NODES = r"(?:nodes?|hosts?|servers?|machines?)"
-_MODEL = rf"(?!e\d|.*\b(?:{_OF_NODES}|per|each)\b)[a-z][a-z .-]*\d[\w .-]*"
+_MODEL = rf"(?!e\d|x\s*\d|.*\b(?:{_OF_NODES}|per|each)\b)[a-z][a-z .-]*\d[\w .-]*"
 """A GPU's: letters, then a number."""
+_NAMED = rf"[x×]?\s*{_MODEL}|[x×]\s*\d{{4}}(?:\s*(?:ti|super))?"
 
 
 def count(text: str) -> tuple[int, int | None]:
@@ -244,6 +257,6 @@ def count(text: str) -> tuple[int, int | None]:
         if re.fullmatch(_MODEL, found[2], re.IGNORECASE):
             return total, None
         raise ValueError(text)
-    if found := re.fullmatch(rf"(\d+)\s*(?:{_OF_GPUS}|{_MODEL})", plain, re.IGNORECASE):
+    if found := re.fullmatch(rf"(\d+)\s*(?:{_OF_GPUS}|{_NAMED})", plain, re.IGNORECASE):
         return int(found[1]), None
     raise ValueError(text)

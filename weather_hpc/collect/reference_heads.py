@@ -47,7 +47,7 @@ _ALIASES = {
 _PLURAL_ONLY = {"ranks", "procs", "processes", "workers", "cpus", "nodes", "epochs", "images"}
 """Columns that a head in the singular is not: ``Rank`` or ``Node`` is the name of one."""
 
-_FILLERS = {"number", "num", "no", "nr", "n", "of", "the", "count", "used", "amount", "num."}
+_FILLERS = {"number", "num", "no", "nr", "n", "of", "the", "count", "used", "amount"}
 """Words that add nothing, except that what they stand before is a count."""
 
 _GPU = re.compile(r"gpu|nvidia|tesla|[rg]tx|\b[avhpl]\d{1,3}s?\b|\bmi\d{2,3}", re.IGNORECASE)
@@ -57,18 +57,9 @@ _SETUPS = {"configuration", "config", "setup", "hardware", "system"}
 """Heads of columns that may have ``4 GPUs`` in each cell."""
 
 _REPEAT = {
-    "run",
-    "repeat",
-    "trial",
-    "seed",
-    "rep",
-    "repetition",
-    "replicate",
-    "attempt",
-    "try",
-    "replica",
+    "run", "repeat", "trial", "seed", "rep", "repetition", "replicate", "replica", "attempt", "try",
     "round",
-}
+}  # fmt: skip
 
 _TIME = {"time", "walltime", "wallclock", "elapsed", "runtime", "duration"}
 _OF_TIME = _TIME | {
@@ -118,7 +109,7 @@ class Column:
     head: str
     """As the file has it."""
     name: str
-    """Of ours; ``workers`` for COUNTS."""
+    """One of our columns, of COUNTS or PER_NODE, or ``repeat``."""
     unit: float | None = None
     """Seconds, or images per second, in its unit; None: the head has none."""
     clock: str = ""
@@ -194,7 +185,8 @@ def _time(head: str, words: Sequence[str]) -> Column | None:
         return None
     if units and "min" in units and words[0] == "min":
         return None  # the minimum
-    spelled = bool(units) and len(units[0]) > 2 and units[0] != "min"
+    # a column Day or Hour is none of times, one of minutes is
+    spelled = bool(re.fullmatch(r"secs?|[a-z]{3,}s", head.strip().lower())) and bool(units)
     if not (_TIME & set(others) or (units and others and set(others) - _FILLERS) or spelled):
         return None
     if others == ["t"] and not units:
@@ -244,6 +236,10 @@ def columns(
         if head in ours:
             literal[one.name] = one
         found.setdefault(one.name, []).append(one)
+    for name in COUNTS:
+        totals = [one for one in found.get(name, []) if "total" in one.head.lower()]
+        if len(totals) == 1:
+            found[name] = totals
     chosen = {name: literal.get(name, of_name[0]) for name, of_name in found.items()}
     doubtful = [
         [one.head for one in of_name]

@@ -25,7 +25,7 @@ def is_own(header: Sequence[str]) -> bool:
 
 def is_usable(table: TextTable) -> bool:
     """Whether it has measurements, and how many workers they are of."""
-    found, _ = named(table)
+    found = _without_wrong_units(table, named(table)[0])
     has_count = found.keys() & set(COUNTS) or (found.keys() & set(PER_NODE) and "nodes" in found)
     return bool(found.keys() & set(MEASUREMENTS) and has_count)
 
@@ -159,10 +159,11 @@ def _without_wrong_units(table: TextTable, found: dict[str, Column]) -> dict[str
     column = found.get("images_per_s")
     if column is None or column.unit is not None or is_own(table.header):
         return found
+    cells = _cells(table, column.head)
     try:
-        for cell in _cells(table, column.head):
+        for cell in cells:
             if not is_absent(cell):
-                rate(cell, ".")
+                rate(cell, decimal_sign(cells, table.comma_decimals))
     except ValueError:
         return {name: other for name, other in found.items() if other is not column}
     return found

@@ -192,7 +192,7 @@ class Layout:
             hint = f"minutes or hours? Expected such as 0:{text:0>5} or {text}:00"
         elif share and 1 < value <= 100:
             hint = f"if it is in percent, write {text} %"
-        elif sign is None and re.search(r"\d,\d{3}\b", text):
+        elif sign is None and re.search(r"\d,\d", text):
             hint = "is the comma a decimal sign or between thousands? Expected a decimal point"
         raise UserError(f"{where}: {column.head}: {text!r} is not {expected} ({hint})")
 

@@ -41,6 +41,8 @@ _RULE = re.compile(r"(?=.*[-=])(?=.*[|+])[\s|+:=-]+")
 _DELIMITERS = ";\t|,"
 """In the order of preference where two fit: a comma may be a decimal sign."""
 
+_COMMENT = re.compile(r"\s*(?:#(?!\d)|//)")  # #1 is the first of something
+
 _NOTE = re.compile(r"[*†‡§¹²³]|\(?(?:note|source|remark)s?\b", re.IGNORECASE)
 """How a line below or above a table begins that explains it."""
 
@@ -158,7 +160,7 @@ def _plain(cell: str) -> str:
 
 def _delimited(path: Path, lines: list[str]) -> TextTable:
     """The table of a file that has one line per row."""
-    comments = {n: line.strip() for n, line in enumerate(lines, 1) if re.match(r"\s*(#|//)", line)}
+    comments = {n: line.strip() for n, line in enumerate(lines, 1) if _COMMENT.match(line)}
     kept = ["" if n in comments else line for n, line in enumerate(lines, 1)]
     kept = ["" if re.fullmatch(r"[-=+ ]{3,}", line.strip()) else line for line in kept]
     sep = re.fullmatch(r"sep=(.)", kept[0].strip('\ufeff" ')) if kept else None
