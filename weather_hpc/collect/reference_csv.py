@@ -15,7 +15,10 @@ from weather_hpc.text import counted
 
 _OUR_FILES = tuple(f"{table}.csv" for table in BY_TABLE)
 _FOREIGN_FILES = (".csv", ".tsv")
-"""What is read of a folder; a Markdown file is read where it is named."""
+"""What is read of a folder."""
+
+_DOCUMENTS = (".md", ".rst", ".org", ".tex", ".txt")
+"""What is read where it is named: most hold no table."""
 
 _STATES = ("state", "status", "outcome", "result")
 """Heads of columns that say how a run ended; a time of one that failed is not used."""
@@ -135,5 +138,7 @@ def _files(path: Path, unused: list[str]) -> list[Path]:
         else:
             unused.append(f"{file.name} (no column {' or '.join(MEASUREMENTS)})")
     if not foreign:
-        raise UserError(f"--reference {folder}: holds no CSV with a column time_s")
+        named_alone = [file.name for file in folder.iterdir() if file.suffix in _DOCUMENTS]
+        hint = f"; name the file with the table: {min(named_alone)}" if named_alone else ""
+        raise UserError(f"--reference {folder}: holds no CSV with a column time_s{hint}")
     return foreign
