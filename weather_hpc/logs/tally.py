@@ -7,8 +7,9 @@ from typing import cast
 
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
+from weather_hpc.logs.failures import FailureLine, failure_in, judge_failure
 from weather_hpc.logs.fields import Field, Value
-from weather_hpc.logs.lines import LONGEST_LINE, FailureLine, judge_failure
+from weather_hpc.logs.lines import LONGEST_LINE
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.text import clean
 
@@ -76,7 +77,7 @@ class Tally:
         self._lines = {
             index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
-            if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
+            if any(kept.name == "epoch" for kept, _ in kind.fields)
         }
 
     def feed(self, block: bytes, ended: bool) -> None:
@@ -140,7 +141,9 @@ class Tally:
                 line = line[:LONGEST_LINE]
             found = match(line)
             if found is None:
-                if marker in line:
+                if (failure := failure_in(line)) is not None:
+                    self._end(failure)
+                elif marker in line:
                     self._tear(line)
                 elif b"poch" in line:
                     self.unread = self.unread or line
@@ -188,12 +191,6 @@ class Tally:
 
     def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
-        if kind is None:
-            line = found.string[found.start(index or 0) :]
-            self.failure = judge_failure(line, self.failure)
-            if self.ranks and self.stopped is None:
-                self.stopped = self.last, _shown(line)
-            return
         named = {kept.name: found[group] for kept, group in kind.fields}
         if "current_epoch" in named:
             rank = self._rank(named.get("rank"), found)
@@ -202,6 +199,12 @@ class Tally:
         elif named.keys() & set(_EPOCH_FIELDS[2:]):
             self._below(kind, found)
         self._facts(kind.fields, found)
+
+    def _end(self, line: bytes) -> None:
+        """Take in a line that reports a failure."""
+        self.failure = judge_failure(line, self.failure, self.last)
+        if self.ranks and self.stopped is None:
+            self.stopped = self.last, _shown(line)
 
     def _below(self, kind: Kind, found: re.Match[bytes]) -> None:
         """Take in values of a line without an epoch; the last heading names it, later lines win."""
