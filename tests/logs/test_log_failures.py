@@ -138,8 +138,8 @@ def test_digits_do_not_matter_to_failures() -> None:
          "cancelled", "slurmstepd: error: *** JOB 7"),
         # memory, told after the death of the process
         (["slurm_script: line 16: 723537 Killed                  python a.py",
-          ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have "
-          "been OOM Killed."), "srun: error: n1: task 0: Out Of Memory"],
+          ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks "
+          "have been OOM Killed."), "srun: error: n1: task 0: Out Of Memory"],
          "out_of_memory", "slurmstepd: error: Detected 1 oom_kill"),
         # torchrun names the rank that failed first at the end
         (["E0813 22:08:39.893000 2585 torch/api.py:869] failed (exitcode: -9) local_rank: 0",
