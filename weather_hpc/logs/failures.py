@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from weather_hpc.logs.log_format import PREFIX
+from weather_hpc.logs.prefixes import PREFIX
 from weather_hpc.runs.record import Status
 from weather_hpc.text import clean
 
