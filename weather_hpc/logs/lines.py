@@ -1,18 +1,17 @@
 """A log as lines, of any size and content, in constant memory."""
 
 import codecs
-import gzip
 import re
 import signal
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from weather_hpc.errors import UserError
+from weather_hpc.logs.compression import ERRORS, PackedError, open_unpacked, refuse_archive
 
 BLOCK = 2**20
 """Bytes per read."""
@@ -26,7 +25,6 @@ LONGEST_SHAPE = 300
 MOST_SHAPES = 20_000
 """Shapes that are kept at a time."""
 
-_GZIP = b"\x1f\x8b"
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
@@ -40,13 +38,13 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
     line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
-    line, UTF-16 is known by its byte order mark or its zeros, what gzip wrote is decompressed. A
+    line, UTF-16 is known by its byte order mark or its zeros, compressed files are decompressed. A
     line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
     after the lines that could be read.
     """
     rest = b""
     try:
-        with closing(_open(path)) as file:
+        with closing(open_unpacked(path)) as file:
             for block in _decoded(file):
                 if b"\r" in block:
                     block = block.replace(b"\r", b"\n")
@@ -59,26 +57,20 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
                 rest = (rest + last)[:LONGEST_LINE]
     except EOFError:
         raise UnreadableError("the compressed file is cut off") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableError(f"not sound gzip data: {error}") from None
+    except PackedError as error:
+        raise UnreadableError(str(error)) from None
+    except ERRORS as error:
+        raise UnreadableError(f"its compressed data are damaged: {error}") from None
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from None
     if rest:
         yield _plain(rest), False
 
 
-def _open(path: Path) -> BinaryIO:
-    file = path.open("rb", buffering=0)
-    if path.suffix != ".gz" and file.read(len(_GZIP)) != _GZIP:
-        file.seek(0)
-        return file
-    file.close()
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
 def _decoded(file: BinaryIO) -> Iterator[bytes]:
     """The file's bytes as UTF-8, without a byte order mark."""
     block = file.read(BLOCK)
+    refuse_archive(block)
     if wide := _utf_16(block[:200]):
         decoder = codecs.getincrementaldecoder(wide)(errors="replace")
         while block:
