@@ -96,6 +96,7 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
         if named is None:
             return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
         columns = named
+        values["slurm_job_id"] = columns.get("slurm_job_id")
     tallies = [Tally(form) for form in known]
     unreadable: str | None = None
     try:

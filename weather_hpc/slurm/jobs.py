@@ -18,6 +18,9 @@ SACCT_FIELDS = (
     "NNodes,NodeList,AllocCPUS,MaxRSS"
 )
 
+NO_TIME = ("Unknown", "None", "0", "N/A")
+"""What Slurm prints for a time that has not come."""
+
 SECONDS_PER_DAY = 86_400
 
 
@@ -41,11 +44,13 @@ class JobSource(StrEnum):
 _STATUSES: dict[str, QueueState | Status] = {
     "COMPLETED": Status.OK,
     "FAILED": Status.FAILED,
+    "LAUNCH_FAILED": Status.FAILED,
     "TIMEOUT": Status.TIMEOUT,
     "DEADLINE": Status.TIMEOUT,
     "OUT_OF_MEMORY": Status.OUT_OF_MEMORY,
     "NODE_FAIL": Status.NODE_FAIL,
     "BOOT_FAIL": Status.NODE_FAIL,
+    "RECONFIG_FAIL": Status.NODE_FAIL,
     "PREEMPTED": Status.PREEMPTED,
     "CANCELLED": Status.CANCELLED,
     "REVOKED": Status.CANCELLED,
@@ -54,11 +59,15 @@ _STATUSES: dict[str, QueueState | Status] = {
         QueueState.PENDING,
     ),
     **dict.fromkeys(
-        ["RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT",
-         "STOPPED", "SUSPENDED"],
+        ["RUNNING", "COMPLETING", "CONFIGURING", "EXPEDITING", "POWER_UP_NODE", "RESIZING",
+         "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"],
         QueueState.RUNNING,
     ),
 }  # fmt: skip
+
+
+STATES = frozenset(_STATUSES)
+"""Slurm's words for the state of a job."""
 
 
 def status_of(state: str) -> QueueState | Status | None:
@@ -242,6 +251,8 @@ def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
         return line.get(column, "")
 
     elapsed, (exit_code, signal) = _elapsed(line), _exit_code(cell("ExitCode"))
+    # the elapsed time of a job without an end still grows
+    ended = cell("End") not in NO_TIME and status_of(cell("State")) is not QueueState.RUNNING
     # sacct gives a job that was cancelled before it started a start time, but no node
     begun = cell("NodeList") != "None assigned" if cell("NodeList") else bool(elapsed)
     started = _utc(cell("Start")) if begun else None
@@ -252,12 +263,12 @@ def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
         submitted_at=_utc(cell("Submit")),
         eligible_at=_utc(cell("Eligible")),
         started_at=started,
-        ended_at=_utc(cell("End")),
+        ended_at=_utc(cell("End")) if ended else None,
         queue_s=_seconds(_utc(cell("Eligible")), started),
-        elapsed_s=elapsed if begun else None,
-        nodes=_count(cell("NNodes")) or None if begun else None,
+        elapsed_s=elapsed if begun and ended else None,
+        nodes=_count(cell("NNodes") or cell("AllocNodes")) or None if begun else None,
         node_list=cell("NodeList") or None if begun else None,
-        cpus=_count(cell("AllocCPUS")) if begun else None,
+        cpus=_count(cell("AllocCPUS") or cell("NCPUS")) if begun else None,
         restarts=0,
     )  # fmt: skip
 
