@@ -153,3 +153,26 @@ def test_a_job_with_the_same_id_but_another_name_is_not_ours() -> None:
 )
 def test_memory(text: str, value: float | None) -> None:
     assert megabytes(text) == value
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "elapsed_s"),
+    [
+        ("COMPLETED", "2026-11-23T20:06:17", 60.0),
+        ("COMPLETED", "Unknown", None),
+        ("FAILED", "None", None),
+        ("CANCELLED by 7", "0", None),
+        ("REQUEUED", "2026-11-23T20:06:17", 60.0),
+        ("RUNNING", "Unknown", None),
+        # sacct --truncate gives a running job the end of the asked time
+        ("RUNNING", "2026-11-23T20:06:17", None),
+        # another SLURM_TIME_FORMAT
+        ("COMPLETED", "23 Nov 20:06", 60.0),
+    ],
+)
+def test_the_elapsed_time_of_a_job_without_an_end_still_grows(
+    state: str, end: str, elapsed_s: float | None
+) -> None:
+    job = sacct(f"4|a|{state}|0:0|||2026-11-23T20:05:17|{end}|60|2|node[1-2]|8|")["4"]
+    assert (job.elapsed_s, job.nodes, job.node_list) == (elapsed_s, 2, "node[1-2]")
+    assert (job.ended_at is None) is (elapsed_s is None or end.startswith("23"))

@@ -39,7 +39,10 @@ _JOBS = re.compile(r"\bjobs[\"']?\s*:\s*(?:!!seq\s*)?[\[\n-]|\ballocation_nodes\
 
 _SHAPES = {
     Dump.SEFF: (r"(?sm)Job ID: *\d.*^Job Wall-clock", r"[A-Z(]"),
-    Dump.SQUEUE: (r"\W*JOBID\b", r"\W*\d"),
+    Dump.SQUEUE: (
+        r"(?:\w{3} \w{3} .*\n)?(?=.*\bJOBID\b).*\b(?:PARTITION|STATE|ST|USER|NODES)\b",
+        r"\W*\d|.*\bJOBID\b",
+    ),
     Dump.SCONTROL: (r"JobId=\d", r"JobId=|\s+[\w:/]+="),
     Dump.SINFO: (r"PARTITION +AVAIL", r"\S+ +(?:up|down|drain|inact)\b"),
 }

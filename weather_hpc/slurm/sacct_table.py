@@ -43,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z][\w/ ]*")
 _RULER = re.compile(r"\s*-+(?:\s+-+)*\s*\Z")
 _PREAMBLE = re.compile(
     r"\s*\Z|\s*(?:#|//|`{3}|--?[A-Za-z])|.*\b(?:sacct|seff|squeue|scontrol|sinfo)(?::|\s|\Z)"
-    r"|(?:\([\w.-]+\) )?(?:\[[^\]|]+\]|[\w.-]+@[\w.-]+[\w.:~/ -]*)? ?[$%>❯](?:\s|\Z)"
+    r"|(?:\([\w.-]+\) )?(?:\[[^\]|]+\]|[\w.-]+@[\w.-]+[\w.:~/ -]*)? ?[$%#>❯](?:\s|\Z)"
 )
 
 
@@ -79,10 +79,7 @@ class Header:
         return not self.delimiter.strip(" ")
 
     def ruled(self, ruler: str) -> "Header | None":
-        """This header with the widths that ``ruler`` shows, the dashes below it; None: it is none.
-
-        A name is as wide as its column at most, and what follows is for another.
-        """
+        """This header with the widths in ``ruler``, the dashes below it; None: it is no ruler."""
         spans = tuple(match.span() for match in re.finditer("-+", ruler))
         fits = _RULER.match(ruler) is not None and len(spans) == len(self.columns)
         return replace(self, spans=spans) if fits else None
@@ -96,7 +93,7 @@ class Header:
 
     def _divided(self, line: str) -> Iterator[list[str]]:
         """``line`` divided as programs write CSV, and as sacct does; node[1,3] is one value."""
-        if len(self.delimiter) == 1 and '"' in line:
+        if len(self.delimiter) == 1 and '"' in line and len(line) < csv.field_size_limit():
             yield [cell.strip() for cell in next(csv.reader([line], delimiter=self.delimiter))]
         outside = re.escape(self.delimiter) + r"(?![^\[\]]*\])"
         yield [cell.strip() for cell in re.split(outside, line)]
@@ -202,7 +199,7 @@ class Table:
             if column not in {*IDS, "State"}:
                 row[column] = ""
                 self.cut += 1
-            elif not (status_of(cell) if column == "State" else "." in cell):
+            elif not (status_of(cell) if column == "State" else {".", "["} & {*cell}):
                 raise TableError(number, f"columns are cut to a width, such as {cell!r}")
 
 
