@@ -75,6 +75,15 @@ def test_the_state_counts_where_a_log_has_no_total(
     assert not findings
 
 
+def test_a_step_that_ran_out_of_memory_counts(tmp_path: Path) -> None:
+    log(tmp_path, EPOCHS + TRACEBACK)
+    lines = [f"7|FAILED|{TIMES}", f"7.batch|FAILED|{TIMES}", f"7.0|OUT_OF_MEMORY|{TIMES}"]
+    ((row,), _) = collected(tmp_path, export(tmp_path, *lines))
+    assert (row["status"], row["slurm_state"]) == ("out_of_memory", "FAILED")
+    said = "; sacct: job 7 ended as FAILED: step 0 ended as OUT_OF_MEMORY"
+    assert row["reason"].endswith(said)
+
+
 def test_a_log_with_a_total_stays_and_the_audit_tells_how_its_job_ended(tmp_path: Path) -> None:
     log(tmp_path, EPOCHS + TOTAL)
     log(tmp_path, EPOCHS.replace("0.8", "0.81") + TOTAL, "8", gpus=2)

@@ -236,7 +236,8 @@ def test_json_without_an_end_array_or_peak(tmp_path: Path) -> None:
     )
     job["time"] |= {"end": 0}
     job["state"]["current"] = ["COMPLETING", "RUNNING"]
-    job["steps"] = [{"tres": {"requested": {"max": [{"type": "mem", "count": 2**64 - 2}]}}}]
+    no_peak = {"tres": {"requested": {"max": [{"type": "mem", "count": 2**64 - 2}]}}}
+    job["steps"] = [no_peak, {"step": {"id": "12+0.batch"}, "state": ["RUNNING"]}]
     jobs = read_sacct(export(tmp_path, json.dumps(content)))
     assert set(jobs) == {"12+0", "12", "13"}
     ended = jobs["12"]

@@ -73,6 +73,8 @@ def _judged(log: Reading, job: JobSummary) -> Reading:
     """``log`` with its job; where it has no total, how the job ended counts."""
     row, status = with_job(log.row, job), status_of(job.state)
     said = f"sacct: job {clean(job.job_id)} ended as {clean(job.state)}"
+    if job.reason is not None:  # of its steps, one ran out of memory
+        said, status = f"{said}: {clean(job.reason)}", Status.OUT_OF_MEMORY
     findings = log.findings
     if isinstance(status, QueueState):
         said = f"sacct: job {clean(job.job_id)} is {clean(job.state)}"

@@ -222,10 +222,12 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
     JobID and State are required; a missing column counts as empty. A requeued job has a line for
     every try: times add up, and ``restarts`` is the number of tries before the last. Another name
     is another job whose id was reused: the last one counts. The peak memory of a job is that of
-    its steps (``12_0.batch``). Lines of unknown states are ignored.
+    its steps (``12_0.batch``), and a step that ran out of memory is the reason of a job that
+    failed. Lines of unknown states are ignored.
     """
     tries: dict[str, list[Job]] = defaultdict(list)
     peaks: dict[str, float] = {}
+    reasons: dict[str, str] = {}
     for line in lines:
         if status_of(line["State"]) is None:
             continue
@@ -234,8 +236,11 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
             peak = megabytes(line.get("MaxRSS", ""))
             if peak is not None:
                 peaks[job] = max(peak, peaks.get(job, 0.0))
+            if status_of(line["State"]) is Status.OUT_OF_MEMORY:
+                reasons[job] = f"step {step} ended as OUT_OF_MEMORY"
             continue
         for job_id in expand(job):
+            reasons.pop(job_id, None)  # of an earlier try
             new, earlier = _one_try(job_id, line), tries[job_id]
             if earlier and earlier[0].name != new.name:
                 earlier.clear()
@@ -243,7 +248,14 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
             if new not in earlier:  # exports may overlap
                 earlier.append(new)
     jobs = {job_id: reduce(_next_try, several) for job_id, several in tries.items()}
-    return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
+    return {
+        job_id: replace(
+            job,
+            max_rss_mb=peaks.get(job_id),
+            reason=reasons.get(job_id) if job.status is Status.FAILED else None,
+        )
+        for job_id, job in jobs.items()
+    }
 
 
 def _one_try(job_id: str, line: Mapping[str, str]) -> Job:

@@ -11,7 +11,7 @@ LARGEST = 2**62
 
 
 def json_rows(document: Any) -> Iterator[dict[str, str]]:
-    """The jobs of ``document`` and the steps that have a peak memory, by sacct's columns.
+    """The jobs of ``document`` and their steps, by sacct's columns.
 
     Raises ValueError where it is not sacct's.
     """
@@ -49,9 +49,19 @@ def _job(job: dict[str, Any]) -> Iterator[dict[str, str]]:
     }
     yield row
     for number, step in enumerate(_list(job, "steps")):
-        peak = _count(_list(step, "tres", "requested", "max"), "mem")
-        if peak is not None:
-            yield row | {"JobID": f"{job_id}.{number}", "MaxRSS": str(peak)}
+        yield row | {
+            "JobID": f"{job_id}.{_step_id(step) or number}",
+            "State": _state(step.get("state")) or row["State"],
+            "MaxRSS": _text(_count(_list(step, "tres", "requested", "max"), "mem")),
+        }
+
+
+def _step_id(step: dict[str, Any]) -> str:
+    """``batch``, from 12.batch in newer versions."""
+    found = _part(step, "step").get("id")
+    if isinstance(found, dict):
+        found = found.get("step_id")
+    return str(found or "").rpartition(".")[2]
 
 
 def _job_id(job: dict[str, Any]) -> str:
