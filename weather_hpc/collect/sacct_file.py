@@ -1,5 +1,6 @@
 """Slurm's accounting from a file: what sacct printed, in any of its forms, saved by a user."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -21,7 +22,7 @@ from weather_hpc.slurm.sacct_json import json_rows
 from weather_hpc.slurm.sacct_table import Table, TableError, is_preamble
 from weather_hpc.text import counted, one_line
 
-HEAD = 2**16
+HEAD = 2**14
 """Bytes at the beginning of a file that show what it is."""
 
 EXPECTED = (
@@ -34,12 +35,18 @@ def is_sacct(path: Path) -> bool:
     """Whether ``path`` is a file that is meant as accounting, in any form, readable or not."""
     try:
         return path.is_file() and dump_of(_head(path)) is not None
-    except lines.UnreadableError:
+    except (OSError, lines.UnreadableError):
         return False
 
 
 def _head(path: Path) -> str:
-    block, _ = next(lines.blocks(path), (b"", True))
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if b"\0" not in head and b"\x1b" not in head:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig")
+            return text.replace("\r", "\n")
+    block, _ = next(lines.blocks(path), (b"", True))  # compressed, coloured or another encoding
     return block[:HEAD].decode("utf-8", "backslashreplace")
 
 

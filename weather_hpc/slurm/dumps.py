@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from itertools import dropwhile
 
 from weather_hpc.slurm.jobs import STATES
 from weather_hpc.slurm.sacct_table import header_of, is_preamble
@@ -41,12 +42,12 @@ _SHAPES = {
     Dump.SEFF: (r"(?sm)Job ID: *\d.*^Job Wall-clock", r"[A-Z(]"),
     Dump.SQUEUE: (
         r"(?:\w{3} \w{3} .*\n)?(?=.*\bJOBID\b).*\b(?:PARTITION|STATE|ST|USER|NODES)\b",
-        r"\W*\d|.*\bJOBID\b",
+        r"\w{3} \w{3} |\W*\d|.*\bJOBID\b",
     ),
     Dump.SCONTROL: (r"JobId=\d", r"JobId=|\s+[\w:/]+="),
-    Dump.SINFO: (r"PARTITION +AVAIL", r"\S+ +(?:up|down|drain|inact)\b"),
+    Dump.SINFO: (r"PARTITION +AVAIL", r"PARTITION|\S+ +(?:up|down|drain|inact)\b"),
 }
-"""How other output begins, and every further line of it."""
+"""How other output begins, and how its lines do."""
 
 
 def dump_of(head: str) -> Dump | None:
@@ -54,7 +55,7 @@ def dump_of(head: str) -> Dump | None:
 
     A log is none of them even where its job has printed them: it has other lines, too.
     """
-    lines = [line for line in head.splitlines() if not is_preamble(line)]
+    lines = [*dropwhile(is_preamble, head.split("\n"))]
     if not lines:
         return None
     if header_of(lines[0]) is not None:
@@ -63,11 +64,13 @@ def dump_of(head: str) -> Dump | None:
     for kind, (start, key) in _DOCUMENTS.items():
         if re.match(start, document) and re.search(key, document) and _JOBS.search(document):
             return kind
-    sample = lines[:_SAMPLE]
-    if sum(map(_is_row, sample)) * 2 > len(sample):
+    sample = [line for line in lines[:_SAMPLE] if not is_preamble(line)]
+    if _is_row(sample[0]) and sum(map(_is_row, sample)) * 2 > len(sample):
         return Dump.NO_HEADER
     for kind, (first, others) in _SHAPES.items():
-        if re.match(first, document) and all(re.match(others, line) for line in lines[1:]):
+        if re.match(first, document) and all(
+            re.match(others, line) or is_preamble(line) for line in lines
+        ):
             return kind
     return None
 

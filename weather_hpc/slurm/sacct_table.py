@@ -88,15 +88,16 @@ class Header:
         """The values of ``line``, one per column; None where they do not fit the columns."""
         if self.by_width:
             return self._of_width(line)
-        divided = self._divided(line)
-        return next((cells for cells in divided if len(cells) == len(self.columns)), None)
-
-    def _divided(self, line: str) -> Iterator[list[str]]:
-        """``line`` divided as programs write CSV, and as sacct does; node[1,3] is one value."""
-        if len(self.delimiter) == 1 and '"' in line and len(line) < csv.field_size_limit():
-            yield [cell.strip() for cell in next(csv.reader([line], delimiter=self.delimiter))]
-        outside = re.escape(self.delimiter) + r"(?![^\[\]]*\])"
-        yield [cell.strip() for cell in re.split(outside, line)]
+        count = len(self.columns)
+        if '"' in line and len(self.delimiter) == 1 and len(line) < csv.field_size_limit():
+            cells = next(csv.reader([line], delimiter=self.delimiter))
+            if len(cells) == count:
+                return [cell.strip() for cell in cells]
+        if self.delimiter.strip(",-"):
+            cells = line.split(self.delimiter)
+        else:  # node[1,3] is one value
+            cells = re.split(re.escape(self.delimiter) + r"(?![^\[\]]*\])", line)
+        return [cell.strip() for cell in cells] if len(cells) == count else None
 
     def _of_width(self, line: str) -> list[str] | None:
         text = line.rstrip().encode()  # sacct pads bytes
@@ -108,6 +109,9 @@ class Header:
 
 def header_of(line: str) -> Header | None:
     """The header that ``line`` is; None for any other line."""
+    words = re.findall("[a-z]+", line.lower())
+    if "jobid" not in line.lower() and len(_KNOWN.keys() & {*words}) < 2:
+        return None  # found sooner than by the expressions
     for between in _BETWEEN:
         found = between.search(line)
         for delimiter in dict.fromkeys((found[1], found[1].strip(" "))) if found else ():
@@ -156,7 +160,7 @@ class Table:
             if header is not None and header.by_width and not header.spans:
                 if line.strip():
                     header = _ruled(header, line, number)
-            elif (header is None or "jobid" in line.lower()) and (new := header_of(line)):
+            elif not line[:1].isdigit() and (new := header_of(line)):
                 if not IDS & {*new.columns}:
                     raise TableError(number, "has no column JobID")
                 if "State" not in new.columns and not new.by_width:
@@ -181,7 +185,8 @@ class Table:
         else:
             row = dict(zip(header.columns, cells, strict=True))
             row.setdefault("JobID", row.get("JobIDRaw", ""))
-            self._leave_out(row, header, number)
+            if header.spans:
+                self._leave_out(row, header, number)
             if row["JobID"] and status_of(row["State"]) is not None:
                 return row
             problem = f"{row['State']!r} is no state of a job"
@@ -192,7 +197,7 @@ class Table:
 
     def _leave_out(self, row: dict[str, str], header: Header, number: int) -> None:
         """Empty what the width of its column has cut."""
-        for column, (start, end) in zip(header.columns, header.spans, strict=False):
+        for column, (start, end) in zip(header.columns, header.spans, strict=True):
             cell = row[column]
             if not cell.endswith("+") or len(cell.encode()) < end - start:
                 continue
