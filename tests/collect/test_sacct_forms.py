@@ -45,7 +45,8 @@ def document(*, new: bool) -> dict[str, Any]:
 
     peak = {"type": "mem", "name": "", "id": 2, "count": 3 * 2**29, "node": "n1", "task": 0}
     job = {
-        "account": "a", "allocation_nodes": 2, "name": "train", "nodes": "n[1,3]", "job_id": 13,
+        "account": "a", "submit_line": "sbatch sacct job", "name": "train",
+        "allocation_nodes": 2, "nodes": "n[1,3]", "job_id": 13,
         "array": {"job_id": 12, "task_id": number(1), "task": "" if new else None},
         "het": {"job_id": 0, "job_offset": number(None)},
         "state": {"current": ["TIMEOUT"] if new else "TIMEOUT", "reason": "None"},
@@ -189,6 +190,7 @@ LOG = "Epoch 1/3, Loss: 0.90, Accuracy: 51%\nEpoch 2/3, Loss: 0.80\nTraining tim
         LOG,
         LOG + EXPORT,  # a job that prints its accounting at its end
         LOG + SEFF,
+        "Job ID: 5\n" + LOG + SEFF,
         SCONTROL + LOG,
         SCONTROL + "epoch=1 loss=0.5\n",
         SQUEUE + LOG,

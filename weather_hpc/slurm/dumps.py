@@ -39,7 +39,10 @@ _DOCUMENTS = {
 _JOBS = re.compile(r"\bjobs[\"']?\s*:\s*(?:!!seq\s*)?[\[\n-]|\ballocation_nodes\b")
 
 _SHAPES = {
-    Dump.SEFF: (r"(?sm)Job ID: *\d.*^Job Wall-clock", r"[A-Z(]"),
+    Dump.SEFF: (
+        r"(?sm)Job ID: *\d.*^Job Wall-clock",
+        r"(?:Array )?Job (?:ID|Wall)|Cluster|User|State|Nodes|Cores|CPU |Memory |GPU |The |\(|WARN",
+    ),
     Dump.SQUEUE: (
         r"(?:\w{3} \w{3} .*\n)?(?=.*\bJOBID\b).*\b(?:PARTITION|STATE|ST|USER|NODES)\b",
         r"\w{3} \w{3} |\W*\d|.*\bJOBID\b",

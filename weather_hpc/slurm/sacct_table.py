@@ -42,7 +42,8 @@ _BETWEEN = (
 _NAME = re.compile(r"[A-Za-z][\w/ ]*")
 _RULER = re.compile(r"\s*-+(?:\s+-+)*\s*\Z")
 _PREAMBLE = re.compile(
-    r"\s*\Z|\s*(?:#|//|`{3}|--?[A-Za-z])|.*\b(?:sacct|seff|squeue|scontrol|sinfo)(?::|\s|\Z)"
+    r"\s*\Z|\s*(?:#|//|`{3}|--?[A-Za-z])"
+    r"|[^|{\"]{0,99}\b(?:sacct|seff|squeue|scontrol|sinfo)(?::|\s|\Z)"
     r"|(?:\([\w.-]+\) )?(?:\[[^\]|]+\]|[\w.-]+@[\w.-]+[\w.:~/ -]*)? ?[$%#>❯](?:\s|\Z)"
 )
 
