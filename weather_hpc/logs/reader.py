@@ -107,6 +107,7 @@ def _read(
         if named is None:
             return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
         columns = named
+        values["slurm_job_id"] = columns.get("slurm_job_id")
     notes: list[Finding] = []
     found = []
     for each in job:
