@@ -196,3 +196,27 @@ def test_a_failure_before_further_epochs_did_not_end_the_run(tmp_path: Path) -> 
     lines = [*epochs[:4], caught, *epochs[4:], "ValueError: bad shape"]
     row = read_lines(tmp_path, lines, "ddp_1gpu_bs64.log").row
     assert (row.status, row.reason) == (Status.FAILED, "no total in the log: ValueError: bad shape")
+
+
+REPORT = [
+    "Subject: Job 813: <train> in cluster <c1> Exited",
+    "TERM_RUNLIMIT: job killed after reaching LSF run time limit.",
+    "Exited with exit code 140.",
+    "    CPU time :                                   170.19 sec.",
+    "    Run time :                                   3600 sec.",
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(REPORT, "timeout"), (["bash: line 1: 42 Killed    python a.py", "real\t8m31.2s"], "failed")],
+)
+def test_the_time_of_a_process_that_was_ended_is_no_total(
+    tmp_path: Path, end: list[str], status: str
+) -> None:
+    lines = [f"Epoch {e}/20 - loss: 0.{99 - e} - acc: 0.5 - 22s" for e in range(1, 15)]
+    row = read_lines(tmp_path, [*lines, *end], "ddp_1gpu_bs64.log").row
+    assert (row.status, row.table) == (status, None)
+    assert (row.reason or "").startswith("no total in the log, 14 of 20 epochs")
+    whole = [*lines, *(f"Epoch {e}/20 - loss: 0.5 - 22s" for e in range(15, 21)), end[-1]]
+    assert read_lines(tmp_path, whole, "ddp_1gpu_bs64.log").row.table == "training"

@@ -199,6 +199,11 @@ class FailureLine:
     epoch: int
     """The last epoch before it; below 0: none."""
 
+    @property
+    def matters(self) -> bool:
+        """Whether it says more than that something went wrong."""
+        return self.telling < len(FAILURES) - 1
+
     def or_better(self, other: "FailureLine | None") -> "FailureLine":
         """``other`` where it says more."""
         if other is None:
