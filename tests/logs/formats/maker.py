@@ -1,7 +1,6 @@
 """Whole logs of named programs: what reading them must give."""
 
 from pathlib import Path
-from typing import Any
 
 from tests.logs.maker import finding_codes, read_text
 from weather_hpc.runs.row import Reading
@@ -21,12 +20,8 @@ def read(folder: Path, text: str, name: str = "ddp_4gpu_bs64.log") -> Reading:
     return read_text(folder, text, name)
 
 
-def values(reading: Reading, *names: str) -> dict[str, Any]:
-    """Those columns of its row."""
-    return {name: getattr(reading.row, name) for name in names}
-
-
 def check(reading: Reading, *codes: str, **expected: object) -> None:
     """The row has the values ``expected``, and the audit no other findings than ``codes``."""
-    assert values(reading, *expected) == expected, reading.row.reason
+    found = {name: getattr(reading.row, name) for name in expected}
+    assert found == expected, f"{found}; {reading.row.reason}"
     assert finding_codes(reading) == set(codes), reading.findings
