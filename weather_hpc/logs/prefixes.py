@@ -42,6 +42,7 @@ PREFIXES = (
      b"12:00:00 - __main__:main:9 -"),
     ((rb"(?:[\w.]{1,40}:)?[\w./-]{1,80}\.py(?::[\w.<>]{1,60})?(?::\d{1,6}|\(\d{1,6}\))?"
       rb"(?:[ ]?:|(?=[ ]))"), b"train.py:45:"),
+    (rb"\([\w./-]{1,80}\.py[ ]\d{1,6}\):", b"(main.py 224): INFO"),
     (rb"[a-z_]\w{0,40}(?:\.\w{1,40}){1,6}(?=[ ]-[ ])", b"speechbrain.utils.train_logger - "),
     (rb"[a-z_][\w.]{0,80}(?=[ ](?:debug|info|warning|error):[ ])", b"d2.engine.hooks INFO: "),
     (rb"(?:(?<=info:)|(?<=debug:)|(?<=warning:)|(?<=error:))[\w.]{1,60}:", b"INFO:root:"),

@@ -1,4 +1,4 @@
-"""Logs of torchvision's references and of DeiT's family: console and log.txt."""
+"""Logs of torchvision's references, of DeiT's family (console and log.txt) and of Swin."""
 # ruff: noqa: E501 - lines of logs
 
 import json
@@ -55,7 +55,12 @@ def test_deit_without_a_pattern(tmp_path: Path) -> None:
 def test_deit_cut_off(tmp_path: Path) -> None:
     text = console()
     in_epoch_2 = text[: text.rindex("Epoch: [2]  [  20")]
-    expected = {"table": None, "epochs_done": 2, "train_loss": 6.7866, "test_accuracy": 0.20786}
+    expected: dict[str, object] = {
+        "table": None,
+        "epochs_done": 2,
+        "train_loss": 6.7866,
+        "test_accuracy": 0.20786,
+    }
     check(read(tmp_path, in_epoch_2), "incomplete_epochs", "missing_total", **expected)
     in_test = text[: text.rindex("* Acc@1")]
     # of every epoch there is a time: their sum
@@ -124,3 +129,22 @@ def test_log_txt_of_pretraining(tmp_path: Path) -> None:
         f'{{"train_lr": 1e-4, "train_loss": 0.{9 - e}1, "epoch": {e}}}\n' for e in range(3)
     )
     check(read(tmp_path, text), "missing_total", epochs_done=3, train_loss=0.71)
+
+
+@pytest.mark.parametrize("start", ["", "[2021-04-12 10:11:12 swin_tiny](main.py 224): INFO "])
+def test_swin(tmp_path: Path, start: str) -> None:
+    text = "RANK and WORLD_SIZE in environ: 0/4\n"
+    for e in range(2):
+        text += "".join(
+            f"{start}Train: [{e}/3][{i}/625]\teta 0:12:34 lr 0.000001\ttime 0.3512 (0.4021)\tloss 6.9123 (6.{9 - e}312)\tgrad_norm 1.2 (1.3)\tmem 9012MB\n"
+            for i in (0, 10, 620)
+        )  # fmt: skip
+        text += f"{start}EPOCH {e} training takes 0:08:2{e}\n"
+        text += f"{start}Test: [0/98]\tTime 1.2 (1.2)\tLoss 5.1 (5.1)\tAcc@1 3.9 (3.9)\tAcc@5 14.0 (14.0)\tMem 9012MB\n"
+        text += f"{start} * Acc@1 {e + 9}.812 Acc@5 24.120\n{start}Max accuracy: 9.81%\n"
+    check(
+        read(tmp_path, text), "missing_total", "incomplete_epochs",
+        table=None, epochs=3, epochs_done=2, test_accuracy=0.10812, train_loss=None,
+    )  # fmt: skip
+    reading = read(tmp_path, text.replace("/3]", "/2]") + f"{start}Training time 0:16:45\n")
+    check(reading, table="training", epochs_done=2, workers=4, time_s=1005.0)
