@@ -23,7 +23,8 @@ MOST_VALUES = 1000
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
 _NO_FACTS = {
-    *_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "epoch_end", "ignored",
+    *_EPOCH_FIELDS, "current_epoch", "resumed_epoch", "progress", "step", "step_time", "epoch_end",
+    "ignored",
 }  # fmt: skip
 
 _NOTHING: EpochValues = (None, None, None)
@@ -64,6 +65,24 @@ class _Pending:
     over: bool = False
     """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
 
+    unclear: set[int] = field(default_factory=set)
+    """Which of the values came several times, as those of steps do, without a bar that ends."""
+
+    def take(self, values: dict[str, Value]) -> None:
+        """Take in a line's values; the last ones of a bar count."""
+        new = [cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:]]
+        if "progress" not in values:
+            pairs = enumerate(zip(self.values, new, strict=True))
+            self.unclear |= {i for i, (b, n) in pairs if None not in (b, n) and b != n}
+        latest = [b if n is None else n for b, n in zip(self.values, new, strict=True)]
+        self.values = cast(EpochValues, tuple(latest))
+
+    @property
+    def clear(self) -> EpochValues:
+        """The values of which it is known that they are the epoch's."""
+        kept = (None if i in self.unclear else value for i, value in enumerate(self.values))
+        return cast(EpochValues, tuple(kept))
+
     def is_other_pass(self, steps: bytes, values: dict[str, Value]) -> bool:
         """Whether a bar that is at ``steps`` with ``values`` gives no values of the epoch."""
         done = values.get("progress") == 1
@@ -96,6 +115,9 @@ class Tally:
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
+    resumed: tuple[int, int, str] | None = None
+    """Where a line says that the run goes on from an epoch: that epoch, the last one that the log
+    had until then (below 0: none), and the line."""
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     numbered: bool = False
@@ -114,6 +136,8 @@ class Tally:
     """Lines that were understood and hold no value of an epoch: of its course, of a test."""
     printing: set[bytes | None] = field(default_factory=set)
     """The ranks, as printed, of lines other than those of epochs."""
+    orphaned: bool = False
+    """Values without an epoch came before any epoch's line."""
     held: int = 0
     whole_lines: int = 0
     """Lines that were read by the format's WholeLine."""
@@ -294,6 +318,10 @@ class Tally:
             return
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
+        if (resumed := values.get("resumed_epoch")) is not None:
+            if int(resumed) > 0:
+                self.resumed = int(resumed), self.last, shown(found.string)
+            return
         self.printing.add(rank)
         progress = cast(float | None, values.get("progress"))
         if "current_epoch" in values:
@@ -342,6 +370,8 @@ class Tally:
     ) -> None:
         """Take in values of a line without an epoch; the last heading names it."""
         pending = self.pending.get(rank)
+        if pending is None and self._complete(rank, values):
+            return
         if pending is None:
             self.unread.values = self.unread.values or found.string  # of no epoch
             return
@@ -351,9 +381,20 @@ class Tally:
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
-        new = (cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
-        latest = [b if n is None else n for b, n in zip(pending.values, new, strict=True)]
-        pending.values = cast(EpochValues, tuple(latest))
+        pending.take(values)
+
+    def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
+        """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
+        series = self._by_text.get(rank)
+        if self.orphaned or series is None or not series.epochs or "progress" in values:
+            self.orphaned = True
+            return False
+        epoch, before = next(reversed(series.epochs.items()))
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if any(b is not None and n is not None for b, n in zip(before, new, strict=True)):
+            return False
+        self._add(series, epoch, cast(EpochValues, new))
+        return True
 
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
@@ -361,7 +402,7 @@ class Tally:
         if pending is not None and (pending.ended or pending.values != _NOTHING):
             if rank not in self._by_text:
                 self._add_ranks({rank})
-            self._add(self._by_text[rank], pending.epoch, pending.values)
+            self._add(self._by_text[rank], pending.epoch, pending.clear)
 
     def _rank(self, rank: bytes | None, found: re.Match[bytes]) -> bytes | None:
         """The rank in a line, or else in the prefix that a launcher added."""
