@@ -117,6 +117,7 @@ class FormatFile(Section):
     )
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
+    only_first_rank: bool = Option(False, description="whether rank 0 alone prints, for all ranks")
     marker: str | None = Option(
         None, min_length=3, description="text that only lines with values contain, case kept"
     )
