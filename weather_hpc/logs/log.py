@@ -3,6 +3,7 @@
 import hashlib
 import heapq
 import math
+import statistics
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,7 @@ class Log:
     def totals_agree(self) -> bool:
         """Whether the ranks' totals differ by no more than ALIKE."""
         totals = self.tally.totals
-        return max(totals) - min(totals) <= ALIKE * max(totals)
+        return not totals or max(totals) - min(totals) <= ALIKE * max(totals)
 
     @property
     def totals_expected(self) -> set[int]:
@@ -240,6 +241,8 @@ class Log:
             return float(rate)
         if trained and self.total and self.epochs_done:
             return int(trained) * self.epochs_done / self.total
+        if rates := [rate for series in steps if (rate := series.rate)]:
+            return statistics.median(rates)  # each is of all ranks
         times = [time for series in steps if (time := series.time)]
         if times and self.batch_size_global:
             return self.batch_size_global / max(times)

@@ -123,6 +123,11 @@ class FormatFile(Section):
     exact: Annotated[str, AfterValidator(_whole_line)] | None = Option(
         None, description="the most frequent line with values, whole and as printed; only for speed"
     )
+    library: bool = Option(
+        False,
+        description="whether it is of a library, whose lines stand among those of the program that "
+        "uses it: it is not chosen where another signature's format reads values",
+    )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
     common: bool = Option(
         True,
@@ -224,6 +229,11 @@ def shipped() -> dict[str, Path]:
     return {**{name: files.pop(name) for name in GENERAL}, **files}
 
 
+@cache
+def _shipped(name: str) -> LogFormat:
+    return compiled(name, load(shipped()[name], FormatFile))
+
+
 def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
     """The formats called ``names``, each a shipped one's name or a YAML file; none: all shipped.
 
@@ -231,7 +241,10 @@ def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
     """
     chosen = []
     for name in names or shipped():
-        path = shipped().get(name) or Path(name)
+        if name in shipped():
+            chosen.append(_shipped(name))
+            continue
+        path = Path(name)
         if not path.is_file():
             stem = path.name.removesuffix(".yaml")
             raise UserError(

@@ -152,7 +152,14 @@ class _Candidates:
     @property
     def best(self) -> Tally:
         """What reads most; of those that read as much, one with a signature."""
-        return max(self.tallies, key=lambda each: (each.score, each.form.signature is not None))
+        programs = any(
+            each.score and each.form.signature is not None and not each.form.file.library
+            for each in self.tallies
+        )
+        return max(
+            (each for each in self.tallies if not (programs and each.form.file.library)),
+            key=lambda each: (each.score, each.form.signature is not None),
+        )
 
 
 def _claimed_ranks(columns: dict[str, Any], tally: Tally) -> int | None:

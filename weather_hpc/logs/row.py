@@ -110,7 +110,7 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
     twice = any(series.contradicted and not series.in_turn for series in log.series)
     most = max(*log.totals_expected, log.workers or 1)
-    if _is_preprocess(log) and (several := _several(log)):
+    if several := _several(log):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"
     differ = not log.totals_agree or len(set(tally.totals)) > most
     if tally.total_lines > max(log.totals_expected) and (twice or differ):
@@ -127,8 +127,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
 
 
 def _several(log: Log) -> str:
-    """The backends or numbers of workers of a log with more than one."""
-    for name in ("backend", "workers"):
+    """The numbers of its runs, or a preprocessing log's backends or workers, if several."""
+    for name in ("run", "backend", "workers") if _is_preprocess(log) else ("run",):
         values = log.tally.facts.get(name, {})
         if len(values) > 1:
             return f"{name} {', '.join(map(str, list(values)[:5]))}"

@@ -22,9 +22,12 @@ MOST_VALUES = 1000
 
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time"}
+_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "ignored"}
 
 _NOTHING: EpochValues = (None, None, None)
+
+_TOGETHER = 0.05
+"""Ranks start and stop within this share of a run's time."""
 
 _JOINED = re.compile(
     rb"(?i)(?<=[^\s\[(])(?=[\[(](?:global[ _]?)?(?:rank|gpu|cuda|device|worker)"
@@ -87,6 +90,8 @@ class Tally:
     """Lines that should hold values and could not be read."""
     torn_example: str = ""
     unread: UnreadLines = field(default_factory=UnreadLines)
+    read: bytes = b""
+    """The last line with values of an epoch or a step."""
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
@@ -232,6 +237,7 @@ class Tally:
         )
         if rank not in self._by_text:
             self._add_ranks({rank})
+        self.read = found.string
         if line.others:
             self._facts(line.others, found)
         if self.under_way and self.under_way.get(rank) is not None:
@@ -281,9 +287,10 @@ class Tally:
             self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
         if named.get("step") is not None:
             self._step(kind, rank, found)
+            named.pop("images_per_s", None)  # of one step
         elif named.keys() & set(_EPOCH_FIELDS[2:]):
             self._below(kind, rank, found)
-        self._facts(kind.fields, found)
+        self._facts(tuple(f for f in kind.fields if f[0].name in named), found)
         self.printing.add(rank)
         if named.keys() & {"total", "wall", "stopped"}:
             for each, epoch in self.under_way.items():
@@ -295,6 +302,7 @@ class Tally:
     def _step(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
         """Take in a line of a step of the run."""
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
+        self.read = found.string
         self.steps.setdefault(rank, StepSeries()).add(
             cast(int, values["step"]),
             cast(float | None, values.get("step_time")),
@@ -315,6 +323,7 @@ class Tally:
             return
         new = (cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
         latest = [b if n is None else n for b, n in zip(pending.values, new, strict=True)]
+        self.read = found.string
         pending.values = cast(EpochValues, tuple(latest))
 
     def _settle(self, rank: bytes | None) -> None:
@@ -358,10 +367,11 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        line = self.unread.most_telling(without_total=bool(self.ranks and not self.totals))
+        measured = (self.ranks or self.steps) and not self.totals
+        line = shown(self.unread.total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
         if not line:
-            return lacks
+            return f"; its last values: '{shown(self.read)}'{lacks}" if self.read else lacks
         return f"; not read: '{line}' (describe the format with --format FILE){lacks}"
 
     @property
@@ -427,10 +437,14 @@ class Tally:
 
     def _lasted(self) -> float | None:
         """Seconds from the run's start to its end, where the log has the time of both."""
-        started, stopped = self.facts.get("started", {}), self.facts.get("stopped", {})
+        started = [float(time) for time in self.facts.get("started", {})]
+        stopped = [float(time) for time in self.facts.get("stopped", {})]
         if not started or not stopped:
             return None
-        return max(map(float, stopped)) - min(map(float, started))
+        lasted = max(stopped) - min(started)
+        if max(max(started) - min(started), max(stopped) - min(stopped)) > _TOGETHER * lasted:
+            return None  # several runs, or one that was started again
+        return lasted
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""
