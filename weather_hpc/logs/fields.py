@@ -30,7 +30,7 @@ _PROGRESS = ("progress", "progress_from_0")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
-_DAYS = r"(?:\d+(?:[ ]days?,[ ]|-))?"
+_DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"
 _NAMED = rf"(?:[ ]?{_UNIT}|[ ]?\({_UNIT}\)|[ ]?\[{_UNIT}\])"
 _DURATION = (
     rf"(?:{_DAYS}\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
@@ -121,7 +121,7 @@ def _share(text: bytes) -> float:
 
 def _clock(text: bytes) -> float:
     """Seconds of 3:25, 1:03:25.5, ``1 day, 1:03:25`` (Python's) or 1-01:03:25 (Slurm's)."""
-    days, _, clock = re.sub(rb" days?, |(?<=\d)-", b"|", text).rpartition(b"|")
+    days, _, clock = re.sub(rb" days?,? |(?<=\d)-", b"|", text).rpartition(b"|")
     parts = [float(part) for part in clock.split(b":")]
     if not (days or b"0").isdigit() or not all(0 <= part < math.inf for part in parts):
         raise ValueError("no time of day or duration")
@@ -142,12 +142,12 @@ def _date(text: bytes) -> float:
 
 def _duration(text: bytes) -> float:
     """Seconds; 91.2 s, 1m31.2s, (min): 1.52, 0:01:31.2, and seconds where there is no unit."""
-    if b":" in text:
-        return _clock(text)
-    seconds, smallest = 0.0, math.inf
     plain = text.decode("ascii").lower()
     if first := _UNIT_FIRST.fullmatch(plain):
         plain = f"{first[2]} {first[1]}"
+    elif b":" in text:
+        return _clock(text)
+    seconds, smallest = 0.0, math.inf
     for number, unit in _AMOUNT.findall(plain):
         factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or _SPELLED[unit.rstrip("s")]
         if factor >= smallest:

@@ -13,10 +13,13 @@ PREFIXES = (
     # MPICH's and Intel's mpirun -prepend-rank
     (rb"\[(?P<bare>\d{1,3})\](?=[ ])", b"[1] "),
     # processes without a number of their own: Ray, kubectl --prefix, docker compose
-    (rb"\((?P<ray>[\w.<>]{1,80}[ ]pid=\d+(?:,[ ]ip=[\d.]+)?)\)",
+    (rb"\((?P<ray>(?:[\w.<>]{1,80}[ ])?pid=\d+(?:,[ ]ip=[\d.]+)?)\)",
      b"(TrainWorker pid=42, ip=10.0.0.1)"),
     (rb"\[pod/(?P<pod>[\w.-]{1,80}/[\w.-]{1,80})\]", b"[pod/train-worker-0/pytorch]"),
     (rb"(?P<container>[a-z][\w.-]{0,60}?[-_]\d{1,4}(?:-\w{1,12})?)[ ]+\|(?=[ ])", b"trainer-1  | "),
+    # pdsh, clush: the node
+    ((rb"(?!(?:rank|gpu|cuda|device|worker|process|proc|epoch|fold|run|step|iter|trial)[ _-]?\d)"
+      rb"(?P<host>[a-z][\w.-]{0,60}\d[\w.-]{0,20}):(?=[ ])"), b"node07: "),
     # Dask
     (rb"\[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s",
      b"[####  ] |  66% Completed | 4.00 s"),
@@ -37,23 +40,23 @@ PREFIXES = (
     # a logger's name, file, function or line, after or before what marks its end
     (rb"(?<=[-|][ ])(?!\d)[\w.<>]{1,60}(?::[\w.<>]{1,60}){0,2}(?=[ ]+[-|])",
      b"12:00:00 - __main__:main:9 -"),
-    (rb"[\w./-]{1,80}\.py(?::[\w.<>]{1,60})?(?::\d{1,6}|\(\d{1,6}\))?(?:[ ]?:|(?=[ ]))",
-     b"train.py:45:"),
+    ((rb"(?:[\w.]{1,40}:)?[\w./-]{1,80}\.py(?::[\w.<>]{1,60})?(?::\d{1,6}|\(\d{1,6}\))?"
+      rb"(?:[ ]?:|(?=[ ]))"), b"train.py:45:"),
     (rb"[a-z_]\w{0,40}(?:\.\w{1,40}){1,6}(?=[ ]-[ ])", b"speechbrain.utils.train_logger - "),
-    (rb"(?<=info:)[\w.]{1,60}:", b"INFO:root:"),
+    (rb"(?:(?<=info:)|(?<=debug:)|(?<=warning:)|(?<=error:))[\w.]{1,60}:", b"INFO:root:"),
     # tqdm
     (rb"\d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]", b" 34%|###4   | 17/50 [00:03<00:07]"),
     (rb"(?:[-|]|>>)(?=[ ])", b"- "),
 )  # fmt: skip
 """What may stand before a line (verbose syntax, case ignored), each with an example."""
 
-RANK_GROUPS = ("tagged", "launched", "mpi", "srun", "bare", "ray", "pod", "container")
+RANK_GROUPS = ("tagged", "launched", "mpi", "srun", "bare", "ray", "pod", "container", "host")
 """The groups of PREFIXES that name the rank, or its process, the one to believe first."""
 
 # Tried as a whole or not at all: backtracking into it would cost more than all else.
 PREFIX = (
     rb"(?x:(?:(?=[ \[({<\d|a-z-])(?>(?:[ ]*(?:"
     + b"|".join(prefix for prefix, _ in PREFIXES)
-    + rb")){0,8}[ ]*))?)"
+    + rb")){1,8}[ ]*|[ ]+))?)"
 )
 """Any number of them, in verbose syntax."""

@@ -8,7 +8,7 @@ from typing import cast
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
 from weather_hpc.logs.fields import Field, Value
-from weather_hpc.logs.lines import LONGEST_LINE, FailureLine, judge_failure
+from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES, FailureLine, judge_failure
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.unread import UnreadLines, shown
@@ -182,6 +182,13 @@ class Tally:
             return None if rank is None else int(rank)
         return self._processes.setdefault(rank, len(self._processes))
 
+    def numbers(self, ranks: set[bytes | None]) -> set[int]:
+        """The ranks that ``ranks`` as printed mean; one process alone has none."""
+        named = {rank for rank in ranks if rank is not None}
+        if len(self._processes) == 1:
+            named -= self._processes.keys()
+        return {number for rank in named if (number := self.number(rank)) is not None}
+
     def _feed(self, lines: Sequence[bytes]) -> None:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
@@ -210,14 +217,18 @@ class Tally:
 
     def _unmatched(self, line: bytes, marker: bytes) -> None:
         """Take in a line that the format does not match."""
-        parts = _JOINED.split(line) if b"poch" in line else [line]
-        if len(parts) > 1 and all(map(self.form.regex.match, parts)):
-            self._feed(parts)
-        elif marker in line or len(parts) > 1:
+        if b"poch" in line and len(parts := _JOINED.split(line)) > 1:
+            if all(map(self.form.regex.match, parts)):
+                self._feed(parts)
+            else:
+                self._tear(line)
+        elif marker in line:
             self._tear(line)
         elif self.unread.is_total(line):
             pass  # the last one counts
         elif self.unread.matters(line):
+            if len(self._noted) >= MOST_SHAPES:
+                self._noted.clear()
             self._noted.add(line.translate(self.form.unmatched.table))
         else:
             self.form.unmatched.add(line)  # as all lines of its shape
@@ -426,7 +437,9 @@ class Tally:
 
     def _split(self, claimed: int | None) -> None:
         """Tell apart the lines of ranks that print no number, or one that counts per node."""
-        if not claimed or self.numbered or not self.ranks or claimed % len(self.ranks):
+        if not claimed or self.numbered or self.stopped is not None or not self.ranks:
+            return
+        if claimed % len(self.ranks):
             return
         each = claimed // len(self.ranks)
         parts = [series.split(each) if each > 1 else None for series in self.ranks.values()]

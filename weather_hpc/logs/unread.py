@@ -36,6 +36,13 @@ class UnreadLines:
 
     def matters(self, line: bytes) -> bool:
         """Whether ``line`` could be one for a reason; it is kept if it is the first."""
+        # one of these is in nearly each line that matters, and is much faster to look for
+        if not (
+            b"poch" in line or b"oss" in line or b"tep" in line or b"acc" in line or b"Acc" in line
+            or b"ter" in line or b"/s" in line or b"er s" in line or b"atch" in line
+            or b"EPOCH" in line or b"LOSS" in line or b"Dice" in line or b"pdate" in line
+        ):  # fmt: skip
+            return False
         if _VALUE.search(line):
             self.values = self.values or line
         elif _COUNTED.search(line):
@@ -48,8 +55,8 @@ class UnreadLines:
 
     def is_total(self, line: bytes) -> bool:
         """Whether ``line`` may be a total; it is kept."""
-        likely = line[:1].isdigit() or b"ime" in line or b"rain" in line
-        if likely and _TOTAL.match(line):
+        likely = line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
+        if (likely or b"inished" in line) and _TOTAL.match(line):
             self.total = line
             return True
         return False
