@@ -23,7 +23,7 @@ _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
 _TEXT = ("model", "job_id", "ignored")
 _WORD = ("strategy", "device", "backend")
-_TIMES = ("time", "total", "wall", "step_time", "started", "stopped")
+_TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
 _DATES = ("started", "stopped")
 _PROGRESS = ("progress", "progress_from_0")
 

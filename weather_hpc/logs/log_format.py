@@ -205,9 +205,18 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
 
 
 def _common(file: FormatFile) -> list[LineRule]:
-    """The lines that many programs print, without totals where ``file`` says which it reads."""
-    if any(re.search(r"\(\?P<(?:total|stopped)", rule.regex) for rule in file.lines):
+    """The lines that many programs print.
+
+    Where ``file`` has a total of its own, theirs is the outer one, which counts if there is none.
+    """
+    own = "".join(rule.regex for rule in file.lines)
+    if "(?P<stopped" in own:
         return [rule for rule in _common_lines() if "(?P<total" not in rule.regex]
+    if "(?P<total" in own:
+        return [
+            rule.model_copy(update={"regex": rule.regex.replace("(?P<total", "(?P<outer")})
+            for rule in _common_lines()
+        ]
     return _common_lines()
 
 

@@ -43,7 +43,7 @@ def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
         "train_accuracy": log.final(1),
         "test_loss": _finite(tally.latest("test_loss")),
         "test_accuracy": _share(log),
-        "world_size_actual": len(log.ranks) or len(log.printing) or None,
+        "world_size_actual": log.ranks_seen,
     }
     identity = {name: values.get(name) for name in _IDENTITY}
     values["configuration"] = values["run_id"]

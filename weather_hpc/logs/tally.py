@@ -303,12 +303,14 @@ class Tally:
             self._below(kind, rank, found)
         self._facts(tuple(f for f in kind.fields if f[0].name in named), found)
         self.printing.add(rank)
-        if named.keys() & {"total", "wall", "stopped"}:
+        if named.keys() & {"total", "outer", "wall", "stopped"}:
             for each, epoch in self.under_way.items():
                 self._done(each, epoch)
             self.under_way.clear()
         elif named.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
             self.passed += 1
+            if not self.ranks and not self.steps and not self.pending:
+                self.read = found.string
 
     def _step(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
         """Take in a line of a step of the run."""
@@ -381,8 +383,9 @@ class Tally:
         measured = (self.ranks or self.steps) and not self.totals
         line = shown(self.unread.total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
+        own = "" if measured else " (describe the format with --format FILE)"
         if not line:
-            return f"; its last values: '{shown(self.read)}'{lacks}" if self.read else lacks
+            return f"; its last values: '{shown(self.read)}'{own}{lacks}" if self.read else lacks
         return f"; not read: '{line}' (describe the format with --format FILE){lacks}"
 
     @property
@@ -422,9 +425,11 @@ class Tally:
             series.judge()
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
-        walls = [float(value) for value in self.facts.get("wall", {})]
-        if walls and not self.totals:
-            self.totals, self.total_lines, self.whole_process = walls, len(walls), True
+        for name in ("outer", "wall"):
+            times = [float(value) for value in self.facts.get(name, {})]
+            if times and not self.totals:
+                self.totals, self.total_lines = times, len(times)
+                self.whole_process = name == "wall"
 
     def _number_epochs(self) -> None:
         """A number in brackets that rises with the epoch is a counter of lines and no rank."""
