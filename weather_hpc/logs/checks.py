@@ -15,6 +15,7 @@ def audit_log(log: Log) -> Iterator[Problem]:
     yield from _ranks(log)
     yield from _repeats(log)
     yield from _stops(log)
+    yield from _claims(log)
     if log.series:
         yield from _gaps(log)
         yield from _ends(log)
@@ -183,9 +184,16 @@ def _ends(log: Log) -> Iterator[Problem]:
                 f"{late.rstrip(': ')} at epoch {lasts[late]}"
             ),
         )
+
+
+def _claims(log: Log) -> Iterator[Problem]:
     claimed, done = log.claimed("epochs", "epochs"), log.epochs_done
     if claimed is not None and done is not None and claimed != done:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
+    claimed, done = log.tally.latest("steps"), log.steps
+    apart = max((series.apart for series in log.tally.steps.values()), default=0.0)
+    if claimed is not None and done is not None and done + max(1.0, apart) < int(claimed):
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} steps claimed, {done} done"
 
 
 def _head(log: Log) -> Iterator[Problem]:

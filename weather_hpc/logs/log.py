@@ -224,7 +224,7 @@ class Log:
         reached = self.tally.latest("epoch_reached")
         if reached is not None and math.isfinite(float(reached)):
             return math.floor(float(reached) + _ROUNDED)
-        images, batch = self.tally.fact("train_images"), self.batch_size_global
+        images, batch = self.tally.fact("train_images"), self.images_per_step
         if self.steps and images and batch:
             return int(self.steps * batch // int(images))
         return None
@@ -233,6 +233,14 @@ class Log:
     def steps(self) -> int | None:
         """Steps that all ranks have done, for a log that counts them."""
         return min((series.last for series in self.tally.steps.values()), default=None)
+
+    @cached_property
+    def images_per_step(self) -> int | None:
+        """Images per step over all ranks, where name or log say it.
+
+        The batch of each device does not: a step may accumulate several.
+        """
+        return whole(self.claimed("batch_size_global", "batch_size_global"))
 
     @cached_property
     def batch_size_global(self) -> int | None:
@@ -254,10 +262,10 @@ class Log:
         if rates := [rate for series in steps if (rate := series.rate)]:
             return statistics.median(rates)  # each is of all ranks
         times = [time for series in steps if (time := series.time)]
-        if times and self.batch_size_global:
-            return self.batch_size_global / max(times)
-        if self.steps and self.batch_size_global and self.total and not self.series:
-            return self.batch_size_global * self.steps / self.total
+        if times and self.images_per_step:
+            return self.images_per_step / max(times)
+        if self.steps and self.images_per_step and self.total and not self.series:
+            return self.images_per_step * self.steps / self.total
         return None
 
     @cached_property

@@ -154,14 +154,14 @@ class _Candidates:
 
     @property
     def best(self) -> Tally:
-        """What reads most; of those that read as much, one with a signature."""
+        """What reads most; one with a signature needs half as much as one without."""
         programs = any(
             each.score and each.form.signature is not None and not each.form.file.library
             for each in self.tallies
         )
         return max(
             (each for each in self.tallies if not (programs and each.form.file.library)),
-            key=lambda each: (each.score, each.form.signature is not None),
+            key=lambda each: each.score * (1 if each.form.signature is None else 2),
         )
 
 

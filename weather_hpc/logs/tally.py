@@ -22,7 +22,7 @@ MOST_VALUES = 1000
 
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "ignored"}
+_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "failed", "ignored"}
 
 _NOTHING: EpochValues = (None, None, None)
 
@@ -293,6 +293,8 @@ class Tally:
             return
         named = {kept.name: found[group] for kept, group in kind.fields}
         rank = self._rank(named.get("rank"), found)
+        if named.get("failed") is not None:
+            self.failure = judge_failure(found.string, self.failure)
         if named.get("current_epoch") is not None:
             self._settle(rank)
             self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
@@ -380,7 +382,7 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        measured = (self.ranks or self.steps) and not self.totals
+        measured = self.read and not self.totals
         line = shown(self.unread.total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
         own = "" if measured else " (describe the format with --format FILE)"
@@ -399,7 +401,8 @@ class Tally:
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
         below = sum(pending.values != _NOTHING for pending in self.pending.values())
         steps = sum(series.lines for series in self.steps.values())
-        return epochs + below + self.passed + steps + self.total_lines
+        stops = len(self.facts.get("stopped", ()))
+        return epochs + below + self.passed + steps + self.total_lines + stops
 
     @property
     def series(self) -> list[EpochSeries]:
