@@ -1,6 +1,6 @@
 """Logs of MLPerf, NVIDIA's DLLogger and tf_cnn_benchmarks."""
 
-# ruff: noqa: E501, ISC004 - lines as they are printed
+# ruff: noqa: E501 - lines as they are printed
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Logs of SpeechBrain, nnU-Net, DGL, PyTorch Geometric and OGB."""
 
-# ruff: noqa: E501, ISC004 - lines as they are printed
+# ruff: noqa: E501 - lines as they are printed
 
 from pathlib import Path
 
