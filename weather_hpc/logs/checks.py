@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.logs.log import Log, has_many_digits
+from weather_hpc.logs.log import Log, has_many_digits, whole
 from weather_hpc.logs.time_checks import Problem, audit_times
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.text import counted
@@ -187,13 +187,13 @@ def _ends(log: Log) -> Iterator[Problem]:
 
 
 def _claims(log: Log) -> Iterator[Problem]:
-    claimed, done = log.claimed("epochs", "epochs"), log.epochs_done
+    claimed, done = log.epochs, log.epochs_done
     if claimed is not None and done is not None and claimed != done:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
-    claimed, done = log.tally.latest("steps"), log.steps
+    steps, done = whole(log.tally.latest("steps")), log.steps
     apart = max((series.apart for series in log.tally.steps.values()), default=0.0)
-    if claimed is not None and done is not None and done + max(1.0, apart) < int(claimed):
-        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} steps claimed, {done} done"
+    if steps is not None and done is not None and done + max(1.0, apart) < steps:
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{steps} steps claimed, {done} done"
 
 
 def _head(log: Log) -> Iterator[Problem]:
