@@ -7,8 +7,9 @@ from typing import cast
 
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
+from weather_hpc.logs.failures import FailureLine, failure_in, judge_failure
 from weather_hpc.logs.fields import Field, Value
-from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES, FailureLine, judge_failure
+from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.unread import UnreadLines, shown
@@ -150,7 +151,7 @@ class Tally:
         self._lines = {
             index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
-            if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
+            if any(kept.name == "epoch" for kept, _ in kind.fields)
         }
 
     def feed(self, block: bytes, ended: bool) -> None:
@@ -243,7 +244,9 @@ class Tally:
 
     def _unmatched(self, line: bytes, marker: bytes) -> None:
         """Take in a line that the format does not match."""
-        if b"poch" in line and len(parts := _JOINED.split(line)) > 1:
+        if (failure := failure_in(line)) is not None:
+            self._end(failure)
+        elif b"poch" in line and len(parts := _JOINED.split(line)) > 1:
             if all(map(self.form.regex.match, parts)):
                 self._feed(parts)
             else:
@@ -311,16 +314,10 @@ class Tally:
 
     def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
-        if kind is None:
-            line = found.string[found.start(index or 0) :]
-            self.failure = judge_failure(line, self.failure)
-            if self.ranks and self.stopped is None:
-                self.stopped = self.last, shown(line)
-            return
         named = {kept.name: found[group] for kept, group in kind.fields}
         rank = self._rank(named.get("rank"), found)
         if named.get("failed") is not None:
-            self.failure = judge_failure(found.string, self.failure)
+            self._end(found.string)
         if (resumed := named.get("resumed_epoch")) is not None:
             if int(resumed) > 0:
                 self.resumed = int(resumed), self.last, shown(found.string)
@@ -343,6 +340,12 @@ class Tally:
             self.passed += 1
             if not self.ranks and not self.steps and not self.pending:
                 self.read = found.string
+
+    def _end(self, line: bytes) -> None:
+        """Take in a line that reports a failure."""
+        self.failure = judge_failure(line, self.failure, self.last)
+        if self.ranks and self.stopped is None:
+            self.stopped = self.last, shown(line)
 
     def _step(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
         """Take in a line of a step of the run."""
@@ -471,9 +474,13 @@ class Tally:
             series.judge()
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
+        # a process that was ended has a time too
+        ended = (
+            self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
+        )
         for name in ("outer", "wall"):
             times = [float(value) for value in self.facts.get(name, {})]
-            if times and not self.totals:
+            if times and not self.totals and (name == "outer" or not ended):
                 self.totals, self.total_lines = times, len(times)
                 self.whole_process = name == "wall"
 

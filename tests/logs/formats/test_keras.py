@@ -116,7 +116,7 @@ def test_one_that_was_cut_off(tmp_path: Path, kind: str) -> None:
     text = "\n".join(LOGS[kind])
     row = read_text(tmp_path, text[: text.index("Epoch 3/3") + 20], ONE).row
     assert (row.table, row.epochs_done, row.train_loss) == (None, 2, 0.9)
-    assert "no total in the log; its last values: '" in (row.reason or "")
+    assert "no total in the log, 2 of 3 epochs; its last values: '" in (row.reason or "")
     assert "Keras prints no total" in (row.reason or "")
 
 

@@ -58,7 +58,7 @@ HUGGING_FACE = {
     "whole": Case([*TRAINER, *TRAINER_END], TRAINED, name="ddp_4gpu_bs16.log"),
     "cut": Case(
         TRAINER[:-1], {"epochs_done": 2, "test_accuracy": 0.8137, "train_loss": None},
-        reason="no total in the log; its last values: '{'loss': 0.2123", errors=NO_TOTAL | {"incomplete_epochs"},
+        reason="no total in the log, 2 of 3 epochs; its last values: '{'loss': 0.2123", errors=NO_TOTAL | {"incomplete_epochs"},
         name="ddp_4gpu_bs16.log",
     ),
     "values as text": Case(
