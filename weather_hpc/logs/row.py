@@ -128,10 +128,12 @@ def _judge(log: Log) -> tuple[Status, str | None]:
 
 
 def _reached(log: Log) -> str:
-    """The epochs in a log that ends early, of those that the run was to have."""
-    of = log.claimed("epochs", "epochs")
-    seen = min((series.seen for series in log.series), default=0)
-    return f", {seen} of {of} epochs" if of and seen < of else ""
+    """The epochs or steps in a log that ends early, of those that the run was to have."""
+    of, steps = log.claimed("epochs", "epochs"), whole(log.tally.latest("steps"))
+    seen = min((series.seen for series in log.series), default=log.epochs_done or 0)
+    if of and seen < of:
+        return f", {seen} of {of} epochs"
+    return f", {log.steps} of {steps} steps" if log.steps and steps and log.steps < steps else ""
 
 
 def _several(log: Log) -> str:
