@@ -18,10 +18,10 @@ from weather_hpc.preprocess.decoders import (
     available,
     cost,
     decode_exact,
-    has_metadata,
     make_decoder,
     reduction,
 )
+from weather_hpc.preprocess.jpeg import has_metadata
 from weather_hpc.study.tasks import Decoder
 
 SIZE = 32
