@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.study.tasks import Color
+from weather_hpc.text import clean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,9 @@ GRID = 9
 """Samples of each channel that this is tried on: 729 colours."""
 PROFILES = 32
 """Profiles that a process keeps."""
+LONGEST = 80
+"""Characters of a description that are shown."""
+CONVERTED, IS_SRGB = "converted", "is sRGB"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ class Profile:
 
     @property
     def use(self) -> str:
-        """What is done: ``converted``, ``is sRGB``, or ``ignored`` with the reason."""
+        """What is done: :data:`CONVERTED`, :data:`IS_SRGB`, or ``ignored`` with the reason."""
         if self.unusable is not None:
             return f"ignored: {self.unusable}"
-        return "is sRGB" if self.transform is None else "converted"
+        return IS_SRGB if self.transform is None else CONVERTED
 
     def to_srgb(self, pixels: "Pixels") -> "Pixels":
         """``pixels`` converted, (height, width, 3): RGB, greys as equal RGB, or four inks."""
@@ -101,7 +105,8 @@ def _read(content: bytes, space: str) -> Profile:
     try:
         icc = ImageCms.ImageCmsProfile(io.BytesIO(content))
         core = icc.profile
-        description, own = (core.profile_description or "").strip(), core.xcolor_space.strip()
+        description = clean(core.profile_description or "")[:LONGEST]
+        own = core.xcolor_space.strip()
     except (OSError, TypeError, ValueError, AttributeError):
         return Profile("", "", "damaged, or incomplete")
     if own != space:
