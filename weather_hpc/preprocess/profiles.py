@@ -33,6 +33,8 @@ KINDS = ("scnr", "mntr", "prtr", "spac")
 """Device classes of profiles that say what the numbers of an image mean (ICC.1, 7.2.5)."""
 NEARLY = 2
 """Pixels whose conversion changes no sample by more than this are left as they are."""
+WHITE = 200
+"""White becomes no darker than this by any profile that is not damaged."""
 GRID = 9
 """Samples of each channel that this is tried on: 729 colours."""
 PROFILES = 32
@@ -100,13 +102,14 @@ def read_profile(content: bytes, space: str) -> Profile:
 
 @lru_cache(PROFILES)
 def _read(content: bytes, space: str) -> Profile:
+    import numpy as np
     from PIL import ImageCms
 
     try:
         icc = ImageCms.ImageCmsProfile(io.BytesIO(content))
         core = icc.profile
         description = clean(core.profile_description or "")[:LONGEST]
-        own = core.xcolor_space.strip()
+        own = clean(core.xcolor_space)
     except (OSError, TypeError, ValueError, AttributeError):
         return Profile("", "", "damaged, or incomplete")
     if own != space:
@@ -120,21 +123,25 @@ def _read(content: bytes, space: str) -> Profile:
     except ImageCms.PyCMSError as error:
         return Profile(description, own, f"damaged: {error}")
     profile = Profile(description, own, transform=transform)
-    return Profile(description, own) if _changes_little(profile) else profile
+    colours = _samples(own)
+    converted = profile.to_srgb(colours)
+    if converted[-1, -1].min() < WHITE:
+        return Profile(description, own, "damaged: white does not become white")
+    if own != "CMYK" and np.abs(converted.astype(int) - colours).max() <= NEARLY:
+        return Profile(description, own)
+    return profile
 
 
-def _changes_little(profile: Profile) -> bool:
+def _samples(space: str) -> "Pixels":
+    """Colours to try a profile on, (rows, columns, channels); the last is white."""
     import numpy as np
 
-    if profile.space == "CMYK":
-        return False
+    if space == "CMYK":
+        return np.zeros((1, 1, 4), dtype=np.uint8)
+    if space == "GRAY":
+        return np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     levels = np.linspace(0, 255, GRID).round().astype(np.uint8)
-    if profile.space == "GRAY":
-        colours = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    else:
-        colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(GRID, -1, 3)
-    change = profile.to_srgb(colours).astype(int) - colours
-    return bool(abs(change).max() <= NEARLY)
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(GRID, -1, 3)
 
 
 @cache
