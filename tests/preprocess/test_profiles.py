@@ -113,8 +113,7 @@ def test_inks_by_their_profile(
 ) -> None:
     full = tuple(255 * ink for ink in inks)
     image = Image.new("CMYK", (16, 16), full)
-    options = {"quality": 95} if suffix == "jpg" else {}
-    image.save(tmp_path / f"x.{suffix}", icc_profile=icc.ink_profile(), **options)
+    image.save(tmp_path / f"x.{suffix}", icc_profile=icc.ink_profile(), quality=95)
     expected = icc.lightness_to_srgb(icc.INKS[inks])
     pixels = managed(tmp_path / f"x.{suffix}", 8)
     np.testing.assert_allclose(pixels, np.full((8, 8, 3), expected), atol=2)
@@ -230,7 +229,7 @@ def test_stores_of_other_colours_are_never_mixed(
 
 @pytest.mark.images
 def test_photographs_are_converted_after_the_resize_as_well_as_before(shared_images: Path) -> None:
-    found = []
+    found: list[float] = []
     for path in sorted(shared_images.rglob("*.jp*g")):
         with Image.open(path) as image:
             content = image.info.get("icc_profile")

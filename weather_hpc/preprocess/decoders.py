@@ -37,8 +37,8 @@ PILLOW_METHOD = (
 ORIENTATION_TAG = 0x0112
 
 FAST_METHOD = (
-    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size (5/2 "
-    "above 1/4 byte per pixel); first frame, transparency over white, bicubic antialiased stretch "
+    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size (9/4 "
+    "above 1/6 byte per pixel); first frame, transparency over white, bicubic antialiased stretch "
     "by torch from the true sides, turned upright"
 )
 """As :data:`PILLOW_METHOD`, for the fast decoder."""
@@ -46,10 +46,10 @@ FAST_PACKAGES = ("simplejpeg", "torch")
 """The packages that the fast decoder needs."""
 LEAST_SCALE = 7 / 4
 """Sides are not reduced below this multiple of the target size (docs/how-to/preprocessing.md)."""
-BUSY_BYTES, BUSY_SCALE = 1 / 4, 5 / 2
+BUSY_BYTES, BUSY_SCALE = 1 / 6, 9 / 4
 """As :data:`LEAST_SCALE`, of files with more bytes per pixel: fine texture and noise, of which the
-reduction loses more. They are a quarter of the photographs that are reduced, and more than half
-of those below 48 dB."""
+reduction loses more. Without it a twentieth of the reduced photographs is below 47.9 dB
+(docs/how-to/preprocessing.md)."""
 SPACES = {"Gray": "GRAY", "RGB": "RGB", "YCbCr": "RGB"}
 """The space of the profile that fits a JPEG, by its colours; not of CMYK."""
 SCRATCH_BYTES = 16 << 20
