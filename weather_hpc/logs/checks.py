@@ -97,7 +97,7 @@ def _repeats(log: Log) -> Iterator[Problem]:
         if not series.contradicted:
             continue
         again = _listed(sorted(series.contradicted), "epoch")
-        if series.in_turn:
+        if log.in_turn:
             yield (
                 Severity.ERROR,
                 Code.RANK_COUNT_MISMATCH,
@@ -163,7 +163,7 @@ def _gaps(log: Log) -> Iterator[Problem]:
         count = series.last - series.first + 1 - series.seen
         if missing:
             gaps.append(f"{name}{_listed(missing, 'epoch')}")
-        elif count:
+        elif count and series.every == 1:
             gaps.append(f"{name}{count} epochs")
     if gaps:
         more = f" and of {len(gaps) - 3} more ranks" if len(gaps) > 3 else ""

@@ -36,7 +36,7 @@ class EpochSeries:
     """By epoch, the values of its second line and of those after it, equal or not."""
     kept_again: int = 0
     behind: int = 0
-    """Lines of an epoch that came again when a later one but the next had its line."""
+    """Lines of an epoch that came again when a later one had its line."""
     folded: int = 0
     folded_first: int | None = None
     folded_last: int = -1
@@ -66,8 +66,7 @@ class EpochSeries:
         if before is not None and self.kept_again < MOST_AGAIN:
             self.again.setdefault(epoch, []).append(before)
             self.kept_again += 1
-        # lines of ranks that print no number may overtake each other, by an epoch at most
-        self.behind += next(reversed(self.epochs), self.folded_last) > epoch + 1
+        self.behind += next(reversed(self.epochs), self.folded_last) > epoch
         if before is not None and _same(before, values):
             self.repeated += 1
         else:

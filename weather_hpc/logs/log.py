@@ -84,8 +84,7 @@ class Log:
     @cached_property
     def printing(self) -> set[int]:
         """The ranks of all lines with values, of epochs or not."""
-        numbers = map(self.tally.number, self.tally.printing | set(self.tally.steps))
-        return {number for number in numbers if number is not None} | set(self.ranks)
+        return self.tally.numbers(self.tally.printing | set(self.tally.steps)) | set(self.ranks)
 
     @property
     def is_single_process(self) -> bool:
@@ -127,7 +126,7 @@ class Log:
     @property
     def in_turn(self) -> bool:
         """Whether each epoch has several lines, of steps or of ranks without a number."""
-        return any(series.in_turn for series in self.series)
+        return self.tally.stopped is None and any(series.in_turn for series in self.series)
 
     @cached_property
     def resumed_after(self) -> tuple[int, str] | None:
@@ -145,7 +144,7 @@ class Log:
     @property
     def totals_agree(self) -> bool:
         """Whether the ranks' totals differ by no more than ALIKE."""
-        totals = self.tally.totals
+        totals = self.tally.totals or [0.0]
         return max(totals) - min(totals) <= ALIKE * max(totals)
 
     @property

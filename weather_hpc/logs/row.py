@@ -108,12 +108,13 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if log.lacks_part:
         epoch, line = log.resumed_after or (0, "")
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
-    twice = any(series.contradicted and not series.in_turn for series in log.series)
+    twice = any(series.contradicted for series in log.series) and not log.in_turn
     most = max(*log.totals_expected, log.workers or 1)
     if _is_preprocess(log) and (several := _several(log)):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"
     differ = not log.totals_agree or len(set(tally.totals)) > most
-    if tally.total_lines > max(log.totals_expected) and (twice or differ):
+    too_many = tally.total_lines > max(log.totals_expected)
+    if (too_many and differ) or (tally.total_lines > 1 and twice):
         why = "two runs in one file" if twice else "more totals than ranks, and they differ"
         return Status.OK, f"{why}: which total is the run's is ambiguous"
     measured = log.series or log.steps or log.epochs_done

@@ -177,6 +177,13 @@ class Tally:
             return None if rank is None else int(rank)
         return self._processes.setdefault(rank, len(self._processes))
 
+    def numbers(self, ranks: set[bytes | None]) -> set[int]:
+        """The ranks that ``ranks`` as printed mean; one process alone has none."""
+        named = {rank for rank in ranks if rank is not None}
+        if len(self._processes) == 1:
+            named -= self._processes.keys()
+        return {number for rank in named if (number := self.number(rank)) is not None}
+
     def _feed(self, lines: Sequence[bytes]) -> None:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
@@ -420,7 +427,9 @@ class Tally:
 
     def _split(self, claimed: int | None) -> None:
         """Tell apart the lines of ranks that print no number, or one that counts per node."""
-        if not claimed or self.numbered or not self.ranks or claimed % len(self.ranks):
+        if not claimed or self.numbered or self.stopped is not None or not self.ranks:
+            return
+        if claimed % len(self.ranks):
             return
         each = claimed // len(self.ranks)
         parts = [series.split(each) if each > 1 else None for series in self.ranks.values()]
