@@ -49,6 +49,13 @@ failed|Bus error (core dumped)
 failed|[n1:4242:0:4242] Caught signal 11 (Segmentation fault: address not mapped to object)
 failed|RuntimeError: DataLoader worker (pid 103) is killed by signal: Killed.
 failed|RuntimeError: DataLoader worker (pid 1) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory.
+failed|[rank5]:[E1230 17:23:36.183261415 ProcessGroupNCCL.cpp:1595] [PG ID 0 PG GUID 0(default_pg) Rank 5] Process group watchdog thread terminated with exception: [Rank 5] Watchdog caught collective operation timeout
+failed|[2023-04-26 12:00:00,123] [ERROR] [launch.py:321:sigkill_handler] ['/usr/bin/python', '-u', 'a.py', '--local_rank=0'] exits with return code = -9
+failed|[rank: 1] Child process with PID 123 terminated with code 1. Forcefully terminating all other processes
+failed|ray.exceptions.RayTaskError(ValueError): ray::train() (pid=7, ip=10.0.0.1)
+failed|Command terminated by signal 9
+failed|FATAL:   container creation failed: mount error
+out_of_memory|Reason: OOMKilled
 failed|KeyError: 0
 failed|binascii.Error: Incorrect padding
 failed|pyarrow.lib.ArrowInvalid: Column 1
@@ -64,7 +71,7 @@ Class timeout: 0.5
 MeanSquaredError: 0.0123 - MeanAbsoluteError: 0.3
 val_error: 12.3
 Top-1 error: 23.4 Top-5 error: 7.1
-Timeout: None
+2023-05-01 12:00:00,123 Timeout: None
 killed by nobody today
 Terminated early: patience 10
 out of memory is what we test
@@ -189,3 +196,27 @@ def test_a_failure_before_further_epochs_did_not_end_the_run(tmp_path: Path) -> 
     lines = [*epochs[:4], caught, *epochs[4:], "ValueError: bad shape"]
     row = read_lines(tmp_path, lines, "ddp_1gpu_bs64.log").row
     assert (row.status, row.reason) == (Status.FAILED, "no total in the log: ValueError: bad shape")
+
+
+REPORT = [
+    "Subject: Job 813: <train> in cluster <c1> Exited",
+    "TERM_RUNLIMIT: job killed after reaching LSF run time limit.",
+    "Exited with exit code 140.",
+    "    CPU time :                                   170.19 sec.",
+    "    Run time :                                   3600 sec.",
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(REPORT, "timeout"), (["bash: line 1: 42 Killed    python a.py", "real\t8m31.2s"], "failed")],
+)
+def test_the_time_of_a_process_that_was_ended_is_no_total(
+    tmp_path: Path, end: list[str], status: str
+) -> None:
+    lines = [f"Epoch {e}/20 - loss: 0.{99 - e} - acc: 0.5 - 22s" for e in range(1, 15)]
+    row = read_lines(tmp_path, [*lines, *end], "ddp_1gpu_bs64.log").row
+    assert (row.status, row.table) == (status, None)
+    assert (row.reason or "").startswith("no total in the log, 14 of 20 epochs")
+    whole = [*lines, *(f"Epoch {e}/20 - loss: 0.5 - 22s" for e in range(15, 21)), end[-1]]
+    assert read_lines(tmp_path, whole, "ddp_1gpu_bs64.log").row.table == "training"

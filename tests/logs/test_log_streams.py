@@ -43,7 +43,8 @@ def test_names_of_a_jobs_two_files(out: str, err: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [("rank0.out", "rank1.out"), ("a.out", "b.err"), ("a.o41", "a.e42"), ("a.out", "a.log"),
-     ("a.stdout", "a.err"), ("layout.txt", "layerr.txt")],
+     ("a.stdout", "a.err"), ("layout.txt", "layerr.txt"), ("a_o10.log", "a_e10.log"),
+     ("outer.log", "errer.log")],
 )  # fmt: skip
 def test_names_of_different_jobs(one: str, other: str) -> None:
     assert jobs([Path(one), Path(other)]) == [(Path(one),), (Path(other),)]

@@ -19,8 +19,9 @@ _START = rb"""(?x:
   | (?! CommandNotFoundError:[ ]Your[ ]shell )
     (?: \w{1,60}+ \. ){0,9}+ _{0,2} [A-Z] \w{0,90}+
     (?: (?<=Error) | (?<=Exception) | (?<=Interrupt)
-      | (?<=Timeout) (?<!^Timeout) | (?<=Expired) | (?<=Invalid) | (?<=\.Empty) | (?<=\.Full) )
-    (?: : (?! \s* [-+]?[\d.]+ (?: [eE][-+]?\d+ )? (?: [\s%,;|] | \Z ) ) | \s* \Z )
+      | (?<=[a-z.]Timeout) | (?<=[a-z]Expired) | (?<=[a-z]Invalid) | (?<=\.Empty) | (?<=\.Full) )
+    (?: (?: \(\w{1,60}\) )? :
+        (?! \s* [-+]?[\d.]+ (?: [eE][-+]?\d+ )? (?: [\s%,;|] | \Z ) ) | \s* \Z )
   | Detected[ ]KeyboardInterrupt
   | Fatal[ ](?: Python[ ] )?error\b | Check[ ]failed:
     # shells
@@ -50,7 +51,11 @@ _START = rb"""(?x:
   | failed[ ]\(exitcode: | Watchdog[ ]caught[ ]collective
   | (?: CUDA | HIP )[ ]out[ ]of[ ]memory (?: [:.!,] | \s*\Z )
   | Received[ ](?: Signals\. )? (?: \d+ | SIG\w+ )[ ]death[ ]signal
-  | (?: Some[ ]NCCL[ ]operations[ ]have[ ]failed )
+  | Some[ ]NCCL[ ]operations[ ]have[ ]failed | Process[ ]group[ ]watchdog[ ]thread[ ]term
+    # wrappers
+  | (?: \[.*\][ ] )? exits[ ]with[ ]return[ ]code | Child[ ]process[ ]with[ ]PID[ ]\d+[ ]term
+  | Command[ ](?: terminated[ ]by | exited[ ]with[ ]non ) | Primary[ ]job[ ]+terminated
+  | (?: [Rr]eason:[ ]* )? OOMKilled | FATAL:
     # Slurm, PBS, LSF, Grid Engine, submitit
   | slurmstepd (?: -[\w.-]{1,80} )? :[ ](?: Exceeded | [SJ](?:tep|ob)[ ][\d.]+[ ]exceeded )
   | srun:[ ](?: Force[ ]Term | Job[ ]step[ ]aborted | sending[ ]Ctrl-C )
@@ -92,7 +97,8 @@ _VAGUE = (
     rb"|failed \(exitcode|death signal|SIGTERM|: Killed|: Terminated|^Terminated|^Hangup"
     rb"|exit code (?:130|137|143)\b|^Exited|^Subject:|^Killed\s*$|by peer|remote process"
     rb"|BrokenPipeError|ConnectionResetError|EOFError|Process received signal"
-    rb"|Some NCCL|triggered an exc|command not|No such|Permission"
+    rb"|exits with return|Child process|Command exited|Primary job|Some NCCL"
+    rb"|triggered an exc|command not|No such|Permission"
     rb"|^slurm(?:stepd|d)(?!.*(?:\*\*\*|execve|fail.*launch))|\*\*\* REASON|STEPD TERMINATED"
     rb"|srun: error: (?!.*(?:: task|launch|allocate|create))|Job step aborted"
 )
@@ -192,6 +198,11 @@ class FailureLine:
     """Its place in FAILURES: the lower, the more it tells."""
     epoch: int
     """The last epoch before it; below 0: none."""
+
+    @property
+    def matters(self) -> bool:
+        """Whether it says more than that something went wrong."""
+        return self.telling < len(FAILURES) - 1
 
     def or_better(self, other: "FailureLine | None") -> "FailureLine":
         """``other`` where it says more."""

@@ -14,8 +14,10 @@ _WORDS = {
 }  # fmt: skip
 """What names a job's stdout in a file's name, and its stderr."""
 
-_WORD = re.compile(r"(?:^|(?<=[._-]))(stdout|stderr|output|error|out|err|ou|er|[oe](?=\d)|log\Z)",
-                   re.IGNORECASE)  # fmt: skip
+_WORD = re.compile(
+    r"(?:^|(?<=[._-]))(stdout|stderr|output|error|out|err)(?![a-z])"
+    r"|(?<=\.)(?:(o|e)(?=\d)|(ou|er|log)\Z)"
+)
 
 
 def jobs(files: Sequence[Path]) -> list[tuple[Path, ...]]:
@@ -31,7 +33,7 @@ def jobs(files: Sequence[Path]) -> list[tuple[Path, ...]]:
             for found in _WORD.finditer(name):
                 error = name[: found.start()] + other + name[found.end() :]
                 second = spelled.get((folder, error))
-                if found[1] == word and second is not None and second not in partner.values():
+                if found[0] == word and second is not None and second not in partner.values():
                     partner.setdefault(file, second)
     seconds = set(partner.values())
     return [

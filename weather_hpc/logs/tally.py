@@ -456,7 +456,11 @@ class Tally:
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
         walls = [float(value) for value in self.facts.get("wall", {})]
-        if walls and not self.totals:
+        # a process that was ended has a time too
+        ended = (
+            self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
+        )
+        if walls and not self.totals and not ended:
             self.totals, self.total_lines, self.whole_process = walls, len(walls), True
 
     def _number_epochs(self) -> None:
