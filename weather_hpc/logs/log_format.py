@@ -12,7 +12,7 @@ from pydantic import Field as Option
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
-from weather_hpc.logs.lines import FAILURE_LINE, UnmatchedShapes
+from weather_hpc.logs.lines import UnmatchedShapes
 from weather_hpc.logs.prefixes import PREFIX, RANK_GROUPS
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
@@ -149,8 +149,8 @@ class LogFormat:
 
     name: str
     regex: re.Pattern[bytes]
-    kinds: dict[int, Kind | None]
-    """By ``lastindex`` of a match; None: a line that says how the run ended."""
+    kinds: dict[int, Kind]
+    """By ``lastindex`` of a match."""
     ranks: tuple[int, ...]
     """The groups in which a launcher's prefix gives the rank."""
     never: int
@@ -176,10 +176,9 @@ def compiled(name: str, file: FormatFile) -> LogFormat:
         # two lines may both name a group: each gets the line's number
         renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
         parts.append(f"(?P<line{number}>{renamed})".encode())
-    parts.append(b"(?P<ended>" + FAILURE_LINE + b")")
     parts.append(b"(?P<never>(?!))")
     regex = re.compile(PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
-    kinds: dict[int, Kind | None] = {regex.groupindex["ended"]: None}
+    kinds: dict[int, Kind] = {}
     for number in range(len(rules)):
         fields = tuple(
             (kept, index)

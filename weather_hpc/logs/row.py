@@ -100,7 +100,7 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if not (tally.totals or log.is_summed) or (missing and cause):
         status = tally.failure.status if tally.failure else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"
-        return status, f"{count} total in the log{cause or tally.hint}"
+        return status, f"{count} total in the log{_reached(log)}{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
     if is_too_short(log):
@@ -125,6 +125,13 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if _is_preprocess(log) and not log.claimed("backend", "backend"):
         return Status.OK, "backend unknown; name {backend} in --pattern"
     return Status.OK, None
+
+
+def _reached(log: Log) -> str:
+    """The epochs in a log that ends early, of those that the run was to have."""
+    of = log.claimed("epochs", "epochs")
+    seen = min((series.seen for series in log.series), default=0)
+    return f", {seen} of {of} epochs" if of and seen < of else ""
 
 
 def _several(log: Log) -> str:

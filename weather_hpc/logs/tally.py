@@ -7,8 +7,9 @@ from typing import cast
 
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
+from weather_hpc.logs.failures import FailureLine, failure_in, judge_failure
 from weather_hpc.logs.fields import Value
-from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES, FailureLine, judge_failure
+from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.unread import UnreadLines, shown
@@ -149,7 +150,7 @@ class Tally:
         self._lines = {
             index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
-            if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
+            if any(kept.name == "epoch" for kept, _ in kind.fields)
         }
 
     def feed(self, block: bytes, ended: bool) -> None:
@@ -242,7 +243,9 @@ class Tally:
 
     def _unmatched(self, line: bytes, marker: bytes) -> None:
         """Take in a line that the format does not match."""
-        if b"poch" in line and len(parts := _JOINED.split(line)) > 1:
+        if (failure := failure_in(line)) is not None:
+            self._end(failure)
+        elif b"poch" in line and len(parts := _JOINED.split(line)) > 1:
             if all(map(self.form.regex.match, parts)):
                 self._feed(parts)
             else:
@@ -310,12 +313,6 @@ class Tally:
 
     def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
-        if kind is None:
-            line = found.string[found.start(index or 0) :]
-            self.failure = judge_failure(line, self.failure)
-            if self.ranks and self.stopped is None:
-                self.stopped = self.last, shown(line)
-            return
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
         if (resumed := values.get("resumed_epoch")) is not None:
@@ -340,6 +337,12 @@ class Tally:
             self.under_way.clear()
         elif values.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
             self.passed += 1
+
+    def _end(self, line: bytes) -> None:
+        """Take in a line that reports a failure."""
+        self.failure = judge_failure(line, self.failure, self.last)
+        if self.ranks and self.stopped is None:
+            self.stopped = self.last, shown(line)
 
     def _heading(self, rank: bytes | None, epoch: int, progress: float | None) -> None:
         """Values below are of ``epoch``; with ``progress``, those of a bar that names its epoch."""
@@ -481,7 +484,11 @@ class Tally:
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
         walls = [float(value) for value in self.facts.get("wall", {})]
-        if walls and not self.totals:
+        # a process that was ended has a time too
+        ended = (
+            self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
+        )
+        if walls and not self.totals and not ended:
             self.totals, self.total_lines, self.whole_process = walls, len(walls), True
 
     def _number_epochs(self) -> None:
