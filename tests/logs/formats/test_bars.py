@@ -154,6 +154,13 @@ def test_lightning_cut_off(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_time_limit_after_a_bar_at_its_end(tmp_path: Path) -> None:
+    text = lightning()
+    killed = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO TIME LIMIT ***"
+    reading = read(tmp_path, text[: text.rindex("`Trainer.fit`")] + f"\n{killed}\n")
+    check(reading, "missing_total", status="timeout", epochs_done=3, test_accuracy=0.82)
+
+
 def test_lightning_1_and_its_test(tmp_path: Path) -> None:
     text = "GPU available: True, used: True\n"
     for e in range(2):
