@@ -26,6 +26,11 @@ MOST_SHAPES = 20_000
 """Shapes that are kept at a time."""
 
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_RETURNED = re.compile(
+    rb"(?m)^(\d{1,6}: |\[\d+,(?:mpirank:)?\d+(?:,[\w.:-]+)?\]<std(?:out|err)>:)([^\n]*\r[^\n]*)"
+)
+"""A line that a launcher labelled at its start alone, and that was rewritten."""
+
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
 
@@ -37,16 +42,17 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The lines of ``path`` block by block, and whether the last of them has its line end.
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
-    line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
-    line, UTF-16 is known by its byte order mark or its zeros, compressed files are decompressed. A
-    line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
-    after the lines that could be read.
+    line too, since progress bars rewrite theirs so; all of them get a launcher's label. Terminal
+    colours are dropped, NUL bytes end a line, UTF-16 is known by its byte order mark or its zeros,
+    compressed files are decompressed. A line that is longer than a block loses what is beyond
+    LONGEST_LINE. Raises UnreadableError, after the lines that could be read.
     """
     rest = b""
     try:
         with closing(open_unpacked(path)) as file:
             for block in _decoded(file):
                 if b"\r" in block:
+                    block = _RETURNED.sub(_labelled, block.replace(b"\r\n", b"\n"))
                     block = block.replace(b"\r", b"\n")
                 if b"\0" in block:
                     block = block.replace(b"\0", b"\n")
@@ -65,6 +71,10 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
         raise UnreadableError(error.strerror or str(error)) from None
     if rest:
         yield _plain(rest), False
+
+
+def _labelled(line: re.Match[bytes]) -> bytes:
+    return line[1] + line[2].replace(b"\r", b"\n" + line[1])
 
 
 def _decoded(file: BinaryIO) -> Iterator[bytes]:

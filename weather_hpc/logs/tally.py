@@ -25,10 +25,13 @@ _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
 _NO_FACTS = {
     *_EPOCH_FIELDS, "current_epoch", "resumed_epoch", "progress", "step", "step_time", "epoch_end",
-    "ignored",
+    "failed", "ignored",
 }  # fmt: skip
 
 _NOTHING: EpochValues = (None, None, None)
+
+_TOGETHER = 0.05
+"""Ranks start and stop within this share of a run's time."""
 
 _JOINED = re.compile(
     rb"(?i)(?<=[^\s\[(])(?=[\[(](?:global[ _]?)?(?:rank|gpu|cuda|device|worker)"
@@ -118,6 +121,8 @@ class Tally:
     """Lines that should hold values and could not be read."""
     torn_example: str = ""
     unread: UnreadLines = field(default_factory=UnreadLines)
+    read: bytes = b""
+    """The last line with values of an epoch or a step."""
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
@@ -284,6 +289,7 @@ class Tally:
         )
         if rank not in self._by_text:
             self._add_ranks({rank})
+        self.read = found.string
         if self.under_way and self.under_way.get(rank) is not None:
             self._pass(rank, number)
             del self.under_way[rank]
@@ -320,6 +326,8 @@ class Tally:
         kind = self.form.kinds[index or 0]
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
+        if "failed" in values:
+            self._end(found.string)
         if (resumed := values.get("resumed_epoch")) is not None:
             if int(resumed) > 0:
                 self.resumed = int(resumed), self.last, shown(found.string)
@@ -329,19 +337,23 @@ class Tally:
         if "current_epoch" in values:
             self._heading(rank, _whole_epoch(found[kind.group("current_epoch", 0)]), progress)
         if "step" in values:
+            self.read = found.string
             self._step(rank, values)
+            values.pop("images_per_s", None)  # of one step
         elif values.keys() & set(_EPOCH_FIELDS[2:]):
             self._below(rank, values, found, found[kind.group("progress", self.form.never)])
         if progress is None or progress == 1:
             self._facts(values)
         if "epoch_end" in values and rank in self.under_way:
             self._done(rank, self.under_way.pop(rank))
-        if values.keys() & {"total", "wall", "stopped"}:
+        if values.keys() & {"total", "outer", "wall", "stopped"}:
             for each, epoch in self.under_way.items():
                 self._done(each, epoch)
             self.under_way.clear()
         elif values.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
             self.passed += 1
+            if not self.ranks and not self.steps and not self.pending:
+                self.read = found.string
 
     def _end(self, line: bytes) -> None:
         """Take in a line that reports a failure."""
@@ -389,6 +401,7 @@ class Tally:
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
+        self.read = found.string
         pending.take(values)
 
     def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
@@ -445,10 +458,12 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        line = self.unread.most_telling(without_total=bool(self.ranks and not self.totals))
+        measured = self.read and not self.totals
+        line = shown(self.unread.total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
+        own = "" if measured else " (describe the format with --format FILE)"
         if not line:
-            return lacks
+            return f"; its last values: '{shown(self.read)}'{own}{lacks}" if self.read else lacks
         return f"; not read: '{line}' (describe the format with --format FILE){lacks}"
 
     @property
@@ -463,7 +478,8 @@ class Tally:
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
         below = sum(pending.values != _NOTHING for pending in self.pending.values())
         steps = sum(series.lines for series in self.steps.values())
-        return epochs + below + self.passed + steps + self.total_lines
+        stops = len(self.facts.get("stopped", ()))
+        return epochs + below + self.passed + steps + self.total_lines + stops
 
     @property
     def series(self) -> list[EpochSeries]:
@@ -489,13 +505,15 @@ class Tally:
             series.judge()
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
-        walls = [float(value) for value in self.facts.get("wall", {})]
         # a process that was ended has a time too
         ended = (
             self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
         )
-        if walls and not self.totals and not ended:
-            self.totals, self.total_lines, self.whole_process = walls, len(walls), True
+        for name in ("outer", "wall"):
+            times = [float(value) for value in self.facts.get(name, {})]
+            if times and not self.totals and (name == "outer" or not ended):
+                self.totals, self.total_lines = times, len(times)
+                self.whole_process = name == "wall"
 
     def _number_epochs(self) -> None:
         """A number in brackets that rises with the epoch is a counter of lines and no rank."""
@@ -521,10 +539,14 @@ class Tally:
 
     def _lasted(self) -> float | None:
         """Seconds from the run's start to its end, where the log has the time of both."""
-        started, stopped = self.facts.get("started", {}), self.facts.get("stopped", {})
+        started = [float(time) for time in self.facts.get("started", {})]
+        stopped = [float(time) for time in self.facts.get("stopped", {})]
         if not started or not stopped:
             return None
-        return max(map(float, stopped)) - min(map(float, started))
+        lasted = max(stopped) - min(started)
+        if max(max(started) - min(started), max(stopped) - min(stopped)) > _TOGETHER * lasted:
+            return None  # several runs, or one that was started again
+        return lasted
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""

@@ -44,11 +44,12 @@ def test_steps_from_0_and_lines_of_no_use(tmp_path: Path) -> None:
     log = "of 1\nbatch 9 of 100\nloss of batch 9: 0.5\nbatch 99 of 100\n"
     row = _row(tmp_path, log)
     assert row.steps == 100
-    assert row.reason == "no total in the log"
+    assert str(row.reason).endswith("its last values: 'batch 99 of 100'")
 
 
 def test_rank_0_alone_prints(tmp_path: Path) -> None:
-    log = "0: of 4\n0: bar 0 100/100 in 8 loss 0.7\n0: all of 8.5\n"
-    assert _row(tmp_path, log, "only_first_rank: false\n").world_size_actual == 1
+    log = "1: of 4\n0: of 4\n0: bar 0 50/100 in 4 loss 0.9\n"
+    log += "bar 0 100/100 in 8 loss 0.7\n0: all of 8.5\n"  # after a carriage return
+    assert _row(tmp_path, log, "only_first_rank: false\n").world_size_actual == 2
     row = _row(tmp_path, log, "only_first_rank: true\n")
     assert (row.world_size_actual, row.workers, row.table) == (None, 4, "training")
