@@ -65,6 +65,11 @@ class _Pending:
     over: bool = False
     """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
 
+    ranks: int = 1
+    """Headings of it in a row: ranks that print no number."""
+    ended: int = 0
+    """Of these, how many have ended their bar."""
+
     unclear: set[int] = field(default_factory=set)
     """Which of the values came several times, as those of steps do, without a bar that ends."""
 
@@ -323,8 +328,7 @@ class Tally:
                 self.resumed = int(resumed), self.last, shown(found.string)
             return
         if named.get("current_epoch") is not None:
-            self._settle(rank)
-            self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
+            self._head(rank, _whole_epoch(named["current_epoch"]))
         if named.get("step") is not None:
             self._step(kind, rank, found)
             named.pop("images_per_s", None)  # of one step
@@ -367,12 +371,27 @@ class Tally:
             self.unread.values = self.unread.values or found.string  # of no epoch
             return
         steps = found[kind.group("progress", self.form.never)]
-        if steps is not None and pending.is_other_pass(steps, values):
+        if steps is not None and pending.ranks == 1 and pending.is_other_pass(steps, values):
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
+        if pending.ranks > 1 and steps is not None:
+            self._add_unnumbered(pending, rank, values)
+            return
         self.read = found.string
         pending.take(values)
+
+    def _add_unnumbered(
+        self, pending: _Pending, rank: bytes | None, values: dict[str, Value]
+    ) -> None:
+        """Take in a bar of one of several ranks that print no number."""
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if values["progress"] != 1 or not new[2] or pending.ended == pending.ranks:
+            self.passed += 1
+            return
+        pending.ended += 1
+        self._add_ranks({rank})
+        self._add(self._by_text[rank], pending.epoch, cast(EpochValues, new))
 
     def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
         """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
@@ -386,6 +405,15 @@ class Tally:
             return False
         self._add(series, epoch, cast(EpochValues, new))
         return True
+
+    def _head(self, rank: bytes | None, epoch: int) -> None:
+        """A heading says that ``epoch`` begins."""
+        pending = self.pending.get(rank)
+        if pending is not None and pending.epoch == epoch and pending.values == _NOTHING:
+            pending.ranks += 1
+            return
+        self._settle(rank)
+        self.pending[rank] = _Pending(epoch)
 
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
