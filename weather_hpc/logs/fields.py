@@ -22,11 +22,13 @@ _WHOLE = (
 )  # fmt: skip
 _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
-_TEXT = ("model", "job_id", "failed", "ignored")
+_TEXT = ("model", "job_id", "failed")
 _WORD = ("strategy", "device", "backend")
 _TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
 _DATES = ("started", "stopped")
 _PROGRESS = ("progress", "progress_from_0")
+_FROM_0 = ("step_from_0",)
+_MARKS = ("epoch_end", "ignored")
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
@@ -80,13 +82,15 @@ def field(group: str) -> Field | None:
         # of an index that counts from 0 the last step's is one less than the number of steps
         convert = partial(_progress, more=int(group != "progress"))
         return Field("progress", convert, r"\d+[ ]*/[ ]*\d+")
+    if group in _FROM_0:
+        return Field(group.removesuffix("_from_0"), lambda text: _whole(text) + 1, r"\d+")
     if group in _REAL:
         return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
         return Field(group, _share, rf"(?:\d+/\d+|{_REAL_TEXT}(?:[ ]?%)?)")
     if group in _WORD:
         return Field(group, lambda text: _text(text).lower())
-    return Field(group, _text) if group in _TEXT else None
+    return Field(group, _text) if group in _TEXT + _MARKS else None
 
 
 def known() -> list[str]:
@@ -94,7 +98,7 @@ def known() -> list[str]:
     times = [f"{name}_{unit}" for name in _TIMES for unit in (*UNITS, "hms")]
     times += [*_TIMES, *(f"{name}_date" for name in _DATES)]
     shares = [name for share in _SHARE for name in (share, f"{share}_percent")]
-    return [*_PROGRESS, *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
+    return [*_PROGRESS, *_FROM_0, *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *_MARKS, *times]
 
 
 def _whole(text: bytes) -> int:

@@ -257,11 +257,10 @@ class Log:
 
     @cached_property
     def images_per_step(self) -> int | None:
-        """Images per step over all ranks, where name or log say it.
-
-        The batch of each device does not: a step may accumulate several.
-        """
-        return whole(self.claimed("batch_size_global", "batch_size_global"))
+        """Images per step over all ranks, where name or log say it."""
+        if self.tally.form.file.accumulates:
+            return whole(self.claimed("batch_size_global", "batch_size_global"))
+        return self.batch_size_global
 
     @cached_property
     def batch_size_global(self) -> int | None:

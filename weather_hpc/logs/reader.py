@@ -209,7 +209,10 @@ class _Candidates:
         )
         return max(
             (each for each in self.tallies if not (programs and each.form.file.library)),
-            key=lambda each: each.score * (2 if each.form.file.signature else 1),
+            key=lambda each: (
+                each.score * (2 if each.form.file.signature else 1),
+                bool(each.form.file.signature),
+            ),
         )
 
 
