@@ -3,12 +3,17 @@
 Names in real folders have line breaks and stray bytes, and suffixes of other formats.
 """
 
+import contextlib
+import importlib
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from weather_hpc.dataset.file_kind import FileKind, kind_of, raw_kind
+
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import ImageFile
 
 
 _UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
@@ -20,6 +25,8 @@ PIXEL_LIMIT = 89_478_485
 # Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
 # have had the most security holes; photographs are in none of them.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+KIND_BYTES = 1 << 24
+"""Bytes of a file in which the reason is looked for why it is no image."""
 
 
 def printable(name: str) -> str:
@@ -40,6 +47,10 @@ class ImageError(Exception):
     """This file cannot be used as an image; the message says why, on one line."""
 
 
+class GoneError(ImageError):
+    """This file cannot be read at all: it was removed, or its file system has failed."""
+
+
 @dataclass(frozen=True)
 class ImageHeader:
     """What an image's header claims."""
@@ -49,28 +60,62 @@ class ImageHeader:
     height: int
 
 
-def open_image(file: BinaryIO) -> "Image.Image":
+def open_image(file: BinaryIO) -> "ImageFile.ImageFile":
     """The image in ``file``: its header is read, its pixels are not yet.
 
-    Raises :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT`
-    pixels.
+    HEIC, AVIF and JPEG XL are read where a plugin of Pillow for them is installed. Raises
+    :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT` pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageError("not an image in any known format") from None
+        image = _open_unidentified(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"claims more than {PIXEL_LIMIT} pixels") from None
     except MemoryError:
         raise
+    except ImageError:
+        raise
     except Exception as error:  # a damaged header can raise nearly anything
-        raise ImageError(f"damaged header: {reason(error)}") from None
+        raise ImageError(_kind(file).refusal(reason(error))) from None
     if image.width * image.height > PIXEL_LIMIT:
         claim = f"{image.width} x {image.height}"
         raise ImageError(f"claims {claim} pixels, more than {PIXEL_LIMIT}")
+    if raw := raw_kind(getattr(image, "tag_v2", {})):
+        raise ImageError(raw.refusal())
     return image
+
+
+def _open_unidentified(file: BinaryIO) -> "ImageFile.ImageFile":
+    """The image in ``file``, of a format that a plugin reads. Raises ImageError where it is not."""
+    from PIL import Image
+
+    kind = _kind(file)
+    if kind.plugin is not None and kind.format not in Image.OPEN:
+        _register(kind.plugin.module)
+    if kind.damage or kind.format not in Image.OPEN:
+        raise ImageError(kind.refusal())
+    file.seek(0)
+    try:
+        return Image.OPEN[kind.format][0](file, "")
+    except Exception as error:  # what Image.open does not tell
+        words = reason(error)
+        raise ImageError(kind.refusal("" if "not installed" in words else words)) from None
+
+
+def _register(module: str) -> None:
+    """Let Pillow know the formats of a plugin, if that is installed."""
+    with contextlib.suppress(ImportError):
+        plugin = importlib.import_module(module)
+        if hasattr(plugin, "register_heif_opener"):
+            plugin.register_heif_opener()  # the others do so when they are imported
+
+
+def _kind(file: BinaryIO) -> FileKind:
+    file.seek(0)
+    return kind_of(file.read(KIND_BYTES), file.seek(0, os.SEEK_END))
 
 
 def read_header(file: BinaryIO) -> ImageHeader:

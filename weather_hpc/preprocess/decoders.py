@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image, reason
+from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image
+from weather_hpc.dataset.jpeg_file import has_lost_block
+from weather_hpc.dataset.sound_image import errors_named, read_content, sound_image
 from weather_hpc.study.tasks import Decoder
 
 if TYPE_CHECKING:
@@ -68,11 +70,11 @@ def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
     import numpy as np
     from PIL import Image
 
-    with opened_image(path) as image:
+    with sound_image(path) as image:
         orientation = read_orientation(image)
-        image = to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+        square = np.asarray(to_rgb(image).resize((size, size), Image.Resampling.BICUBIC))
     # Rotated after the resize: there are far fewer pixels to move.
-    return upright(np.asarray(image), orientation)
+    return upright(square, orientation)
 
 
 @contextlib.contextmanager
@@ -81,17 +83,10 @@ def opened_image(path: Path) -> "Iterator[Image.Image]":
 
     Errors in the block are the file's fault and raised as :class:`ImageError`.
     """
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            # Pillow warns about odd metadata in usable images; unusable images raise.
-            warnings.simplefilter("ignore")
-            yield open_image(file)
-    except OSError as error:
-        raise ImageError(f"cannot be decoded: {error.strerror or reason(error)}") from None
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ImageError(f"cannot be decoded: {reason(error)}") from None
+    with errors_named(), path.open("rb") as file, warnings.catch_warnings():
+        # Pillow warns about odd metadata in usable images; unusable images raise.
+        warnings.simplefilter("ignore")
+        yield open_image(file)
 
 
 def read_orientation(image: "Image.Image") -> int:
@@ -161,22 +156,21 @@ class FastDecoder:
         """As :func:`decode_exact`, except for rounding and the reduced decoding."""
         import numpy as np
 
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"cannot be decoded: {error.strerror}") from None
+        content = read_content(path)
         orientation = 1
         pixels = self._reduced(content, size)
-        if pixels is None or has_metadata(content):
+        if pixels is None:
+            with sound_image(path, content) as image:
+                orientation = read_orientation(image)
+                pixels = np.array(to_rgb(image))
+        elif has_metadata(content):
             with opened_image(path) as image:
                 orientation = read_orientation(image)
-                if pixels is None:
-                    pixels = np.array(to_rgb(image))
         return upright(self._resized(pixels, size), orientation)
 
     def _reduced(self, content: bytes, size: int) -> "npt.NDArray[np.uint8] | None":
         """A JPEG's pixels, (height, width, 3), reduced; None where Pillow must decode the file."""
-        if not content.startswith(JPEG):
+        if not content.startswith(JPEG) or has_lost_block(content):
             return None
         try:
             height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)

@@ -1,0 +1,127 @@
+"""Damage inside an image file: what a strict decoder warns of where a tolerant one shows a picture.
+
+What comes after the last pixel is harmless: a missing end mark, padding, an appended thumbnail.
+"""
+
+import re
+
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.jpeg_file import (
+    APP,
+    COM,
+    EOI,
+    MARK,
+    PROGRESSIVE,
+    SOF,
+    SOS,
+    has_all_scans,
+    has_lost_block,
+    segments,
+)
+from weather_hpc.dataset.png_file import SIGNATURE, png_damage
+
+JPEG = b"\xff\xd8\xff"
+_END = bytes((MARK, EOI))
+_PADDING = b"\0\xff"
+_PREMATURE = "Premature end of JPEG"
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+_SEQUENTIAL = bytes((0, 63, 0))
+"""First and last coefficient and precision in the scan headers of all but progressive JPEGs."""
+_MOST_MENDS = 6
+
+
+class DamagedError(ImageError):
+    """Some pixels of this file are wrong or missing; a tolerant decoder shows the others."""
+
+
+def sound(content: bytes) -> bytes:
+    """``content`` of an image file, with its end mark where only that is missing.
+
+    Raises :class:`DamagedError`. A JPEG is decoded by libjpeg at an eighth of its sides, of a PNG
+    the checksums are compared; decoders of other formats report what they can themselves.
+    """
+    if content.startswith(JPEG):
+        return _sound_jpeg(content)
+    if content.startswith(SIGNATURE) and (found := png_damage(content)):
+        raise DamagedError(f"damaged PNG: {found}")
+    return content
+
+
+def _sound_jpeg(content: bytes) -> bytes:
+    """libjpeg tells its first warning only: what is harmless is mended and the rest tried again."""
+    if has_lost_block(content):
+        raise DamagedError("damaged JPEG: zero bytes in place of pixels")
+    first = warning = _warning(content)
+    mended, end = content, b""
+    for _ in range(_MOST_MENDS):
+        if warning is None:
+            return content + end
+        if _PREMATURE in warning and not end and has_all_scans(content):
+            end = _END
+            changed = mended + end
+        else:
+            changed = _mended(mended, warning)
+        if changed == mended:
+            break
+        mended, warning = changed, _warning(changed)
+    truncated = "truncated: " if _PREMATURE in str(first) else ""
+    raise DamagedError(f"damaged JPEG: {truncated}{first}")
+
+
+def _warning(jpeg: bytes) -> str | None:
+    """What libjpeg warns of where it decodes ``jpeg``, or why it cannot.
+
+    None where it finds nothing, or where its interface does not take this kind of JPEG.
+    """
+    import simplejpeg
+
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(jpeg)
+        inks = "CMYK" if colours in ("CMYK", "YCCK") else "RGB"
+        simplejpeg.decode_jpeg(jpeg, colorspace=inks, min_height=1, min_width=1, strict=True)
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        return None if text.startswith("tj") else text
+    return None
+
+
+def _mended(jpeg: bytes, warning: str) -> bytes:
+    """``jpeg`` without what libjpeg warns of, where that does not concern pixels; else as it is."""
+    if found := _EXTRANEOUS.search(warning):
+        return _without_padding(jpeg, int(found[1]), int(found[2], 16))
+    if "Invalid SOS parameters" in warning:
+        return _with_scan_parameters(jpeg)
+    if any(name in warning for name in ("JFIF revision", "Adobe color transform", "ICC")):
+        kept = [s for s in segments(jpeg) if s.code in APP or s.code == COM]
+        return _without(jpeg, [(s.at, s.at + 4 + len(s.data)) for s in kept])
+    return jpeg
+
+
+def _without_padding(jpeg: bytes, length: int, code: int) -> bytes:
+    """Without ``length`` bytes of padding before a marker."""
+    for segment in segments(jpeg):
+        if segment.code == code:
+            padding = jpeg[segment.at - length : segment.at]
+            if len(padding) == length and not padding.strip(_PADDING):
+                return _without(jpeg, [(segment.at - length, segment.at)])
+    return jpeg
+
+
+def _with_scan_parameters(jpeg: bytes) -> bytes:
+    """With the scan parameters that the standard demands; some cameras write zeros."""
+    headers = list(segments(jpeg))
+    if any(s.code in PROGRESSIVE for s in headers if s.code in SOF):
+        return jpeg
+    content = bytearray(jpeg)
+    for header in headers:
+        if header.code == SOS:
+            end = header.at + 4 + len(header.data)
+            content[end - len(_SEQUENTIAL) : end] = _SEQUENTIAL
+    return bytes(content)
+
+
+def _without(content: bytes, parts: list[tuple[int, int]]) -> bytes:
+    kept, at = b"", 0
+    for start, end in parts:
+        kept, at = kept + content[at:start], end
+    return kept + content[at:]
