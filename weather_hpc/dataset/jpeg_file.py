@@ -89,6 +89,8 @@ def has_lost_block(content: bytes) -> bool:
     Unless a string of zero bits is the code for the end of a block, it is a fine texture that no
     picture has. libjpeg does not notice it where the bits after it happen to fit.
     """
+    if _LOST not in content:
+        return False
     sequential = False
     codes: dict[int, int] = {}
     for code, at, data in segments(content):
