@@ -26,8 +26,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.dataset.class_folders import class_of, walk
-from weather_hpc.dataset.image_file import ImageError, printable, read_header
+from weather_hpc.dataset.class_folders import Quarantined, class_of, walk
+from weather_hpc.dataset.image_file import (
+    ImageError,
+    NoImageError,
+    has_image_name,
+    printable,
+    read_header,
+)
 from weather_hpc.errors import UserError
 from weather_hpc.study.images import ImageCount
 
@@ -48,14 +54,6 @@ class Item:
     width: int
     height: int
     duplicate_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One file or folder that is left out; ``path`` is relative to the root."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def scan(root: Path) -> Catalogue:
     Raises UserError where the folder is missing or holds no class folder with an image in it.
     """
     _check_folder(root)
-    files, quarantine = _files(root)
+    files, quarantine = walk(root)
     found: list[Item] = []
     with (
         cli.progress("reading images", total=len(files)) as advance,
@@ -165,7 +163,7 @@ def count_images(root: Path) -> ImageCount:
     :func:`scan` does.
     """
     _check_folder(root)
-    files, quarantine = _files(root)
+    files, quarantine = walk(root)
     for path in files:
         found = _inspect(root, path)
         if isinstance(found, Item):
@@ -182,26 +180,22 @@ def _check_folder(root: Path) -> None:
         raise UserError(f"{root}: {what}; expected a folder of class folders with images")
 
 
-def _files(root: Path) -> tuple[list[str], list[Quarantined]]:
-    """Paths of the regular files in class folders, sorted, and all other entries."""
-    files, left_out = walk(root)
-    return files, [Quarantined(path, reason) for path, reason in left_out]
-
-
 def _inspect(root: Path, path: str) -> Item | Quarantined:
     """Read one file: an item (its label is not known yet), or why it is not an image."""
     try:
         with (root / path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
-                return Quarantined(path, "empty file")
+                return Quarantined(path, "empty file", int(has_image_name(path)))
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             image = read_header(file)
     except OSError as error:
-        return Quarantined(path, f"cannot be read: {error.strerror or error}")
+        return Quarantined(path, f"cannot be read: {error.strerror or error}", 1)
+    except NoImageError as error:
+        return Quarantined(path, str(error), int(has_image_name(path)))
     except ImageError as error:
-        return Quarantined(path, str(error))
+        return Quarantined(path, str(error), 1)
     return Item(path, -1, size, sha256, image.format, image.width, image.height)
 
 

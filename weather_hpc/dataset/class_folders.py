@@ -10,15 +10,23 @@ import heapq
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from weather_hpc.dataset.image_file import printable
-
-LeftOut = tuple[str, str]
-"""Path and reason."""
+from weather_hpc.dataset.image_file import has_image_name, printable
 
 
-def walk(root: Path) -> tuple[list[str], list[LeftOut]]:
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One file or folder that is left out; ``path`` is relative to the root."""
+
+    path: str
+    reason: str
+    images: int | None = field(default=0, compare=False)
+    """Number of image files that are lost by this; None: of a folder, so not known."""
+
+
+def walk(root: Path) -> tuple[list[str], list[Quarantined]]:
     """Paths of the regular files in class folders, relative to ``root`` and sorted, and all other
     entries; hidden ones are skipped."""
     walker = _Walker(root)
@@ -40,7 +48,7 @@ class _Walker:
         self.root = root
         self.links: list[str] = []
         """Links to folders that are still to be followed, a heap: they are, in path order."""
-        self._left_out: list[LeftOut] = []
+        self._left_out: list[Quarantined] = []
         self._own: dict[tuple[int, int], str] = {}
         """Folders that are reached without links, by device and number."""
         self._linked: dict[tuple[int, int], dict[str, str]] = defaultdict(dict)
@@ -57,18 +65,18 @@ class _Walker:
                 status = (self.root / folder).stat()
                 names = sorted(entry.name for entry in (self.root / folder).iterdir())
             except OSError as error:
-                self._left_out.append((folder, f"folder cannot be read: {error.strerror}"))
+                self._leave_out(folder, f"folder cannot be read: {error.strerror}", None)
                 continue
             before = self._enter(folder, (status.st_dev, status.st_ino), linked=linked)
             if before is not None:
                 where = printable(before) or "the root"
-                self._left_out.append((folder, f"link to a folder already read: {where}"))
+                self._leave_out(folder, f"link to a folder already read: {where}")
                 continue
             names = [name for name in names if not name.startswith(".")]
             inside = list(self._read(folder, names))
             waiting += reversed(inside)
             if folder and "/" not in folder and not names:
-                self._left_out.append((folder, "class folder is empty"))
+                self._leave_out(folder, "class folder is empty")
 
     def _enter(self, folder: str, number: tuple[int, int], *, linked: bool) -> str | None:
         """Where the folder of this number has been read; None where it is to be read now."""
@@ -88,7 +96,7 @@ class _Walker:
             try:
                 mode = (self.root / path).stat().st_mode
             except OSError as error:
-                self._left_out.append((path, f"cannot be read: {error.strerror}"))
+                self._leave_out(path, f"cannot be read: {error.strerror}", _images(path))
                 continue
             if stat.S_ISDIR(mode):
                 if (self.root / path).is_symlink():
@@ -96,13 +104,16 @@ class _Walker:
                 else:
                     yield path
             elif not folder:
-                self._left_out.append((path, "lies outside the class folders"))
+                self._leave_out(path, "lies outside the class folders")
             elif stat.S_ISREG(mode):
                 files.append(path)
             else:
-                self._left_out.append((path, "is no regular file"))
+                self._leave_out(path, "is no regular file")
 
-    def result(self) -> tuple[list[str], list[LeftOut]]:
+    def _leave_out(self, path: str, reason: str, images: int | None = 0) -> None:
+        self._left_out.append(Quarantined(path, reason, images))
+
+    def result(self) -> tuple[list[str], list[Quarantined]]:
         """As :func:`walk`."""
         for places in self._linked.values():
             if len(places) > 1:
@@ -110,5 +121,12 @@ class _Walker:
                 reason = f"folder that links of several classes lead to: {classes}"
                 for folder in places.values():
                     del self._files[folder]
-                    self._left_out.append((folder, reason))
+                    self._leave_out(folder, reason)
         return sorted(file for files in self._files.values() for file in files), self._left_out
+
+
+def _images(path: str) -> int | None:
+    """How many image files an entry is that is known by its name alone, as of a dangling link."""
+    if has_image_name(path):
+        return 1
+    return 0 if PurePosixPath(path).suffix else None

@@ -25,6 +25,14 @@ PIXEL_LIMIT = 89_478_485
 # Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
 # have had the most security holes; photographs are in none of them.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = {
+    "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
+    "HEIF": {".heic", ".heif", ".hif"}, "JXL": {".jxl"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "MPO": {".jpg", ".jpeg", ".mpo"},
+    "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+    "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
+}  # fmt: skip
+"""File name suffixes of each format."""
 KIND_BYTES = 1 << 24
 """Bytes of a file in which the reason is looked for why it is no image."""
 
@@ -45,6 +53,10 @@ def original(text: str) -> str:
 
 class ImageError(Exception):
     """This file cannot be used as an image; the message says why, on one line."""
+
+
+class NoImageError(ImageError):
+    """This file is something else than an image."""
 
 
 class GoneError(ImageError):
@@ -96,7 +108,7 @@ def _open_unidentified(file: BinaryIO) -> "ImageFile.ImageFile":
     if kind.plugin is not None and kind.format not in Image.OPEN:
         _register(kind.plugin.module)
     if kind.damage or kind.format not in Image.OPEN:
-        raise ImageError(kind.refusal())
+        raise (ImageError if kind.image else NoImageError)(kind.refusal())
     file.seek(0)
     try:
         return Image.OPEN[kind.format][0](file, "")
@@ -122,6 +134,12 @@ def read_header(file: BinaryIO) -> ImageHeader:
     """What the header of ``file`` claims. Raises :class:`ImageError` as :func:`open_image` does."""
     image = open_image(file)
     return ImageHeader(image.format or "unknown", image.width, image.height)
+
+
+def has_image_name(path: str) -> bool:
+    """Whether a file's name has the suffix of an image."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - of every file in a folder
+    return any(suffix in known for known in SUFFIXES.values())
 
 
 def reason(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weather_hpc import cli
-from weather_hpc.dataset.image_file import ImageError, printable
+from weather_hpc.dataset.image_file import SUFFIXES, ImageError, printable
 from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_csv
 from weather_hpc.preprocess.backends.workers import OrderedMap
@@ -21,14 +21,6 @@ from weather_hpc.preprocess.decoders import opened_image, read_orientation
 
 FILES_PER_BATCH = 128
 """Files that a worker reads before it returns their headers."""
-
-SUFFIXES = {
-    "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "MPO": {".jpg", ".jpeg", ".mpo"},
-    "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
-    "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
-}  # fmt: skip
-"""File name suffixes of each format."""
 
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",

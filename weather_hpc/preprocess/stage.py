@@ -6,6 +6,7 @@ the store is on disk under its name.
 """
 
 import shutil
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
-from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
+from weather_hpc.dataset.store import CHUNK_ROWS, QUARANTINE, Store, is_store
+from weather_hpc.dataset.unreadable import Unreadable
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
@@ -23,7 +25,10 @@ from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
+from weather_hpc.study.tasks import Backend, Damaged, Decoder, PreprocessTask
+
+KEPT_DAMAGED = "; damaged images kept"
+"""In the store's header, after how images become rows."""
 
 
 def preprocess(
@@ -48,17 +53,26 @@ def preprocess(
     context = Context(site or SiteProfile(), out.parent.absolute(), writer) if as_jobs else None
     backend = make_backend(task.backend, context)
     catalogue = scan(data)
+    unreadable = Unreadable.of(catalogue, task.max_unreadable)
+    _check(unreadable, writer.record)
     if task.images is not None:
         catalogue = catalogue.subset(task.images, seed)
+        unreadable = Unreadable(task.images, task.max_unreadable)
     writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
     decoder = available(task.decoder)
-    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHODS[decoder])
+    resize = METHODS[decoder] + KEPT_DAMAGED * (task.damaged is Damaged.KEEP)
+    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, resize)
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
         shutil.rmtree(out)  # left by a measured run that was killed just before removing it
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
-            store = _pack(task, decoder, partial, backend, writer)
+            store = _pack(task, decoder, partial, backend, unreadable, writer)
+    else:
+        unreadable.add(store.invalid())
+        _check(unreadable, writer.record)
+    if unreadable:
+        print(f"preprocess: {unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
     try:
         _record_store(writer.record, store, catalogue)
     finally:
@@ -72,6 +86,7 @@ def _pack(
     decoder: Decoder,
     partial: PartialStore,
     backend: PreprocessBackend,
+    unreadable: Unreadable,
     writer: RunWriter,
 ) -> Store:
     """Make the missing chunks and commit; fill in times, workers and usage."""
@@ -80,6 +95,8 @@ def _pack(
     if here:
         warn_of_few_cpus(task)
     already = len(partial.finished)
+    for finished in partial.finished.values():
+        unreadable.add(partial.paths_of(finished.failed))
     chunks = _plan(partial, decoder)
     ranks = backend.start(task.workers, decoder)
     up = since_process_start()
@@ -90,8 +107,10 @@ def _pack(
     images = sum(len(chunk.paths) for chunk in chunks)
     with cli.progress(f"packing ({task.backend})", total=images) as advance:
         start = time.perf_counter()
-        for result in backend.run(_target(partial, decoder), chunks):
+        for result in backend.run(_target(partial, decoder, task.damaged), chunks):
             partial.finish(result.finished)
+            unreadable.add(partial.paths_of(result.finished.failed))
+            _check(unreadable, record)
             results.append(result)
             advance(result.images)
         computed = time.perf_counter()
@@ -124,7 +143,7 @@ def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
     return sorted(chunks, key=lambda chunk: chunk.cost, reverse=True)
 
 
-def _target(partial: PartialStore, decoder: Decoder) -> Target:
+def _target(partial: PartialStore, decoder: Decoder, damaged: Damaged) -> Target:
     """With absolute paths: a worker may have another working folder."""
     contents = partial.contents
     return Target(
@@ -133,13 +152,21 @@ def _target(partial: PartialStore, decoder: Decoder) -> Target:
         partial.data_offset,
         contents.size,
         decoder,
+        damaged,
     )
+
+
+def _check(unreadable: Unreadable, record: RunRecord) -> None:
+    """Record how many images cannot be used. Raises FailedError where they are too many."""
+    record.counts.unreadable = len(unreadable)
+    unreadable.check()
 
 
 def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
     """Fill in the counts, checksum and total time."""
     record.counts.images = len(store.rows())
     record.counts.quarantined = len(store.quarantine())
+    record.counts.damaged = len(store.damaged())
     record.counts.duplicates = catalogue.duplicates
     record.quality.store_checksum = store.checksum
     record.phases.total = since_process_start()
