@@ -61,18 +61,16 @@ def sound_image(path: Path, content: bytes | None = None) -> "Iterator[ImageFile
 
 
 def _load(image: "ImageFile.ImageFile") -> None:
-    """Decode the pixels of ``image``; DamagedError where a library reports that it could not."""
+    """Decode the pixels of ``image``. Raises DamagedError."""
     with libtiff_errors() as reported:
-        failure = ""
         try:
             image.load()
         except MemoryError:
             raise
         except Exception as error:  # a damaged file can raise nearly anything
-            failure = f"cannot be decoded: {reason(error)}"
-    if failure or (reported and not _TOLERANT.get()):
-        told = "; ".join(dict.fromkeys(reported))
-        raise DamagedError(f"{failure or 'damaged'}{': ' * bool(told)}{told}")
+            # libtiff's last words; those before are of tags that it does not know
+            words = f": {reported[-1]}" if reported else ""
+            raise DamagedError(f"cannot be decoded: {reason(error)}{words}") from None
 
 
 @contextmanager

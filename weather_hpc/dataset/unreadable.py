@@ -4,7 +4,9 @@ A disk or mount that is gone makes every image on it vanish, and a study of the 
 like any other study.
 """
 
+import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weather_hpc.dataset.catalogue import Catalogue
@@ -14,6 +16,7 @@ from weather_hpc.text import counted
 
 MOST_REASONS = 3
 """Kinds of reasons that a message names."""
+_PARTICULAR = re.compile(r'"[^"]*"|\d+')
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Unreadable:
         found.files += len(found.reasons)
         return found
 
-    def add(self, reasons: dict[str, str]) -> None:
+    def add(self, reasons: Mapping[str, str]) -> None:
         """Add images that could not be decoded: path -> reason."""
         self.reasons |= reasons
 
@@ -56,9 +59,11 @@ class Unreadable:
         if self.most:
             accepted = max(accepted, 1)
         if len(self.reasons) > accepted or (self.folders and self.most < 1):
-            raise FailedError(
-                f"{self}; more than --max-unreadable {100 * self.most:g}%: is a disk or mount gone?"
+            unread = bool(self.folders) or any(
+                "cannot be read" in why for why in self.reasons.values()
             )
+            advice = "is a disk or mount gone?" if unread else "raise it to go on without them"
+            raise FailedError(f"{self}; more than --max-unreadable {100 * self.most:g}%: {advice}")
 
     def __str__(self) -> str:
         parts = []
@@ -73,14 +78,26 @@ class Unreadable:
 
 
 def _examples(reasons: dict[str, str]) -> str:
-    """The most frequent reasons, each with its number and a file."""
-    paths: dict[str, list[str]] = defaultdict(list)
-    for path, reason in reasons.items():
-        paths[reason].append(path)
-    ranked = sorted(paths.items(), key=lambda entry: -len(entry[1]))
+    """The most frequent kinds of reasons, each with its number and a file."""
+    ranked = grouped(reasons)
     named = [
         f"{len(files)} × {reason} ({printable(min(files))})"
         for reason, files in ranked[:MOST_REASONS]
     ]
     more = sum(len(files) for _, files in ranked[MOST_REASONS:])
     return ", ".join(named + [f"{more} × other reasons"] * bool(more))
+
+
+def grouped(reasons: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Kinds of reasons and the paths of each, the most frequent first.
+
+    ``reasons``: path -> why. Those that differ in numbers and quoted words are of one kind.
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for path, reason in reasons.items():
+        kinds[_PARTICULAR.sub("…", reason)].append(path)
+    named = []
+    for kind, paths in kinds.items():
+        texts = {reasons[path] for path in paths}
+        named.append((texts.pop() if len(texts) == 1 else kind, paths))
+    return sorted(named, key=lambda entry: -len(entry[1]))

@@ -22,7 +22,7 @@ from weather_hpc.study.tasks import Decoder
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 PILLOW_METHOD = (
     "pillow: first frame, alpha over white, bicubic antialiased stretch, EXIF orientation"
@@ -78,7 +78,7 @@ def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
 
 
 @contextlib.contextmanager
-def opened_image(path: Path) -> "Iterator[Image.Image]":
+def opened_image(path: Path) -> "Iterator[ImageFile.ImageFile]":
     """The image in a file; its pixels are not read yet.
 
     Errors in the block are the file's fault and raised as :class:`ImageError`.
