@@ -9,7 +9,8 @@ from tests.logs.maker import epoch_line, finding_codes, log_lines, read_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import formats, read_logs, reader
 from weather_hpc.logs.lines import FAILURE_LINE, FAILURES, judge_failure
-from weather_hpc.logs.log_format import PREFIXES, LineRule
+from weather_hpc.logs.log_format import LineRule
+from weather_hpc.logs.prefixes import PREFIXES
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Reading
 

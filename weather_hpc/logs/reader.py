@@ -23,6 +23,9 @@ DECIDED = 200
 """Lines with values after which the format that fits best is chosen."""
 
 
+SIGNED_BLOCKS = 16
+"""Blocks of a log in which signatures of formats are looked for."""
+
 SLOWEST_BLOCK_S = 60
 """A format that needs longer for a block of lines (a tenth of a second is usual) never ends."""
 
@@ -96,24 +99,17 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
         if named is None:
             return rejected(Status.SKIPPED, f"its name does not fit the pattern {pattern.text}")
         columns = named
-    tallies = [Tally(form) for form in known]
     unreadable: str | None = None
+    candidates = _Candidates(known)
     try:
         for block, ended in lines.blocks(file):
-            for tally in tallies:
-                with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
-                    tally.feed(block, ended)
-                if tally is tallies[0] and tally.whole_lines >= DECIDED:
-                    break  # no other format can match more lines; of equal ones the first counts
-            best = max(tallies, key=lambda tally: tally.score)
-            if best.score >= DECIDED:
-                tallies = [best]
+            candidates.feed(block, ended)
     except lines.UnreadableError as error:
         unreadable = str(error)
-    tally = max(tallies, key=lambda tally: tally.score)
-    tally.close()
+    tally = candidates.best
     if unreadable is not None:
         return rejected(Status.FAILED, f"cannot be read: {unreadable}")
+    tally.close(_claimed_ranks(columns, tally))
     if not tally.score:
         # without a pattern it need not be a run's log
         codes = [] if pattern is None else [Code.MISSING_TOTAL]
@@ -122,6 +118,51 @@ def _read(file: Path, run_id: str, pattern: Pattern | None, known: Sequence[LogF
     findings = tuple(Finding(run_id, *found) for found in audit_log(log))
     row = log_row(log, values, has_pattern=pattern is not None)
     return Reading(row, findings, log.content(), log.marks())
+
+
+class _Candidates:
+    """The formats that a log may still have, each with what it finds.
+
+    Formats with a signature take part from the block on that has it.
+    """
+
+    def __init__(self, known: Sequence[LogFormat]) -> None:
+        self.signed = [form for form in known if form.signature is not None]
+        self.tallies = [Tally(form) for form in known if form.signature is None]
+        self.blocks = 0
+
+    def feed(self, block: bytes, ended: bool) -> None:
+        """Take in one block of the log."""
+        if self.blocks < SIGNED_BLOCKS:
+            found = [
+                form for form in self.signed if form.signature and form.signature.search(block)
+            ]
+            self.signed = [form for form in self.signed if form not in found]
+            self.tallies += map(Tally, found)
+        self.blocks += 1
+        for tally in self.tallies:
+            with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
+                tally.feed(block, ended)
+            if tally is self.tallies[0] and tally.whole_lines >= DECIDED:
+                break  # no other format can match more lines; of equal ones the first counts
+        best = self.best
+        if best.score >= DECIDED:
+            self.tallies, self.blocks = [best], SIGNED_BLOCKS
+
+    @property
+    def best(self) -> Tally:
+        """What reads most; of those that read as much, one with a signature."""
+        return max(self.tallies, key=lambda each: (each.score, each.form.signature is not None))
+
+
+def _claimed_ranks(columns: dict[str, Any], tally: Tally) -> int | None:
+    """The ranks that the run had by its name or its own lines."""
+    nodes = columns.get("nodes") or tally.fact("nodes") or 1
+    gpus = tally.fact("available_gpus")
+    claimed = (
+        columns.get("workers") or tally.fact("world_size") or (gpus and int(gpus) * int(nodes))
+    )
+    return int(claimed) if claimed else None
 
 
 def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Status, str]:
