@@ -14,8 +14,10 @@ from weather_hpc.dataset.jpeg_file import (
     PROGRESSIVE,
     SOF,
     SOS,
+    ends_scan,
     has_all_scans,
-    has_lost_block,
+    jpeg_kind,
+    lost_block,
     segments,
 )
 from weather_hpc.dataset.png_file import SIGNATURE, png_damage
@@ -23,6 +25,7 @@ from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 JPEG = b"\xff\xd8\xff"
 _END = bytes((MARK, EOI))
 _PADDING = b"\0\xff"
+_ZEROS = "zero bytes in place of pixels"
 _PREMATURE = "Premature end of JPEG"
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _SEQUENTIAL = bytes((0, 63, 0))
@@ -49,10 +52,12 @@ def sound(content: bytes) -> bytes:
 
 def _sound_jpeg(content: bytes) -> bytes:
     """libjpeg tells its first warning only: what is harmless is mended and the rest tried again."""
-    if has_lost_block(content):
-        raise DamagedError("damaged JPEG: zero bytes in place of pixels")
-    first = warning = _warning(content)
     mended, end = content, b""
+    if lost := lost_block(content):
+        if not ends_scan(content, lost[1]):
+            raise DamagedError(f"damaged JPEG: {_ZEROS}")
+        mended = _without(content, [lost])  # perhaps padding
+    first = warning = _warning(mended)
     for _ in range(_MOST_MENDS):
         if warning is None:
             return content + end
@@ -64,8 +69,10 @@ def _sound_jpeg(content: bytes) -> bytes:
         if changed == mended:
             break
         mended, warning = changed, _warning(changed)
+    if unread := jpeg_kind(content):
+        raise ImageError(f"is {unread}, which is not read")
     truncated = "truncated: " if _PREMATURE in str(first) else ""
-    raise DamagedError(f"damaged JPEG: {truncated}{first}")
+    raise DamagedError(f"damaged JPEG: {_ZEROS if lost else truncated + str(first)}")
 
 
 def _warning(jpeg: bytes) -> str | None:
@@ -98,12 +105,15 @@ def _mended(jpeg: bytes, warning: str) -> bytes:
 
 
 def _without_padding(jpeg: bytes, length: int, code: int) -> bytes:
-    """Without ``length`` bytes of padding before a marker."""
+    """Without padding of ``length`` bytes or a few more before a marker.
+
+    All of it: if it does not lie behind the pixels but in their place, some are then missing.
+    """
     for segment in segments(jpeg):
         if segment.code == code:
-            padding = jpeg[segment.at - length : segment.at]
-            if len(padding) == length and not padding.strip(_PADDING):
-                return _without(jpeg, [(segment.at - length, segment.at)])
+            pixels = len(jpeg[: segment.at].rstrip(_PADDING))
+            if segment.at - pixels >= length:
+                return _without(jpeg, [(pixels, segment.at)])
     return jpeg
 
 

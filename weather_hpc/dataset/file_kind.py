@@ -39,7 +39,7 @@ class FileKind:
         """Why such a file cannot be used. ``words``: what its decoder says."""
         if self.damage:
             return f"damaged {self.format}: {self.damage}"
-        if words:
+        if words and self.format:
             return f"damaged or unusual {self.format} header: {words}"
         if self.plugin:
             return f"is {self.name}, which needs a plugin: pip install {self.plugin.package}"
@@ -48,9 +48,8 @@ class FileKind:
 
 # Formats that are read, by how their files begin.
 _READ = {
-    b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF",
+    b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF",
     b"MM\0+": "TIFF", b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000",
-    b"P1": "PPM", b"P2": "PPM", b"P3": "PPM", b"P4": "PPM", b"P5": "PPM", b"P6": "PPM",
 }  # fmt: skip
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
@@ -128,8 +127,12 @@ def kind_of(content: bytes, size: int) -> FileKind:
     if content.startswith(b"RIFF"):
         return _riff(content, size)
     for start, name in _READ.items():
-        if content.startswith(start) and _is_binary(content, name):
+        if content.startswith(start):
             return _read(name)
+    if content.startswith(b"BM") and b"\0" in content[:HEAD]:
+        return _read("BMP")
+    if re.match(rb"P[1-6]\s+(#.*\s+)*\d", content):
+        return _read("PPM")
     for start, name in _OTHERS.items():
         if content.startswith(start):
             return FileKind(name)
@@ -155,11 +158,6 @@ def raw_kind(tags: Mapping[int, Any]) -> FileKind | None:
 def _read(name: str, damage: str | None = None) -> FileKind:
     """A format that is read."""
     return FileKind(name, image=True, format=name, damage=damage)
-
-
-def _is_binary(content: bytes, name: str) -> bool:
-    """Whether it is more than a text that happens to begin with the two letters of ``name``."""
-    return name not in ("BMP", "PPM") or b"\0" in content[:64] or content[2:3] in b"\n \t\r#"
 
 
 def _media(content: bytes) -> FileKind:

@@ -91,12 +91,12 @@ def open_image(file: BinaryIO) -> "ImageFile.ImageFile":
     except ImageError:
         raise
     except Exception as error:  # a damaged header can raise nearly anything
-        raise ImageError(_kind(file).refusal(reason(error))) from None
+        raise _refused(_kind(file), reason(error)) from None
     if image.width * image.height > PIXEL_LIMIT:
         claim = f"{image.width} x {image.height}"
         raise ImageError(f"claims {claim} pixels, more than {PIXEL_LIMIT}")
     if raw := raw_kind(getattr(image, "tag_v2", {})):
-        raise ImageError(raw.refusal())
+        raise _refused(raw)
     return image
 
 
@@ -108,13 +108,18 @@ def _open_unidentified(file: BinaryIO) -> "ImageFile.ImageFile":
     if kind.plugin is not None and kind.format not in Image.OPEN:
         _register(kind.plugin.module)
     if kind.damage or kind.format not in Image.OPEN:
-        raise (ImageError if kind.image else NoImageError)(kind.refusal())
+        raise _refused(kind)
     file.seek(0)
     try:
         return Image.OPEN[kind.format][0](file, "")
     except Exception as error:  # what Image.open does not tell
         words = reason(error)
-        raise ImageError(kind.refusal("" if "not installed" in words else words)) from None
+        raise _refused(kind, "" if "not installed" in words else words) from None
+
+
+def _refused(kind: FileKind, words: str = "") -> ImageError:
+    """The error for a file of ``kind``. ``words``: what its decoder says."""
+    return (ImageError if kind.image else NoImageError)(kind.refusal(words))
 
 
 def _register(module: str) -> None:

@@ -12,7 +12,6 @@ SOF = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 
 BASELINE = (0xC0, 0xC1)
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-HIERARCHICAL = (0xC5, 0xC6, 0xCD, 0xCE)
 _ALONE = (0x00, 0x01, *range(0xD0, 0xD8), MARK)
 """Second bytes after which no segment begins: data, restart markers, fill bytes."""
 COEFFICIENTS = 64
@@ -21,7 +20,8 @@ END_OF_BLOCK = 0
 """The symbol after which all coefficients of a block are zero."""
 _LOST = bytes(64)
 """The fewest zero bytes that are told to be a lost block."""
-_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""Any but restart markers, which are inside a scan."""
 
 
 class Segment(NamedTuple):
@@ -54,8 +54,6 @@ def jpeg_kind(content: bytes) -> str | None:
             continue
         if code in LOSSLESS:
             return "a lossless JPEG"
-        if code in HIERARCHICAL:
-            return "a hierarchical JPEG"
         if data[0] != 8:
             return f"a JPEG of {data[0]} bits per sample"
         if data[1:3] == b"\0\0":
@@ -83,14 +81,14 @@ def has_all_scans(content: bytes) -> bool:
     return 0 < wanted * COEFFICIENTS <= len(exact)
 
 
-def has_lost_block(content: bytes) -> bool:
-    """Whether a scan has zero bytes where no encoder writes them, as of a block lost by a disk.
+def lost_block(content: bytes) -> tuple[int, int] | None:
+    """Where a scan has zero bytes that no encoder writes, as of a block lost by a disk.
 
     Unless a string of zero bits is the code for the end of a block, it is a fine texture that no
     picture has. libjpeg does not notice it where the bits after it happen to fit.
     """
     if _LOST not in content:
-        return False
+        return None
     sequential = False
     codes: dict[int, int] = {}
     for code, at, data in segments(content):
@@ -101,11 +99,18 @@ def has_lost_block(content: bytes) -> bool:
         elif code == SOS:
             start = at + 4 + len(data)
             if not sequential or not data or (found := content.find(_LOST, start)) < 0:
-                return False
-            end = _AFTER_SCAN.search(content, start, found + 1)
+                return None
             tables = [selectors & 0x0F for selectors in data[2 : 2 + 2 * data[0] : 2]]
-            return end is None and any(codes.get(t, END_OF_BLOCK) != END_OF_BLOCK for t in tables)
-    return False
+            textured = any(codes.get(table, END_OF_BLOCK) != END_OF_BLOCK for table in tables)
+            if not textured or _MARKER.search(content, start, found + 1):
+                return None
+            return found, len(content) - len(content[found:].lstrip(b"\0"))
+    return None
+
+
+def ends_scan(content: bytes, at: int) -> bool:
+    """Whether no byte of a scan is at this place: a marker, or the end of the file."""
+    return at == len(content) or _MARKER.match(content, at) is not None
 
 
 def _zero_codes(tables: bytes) -> dict[int, int]:

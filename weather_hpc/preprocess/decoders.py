@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image
-from weather_hpc.dataset.jpeg_file import has_lost_block
+from weather_hpc.dataset.jpeg_file import lost_block
 from weather_hpc.dataset.sound_image import errors_named, read_content, sound_image
 from weather_hpc.study.tasks import Decoder
 
@@ -170,7 +170,7 @@ class FastDecoder:
 
     def _reduced(self, content: bytes, size: int) -> "npt.NDArray[np.uint8] | None":
         """A JPEG's pixels, (height, width, 3), reduced; None where Pillow must decode the file."""
-        if not content.startswith(JPEG) or has_lost_block(content):
+        if not content.startswith(JPEG) or lost_block(content):
             return None
         try:
             height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)
