@@ -97,7 +97,7 @@ def test_an_image_that_cannot_be_used_is_told_by_its_format(content: bytes) -> N
 def test_a_lossless_jpeg_is_told_when_it_cannot_be_decoded(tmp_path: Path) -> None:
     scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(20) + b"\xff\xd9"
     (tmp_path / "x.jpg").write_bytes(frame(0xC3) + scan)
-    with pytest.raises(ImageError, match="^is a lossless JPEG, which is not read$"):
+    with pytest.raises(ImageError, match=r"^is a lossless JPEG, which is not read$"):
         decode_exact(tmp_path / "x.jpg", 16)
 
 
