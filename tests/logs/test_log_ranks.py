@@ -155,3 +155,47 @@ def test_epochs_printed_every_tenth_time_are_no_gap(tmp_path: Path) -> None:
     assert not any("missing in between" in finding.message for finding in reading.findings)
     gap = read_lines(tmp_path, [*lines[:2], *lines[3:], TOTAL], "ddp_1gpu_bs32.log")
     assert any("missing in between" in finding.message for finding in gap.findings)
+
+
+def test_a_tutorial_with_values_below_the_epochs_time(tmp_path: Path) -> None:
+    lines = [
+        line
+        for e in (1, 2, 3)
+        for line in (
+            f"Epoch: {e:02} | Epoch Time: 0m 3{e}s",
+            f"\tTrain Loss: 0.{9 - e} | Train Acc: 5{e}.00%",
+            f"\t Val. Loss: 0.8 |  Val. Acc: 4{e}.00%",
+        )
+    ]
+    row = read_lines(tmp_path, [*lines, "Total time: 97 s"], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.train_loss, row.train_accuracy) == ("training", 0.6, 0.53)
+    assert (row.test_loss, row.test_accuracy) == (0.8, 0.43)
+
+
+def test_values_above_the_epochs_line_are_of_no_epoch_that_is_sure(tmp_path: Path) -> None:
+    lines = [
+        line for e in (1, 2, 3) for line in (f"Train Loss: 0.{9 - e}", f"Epoch {e} took 4.{e} s")
+    ]
+    row = read_lines(tmp_path, [*lines, "Total time: 15 s"], "ddp_1gpu_bs32.log").row
+    assert (row.train_loss, row.time_s) == (None, 15)
+
+
+def test_several_values_below_a_heading_are_of_steps(tmp_path: Path) -> None:
+    lines = ["Epoch 1/1", "train loss: 0.9 acc: 0.5", "train loss: 0.8 acc: 0.5", TOTAL]
+    row = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row
+    assert (row.train_loss, row.train_accuracy) == (None, 0.5)
+
+
+def test_a_top_1_accuracy_below_one_may_be_percent(tmp_path: Path) -> None:
+    lines = [f"Epoch {e}/3, loss: 0.{9 - e}, Acc@1 0.{e}5" for e in (1, 2, 3)]
+    row = read_lines(tmp_path, [*lines, TOTAL], "ddp_1gpu_bs32.log").row
+    assert (row.train_loss, row.train_accuracy) == (0.6, None)
+    high = [line.replace("Acc@1 0.", "Acc@1 3.") for line in lines]
+    assert read_lines(tmp_path, [*high, TOTAL], "ddp_1gpu_bs32.log").row.train_accuracy == 0.0335
+
+
+def test_an_epoch_of_0_to_2_is_the_third(tmp_path: Path) -> None:
+    reading = read_lines(tmp_path, [*(epoch(e, 0).replace("/3", "/2") for e in (0, 1, 2)), TOTAL],
+                         "ddp_1gpu_bs32.log")  # fmt: skip
+    assert (reading.row.epochs, reading.row.epochs_done) == (3, 3)
+    assert finding_codes(reading) == set()

@@ -129,3 +129,33 @@ def test_a_total_of_both_parts_is_known_by_the_epochs(tmp_path: Path) -> None:
     part = read_lines(tmp_path, [*lines, "Total time: 4 s"], "ddp_1gpu_bs32.log")
     assert part.row.table is None
     assert "restarted" in finding_codes(part)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Resuming from epoch 2", "Resuming training from checkpoint_2.pt at epoch 2",
+        "=> loaded checkpoint 'checkpoint.pth.tar' (epoch 2)", "Starting from epoch 2",
+        "Restored checkpoint, continuing from epoch 2",
+    ],
+)  # fmt: skip
+def test_a_total_after_a_checkpoint_is_of_the_last_part(tmp_path: Path, line: str) -> None:
+    for earlier in ([], EPOCHS[:2]):
+        lines = [*earlier, line, EPOCHS[2], "Total time: 30 s"]
+        row = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row
+        assert row.table is None
+        assert f"its total lacks what was before '{line}', after epoch 2" in (row.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["Starting training from epoch 0"], []),
+        (["Start epoch 1"], []),
+        ([], ["Restoring model weights from the end of the best epoch: 2."]),
+        ([], ["=> loaded checkpoint 'last.pt' (epoch 2)"]),
+    ],
+)
+def test_what_is_no_restart(tmp_path: Path, before: list[str], after: list[str]) -> None:
+    lines = [*before, *EPOCHS, *after, "Total time: 30 s"]
+    assert read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row.table == "training"

@@ -22,8 +22,9 @@ from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
-from weather_hpc.collect.reference import Tolerance, compare_with_reference
+from weather_hpc.collect.reference import compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings

@@ -183,7 +183,7 @@ def _ends(log: Log) -> Iterator[Problem]:
                 f"{late.rstrip(': ')} at epoch {lasts[late]}"
             ),
         )
-    claimed, done = log.claimed("epochs", "epochs"), log.epochs_done
+    claimed, done = log.epochs, log.epochs_done
     if claimed is not None and done is not None and claimed != done:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
 

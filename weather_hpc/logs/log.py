@@ -92,6 +92,15 @@ class Log:
         return self.columns.get("strategy") == Strategy.DP
 
     @cached_property
+    def epochs(self) -> int | None:
+        """Epochs that the run was meant to have."""
+        named = self.columns.get("epochs")
+        claimed = whole(self.tally.fact("epochs"))
+        if named is None and claimed is not None and self.first == 0 and self.last == claimed:
+            return claimed + 1  # "epoch 2/2" is the third, after 0/2
+        return claimed if named is None else int(named)
+
+    @cached_property
     def sums(self) -> dict[int | None, float]:
         """Seconds of all epochs in the log together, by rank, where each line has its time."""
         found = {}
@@ -116,7 +125,7 @@ class Log:
         """Whether the total is the sum of all epochs' times: the log has no other, and is whole."""
         if self.tally.totals or self.tally.failure or not self.sums:
             return False
-        claimed = self.claimed("epochs", "epochs")
+        claimed = self.epochs
         every = all(
             s.seen == claimed == s.last + 1 - s.first and s.first in (0, 1) for s in self.series
         )
@@ -130,15 +139,27 @@ class Log:
 
     @cached_property
     def resumed_after(self) -> tuple[int, str] | None:
-        """The last epoch before a failure that the log goes on after, and the failure's line."""
-        stopped = self.tally.stopped
-        return stopped if stopped is not None and self.tally.last > stopped[0] else None
+        """The last epoch before a failure or a restart, and the line that tells of it.
+
+        None where no later epoch follows.
+        """
+        stopped, resumed = self.tally.stopped, self.tally.resumed
+        if stopped is not None and self.tally.last > stopped[0]:
+            return stopped
+        if resumed is None or self.tally.last <= resumed[1]:
+            return None
+        epoch, before, line = resumed
+        if before < 0 and (self.first or 0) <= 1:
+            return None  # all epochs are here all the same
+        return (before if before >= 0 else epoch), line
 
     @property
     def lacks_part(self) -> bool:
         """Whether the total may be of the part after a restart alone."""
         if self.resumed_after is None or not self.tally.totals:
             return False
+        if (self.first or 0) > 1 and self.tally.stopped is None:
+            return True  # the earlier part is not even in the log
         return not self.sums or is_less(self.total or 0.0, max(self.sums.values()))
 
     @property
@@ -185,7 +206,7 @@ class Log:
         """The number of the run's first epoch, 0 or 1; None where the log leaves it open."""
         if self.first is None or self.last is None:
             return None
-        declared, claimed = self.tally.form.file.first_epoch, self.claimed("epochs", "epochs")
+        declared, claimed = self.tally.form.file.first_epoch, self.epochs
         if self.first == 0:
             return 0
         if declared == 1 or self.last == claimed:

@@ -55,8 +55,8 @@ RANK_GROUPS = ("tagged", "launched", "mpi", "srun", "bare", "ray", "pod", "conta
 
 # Tried as a whole or not at all: backtracking into it would cost more than all else.
 PREFIX = (
-    rb"(?x:(?:(?=[ \[({<\d|a-z-])(?>(?:[ ]*(?:"
+    rb"(?x:(?:(?=[ \t\[({<\d|a-z-])(?>(?:[ \t]*(?:"
     + b"|".join(prefix for prefix, _ in PREFIXES)
-    + rb")){1,8}[ ]*|[ ]+))?)"
+    + rb")){1,8}[ \t]*|[ \t]+))?)"
 )
 """Any number of them, in verbose syntax."""

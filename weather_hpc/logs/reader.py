@@ -23,6 +23,9 @@ DECIDED = 200
 """Lines with values after which the format that fits best is chosen."""
 
 
+MANY = 5
+"""So many formats are not named one by one."""
+
 SIGNED_BLOCKS = 16
 """Blocks of a log in which signatures of formats are looked for."""
 
@@ -173,8 +176,9 @@ def _nothing(file: Path, tally: Tally, known: Iterable[LogFormat]) -> tuple[Stat
     if not head:
         return Status.INCOMPLETE, "empty file"
     binary = "looks like binary data; " if lines.is_binary(head) else ""
-    tried = " or ".join(form.name for form in known)
-    return Status.FAILED, f"{binary}no line with an epoch or a total in format {tried}{tally.hint}"
+    names = [form.name for form in known]
+    tried = f"in format {' or '.join(names)}" if len(names) < MANY else "in any known format"
+    return Status.FAILED, f"{binary}no line with an epoch or a total {tried}{tally.hint}"
 
 
 def _too_slow(form: LogFormat) -> str:

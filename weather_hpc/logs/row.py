@@ -81,7 +81,7 @@ def _requested(log: Log) -> dict[str, Any]:
         "batch_size_per_device": each,
         "batch_size_global": together,
         "batch_mode": mode and str(mode),
-        "epochs": log.claimed("epochs", "epochs"),
+        "epochs": log.epochs,
         "slurm_job_id": log.claimed("slurm_job_id", "job_id") or job,
     }
 

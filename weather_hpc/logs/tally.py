@@ -22,7 +22,7 @@ MOST_VALUES = 1000
 
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time"}
+_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "resumed_epoch"}
 
 _NOTHING: EpochValues = (None, None, None)
 
@@ -58,6 +58,24 @@ class _Pending:
     over: bool = False
     """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
 
+    unclear: set[int] = field(default_factory=set)
+    """Which of the values came several times, as those of steps do, without a bar that ends."""
+
+    def take(self, values: dict[str, Value]) -> None:
+        """Take in a line's values; the last ones of a bar count."""
+        new = [cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:]]
+        if "progress" not in values:
+            pairs = enumerate(zip(self.values, new, strict=True))
+            self.unclear |= {i for i, (b, n) in pairs if None not in (b, n) and b != n}
+        latest = [b if n is None else n for b, n in zip(self.values, new, strict=True)]
+        self.values = cast(EpochValues, tuple(latest))
+
+    @property
+    def clear(self) -> EpochValues:
+        """The values of which it is known that they are the epoch's."""
+        kept = (None if i in self.unclear else value for i, value in enumerate(self.values))
+        return cast(EpochValues, tuple(kept))
+
     def is_other_pass(self, steps: bytes, values: dict[str, Value]) -> bool:
         """Whether a bar that is at ``steps`` with ``values`` gives no values of the epoch."""
         done = values.get("progress") == 1
@@ -90,6 +108,9 @@ class Tally:
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
+    resumed: tuple[int, int, str] | None = None
+    """Where a line says that the run goes on from an epoch: that epoch, the last one that the log
+    had until then (below 0: none), and the line."""
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
     numbered: bool = False
@@ -108,6 +129,8 @@ class Tally:
     """Lines that were understood and hold no value of an epoch: of its course, of a test."""
     printing: set[bytes | None] = field(default_factory=set)
     """The ranks, as printed, of lines other than those of epochs."""
+    orphaned: bool = False
+    """Values without an epoch came before any epoch's line."""
     held: int = 0
     whole_lines: int = 0
     """Lines that were read by the format's WholeLine."""
@@ -287,6 +310,10 @@ class Tally:
             return
         named = {kept.name: found[group] for kept, group in kind.fields}
         rank = self._rank(named.get("rank"), found)
+        if (resumed := named.get("resumed_epoch")) is not None:
+            if int(resumed) > 0:
+                self.resumed = int(resumed), self.last, shown(found.string)
+            return
         if named.get("current_epoch") is not None:
             self._settle(rank)
             self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
@@ -316,6 +343,8 @@ class Tally:
         """Take in values of a line without an epoch; the last heading names it."""
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         pending = self.pending.get(rank)
+        if pending is None and self._complete(rank, values):
+            return
         if pending is None:
             self.unread.values = self.unread.values or found.string  # of no epoch
             return
@@ -324,9 +353,20 @@ class Tally:
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
-        new = (cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
-        latest = [b if n is None else n for b, n in zip(pending.values, new, strict=True)]
-        pending.values = cast(EpochValues, tuple(latest))
+        pending.take(values)
+
+    def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
+        """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
+        series = self._by_text.get(rank)
+        if self.orphaned or series is None or not series.epochs or "progress" in values:
+            self.orphaned = True
+            return False
+        epoch, before = next(reversed(series.epochs.items()))
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if any(b is not None and n is not None for b, n in zip(before, new, strict=True)):
+            return False
+        self._add(series, epoch, cast(EpochValues, new))
+        return True
 
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
@@ -334,7 +374,7 @@ class Tally:
         if pending is not None and pending.values != _NOTHING:
             if rank not in self._by_text:
                 self._add_ranks({rank})
-            self._add(self._by_text[rank], pending.epoch, pending.values)
+            self._add(self._by_text[rank], pending.epoch, pending.clear)
 
     def _rank(self, rank: bytes | None, found: re.Match[bytes]) -> bytes | None:
         """The rank in a line, or else in the prefix that a launcher added."""
