@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from weather_hpc.dataset.file_kind import FileKind, kind_of, raw_kind
 
@@ -72,7 +72,7 @@ class ImageHeader:
     height: int
 
 
-def open_image(file: BinaryIO) -> "ImageFile.ImageFile":
+def open_image(file: IO[bytes]) -> "ImageFile.ImageFile":
     """The image in ``file``: its header is read, its pixels are not yet.
 
     HEIC, AVIF and JPEG XL are read where a plugin of Pillow for them is installed. Raises
@@ -100,7 +100,7 @@ def open_image(file: BinaryIO) -> "ImageFile.ImageFile":
     return image
 
 
-def _open_unidentified(file: BinaryIO) -> "ImageFile.ImageFile":
+def _open_unidentified(file: IO[bytes]) -> "ImageFile.ImageFile":
     """The image in ``file``, of a format that a plugin reads. Raises ImageError where it is not."""
     from PIL import Image
 
@@ -130,12 +130,12 @@ def _register(module: str) -> None:
             plugin.register_heif_opener()  # the others do so when they are imported
 
 
-def _kind(file: BinaryIO) -> FileKind:
+def _kind(file: IO[bytes]) -> FileKind:
     file.seek(0)
     return kind_of(file.read(KIND_BYTES), file.seek(0, os.SEEK_END))
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: IO[bytes]) -> ImageHeader:
     """What the header of ``file`` claims. Raises :class:`ImageError` as :func:`open_image` does."""
     image = open_image(file)
     return ImageHeader(image.format or "unknown", image.width, image.height)

@@ -41,10 +41,10 @@ def read_content(path: Path) -> bytes:
 
 @contextmanager
 def sound_image(path: Path, content: bytes | None = None) -> "Iterator[ImageFile.ImageFile]":
-    """The image in a file, its pixels decoded; ``content``: that of the file, where it is read.
+    """The image in a file, for decoding its pixels in the block.
 
-    Raises :class:`ImageError` where it is none, :class:`DamagedError` where pixels are missing or
-    wrong, unless :func:`tolerant`. Errors in the block are the file's fault too.
+    ``content``: that of the file, where it is read. Raises :class:`ImageError` where it is no
+    image, :class:`DamagedError` where pixels are missing or wrong, unless :func:`tolerant`.
     """
     content = read_content(path) if content is None else content
     with errors_named(), warnings.catch_warnings():
@@ -56,16 +56,17 @@ def sound_image(path: Path, content: bytes | None = None) -> "Iterator[ImageFile
             image = image if whole is content else open_image(BytesIO(whole))
         # libjpeg cannot decode arithmetic coding in parts
         image.decodermaxblock = max(len(content) + 2, image.decodermaxblock)
-        _load(image)
-        yield image
+        with _decoding():
+            yield image
 
 
-def _load(image: "ImageFile.ImageFile") -> None:
-    """Decode the pixels of ``image``. Raises DamagedError."""
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turn what a decoder in the block raises into a :class:`DamagedError`."""
     with libtiff_errors() as reported:
         try:
-            image.load()
-        except MemoryError:
+            yield
+        except (ImageError, MemoryError):
             raise
         except Exception as error:  # a damaged file can raise nearly anything
             # libtiff's last words; those before are of tags that it does not know

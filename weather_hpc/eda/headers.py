@@ -18,6 +18,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_csv
 from weather_hpc.preprocess.backends.workers import OrderedMap
 from weather_hpc.preprocess.decoders import opened_image, read_orientation
+from weather_hpc.preprocess.profiles import CONVERTED, profile_of
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -27,7 +28,7 @@ FILES_PER_BATCH = 128
 
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",
-    "name_fits", "note",
+    "name_fits", "color_profile", "color_space", "profile_use", "note",
 ]  # fmt: skip
 
 
@@ -57,6 +58,13 @@ class FileHeader:
     """None: they could not be counted."""
     name_fits: bool
     """Whether its name has a suffix of its format."""
+    color_profile: str = ""
+    """Description of its ICC profile; empty where it has none."""
+    color_space: str = ""
+    """The profile's: GRAY, RGB, CMYK or another."""
+    profile_use: str = ""
+    """What managed colour does with it: ``converted``, ``is sRGB`` or ``ignored`` with the
+    reason."""
     note: str = ""
     """Why something about it is not known."""
 
@@ -81,6 +89,10 @@ class HeaderCounts:
     misnamed: int = 0
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """(width, height, bytes) of each file."""
+    profiles: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
+    """Files by the profile's description, colour space and use, and by label."""
+    plain_inks: int = 0
+    """CMYK files without a profile that converts them."""
 
     def add(self, header: FileHeader) -> None:
         """Count one file."""
@@ -90,6 +102,10 @@ class HeaderCounts:
         self.animated += (header.frames or 1) > 1
         self.misnamed += not header.name_fits
         self.sizes.append((header.width_px, header.height_px, header.bytes))
+        if header.profile_use:
+            profile = (header.color_profile, header.color_space, header.profile_use)
+            self.profiles[*profile, header.label] += 1
+        self.plain_inks += header.mode == "CMYK" and header.profile_use != CONVERTED
 
     def size_array(self) -> npt.NDArray[np.int64]:
         """Width, height (pixels) and bytes, int64 (files, 3)."""
@@ -134,7 +150,7 @@ def read_headers(files: FileBatch) -> list[FileHeader]:
 
 def _read_header(file: Path, path: str, label: int) -> FileHeader:
     with opened_image(file) as image:
-        name = image.format or "unknown"
+        name, profile = image.format or "unknown", profile_of(image)
         frames, note = _frames(image)
         return FileHeader(
             path=path,
@@ -147,6 +163,9 @@ def _read_header(file: Path, path: str, label: int) -> FileHeader:
             orientation=read_orientation(image),
             frames=frames,
             name_fits=file.suffix.lower() in SUFFIXES.get(name, set()),
+            color_profile=profile.description if profile else "",
+            color_space=profile.space if profile else "",
+            profile_use=profile.use if profile else "",
             note=note,
         )
 

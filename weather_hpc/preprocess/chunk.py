@@ -18,7 +18,7 @@ from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.tasks import Damaged, Decoder
+from weather_hpc.study.tasks import Color, Damaged, Decoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,7 @@ class Target:
     offset: int
     size: int
     decoder: Decoder
+    color: Color = Color.MANAGED
     damaged: Damaged = Damaged.QUARANTINE
 
     @property
@@ -85,7 +86,7 @@ class Flaw:
     """Whether the file could not be read at all."""
 
 
-def decoded(decode: "Decode", target: Target, path: str) -> "npt.NDArray[np.uint8] | Flaw":
+def try_decode(decode: "Decode", target: Target, path: str) -> "npt.NDArray[np.uint8] | Flaw":
     """The pixels of the image at ``path``, or what is wrong with it."""
     file = target.root / path
     try:
@@ -114,11 +115,11 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     from weather_hpc.preprocess.decoders import make_decoder
 
     start = time.perf_counter()
-    decode = make_decoder(target.decoder)
+    decode = make_decoder(target.decoder, target.color)
     rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
     flaws = {}
     for row, path in enumerate(chunk.paths):
-        answer = decoded(decode, target, path)
+        answer = try_decode(decode, target, path)
         if isinstance(answer, Flaw):
             flaws[row] = answer
         else:
@@ -154,21 +155,21 @@ def write_chunk(
     return ChunkResult(finished, images=len(chunk.paths))
 
 
-def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
+def prepare_worker(decoder: Decoder, color: Color = Color.MANAGED, rank: int = 0) -> RankInfo:
     """Import everything that a chunk needs; this process as a worker of ``rank``.
 
-    Raises FailedError where ``decoder`` lacks a package here.
+    Raises FailedError where ``decoder`` or ``color`` lacks a package here.
     """
     from PIL import Image
 
     from weather_hpc.preprocess.decoders import make_decoder
 
     try:
-        make_decoder(decoder)
+        make_decoder(decoder, color)
     except ImportError as error:  # on another node than the one that checked it
         raise FailedError(
-            f"{node_name()}: decoder {decoder}: {error}; install it there or choose "
-            f"--decoder {Decoder.EXACT}"
+            f"{node_name()}: decoder {decoder}, color {color}: {error}; install it there or choose "
+            f"--decoder {Decoder.EXACT} --color {Color.IGNORE}"
         ) from None
     Image.init()  # or the first image of each worker pays for loading Pillow's formats
     return ready(rank)

@@ -19,7 +19,8 @@ from weather_hpc.dataset.unreadable import Unreadable
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
-from weather_hpc.preprocess.decoders import METHODS, available, cost
+from weather_hpc.preprocess.decoders import available, cost, method
+from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
@@ -59,15 +60,18 @@ def preprocess(
         catalogue = catalogue.subset(task.images, seed)
         unreadable = Unreadable(task.images, task.max_unreadable)
     writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
-    decoder = available(task.decoder)
-    resize = METHODS[decoder] + KEPT_DAMAGED * (task.damaged is Damaged.KEEP)
+    # as this installation can carry it out
+    task = task.model_copy(
+        update={"decoder": available(task.decoder), "color": available_color(task.color)}
+    )
+    resize = method(task.decoder, task.color) + KEPT_DAMAGED * (task.damaged is Damaged.KEEP)
     contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, resize)
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
         shutil.rmtree(out)  # left by a measured run that was killed just before removing it
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
-            store = _pack(task, decoder, partial, backend, unreadable, writer)
+            store = _pack(task, partial, backend, unreadable, writer)
     else:
         unreadable.add(store.invalid())
         _check(unreadable, writer.record)
@@ -83,7 +87,6 @@ def preprocess(
 
 def _pack(
     task: PreprocessTask,
-    decoder: Decoder,
     partial: PartialStore,
     backend: PreprocessBackend,
     unreadable: Unreadable,
@@ -97,8 +100,8 @@ def _pack(
     already = len(partial.finished)
     for finished in partial.finished.values():
         unreadable.add(partial.paths_of(finished.failed))
-    chunks = _plan(partial, decoder)
-    ranks = backend.start(task.workers, decoder)
+    chunks = _plan(partial, task.decoder)
+    ranks = backend.start(task.workers, task.decoder, task.color)
     up = since_process_start()
     record.phases.startup = up - (record.phases.queue or 0.0)
     writer.event("workers_up", workers=len(ranks), process_s=up)
@@ -107,7 +110,7 @@ def _pack(
     images = sum(len(chunk.paths) for chunk in chunks)
     with cli.progress(f"packing ({task.backend})", total=images) as advance:
         start = time.perf_counter()
-        for result in backend.run(_target(partial, decoder, task.damaged), chunks):
+        for result in backend.run(_target(partial, task), chunks):
             partial.finish(result.finished)
             unreadable.add(partial.paths_of(result.finished.failed))
             _check(unreadable, record)
@@ -143,7 +146,7 @@ def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
     return sorted(chunks, key=lambda chunk: chunk.cost, reverse=True)
 
 
-def _target(partial: PartialStore, decoder: Decoder, damaged: Damaged) -> Target:
+def _target(partial: PartialStore, task: PreprocessTask) -> Target:
     """With absolute paths: a worker may have another working folder."""
     contents = partial.contents
     return Target(
@@ -151,8 +154,9 @@ def _target(partial: PartialStore, decoder: Decoder, damaged: Damaged) -> Target
         partial.images.resolve(),
         partial.data_offset,
         contents.size,
-        decoder,
-        damaged,
+        task.decoder,
+        task.color,
+        task.damaged,
     )
 
 

@@ -144,6 +144,8 @@ PREPROCESS = (
     _BACKEND,
     Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
             help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
+    Setting(name="color", role=Role.TASK, default="managed", metavar="HOW", listed=True,
+            help="ICC profiles of images: managed (colours are converted to sRGB) or ignore"),
     Setting(name="damaged", role=Role.TASK, default="quarantine", metavar="HOW",
             help="images with damaged pixels: quarantine (left out and listed) or keep"),
     Setting(name="max_unreadable", role=Role.LIMIT, default=0.01, metavar="SHARE",

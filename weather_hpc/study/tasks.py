@@ -38,6 +38,13 @@ class Decoder(StrEnum):
     EXACT = "exact"
 
 
+class Color(StrEnum):
+    """Whether the colours of an image with an ICC profile are converted to sRGB."""
+
+    MANAGED = "managed"
+    IGNORE = "ignore"
+
+
 class Damaged(StrEnum):
     """What becomes of images with damaged pixels: left out and listed, or packed and told."""
 
@@ -185,6 +192,7 @@ class PreprocessTask(Part):
     image_size: int = setting_field("image_size", ge=8, le=4096)
     images: int | None = setting_field("images", ge=1)
     decoder: Decoder = setting_field("decoder")
+    color: Color = setting_field("color")
     damaged: Damaged = setting_field("damaged")
     max_unreadable: Share = setting_field("max_unreadable", ge=0, le=1)
 
