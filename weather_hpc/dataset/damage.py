@@ -24,7 +24,7 @@ from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 
 JPEG = b"\xff\xd8\xff"
 _END = bytes((MARK, EOI))
-_PADDING = b"\0\xff"
+_UNCOUNTED = 4
 _ZEROS = "zero bytes in place of pixels"
 _PREMATURE = "Premature end of JPEG"
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
@@ -56,7 +56,7 @@ def _sound_jpeg(content: bytes) -> bytes:
     if lost := lost_block(content):
         if not ends_scan(content, lost[1]):
             raise DamagedError(f"damaged JPEG: {_ZEROS}")
-        mended = _without(content, [lost])  # perhaps padding
+        mended = _without(content, [_padding(*lost)])
     first = warning = _warning(mended)
     for _ in range(_MOST_MENDS):
         if warning is None:
@@ -105,16 +105,23 @@ def _mended(jpeg: bytes, warning: str) -> bytes:
 
 
 def _without_padding(jpeg: bytes, length: int, code: int) -> bytes:
-    """Without padding of ``length`` bytes or a few more before a marker.
+    """Without padding of ``length`` zero bytes or more before a marker.
 
     All of it: if it does not lie behind the pixels but in their place, some are then missing.
     """
     for segment in segments(jpeg):
         if segment.code == code:
-            pixels = len(jpeg[: segment.at].rstrip(_PADDING))
-            if segment.at - pixels >= length:
-                return _without(jpeg, [(pixels, segment.at)])
+            start = len(jpeg[: segment.at].rstrip(b"\0"))
+            if segment.at - start >= length:
+                return _without(jpeg, [_padding(start, segment.at)])
     return jpeg
+
+
+def _padding(start: int, end: int) -> tuple[int, int]:
+    """The part of these zero bytes that is no pixel's: the first may be one's, and libjpeg does not
+    count a few."""
+    kept = next((length for length in (_UNCOUNTED, 1) if end - start > length), 0)
+    return start + kept, end
 
 
 def _with_scan_parameters(jpeg: bytes) -> bytes:
