@@ -64,6 +64,7 @@ def test_other_units(tmp_path: Path, head: str, time_s: float) -> None:
         ("1550 [1530–1570]", 1550), ("1550*", 1550), ("1550†", 1550), ("1550¹", 1550),
         ("1550 [1]", 1550),
         ("2h:03m:04s", 7384), ("1550 s (baseline)", 1550), ("1.55(3) h", 5580),
+        ("1550s ± 12s", 1550), ("(26 ± 2) min", 1560), ("1550 ± 12 (n=3)", 1550),
         ("~26 min", 1560), ("1 550", 1550), ("1.55e3", 1550), ("1:05 h", 3900),
     ],
 )  # fmt: skip
@@ -84,6 +85,7 @@ def test_durations_in_cells(tmp_path: Path, cell: str, time_s: float) -> None:
         ("1500 1550", "is not a number above 0"),
         ("10³", "is not a number above 0"),
         ("10^3", "is not a number above 0"),
+        ("1550 ± 12 ± 3", "is not a number above 0"),
         ("26 (1560)", "is not a number above 0"),
     ],
 )
@@ -274,7 +276,8 @@ def test_other_forms_are_named(tmp_path: Path, data: bytes, kind: str) -> None:
     [
         ("Img/sec", "758.9", 758.9), ("images/s", "758.9", 758.9), ("imgs_per_sec", "9", 9),
         ("Samples per second", "9", 9), ("Throughput (img/s)", "9", 9), ("images/min", "90", 1.5),
-        ("Throughput", "9 img/s", 9), ("Throughput (samples/s/GPU)", "9", 36), ("FPS", "9", 9),
+        ("Throughput", "9 img/s", 9), ("Throughput", "9 ± 1 images/s (3.7x)", 9),
+        ("Throughput (samples/s/GPU)", "9", 36), ("FPS", "9", 9),
         ("Total throughput [images/sec]", "9 ± 1", 9), ("img/s per GPU", "9 (3.9x)", 36),
         ("Images/GPU/s ↑ (higher is better)", "9", 36),
     ],
@@ -307,12 +310,30 @@ def test_other_quantities_are_not_taken_for_times(tmp_path: Path, head: str, hin
 
 
 def test_speedup_and_accuracy(tmp_path: Path) -> None:
-    text = (
-        "| GPUs | Speed-up | Top-1 (%) |\n|-|-|-|\n| 2 | 1.98× | 76.1 |\n| 4 | 3.9 (98%) | 76 |\n"
-    )
+    text = "| GPUs | Speed-up | Top-1 (%) |\n|-|-|-|\n| 2 | 1.98× | 76.1 |\n"
+    text += "| 4 | 3.9x (98%) | 76 |\n"
     reference = read(tmp_path, text)
     assert values(reference, "speedup") == {2: 1.98, 4: 3.9}
     assert values(reference, "test_accuracy") == {2: 0.761, 4: 0.76}
+    for cell, share in (
+        ("76.1%", 0.761),
+        ("76.1 ± 0.2 %", 0.761),
+        ("76.1% ± 0.2%", 0.761),
+        ("0.761 (±1%)", 0.761),
+        ("0.761", 0.761),
+    ):
+        reference = read(tmp_path, f"gpus,accuracy\n1,{cell}\n")
+        assert values(reference, "test_accuracy") == {1: share}
+    assert "'0.76 ± 1 %'" in refused(tmp_path, "gpus,accuracy\n1,0.76 ± 1 %\n")
+    assert "if it is in percent, write 76.1 %" not in refused(tmp_path, "gpus,acc\n1,761\n")
+    assert "if it is in percent, write 76.1 %" in refused(tmp_path, "gpus,acc\n1,76.1\n")
+
+
+def test_batch_sizes(tmp_path: Path) -> None:
+    for cell in ("32", "32/GPU", "32 per GPU", "32 (per device)"):
+        (row,) = read(tmp_path, f"gpus,Batch size,time\n1,{cell},9\n").rows
+        assert row.key["batch_size_per_device"] == 32
+    assert "'32x4' is not a whole number" in refused(tmp_path, "gpus,batch,time\n4,32x4,9\n")
 
 
 def test_a_minimum_beside_a_maximum_is_no_number_of_minutes(tmp_path: Path) -> None:

@@ -1,58 +1,52 @@
-"""Odd and damaged files that people have: the verdict of both decoders, and the reason."""
+"""Files whose pixels were decoded wrong once."""
 
+import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
-from weather_hpc.dataset.image_file import ImageError
-from weather_hpc.preprocess.decoders import Decode, FastDecoder, decode_exact
+from tests.preprocess.test_fast_decoder import psnr
+from weather_hpc.preprocess.decoders import Decode, decode_exact, make_decoder
+from weather_hpc.study.tasks import Color, Decoder
 
-pytestmark = pytest.mark.images
-
-REASONS = {
-    **dict.fromkeys(
-        ("bitrot0.jpg", "bitrot2.jpg", "bitrot3.jpg"), "damaged JPEG: Corrupt JPEG data: "
-    ),
-    "zero512.jpg": "damaged JPEG: zero bytes in place of pixels",
-    "idat_rot80.png": "damaged PNG: chunk IDAT", "idat_rot95.png": "damaged PNG: chunk IDAT",
-    "pillow_broken_data_stream.png": "damaged PNG: chunk IDAT",
-    "png_zero_block.png": "damaged PNG: chunk IDAT", "iccp_crc.png": "damaged PNG: chunk iCCP",
-    "dnl_height0.jpg": "is a JPEG of height 0", "drawing.svg": "is an SVG drawing, not an image",
-    "html404.jpg": 'is a web page (HTML, "404 Not Found"), not an image',
-    "lossy_trunc.webp": "damaged WEBP: truncated: 9969 of 14242 bytes",
-    "mp4.jpg": "is an MP4 video, not an image",
-    "pillow_crash-2020-10-test.tif": "cannot be decoded: decoder error -2: ",
-}  # fmt: skip
-USABLE = (
-    "prog_no_eoi.jpg", "arith_over_64k.jpg", "multi_2nd_outside.tif", "multi_2nd_rot.tif",
-    "multi_trunc.tif", "odd_1025x1025.jpg", "pillow_g4_orientation_6.tif", "grey16_trns.png",
-)  # fmt: skip
+SIZE = 256
 
 
-@pytest.fixture(scope="module")
-def cases(shared_images: Path) -> Path:
-    folder = shared_images.parent / "cases" / "images"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
-    return folder
+def cases(folder: Path, kind: str) -> list[Path]:
+    with (folder / "images" / "cases.csv").open(newline="") as file:
+        found = [row["file"] for row in csv.DictReader(file) if row["kind"] == kind]
+    assert found
+    return [folder / "images" / name for name in found]
 
 
-@pytest.fixture(scope="module", params=["fast", "exact"])
+@pytest.fixture(scope="module", params=list(Decoder))
 def decode(request: pytest.FixtureRequest) -> Decode:
-    return FastDecoder() if request.param == "fast" else decode_exact
+    return make_decoder(request.param)
 
 
-def test_every_refusal_has_its_reason(
-    cases: Path, decode: Decode, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for name, reason in REASONS.items():
-        with pytest.raises(ImageError) as refused:
-            decode(cases / name, 32)
-        assert str(refused.value).startswith(reason), name
-        assert len(str(refused.value)) < 200
-    assert capfd.readouterr().err == ""
+@pytest.mark.images
+@pytest.mark.parametrize("kind", ["tiff orientation", "odd side, reduced"])
+def test_they_look_as_pillow_shows_them(shared_cases: Path, decode: Decode, kind: str) -> None:
+    for path in cases(shared_cases, kind):
+        with Image.open(path) as image:
+            shown = ImageOps.exif_transpose(image).convert("RGB")
+        expected = np.asarray(shown.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+        assert psnr(decode(path, SIZE), expected) > 50, path.name
 
 
-@pytest.mark.parametrize("name", USABLE)
-def test_what_is_all_there_is_accepted(cases: Path, decode: Decode, name: str) -> None:
-    assert decode(cases / name, 32).shape == (32, 32, 3)
+@pytest.mark.images
+def test_the_transparent_third_is_white(shared_cases: Path, decode: Decode) -> None:
+    for path in cases(shared_cases, "16 bits with tRNS"):
+        white = (decode(path, SIZE) == 255).all(axis=-1)
+        assert white[: SIZE // 3 - 1].all(), path.name
+        assert white.mean() < 0.34, path.name
+
+
+@pytest.mark.images
+def test_colours_are_those_of_the_profile(shared_cases: Path, decode: Decode) -> None:
+    swapped, inks = cases(shared_cases, "ICC profile")
+    plain = decode_exact(swapped, SIZE, Color.IGNORE)[..., ::-1]  # its red and blue are exchanged
+    assert psnr(decode(swapped, SIZE), plain) > 50
+    assert psnr(decode(inks, SIZE), decode_exact(inks, SIZE, Color.IGNORE)) > 50  # it has none

@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH",
         help="results folder of a study, a folder of several, or one run's folder; text logs or "
-        "a folder of them; a file with the output of sacct --parsable2",
+        "a folder of them; a file with the output of sacct",
     )  # fmt: skip
     result.add_argument(
         "--out", type=Path, metavar="DIR",

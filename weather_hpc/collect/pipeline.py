@@ -78,12 +78,12 @@ def collect(
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
-    readings = read_sources(sources)
+    readings, unused = read_sources(sources)
     checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
     comparison = compare(rows)
     tables = comparison.tables
-    findings = audit(readings, comparison, checked)
+    findings = in_order([*audit(readings, comparison, checked), *unused])
     advice = advice_table(
         comparison,
         deadline_s=options.deadline_s,

@@ -88,24 +88,22 @@ def _normal(text: str, sign: str) -> str:
 def _mean(text: str) -> tuple[str, str]:
     """A mean without its spread, and the unit that follows the spread (``26 ± 2 min``).
 
-    Raises ValueError for brackets that are no spread.
+    Raises ValueError for what is no spread.
     """
-    mean, *spread = re.split(r"\s*(?:±|\+/-|\+-|∓)\s*", text)
-    if len(spread) == 1:
-        found = re.fullmatch(rf"{_NUMBER}\s*(?:%|({_UNIT}))?", spread[0], re.IGNORECASE)
-        if found is None:
-            raise ValueError(text)
-        return mean, found[1] or ""
+    mean, unit = re.sub(r"^\(([^()]*)\)", r"\1", text), ""  # (26 ± 2) min
+    if found := _SPREAD.search(mean):
+        mean = mean[: found.start()]
+        space, label, other, sign, until, unit = found.groups()
+        digits = "." in mean and not space and other.isdigit()  # 1.55(3) is 1.55 ± 0.03
+        plain = re.fullmatch(_NUMBER, mean) and not (label or sign or until or digits)
+        if plain and float(other) > float(mean):
+            raise ValueError(text)  # rather the same in another unit
+    mean, *spread = re.split(r"\s*(?:±|\+/-|\+-|∓)\s*", mean)
     if spread:
-        raise ValueError(text)
-    found = _SPREAD.search(text)
-    if found is None:
-        return text, ""
-    mean, (space, label, other, sign, until, unit) = text[: found.start()], found.groups()
-    digits = "." in mean and not space and other.isdigit()  # 1.55(3) is 1.55 ± 0.03
-    plain = re.fullmatch(_NUMBER, mean) and not (label or sign or until or digits)
-    if plain and float(other) > float(mean):
-        raise ValueError(text)  # rather the same in another unit
+        after = re.fullmatch(rf"{_NUMBER}\s*(?:%|({_UNIT}))?", spread[0], re.IGNORECASE)
+        if after is None or len(spread) > 1:
+            raise ValueError(text)
+        unit = after[1] or unit
     return mean, unit or ""
 
 
@@ -135,7 +133,9 @@ def seconds(text: str, sign: str | None, unit: float | None = None, clock: str =
     if sign is None and re.search(r"\d,\d", text):
         raise ValueError(text)
     mean, last = _mean(_normal(text, sign or "."))
-    mean = re.sub(rf"^({_NUMBER})\s*\((\D+)\)$", r"\1 \2", f"{mean} {last}".strip())
+    if re.fullmatch(_NUMBER, mean):
+        mean = f"{mean} {last}".strip()
+    mean = re.sub(rf"^({_NUMBER})\s*\((\D+)\)$", r"\1 \2", mean)
     if re.fullmatch(_NUMBER, mean):
         return float(mean) * (1.0 if unit is None else unit)
     step = rf"({_NUMBER})\s*({_UNIT})\.?"
@@ -187,7 +187,7 @@ def rate(text: str, sign: str | None, per_second: float | None = None) -> float:
     """
     found = re.fullmatch(r"([^a-z(]*?\d[^a-z(]*?)\s*([a-z].*)", text, re.IGNORECASE)
     if found:
-        per_second = rate_unit(found[2])
+        per_second = rate_unit(_SPREAD.sub("", found[2]))
         text = found[1]
     if per_second is None:
         raise ValueError(text)
@@ -207,14 +207,18 @@ def rate_unit(text: str) -> float | None:
 
 def share(text: str, sign: str | None, percent: bool = False) -> float:
     """A fraction: ``0.55``, ``55 %``; ``percent``: its column's values are percent."""
-    marked = text.rstrip("*†‡§ ").endswith("%")
-    value = number(text.rstrip("*†‡§ ").removesuffix("%"), sign)
+    of_both = re.fullmatch(r"[^%(]*[±+][^%(]*%", text)  # 76.1 ± 0.2 %
+    marked = of_both or re.match(r"[\d.,]+\s*%", text)
+    value = number(text.replace("%", "") if marked else text, sign)
+    if of_both and value <= 1:
+        raise ValueError(text)  # 0.76 ± 1 %
     return round(value / 100, 12) if percent or marked else value
 
 
 def factor(text: str, sign: str | None) -> float:
-    """A speedup: ``1.98``, ``1.98x``, ``1.98 ×``."""
-    return number(re.sub(r"\s*[x×]$", "", text.strip(), flags=re.IGNORECASE), sign)
+    """A speedup: ``1.98``, ``1.98x``, ``1.98 × (99 %)``."""
+    text = _SPREAD.sub("", _MARKS.sub("", text.strip()))
+    return number(re.sub(r"\s*[x×]$", "", text, flags=re.IGNORECASE), sign)
 
 
 def singular(word: str) -> str:

@@ -39,6 +39,9 @@ _PARSE = {s.column or s.name: s.parse for s in ALL_SETTINGS.values()}
 _AS_WRITTEN = ("study", "model", "weights")
 """Columns whose case matters."""
 
+_EACH = re.compile(r"\s*(?:/|\(?per )\s*(?:gpu|device|rank)\)?$", re.IGNORECASE)
+"""After a batch size: that of each."""
+
 _STRATEGIES = {
     "distributeddataparallel": "ddp",
     "torchddp": "ddp",
@@ -125,6 +128,8 @@ class Layout:
             elif parse is float:
                 key[name] = _number(where, column.head, text)
             else:
+                if name == "batch_size_per_device":
+                    text = _EACH.sub("", text)
                 key[name] = _whole(where, column.head, text)
         self._set_workers(where, key, cells)
         rate = self.columns.get("images_per_s")

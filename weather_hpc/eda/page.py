@@ -15,8 +15,8 @@ from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.study.tasks import Color
 from weather_hpc.text import significant
 
-SHOWN_PAIRS = 200
-"""Pairs in the page's table; near_duplicates.csv has all."""
+SHOWN_ROWS = 200
+"""Rows of the page's tables of pairs and of profiles; the files have all."""
 
 
 def write_page(
@@ -41,7 +41,7 @@ def write_page(
     page = environment.from_string(template.read_text("utf-8")).render(
         name=name,
         findings=findings(result),
-        shown_pairs=SHOWN_PAIRS,
+        shown_rows=SHOWN_ROWS,
         most_pairs=near_duplicates.MOST_PAIRS,
         significant=significant,
         # style and drawings are the package's own; matplotlib has escaped every label

@@ -238,12 +238,13 @@ class Code(StrEnum):
     OVERSUBSCRIBED = "oversubscribed"
     UNREADABLE_IMAGES = "unreadable_images"
     PREDICTIONS_UNREADABLE = "predictions_unreadable"
+    ACCOUNTING = "accounting"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``source`` is a run_id, or the name of a table or a check; ``message`` the evidence in one
-    line."""
+    """``source`` is a run_id, or the name of a table, a check or a file; ``message`` the evidence
+    in one line."""
 
     source: str
     severity: Severity
