@@ -25,6 +25,7 @@ from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 JPEG = b"\xff\xd8\xff"
 _END = bytes((MARK, EOI))
 _UNCOUNTED = 4
+"""Zero bytes behind the pixels that libjpeg has read ahead and does not warn of."""
 _ZEROS = "zero bytes in place of pixels"
 _PREMATURE = "Premature end of JPEG"
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
