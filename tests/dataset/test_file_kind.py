@@ -44,6 +44,7 @@ NO_IMAGES = {
     "/9j/4AAQSkZJRgABAQAAAQABAAD": "an image in base64 text",
     "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n": "a web server's answer",
     "frost is cold": 'text, "frost is cold"',
+    'a "b"\x1b[31mred\\n': 'text, "a �b��[31mred�n"',
     "BM25 ranks documents": 'text, "BM25 ranks documents"',
     "P1 and P2 are phases": 'text, "P1 and P2 are phases"',
     b"%PDF-1.7": "a PDF document", b"PK\3\4": "a ZIP archive", b"\x1f\x8b\x08": "gzip-compressed",

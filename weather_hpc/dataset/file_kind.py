@@ -222,4 +222,5 @@ def _quoted(pattern: bytes, text: bytes) -> str:
     """What the pattern's group finds, as ``, "found"``; empty where there is none."""
     found = re.search(pattern, text, re.IGNORECASE)
     words = " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
-    return f', "{words[:60]}"' if words else ""
+    shown = "".join(c if c.isprintable() and c not in '"\\' else "�" for c in words[:60])
+    return f', "{shown}"' if shown else ""
