@@ -77,8 +77,11 @@ def _file(name: str, weights: str) -> Path:
     """The file that ``weights`` of ``name`` stands for."""
     if weights == CACHED:
         return _cached(name)
-    if weights != PACKAGED:
-        return Path(weights)
+    return packaged_file(name) if weights == PACKAGED else Path(weights)
+
+
+def packaged_file(name: str) -> Path:
+    """The weights of ``name`` in the package that ships them. Raises UserError."""
     package = NETWORKS[name].package
     found = importlib.util.find_spec(package) if package else None
     folders = found.submodule_search_locations if found else None

@@ -24,6 +24,12 @@ Shares = npt.NDArray[np.floating]
 COLDEST, HOTTEST = 0.1, 10.0
 """Range of temperatures."""
 
+PRIOR = 0.5
+"""Deviation of a temperature's logarithm that is expected of networks."""
+
+CLOSE = 1e-4
+GOLDEN = (math.sqrt(5) - 1) / 2
+
 SMALLEST = 1e-12
 """Probabilities below count as this much: 0 has no logarithm."""
 
@@ -80,25 +86,21 @@ def log_loss(shares: Shares, labels: npt.NDArray[np.integer]) -> float:
 def fit_temperature(shares: Shares, labels: npt.NDArray[np.integer]) -> float:
     """The temperature that makes ``labels`` the most probable.
 
-    One image in n + 2 counts as of a class at random (as Platt 1999 does), so that n images that
-    are all classified correctly do not make the network certain.
+    Its logarithm is taken to be about 0 beforehand (normal, deviation :data:`PRIOR`), so that few
+    images, or some that are all classified correctly, do not move it far.
     """
-    images, classes = shares.shape
-    logs = np.log(np.maximum(shares, SMALLEST))
-    random = 1 / (images + 2)
-    target = np.full(shares.shape, random / classes)
-    target[np.arange(images), labels] += 1 - random
 
-    def slope(inverse: float) -> float:
-        """Of the loss, which is convex in the inverse temperature."""
-        expected = (tempered(shares, 1 / inverse) * logs).sum(1)
-        return float((expected - (target * logs).sum(1)).sum())
+    def loss(exponent: float) -> float:
+        fitted = log_loss(tempered(shares, math.exp(exponent)), labels) * len(labels)
+        return fitted + (exponent / PRIOR) ** 2 / 2
 
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-    return 1 / math.sqrt(low * high)
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    while high - low > CLOSE:  # golden-section search
+        step = GOLDEN * (high - low)
+        low, high = (
+            (low, low + step) if loss(high - step) < loss(low + step) else (high - step, high)
+        )
+    return math.exp((low + high) / 2)
 
 
 @dataclass(frozen=True)

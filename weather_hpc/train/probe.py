@@ -1,6 +1,5 @@
 """The recipe that fits the last layer alone: features of all images, then logistic regression."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from weather_hpc.errors import UserError
 from weather_hpc.models.head import FeatureTap, Head, head_of
 from weather_hpc.train.checkpoint import StateDict
 from weather_hpc.train.loop import Position, Trainer
@@ -103,8 +103,11 @@ def fit(
     """Weight (classes, features) and bias (classes,) of a linear layer, float32.
 
     Multinomial logistic regression with a penalty of squared weights, which is chosen by the loss
-    on images that the layer was not fitted on, in four folds.
+    on images that the layer was not fitted on, in four folds. Raises UserError for features that
+    are not finite.
     """
+    if not features.isfinite().all():
+        raise UserError("the network's features are not finite numbers: are the weights right?")
     middle = features.double().mean(0)
     scale = features.double().std(0).mean().clamp_min(1e-12)
     scaled = (features.double() - middle) / scale
@@ -148,6 +151,4 @@ def _fitted(
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    if not math.isfinite(float(weight.sum())):
-        raise ValueError("logistic regression diverged: the features are not finite numbers")
     return weight.detach(), bias.detach()
