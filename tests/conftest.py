@@ -25,20 +25,30 @@ hypothesis.settings.load_profile("patient")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="session")
-def shared_images() -> Path:
-    """The folder that holds the photographs: ``weapd-sample`` and ``weather5``.
+def _shared(variable: str, name: str, *holds: str) -> Path:
+    """The shared folder ``name``, which is not part of the project.
 
-    They are not part of the project. Where they are missing the test is skipped, and in CI,
-    which must have them, it fails.
+    Where it is missing the test is skipped, and in CI, which must have it, it fails.
     """
-    folder = Path(os.environ.get("WEATHER_HPC_IMAGES") or REPOSITORY.parent / "shared" / "data")
-    if all((folder / name).is_dir() for name in ("weapd-sample", "weather5")):
+    folder = Path(os.environ.get(variable) or REPOSITORY.parent / "shared" / name)
+    if all((folder / each).is_dir() for each in holds):
         return folder
-    reason = f"no photographs in {folder}: set WEATHER_HPC_IMAGES to weapd-sample's parent folder"
+    reason = f"no {' or no '.join(holds)} in {folder}: set {variable} to their parent folder"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_images() -> Path:
+    """The folder that holds the photographs: ``weapd-sample`` and ``weather5``."""
+    return _shared("WEATHER_HPC_IMAGES", "data", "weapd-sample", "weather5")
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of logs and images that were read wrong once, with what is right in cases.csv."""
+    return _shared("WEATHER_HPC_CASES", "cases", "logs", "images")
 
 
 def seeing_gpus() -> dict[str, str]:

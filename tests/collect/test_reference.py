@@ -9,12 +9,9 @@ import pytest
 from tests.records_maker import leave_all, measured, preprocess_spec, train_spec
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.collect.reference import (
-    ReferenceComparison,
-    Tolerance,
-    compare_with_reference,
-)
+from weather_hpc.collect.reference import ReferenceComparison, compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
 from weather_hpc.report.write import write_table
@@ -108,6 +105,98 @@ def test_a_faster_configuration_is_only_a_warning(tmp_path: Path, rows: list[Row
     assert not comparison.failed
     assert [f.severity for f in comparison.findings] == [Severity.WARNING]
     assert verdicts(comparison)[DDP] == "improvement"
+
+
+UNITS = [
+    ("time", 1 / 60, "60 times longer than the reference, which looks like minutes", "time_min"),
+    ("time_s", 1 / 3600, "3600 times longer than the reference, which looks like hours", "time_h"),
+    ("Time", 1000, "1000 times shorter than the reference, which looks like millis", "time_ms"),
+    ("Time (min)", 1, "60 times shorter than the reference, which looks like seconds", "time_s"),
+    (
+        "Time (h)",
+        1 / 60,
+        "60 times shorter than the reference, which looks like minutes",
+        "time_min",
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "unit", "text", "name"), UNITS)
+def test_a_constant_ratio_is_a_unit(
+    tmp_path: Path, rows: list[Row], head: str, unit: float, text: str, name: str
+) -> None:
+    # rounded, and one a third slower than the other
+    lines = f"single,1,{10.1 * unit:.3g}\nddp,2,{6.1 / 1.3 * unit:.3g}\n"
+    comparison = compared(csv(tmp_path, f"strategy,ranks,{head}\n{lines}", "lab.csv"), rows)
+    assert (comparison.regressions, comparison.compared, comparison.failed) == (0, 0, True)
+    of_table = verdicts(comparison)
+    for configuration in ("single on cpu, 1 rank, batch 32", DDP):
+        assert of_table[configuration].startswith(f"cannot be compared: {text}")
+        assert of_table[configuration].endswith(f"name the column {name}")
+    assert text in comparison.summary
+
+
+def test_a_slow_configuration_among_others_is_no_unit(tmp_path: Path, rows: list[Row]) -> None:
+    text = "strategy,ranks,batch_size,time\nsingle,1,32,10\nddp,2,32,0.1\n"
+    comparison = compared(csv(tmp_path, text), rows)
+    assert verdicts(comparison)[DDP] == "regression"
+    assert (comparison.compared, comparison.regressions) == (2, 1)
+
+
+def test_the_time_of_one_epoch_is_no_regression(tmp_path: Path, rows: list[Row]) -> None:
+    long = [dataclasses.replace(row, epochs=20) for row in rows]
+    comparison = compared(csv(tmp_path, "ranks,batch_size,time\n2,32,0.3\n"), long)
+    assert verdicts(comparison)[DDP] == (
+        "cannot be compared: 20 times longer than the reference, "
+        "which looks like the time of one epoch"
+    )
+
+
+def test_throughput_is_worse_if_it_is_lower(tmp_path: Path, rows: list[Row]) -> None:
+    ours = next(row.images_per_s for row in rows if row.strategy == "ddp" and row.repeat == 1)
+    assert ours is not None
+    for factor, verdict in (
+        (1.0, "ok"),
+        (1.3, "regression"),
+        (0.7, "improvement"),
+        (0.1, "cannot be compared: 10 times more; check the unit and the work"),
+    ):
+        path = csv(tmp_path, f"ranks,batch_size,Img/sec\n2,32,{ours * factor}\n")
+        comparison = compared(path, rows)
+        assert verdicts(comparison, "images_per_s")[DDP] == verdict
+        assert comparison.failed == (verdict != "ok" and factor != 0.7)
+    # a log may not tell the number of images
+    unknown = [dataclasses.replace(row, images_per_s=None) for row in rows]
+    verdict = verdicts(compared(path, unknown), "images_per_s")[DDP]
+    assert verdict.startswith("cannot be compared: images_per_s is not known here")
+
+
+def test_repeats_of_the_reference_are_said(tmp_path: Path, rows: list[Row]) -> None:
+    text = "ranks,batch_size,run,time_s\n2,32,1,6.0\n2,32,2,6.1\n2,32,3,6.9\n"
+    comparison = compared(csv(tmp_path, text), rows)
+    (line,) = [row for row in comparison.table.rows if row["verdict"] == "ok"]
+    assert (line["reference"], line["source"].rpartition("/")[2]) == (
+        6.1,
+        "ddp_lab.csv:2,3,4 (median)",
+    )
+    notes = "medians of 1 configuration of ddp_lab.csv"
+    assert f"Read from the reference: {notes}." in comparison.table.caption
+    assert comparison.summary == f"reference: 1 configuration compared, no regression ({notes})"
+
+
+@pytest.mark.parametrize("ending", ["md", "tex"])
+def test_our_own_tables_are_read_in_other_forms_too(
+    tmp_path: Path, rows: list[Row], ending: str
+) -> None:
+    comparison = compared(yesterday(tmp_path, rows) / "tables" / f"training.{ending}", rows)
+    assert (comparison.compared, comparison.regressions) == (2, 0)
+
+
+def test_names_of_models_may_be_written_in_other_ways(tmp_path: Path, rows: list[Row]) -> None:
+    model = next(row.model for row in rows if row.strategy == "ddp")
+    assert model is not None
+    path = csv(tmp_path, f"ranks,batch_size,model,time_s\n2,32,{model.upper()},6.1\n")
+    assert verdicts(compared(path, rows))[DDP] == "ok"
 
 
 def test_another_unit_is_no_improvement(tmp_path: Path, rows: list[Row]) -> None:
@@ -239,18 +328,22 @@ def test_the_papers_tables_are_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("", "ddp.csv", "ddp.csv:1: no column time_s or speedup or test_accuracy; columns: none"),
+        (
+            "",
+            "ddp.csv",
+            "or images_per_s; columns: none",
+        ),
         ("ranks,batch_size\n2,32\n", "ddp.csv", "ddp.csv:1: no column time_s"),
         ("batch_size,time_s\n2,3\n", "ddp.csv", "ddp.csv:1: no column workers"),
         ("ranks,time_s\n2,3\n", "lab.csv", "lab.csv:1: preprocessing or training"),
-        ("ranks;time_s\n2;3,5\n", "ddp.csv", "ddp.csv:2: time_s: '3,5' is not a number above 0"),
+        ('ranks,time_s\n2,"3,5"\n', "ddp.csv", "ddp.csv:2: time_s: '3,5' is not a number above 0"),
         ("ranks,time_s\n2,-3\n", "ddp.csv", "ddp.csv:2: time_s: '-3' is not a number above 0"),
         ("ranks,time_s\n2,nan\n", "ddp.csv", "ddp.csv:2: time_s: 'nan' is not a number above 0"),
         ("ranks,time_s\n\n2,fast\n", "ddp.csv", "ddp.csv:3: time_s: 'fast' is not a number"),
         ("ranks,time_s\n1.5,3\n", "ddp.csv", "ddp.csv:2: ranks: '1.5' is not a whole number"),
         ("ranks,time_s\n1e400,3\n", "ddp.csv", "ddp.csv:2: ranks: '1e400' is not a whole number"),
         ("ranks,time_s\n,3\n", "ddp.csv", "ddp.csv:2: ranks: is empty"),
-        ("ranks,time_s\n2,3\n2,4\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
+        ("ranks,time_s\n2,3\n2,40\n", "ddp.csv", "ddp.csv:3: the same configuration as in line 2"),
         ("ranks,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:2: 3 cells; the header has 2"),
         ("ranks,time_s,time_s\n2,3,4\n", "ddp.csv", "ddp.csv:1: two columns are named time_s"),
         ("ranks,accuracy\n2,55\n", "ddp.csv", "'55' is not a fraction between 0 and 1"),
@@ -277,7 +370,7 @@ def test_binary_folders_without_tables_and_nothing_at_all(tmp_path: Path) -> Non
         load_reference(tmp_path)
     csv(tmp_path, "ranks,time_s\n2,3\n")
     assert load_reference(tmp_path).unused == (
-        "laws.csv (no column time_s or speedup or test_accuracy)",
+        "laws.csv (no column time_s or speedup or test_accuracy or images_per_s)",
     )
 
 

@@ -29,6 +29,11 @@ def test_an_export_of_an_array(slurm: Slurm, tmp_path: Path) -> None:
         assert 2 <= (job.elapsed_s or 0) < 60
         assert 60 < (job.max_rss_mb or 0) < 600
 
+    # columns of fixed width are read where they are wide enough
     export.write_text(slurm.run(sacct).stdout)
-    with pytest.raises(UserError, match="columns are cut to a width"):
+    assert read_sacct(export)[f"{array}_0"].state == "COMPLETED"
+    export.write_text(slurm.run([*sacct, "--format=JobID%20,State%5"]).stdout)
+    with pytest.raises(UserError, match=r"columns are cut to a width, such as 'COMP\+'"):
         read_sacct(export)
+    export.write_text(slurm.run([*sacct, "--parsable2", "--delimiter=;"]).stdout)
+    assert read_sacct(export)[f"{array}_0"].state == "COMPLETED"

@@ -17,7 +17,9 @@ NAME = "ddp_{gpus}gpu_bs{batch_size}.log"
 def _read(folder: Path, **logs: list[str]) -> dict[str, Reading]:
     for name, lines in logs.items():
         (folder / f"ddp_{name}.log").write_text("\n".join(lines) + "\n")
-    return {reading.row.run_id: reading for reading in read_sources(find_sources([folder], NAME))}
+    return {
+        reading.row.run_id: reading for reading in read_sources(find_sources([folder], NAME))[0]
+    }
 
 
 def _messages(reading: Reading) -> list[str]:

@@ -8,9 +8,8 @@ import pytest
 from tests.logs.maker import epoch_line, finding_codes, log_lines, read_lines
 from weather_hpc.errors import UserError
 from weather_hpc.logs import formats, read_logs, reader
-from weather_hpc.logs.lines import FAILURE_LINE, FAILURES, judge_failure
-from weather_hpc.logs.log_format import PREFIXES, LineRule
-from weather_hpc.runs.record import Status
+from weather_hpc.logs.log_format import LineRule
+from weather_hpc.logs.prefixes import PREFIXES
 from weather_hpc.runs.row import Reading
 
 
@@ -171,17 +170,6 @@ def test_each_prefix_matches_its_example_and_is_skipped(prefix: bytes, example: 
     match = study.regex.match(line)
     assert match is not None
     assert match["line0"] == epoch_line(0, 3).encode()
-
-
-@pytest.mark.parametrize(
-    ("status", "regex", "example"), FAILURES, ids=lambda value: str(value)[:20]
-)
-def test_each_failure_matches_its_example(
-    status: Status, regex: re.Pattern[bytes], example: bytes
-) -> None:
-    assert regex.search(example)
-    assert re.match(FAILURE_LINE, example, re.IGNORECASE)
-    assert judge_failure(example, None).status == status
 
 
 def test_an_example_that_does_not_match_is_one_line(tmp_path: Path) -> None:

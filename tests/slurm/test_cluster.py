@@ -13,6 +13,7 @@ from weather_hpc.slurm.cluster import (
     parse_minutes,
     parse_node,
     parse_partition,
+    several_models,
     skip_reason,
 )
 from weather_hpc.study.config import StudyConfig
@@ -143,3 +144,93 @@ def test_minutes(text: str, minutes: int | None) -> None:
 def test_lines_that_tell_of_no_node() -> None:
     assert parse_node("No nodes in the system") is None
     assert parse_partition("") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "out_of_service"),
+    [
+        ("IDLE+CLOUD+POWERED_DOWN", False),
+        ("IDLE+CLOUD+POWER", False),
+        ("ALLOCATED+CLOUD+POWERING_DOWN", False),
+        ("IDLE+CLOUD+DYNAMIC_NORM+NOT_RESPONDING+POWERING_UP", False),
+        ("MIXED+CLOUD", False),
+        ("IDLE+PLANNED", False),
+        ("IDLE~", False),
+        ("ALLOCATED#", False),
+        ("IDLE%", False),
+        ("IDLE!", False),
+        ("MIXED-", False),
+        ("IDLE*", True),
+        ("IDLE+NOT_RESPONDING", True),
+        ("DOWN*+CLOUD", True),
+        ("DOWN~", True),
+        ("IDLE+DRAIN", True),
+        ("IDLE+CLOUD+DRAIN+POWERED_DOWN", True),
+        ("ALLOCATED$", True),
+        ("IDLE+MAINTENANCE+RESERVED", True),
+        ("MIXED+FAIL", True),
+        ("FUTURE", True),
+        ("IDLE+INVALID_REG", True),
+    ],
+)
+def test_a_node_that_boots_on_demand_is_in_service(state: str, out_of_service: bool) -> None:
+    node = parse_node(f"NodeName=n1 CPUTot=4 Gres=gpu:t4:1 State={state} Partitions=gpu")
+    assert node is not None
+    assert node.out_of_service is out_of_service
+    assert node.powering_down is (state in {"ALLOCATED+CLOUD+POWERING_DOWN", "IDLE%"})
+
+
+MIXED_NODE = "NodeName=m CPUTot=64 Gres={} Partitions=gpu,all"
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus", "together"),
+    [
+        ("gpu:a100:2,gpu:v100:2", {"a100": 2, "v100": 2}, 2),
+        ("gpu:a100_1g.5gb:7", {"a100_1g.5gb": 7}, 1),
+        ("gpu:1g.10gb:4,gpu:2g.20gb:2", {"1g.10gb": 4, "2g.20gb": 2}, 1),
+        ("gpu:a100:3,gpu:a100_3g.20gb:2(S:0)", {"a100": 3, "a100_3g.20gb": 2}, 3),
+        ("gpu:nvidia_h100_80gb_hbm3_1g.10gb+me:7", {"nvidia_h100_80gb_hbm3_1g.10gb+me": 7}, 1),
+        ("gpu:nvidia_a100-sxm4-80gb:4(S:0,2),shard:nvidia_a100-sxm4-80gb:16,mps:400",
+         {"nvidia_a100-sxm4-80gb": 4}, 4),
+        ("lscratch:3200,gpu:a100:4(S:0-3)", {"a100": 4}, 4),
+        ("shard:8,mps:400,craynetwork:4", {}, 0),
+    ],
+)  # fmt: skip
+def test_slices_and_models_are_not_added_up(gres: str, gpus: dict[str, int], together: int) -> None:
+    node = parse_node(MIXED_NODE.format(gres))
+    assert node is not None
+    assert (node.gpus, node.gpus_of(None)) == (gpus, together)
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpu_type", "reason"),
+    [
+        ("gpu:a100:2,gpu:v100:2", None, "asks for 3 GPUs on a node; partition gpu has at most 2"),
+        (
+            "gpu:1g.10gb:4",
+            "1g.10gb",
+            "asks for 3 1g.10gb GPUs on a node; partition gpu has at most 1",
+        ),
+        ("gpu:a100:3,gpu:1g.10gb:4", None, None),
+    ],
+)
+def test_a_run_is_not_spread_over_slices_or_models(
+    gres: str, gpu_type: str | None, reason: str | None
+) -> None:
+    node = parse_node(MIXED_NODE.format(gres))
+    partition = parse_partition("PartitionName=gpu Default=YES State=UP")
+    assert node is not None
+    assert partition is not None
+    nodes = Cluster({"gpu": partition}, (node,), 1001)
+    of = site(partition="gpu", gpu_type=gpu_type)
+    found = skip_reason(run(**GPUS, world_size=3), nodes, of)
+    why = " that one run can use, without slices of GPUs (MIG) and mixed models"
+    assert found == (None if reason is None else reason + why)
+    notice = several_models(nodes, of)
+    if gpu_type or gres.count("gpu:") == 1:
+        assert notice is None
+    else:
+        assert notice is not None
+        assert "GPUs of several models" in notice
+        assert "gpu_type" in notice

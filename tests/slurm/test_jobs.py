@@ -153,3 +153,38 @@ def test_a_job_with_the_same_id_but_another_name_is_not_ours() -> None:
 )
 def test_memory(text: str, value: float | None) -> None:
     assert megabytes(text) == value
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "elapsed_s"),
+    [
+        ("COMPLETED", "2026-11-23T20:06:17", 60.0),
+        ("COMPLETED", "Unknown", None),
+        ("FAILED", "None", None),
+        ("CANCELLED by 7", "0", None),
+        ("REQUEUED", "2026-11-23T20:06:17", 60.0),
+        ("RUNNING", "Unknown", None),
+        # sacct --truncate gives a running job the end of the asked time
+        ("RUNNING", "2026-11-23T20:06:17", None),
+        # another SLURM_TIME_FORMAT
+        ("COMPLETED", "23 Nov 20:06", 60.0),
+    ],
+)
+def test_the_elapsed_time_of_a_job_without_an_end_still_grows(
+    state: str, end: str, elapsed_s: float | None
+) -> None:
+    job = sacct(f"4|a|{state}|0:0|||2026-11-23T20:05:17|{end}|60|2|node[1-2]|8|")["4"]
+    assert (job.elapsed_s, job.nodes, job.node_list) == (elapsed_s, 2, "node[1-2]")
+    assert (job.ended_at is None) is (elapsed_s is None or end.startswith("23"))
+
+
+def test_a_step_that_ran_out_of_memory_is_the_reason_of_a_failed_job() -> None:
+    times = "|2026-11-23T20:05:00" * 4
+    tries = [
+        f"5|a|FAILED|1:0{times}|60|1|n1|4|",
+        f"5.0|python|OUT_OF_MEMORY|0:125{times}|60|1|n1|4|9G",
+    ]
+    assert sacct(*tries)["5"].reason == "step 0 ended as OUT_OF_MEMORY"
+    # neither of an earlier try, nor of a job that goes on after it
+    assert sacct(*tries, f"5|a|FAILED|1:0{times}|60|1|n1|4|")["5"].reason is None
+    assert sacct(f"5|a|COMPLETED|0:0{times}|60|1|n1|4|", tries[1])["5"].reason is None

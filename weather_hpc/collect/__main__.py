@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
     result.add_argument(
         "paths", type=Path, nargs="+", metavar="PATH",
         help="results folder of a study, a folder of several, or one run's folder; text logs or "
-        "a folder of them; a file with the output of sacct --parsable2",
+        "a folder of them; a file with the output of sacct",
     )  # fmt: skip
     result.add_argument(
         "--out", type=Path, metavar="DIR",
@@ -35,7 +35,7 @@ def parser() -> cli.Parser:
         "a known format, or a YAML file of regular expressions; may be repeated "
         "(default: the known format that fits best)")  # fmt: skip
     add("--reference", type=Path, metavar="DIR|FILE", help="tables to compare with: an earlier "
-        "collection, or a CSV of configurations and times; exit code 1 on a "
+        "collection, or a table of configurations and times; exit code 1 on a "
         "regression")  # fmt: skip
     add("--tolerance", default="0.1", metavar="T", help="difference from the reference that is "
         "not a regression: a fraction, or time_s=0.1,test_accuracy=0.02")  # fmt: skip

@@ -22,8 +22,9 @@ from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
-from weather_hpc.collect.reference import Tolerance, compare_with_reference
+from weather_hpc.collect.reference import compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import write_csv
 from weather_hpc.report.findings import key_findings
@@ -77,12 +78,12 @@ def collect(
     # read first: the tables may be written to the same folder
     reference = load_reference(options.reference) if options.reference else None
     sources = find_sources(paths, options.pattern, options.formats)
-    readings = read_sources(sources)
+    readings, unused = read_sources(sources)
     checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
     comparison = compare(rows)
     tables = comparison.tables
-    findings = audit(readings, comparison, checked)
+    findings = in_order([*audit(readings, comparison, checked), *unused])
     advice = advice_table(
         comparison,
         deadline_s=options.deadline_s,

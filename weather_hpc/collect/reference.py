@@ -1,20 +1,18 @@
 """The comparison with a reference: regressions, improvements, and what cannot be compared."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weather_hpc.analysis.statistics import Interval, overlap
 from weather_hpc.analysis.table import ScalingTable, Table
-from weather_hpc.collect.reference_csv import (
-    IDENTITY,
-    MEASUREMENTS,
-    SETTINGS,
-    Reference,
-    ReferenceRow,
-)
-from weather_hpc.errors import UserError
+from weather_hpc.collect.reference_csv import Reference
+from weather_hpc.collect.reference_match import ReferenceMatch, pairs
+from weather_hpc.collect.reference_row import MEASUREMENTS
+from weather_hpc.collect.reference_tolerance import Tolerance
+from weather_hpc.collect.reference_units import another_unit
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import counted
 
@@ -34,52 +32,19 @@ _CAPTION = (
     "Each configuration compared with the reference {path}; ratio is ours over the reference. A "
     "time is a regression if it is longer than the reference by more than the tolerance (a "
     "fraction) and, where both have an interval (docs/measuring.md gives its coverage), the "
-    "intervals do not overlap; an improvement is the opposite. The same holds for speedup, but a "
-    "lower speedup is not a regression if the time is not one: then the baseline has become "
-    "faster. The tolerance of test_accuracy is an absolute difference."
+    "intervals do not overlap; an improvement is the opposite. The same holds for speedup and "
+    "images_per_s, which are worse if they are lower, but a lower speedup is not a regression if "
+    "the time is not one: then the baseline has become faster. images_per_s has the tolerance of "
+    "time_s; that of test_accuracy is an absolute difference."
 )
 
 IMPLAUSIBLE = 5.0
-"""A time shorter than the reference by more than this factor measured something else."""
+"""A run faster than the reference by more than this factor measured something else."""
+
+_NO_RATE = "images_per_s is not known here, and the reference has no time_s"
 
 _ROUNDING = 1e-5
 """Relative difference below which values are equal: tables hold six digits."""
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """Largest difference from the reference that is not a regression."""
-
-    time_s: float = 0.1
-    """A fraction of the reference."""
-    speedup: float = 0.1
-    """A fraction of the reference."""
-    test_accuracy: float = 0.02
-    """Absolute: 0.02 is two percentage points."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Tolerance":
-        """``0.1`` (of times and speedups), or ``time_s=0.1,test_accuracy=0.02``.
-
-        A name that is left out keeps its default. Raises UserError for anything else.
-        """
-        known = [field.name for field in fields(cls)]
-        expected = f"expected a number such as 0.1, or {','.join(f'{k}=0.1' for k in known)}"
-        parts = text.split(",")
-        if len(parts) == 1 and "=" not in text:
-            parts = [f"time_s={text}", f"speedup={text}"]
-        values = {}
-        for part in parts:
-            name, _, number = (word.strip() for word in part.partition("="))
-            try:
-                values[name] = float(number)
-            except ValueError:
-                raise UserError(f"--tolerance {text}: {expected}") from None
-            if name not in known:
-                raise UserError(f"--tolerance {text}: unknown name {name!r}; {expected}")
-            if not 0 <= values[name] <= 1:
-                raise UserError(f"--tolerance {text}: expected a value from 0 to 1; 0.1 is 10 %")
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -129,6 +94,10 @@ class ReferenceComparison:
     """Configurations that are worse than the reference."""
     compared: int
     """Configurations with at least one measurement that was compared."""
+    reason: str | None = None
+    """Why most of the others could not be compared."""
+    notes: tuple[str, ...] = ()
+    """How the reference was read, where that is not plain."""
 
     @property
     def failed(self) -> bool:
@@ -139,9 +108,11 @@ class ReferenceComparison:
     def summary(self) -> str:
         """The outcome in one line."""
         if self.compared == 0:
-            return "reference: no configuration could be compared"
+            why = f": {self.reason}" if self.reason else ""
+            return f"reference: no configuration could be compared{why}"
         worse = counted(self.regressions, "regression") if self.regressions else "no regression"
-        return f"reference: {counted(self.compared, 'configuration')} compared, {worse}"
+        notes = f" ({'; '.join(self.notes)})" if self.notes else ""
+        return f"reference: {counted(self.compared, 'configuration')} compared, {worse}{notes}"
 
 
 def compare_with_reference(
@@ -156,7 +127,8 @@ def compare_with_reference(
     findings: list[Finding] = []
     outcomes: list[str] = []
     for table in tables:
-        matched = pairs(table, [row for row in reference.rows if row.table == table.name])
+        theirs = [row for row in reference.rows if row.table == table.name]
+        matched = _with_units(pairs(table, theirs))
         for pair in matched:
             of_pair = list(_verdicts(table, pair, tolerance))
             outcome = min((one.outcome for one in of_pair), key=_WORST_FIRST.index)
@@ -177,87 +149,30 @@ def compare_with_reference(
         )
         findings.append(_mismatch("tables/reference.csv", Severity.ERROR, message))
     caption = _CAPTION.format(path=reference.path)
+    if reference.notes:
+        caption += f" Read from the reference: {'; '.join(reference.notes)}."
     if reference.unused:
         caption += f" Not used from the reference: {'; '.join(reference.unused)}."
     lines = [verdict.row for verdict in verdicts]
     result = Table("reference", "Comparison with the reference", caption, COLUMNS, lines)
-    return ReferenceComparison(result, findings, regressions, compared)
+    reasons = Counter(one.explanation for one in verdicts if one.outcome == NOT_COMPARED)
+    reason = reasons.most_common(1)[0][0] if reasons else None
+    return ReferenceComparison(result, findings, regressions, compared, reason, reference.notes)
 
 
-@dataclass(frozen=True)
-class ReferenceMatch:
-    """A row of the reference and our row of the same configuration; None: there is none."""
-
-    theirs: ReferenceRow
-    ours: dict[str, Any] | None = None
-    problem: str | None = None
-    """Why the two cannot be compared."""
-
-
-def pairs(table: ScalingTable, theirs: Sequence[ReferenceRow]) -> list[ReferenceMatch]:
-    """Each of ``theirs`` with the row of ``table`` that is the same configuration.
-
-    A setting that is missing on one side matches any value. ``problem`` says if several rows
-    match, or if only other settings differ (epochs, precision, number of images).
-    """
-    matches = [_match(table, row) for row in theirs]
-    taken = [pair.ours for pair in matches if pair.ours is not None]
-    result = []
+def _with_units(matches: Sequence[ReferenceMatch]) -> list[ReferenceMatch]:
+    """``matches``, with the problem that all times of one file are in another unit."""
+    files: dict[str, list[ReferenceMatch]] = {}
     for pair in matches:
-        lines = [other.theirs.where for other in matches if other.ours is pair.ours]
-        if pair.ours is not None and len(lines) > 1:
-            problem = f"several rows of the reference match: {' and '.join(lines)}"
-            pair = ReferenceMatch(pair.theirs, pair.ours, problem)
-        elif pair.ours is None and pair.problem is None:
-            pair = _match_other_work(table, pair.theirs, taken)
-        result.append(pair)
-    return result
-
-
-def _match(table: ScalingTable, row: ReferenceRow) -> ReferenceMatch:
-    """``row`` with ours of the same configuration, of the same study if that is there."""
-    columns = (*IDENTITY[table.name], *SETTINGS[table.name])
-    same = [ours for ours in table.rows if not _differences(columns, ours, row)]
-    of_study = [ours for ours in same if ours.get("study") == row.key.get("study")]
-    matching = of_study or same
-    if len(matching) > 1:
-        labels = "; ".join(map(table.label, matching))
-        return ReferenceMatch(row, None, f"{len(matching)} configurations here match: {labels}")
-    return ReferenceMatch(row, matching[0] if matching else None)
-
-
-def _match_other_work(
-    table: ScalingTable, row: ReferenceRow, taken: Sequence[dict[str, Any]]
-) -> ReferenceMatch:
-    """``row`` with ours of the same identity, if one alone is left; its settings differ."""
-    named = [
-        ours for ours in table.rows
-        if not _differences(IDENTITY[table.name], ours, row)
-        and not any(ours is other for other in taken)
-    ]  # fmt: skip
-    if len(named) != 1:
-        return ReferenceMatch(row)
-    return ReferenceMatch(
-        row, named[0], "; ".join(_differences(SETTINGS[table.name], named[0], row))
-    )
-
-
-def _differences(columns: Sequence[str], ours: Mapping[str, Any], row: ReferenceRow) -> list[str]:
-    """The settings that both sides have with different values."""
+        files.setdefault(pair.theirs.path, []).append(pair)
+    problems = {path: another_unit(of_file) for path, of_file in files.items()}
     return [
-        f"{column} {ours[column]} here, {row.key[column]} in the reference"
-        for column in columns
-        if ours.get(column) is not None
-        and column in row.key
-        and not _equal(ours[column], row.key[column])
-    ]
-
-
-def _equal(ours: Any, theirs: Any) -> bool:
-    """Whether two settings are equal; tables hold six digits of a number."""
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return math.isclose(ours, theirs, rel_tol=1e-5)
-    return bool(ours == theirs)
+        replace(pair, problem=problem)
+        if pair.ours is not None and pair.problem is None and "time_s" in pair.theirs.values
+        and (problem := problems[pair.theirs.path])
+        else pair
+        for pair in matches
+    ]  # fmt: skip
 
 
 def _verdicts(
@@ -277,6 +192,9 @@ def _verdicts(
     if pair.problem:
         yield verdict(names[0], NOT_COMPARED, pair.problem)
         return
+    if names == ["images_per_s"] and ours.get("time_s") and ours.get("images_per_s") is None:
+        yield verdict(names[0], NOT_COMPARED, _NO_RATE)
+        return
     if all(ours.get(name) is None for name in names):
         reason = (ours.get("note") or "has no such value") if ours else None
         yield verdict(names[0], MISSING, reason)
@@ -286,7 +204,7 @@ def _verdicts(
         if ours.get(name) is None:
             yield verdict(name, MISSING)
             continue
-        limit = getattr(tolerance, name)
+        limit = tolerance.of(name)
         outcome, explanation = _compare(name, ours, theirs.values, limit)
         if name == "time_s":
             time_ok = outcome != REGRESSION
@@ -308,8 +226,10 @@ def _compare(
         worse, better = (above, below) if name == "time_s" else (below, above)
     if not (worse or better) or math.isclose(here, there, rel_tol=_ROUNDING):
         return OK, None
-    if better and name == "time_s" and there > here * IMPLAUSIBLE:
-        return NOT_COMPARED, f"{there / here:.0f} times shorter; check the unit and the work"
+    ratio = there / here if name == "time_s" else here / there
+    if better and name in ("time_s", "images_per_s") and ratio > IMPLAUSIBLE:
+        word = "shorter" if name == "time_s" else "more"
+        return NOT_COMPARED, f"{ratio:.0f} times {word}; check the unit and the work"
     if overlap(_interval(name, ours), _interval(name, theirs)):
         return OK, "within noise, the intervals overlap"
     return (REGRESSION if worse else IMPROVEMENT), None

@@ -1,20 +1,29 @@
-"""Slurm's accounting from a file: the output of ``sacct --parsable2``, saved by a user."""
+"""Slurm's accounting from a file: what sacct printed, in any of its forms, saved by a user."""
 
+import contextlib
 import dataclasses
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
+from weather_hpc.logs import lines
 from weather_hpc.runs.run import JobSummary
-from weather_hpc.slurm.jobs import Job, parse_sacct_lines, status_of
-from weather_hpc.text import counted
+from weather_hpc.slurm.dumps import Dump, dump_of
+from weather_hpc.slurm.jobs import Job, parse_sacct_lines
+from weather_hpc.slurm.sacct_json import json_rows
+from weather_hpc.slurm.sacct_table import Table, TableError, is_preamble
+from weather_hpc.text import counted, one_line
 
-LONGEST_LINE = 2**20
-"""Characters. A longer line is not from sacct; it is read in pieces, which are skipped."""
+HEAD = 2**14
+"""Bytes at the beginning of a file that show what it is."""
 
 EXPECTED = (
     "expected the output of sacct --duplicates --parsable2 "
@@ -23,31 +32,35 @@ EXPECTED = (
 
 
 def is_sacct(path: Path) -> bool:
-    """Whether ``path`` is a file whose first line is a header of sacct."""
+    """Whether ``path`` is a file that is meant as accounting, in any form, readable or not."""
     try:
-        if not path.is_file():
-            return False
-        with path.open(encoding="utf-8", errors="backslashreplace") as file:
-            first = file.readline(LONGEST_LINE)
-    except OSError:
+        return path.is_file() and dump_of(_head(path)) is not None
+    except (OSError, lines.UnreadableError):
         return False
-    return bool({"JobID", "JobIDRaw"} & set(first.replace("|", " ").split()))
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if b"\0" not in head and b"\x1b" not in head:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig")
+            return text.replace("\r", "\n")
+    block, _ = next(lines.blocks(path), (b"", True))  # compressed, coloured or another encoding
+    return block[:HEAD].decode("utf-8", "backslashreplace")
 
 
 def read_sacct(path: Path, job_ids: Collection[str] | None = None) -> dict[str, JobSummary]:
-    """The jobs in ``path`` by id; the file is read line by line, with any columns and any size.
+    """The jobs in ``path`` by id; tables are read line by line, with any columns and any size.
 
     A job appears under all its ids: an array task under ``12_3`` and its raw number, a
     heterogeneous job under those of its components (``12+0``, ``12+1``) and, as their sum, under
     ``12``. Only jobs with an id in ``job_ids`` are kept; None: all. Attempts of a requeued job add
     up if the export has them. Invalid lines are skipped, and their number is printed on stderr.
-    Raises UserError if the file cannot be read or has no columns for id and state.
+    Raises UserError if the file cannot be read or does not say which values are id and state.
     """
     export = _Export(path, job_ids)
-    jobs = parse_sacct_lines(export.lines())
-    if export.skipped:
-        lines = counted(export.skipped, "line")
-        print(f"{path}: skipped {lines} that are incomplete or not from sacct", file=sys.stderr)
+    jobs = parse_sacct_lines(export.selected())
     for whole, components in export.components.items():
         jobs[whole] = _combined(whole, [jobs[job_id] for job_id in sorted(components)])
     for raw, job_id in export.raw.items():
@@ -70,41 +83,58 @@ class _Export:
         """JobID by JobIDRaw, where they differ."""
         self.components: dict[str, set[str]] = defaultdict(set)
         """The JobIDs of the components of heterogeneous jobs."""
-        self.skipped = 0
-        """Invalid lines."""
 
-    def lines(self) -> Iterator[dict[str, str]]:
-        """Every line of the jobs, as cells by column; a file may hold several exports."""
-        columns: list[str] | None = None
-        for number, cells in enumerate(self._cells(), start=1):
-            if columns is None and cells[0].startswith(("JobID ", " ")):
-                raise UserError(f"{self.path}:{number}: columns are cut to a width; {EXPECTED}")
-            if "JobID" in cells or "JobIDRaw" in cells:
-                columns = self._header(cells, number)
-            elif columns is None:
-                raise UserError(f"{self.path}:{number}: no header line before it; {EXPECTED}")
-            elif len(cells) != len(columns):
-                self.skipped += cells != [""]
-            else:
-                line = dict(zip(columns, cells, strict=True))
-                line.setdefault("JobID", line.get("JobIDRaw", ""))
-                if status_of(line["State"]) is None:
-                    self.skipped += 1
-                elif self._selects(line):
-                    yield line
-
-    def _cells(self) -> Iterator[list[str]]:
+    def selected(self) -> Iterator[dict[str, str]]:
+        """Every line of the wanted jobs, as cells by column."""
         try:
-            with self.path.open(encoding="utf-8", errors="backslashreplace") as file:
-                while line := file.readline(LONGEST_LINE):
-                    yield line.rstrip("\n").split("|")
-        except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}") from None
+            kind = dump_of(_head(self.path))
+            if kind in (Dump.JSON, Dump.YAML):
+                rows = self._document(kind)
+            elif kind in (Dump.TABLE, Dump.NO_HEADER, None):
+                rows = self._table()
+            else:
+                raise UserError(f"{self.path}: is {kind.value}; {EXPECTED}")
+            yield from filter(self._selects, rows)
+        except lines.UnreadableError as error:
+            raise UserError(f"{self.path}: {error}") from None
 
-    def _header(self, cells: list[str], number: int) -> list[str]:
-        if "State" not in cells:
-            raise UserError(f"{self.path}:{number}: has no column State; {EXPECTED}")
-        return cells
+    def _table(self) -> Iterator[dict[str, str]]:
+        table = Table()
+        try:
+            yield from table.rows(self._numbered())
+        except TableError as error:
+            raise UserError(f"{self.path}:{error.number}: {error}; {EXPECTED}") from None
+        if table.skipped and not table.read:
+            raise UserError(f"{self.path}: no line can be read ({table.example}); {EXPECTED}")
+        if table.skipped:
+            count = counted(table.skipped, "line")
+            message = f"skipped {count} that are incomplete or not from sacct ({table.example})"
+            print(f"{self.path}: {message}", file=sys.stderr)
+        if table.cut:
+            message = f"{counted(table.cut, 'value')} cut to a column's width and left out"
+            print(f"{self.path}: {message}; {EXPECTED}", file=sys.stderr)
+
+    def _numbered(self) -> Iterator[tuple[int, str]]:
+        """The lines with their numbers: ``blocks`` has a line for the CR of Windows' line ends."""
+        with self.path.open("rb") as file:
+            each = 2 if b"\r" in file.read(HEAD) else 1
+        for count, line in enumerate(self._lines()):
+            yield count // each + 1, line
+
+    def _lines(self) -> Iterator[str]:
+        for block, _ in lines.blocks(self.path):
+            yield from block.decode("utf-8", "backslashreplace").split("\n")
+
+    def _document(self, kind: Dump) -> Iterator[dict[str, str]]:
+        printed = [*dropwhile(is_preamble, self._lines())]
+        while is_preamble(printed[-1]):
+            printed.pop()
+        load = json.loads if kind is Dump.JSON else _load_yaml
+        try:
+            yield from json_rows(load("\n".join(printed)))
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            problem = f"cannot be read as {kind.value}: {one_line(error)}"
+            raise UserError(f"{self.path}: {problem}; {EXPECTED}") from None
 
     def _selects(self, line: dict[str, str]) -> bool:
         """Whether the line is of one of the jobs; if so, the job's other ids are recorded."""
@@ -123,6 +153,11 @@ class _Export:
         return True
 
 
+def _load_yaml(text: str) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, Loader=loader)  # noqa: S506  both are safe
+
+
 def _combined(whole: str, components: list[Job]) -> Job:
     """A heterogeneous job as one: its components start together; the first runs the script."""
     nodes = [job.nodes for job in components]
@@ -139,6 +174,8 @@ def _combined(whole: str, components: list[Job]) -> Job:
 
 
 def _summary(job: Job) -> JobSummary | None:
+    if job.active:
+        job = dataclasses.replace(job, elapsed_s=None, max_rss_mb=None)  # both may still grow
     try:
         # 0 restarts may only mean that --duplicates was missing: then every job has one line
         return JobSummary.model_validate(

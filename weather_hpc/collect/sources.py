@@ -2,14 +2,16 @@
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weather_hpc import cli
+from weather_hpc.collect.accounting import read_accounting
 from weather_hpc.collect.duplicates import without_duplicates
-from weather_hpc.collect.sacct_file import is_sacct, read_sacct
+from weather_hpc.collect.sacct_file import is_sacct
 from weather_hpc.errors import UserError
 from weather_hpc.logs import audit_across_logs, find_logs, formats, parse_pattern, read_logs
 from weather_hpc.logs.log_format import LogFormat
@@ -20,7 +22,7 @@ from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Finding, Reading, Severity
-from weather_hpc.runs.run import JobSummary, Run, with_job
+from weather_hpc.runs.run import Run
 from weather_hpc.slurm.accounting import refresh_accounting
 
 
@@ -109,7 +111,9 @@ class Sources:
     """None: no folder with runs was named."""
     logs: list[Path]
     exports: list[Path]
-    """Files with the output of sacct."""
+    """Files with the output of sacct, readable or not."""
+    beside: list[Path]
+    """Such files that were found in folders of logs."""
     pattern: Pattern | None
     """Of the names of logs."""
     formats: list[LogFormat]
@@ -119,7 +123,7 @@ class Sources:
 def find_sources(
     paths: Sequence[Path], pattern: str | None = None, names: Sequence[str] = ()
 ) -> Sources:
-    """The inputs in ``paths``. A file is an export of sacct or a log.
+    """The inputs in ``paths``. A file is accounting (the output of sacct) or a log.
 
     A folder with runs is read for its runs, and for logs too if ``pattern`` (of their names) or
     ``names`` (of their formats) is given; any other folder is a folder of logs. Raises UserError
@@ -130,6 +134,7 @@ def find_sources(
     folders: list[Path] = []
     logs: dict[Path, None] = {}
     exports: list[Path] = []
+    beside: list[Path] = []
     for path in paths:
         if is_sacct(path):
             exports.append(path)
@@ -139,20 +144,29 @@ def find_sources(
             folders.append(path)
         if not has_runs or parsed is not None or names:
             found = find_logs([path], parsed)
-            logs |= dict.fromkeys(found)
+            tables = _accounting(path, found)
+            beside += tables
+            logs |= dict.fromkeys(file for file in found if file not in tables)
             if not has_runs and not found:
                 raise UserError(
                     f"{path}: holds neither runs nor logs; expected a results folder with "
                     "runs/*/record.json, or text logs (with other names: give --pattern)"
                 )
-    if exports and not (folders or logs):
-        raise UserError(f"{exports[0]}: holds only accounting; add the path of its runs or logs")
+    if (exports or beside) and not (folders or logs):
+        only = [*exports, *beside][0]
+        raise UserError(f"{only}: holds only accounting; add the path of its runs or logs")
     found_runs = find_runs(folders) if folders else None
-    return Sources(found_runs, list(logs), exports, parsed, chosen)
+    return Sources(found_runs, list(logs), exports, beside, parsed, chosen)
 
 
-def read_sources(sources: Sources) -> list[Reading]:
-    """Every run and log with its accounting; copies are rejected."""
+def _accounting(folder: Path, logs: Iterable[Path]) -> list[Path]:
+    """The files of accounting among ``logs``, and in their ``folder`` those named like it."""
+    named = (file for file in folder.glob("*") if re.search("(?i)acct|accounting", file.name))
+    return [file for file in dict.fromkeys([*logs, *sorted(named)]) if is_sacct(file)]
+
+
+def read_sources(sources: Sources) -> tuple[list[Reading], tuple[Finding, ...]]:
+    """Every run and log with its accounting, copies rejected; findings on files of accounting."""
     readings: list[Reading] = []
     if sources.found is not None:
         for study in sources.found.plans:
@@ -162,9 +176,10 @@ def read_sources(sources: Sources) -> list[Reading]:
                 print(f"accounting not updated: {error}", file=sys.stderr)
         readings += read_runs(sources.found)
     logs = list(read_logs(sources.logs, sources.pattern, sources.formats))
-    readings += _with_comparison_findings(logs)
-    readings = list(_with_accounting(readings, sources.exports))
-    return [_with_error_codes(reading) for reading in without_duplicates(readings)]
+    accounting = read_accounting(sources.exports, sources.beside, [*readings, *logs])
+    readings = list(accounting.with_jobs(readings, _with_comparison_findings(logs)))
+    kept = [_with_error_codes(reading) for reading in without_duplicates(readings)]
+    return kept, accounting.findings
 
 
 def _with_comparison_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
@@ -175,21 +190,6 @@ def _with_comparison_findings(logs: Sequence[Reading]) -> Iterator[Reading]:
     for reading in logs:
         more = found.get(reading.row.run_id, ())
         yield dataclasses.replace(reading, findings=(*reading.findings, *more))
-
-
-def _with_accounting(readings: Sequence[Reading], exports: Iterable[Path]) -> Iterator[Reading]:
-    """``readings`` with the jobs in ``exports``, except where sacct itself reported the job."""
-    job_ids = {r.row.slurm_job_id for r in readings if r.row.slurm_job_id}
-    jobs: dict[str, JobSummary] = {}
-    for path in exports:
-        jobs |= read_sacct(path, job_ids)
-    for reading in readings:
-        row = reading.row
-        job = jobs.get(row.slurm_job_id or "")
-        if job is None or row.slurm_source == "sacct":
-            yield reading
-        else:
-            yield dataclasses.replace(reading, row=with_job(row, job))
 
 
 def _with_error_codes(reading: Reading) -> Reading:

@@ -20,7 +20,13 @@ from weather_hpc.runs.state import RunState
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.accounting import poll, submitted_jobs
 from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, call, stderr_of
-from weather_hpc.slurm.cluster import Cluster, check_partitions, read_cluster, skip_reason
+from weather_hpc.slurm.cluster import (
+    Cluster,
+    check_partitions,
+    read_cluster,
+    several_models,
+    skip_reason,
+)
 from weather_hpc.slurm.directives import JobOption, Shape, by_shape, job_name
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import Submission
@@ -78,6 +84,9 @@ class SlurmExecutor:
         cluster = read_cluster(self.slurm)
         check_partitions(cluster, self.site)
         new = [spec for spec in specs if spec.run_id not in self.queued]
+        notice = several_models(cluster, self.site)
+        if notice and any(spec.resources.gpus_per_node for spec in new):
+            self.slurm.notify(notice)
         size = min(self.site.slurm.max_array_size or sys.maxsize, cluster.max_array_size)
         for shape, group in self._accepted(new, cluster).items():
             for chunk in chunks(group, size):
@@ -188,10 +197,10 @@ class SlurmExecutor:
     def _test(self, shape: Shape, specs: Sequence[RunSpec], cluster: Cluster) -> None:
         """Ask sbatch whether it would accept the job. Raises SlurmError where it would not.
 
-        While nodes are out of service it answers as if they did not exist, though a job would
-        wait for them: that the nodes are large enough has been checked before.
+        While nodes are out of service or being switched off it answers as if they did not exist,
+        though a job would wait for them: that they are large enough has been checked before.
         """
-        waits = any(node.out_of_service for node in cluster.nodes)
+        waits = any(node.out_of_service or node.powering_down for node in cluster.nodes)
         script = self.paths.array_script("test-only")
         write_text(script, array_script(shape, specs[:1], "test", self.paths, self.site))
         deadline = time.monotonic() + SETTLING_S

@@ -38,7 +38,8 @@ def _losses(log: Log) -> Iterator[Problem]:
             yield Severity.ERROR, Code.NAN_LOSS, f"{name}epoch {epoch}: loss is {loss}"
             break
     for name, series in log.named():
-        if series.negative is not None:
+        # most of them: it is no cross entropy
+        if series.negative is not None and series.negatives * 2 <= series.losses:
             epoch, loss = series.negative
             message = f"{name}epoch {epoch}: loss is {loss}; a cross entropy is never below 0"
             yield Severity.WARNING, Code.NAN_LOSS, message
@@ -93,18 +94,37 @@ def _ranks(log: Log) -> Iterator[Problem]:
 
 def _repeats(log: Log) -> Iterator[Problem]:
     for name, series in log.named():
-        if series.contradicted:
-            epochs = sorted(series.contradicted)
-            what = "two runs in one file, or restarted"
+        if not series.contradicted:
+            continue
+        again = _listed(sorted(series.contradicted), "epoch")
+        if log.in_turn:
+            yield (
+                Severity.ERROR,
+                Code.RANK_COUNT_MISMATCH,
+                (
+                    f"{name}{again} printed several times with different values, in turn: lines of "
+                    "steps, or of ranks that print no number; loss and accuracy are not used"
+                ),
+            )
+        elif log.tally.stopped is not None:
             yield (
                 Severity.ERROR,
                 Code.RESTARTED,
                 (
-                    f"{name}{_listed(epochs, 'epoch')} repeated with different values: "
-                    f"{what}; the later line counts"
+                    f"{name}{again} repeated with different values, restarted after "
+                    f"'{log.tally.stopped[1]}'; the later line counts"
                 ),
             )
-            break
+        else:
+            yield (
+                Severity.ERROR,
+                Code.RESTARTED,
+                (
+                    f"{name}{again} repeated with different values: two runs in one file, "
+                    "restarted, or ranks without a number in succession; the later line counts"
+                ),
+            )
+        break
     repeated = sum(series.repeated for series in log.series)
     if repeated:
         yield (
@@ -118,15 +138,22 @@ def _stops(log: Log) -> Iterator[Problem]:
     """A failure line that follows epochs."""
     if log.tally.stopped is None:
         return
-    epoch, line = log.tally.stopped
-    if log.tally.last > epoch:
+    if log.resumed_after is not None:
+        epoch, line = log.resumed_after
+        covers = (
+            "its total lacks the earlier part" if log.lacks_part else "its total covers both parts"
+        )
         yield (
             Severity.WARNING,
             Code.RESTARTED,
-            f"continues after epoch {epoch} and '{line}': its total may lack the earlier part",
+            f"continues after epoch {epoch} and '{line}': {covers}",
         )
     elif log.total is not None:
-        yield Severity.INFO, Code.MISSING_TOTAL, f"a total, and after the last epoch '{line}'"
+        yield (
+            Severity.INFO,
+            Code.MISSING_TOTAL,
+            f"a total, and after the last epoch '{log.tally.stopped[1]}'",
+        )
 
 
 def _gaps(log: Log) -> Iterator[Problem]:
@@ -136,7 +163,7 @@ def _gaps(log: Log) -> Iterator[Problem]:
         count = series.last - series.first + 1 - series.seen
         if missing:
             gaps.append(f"{name}{_listed(missing, 'epoch')}")
-        elif count:
+        elif count and series.every == 1:
             gaps.append(f"{name}{count} epochs")
     if gaps:
         more = f" and of {len(gaps) - 3} more ranks" if len(gaps) > 3 else ""
@@ -156,7 +183,7 @@ def _ends(log: Log) -> Iterator[Problem]:
                 f"{late.rstrip(': ')} at epoch {lasts[late]}"
             ),
         )
-    claimed, done = log.claimed("epochs", "epochs"), log.epochs_done
+    claimed, done = log.epochs, log.epochs_done
     if claimed is not None and done is not None and claimed != done:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
 

@@ -16,6 +16,9 @@ EpochValues = tuple[float | None, float | None, float | None]
 KEPT = 100
 """Epochs whose values are kept when older ones are dropped."""
 
+MOST_AGAIN = 100_000
+"""Lines of epochs that came again whose values are kept."""
+
 MOST_DIGITS = 9
 """Of an epoch's number."""
 
@@ -29,6 +32,11 @@ class EpochSeries:
     """Lines repeated with the same values."""
     contradicted: dict[int, int] = field(default_factory=dict)
     """By epoch, how often a line of it had other values than the one before."""
+    again: dict[int, list[EpochValues]] = field(default_factory=dict)
+    """By epoch, the values of its second line and of those after it, equal or not."""
+    kept_again: int = 0
+    behind: int = 0
+    """Lines of an epoch that came again when a later one had its line."""
     folded: int = 0
     folded_first: int | None = None
     folded_last: int = -1
@@ -37,6 +45,8 @@ class EpochSeries:
     """The first epoch whose loss is no finite number, and that loss."""
     negative: tuple[int, float] | None = None
     """The first epoch whose loss is below 0, and that loss."""
+    negatives: int = 0
+    losses: int = 0
     above_one: int = 0
     """Accuracies above 1: the log has percent, or they are wrong."""
     below_zero: int = 0
@@ -52,7 +62,12 @@ class EpochSeries:
             # one line of training and one of testing, say
             old_new = zip(before, values, strict=True)
             self.epochs[epoch] = cast(EpochValues, tuple(o if n is None else n for o, n in old_new))
-        elif before is not None and _same(before, values):
+            return False
+        if before is not None and self.kept_again < MOST_AGAIN:
+            self.again.setdefault(epoch, []).append(before)
+            self.kept_again += 1
+        self.behind += next(reversed(self.epochs), self.folded_last) > epoch
+        if before is not None and _same(before, values):
             self.repeated += 1
         else:
             if len(self.contradicted) < KEPT or epoch in self.contradicted:
@@ -67,6 +82,7 @@ class EpochSeries:
         if not old:
             return
         self._judge(old)
+        self.again = {epoch: lines for epoch, lines in self.again.items() if epoch in self.epochs}
         self.folded += len(old)
         self.folded_first = min(old) if self.folded_first is None else self.folded_first
         self.folded_last = max(old)
@@ -82,13 +98,37 @@ class EpochSeries:
         if not all(map(math.isfinite, losses.values())) and self.lost is None:
             first = min(e for e, loss in losses.items() if not math.isfinite(loss))
             self.lost = first, losses[first]
-        if any(map((0.0).__gt__, losses.values())) and self.negative is None:
-            first = min(e for e, loss in losses.items() if loss < 0)
-            self.negative = first, losses[first]
+        self.losses += len(losses)
+        if any(map((0.0).__gt__, losses.values())):
+            below = [e for e, loss in losses.items() if loss < 0]
+            self.negatives += len(below)
+            self.negative = self.negative or (min(below), losses[min(below)])
         accuracies = [f[1] for f in epochs.values() if f[1] is not None]
         self.accuracies += len(accuracies)
         self.above_one += sum(map((1.0).__lt__, accuracies))
         self.below_zero += len(accuracies) - sum(map((0.0).__le__, accuracies))  # NaN too
+
+    def split(self, count: int) -> list["EpochSeries"] | None:
+        """The lines of ``count`` ranks that print no number, apart; None where they aren't that.
+
+        Each epoch then has that many lines, and none comes back to an earlier one. Which line of
+        an epoch is whose is not known, so only what all ranks have together is.
+        """
+        lines = {epoch: [*self.again.get(epoch, ()), now] for epoch, now in self.epochs.items()}
+        if self.behind or self.folded or not lines:
+            return None
+        if any(len(each) != count for each in lines.values()):
+            return None
+        parts = [EpochSeries() for _ in range(count)]
+        for epoch, each in lines.items():
+            for part, values in zip(parts, each, strict=True):
+                part.epochs[epoch] = values
+        return parts
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether epochs have several lines with different values, none out of order."""
+        return bool(self.contradicted) and not self.behind
 
     @property
     def first(self) -> int:
@@ -105,8 +145,17 @@ class EpochSeries:
         """How many different epochs."""
         return self.folded + len(self.epochs)
 
+    @property
+    def every(self) -> int:
+        """Epochs from one line to the next, where that is the same throughout and above 1; or 1."""
+        numbers = sorted(self.epochs)
+        between = {b - a for a, b in pairwise(numbers)}
+        return between.pop() if len(numbers) > 2 and len(between) == 1 and not self.folded else 1
+
     def missing(self) -> list[int]:
         """Epochs between the first and the last that have no line; those of the newest."""
+        if self.every > 1:
+            return []
         low = self.folded_last + 1 if self.folded else self.first
         if self.last - low > 100_000:
             return []

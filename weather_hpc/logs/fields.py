@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 Value = float | int | str
 
@@ -11,27 +12,33 @@ UNITS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 """Seconds in a unit; ``hms`` is accepted too: 3:25 or 1:03:25.5."""
 
 _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
-            "minute": 60.0, "hour": 3600.0, "hr": 3600.0}  # fmt: skip
+            "minute": 60.0, "hour": 3600.0, "hr": 3600.0, "day": 86400.0}  # fmt: skip
 
 _WHOLE = (
-    "rank", "epoch", "current_epoch", "epochs", "world_size", "available_gpus", "nodes",
-    "batch_size", "batch_size_global", "images", "train_images", "workers",
+    "rank", "epoch", "current_epoch", "epochs", "step", "steps", "resumed_epoch", "world_size",
+    "available_gpus", "nodes", "batch_size", "batch_size_global", "images", "train_images",
+    "workers",
 )  # fmt: skip
-_REAL = ("loss", "test_loss", "images_per_s")
+_REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
 _TEXT = ("model", "job_id")
 _WORD = ("strategy", "device", "backend")
-_TIMES = ("time", "total", "wall")
+_TIMES = ("time", "total", "wall", "step_time", "started", "stopped")
+_PROGRESS = ("progress", "progress_from_0")
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
-_DAYS = r"(?:\d+(?:[ ]days?,[ ]|-))?"
+_DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"
+_NAMED = rf"(?:[ ]?{_UNIT}|[ ]?\({_UNIT}\)|[ ]?\[{_UNIT}\])"
 _DURATION = (
     rf"(?:{_DAYS}\d+:\d\d:\d\d(?:\.\d+)?|\d+:\d\d\.\d+"
-    rf"|{_NUMBER}(?:[ ]?{_UNIT}(?:(?:,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,2}})?)"
+    # (min): 3.4
+    rf"|(?:in[ ]{_UNIT}|\({_UNIT}\)|\[{_UNIT}\])[ ]?[\"']?[ ]?[:=|]?[ ]*{_NUMBER}(?![ ]?[a-z(])"
+    rf"|{_NUMBER}(?:{_NAMED}(?:(?:,?[ ]and[ ]|,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,3}})?)"
 )
-_AMOUNT = re.compile(rf"({_NUMBER}) ?([a-z]+)?[, ]*")
+_UNIT_FIRST = re.compile(rf"(?:in )?[(\[]?({_UNIT})[)\]]?[\"' :=|]*({_NUMBER})")
+_AMOUNT = re.compile(rf"({_NUMBER}) ?[(\[]?([a-z]+)?[)\]]?(?:,? and )?[, ]*")
 
 MOST_DIGITS = 15
 LONGEST_TEXT = 100
@@ -63,12 +70,14 @@ def field(group: str) -> Field | None:
         return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"), _NUMBER)
     if group in _WHOLE:
         return Field(group, _whole, r"\d+")
-    if group == "progress":
-        return Field(group, _progress, r"\d+/\d+")
+    if group in _PROGRESS:
+        # of an index that counts from 0 the last step's is one less than the number of steps
+        convert = partial(_progress, more=int(group != "progress"))
+        return Field("progress", convert, r"\d+[ ]*/[ ]*\d+")
     if group in _REAL:
         return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
-        return Field(group, _share, rf"{_REAL_TEXT}(?:[ ]?%)?")
+        return Field(group, _share, rf"(?:\d+/\d+|{_REAL_TEXT}(?:[ ]?%)?)")
     if group in _WORD:
         return Field(group, lambda text: _text(text).lower())
     return Field(group, _text) if group in _TEXT else None
@@ -79,7 +88,7 @@ def known() -> list[str]:
     times = [f"{name}_{unit}" for name in _TIMES for unit in (*UNITS, "hms")]
     times += _TIMES
     shares = [name for share in _SHARE for name in (share, f"{share}_percent")]
-    return ["progress", *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
+    return [*_PROGRESS, *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
 
 
 def _whole(text: bytes) -> int:
@@ -88,14 +97,17 @@ def _whole(text: bytes) -> int:
     return int(text)
 
 
-def _progress(text: bytes) -> float:
-    """The fraction in 100/215."""
+def _progress(text: bytes, more: int = 0) -> float:
+    """The fraction in 100/215, of ``more`` than the first number."""
     done, of = text.split(b"/")
-    return _whole(done) / max(1, _whole(of))
+    return (_whole(done.strip()) + more) / max(1, _whole(of.strip()))
 
 
 def _share(text: bytes) -> float:
-    """A fraction; with a percent sign, its hundredth."""
+    """A fraction; with a percent sign, its hundredth; a quotient of counts such as 98/100."""
+    if b"/" in text:
+        right, of = map(int, text.split(b"/"))
+        return round(right / max(1, of), 12)
     if text.endswith(b"%"):
         # rounded, so that 54.3 % is 0.543 and not 0.5429999999999999
         return round(float(text.rstrip(b" %")) / 100, 12)
@@ -104,7 +116,7 @@ def _share(text: bytes) -> float:
 
 def _clock(text: bytes) -> float:
     """Seconds of 3:25, 1:03:25.5, ``1 day, 1:03:25`` (Python's) or 1-01:03:25 (Slurm's)."""
-    days, _, clock = re.sub(rb" days?, |(?<=\d)-", b"|", text).rpartition(b"|")
+    days, _, clock = re.sub(rb" days?,? |(?<=\d)-", b"|", text).rpartition(b"|")
     parts = [float(part) for part in clock.split(b":")]
     if not (days or b"0").isdigit() or not all(0 <= part < math.inf for part in parts):
         raise ValueError("no time of day or duration")
@@ -115,11 +127,14 @@ def _clock(text: bytes) -> float:
 
 
 def _duration(text: bytes) -> float:
-    """Seconds; 91.2 s, 1m31.2s, 1 min 31.2 s, 0:01:31.2, and seconds where there is no unit."""
-    if b":" in text:
+    """Seconds; 91.2 s, 1m31.2s, (min): 1.52, 0:01:31.2, and seconds where there is no unit."""
+    plain = text.decode("ascii").lower()
+    if first := _UNIT_FIRST.fullmatch(plain):
+        plain = f"{first[2]} {first[1]}"
+    elif b":" in text:
         return _clock(text)
     seconds, smallest = 0.0, math.inf
-    for number, unit in _AMOUNT.findall(text.decode("ascii").lower()):
+    for number, unit in _AMOUNT.findall(plain):
         factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or _SPELLED[unit.rstrip("s")]
         if factor >= smallest:
             raise ValueError("units that do not grow smaller")

@@ -1,21 +1,17 @@
-"""A log as lines, of any size and content, in constant memory; lines that end a run."""
+"""A log as lines, of any size and content, in constant memory."""
 
 import codecs
-import gzip
 import re
 import signal
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.record import Status
-from weather_hpc.text import clean
+from weather_hpc.logs.compression import ERRORS, PackedError, open_unpacked, refuse_archive
 
 BLOCK = 2**20
 """Bytes per read."""
@@ -23,16 +19,12 @@ BLOCK = 2**20
 LONGEST_LINE = 4096
 """Bytes of a line that are examined; no line with values is longer."""
 
-LONGEST_FAILURE = 200
-"""Characters of a failure line that a reason repeats."""
-
 LONGEST_SHAPE = 300
 """Bytes of a line whose shape is kept."""
 
 MOST_SHAPES = 20_000
 """Shapes that are kept at a time."""
 
-_GZIP = b"\x1f\x8b"
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
@@ -46,13 +38,13 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
     line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
-    line, UTF-16 is known by its byte order mark or its zeros, what gzip wrote is decompressed. A
+    line, UTF-16 is known by its byte order mark or its zeros, compressed files are decompressed. A
     line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
     after the lines that could be read.
     """
     rest = b""
     try:
-        with closing(_open(path)) as file:
+        with closing(open_unpacked(path)) as file:
             for block in _decoded(file):
                 if b"\r" in block:
                     block = block.replace(b"\r", b"\n")
@@ -65,26 +57,20 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
                 rest = (rest + last)[:LONGEST_LINE]
     except EOFError:
         raise UnreadableError("the compressed file is cut off") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableError(f"not sound gzip data: {error}") from None
+    except PackedError as error:
+        raise UnreadableError(str(error)) from None
+    except ERRORS as error:
+        raise UnreadableError(f"its compressed data are damaged: {error}") from None
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from None
     if rest:
         yield _plain(rest), False
 
 
-def _open(path: Path) -> BinaryIO:
-    file = path.open("rb", buffering=0)
-    if path.suffix != ".gz" and file.read(len(_GZIP)) != _GZIP:
-        file.seek(0)
-        return file
-    file.close()
-    return cast(BinaryIO, gzip.open(path, "rb"))
-
-
 def _decoded(file: BinaryIO) -> Iterator[bytes]:
     """The file's bytes as UTF-8, without a byte order mark."""
     block = file.read(BLOCK)
+    refuse_archive(block)
     if wide := _utf_16(block[:200]):
         decoder = codecs.getincrementaldecoder(wide)(errors="replace")
         while block:
@@ -114,59 +100,6 @@ def _plain(lines: bytes) -> bytes:
 def is_binary(lines: bytes) -> bool:
     """Whether ``lines`` hold what no text does: control characters other than white space."""
     return _CONTROL.search(lines) is not None
-
-
-FAILURE_LINE = (
-    rb"(?:slurmstepd|srun): error: |slurmstepd: \*\*\*|traceback \(most recent|killed\s*\Z"
-    rb"|(?>[^\s:]{1,200}): line \d+: +\d+ (?:killed|terminated|aborted|segmentation|bus error)"
-    rb"|=>> pbs: job killed|terminate called after|segmentation fault"
-    rb"|(?>[\w.]{1,150})(?:(?<=error)|(?<=exception)|(?<=interrupt))(?::|\s*\Z)|out of memory"
-)
-"""How a line begins that reports the end of a run; case is ignored."""
-
-
-FAILURES = (
-    (Status.OUT_OF_MEMORY, re.compile(rb"(?i)out of memory|outofmemory|oom.?kill|memoryerror"),
-     b"slurmstepd: error: Detected 1 oom-kill event(s) in step 41.0"),
-    (Status.TIMEOUT, re.compile(rb"(?i)due to time limit|walltime \d+ exceeded"),
-     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO TIME LIMIT ***"),
-    (Status.PREEMPTED, re.compile(rb"(?i)due to preemption"),
-     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO PREEMPTION ***"),
-    (Status.NODE_FAIL, re.compile(rb"(?i)due to node failure|node_fail"),
-     b"srun: error: *** JOB 41 CANCELLED AT 2023-05-01T12:00 DUE TO NODE FAILURE ***"),
-    (Status.CANCELLED, re.compile(rb"(?i)cancelled at|keyboardinterrupt"),
-     b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 ***"),
-    (Status.FAILED, re.compile(rb"(?i)error|exception|interrupt|killed|segmentation|aborted"),
-     b"ValueError: bad shape"),
-)  # fmt: skip
-"""How a run ended, by what its failure line contains, with an example; the first match counts."""
-
-
-_JOB = re.compile(rb"(?i)\b(?:job|step) (\d+)")
-
-
-@dataclass
-class FailureLine:
-    """The line that says best how a run ended."""
-
-    status: Status
-    line: str
-    job_id: str | None
-
-
-def judge_failure(line: bytes, before: FailureLine | None) -> FailureLine:
-    """``line`` judged: it replaces ``before`` where it says more."""
-    order = [status for status, _, _ in FAILURES]
-    text = clean(line[:1000].decode("utf-8", "backslashreplace"))[:LONGEST_FAILURE]
-    found = next((status for status, regex, _ in FAILURES if regex.search(line)), Status.FAILED)
-    job = _JOB.search(line)
-    job_id = job[1].decode() if job else before.job_id if before else None
-    # a traceback's first line names no cause; the error below it does
-    vague = before is not None and before.line.lower().startswith("traceback")
-    if before is None or vague or order.index(found) < order.index(before.status):
-        return FailureLine(found, text, job_id)
-    before.job_id = job_id
-    return before
 
 
 @contextmanager

@@ -19,6 +19,12 @@ from weather_hpc.study.tasks import Strategy
 ALIKE = 0.01
 """Totals of ranks that differ by less, relatively, agree."""
 
+ROUNDING = 0.01
+"""How much the epochs of a rank may exceed its total, relatively: values are printed rounded."""
+
+_ROUNDED = 0.011
+"""By how much the last of a run's epochs may be printed too low, as in 2.99."""
+
 _TAIL = 3
 """The last epochs that make a log's content: a cut head does not change them."""
 
@@ -71,12 +77,28 @@ class Log:
             return int(claimed)
         if self.ranks:
             return len(self.ranks)
+        if len(self.printing) > 1:
+            return len(self.printing)
         return 1 if self.tally.fact("available_gpus") == 1 else None
+
+    @cached_property
+    def printing(self) -> set[int]:
+        """The ranks of all lines with values, of epochs or not."""
+        return self.tally.numbers(self.tally.printing | set(self.tally.steps)) | set(self.ranks)
 
     @property
     def is_single_process(self) -> bool:
         """Whether one process drives all devices, so that ranks cannot be counted."""
         return self.columns.get("strategy") == Strategy.DP
+
+    @cached_property
+    def epochs(self) -> int | None:
+        """Epochs that the run was meant to have."""
+        named = self.columns.get("epochs")
+        claimed = whole(self.tally.fact("epochs"))
+        if named is None and claimed is not None and self.first == 0 and self.last == claimed:
+            return claimed + 1  # "epoch 2/2" is the third, after 0/2
+        return claimed if named is None else int(named)
 
     @cached_property
     def sums(self) -> dict[int | None, float]:
@@ -92,14 +114,58 @@ class Log:
     def total(self) -> float | None:
         """The slowest rank's total, s; None where there is none that a run can have."""
         totals = self.tally.totals
-        if not totals or not all(0 < total <= LARGEST for total in totals):
+        if not totals:
+            return max(self.sums.values()) if self.is_summed else None
+        if not all(0 < total <= LARGEST for total in totals):
             return None
         return max(totals)
+
+    @cached_property
+    def is_summed(self) -> bool:
+        """Whether the total is the sum of all epochs' times: the log has no other, and is whole."""
+        if self.tally.totals or self.tally.failure or not self.sums:
+            return False
+        claimed = self.epochs
+        every = all(
+            s.seen == claimed == s.last + 1 - s.first and s.first in (0, 1) for s in self.series
+        )
+        timed = len(self.sums) == len(self.tally.ranks)
+        return every and timed and len(self.series) in {self.workers or 1, 1} and not self.in_turn
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether each epoch has several lines, of steps or of ranks without a number."""
+        return self.tally.stopped is None and any(series.in_turn for series in self.series)
+
+    @cached_property
+    def resumed_after(self) -> tuple[int, str] | None:
+        """The last epoch before a failure or a restart, and the line that tells of it.
+
+        None where no later epoch follows.
+        """
+        stopped, resumed = self.tally.stopped, self.tally.resumed
+        if stopped is not None and self.tally.last > stopped[0]:
+            return stopped
+        if resumed is None or self.tally.last <= resumed[1]:
+            return None
+        epoch, before, line = resumed
+        if before < 0 and (self.first or 0) <= 1:
+            return None  # all epochs are here all the same
+        return (before if before >= 0 else epoch), line
+
+    @property
+    def lacks_part(self) -> bool:
+        """Whether the total may be of the part after a restart alone."""
+        if self.resumed_after is None or not self.tally.totals:
+            return False
+        if (self.first or 0) > 1 and self.tally.stopped is None:
+            return True  # the earlier part is not even in the log
+        return not self.sums or is_less(self.total or 0.0, max(self.sums.values()))
 
     @property
     def totals_agree(self) -> bool:
         """Whether the ranks' totals differ by no more than ALIKE."""
-        totals = self.tally.totals
+        totals = self.tally.totals or [0.0]
         return max(totals) - min(totals) <= ALIKE * max(totals)
 
     @property
@@ -108,7 +174,9 @@ class Log:
         ranks = len(self.series) or 1
         if self.tally.whole_process:
             return {1}
-        return {ranks} if self.tally.form.file.total_per_rank else {1, ranks}
+        if self.tally.form.file.total_per_rank:
+            return {ranks}
+        return {1, ranks, self.workers or 1}
 
     @cached_property
     def uncounted_s(self) -> float | None:
@@ -138,7 +206,7 @@ class Log:
         """The number of the run's first epoch, 0 or 1; None where the log leaves it open."""
         if self.first is None or self.last is None:
             return None
-        declared, claimed = self.tally.form.file.first_epoch, self.claimed("epochs", "epochs")
+        declared, claimed = self.tally.form.file.first_epoch, self.epochs
         if self.first == 0:
             return 0
         if declared == 1 or self.last == claimed:
@@ -153,9 +221,51 @@ class Log:
     @cached_property
     def epochs_done(self) -> int | None:
         """Epochs that all ranks have ended, by their number."""
-        if self.last is None or self.counted_from is None:
+        if self.last is None:
+            return self._epochs_reached
+        if self.counted_from is None:
             return None
         return self.last + 1 - self.counted_from
+
+    @property
+    def _epochs_reached(self) -> int | None:
+        """Whole epochs, where the log says how far it came, in epochs or in steps of known size."""
+        reached = self.tally.latest("epoch_reached")
+        if reached is not None and math.isfinite(float(reached)):
+            return math.floor(float(reached) + _ROUNDED)
+        images, batch = self.tally.fact("train_images"), self.batch_size_global
+        if self.steps and images and batch:
+            return int(self.steps * batch // int(images))
+        return None
+
+    @cached_property
+    def steps(self) -> int | None:
+        """Steps that all ranks have done, for a log that counts them."""
+        return min((series.last for series in self.tally.steps.values()), default=None)
+
+    @cached_property
+    def batch_size_global(self) -> int | None:
+        """Images per step over all ranks, where name or log say it."""
+        together = self.claimed("batch_size_global", "batch_size_global")
+        each = self.claimed("batch_size_per_device", "batch_size")
+        if together is None and each is not None and self.workers:
+            return int(each) * self.workers
+        return whole(together)
+
+    @cached_property
+    def images_per_s(self) -> float | None:
+        """Images per second over all ranks, as printed, or from the time of what is known."""
+        trained, steps = self.tally.fact("train_images"), list(self.tally.steps.values())
+        if (rate := self.tally.latest("images_per_s")) is not None:
+            return float(rate)
+        if trained and self.total and self.epochs_done:
+            return int(trained) * self.epochs_done / self.total
+        times = [time for series in steps if (time := series.time)]
+        if times and self.batch_size_global:
+            return self.batch_size_global / max(times)
+        if self.steps and self.batch_size_global and self.total and not self.series:
+            return self.batch_size_global * self.steps / self.total
+        return None
 
     @cached_property
     def in_percent(self) -> bool:
@@ -167,7 +277,12 @@ class Log:
         return max((f[1] or 0 for s in self.series for f in s.epochs.values()), default=0) > 2
 
     def final(self, index: int) -> float | None:
-        """The mean over ranks of the last epoch's loss (0) or accuracy (1); None for NaN."""
+        """The mean over ranks of the last epoch's loss (0) or accuracy (1); None for NaN.
+
+        None too where it is not known which of an epoch's lines is the epoch's.
+        """
+        if self.in_turn:
+            return None
         values = [series.epochs.get(series.last, (None,) * 3)[index] for series in self.series]
         known = [value for value in values if value is not None and math.isfinite(value)]
         if not known or len(known) < len(values):
@@ -218,6 +333,11 @@ class Log:
 def _is_complete(values: EpochValues) -> bool:
     """Whether no value is missing or infinite."""
     return all(value is not None and math.isfinite(value) for value in values)
+
+
+def is_less(total: float, spent: float) -> bool:
+    """Whether ``total`` is less than ``spent``, both s, by more than rounding."""
+    return total < spent - ROUNDING * total
 
 
 def has_many_digits(seconds: float) -> bool:

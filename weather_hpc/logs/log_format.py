@@ -12,43 +12,16 @@ from pydantic import Field as Option
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
-from weather_hpc.logs.lines import FAILURE_LINE, UnmatchedShapes
+from weather_hpc.logs.lines import UnmatchedShapes
+from weather_hpc.logs.prefixes import PREFIX, RANK_GROUPS
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
+COMMON = Path(__file__).parent / "common_lines.yaml"
+"""Lines that all formats read but those with ``common: false``."""
 
-PREFIXES = (
-    # torchrun, mpirun --tag-output, srun -l: these name the rank
-    (rb"\[(?:rank|default)(?P<launched>\d{1,9})\]:", b"[rank1]:"),
-    (rb"\[\d+,(?P<mpi>\d{1,9})\]<std(?:out|err)>:", b"[1,0]<stdout>:"),
-    (rb"(?P<srun>\d{1,6}):(?=[ ])", b"3: "),
-    # Dask
-    (rb"\[[\# ]{1,200}\][ ]\|[ ]+\d+%[ ]completed[ ]\|[ ]*[\d.]+[ ]m?s",
-     b"[####  ] |  66% Completed | 4.00 s"),
-    # [INFO], [date and time]
-    (rb"\[[^\]]{1,80}\][ ]?:?", b"[INFO]"),
-    (rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?:?",
-     b"2023-05-01 12:00:00,123"),
-    (rb"\d\d:\d\d:\d\d(?:[.,]\d+)?", b"12:00:00"),
-    (rb"(?:debug|info|warning|error)\b:?", b"INFO:"),
-    # glog
-    (rb"[iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]",
-     b"I0501 12:00:00.123456 4242 train.py:17]"),
-    # a logger's name, after what is before it
-    (rb"(?<=[-|][ ])[\w.]{1,60}(?=[ ][-|])", b"12:00:00 - train -"),
-    (rb"(?<=info:)[\w.]{1,60}:", b"INFO:root:"),
-    # tqdm
-    (rb"\d{1,3}%\|[^|]{0,400}\|[^\[]{0,80}\[[^\]]{0,80}\]", b" 34%|###4   | 17/50 [00:03<00:07]"),
-    (rb"[-|](?=[ ])", b"- "),
-)  # fmt: skip
-"""What launchers, loggers and progress bars put before a line (verbose syntax), with an example."""
-
-# Tried as a whole or not at all: backtracking into it would cost more than all else.
-_PREFIX = (
-    rb"(?x:(?:(?=[ \[\d|diwef-])(?>(?:[ ]*(?:"
-    + b"|".join(prefix for prefix, _ in PREFIXES)
-    + rb")){0,8}[ ]*))?)"
-)
+GENERAL = ("study", "keywords", "preprocess")
+"""The shipped formats without a signature, which any log may have; the first is fastest."""
 
 _EMPTY = re.compile(r"\(\?P<(\w+)>\)")
 _OVER_LINES = re.compile(r"\\[sWDn]|\[\^")
@@ -119,9 +92,25 @@ def _as_rule(line: Any) -> Any:
     return {"regex": _readable(line)} if isinstance(line, str) else line
 
 
+def _signature(source: str) -> str:
+    """Check an expression that is searched for anywhere in a line."""
+    try:
+        re.compile(source.encode())
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error.msg}: {source}") from None
+    return source
+
+
 class FormatFile(Section):
     """A format as it is written in YAML."""
 
+    title: str | None = Option(None, description="the program or library that prints it")
+    signature: Annotated[str, AfterValidator(_signature)] | None = Option(
+        None, description="regular expression, case kept, of what only logs of this format contain"
+    )
+    lacks: str | None = Option(
+        None, description="what such a log does not tell, and how to have it"
+    )
     lines: OneOrMany[Annotated[LineRule, BeforeValidator(_as_rule)]] = Option(
         description="regular expressions with named groups, each for one kind of line; or pairs of "
         "regex and example"
@@ -135,6 +124,11 @@ class FormatFile(Section):
         None, description="the most frequent line with values, whole and as printed; only for speed"
     )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
+    common: bool = Option(
+        True,
+        description="whether lines that many programs print are read too: the total, where no "
+        "expression of the format names it, and the numbers of ranks and devices",
+    )
 
 
 @dataclass(frozen=True)
@@ -154,12 +148,14 @@ class LogFormat:
 
     name: str
     regex: re.Pattern[bytes]
-    kinds: dict[int, Kind | None]
-    """By ``lastindex`` of a match; None: a line that says how the run ended."""
+    kinds: dict[int, Kind]
+    """By ``lastindex`` of a match."""
     ranks: tuple[int, ...]
     """The groups in which a launcher's prefix gives the rank."""
     never: int
     """A group that never matches."""
+    signature: re.Pattern[bytes] | None
+    """What is found in every log of this format; None: any log may have it."""
     file: FormatFile
     whole_line: WholeLine | None
     """The most frequent line with values, where the format has one (its key ``exact``)."""
@@ -174,27 +170,44 @@ class LogFormat:
 def compiled(name: str, file: FormatFile) -> LogFormat:
     """``file`` as a LogFormat: all of its lines as one regular expression."""
     parts = []
-    for number, rule in enumerate(file.lines):
+    rules = [*file.lines, *(_common(file) if file.common else ())]
+    for number, rule in enumerate(rules):
         # two lines may both name a group: each gets the line's number
         renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
         parts.append(f"(?P<line{number}>{renamed})".encode())
-    parts.append(b"(?P<ended>" + FAILURE_LINE + b")")
     parts.append(b"(?P<never>(?!))")
-    regex = re.compile(_PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
-    kinds: dict[int, Kind | None] = {regex.groupindex["ended"]: None}
-    for number in range(len(file.lines)):
+    regex = re.compile(PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
+    kinds: dict[int, Kind] = {}
+    for number in range(len(rules)):
         fields = tuple(
             (kept, index)
             for group, index in regex.groupindex.items()
             if group.startswith(f"g{number}_") and (kept := field(group.partition("_")[2]))
         )
         kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
-    ranks = tuple(regex.groupindex[group] for group in ("launched", "mpi", "srun"))
-    whole_line = None if file.exact is None else WholeLine.compiled(file.exact)
-    unmatched = UnmatchedShapes(regex.pattern, (file.marker or "").encode())
     return LogFormat(
-        name, regex, kinds, ranks, regex.groupindex["never"], file, whole_line, unmatched
+        name=name,
+        regex=regex,
+        kinds=kinds,
+        ranks=tuple(regex.groupindex[group] for group in RANK_GROUPS),
+        never=regex.groupindex["never"],
+        signature=re.compile(file.signature.encode()) if file.signature else None,
+        file=file,
+        whole_line=None if file.exact is None else WholeLine.compiled(file.exact),
+        unmatched=UnmatchedShapes(regex.pattern, (file.marker or "").encode()),
     )
+
+
+def _common(file: FormatFile) -> list[LineRule]:
+    """The lines that many programs print, without totals where ``file`` says which it reads."""
+    if any(re.search(r"\(\?P<(?:total|stopped)", rule.regex) for rule in file.lines):
+        return [rule for rule in _common_lines() if "(?P<total" not in rule.regex]
+    return _common_lines()
+
+
+@cache
+def _common_lines() -> list[LineRule]:
+    return load(COMMON, FormatFile).lines
 
 
 def _numbered(number: int, match: re.Match[str]) -> str:
@@ -205,9 +218,9 @@ def _numbered(number: int, match: re.Match[str]) -> str:
 
 @cache
 def shipped() -> dict[str, Path]:
-    """The formats that come with the package, the one to prefer first."""
+    """The formats that come with the package: those of any log, then those of one program each."""
     files = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
-    return {"study": files.pop("study"), **files}
+    return {**{name: files.pop(name) for name in GENERAL}, **files}
 
 
 def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weather_hpc.errors import UserError, nearest
+from weather_hpc.logs.compression import SUFFIX
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.study.tasks import Strategy
 
@@ -111,17 +112,20 @@ def parse(text: str) -> Pattern:
     if "model" in used:
         named.discard("model")
     constants = {"strategy": named.pop()} if len(named) == 1 and "strategy" not in used else {}
-    return Pattern(text, re.compile(rf"(?:^|/){regex}(?:\.gz)?\Z"), constants)
+    return Pattern(text, re.compile(rf"(?:^|/){regex}(?i:{SUFFIX})\Z"), constants)
 
 
-_LOG = re.compile(r"\.(log|out|err|txt|[oe]\d+)(\.\d+)?(\.gz)?\Z", re.IGNORECASE)
+_LOG = re.compile(
+    rf"(?:\.(?:log|out|err|txt|ou|er|[oe]\d+)(?:\.\d+)?|(?:^|[._-])std(?:out|err)){SUFFIX}\Z",
+    re.IGNORECASE,
+)
 
 
 def find_logs(paths: Iterable[Path], pattern: Pattern | None = None) -> list[Path]:
     """Every text log under ``paths``, each once, in the order of names.
 
     A path that is a file is a log. In a folder logs are the files named .log, .out, .err, .txt or
-    as batch systems name them (.o123), also with .gz, and those that ``pattern`` matches; folders
+    as batch systems name them (.o123), also compressed, and those that ``pattern`` matches; folders
     of our own runs and studies are left to ``find_runs``. Raises UserError for a path that does
     not exist.
     """

@@ -33,20 +33,17 @@ def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
     values["status"], values["reason"] = str(status), reason and clean(reason)
     if reason is None:
         values["table"] = "preprocess" if preprocess else "training"
-    trained = whole(tally.fact("train_images"))
-    rate = tally.latest("images_per_s")
-    if rate is None and trained and log.total and log.epochs_done:
-        rate = trained * log.epochs_done / log.total
     values |= {
         "time_s": log.total,
-        "images": trained or whole(tally.fact("images")),
-        "images_per_s": None if rate is None else _finite(rate),
+        "images": whole(tally.fact("train_images")) or whole(tally.fact("images")),
+        "images_per_s": _finite(log.images_per_s),
         "epochs_done": log.epochs_done,
-        "train_loss": log.final(0),
+        "steps": log.steps,
+        "train_loss": _finite(tally.latest("train_loss")) if log.final(0) is None else log.final(0),
         "train_accuracy": log.final(1),
         "test_loss": _finite(tally.latest("test_loss")),
         "test_accuracy": _share(log),
-        "world_size_actual": len(log.ranks) or None,
+        "world_size_actual": len(log.ranks) or len(log.printing) or None,
     }
     identity = {name: values.get(name) for name in _IDENTITY}
     values["configuration"] = values["run_id"]
@@ -84,7 +81,7 @@ def _requested(log: Log) -> dict[str, Any]:
         "batch_size_per_device": each,
         "batch_size_global": together,
         "batch_mode": mode and str(mode),
-        "epochs": log.claimed("epochs", "epochs"),
+        "epochs": log.epochs,
         "slurm_job_id": log.claimed("slurm_job_id", "job_id") or job,
     }
 
@@ -97,32 +94,44 @@ def _device(log: Log) -> str | None:
 def _judge(log: Log) -> tuple[Status, str | None]:
     """How the run ended, and why it is in no table; None: it is in one."""
     tally, cause = log.tally, ""
-    missing = tally.total_lines < min(log.totals_expected)
+    missing = tally.total_lines < min(log.totals_expected) and not log.is_summed
     if tally.failure is not None:
         cause = f": {tally.failure.line}"
-    if not tally.totals or (missing and cause):
+    if not (tally.totals or log.is_summed) or (missing and cause):
         status = tally.failure.status if tally.failure else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"
-        return status, f"{count} total in the log{cause or tally.hint}"
+        return status, f"{count} total in the log{_reached(log)}{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
     if is_too_short(log):
         return Status.OK, "its total is less than its epochs took (or they are in another unit)"
-    twice = any(series.contradicted for series in log.series)
+    if log.lacks_part:
+        epoch, line = log.resumed_after or (0, "")
+        return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
+    twice = any(series.contradicted for series in log.series) and not log.in_turn
     most = max(*log.totals_expected, log.workers or 1)
     if _is_preprocess(log) and (several := _several(log)):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"
     differ = not log.totals_agree or len(set(tally.totals)) > most
-    if tally.total_lines > max(log.totals_expected) and (twice or differ):
+    too_many = tally.total_lines > max(log.totals_expected)
+    if (too_many and differ) or (tally.total_lines > 1 and twice):
         why = "two runs in one file" if twice else "more totals than ranks, and they differ"
         return Status.OK, f"{why}: which total is the run's is ambiguous"
-    if not log.series and not _is_preprocess(log):
+    measured = log.series or log.steps or log.epochs_done
+    if not measured and not _is_preprocess(log):
         return Status.OK, f"a total but no epoch: what was measured is unknown{tally.hint}"
     if log.workers is None and not log.claimed("workers", "workers"):
         return Status.OK, "number of ranks or workers unknown; name {gpus} in --pattern"
     if _is_preprocess(log) and not log.claimed("backend", "backend"):
         return Status.OK, "backend unknown; name {backend} in --pattern"
     return Status.OK, None
+
+
+def _reached(log: Log) -> str:
+    """The epochs in a log that ends early, of those that the run was to have."""
+    of = log.claimed("epochs", "epochs")
+    seen = min((series.seen for series in log.series), default=0)
+    return f", {seen} of {of} epochs" if of and seen < of else ""
 
 
 def _several(log: Log) -> str:
@@ -135,11 +144,20 @@ def _several(log: Log) -> str:
 
 
 def _share(log: Log) -> float | None:
-    """The last accuracy on held-out images, as a fraction."""
+    """The last accuracy on held-out images, as a fraction.
+
+    One below 1 is a percentage where the log's others are: 0.9 after 45.2.
+    """
     value = _finite(log.tally.latest("test_accuracy"))
-    if value is not None and value > 1:
+    if value is None:
+        return None
+    others = [float(each) for each in log.tally.facts["test_accuracy"]]
+    above = sum(each > 1 for each in others)
+    if value > 1 or log.in_percent or above * 2 > len(others):
         value = round(value / 100, 12)
-    return value if value is not None and 0 <= value <= 1 else None
+    elif above:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 def _finite(value: object) -> float | None:

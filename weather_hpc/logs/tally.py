@@ -7,9 +7,12 @@ from typing import cast
 
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
+from weather_hpc.logs.failures import FailureLine, failure_in, judge_failure
 from weather_hpc.logs.fields import Field, Value
-from weather_hpc.logs.lines import LONGEST_LINE, FailureLine, judge_failure
+from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES
 from weather_hpc.logs.log_format import Kind, LogFormat
+from weather_hpc.logs.steps import StepSeries
+from weather_hpc.logs.unread import UnreadLines, shown
 from weather_hpc.text import clean
 
 MOST_EPOCHS = 100_000
@@ -17,15 +20,18 @@ MOST_EPOCHS = 100_000
 
 MOST_RANKS = 10_000
 MOST_VALUES = 1000
-_TOTAL = re.compile(
-    rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
-    rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
-)
-"""A number alone, or words of a run's time with one."""
 
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress"}
+_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "resumed_epoch"}
+
+_NOTHING: EpochValues = (None, None, None)
+
+_JOINED = re.compile(
+    rb"(?i)(?<=[^\s\[(])(?=[\[(](?:global[ _]?)?(?:rank|gpu|cuda|device|worker)"
+    rb"[ :=_#-]{0,2}\d{1,6}[\])])"
+)
+"""Where a rank's line begins in the middle of another's, for lack of a line end."""
 
 
 class _EpochLine:
@@ -37,7 +43,52 @@ class _EpochLine:
         # of these two, text becomes a number and nothing else
         self.accuracy = cast(Callable[[bytes], float], by_name.get("accuracy", float))
         self.time = cast(Callable[[bytes], float], by_name.get("time", float))
+        self.progress = kind.group("progress", form.never)
+        self.fraction = cast(Callable[[bytes], float], by_name.get("progress", float))
         self.others = tuple(f for f in kind.fields if f[0].name not in _EPOCH_FIELDS)
+
+
+@dataclass
+class _Pending:
+    """An epoch of which a heading told, and the values that followed."""
+
+    epoch: int
+    values: EpochValues = _NOTHING
+    steps: bytes = b""
+    """Of the bar that last followed, such as 98/98."""
+    over: bool = False
+    """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
+
+    unclear: set[int] = field(default_factory=set)
+    """Which of the values came several times, as those of steps do, without a bar that ends."""
+
+    def take(self, values: dict[str, Value]) -> None:
+        """Take in a line's values; the last ones of a bar count."""
+        new = [cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:]]
+        if "progress" not in values:
+            pairs = enumerate(zip(self.values, new, strict=True))
+            self.unclear |= {i for i, (b, n) in pairs if None not in (b, n) and b != n}
+        latest = [b if n is None else n for b, n in zip(self.values, new, strict=True)]
+        self.values = cast(EpochValues, tuple(latest))
+
+    @property
+    def clear(self) -> EpochValues:
+        """The values of which it is known that they are the epoch's."""
+        kept = (None if i in self.unclear else value for i, value in enumerate(self.values))
+        return cast(EpochValues, tuple(kept))
+
+    def is_other_pass(self, steps: bytes, values: dict[str, Value]) -> bool:
+        """Whether a bar that is at ``steps`` with ``values`` gives no values of the epoch."""
+        done = values.get("progress") == 1
+        tested = "test_loss" in values or "test_accuracy" in values
+        if self.steps and not self.over:
+            zero = not self.values[2]  # the bar was at its end, the epoch was not
+            same = values.get("loss", self.values[0]) == self.values[0]
+            self.over = not done or steps != self.steps or not (tested or same or zero)
+        if not done or self.over:
+            return True
+        self.steps = steps
+        return False
 
 
 @dataclass
@@ -54,29 +105,45 @@ class Tally:
     torn: int = 0
     """Lines that should hold values and could not be read."""
     torn_example: str = ""
-    unread: bytes = b""
-    """The first line with the word epoch that the format does not read."""
-    unread_total: bytes = b""
-    """The last line that may be a total and that the format does not read."""
+    unread: UnreadLines = field(default_factory=UnreadLines)
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
+    resumed: tuple[int, int, str] | None = None
+    """Where a line says that the run goes on from an epoch: that epoch, the last one that the log
+    had until then (below 0: none), and the line."""
     open_total: bool = False
     """The file ends in a total without a line end: digits may be missing."""
+    numbered: bool = False
+    """A line itself says which rank it is of."""
+    unnumbered: bool = False
+    """Which rank a line is of is not known, only that each rank has one."""
     whole_process: bool = False
     """The total is the time of the whole process, for no line gives another."""
-    pending: dict[bytes | None, tuple[int, EpochValues]] = field(default_factory=dict)
+    pending: dict[bytes | None, "_Pending"] = field(default_factory=dict)
     """By rank as printed, the epoch that the last heading named, and the values below it."""
+    under_way: dict[bytes | None, int] = field(default_factory=dict)
+    """By rank as printed, the epoch of which only lines of its course were seen."""
+    steps: dict[bytes | None, StepSeries] = field(default_factory=dict)
+    """By rank as printed."""
+    passed: int = 0
+    """Lines that were understood and hold no value of an epoch: of its course, of a test."""
+    printing: set[bytes | None] = field(default_factory=set)
+    """The ranks, as printed, of lines other than those of epochs."""
+    orphaned: bool = False
+    """Values without an epoch came before any epoch's line."""
     held: int = 0
     whole_lines: int = 0
     """Lines that were read by the format's WholeLine."""
 
     def __post_init__(self) -> None:
         self._by_text: dict[bytes | None, EpochSeries] = {}
+        self._processes: dict[bytes, int] = {}
+        self._noted: set[bytes] = set()
         self._lines = {
             index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
-            if kind is not None and any(kept.name == "epoch" for kept, _ in kind.fields)
+            if any(kept.name == "epoch" for kept, _ in kind.fields)
         }
 
     def feed(self, block: bytes, ended: bool) -> None:
@@ -103,6 +170,7 @@ class Tally:
                     self._check_whole_line(whole_line, first)
                 stretches = list(whole_line.stretches(block))
                 self._add_ranks({rank for _, lines in stretches for rank, _, _ in lines})
+                self.numbered |= "rank" in whole_line.regex.groupindex
                 return stretches
             except ValueError:
                 pass  # read line by line, only the wrong line is reported
@@ -121,33 +189,40 @@ class Tally:
 
     def _add_ranks(self, ranks: set[bytes | None]) -> None:
         """Have an EpochSeries for each of ``ranks``. Raises ValueError where one is no rank."""
-        new = {text: None if text is None else int(text) for text in ranks - self._by_text.keys()}
+        new = {text: self.number(text) for text in ranks - self._by_text.keys()}
         if len(self.ranks.keys() | set(new.values())) > MOST_RANKS:
             raise ValueError("more ranks than any run has")
         for text, rank in new.items():
             self._by_text[text] = self.ranks.setdefault(rank, EpochSeries())
+
+    def number(self, rank: bytes | None) -> int | None:
+        """The rank that ``rank`` as printed means; processes that have no number get theirs."""
+        if rank is None or rank.isdigit():
+            return None if rank is None else int(rank)
+        return self._processes.setdefault(rank, len(self._processes))
+
+    def numbers(self, ranks: set[bytes | None]) -> set[int]:
+        """The ranks that ``ranks`` as printed mean; one process alone has none."""
+        named = {rank for rank in ranks if rank is not None}
+        if len(self._processes) == 1:
+            named -= self._processes.keys()
+        return {number for rank in named if (number := self.number(rank)) is not None}
 
     def _feed(self, lines: Sequence[bytes]) -> None:
         match = self.form.regex.match
         marker = (self.form.file.marker or "\n").encode()
         epoch_lines = self._lines
         unmatched = self.form.unmatched
-        table, shapes = unmatched.table, unmatched.shapes
+        table, shapes, noted = unmatched.table, unmatched.shapes, self._noted
         for line in lines:
-            if line.translate(table) in shapes:
+            shape = line.translate(table)
+            if shape in shapes or shape in noted:
                 continue
             if len(line) > LONGEST_LINE:
                 line = line[:LONGEST_LINE]
             found = match(line)
             if found is None:
-                if marker in line:
-                    self._tear(line)
-                elif b"poch" in line:
-                    self.unread = self.unread or line
-                elif (line[:1].isdigit() or b"ime" in line) and _TOTAL.match(line):
-                    self.unread_total = line
-                else:  # as all lines of its shape would
-                    unmatched.add(line)
+                self._unmatched(line, marker)
                 continue
             index = found.lastindex
             kind = epoch_lines.get(index)  # type: ignore[arg-type]
@@ -159,20 +234,62 @@ class Tally:
             except ValueError:
                 self._tear(line)
 
+    def _unmatched(self, line: bytes, marker: bytes) -> None:
+        """Take in a line that the format does not match."""
+        if (failure := failure_in(line)) is not None:
+            self._end(failure)
+        elif b"poch" in line and len(parts := _JOINED.split(line)) > 1:
+            if all(map(self.form.regex.match, parts)):
+                self._feed(parts)
+            else:
+                self._tear(line)
+        elif marker in line:
+            self._tear(line)
+        elif self.unread.is_total(line):
+            pass  # the last one counts
+        elif self.unread.matters(line):
+            if len(self._noted) >= MOST_SHAPES:
+                self._noted.clear()
+            self._noted.add(line.translate(self.form.unmatched.table))
+        else:
+            self.form.unmatched.add(line)  # as all lines of its shape
+
     def _epoch(self, line: _EpochLine, found: re.Match[bytes]) -> None:
         rank, epoch, loss, accuracy, time = found.group(*line.groups)
         number = _whole_epoch(epoch)
+        rank = self._rank(rank, found)
+        progress = found[line.progress]
+        if progress is not None and line.fraction(progress) != 1:
+            self._pass(rank, number)
+            return
         values = (
             None if loss is None else float(loss),
             None if accuracy is None else line.accuracy(accuracy),
             None if time is None else line.time(time),
         )
-        rank = self._rank(rank, found)
         if rank not in self._by_text:
             self._add_ranks({rank})
         if line.others:
             self._facts(line.others, found)
+        if self.under_way and self.under_way.get(rank) is not None:
+            self._pass(rank, number)
+            del self.under_way[rank]
         self._add(self._by_text[rank], number, values)
+
+    def _pass(self, rank: bytes | None, epoch: int) -> None:
+        """A line of the course of ``epoch``: it began, so the one before it is done."""
+        self.passed += 1
+        before = self.under_way.get(rank)
+        if before is not None and before != epoch:
+            self._done(rank, before)
+        self.under_way[rank] = epoch
+
+    def _done(self, rank: bytes | None, epoch: int) -> None:
+        """``epoch`` has ended, whether or not a line gave its values."""
+        self._add_ranks({rank})
+        series = self._by_text[rank]
+        if epoch not in series.epochs:
+            self._add(series, epoch, _NOTHING)
 
     def _add(self, series: EpochSeries, epoch: int, values: EpochValues) -> None:
         if series.add(epoch, values):
@@ -188,44 +305,84 @@ class Tally:
 
     def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
-        if kind is None:
-            line = found.string[found.start(index or 0) :]
-            self.failure = judge_failure(line, self.failure)
-            if self.ranks and self.stopped is None:
-                self.stopped = self.last, _shown(line)
-            return
         named = {kept.name: found[group] for kept, group in kind.fields}
-        if "current_epoch" in named:
-            rank = self._rank(named.get("rank"), found)
-            self._settle(rank)
-            self.pending[rank] = _whole_epoch(named["current_epoch"]), (None, None, None)
-        elif named.keys() & set(_EPOCH_FIELDS[2:]):
-            self._below(kind, found)
-        self._facts(kind.fields, found)
-
-    def _below(self, kind: Kind, found: re.Match[bytes]) -> None:
-        """Take in values of a line without an epoch; the last heading names it, later lines win."""
-        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
-        rank = self._rank(found[kind.group("rank", self.form.never)], found)
-        if values.get("progress", 1.0) != 1.0 or rank not in self.pending:
-            self.unread = self.unread or found.string  # of an epoch under way, or of none
+        rank = self._rank(named.get("rank"), found)
+        if (resumed := named.get("resumed_epoch")) is not None:
+            if int(resumed) > 0:
+                self.resumed = int(resumed), self.last, shown(found.string)
             return
-        epoch, before = self.pending[rank]
-        new = (cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
-        latest = [b if n is None else n for b, n in zip(before, new, strict=True)]
-        self.pending[rank] = epoch, cast(EpochValues, tuple(latest))
+        if named.get("current_epoch") is not None:
+            self._settle(rank)
+            self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
+        if named.get("step") is not None:
+            self._step(kind, rank, found)
+        elif named.keys() & set(_EPOCH_FIELDS[2:]):
+            self._below(kind, rank, found)
+        self._facts(kind.fields, found)
+        self.printing.add(rank)
+        if named.keys() & {"total", "wall", "stopped"}:
+            for each, epoch in self.under_way.items():
+                self._done(each, epoch)
+            self.under_way.clear()
+        elif named.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
+            self.passed += 1
+
+    def _end(self, line: bytes) -> None:
+        """Take in a line that reports a failure."""
+        self.failure = judge_failure(line, self.failure, self.last)
+        if self.ranks and self.stopped is None:
+            self.stopped = self.last, shown(line)
+
+    def _step(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
+        """Take in a line of a step of the run."""
+        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
+        self.steps.setdefault(rank, StepSeries()).add(
+            cast(int, values["step"]),
+            cast(float | None, values.get("step_time")),
+            cast(float | None, values.get("images_per_s")),
+        )
+
+    def _below(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
+        """Take in values of a line without an epoch; the last heading names it."""
+        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
+        pending = self.pending.get(rank)
+        if pending is None and self._complete(rank, values):
+            return
+        if pending is None:
+            self.unread.values = self.unread.values or found.string  # of no epoch
+            return
+        steps = found[kind.group("progress", self.form.never)]
+        if steps is not None and pending.is_other_pass(steps, values):
+            self.passed += 1
+            self.unread.values = self.unread.values or found.string
+            return
+        pending.take(values)
+
+    def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
+        """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
+        series = self._by_text.get(rank)
+        if self.orphaned or series is None or not series.epochs or "progress" in values:
+            self.orphaned = True
+            return False
+        epoch, before = next(reversed(series.epochs.items()))
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if any(b is not None and n is not None for b, n in zip(before, new, strict=True)):
+            return False
+        self._add(series, epoch, cast(EpochValues, new))
+        return True
 
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
-        epoch, values = self.pending.pop(rank, (0, (None, None, None)))
-        if values != (None, None, None):
+        pending = self.pending.pop(rank, None)
+        if pending is not None and pending.values != _NOTHING:
             if rank not in self._by_text:
                 self._add_ranks({rank})
-            self._add(self._by_text[rank], epoch, values)
+            self._add(self._by_text[rank], pending.epoch, pending.clear)
 
     def _rank(self, rank: bytes | None, found: re.Match[bytes]) -> bytes | None:
         """The rank in a line, or else in the prefix that a launcher added."""
         if rank is not None:
+            self.numbered = True
             return rank
         return next((r for r in found.group(*self.form.ranks) if r is not None), None)
 
@@ -248,15 +405,18 @@ class Tally:
 
     def _tear(self, line: bytes) -> None:
         self.torn += 1
+        self.unread.values = self.unread.values or line
         if not self.torn_example:
-            self.torn_example = _shown(line)
+            self.torn_example = shown(line)
 
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        total = self.ranks and not self.totals and _shown(self.unread_total)
-        line = total or _shown(self.unread) or self.torn_example
-        return f"; not read: '{line}' (describe the format with --format FILE)" if line else ""
+        line = self.unread.most_telling(without_total=bool(self.ranks and not self.totals))
+        lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
+        if not line:
+            return lacks
+        return f"; not read: '{line}' (describe the format with --format FILE){lacks}"
 
     @property
     def last(self) -> int:
@@ -265,29 +425,72 @@ class Tally:
 
     @property
     def score(self) -> int:
-        """How many lines of epochs and totals there are: how well the format fits."""
+        """How many lines of epochs, steps and totals there are: how well the format fits."""
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
-        below = sum(values != (None, None, None) for _, values in self.pending.values())
-        return epochs + below + self.total_lines
+        below = sum(pending.values != _NOTHING for pending in self.pending.values())
+        steps = sum(series.lines for series in self.steps.values())
+        return epochs + below + self.passed + steps + self.total_lines
 
     @property
     def series(self) -> list[EpochSeries]:
         """Every rank's epochs."""
         return list(self.ranks.values())
 
-    def close(self) -> None:
-        """The file is at its end. Where lines name ranks, one without a rank is a torn one."""
+    def close(self, claimed: int | None = None) -> None:
+        """The file is at its end; ``claimed``: the ranks that its run is said to have had.
+
+        Where lines name ranks, one without a rank is a torn one.
+        """
         for rank in list(self.pending):
             self._settle(rank)
+        if len(self._processes) == 1 and set(self.ranks) == {0}:
+            self.ranks = {None: self.ranks[0]}  # one process, whose rank is not known
         if len(self.ranks) > 1 and None in self.ranks:
             lost = self.ranks.pop(None)
             self.torn += lost.seen
             self.torn_example = self.torn_example or "a line of an epoch that names no rank"
+        self._number_epochs()
+        self._split(claimed)
         for series in self.ranks.values():
             series.judge()
+        if not self.totals and (lasted := self._lasted()) is not None:
+            self.totals, self.total_lines = [lasted], 1
         walls = [float(value) for value in self.facts.get("wall", {})]
-        if walls and not self.totals:
+        # a process that was ended has a time too
+        ended = (
+            self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
+        )
+        if walls and not self.totals and not ended:
             self.totals, self.total_lines, self.whole_process = walls, len(walls), True
+
+    def _number_epochs(self) -> None:
+        """A number in brackets that rises with the epoch is a counter of lines and no rank."""
+        ranks = sorted(rank for rank in self.ranks if rank is not None)
+        single = [(r, next(iter(self.ranks[r].epochs))) for r in ranks if self.ranks[r].seen == 1]
+        apart = {epoch - rank for rank, epoch in single}
+        if len(ranks) > 2 and len(single) == len(ranks) and len(apart) == 1:
+            epochs = {epoch: self.ranks[rank].epochs[epoch] for rank, epoch in single}
+            self.ranks = {None: EpochSeries(epochs)}
+
+    def _split(self, claimed: int | None) -> None:
+        """Tell apart the lines of ranks that print no number, or one that counts per node."""
+        if not claimed or self.numbered or self.stopped is not None or not self.ranks:
+            return
+        if claimed % len(self.ranks):
+            return
+        each = claimed // len(self.ranks)
+        parts = [series.split(each) if each > 1 else None for series in self.ranks.values()]
+        if all(parts):
+            numbered = (part for each in zip(*filter(None, parts), strict=True) for part in each)
+            self.ranks = dict(enumerate(numbered))
+            self.unnumbered = True
+
+    def _lasted(self) -> float | None:
+        """Seconds from the run's start to its end, where the log has the time of both."""
+        started, stopped = self.facts.get("started", {}), self.facts.get("stopped", {})
+        if not started or not stopped:
+            return None
+        return max(map(float, stopped)) - min(map(float, started))
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""
@@ -303,7 +506,3 @@ def _whole_epoch(text: bytes) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError("more epochs than any run has")
     return int(text)
-
-
-def _shown(line: bytes) -> str:
-    return clean(line[:120].decode("utf-8", "backslashreplace"))

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator
 
 from weather_hpc.logs.epochs import EpochSeries
-from weather_hpc.logs.log import ALIKE, Log
+from weather_hpc.logs.log import ALIKE, Log, is_less
 from weather_hpc.runs.row import Code, Severity
 from weather_hpc.text import counted
 
@@ -16,9 +16,6 @@ NOTABLE = 0.03
 
 AGREE = 0.2
 """Ranks that differ by more in one epoch, relatively, do not agree in it."""
-
-ROUNDING = 0.01
-"""How much the epochs of a rank may exceed its total, relatively: values are printed rounded."""
 
 OUTSIDE = 0.05
 """Share of the total outside all epochs above which it is reported."""
@@ -105,6 +102,16 @@ def audit_times(log: Log) -> Iterator[Problem]:
 
 def _totals(log: Log) -> Iterator[Problem]:
     tally = log.tally
+    if log.is_summed:
+        yield (
+            Severity.INFO,
+            Code.MISSING_TOTAL,
+            (
+                f"no line gives the run's total: {log.total:g} s is the sum of its epochs' times, "
+                "without its start and what lies between epochs"
+            ),
+        )
+        return
     if not tally.total_lines:
         yield Severity.ERROR, Code.MISSING_TOTAL, "no line gives the run's total"
         return
@@ -210,4 +217,4 @@ def is_too_short(log: Log) -> bool:
     """Whether the total is less than what one rank's epochs took."""
     if log.total is None or log.uncounted_s is None:
         return False
-    return log.uncounted_s < -ROUNDING * log.total
+    return is_less(log.total, log.total - log.uncounted_s)

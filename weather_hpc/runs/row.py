@@ -235,12 +235,13 @@ class Code(StrEnum):
     EXCHANGE_TIME = "exchange_time"
     OVERSUBSCRIBED = "oversubscribed"
     PREDICTIONS_UNREADABLE = "predictions_unreadable"
+    ACCOUNTING = "accounting"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``source`` is a run_id, or the name of a table or a check; ``message`` the evidence in one
-    line."""
+    """``source`` is a run_id, or the name of a table, a check or a file; ``message`` the evidence
+    in one line."""
 
     source: str
     severity: Severity

@@ -32,6 +32,7 @@ class JobSummary(BaseModel):
     job_id: str
     state: str
     source: str
+    reason: str | None = None
     queue_s: float | None = Field(None, ge=0)
     elapsed_s: float | None = Field(None, ge=0)
     nodes: int | None = Field(None, ge=1)

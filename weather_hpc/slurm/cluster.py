@@ -10,7 +10,24 @@ from weather_hpc.study.spec import RunSpec
 from weather_hpc.text import counted
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
-OUT_OF_SERVICE = ("DRAIN", "DOWN", "MAINT", "FAIL")
+
+OUT_OF_SERVICE = frozenset({
+    "DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "MAINT", "MAINTENANCE", "ERROR",
+    "UNKNOWN", "FUTURE", "DYNAMIC_FUTURE", "INVAL", "INVALID_REG", "REBOOT_ISSUED", "$", "^",
+})  # fmt: skip
+"""Words and signs in the state of a node on which no job starts."""
+
+SILENT = frozenset({"NOT_RESPONDING", "*"})
+"""The same for a node that does not answer."""
+
+ON_DEMAND = frozenset({
+    "POWER", "POWER_DOWN", "POWERED_DOWN", "POWERING_DOWN", "POWERING_UP", "POWER_UP",
+    "~", "#", "%", "!",
+})  # fmt: skip
+"""The same for a node that is off until a job needs it, or booting: it may be silent."""
+
+SLICE = re.compile(r"(?i)\d+g[._-]\d+gb|(?<![a-z])mig(?![a-z])")
+"""In the model of a GPU: it is a part of one (MIG), such as ``a100_1g.5gb``."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +41,18 @@ class Node:
     """GPUs by model; the model is '' where the cluster names none."""
     memory_mb: int
     out_of_service: bool = False
-    """Whether it is drained, down or under maintenance now."""
+    """Whether it is drained, down, silent or under maintenance now."""
+    powering_down: bool = False
+    """Whether it is being switched off until a job needs it."""
 
     def gpus_of(self, model: str | None) -> int:
-        """GPUs of ``model``, or of any."""
-        return sum(self.gpus.values()) if model is None else self.gpus.get(model, 0)
+        """GPUs that a run can use together: of ``model``, or of the one with most.
+
+        Models are not mixed in a run. Of the slices of GPUs (MIG) a process sees only one.
+        """
+        counts = self.gpus if model is None else {model: self.gpus.get(model, 0)}
+        usable = (min(n, 1) if SLICE.search(name) else n for name, n in counts.items())
+        return max(usable, default=0)
 
 
 @dataclass(frozen=True)
@@ -86,13 +110,15 @@ def parse_node(line: str) -> Node | None:
     values = fields(line)
     if "NodeName" not in values:
         return None
+    state = {*re.findall(r"[A-Z_]+|[^\w+]", values.get("State", ""))}  # IDLE*+CLOUD, DOWN~
     return Node(
         name=values["NodeName"],
         partitions=frozenset(values.get("Partitions", "").split(",")) - {""},
         cpus=int(values.get("CPUEfctv", values.get("CPUTot", "0"))),
         gpus=parse_gpus(values.get("Gres", "")),
         memory_mb=int(values.get("RealMemory", "0")),
-        out_of_service=any(word in values.get("State", "") for word in OUT_OF_SERVICE),
+        out_of_service=bool(state & OUT_OF_SERVICE or (state & SILENT and not state & ON_DEMAND)),
+        powering_down=bool(state & {"POWERING_DOWN", "%"}),
     )
 
 
@@ -140,6 +166,19 @@ def check_partitions(cluster: Cluster, site: SiteProfile) -> None:
                 raise UserError(
                     f"no partition {name!r} on this cluster{nearest(name, [*cluster.partitions])}"
                 )
+
+
+def several_models(cluster: Cluster, site: SiteProfile) -> str | None:
+    """A notice where runs with GPUs may get different models, since the site names none."""
+    names = (site.slurm.partition_for(1) or cluster.default() or "").split(",")
+    models = {m for n in cluster.nodes if n.partitions & {*names} for m in n.gpus}
+    if site.slurm.gpu_type is not None or len(models) < 2:
+        return None
+    listed = ", ".join(model or "unnamed" for model in sorted(models))
+    return (
+        f"partition {','.join(names)} has GPUs of several models ({listed}): runs may get any of "
+        "them; name one as gpu_type in the site"
+    )
 
 
 def largest_node(cluster: Cluster, names: str | None) -> int | None:
@@ -205,7 +244,11 @@ def _why_not(
     most = max(node.gpus_of(model) for node in nodes)
     if resources.gpus_per_node > most:
         gpus = counted(resources.gpus_per_node, f"{model} GPU" if model else "GPU")
-        return f"asks for {gpus} on a node; {where} has at most {most}"
+        reason = f"asks for {gpus} on a node; {where} has at most {most}"
+        listed = max(sum(n.gpus.values()) if model is None else n.gpus.get(model, 0) for n in nodes)
+        if listed > most:
+            reason += " that one run can use, without slices of GPUs (MIG) and mixed models"
+        return reason
     fit = sum(
         node.cpus >= resources.cpus_per_node and node.gpus_of(model) >= resources.gpus_per_node
         for node in nodes

@@ -18,6 +18,9 @@ SACCT_FIELDS = (
     "NNodes,NodeList,AllocCPUS,MaxRSS"
 )
 
+NO_TIME = ("Unknown", "None", "0", "N/A")
+"""What Slurm prints for a time that has not come."""
+
 SECONDS_PER_DAY = 86_400
 
 
@@ -41,11 +44,13 @@ class JobSource(StrEnum):
 _STATUSES: dict[str, QueueState | Status] = {
     "COMPLETED": Status.OK,
     "FAILED": Status.FAILED,
+    "LAUNCH_FAILED": Status.FAILED,
     "TIMEOUT": Status.TIMEOUT,
     "DEADLINE": Status.TIMEOUT,
     "OUT_OF_MEMORY": Status.OUT_OF_MEMORY,
     "NODE_FAIL": Status.NODE_FAIL,
     "BOOT_FAIL": Status.NODE_FAIL,
+    "RECONFIG_FAIL": Status.NODE_FAIL,
     "PREEMPTED": Status.PREEMPTED,
     "CANCELLED": Status.CANCELLED,
     "REVOKED": Status.CANCELLED,
@@ -54,11 +59,15 @@ _STATUSES: dict[str, QueueState | Status] = {
         QueueState.PENDING,
     ),
     **dict.fromkeys(
-        ["RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT",
-         "STOPPED", "SUSPENDED"],
+        ["RUNNING", "COMPLETING", "CONFIGURING", "EXPEDITING", "POWER_UP_NODE", "RESIZING",
+         "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"],
         QueueState.RUNNING,
     ),
 }  # fmt: skip
+
+
+STATES = frozenset(_STATUSES)
+"""Slurm's words for the state of a job."""
 
 
 def status_of(state: str) -> QueueState | Status | None:
@@ -213,10 +222,12 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
     JobID and State are required; a missing column counts as empty. A requeued job has a line for
     every try: times add up, and ``restarts`` is the number of tries before the last. Another name
     is another job whose id was reused: the last one counts. The peak memory of a job is that of
-    its steps (``12_0.batch``). Lines of unknown states are ignored.
+    its steps (``12_0.batch``), and a step that ran out of memory is the reason of a job that
+    failed. Lines of unknown states are ignored.
     """
     tries: dict[str, list[Job]] = defaultdict(list)
     peaks: dict[str, float] = {}
+    reasons: dict[str, str] = {}
     for line in lines:
         if status_of(line["State"]) is None:
             continue
@@ -225,8 +236,11 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
             peak = megabytes(line.get("MaxRSS", ""))
             if peak is not None:
                 peaks[job] = max(peak, peaks.get(job, 0.0))
+            if status_of(line["State"]) is Status.OUT_OF_MEMORY:
+                reasons[job] = f"step {step} ended as OUT_OF_MEMORY"
             continue
         for job_id in expand(job):
+            reasons.pop(job_id, None)  # of an earlier try
             new, earlier = _one_try(job_id, line), tries[job_id]
             if earlier and earlier[0].name != new.name:
                 earlier.clear()
@@ -234,7 +248,14 @@ def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
             if new not in earlier:  # exports may overlap
                 earlier.append(new)
     jobs = {job_id: reduce(_next_try, several) for job_id, several in tries.items()}
-    return {job_id: replace(job, max_rss_mb=peaks.get(job_id)) for job_id, job in jobs.items()}
+    return {
+        job_id: replace(
+            job,
+            max_rss_mb=peaks.get(job_id),
+            reason=reasons.get(job_id) if job.status is Status.FAILED else None,
+        )
+        for job_id, job in jobs.items()
+    }
 
 
 def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
@@ -242,6 +263,8 @@ def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
         return line.get(column, "")
 
     elapsed, (exit_code, signal) = _elapsed(line), _exit_code(cell("ExitCode"))
+    # the elapsed time of a job without an end still grows
+    ended = cell("End") not in NO_TIME and status_of(cell("State")) is not QueueState.RUNNING
     # sacct gives a job that was cancelled before it started a start time, but no node
     begun = cell("NodeList") != "None assigned" if cell("NodeList") else bool(elapsed)
     started = _utc(cell("Start")) if begun else None
@@ -252,12 +275,12 @@ def _one_try(job_id: str, line: Mapping[str, str]) -> Job:
         submitted_at=_utc(cell("Submit")),
         eligible_at=_utc(cell("Eligible")),
         started_at=started,
-        ended_at=_utc(cell("End")),
+        ended_at=_utc(cell("End")) if ended else None,
         queue_s=_seconds(_utc(cell("Eligible")), started),
-        elapsed_s=elapsed if begun else None,
-        nodes=_count(cell("NNodes")) or None if begun else None,
+        elapsed_s=elapsed if begun and ended else None,
+        nodes=_count(cell("NNodes") or cell("AllocNodes")) or None if begun else None,
         node_list=cell("NodeList") or None if begun else None,
-        cpus=_count(cell("AllocCPUS")) if begun else None,
+        cpus=_count(cell("AllocCPUS") or cell("NCPUS")) if begun else None,
         restarts=0,
     )  # fmt: skip
 

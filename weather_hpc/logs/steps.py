@@ -1,0 +1,46 @@
+"""StepSeries: the steps of one rank, for logs that count steps (iterations) and not epochs."""
+
+import statistics
+from dataclasses import dataclass, field
+
+KEPT = 10_000
+"""Lines whose times and rates are kept: the newest."""
+
+
+@dataclass
+class StepSeries:
+    """What the lines of one rank's steps say."""
+
+    first: int | None = None
+    last: int = 0
+    lines: int = 0
+    rewound: bool = False
+    """Steps began again at or before the first one."""
+    times: list[float] = field(default_factory=list)
+    """Seconds per step."""
+    rates: list[float] = field(default_factory=list)
+    """Images per second."""
+
+    def add(self, step: int, time: float | None, rate: float | None) -> None:
+        """Take in one line."""
+        self.lines += 1
+        if self.first is None:
+            self.first = step
+        elif step <= self.first and step < self.last:
+            self.rewound = True
+        self.last = max(self.last, step)
+        for value, kept in ((time, self.times), (rate, self.rates)):
+            if value is not None:
+                kept.append(value)
+                if len(kept) > 2 * KEPT:
+                    del kept[:KEPT]
+
+    @property
+    def time(self) -> float | None:
+        """The median time of a step, s."""
+        return statistics.median(self.times) if self.times else None
+
+    @property
+    def rate(self) -> float | None:
+        """The median rate, images/s."""
+        return statistics.median(self.rates) if self.rates else None

@@ -1,0 +1,74 @@
+"""UnreadLines: of the lines that a format does not read, those that a reason should repeat."""
+
+import re
+from dataclasses import dataclass
+
+from weather_hpc.text import clean
+
+_TOTAL = re.compile(
+    rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
+    rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
+    rb"|(?=.{0,40}train|.{0,40}run).{0,80}(?:took|finished|completed?|done).{0,40}\d"
+)
+"""A number alone, or words of a run's time with one."""
+
+_COUNTED = re.compile(rb"(?i)(?:epoch|step|iter|iteration|batch|update|it|round)s?\b[^a-z]{0,12}\d")
+_VALUE = re.compile(
+    rb"(?i)(?:loss|acc|accuracy|acc@?1|top-?1|dice|error|ips|throughput"
+    rb"|(?:img|image|sample|example|token|it|step)s?(?:/|[ _]per[ _])s(?:ec(?:ond)?)?)"
+    rb"[^a-z\d]{0,12}[\d.]"
+    rb"|\d[ ]?(?:img|image|sample|example|token)s?/s"
+)
+_WORD = re.compile(rb"(?i)epoch")
+
+
+@dataclass
+class UnreadLines:
+    """The first of the lines that matter most, and the last that may be a total."""
+
+    values: bytes = b""
+    """With values of an epoch or a step."""
+    counted: bytes = b""
+    """With the number of an epoch or a step."""
+    mentioned: bytes = b""
+    """With the word epoch."""
+    total: bytes = b""
+
+    def matters(self, line: bytes) -> bool:
+        """Whether ``line`` could be one for a reason; it is kept if it is the first."""
+        # one of these is in nearly each line that matters, and is much faster to look for
+        if not (
+            b"poch" in line or b"oss" in line or b"tep" in line or b"acc" in line or b"Acc" in line
+            or b"ter" in line or b"/s" in line or b"er s" in line or b"atch" in line
+            or b"EPOCH" in line or b"LOSS" in line or b"Dice" in line or b"pdate" in line
+        ):  # fmt: skip
+            return False
+        if _VALUE.search(line):
+            self.values = self.values or line
+        elif _COUNTED.search(line):
+            self.counted = self.counted or line
+        elif _WORD.search(line):
+            self.mentioned = self.mentioned or line
+        else:
+            return False
+        return True
+
+    def is_total(self, line: bytes) -> bool:
+        """Whether ``line`` may be a total; it is kept."""
+        likely = line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
+        if (likely or b"inished" in line) and _TOTAL.match(line):
+            self.total = line
+            return True
+        return False
+
+    def most_telling(self, *, without_total: bool) -> str:
+        """The line for a reason; ``without_total``: all that is missing is the total."""
+        order = [self.values, self.counted, self.total, self.mentioned]
+        if without_total:
+            order.insert(0, self.total)
+        return shown(next(filter(None, order), b""))
+
+
+def shown(line: bytes) -> str:
+    """The start of ``line`` as text without control characters."""
+    return clean(line[:120].decode("utf-8", "backslashreplace"))
