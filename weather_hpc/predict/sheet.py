@@ -116,9 +116,9 @@ def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str
         if summary.accuracy
         else "Accuracy not known: no folder has the name of a class that the network knows"
     )
-    unlike = "" if summary.temperature is None else "≠: unlike the training images. "
+    unlike = "" if summary.temperature is None else " Dashed and ≠: unlike the training images."
     marks = (
-        f"Dashed frame: ?: probability below {summary.low_confidence:g}. {unlike}"
+        f"Dashed frame and ?: probability below {summary.low_confidence:g}.{unlike} "
         "✗ and the true class: wrong. ✓: correct."
     )
     return [
