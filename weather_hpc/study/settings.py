@@ -209,14 +209,14 @@ TRAIN = (
             parse=float, unset="the recipe's", help="largest learning rate of the optimizer"),
     Setting(name="batch_norm", role=Role.DETAIL, default="local", metavar="HOW",
             help="ddp: statistics of one rank's images (local) or of the whole step's (sync)"),
-    Setting(name="held_apart", role=Role.TASK, default=0.0, metavar="SHARE", parse=float,
-            help="share of the training images that calibrate the probabilities instead of "
-            "training, 0 to 0.5"),
     Setting(name="seed", role=Role.DETAIL, default=0, metavar="S", parse=int,
             help="seed of weights, order, dropout and augmentation"),
     _IMAGES,
     _CPUS_PER_WORKER,
     _OVERSUBSCRIBE,
+    Setting(name="held_apart", role=Role.TASK, default=0.0, metavar="SHARE", parse=float,
+            help="share of the training images that calibrate the probabilities instead of "
+            "training, 0 to 0.5"),
 )  # fmt: skip
 """Fields of TrainTask, nodes and CPUs, in the order in which a study's runs are made."""
 

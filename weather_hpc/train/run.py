@@ -17,6 +17,7 @@ from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.steps import FEWEST_HELD_APART
 from weather_hpc.train.calibration import Calibration, calibrate
 from weather_hpc.train.checkpoint import Checkpoint, StateDict
 from weather_hpc.train.cuda import reset_peaks
@@ -119,6 +120,12 @@ class TrainingRun:
         """The placed network, its data and its optimizer, new or from the checkpoint."""
         task, store, rank = self.task, self.request.store, self.request.env.rank
         rows, self.held_apart = split_training_rows(store, task)
+        if task.held_apart and not len(self.held_apart) and rank == 0:
+            print(
+                f"train: --held-apart {task.held_apart:g} of {len(rows)} images are fewer than "
+                f"{FEWEST_HELD_APART}, too few to calibrate with: all train",
+                file=sys.stderr,
+            )
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
         torch.manual_seed(task.seed)
         network = build_for_weights(task.model, len(store.classes), store.size, task.weights)
