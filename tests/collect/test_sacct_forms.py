@@ -214,13 +214,14 @@ def test_a_log_is_no_accounting(text: str, tmp_path: Path) -> None:
 def test_values_that_a_width_cut_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    widths = [9, 9, 3, 10, *WIDTHS[4:9], 4, 6]
-    cells = [CELLS[0], ["1234567", "1234567", "train", "CANCELLED by 1001", *CELLS[1][4:]]]
+    widths = [9, 9, 3, 10, *WIDTHS[4:9], 8, 6]
+    job_line = ["1234567", "1234567", "train", "CANCELLED by 1001", *CELLS[1][4:9], "node[1,3]", ""]
+    cells = [CELLS[0], job_line]
     cells.append(["1234567.batch", "1234567.batch", *CELLS[2][2:]])
     job = read_sacct(export(tmp_path, in_columns(widths, cells)))["1234567"]
     # the words that are whole tell the state; the names of the nodes do not tell them
     assert (job.state, job.elapsed_s, job.node_list) == ("CANCELLED+", 120.0, None)
-    assert "3 values cut to a column's width and left out" in capsys.readouterr().err
+    assert "1 value cut to a column's width and left out" in capsys.readouterr().err
 
 
 def test_the_number_of_a_line_is_right_with_windows_line_ends(tmp_path: Path) -> None:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from weather_hpc.collect.sacct_file import read_sacct
 from weather_hpc.errors import UserError
+from weather_hpc.logs.failures import FAILURES
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Code, Finding, Reading, Severity
 from weather_hpc.runs.run import JobSummary, with_job
 from weather_hpc.slurm.jobs import QueueState, status_of
 from weather_hpc.text import clean
 
-_TELLING = (
-    Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.PREEMPTED, Status.NODE_FAIL, Status.CANCELLED,
-    Status.FAILED, Status.INCOMPLETE,
-)  # fmt: skip
+_TELLING = [*dict.fromkeys(status for status, _, _ in FAILURES), Status.INCOMPLETE]
 """How a log and its job may say that a run ended, what says most first."""
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from weather_hpc.logs.log import Log, has_many_digits
+from weather_hpc.logs.log import Log, has_many_digits, whole
 from weather_hpc.logs.time_checks import Problem, audit_times
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.text import counted
@@ -15,6 +15,7 @@ def audit_log(log: Log) -> Iterator[Problem]:
     yield from _ranks(log)
     yield from _repeats(log)
     yield from _stops(log)
+    yield from _claims(log)
     if log.series:
         yield from _gaps(log)
         yield from _ends(log)
@@ -75,7 +76,7 @@ def _ranks(log: Log) -> Iterator[Problem]:
         idle = len(sure) == 1 and max(claims.values()) not in sure
         severity = Severity.WARNING if idle else Severity.ERROR
         yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {claimed}"
-    if not seen or log.is_single_process:
+    if not seen or log.is_single_process or log.only_one_prints:
         return
     claim = log.workers if sure else max(claims.values(), default=len(seen))
     missing = [rank for rank in range(min(int(claim or 0), 10_000)) if rank not in seen]
@@ -183,9 +184,16 @@ def _ends(log: Log) -> Iterator[Problem]:
                 f"{late.rstrip(': ')} at epoch {lasts[late]}"
             ),
         )
+
+
+def _claims(log: Log) -> Iterator[Problem]:
     claimed, done = log.epochs, log.epochs_done
     if claimed is not None and done is not None and claimed != done:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{claimed} epochs claimed, {done} done"
+    steps, done = whole(log.tally.latest("steps")), log.steps
+    apart = max((series.apart for series in log.tally.steps.values()), default=0.0)
+    if steps is not None and done is not None and done + max(1.0, apart) < steps:
+        yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{steps} steps claimed, {done} done"
 
 
 def _head(log: Log) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 Value = float | int | str
@@ -17,16 +18,19 @@ _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 6
 _WHOLE = (
     "rank", "epoch", "current_epoch", "epochs", "step", "steps", "resumed_epoch", "world_size",
     "available_gpus", "nodes", "batch_size", "batch_size_global", "images", "train_images",
-    "workers",
+    "workers", "run",
 )  # fmt: skip
 _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
-_TEXT = ("model", "job_id")
+_TEXT = ("model", "job_id", "failed")
 _WORD = ("strategy", "device", "backend")
-_TIMES = ("time", "total", "wall", "step_time", "started", "stopped")
+_TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
+_DATES = ("started", "stopped")
 _PROGRESS = ("progress", "progress_from_0")
+_FROM_0 = ("step_from_0",)
+_MARKS = ("epoch_end", "ignored")
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
 _DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"
@@ -39,6 +43,8 @@ _DURATION = (
 )
 _UNIT_FIRST = re.compile(rf"(?:in )?[(\[]?({_UNIT})[)\]]?[\"' :=|]*({_NUMBER})")
 _AMOUNT = re.compile(rf"({_NUMBER}) ?[(\[]?([a-z]+)?[)\]]?(?:,? and )?[, ]*")
+
+_THOUSANDS = re.compile(rb"(?<=\d),(?=\d{3}(?!\d))")
 
 MOST_DIGITS = 15
 LONGEST_TEXT = 100
@@ -66,6 +72,8 @@ def field(group: str) -> Field | None:
         return Field(name, float if factor == 1 else lambda text: float(text) * factor, _NUMBER)
     if name in _TIMES and unit == "hms":
         return Field(name, _clock, rf"{_DAYS}\d+(?::\d\d)+(?:\.\d+)?")
+    if name in _DATES and unit == "date":
+        return Field(name, _date, r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?")
     if name in _SHARE and unit == "percent":
         return Field(name, lambda text: _share(text.rstrip(b" %") + b"%"), _NUMBER)
     if group in _WHOLE:
@@ -74,27 +82,29 @@ def field(group: str) -> Field | None:
         # of an index that counts from 0 the last step's is one less than the number of steps
         convert = partial(_progress, more=int(group != "progress"))
         return Field("progress", convert, r"\d+[ ]*/[ ]*\d+")
+    if group in _FROM_0:
+        return Field(group.removesuffix("_from_0"), lambda text: _whole(text) + 1, r"\d+")
     if group in _REAL:
         return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
         return Field(group, _share, rf"(?:\d+/\d+|{_REAL_TEXT}(?:[ ]?%)?)")
     if group in _WORD:
         return Field(group, lambda text: _text(text).lower())
-    return Field(group, _text) if group in _TEXT else None
+    return Field(group, _text) if group in _TEXT + _MARKS else None
 
 
 def known() -> list[str]:
     """Every name that a group may have."""
     times = [f"{name}_{unit}" for name in _TIMES for unit in (*UNITS, "hms")]
-    times += _TIMES
+    times += [*_TIMES, *(f"{name}_date" for name in _DATES)]
     shares = [name for share in _SHARE for name in (share, f"{share}_percent")]
-    return [*_PROGRESS, *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *times]
+    return [*_PROGRESS, *_FROM_0, *_WHOLE, *_REAL, *shares, *_TEXT, *_WORD, *_MARKS, *times]
 
 
 def _whole(text: bytes) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError("too many digits")
-    return int(text)
+    return int(_THOUSANDS.sub(b"", text))
 
 
 def _progress(text: bytes, more: int = 0) -> float:
@@ -124,6 +134,15 @@ def _clock(text: bytes) -> float:
     for power, part in enumerate(reversed(parts)):
         seconds += part * 60**power
     return seconds
+
+
+def _date(text: bytes) -> float:
+    """Seconds since 1970 of 2021-06-01 12:07:11.5, taken as UTC: only differences count."""
+    return (
+        datetime.fromisoformat(text.decode("ascii").replace(",", "."))
+        .replace(tzinfo=UTC)
+        .timestamp()
+    )
 
 
 def _duration(text: bytes) -> float:

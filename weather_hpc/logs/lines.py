@@ -26,6 +26,11 @@ MOST_SHAPES = 20_000
 """Shapes that are kept at a time."""
 
 _COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_RETURNED = re.compile(
+    rb"(?m)^(\d{1,6}: |\[\d+,(?:mpirank:)?\d+(?:,[\w.:-]+)?\]<std(?:out|err)>:)([^\n]*\r[^\n]*)"
+)
+"""A line that a launcher labelled at its start alone, and that was rewritten."""
+
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
 
@@ -37,16 +42,17 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The lines of ``path`` block by block, and whether the last of them has its line end.
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
-    line too, since progress bars rewrite theirs so. Terminal colours are dropped, NUL bytes end a
-    line, UTF-16 is known by its byte order mark or its zeros, compressed files are decompressed. A
-    line that is longer than a block loses what is beyond LONGEST_LINE. Raises UnreadableError,
-    after the lines that could be read.
+    line too, since progress bars rewrite theirs so; all of them get a launcher's label. Terminal
+    colours are dropped, NUL bytes end a line, UTF-16 is known by its byte order mark or its zeros,
+    compressed files are decompressed. A line that is longer than a block loses what is beyond
+    LONGEST_LINE. Raises UnreadableError, after the lines that could be read.
     """
     rest = b""
     try:
         with closing(open_unpacked(path)) as file:
             for block in _decoded(file):
                 if b"\r" in block:
+                    block = _RETURNED.sub(_labelled, block.replace(b"\r\n", b"\n"))
                     block = block.replace(b"\r", b"\n")
                 if b"\0" in block:
                     block = block.replace(b"\0", b"\n")
@@ -65,6 +71,10 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
         raise UnreadableError(error.strerror or str(error)) from None
     if rest:
         yield _plain(rest), False
+
+
+def _labelled(line: re.Match[bytes]) -> bytes:
+    return line[1] + line[2].replace(b"\r", b"\n" + line[1])
 
 
 def _decoded(file: BinaryIO) -> Iterator[bytes]:
@@ -124,12 +134,32 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# Digits in these stand for no digit of a line.
-_SILENT = re.compile(rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|0-9")
+# Digits in these stand for no digit of a line; a comment's stand for nothing at all.
+_SILENT = re.compile(
+    rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|(?<=\n)[ ]*\# [^\n]*"
+    rb"|\\x(?!3)[0-9a-fA-F]{2}|0-9"
+)
+
+# Whether two digits are equal, or how one is spelled, is not examined.
+_UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]")
+
+_RANGE = re.compile(rb"(?=(?:([0-9])|.)-(?:([0-9])|[^\]]))", re.DOTALL)
+"""What may be a range of characters: one from or to a character that is no digit counts as one
+from 0 or to 9."""
 
 
-# Whether two digits are equal, or a range of them, or how one is spelled, is not examined.
-_UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]|[0-9]-|-[0-9]")
+def _told_apart(source: bytes) -> set[int]:
+    """The digits that an expression may distinguish from others."""
+    digits = b"0123456789"
+    if _UNCLEAR.search(source):
+        return set(digits)
+    apart = set(digits) & set(source)
+    for low, high in _RANGE.findall(source):
+        if low or high:
+            inside = set(range((low or b"0")[0], (high or b"9")[0] + 1))
+            outside = set(digits) - inside
+            apart |= min(inside, outside, key=len)
+    return apart
 
 
 class UnmatchedShapes:
@@ -142,7 +172,7 @@ class UnmatchedShapes:
 
     def __init__(self, *expressions: bytes) -> None:
         source = _SILENT.sub(b"", b" ".join(expressions))
-        alike = b"" if _UNCLEAR.search(source) else bytes(set(b"0123456789") - set(source))
+        alike = bytes(set(b"0123456789") - _told_apart(source))
         self.table = bytes.maketrans(alike, alike[:1] * len(alike))
         self.shapes: set[bytes] = set()
 

@@ -3,6 +3,7 @@
 import hashlib
 import heapq
 import math
+import statistics
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +86,17 @@ class Log:
     def printing(self) -> set[int]:
         """The ranks of all lines with values, of epochs or not."""
         return self.tally.numbers(self.tally.printing | set(self.tally.steps)) | set(self.ranks)
+
+    @property
+    def only_one_prints(self) -> bool:
+        """Whether a launcher names one rank: of most programs only the first or last prints."""
+        named = set(self.ranks) | self.printing
+        return len(named) == 1 and not self.tally.numbered and (self.workers or 0) > 1
+
+    @property
+    def ranks_seen(self) -> int | None:
+        """Ranks that print; None where that is one of several, or not known."""
+        return None if self.only_one_prints else len(self.ranks) or len(self.printing) or None
 
     @property
     def is_single_process(self) -> bool:
@@ -233,7 +245,7 @@ class Log:
         reached = self.tally.latest("epoch_reached")
         if reached is not None and math.isfinite(float(reached)):
             return math.floor(float(reached) + _ROUNDED)
-        images, batch = self.tally.fact("train_images"), self.batch_size_global
+        images, batch = self.tally.fact("train_images"), self.images_per_step
         if self.steps and images and batch:
             return int(self.steps * batch // int(images))
         return None
@@ -242,6 +254,13 @@ class Log:
     def steps(self) -> int | None:
         """Steps that all ranks have done, for a log that counts them."""
         return min((series.last for series in self.tally.steps.values()), default=None)
+
+    @cached_property
+    def images_per_step(self) -> int | None:
+        """Images per step over all ranks, where name or log say it."""
+        if self.tally.form.file.accumulates:
+            return whole(self.claimed("batch_size_global", "batch_size_global"))
+        return self.batch_size_global
 
     @cached_property
     def batch_size_global(self) -> int | None:
@@ -260,11 +279,13 @@ class Log:
             return float(rate)
         if trained and self.total and self.epochs_done:
             return int(trained) * self.epochs_done / self.total
+        if rates := [rate for series in steps if (rate := series.rate)]:
+            return statistics.median(rates)  # each is of all ranks
         times = [time for series in steps if (time := series.time)]
-        if times and self.batch_size_global:
-            return self.batch_size_global / max(times)
-        if self.steps and self.batch_size_global and self.total and not self.series:
-            return self.batch_size_global * self.steps / self.total
+        if times and self.images_per_step:
+            return self.images_per_step / max(times)
+        if self.steps and self.images_per_step and self.total and not self.series:
+            return self.images_per_step * self.steps / self.total
         return None
 
     @cached_property

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -105,8 +105,10 @@ class FormatFile(Section):
     """A format as it is written in YAML."""
 
     title: str | None = Option(None, description="the program or library that prints it")
-    signature: Annotated[str, AfterValidator(_signature)] | None = Option(
-        None, description="regular expression, case kept, of what only logs of this format contain"
+    signature: OneOrMany[Annotated[str, AfterValidator(_signature)]] | None = Option(
+        None,
+        description="regular expression, case kept, of what only logs of this format contain; or "
+        "several, one of which they do",
     )
     lacks: str | None = Option(
         None, description="what such a log does not tell, and how to have it"
@@ -116,12 +118,23 @@ class FormatFile(Section):
         "regex and example"
     )
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
+    accumulates: bool = Option(
+        False,
+        description="whether a step may take several batches of each device, whose number is not "
+        "printed",
+    )
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
+    only_first_rank: bool = Option(False, description="whether rank 0 alone prints, for all ranks")
     marker: str | None = Option(
         None, min_length=3, description="text that only lines with values contain, case kept"
     )
     exact: Annotated[str, AfterValidator(_whole_line)] | None = Option(
         None, description="the most frequent line with values, whole and as printed; only for speed"
+    )
+    library: bool = Option(
+        False,
+        description="whether it is of a library, whose lines stand among those of the program that "
+        "uses it: it is not chosen where another signature's format reads values",
     )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
     common: bool = Option(
@@ -144,23 +157,69 @@ class Kind:
 
 @dataclass(frozen=True)
 class LogFormat:
-    """A named way to print values, ready to be matched against the start of lines."""
+    """A named way to print values, ready to be matched against the start of lines.
+
+    Its lines are compiled when they are first needed: most formats are of no log at hand.
+    """
 
     name: str
-    regex: re.Pattern[bytes]
-    kinds: dict[int, Kind]
-    """By ``lastindex`` of a match."""
-    ranks: tuple[int, ...]
-    """The groups in which a launcher's prefix gives the rank."""
-    never: int
-    """A group that never matches."""
-    signature: re.Pattern[bytes] | None
-    """What is found in every log of this format; None: any log may have it."""
     file: FormatFile
     whole_line: WholeLine | None
     """The most frequent line with values, where the format has one (its key ``exact``)."""
-    unmatched: UnmatchedShapes
-    """Shapes of lines in which it found nothing, in whatever log."""
+
+    @cached_property
+    def signatures(self) -> list[re.Pattern[bytes]]:
+        """Of which one is found in every log of this format; none: any log may have it."""
+        return [re.compile(source.encode()) for source in self.file.signature or ()]
+
+    def is_found(self, block: bytes) -> bool:
+        """Whether ``block`` holds what only logs of this format do."""
+        return any(signature.search(block) for signature in self.signatures)
+
+    @cached_property
+    def rules(self) -> list[LineRule]:
+        """All kinds of line."""
+        return [*self.file.lines, *(_common(self.file) if self.file.common else ())]
+
+    @cached_property
+    def regex(self) -> re.Pattern[bytes]:
+        """All of the lines as one regular expression."""
+        parts = []
+        for number, rule in enumerate(self.rules):
+            # two lines may both name a group: each gets the line's number
+            renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
+            parts.append(f"(?P<line{number}>{renamed})".encode())
+        parts.append(b"(?P<never>(?!))")
+        return re.compile(PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
+
+    @cached_property
+    def kinds(self) -> dict[int, Kind]:
+        """By ``lastindex`` of a match."""
+        groups = self.regex.groupindex
+        kinds: dict[int, Kind] = {}
+        for number in range(len(self.rules)):
+            fields = tuple(
+                (kept, index)
+                for group, index in groups.items()
+                if group.startswith(f"g{number}_") and (kept := field(group.partition("_")[2]))
+            )
+            kinds[groups[f"line{number}"]] = Kind(fields)
+        return kinds
+
+    @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """The groups in which a launcher's prefix gives the rank."""
+        return tuple(self.regex.groupindex[group] for group in RANK_GROUPS)
+
+    @cached_property
+    def never(self) -> int:
+        """A group that never matches."""
+        return self.regex.groupindex["never"]
+
+    @cached_property
+    def unmatched(self) -> UnmatchedShapes:
+        """Shapes of lines in which it found nothing, in whatever log."""
+        return UnmatchedShapes(self.regex.pattern, (self.file.marker or "").encode())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process compiles it again."""
@@ -168,40 +227,23 @@ class LogFormat:
 
 
 def compiled(name: str, file: FormatFile) -> LogFormat:
-    """``file`` as a LogFormat: all of its lines as one regular expression."""
-    parts = []
-    rules = [*file.lines, *(_common(file) if file.common else ())]
-    for number, rule in enumerate(rules):
-        # two lines may both name a group: each gets the line's number
-        renamed = _GROUP.sub(partial(_numbered, number), rule.regex)
-        parts.append(f"(?P<line{number}>{renamed})".encode())
-    parts.append(b"(?P<never>(?!))")
-    regex = re.compile(PREFIX + b"(?:" + b"|".join(parts) + b")", re.IGNORECASE)
-    kinds: dict[int, Kind] = {}
-    for number in range(len(rules)):
-        fields = tuple(
-            (kept, index)
-            for group, index in regex.groupindex.items()
-            if group.startswith(f"g{number}_") and (kept := field(group.partition("_")[2]))
-        )
-        kinds[regex.groupindex[f"line{number}"]] = Kind(fields)
-    return LogFormat(
-        name=name,
-        regex=regex,
-        kinds=kinds,
-        ranks=tuple(regex.groupindex[group] for group in RANK_GROUPS),
-        never=regex.groupindex["never"],
-        signature=re.compile(file.signature.encode()) if file.signature else None,
-        file=file,
-        whole_line=None if file.exact is None else WholeLine.compiled(file.exact),
-        unmatched=UnmatchedShapes(regex.pattern, (file.marker or "").encode()),
-    )
+    """``file`` as a LogFormat."""
+    return LogFormat(name, file, None if file.exact is None else WholeLine.compiled(file.exact))
 
 
 def _common(file: FormatFile) -> list[LineRule]:
-    """The lines that many programs print, without totals where ``file`` says which it reads."""
-    if any(re.search(r"\(\?P<(?:total|stopped)", rule.regex) for rule in file.lines):
+    """The lines that many programs print.
+
+    Where ``file`` has a total of its own, theirs is the outer one, which counts if there is none.
+    """
+    own = "".join(rule.regex for rule in file.lines)
+    if "(?P<stopped" in own:
         return [rule for rule in _common_lines() if "(?P<total" not in rule.regex]
+    if "(?P<total" in own:
+        return [
+            rule.model_copy(update={"regex": rule.regex.replace("(?P<total", "(?P<outer")})
+            for rule in _common_lines()
+        ]
     return _common_lines()
 
 
@@ -223,6 +265,11 @@ def shipped() -> dict[str, Path]:
     return {**{name: files.pop(name) for name in GENERAL}, **files}
 
 
+@cache
+def _shipped(name: str) -> LogFormat:
+    return compiled(name, load(shipped()[name], FormatFile))
+
+
 def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
     """The formats called ``names``, each a shipped one's name or a YAML file; none: all shipped.
 
@@ -230,7 +277,10 @@ def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
     """
     chosen = []
     for name in names or shipped():
-        path = shipped().get(name) or Path(name)
+        if name in shipped():
+            chosen.append(_shipped(name))
+            continue
+        path = Path(name)
         if not path.is_file():
             stem = path.name.removesuffix(".yaml")
             raise UserError(

@@ -180,16 +180,14 @@ class _Candidates:
     """
 
     def __init__(self, known: Sequence[LogFormat]) -> None:
-        self.signed = [form for form in known if form.signature is not None]
-        self.tallies = [Tally(form) for form in known if form.signature is None]
+        self.signed = [form for form in known if form.file.signature]
+        self.tallies = [Tally(form) for form in known if not form.file.signature]
         self.blocks = 0
 
     def feed(self, block: bytes, ended: bool) -> None:
         """Take in one block of the log."""
         if self.blocks < SIGNED_BLOCKS:
-            found = [
-                form for form in self.signed if form.signature and form.signature.search(block)
-            ]
+            found = [form for form in self.signed if form.is_found(block)]
             self.signed = [form for form in self.signed if form not in found]
             self.tallies += map(Tally, found)
         self.blocks += 1
@@ -204,8 +202,18 @@ class _Candidates:
 
     @property
     def best(self) -> Tally:
-        """What reads most; of those that read as much, one with a signature."""
-        return max(self.tallies, key=lambda each: (each.score, each.form.signature is not None))
+        """What reads most; one with a signature needs half as much as one without."""
+        programs = any(
+            each.score and each.form.file.signature and not each.form.file.library
+            for each in self.tallies
+        )
+        return max(
+            (each for each in self.tallies if not (programs and each.form.file.library)),
+            key=lambda each: (
+                each.score * (2 if each.form.file.signature else 1),
+                bool(each.form.file.signature),  # none reads anything: it says what is lacking
+            ),
+        )
 
 
 def _claimed_ranks(columns: dict[str, Any], tally: Tally) -> int | None:

@@ -43,7 +43,7 @@ def log_row(log: Log, values: dict[str, Any], *, has_pattern: bool) -> Row:
         "train_accuracy": log.final(1),
         "test_loss": _finite(tally.latest("test_loss")),
         "test_accuracy": _share(log),
-        "world_size_actual": len(log.ranks) or len(log.printing) or None,
+        "world_size_actual": log.ranks_seen,
     }
     identity = {name: values.get(name) for name in _IDENTITY}
     values["configuration"] = values["run_id"]
@@ -110,7 +110,7 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
     twice = any(series.contradicted for series in log.series) and not log.in_turn
     most = max(*log.totals_expected, log.workers or 1)
-    if _is_preprocess(log) and (several := _several(log)):
+    if several := _several(log):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"
     differ = not log.totals_agree or len(set(tally.totals)) > most
     too_many = tally.total_lines > max(log.totals_expected)
@@ -128,15 +128,17 @@ def _judge(log: Log) -> tuple[Status, str | None]:
 
 
 def _reached(log: Log) -> str:
-    """The epochs in a log that ends early, of those that the run was to have."""
-    of = log.claimed("epochs", "epochs")
-    seen = min((series.seen for series in log.series), default=0)
-    return f", {seen} of {of} epochs" if of and seen < of else ""
+    """The epochs or steps in a log that ends early, of those that the run was to have."""
+    of, steps = log.claimed("epochs", "epochs"), whole(log.tally.latest("steps"))
+    seen = min((series.seen for series in log.series), default=log.epochs_done or 0)
+    if of and seen < of:
+        return f", {seen} of {of} epochs"
+    return f", {log.steps} of {steps} steps" if log.steps and steps and log.steps < steps else ""
 
 
 def _several(log: Log) -> str:
-    """The backends or numbers of workers of a log with more than one."""
-    for name in ("backend", "workers"):
+    """The numbers of its runs, or a preprocessing log's backends or workers, if several."""
+    for name in ("run", "backend", "workers") if _is_preprocess(log) else ("run",):
         values = log.tally.facts.get(name, {})
         if len(values) > 1:
             return f"{name} {', '.join(map(str, list(values)[:5]))}"

@@ -14,6 +14,8 @@ class StepSeries:
     first: int | None = None
     last: int = 0
     lines: int = 0
+    rises: int = 0
+    """Lines of a later step than the one before."""
     rewound: bool = False
     """Steps began again at or before the first one."""
     times: list[float] = field(default_factory=list)
@@ -25,7 +27,9 @@ class StepSeries:
         """Take in one line."""
         self.lines += 1
         if self.first is None:
-            self.first = step
+            self.first = self.last = step
+        elif step > self.last:
+            self.rises += 1
         elif step <= self.first and step < self.last:
             self.rewound = True
         self.last = max(self.last, step)
@@ -34,6 +38,11 @@ class StepSeries:
                 kept.append(value)
                 if len(kept) > 2 * KEPT:
                     del kept[:KEPT]
+
+    @property
+    def apart(self) -> float:
+        """Steps from one line to the next."""
+        return (self.last - (self.first or 0)) / max(1, self.rises)
 
     @property
     def time(self) -> float | None:

@@ -8,7 +8,7 @@ from typing import cast
 from weather_hpc.errors import UserError
 from weather_hpc.logs.epochs import KEPT, MOST_DIGITS, EpochSeries, EpochValues, Stretch, WholeLine
 from weather_hpc.logs.failures import FailureLine, failure_in, judge_failure
-from weather_hpc.logs.fields import Field, Value
+from weather_hpc.logs.fields import Value
 from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
@@ -23,9 +23,15 @@ MOST_VALUES = 1000
 
 _EPOCH_FIELDS = ("rank", "epoch", "loss", "accuracy", "time")
 
-_NO_FACTS = {*_EPOCH_FIELDS, "current_epoch", "progress", "step", "step_time", "resumed_epoch"}
+_NO_FACTS = {
+    *_EPOCH_FIELDS, "current_epoch", "resumed_epoch", "progress", "step", "step_time", "epoch_end",
+    "failed", "ignored",
+}  # fmt: skip
 
 _NOTHING: EpochValues = (None, None, None)
+
+_TOGETHER = 0.05
+"""Ranks start and stop within this share of a run's time."""
 
 _JOINED = re.compile(
     rb"(?i)(?<=[^\s\[(])(?=[\[(](?:global[ _]?)?(?:rank|gpu|cuda|device|worker)"
@@ -56,11 +62,30 @@ class _Pending:
     values: EpochValues = _NOTHING
     steps: bytes = b""
     """Of the bar that last followed, such as 98/98."""
+    is_bar: bool = False
+    """No heading, but a bar that names its epoch: the values of its last line at the end count."""
+    ended: bool = False
+    """That bar was at its end, or that of a later epoch followed."""
     over: bool = False
     """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
 
+    ranks: int = 1
+    """Headings of it in a row: ranks that print no number."""
+    finished: int = 0
+    """Of these, how many have ended their bar."""
+
     unclear: set[int] = field(default_factory=set)
     """Which of the values came several times, as those of steps do, without a bar that ends."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is an epoch that was done."""
+        return self.ended or self.values != _NOTHING
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a heading is all that there was of it."""
+        return self.values == _NOTHING and not self.is_bar and not self.finished
 
     def take(self, values: dict[str, Value]) -> None:
         """Take in a line's values; the last ones of a bar count."""
@@ -106,6 +131,8 @@ class Tally:
     """Lines that should hold values and could not be read."""
     torn_example: str = ""
     unread: UnreadLines = field(default_factory=UnreadLines)
+    read: bytes = b""
+    """The last line with values of an epoch or a step."""
     failure: FailureLine | None = None
     stopped: tuple[int, str] | None = None
     """The last epoch before the first failure line that follows an epoch, and that line."""
@@ -259,6 +286,9 @@ class Tally:
         number = _whole_epoch(epoch)
         rank = self._rank(rank, found)
         progress = found[line.progress]
+        if line.others:
+            named = ((kept, found[group]) for kept, group in line.others)
+            self._facts({k.name: k.convert(text) for k, text in named if text is not None})
         if progress is not None and line.fraction(progress) != 1:
             self._pass(rank, number)
             return
@@ -269,8 +299,7 @@ class Tally:
         )
         if rank not in self._by_text:
             self._add_ranks({rank})
-        if line.others:
-            self._facts(line.others, found)
+        self.read = found.string
         if self.under_way and self.under_way.get(rank) is not None:
             self._pass(rank, number)
             del self.under_way[rank]
@@ -280,7 +309,7 @@ class Tally:
         """A line of the course of ``epoch``: it began, so the one before it is done."""
         self.passed += 1
         before = self.under_way.get(rank)
-        if before is not None and before != epoch:
+        if before is not None and before < epoch:
             self._done(rank, before)
         self.under_way[rank] = epoch
 
@@ -305,27 +334,36 @@ class Tally:
 
     def _other_line(self, index: int | None, found: re.Match[bytes]) -> None:
         kind = self.form.kinds[index or 0]
-        named = {kept.name: found[group] for kept, group in kind.fields}
-        rank = self._rank(named.get("rank"), found)
-        if (resumed := named.get("resumed_epoch")) is not None:
+        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
+        rank = self._rank(found[kind.group("rank", self.form.never)], found)
+        if "failed" in values:
+            self._end(found.string)
+        if (resumed := values.get("resumed_epoch")) is not None:
             if int(resumed) > 0:
                 self.resumed = int(resumed), self.last, shown(found.string)
             return
-        if named.get("current_epoch") is not None:
-            self._settle(rank)
-            self.pending[rank] = _Pending(_whole_epoch(named["current_epoch"]))
-        if named.get("step") is not None:
-            self._step(kind, rank, found)
-        elif named.keys() & set(_EPOCH_FIELDS[2:]):
-            self._below(kind, rank, found)
-        self._facts(kind.fields, found)
         self.printing.add(rank)
-        if named.keys() & {"total", "wall", "stopped"}:
+        progress = cast(float | None, values.get("progress"))
+        if "current_epoch" in values:
+            self._heading(rank, _whole_epoch(found[kind.group("current_epoch", 0)]), progress)
+        if "step" in values:
+            self.read = found.string
+            self._step(rank, values)
+            values.pop("images_per_s", None)  # of one step
+        elif values.keys() & set(_EPOCH_FIELDS[2:]):
+            self._below(rank, values, found, found[kind.group("progress", self.form.never)])
+        if progress is None or progress == 1:
+            self._facts(values)
+        if "epoch_end" in values and rank in self.under_way:
+            self._done(rank, self.under_way.pop(rank))
+        if values.keys() & {"total", "outer", "wall", "stopped"}:
             for each, epoch in self.under_way.items():
                 self._done(each, epoch)
             self.under_way.clear()
-        elif named.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
+        elif values.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
             self.passed += 1
+            if not self.ranks and not self.steps and not self.pending:
+                self.read = found.string
 
     def _end(self, line: bytes) -> None:
         """Take in a line that reports a failure."""
@@ -333,30 +371,71 @@ class Tally:
         if self.ranks and self.stopped is None:
             self.stopped = self.last, shown(line)
 
-    def _step(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
+    def _heading(self, rank: bytes | None, epoch: int, progress: float | None) -> None:
+        """Values below are of ``epoch``; with ``progress``, those of a bar that names its epoch."""
+        pending = self.pending.get(rank)
+        if progress is None and pending is not None and pending.is_empty and pending.epoch == epoch:
+            pending.ranks += 1
+            return
+        if progress is None or pending is None or pending.epoch != epoch:
+            if pending is not None and pending.is_bar:
+                pending.ended |= pending.epoch < epoch
+            self._settle(rank)
+            pending = self.pending[rank] = _Pending(epoch, is_bar=progress is not None)
+        if progress is not None:
+            self.passed += 1
+            pending.ended |= progress == 1
+
+    def _step(self, rank: bytes | None, values: dict[str, Value]) -> None:
         """Take in a line of a step of the run."""
-        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         self.steps.setdefault(rank, StepSeries()).add(
             cast(int, values["step"]),
             cast(float | None, values.get("step_time")),
             cast(float | None, values.get("images_per_s")),
         )
 
-    def _below(self, kind: Kind, rank: bytes | None, found: re.Match[bytes]) -> None:
+    def _below(
+        self,
+        rank: bytes | None,
+        values: dict[str, Value],
+        found: re.Match[bytes],
+        steps: bytes | None,
+    ) -> None:
         """Take in values of a line without an epoch; the last heading names it."""
-        values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         pending = self.pending.get(rank)
         if pending is None and self._complete(rank, values):
             return
         if pending is None:
             self.unread.values = self.unread.values or found.string  # of no epoch
             return
-        steps = found[kind.group("progress", self.form.never)]
-        if steps is not None and pending.is_other_pass(steps, values):
+        if pending.is_bar and values.get("progress", 1) != 1:
+            return
+        if (
+            pending.ranks == 1
+            and steps is not None
+            and not pending.is_bar
+            and pending.is_other_pass(steps, values)
+        ):
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
+        if pending.ranks > 1 and steps is not None:
+            self._add_unnumbered(pending, rank, values)
+            return
+        self.read = found.string
         pending.take(values)
+
+    def _add_unnumbered(
+        self, pending: _Pending, rank: bytes | None, values: dict[str, Value]
+    ) -> None:
+        """Take in a bar of one of several ranks that print no number."""
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if values["progress"] != 1 or not new[2] or pending.finished == pending.ranks:
+            self.passed += 1
+            return
+        pending.finished += 1
+        self._add_ranks({rank})
+        self._add(self._by_text[rank], pending.epoch, cast(EpochValues, new))
 
     def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
         """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
@@ -374,7 +453,7 @@ class Tally:
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
         pending = self.pending.pop(rank, None)
-        if pending is not None and pending.values != _NOTHING:
+        if pending is not None and pending.counts:
             if rank not in self._by_text:
                 self._add_ranks({rank})
             self._add(self._by_text[rank], pending.epoch, pending.clear)
@@ -384,24 +463,24 @@ class Tally:
         if rank is not None:
             self.numbered = True
             return rank
+        if self.form.file.only_first_rank:
+            return None
         return next((r for r in found.group(*self.form.ranks) if r is not None), None)
 
-    def _facts(self, fields: tuple[tuple[Field, int], ...], found: re.Match[bytes]) -> None:
-        for kept, group in fields:
-            text = found[group]
-            if text is None or kept.name in _NO_FACTS:
-                continue
-            value = kept.convert(text)
-            if kept.name == "total":
+    def _facts(self, values: dict[str, Value]) -> None:
+        """Keep what is no value of an epoch or a step."""
+        for name in values.keys() - _NO_FACTS:
+            value = values[name]
+            if name == "total":
                 self.total_lines += 1
                 if len(self.totals) < MOST_VALUES:
                     self.totals.append(float(value))
                 continue
-            values = self.facts.setdefault(kept.name, {})
-            values.pop(value, None)
-            values[value] = None
-            if len(values) > MOST_VALUES:
-                del values[next(iter(values))]
+            seen = self.facts.setdefault(name, {})
+            seen.pop(value, None)
+            seen[value] = None
+            if len(seen) > MOST_VALUES:
+                del seen[next(iter(seen))]
 
     def _tear(self, line: bytes) -> None:
         self.torn += 1
@@ -412,16 +491,19 @@ class Tally:
     @property
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
-        line = self.unread.most_telling(without_total=bool(self.ranks and not self.totals))
+        measured = self.read and not self.totals
+        line = shown(self.unread.total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
+        own = "" if measured else " (describe the format with --format FILE)"
         if not line:
-            return lacks
+            return f"; its last values: '{shown(self.read)}'{own}{lacks}" if self.read else lacks
         return f"; not read: '{line}' (describe the format with --format FILE){lacks}"
 
     @property
     def last(self) -> int:
         """The highest epoch of any rank; below 0 where there is none."""
-        return max((series.last for series in self.series), default=-1)
+        below = [pending.epoch for pending in self.pending.values() if pending.counts]
+        return max([*below, *(series.last for series in self.series)], default=-1)
 
     @property
     def score(self) -> int:
@@ -429,7 +511,8 @@ class Tally:
         epochs = sum(s.seen + s.repeated + sum(s.contradicted.values()) for s in self.series)
         below = sum(pending.values != _NOTHING for pending in self.pending.values())
         steps = sum(series.lines for series in self.steps.values())
-        return epochs + below + self.passed + steps + self.total_lines
+        stops = len(self.facts.get("stopped", ()))
+        return epochs + below + self.passed + steps + self.total_lines + stops
 
     @property
     def series(self) -> list[EpochSeries]:
@@ -455,13 +538,15 @@ class Tally:
             series.judge()
         if not self.totals and (lasted := self._lasted()) is not None:
             self.totals, self.total_lines = [lasted], 1
-        walls = [float(value) for value in self.facts.get("wall", {})]
         # a process that was ended has a time too
         ended = (
             self.failure is not None and self.failure.matters and self.failure.epoch >= self.last
         )
-        if walls and not self.totals and not ended:
-            self.totals, self.total_lines, self.whole_process = walls, len(walls), True
+        for name in ("outer", "wall"):
+            times = [float(value) for value in self.facts.get(name, {})]
+            if times and not self.totals and (name == "outer" or not ended):
+                self.totals, self.total_lines = times, len(times)
+                self.whole_process = name == "wall"
 
     def _number_epochs(self) -> None:
         """A number in brackets that rises with the epoch is a counter of lines and no rank."""
@@ -487,10 +572,14 @@ class Tally:
 
     def _lasted(self) -> float | None:
         """Seconds from the run's start to its end, where the log has the time of both."""
-        started, stopped = self.facts.get("started", {}), self.facts.get("stopped", {})
+        started = [float(time) for time in self.facts.get("started", {})]
+        stopped = [float(time) for time in self.facts.get("stopped", {})]
         if not started or not stopped:
             return None
-        return max(map(float, stopped)) - min(map(float, started))
+        lasted = max(stopped) - min(started)
+        if max(max(started) - min(started), max(stopped) - min(stopped)) > _TOGETHER * lasted:
+            return None  # several runs, or one that was started again
+        return lasted
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""

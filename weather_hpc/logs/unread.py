@@ -61,11 +61,9 @@ class UnreadLines:
             return True
         return False
 
-    def most_telling(self, *, without_total: bool) -> str:
-        """The line for a reason; ``without_total``: all that is missing is the total."""
+    def most_telling(self) -> str:
+        """The line for a reason, where values are missing."""
         order = [self.values, self.counted, self.total, self.mentioned]
-        if without_total:
-            order.insert(0, self.total)
         return shown(next(filter(None, order), b""))
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from weather_hpc.slurm.jobs import status_of
+from weather_hpc.slurm.jobs import SACCT_FIELDS, status_of
 from weather_hpc.text import clean
 
 _NAMES = (
@@ -31,6 +31,9 @@ FIELDS = frozenset(_NAMES.split())
 
 IDS = frozenset({"JobID", "JobIDRaw"})
 
+_READ = {*SACCT_FIELDS.split(","), *IDS, "Elapsed"} - {"JobName"}
+"""Columns in which a part of a value would be a wrong one."""
+
 _KNOWN = {name.lower(): name for name in FIELDS}
 _FIELD = f"(?:{'|'.join(sorted(FIELDS, key=len, reverse=True))})"
 _BETWEEN = (
@@ -42,7 +45,7 @@ _BETWEEN = (
 _NAME = re.compile(r"[A-Za-z][\w/ ]*")
 _RULER = re.compile(r"\s*-+(?:\s+-+)*\s*\Z")
 _PREAMBLE = re.compile(
-    r"\s*\Z|\s*(?:#|//|`{3}|--?[A-Za-z])"
+    r"\s*\Z|\s*(?:#|//|`{3}|~{3}|--?[A-Za-z])"
     r"|[^|{\"]{0,99}\b(?:sacct|seff|squeue|scontrol|sinfo)(?::|\s|\Z)"
     r"|(?:\([\w.-]+\) )?(?:\[[^\]|]+\]|[\w.-]+@[\w.-]+[\w.:~/ -]*)? ?[$%#>❯](?:\s|\Z)"
 )
@@ -200,7 +203,7 @@ class Table:
         """Empty what the width of its column has cut."""
         for column, (start, end) in zip(header.columns, header.spans, strict=True):
             cell = row[column]
-            if not cell.endswith("+") or len(cell.encode()) < end - start:
+            if not cell.endswith("+") or len(cell.encode()) < end - start or column not in _READ:
                 continue
             if column not in {*IDS, "State"}:
                 row[column] = ""

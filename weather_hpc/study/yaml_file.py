@@ -62,7 +62,6 @@ def load(path: Path, model: type[Model]) -> Model:
         raise UserError(f"{path}: {reason}") from None
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -73,6 +72,7 @@ def load(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         raise UserError(_explain(path, model, node, error)) from None
 
 
