@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from weather_hpc.errors import nearest
-from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.recipe import RECIPES, settings_of
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 from weather_hpc.study.spec import Resources, Scaling, Stage
 from weather_hpc.study.stages import MEASURED
@@ -145,6 +145,12 @@ class TrainGrid(Grid):
             if name not in RECIPES:
                 raise ValueError(f"recipe {name}: no such recipe{nearest(name, list(RECIPES))}")
         return self
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """The same; what the entry leaves open is as each configuration's recipe sets it."""
+        for values in super().combinations():
+            own = settings_of(values["recipe"]).items()
+            yield values | {k: v for k, v in own if k not in self.model_fields_set}
 
 
 class StudyConfig(Section):

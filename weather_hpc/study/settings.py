@@ -221,6 +221,9 @@ TRAIN = (
     _IMAGES,
     _CPUS_PER_WORKER,
     _OVERSUBSCRIBE,
+    Setting(name="held_apart", role=Role.TASK, default=0.0, metavar="SHARE", parse=float,
+            help="share of the training images that calibrate the probabilities instead of "
+            "training, 0 to 0.5"),
 )  # fmt: skip
 """Fields of TrainTask, nodes and CPUs, in the order in which a study's runs are made."""
 
