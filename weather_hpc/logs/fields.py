@@ -22,7 +22,7 @@ _WHOLE = (
 )  # fmt: skip
 _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
-_TEXT = ("model", "job_id", "failed", "ignored")
+_TEXT = ("model", "job_id", "failed")
 _WORD = ("strategy", "device", "backend")
 _TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
 _DATES = ("started", "stopped")

@@ -88,15 +88,15 @@ class Log:
         return self.tally.numbers(self.tally.printing | set(self.tally.steps)) | set(self.ranks)
 
     @property
-    def only_first_prints(self) -> bool:
-        """Whether a launcher names rank 0 alone: of most programs only the first prints."""
+    def only_one_prints(self) -> bool:
+        """Whether a launcher names one rank: of most programs only the first or last prints."""
         named = set(self.ranks) | self.printing
-        return named == {0} and not self.tally.numbered and (self.workers or 0) > 1
+        return len(named) == 1 and not self.tally.numbered and (self.workers or 0) > 1
 
     @property
     def ranks_seen(self) -> int | None:
         """Ranks that print; None where that is one of several, or not known."""
-        return None if self.only_first_prints else len(self.ranks) or len(self.printing) or None
+        return None if self.only_one_prints else len(self.ranks) or len(self.printing) or None
 
     @property
     def is_single_process(self) -> bool:
@@ -267,11 +267,10 @@ class Log:
 
     @cached_property
     def images_per_step(self) -> int | None:
-        """Images per step over all ranks, where name or log say it.
-
-        The batch of each device does not: a step may accumulate several.
-        """
-        return whole(self.claimed("batch_size_global", "batch_size_global"))
+        """Images per step over all ranks, where name or log say it."""
+        if self.tally.form.file.accumulates:
+            return whole(self.claimed("batch_size_global", "batch_size_global"))
+        return self.batch_size_global
 
     @cached_property
     def batch_size_global(self) -> int | None:

@@ -118,6 +118,11 @@ class FormatFile(Section):
         "regex and example"
     )
     first_epoch: Literal[0, 1] | None = Option(None, description="what epochs count from")
+    accumulates: bool = Option(
+        False,
+        description="whether a step may take several batches of each device, whose number is not "
+        "printed",
+    )
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
     only_first_rank: bool = Option(False, description="whether rank 0 alone prints, for all ranks")
     marker: str | None = Option(

@@ -69,6 +69,11 @@ class _Pending:
     over: bool = False
     """The epoch's own pass over its images has ended, and another began, as evaluate() makes."""
 
+    ranks: int = 1
+    """Headings of it in a row: ranks that print no number."""
+    finished: int = 0
+    """Of these, how many have ended their bar."""
+
     unclear: set[int] = field(default_factory=set)
     """Which of the values came several times, as those of steps do, without a bar that ends."""
 
@@ -76,6 +81,11 @@ class _Pending:
     def counts(self) -> bool:
         """Whether it is an epoch that was done."""
         return self.ended or self.values != _NOTHING
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a heading is all that there was of it."""
+        return self.values == _NOTHING and not self.is_bar and not self.finished
 
     def take(self, values: dict[str, Value]) -> None:
         """Take in a line's values; the last ones of a bar count."""
@@ -371,6 +381,9 @@ class Tally:
     def _heading(self, rank: bytes | None, epoch: int, progress: float | None) -> None:
         """Values below are of ``epoch``; with ``progress``, those of a bar that names its epoch."""
         pending = self.pending.get(rank)
+        if progress is None and pending is not None and pending.is_empty and pending.epoch == epoch:
+            pending.ranks += 1
+            return
         if progress is None or pending is None or pending.epoch != epoch:
             if pending is not None and pending.is_bar:
                 pending.ended |= pending.epoch < epoch
@@ -406,12 +419,32 @@ class Tally:
             return
         if pending.is_bar and values.get("progress", 1) != 1:
             return
-        if steps is not None and not pending.is_bar and pending.is_other_pass(steps, values):
+        if (
+            pending.ranks == 1
+            and steps is not None
+            and not pending.is_bar
+            and pending.is_other_pass(steps, values)
+        ):
             self.passed += 1
             self.unread.values = self.unread.values or found.string
             return
+        if pending.ranks > 1 and steps is not None:
+            self._add_unnumbered(pending, rank, values)
+            return
         self.read = found.string
         pending.take(values)
+
+    def _add_unnumbered(
+        self, pending: _Pending, rank: bytes | None, values: dict[str, Value]
+    ) -> None:
+        """Take in a bar of one of several ranks that print no number."""
+        new = tuple(cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:])
+        if values["progress"] != 1 or not new[2] or pending.finished == pending.ranks:
+            self.passed += 1
+            return
+        pending.finished += 1
+        self._add_ranks({rank})
+        self._add(self._by_text[rank], pending.epoch, cast(EpochValues, new))
 
     def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
         """Whether ``values`` are of the epoch whose line came last, as the first of them were."""

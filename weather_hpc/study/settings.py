@@ -146,6 +146,11 @@ PREPROCESS = (
             help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
     Setting(name="color", role=Role.TASK, default="managed", metavar="HOW", listed=True,
             help="ICC profiles of images: managed (colours are converted to sRGB) or ignore"),
+    Setting(name="damaged", role=Role.TASK, default="quarantine", metavar="HOW",
+            help="images with damaged pixels: quarantine (left out and listed) or keep"),
+    Setting(name="max_unreadable", role=Role.LIMIT, default=0.01, metavar="SHARE",
+            help="share, 0 to 1, of image files that may be unreadable or damaged: with more of "
+            "them, and more than one file, the run fails"),
     *_BY_WORKERS,
 )  # fmt: skip
 """Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""

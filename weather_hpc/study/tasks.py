@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
@@ -42,6 +43,13 @@ class Color(StrEnum):
 
     MANAGED = "managed"
     IGNORE = "ignore"
+
+
+class Damaged(StrEnum):
+    """What becomes of images with damaged pixels: left out and listed, or packed and told."""
+
+    QUARANTINE = "quarantine"
+    KEEP = "keep"
 
 
 class Operation(StrEnum):
@@ -145,6 +153,19 @@ CACHED = "cached"
 """In place of a file of weights: those in torch's cache."""
 
 
+def _share(value: Any) -> Any:
+    """``1%`` as 0.01."""
+    text = str(value).strip()
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else value
+    except ValueError:
+        return value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
+"""A share from 0 to 1, or in percent with the sign."""
+
+
 def _absolute(weights: str) -> str:
     return weights if weights == CACHED else str(Path(weights).absolute())
 
@@ -172,6 +193,8 @@ class PreprocessTask(Part):
     images: int | None = setting_field("images", ge=1)
     decoder: Decoder = setting_field("decoder")
     color: Color = setting_field("color")
+    damaged: Damaged = setting_field("damaged")
+    max_unreadable: Share = setting_field("max_unreadable", ge=0, le=1)
 
     def threads_per_node(self, nodes: int) -> int:
         """CPU threads that compute on each of ``nodes``."""

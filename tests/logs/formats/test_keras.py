@@ -140,3 +140,22 @@ def test_nothing_was_printed(tmp_path: Path) -> None:
     row = read_lines(tmp_path, ["Total training time: 91.2 s"], ONE).row
     assert row.table is None
     assert "a total but no epoch" in (row.reason or "")
+
+
+def test_ranks_without_labels(tmp_path: Path) -> None:
+    lines = [
+        line
+        for epoch in (1, 2, 3)
+        for line in (
+            f"Epoch {epoch}/3", f"Epoch {epoch}/3",
+            "  1/468 [..............................] - ETA: 1:20 - loss: 2.3",
+            f"468/468 {BAR} - 4s 9ms/step - loss: 0.{epoch}2 - accuracy: 0.51",
+            f"468/468 {BAR} - 5s 9ms/step - loss: 0.{epoch}6 - accuracy: 0.53",
+        )
+    ]  # fmt: skip
+    reading = read_lines(tmp_path, [*lines, "Total training time: 15.2 s"], "ddp_2gpu_bs64.log")
+    row = reading.row
+    assert (row.table, row.time_s, row.epochs_done) == ("training", 15.2, 3)
+    assert row.train_loss == pytest.approx(0.34)
+    assert row.train_accuracy == pytest.approx(0.52)
+    assert not [finding for finding in reading.findings if finding.severity == "error"]

@@ -143,6 +143,13 @@ FAIRSEQ = {
         {"time_s": None, "epochs_done": 2, "train_loss": 8.0}, errors=NO_TOTAL,
         reason="no total in the log; its last values: '0: 2021-01-05",
     ),
+    "stopped within an epoch that was tested in its middle": Case(
+        ["| epoch 001 | loss 9.1 | nll_loss 5.1 | wall 600 | train_wall 540",
+         "| epoch 002 | valid on 'valid' subset | valid_loss 8.1 | valid_ppl 118.06 | num_updates 600",
+         "| epoch 002:    650 / 1891 loss=7.9, nll_loss=10.1, wall=1263"],
+        {"epochs_done": 1, "train_loss": 9.1, "test_loss": 8.1}, errors=NO_TOTAL,
+        reason="its last values: '| epoch 001 | loss 9.1",
+    ),
 }  # fmt: skip
 
 ITERATION = (
@@ -161,7 +168,7 @@ MEGATRON = {
     ),
     "newer": Case(
         [f"3: [2024-04-06 03:02:12] {line.strip()}" for line in ITERATIONS],
-        {"steps": 1000, "images_per_s": 160.0}, errors=NO_TOTAL,
+        {"steps": 1000, "images_per_s": 160.0, "world_size_actual": None}, errors=NO_TOTAL,
         reason="no total in the log; its last values: '3: [2024-04-06 03:02:12] iteration 1000/",
     ),
     "Megatron-DeepSpeed": Case(

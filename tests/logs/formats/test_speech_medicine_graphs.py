@@ -26,10 +26,10 @@ SPEECHBRAIN = {
     "console": Case(
         [*_epochs("speechbrain.utils.epoch_loop - Going into epoch {e}",
                   "100%|####| 462/462 [02:24<00:00,  3.20it/s, train_loss=2.88]",
-                  LOGGER + "epoch: {e}, lr: 3.00e-04, wave2vec_lr: 4.30e-06 - train loss: {loss} - valid loss: 2.57, "
+                  LOGGER + "epoch: {e}, lr: 3.00e-04, wave2vec_lr: 4.30e-06 - train loss: {loss}, train acc: {acc}, train ctc_loss: 1.2e-01 - valid loss: 2.57, "
                   "valid PER: 1.56e+02"),
          LOGGER + "Epoch loaded: 2 - test loss: 2.7, test PER: 12.1", "Total time: 451.2 s"],
-        {"time_s": 451.2, "epochs_done": 3, "train_loss": 1.7, "test_loss": 2.57},
+        {"time_s": 451.2, "epochs_done": 3, "train_loss": 1.7, "train_accuracy": 0.53, "test_loss": 2.57},
     ),
     "log file": Case(
         _epochs("epoch: {e}, lr: 3.59e-05, steps: 1797, optimizer: Adam - train loss: {loss} - valid "
