@@ -193,6 +193,21 @@ def test_detectron2_cut_off(tmp_path: Path) -> None:
     check(read(tmp_path, text), "missing_total", "incomplete_epochs", table=None, steps=1240)
 
 
+def test_the_total_of_detectron2_after_a_restart(tmp_path: Path) -> None:
+    start = "[09/02 02:43:17 {}]: "
+    whole, part = detectron2(start), detectron2(start, last=999)
+    total = start.format("d2.engine.hooks") + "Total training time: 0:03:14 (0:00:01 on hooks)\n"
+    rest = whole.replace(part, "")
+    resumed = start.format("d2.engine.train_loop") + "Starting training from iteration 1000\n"
+    killed = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO NODE FAILURE ***\n"
+    for text in (part + killed + rest, part + resumed + rest, resumed + rest):
+        row = read(tmp_path, text + total).row
+        assert row.table is None
+        assert row.reason == "its total may lack the 1000 steps before its last part"
+    row = read(tmp_path, resumed.replace("1000", "0") + whole + total).row
+    assert (row.table, row.steps, row.time_s) == ("training", 2000, 194.0)
+
+
 def test_json_of_detectron2(tmp_path: Path) -> None:
     text = "".join(
         f'{{"data_time": 0.008, "eta_seconds": 12.5, "iteration": {i}, "loss_cls": 0.53, "lr": 0.0071, "time": 0.25, "total_loss": 1.92}}\n'
