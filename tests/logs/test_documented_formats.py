@@ -54,7 +54,7 @@ def test_the_first_format_of_the_page(tmp_path: Path) -> None:
 def test_the_page_goes_through_every_format(name: str) -> None:
     (form,) = formats((name,))
     assert f"\n### `{name}`: {form.file.title}\n" in PAGE
-    (part,) = re.findall(rf"\n### `{name}`.*?(?=\n##)", PAGE, re.DOTALL)
+    (part,) = re.findall(rf"\n### `{name}`.*?(?=\n##+ )", PAGE, re.DOTALL)
     first = (form.file.lines[0].example or [""])[0]
     assert first.strip()[:60].replace("\t", "    ") in part
     assert not form.file.lacks or form.file.lacks[1:] in " ".join(part.split())
