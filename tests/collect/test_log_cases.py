@@ -32,10 +32,10 @@ def one(*, never: tuple[str, ...] = (), says: tuple[str, ...] = (), **columns: A
     return Expected((columns,), never, says)
 
 
-TRAINING = {"table": "training"}
+TRAINING: dict[str, Any] = {"table": "training"}
 BAD = ("'severity': 'error'",)
 TWICE = ("two runs in one file",)
-WHOLE = {**TRAINING, "epochs_done": 3, "time_s": 91.2}
+WHOLE: dict[str, Any] = {**TRAINING, "epochs_done": 3, "time_s": 91.2}
 
 EXPECTED: dict[str, Expected] = {
     "a1": one(**WHOLE, world_size_actual=2, train_loss=0.825, never=BAD),
@@ -170,6 +170,7 @@ def test_a_node(
     out_of_service: bool,
 ) -> None:
     node = parse_node((shared_cases / "logs" / name).read_text().strip())
+    assert node is not None
     assert gpus is None or node.gpus == gpus
     assert partitions is None or set(node.partitions) == set(partitions)
     assert node.out_of_service == out_of_service
