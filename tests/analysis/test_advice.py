@@ -181,6 +181,7 @@ def test_the_workers_that_feed_one_gpu() -> None:
     [
         (TRAINED, "no preprocessing of the same images was measured"),
         ([*TRAINED, *decoded(1, 100.0, image_size_px=64)], "no preprocessing of the same images"),
+        ([*TRAINED, *decoded(1, 100.0, color="ignore")], "no preprocessing of the same images"),
         (
             [replace(row, images_per_s=None) for row in TRAINED],
             "no training run reports its images",

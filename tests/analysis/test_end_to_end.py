@@ -190,6 +190,12 @@ def test_both_stages_have_the_same_images(differs: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.parametrize(("color", "answers"), [("managed", True), ("ignore", False)])
+def test_training_reads_what_is_packed_with_the_default_colours(color: str, answers: bool) -> None:
+    rows = mixes([*packed("dask", 2, 9.0, color=color), *trained("ddp", 2, 9.0)])
+    assert any(row["answer"] for row in rows) is answers
+
+
 def test_a_stage_that_was_not_measured_is_said_once() -> None:
     rows = [row for epochs in (1, 2, 3) for row in trained("ddp", 2, 9.0, epochs=epochs)]
     (row,) = mixes(rows)

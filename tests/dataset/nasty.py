@@ -32,20 +32,19 @@ def plain_folder(root: Path, per_class: int = 4, classes: str = "abc") -> Path:
     return root
 
 
+def png_block(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG with its length and checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def huge_claim() -> bytes:
     """A PNG of a few bytes that says it is 60,000 x 60,000."""
-
-    def block(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + block(b"IHDR", header)
-        + block(b"IDAT", zlib.compress(b"\0" * 64))
-        + block(b"IEND", b"")
+        + png_block(b"IHDR", header)
+        + png_block(b"IDAT", zlib.compress(b"\0" * 64))
+        + png_block(b"IEND", b"")
     )
 
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tests.dataset.nasty import nasty_folder, plain_folder, save
+from tests.preprocess import icc
 from weather_hpc import cli
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import benchmark, kernels
 from weather_hpc.eda.__main__ import main
+from weather_hpc.eda.page import findings
 from weather_hpc.eda.stage import EdaOptions, packed
 from weather_hpc.errors import UserError
 from weather_hpc.study.tasks import PreprocessTask
@@ -40,7 +42,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nasty")
     data = nasty_folder(folder / "images")
-    save(data / "<b>&$x_1$" / "<script>.jpg", 60)
+    save(data / "<b>&$x_1$" / "<script>.jpg", 60, icc_profile=icc.rgb_profile())
     assert call(data, folder / "out", *FAST) == 0
     return folder / "out"
 
@@ -50,6 +52,7 @@ def test_everything_is_written(explored: Path) -> None:
     assert {path.name for path in explored.iterdir()} == {
         "store", "eda.json", "eda.html", "class_counts.csv", "census.csv", "histograms.csv",
         "normalization.json", "near_duplicates.csv", "features.npy", "map.csv", "figures",
+        "color_profiles.csv",
     }  # fmt: skip
     figures = {path.name for path in (explored / "figures").iterdir()}
     charts = {
@@ -73,6 +76,19 @@ def test_tables_and_json_agree(explored: Path) -> None:
     assert pixels == result["images"] * 64 * 64 * 3
     assert json.loads((explored / "normalization.json").read_bytes()) == result["normalization"]
     assert len(table(explored / "near_duplicates.csv")) == result["near_duplicates"]["pairs"]
+
+
+@ONE_WORKER
+def test_colour_profiles_are_counted(explored: Path) -> None:
+    result = json.loads((explored / "eda.json").read_bytes())
+    row = {"profile": "of the tests", "color_space": "RGB", "use": "converted"}
+    assert result["census"]["color_profiles"] == [row | {"files": 1, "classes": {"<b>&$x_1$": 1}}]
+    assert table(explored / "color_profiles.csv") == [row | {"class": "<b>&$x_1$", "files": "1"}]
+    assert "Files in other colours than sRGB, converted to it: 1." in findings(result)
+    assert "CMYK files without a profile, whose colours are approximate: 1." in findings(result)
+    assert "of the tests" in (explored / "eda.html").read_text("utf-8")
+    result["store"]["resize"] = "packed by --color ignore"
+    assert any("not converted" in sentence for sentence in findings(result))
 
 
 class Tags(HTMLParser):
@@ -130,6 +146,10 @@ def test_the_store_is_used_again_until_the_folder_changes(tmp_path: Path) -> Non
     assert (changed.shape[0], reused) == (13, False)
     larger, reused = packed(options_of(data, out, size=24))
     assert (larger.size, reused) == (24, False)
+    header = out / "store" / "header.json"
+    header.write_text(header.read_text().replace(larger.header["resize"], "as in older versions"))
+    _, reused = packed(options_of(data, out, size=24))
+    assert not reused
 
 
 def test_a_store_that_the_user_named_is_never_removed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from tests.dataset.nasty import nasty_folder
+from tests.dataset.nasty import nasty_folder, picture
+from tests.preprocess import icc
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.eda.headers import FileHeader, HeaderCounts, file_batches, read_headers
 
@@ -32,6 +33,35 @@ def test_headers_of_a_nasty_folder(tmp_path: Path) -> None:
     assert (counts.rotated, counts.animated, counts.misnamed) == (1, 1, 3)
     assert sum(counts.formats.values()) == sum(counts.modes.values()) == 16
     assert counts.size_array().shape == (16, 3)
+
+
+def test_colour_profiles(tmp_path: Path) -> None:
+    adobe, damaged = icc.rgb_profile(), b"a profile no more"
+    files = [
+        ("rain", "RGB", adobe), ("rain", "RGB", adobe), ("snow", "RGB", adobe),
+        ("snow", "L", icc.grey_profile(1.8)), ("snow", "L", adobe), ("rain", "RGB", damaged),
+        ("rain", "CMYK", icc.ink_profile()), ("rain", "CMYK", None), ("snow", "CMYK", damaged),
+        ("snow", "RGB", None),
+    ]  # fmt: skip
+    for number, (folder, mode, profile) in enumerate(files):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        picture(number, (20, 20), mode).save(
+            tmp_path / folder / f"{number}.jpg", icc_profile=profile
+        )
+    counts = HeaderCounts()
+    for header in headers_of(tmp_path).values():
+        counts.add(header)
+    name, rain, snow = "of the tests", 0, 1
+    assert counts.profiles == {
+        (name, "RGB", "converted", rain): 2,
+        (name, "RGB", "converted", snow): 1,
+        (name, "GRAY", "converted", snow): 1,
+        (name, "RGB", "ignored: it is for RGB, the image is GRAY", snow): 1,
+        ("", "", "ignored: damaged, or incomplete", rain): 1,
+        ("", "", "ignored: damaged, or incomplete", snow): 1,
+        (name, "CMYK", "converted", rain): 1,
+    }
+    assert counts.plain_inks == 2
 
 
 def test_a_removed_file_is_left_out(tmp_path: Path) -> None:

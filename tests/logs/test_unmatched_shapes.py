@@ -60,14 +60,24 @@ def test_shapes_are_few_and_short() -> None:
         (rb"epoch \d{1,9} [0-9.]+(?P<g0_loss>\d)(?(g0_loss)x)", b""),
         (rb"acc@1|top-?5", b"15"),
         (rb"[134]", b"134"),
-        (rb"[1-4]", b"0123456789"),
-        (rb"[+-9]", b"0123456789"),
+        (rb"[1-4]", b"1234"),
+        (rb"[1-9]", b"019"),
+        (rb"[+-9]", b"9"),
+        (rb"[+-3]", b"0123"),
+        (b"(?x: x\n # the top-5 of [0-9]\n y)", b""),
         (rb"(?P<a>\d)(?P=a)", b"0123456789"),
         (rb"(\d)\1", b"0123456789"),
         (rb"\x31", b"0123456789"),
+        (rb"\x08", b""),
     ],
 )
 def test_digits_that_an_expression_distinguishes_are_kept(source: bytes, apart: bytes) -> None:
     table = UnmatchedShapes(source).table
     digits = b"0123456789"
     assert bytes(d for d in digits if digits.translate(table).count(table[d]) == 1) == apart
+
+
+def test_shipped_formats_distinguish_few_digits() -> None:
+    for form in formats():
+        few = {form.unmatched.table[digit] for digit in b"0123456789"}
+        assert len(few) <= 6, form.name

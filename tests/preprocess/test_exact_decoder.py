@@ -1,22 +1,26 @@
 import contextlib
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, save
+from tests.dataset.nasty import USABLE, huge_claim, nasty_folder, picture, png_block, save
 from weather_hpc.dataset.image_file import ImageError
-from weather_hpc.preprocess.decoders import decode_exact
+from weather_hpc.preprocess.decoders import Decode, decode_exact, make_decoder
+from weather_hpc.study.tasks import Decoder
 
 SIZE = 32
 
 
-def corners(path: Path) -> list[tuple[int, ...]]:
+def corners(path: Path, decode: Decode = decode_exact) -> list[tuple[int, ...]]:
     """The colours near the corners: top left, top right, bottom left, bottom right."""
-    pixels = decode_exact(path, SIZE)
+    pixels = decode(path, SIZE)
     edge = SIZE - 3
     return [tuple(pixels[row, column].tolist()) for row in (2, edge) for column in (2, edge)]
 
@@ -55,6 +59,47 @@ def test_exif_orientation(tmp_path: Path, four_colours: Image.Image, orientation
     assert corners(tmp_path / "x.png") == UPRIGHT[orientation]
 
 
+@pytest.mark.parametrize("name", Decoder)
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", {"compression": "tiff_lzw", "save_all": True}),
+        ("WEBP", {"lossless": True}),
+        ("PNG", {}),
+        ("MPO", {"quality": 100, "subsampling": 0, "save_all": True}),
+    ],
+)
+def test_every_format_is_turned_upright_once(
+    tmp_path: Path, four_colours: Image.Image, kind: str, options: dict[str, object],
+    orientation: int, name: Decoder,
+) -> None:  # fmt: skip
+    """Pillow turns a TIFF itself when it loads it, whatever decodes it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = {"append_images": [four_colours]} if "save_all" in options else {}
+    four_colours.save(tmp_path / "x", kind, exif=exif, **options, **more)
+    found = np.array(corners(tmp_path / "x", make_decoder(name)))
+    np.testing.assert_allclose(found, UPRIGHT[orientation], atol=2)
+    with Image.open(tmp_path / "x") as image:
+        shown = ImageOps.exif_transpose(image).convert("RGB")
+        expected = np.asarray(shown.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(make_decoder(name)(tmp_path / "x", SIZE), expected, atol=4)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_fax_is_turned_upright_once(tmp_path: Path, orientation: int) -> None:
+    """Group 4: a bit per pixel, by libtiff."""
+    image = Image.new("1", (80, 40))
+    image.paste(1, (40, 0, 80, 20))
+    image.save(tmp_path / "x", "TIFF", compression="group4", tiffinfo={274: orientation})
+    expected = [WHITE if colour == LIME else (0, 0, 0) for colour in UPRIGHT[orientation]]
+    assert corners(tmp_path / "x") == expected
+
+
 def test_a_plain_photograph_is_stretched_by_an_antialiased_bicubic(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jpg", 1, size=(301, 177))
     with Image.open(path) as image:
@@ -76,6 +121,50 @@ def test_transparency_becomes_white(tmp_path: Path, mode: str) -> None:
         image.paste(0, (0, 0, 4, 8))
     image.convert(mode).save(tmp_path / "x.png", **options)  # type: ignore[arg-type]
     assert corners(tmp_path / "x.png") == [WHITE, (10, 10, 10)] * 2
+
+
+def png(samples: npt.NDArray[np.int64], bits: int, transparent: npt.NDArray[np.int64]) -> bytes:
+    """A PNG of ``samples``, grey (height, width) or RGB (..., 3), one of them transparent."""
+    height, width = samples.shape[:2]
+    if bits < 8:
+        high_first = samples[..., None] >> np.arange(bits)[::-1] & 1
+        rows = np.packbits(high_first.reshape(height, -1), axis=1)
+    else:
+        rows = samples.reshape(height, -1).astype(">u2" if bits == 16 else ">u1").view(np.uint8)
+    lines = np.pad(rows, ((0, 0), (1, 0))).tobytes()  # filter 0 before each line
+    kind = 2 if samples.ndim == 3 else 0
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [
+            png_block(b"IHDR", header),
+            png_block(b"tRNS", transparent.astype(">u2").tobytes()),
+            png_block(b"IDAT", zlib.compress(lines)),
+            png_block(b"IEND", b""),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", Decoder)
+@pytest.mark.parametrize(
+    ("bits", "channels"), [(2, ()), (4, ()), (8, ()), (16, ()), (8, (3,)), (16, (3,))]
+)
+def test_a_png_s_transparent_sample_becomes_white(
+    tmp_path: Path, name: Decoder, bits: int, channels: tuple[int, ...]
+) -> None:
+    """Compared with all its bits: at 16, others of the same high byte are not transparent."""
+    samples = np.random.default_rng(bits).integers(0, 2**bits, (SIZE, SIZE, *channels))
+    transparent = samples[5, 7]
+    samples[9:12, 9:12] = transparent
+    samples[20] = transparent ^ 1
+    (tmp_path / "x.png").write_bytes(png(samples, bits, np.atleast_1d(transparent)))
+    if bits == 16:
+        expected = samples >> 8 if channels else samples // 257
+    else:
+        expected = samples * (255 // (2**bits - 1))
+    if not channels:
+        samples, expected = (np.repeat(x[..., None], 3, axis=2) for x in (samples, expected))
+    expected[(samples == transparent).all(axis=-1)] = 255
+    np.testing.assert_array_equal(make_decoder(name)(tmp_path / "x.png", SIZE), expected)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])

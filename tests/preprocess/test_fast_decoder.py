@@ -18,10 +18,10 @@ from weather_hpc.preprocess.decoders import (
     available,
     cost,
     decode_exact,
-    has_metadata,
     make_decoder,
     reduction,
 )
+from weather_hpc.preprocess.jpeg import has_metadata
 from weather_hpc.study.tasks import Decoder
 
 SIZE = 32
@@ -52,6 +52,22 @@ def test_photographs_look_as_decoded_in_full(shared_images: Path, fast: FastDeco
         assert np.percentile(quality, 5) >= 50, name
 
 
+@pytest.mark.images
+def test_reduced_photographs_alone_look_as_decoded_in_full(
+    shared_images: Path, fast: FastDecoder
+) -> None:
+    """A few large photographs among many small ones would not show in the test above."""
+    reduced = []
+    for path in sorted(shared_images.rglob("*.jp*g")):
+        with Image.open(path) as image:
+            if image.format == "JPEG" and reduction(*image.size, 256) > 1:
+                reduced.append(path)
+    assert len(reduced) > 50
+    quality = [psnr(fast(path, 256), decode_exact(path, 256)) for path in reduced[::2]]
+    assert np.median(quality) >= 52
+    assert np.percentile(quality, 5) >= 49
+
+
 @pytest.mark.parametrize(
     ("width", "height", "factor"),
     [(895, 5000, 1), (896, 896, 2), (5000, 1791, 2), (1792, 2000, 4), (9000, 9000, 8)],
@@ -60,10 +76,40 @@ def test_a_side_is_never_reduced_below_seven_quarters(width: int, height: int, f
     assert reduction(width, height, 256) == factor
 
 
-def test_a_reduced_image_is_the_same_picture(tmp_path: Path, fast: FastDecoder) -> None:
-    path = save(tmp_path / "x.jpg", 3, size=(801, 603))
-    assert reduction(801, 603, SIZE) == 8
-    assert psnr(fast(path, SIZE), decode_exact(path, SIZE)) > 30
+@pytest.mark.parametrize(("size_bytes", "factor"), [(400_000, 4), (400_001, 2)])
+def test_a_file_of_many_bytes_is_reduced_less(size_bytes: int, factor: int) -> None:
+    assert reduction(2400, 1000, 128, size_bytes) == factor
+
+
+@pytest.mark.parametrize("quality", [90, 75])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize(
+    ("size", "factor"),
+    [
+        ((801, 603), 8), ((449, 897), 8), ((455, 448), 8), ((225, 300), 4), ((231, 501), 4),
+        ((113, 400), 2), ((301, 113), 2), ((117, 113), 2),
+    ],
+)  # fmt: skip
+def test_sides_that_are_no_multiple_of_the_reduction(
+    tmp_path: Path, fast: FastDecoder, size: tuple[int, int], factor: int, subsampling: str,
+    quality: int,
+) -> None:  # fmt: skip
+    """The last column and row of the reduced pixels lie partly outside the image."""
+    assert reduction(*size, SIZE) == factor
+    for orientation in (1, 3, 6):  # the padded edge is on another side
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = save(
+            tmp_path / "x.jpg", 3, size=size, subsampling=subsampling, quality=quality, exif=exif
+        )
+        assert psnr(fast(path, SIZE), decode_exact(path, SIZE)) > 50
+
+
+@pytest.mark.parametrize("side", [*range(448, 464), 511, 513, 999])
+def test_every_side_gives_the_size_asked_for(tmp_path: Path, fast: FastDecoder, side: int) -> None:
+    path = save(tmp_path / "x.jpg", 1, size=(side, 2 * side))
+    for size in (31, SIZE):
+        assert fast(path, size).shape == (size, size, 3)
 
 
 @pytest.mark.parametrize("where", ["exif", "xmp"])

@@ -22,6 +22,7 @@ from weather_hpc.analysis.statistics import (
     resampled_medians,
 )
 from weather_hpc.analysis.table import Table
+from weather_hpc.study.settings import SETTINGS
 from weather_hpc.study.tasks import Device
 from weather_hpc.text import brief, counted
 
@@ -117,6 +118,7 @@ def _workers_for(work: Work, decoding: Sequence[Candidate]) -> Answer:
         if c.images_per_s
         and c.workers
         and [getattr(c.group.settings, name) for name in _SAME] == same
+        and c.group.settings.color in (None, SETTINGS["color"].default)  # as training reads them
     ]
     if not decoders:
         reason = f"{demand}, but no preprocessing of the same images was measured"

@@ -22,6 +22,7 @@ from weather_hpc.analysis.statistics import (
     overlap,
     sum_interval,
 )
+from weather_hpc.study.settings import SETTINGS
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import MEASURED
 from weather_hpc.text import brief, counted
@@ -60,9 +61,15 @@ def end_to_end(works: Sequence[Work], asked: Allocation | None = None) -> list[A
 
 
 def _same_images(before: Work, work: Work) -> bool:
-    """Whether training reads what preprocessing writes: the same study, folder, size and images."""
+    """Whether training reads what preprocessing writes: the same study, folder, size and images.
+
+    The store that a study trains on is packed with the defaults of what only packing has.
+    """
     packed, trained = (task(of.candidates[0].group.settings) for of in (before, work))
-    return all(trained[name] == value for name, value in packed.items())
+    return all(
+        value == trained[name] if name in trained else value in (None, SETTINGS[name].default)
+        for name, value in packed.items()
+    )
 
 
 def _refusal(reason: str, work: Work, asked: Allocation | None) -> Answer:

@@ -5,10 +5,10 @@ Names in real folders have line breaks and stray bytes, and suffixes of other fo
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import ImageFile
 
 
 _UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
@@ -49,7 +49,7 @@ class ImageHeader:
     height: int
 
 
-def open_image(file: BinaryIO) -> "Image.Image":
+def open_image(file: IO[bytes]) -> "ImageFile.ImageFile":
     """The image in ``file``: its header is read, its pixels are not yet.
 
     Raises :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT`

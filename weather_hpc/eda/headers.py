@@ -18,6 +18,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_csv
 from weather_hpc.preprocess.backends.workers import OrderedMap
 from weather_hpc.preprocess.decoders import opened_image, read_orientation
+from weather_hpc.preprocess.profiles import CONVERTED, profile_of
 
 FILES_PER_BATCH = 128
 """Files that a worker reads before it returns their headers."""
@@ -32,7 +33,7 @@ SUFFIXES = {
 
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",
-    "name_fits",
+    "name_fits", "color_profile", "color_space", "profile_use",
 ]  # fmt: skip
 
 
@@ -61,6 +62,13 @@ class FileHeader:
     frames: int
     name_fits: bool
     """Whether its name has a suffix of its format."""
+    color_profile: str = ""
+    """Description of its ICC profile; empty where it has none."""
+    color_space: str = ""
+    """The profile's: GRAY, RGB, CMYK or another."""
+    profile_use: str = ""
+    """What managed colour does with it: ``converted``, ``is sRGB`` or ``ignored`` with the
+    reason."""
 
     def row(self, classes: Sequence[str]) -> dict[str, Any]:
         """The columns of ``census.csv``."""
@@ -83,6 +91,10 @@ class HeaderCounts:
     misnamed: int = 0
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """(width, height, bytes) of each file."""
+    profiles: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
+    """Files by the profile's description, colour space and use, and by label."""
+    plain_inks: int = 0
+    """CMYK files without a profile that converts them."""
 
     def add(self, header: FileHeader) -> None:
         """Count one file."""
@@ -92,6 +104,10 @@ class HeaderCounts:
         self.animated += header.frames > 1
         self.misnamed += not header.name_fits
         self.sizes.append((header.width_px, header.height_px, header.bytes))
+        if header.profile_use:
+            profile = (header.color_profile, header.color_space, header.profile_use)
+            self.profiles[*profile, header.label] += 1
+        self.plain_inks += header.mode == "CMYK" and header.profile_use != CONVERTED
 
     def size_array(self) -> npt.NDArray[np.int64]:
         """Width, height (pixels) and bytes, int64 (files, 3)."""
@@ -136,7 +152,7 @@ def read_headers(files: FileBatch) -> list[FileHeader]:
 
 def _read_header(file: Path, path: str, label: int) -> FileHeader:
     with opened_image(file) as image:
-        name = image.format or "unknown"
+        name, profile = image.format or "unknown", profile_of(image)
         return FileHeader(
             path=path,
             label=label,
@@ -148,4 +164,7 @@ def _read_header(file: Path, path: str, label: int) -> FileHeader:
             orientation=read_orientation(image),
             frames=getattr(image, "n_frames", 1),
             name_fits=file.suffix.lower() in SUFFIXES.get(name, set()),
+            color_profile=profile.description if profile else "",
+            color_space=profile.space if profile else "",
+            profile_use=profile.use if profile else "",
         )

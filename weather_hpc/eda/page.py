@@ -1,6 +1,7 @@
 """eda.html: all results on one page without external files."""
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 from weather_hpc.eda import near_duplicates
 from weather_hpc.eda.sheets import Sheet
 from weather_hpc.files import write_text
+from weather_hpc.preprocess.profiles import CONVERTED, METHODS
 from weather_hpc.report.drawing import Drawing, inline_svg
+from weather_hpc.study.tasks import Color
 from weather_hpc.text import significant
 
-SHOWN_PAIRS = 200
-"""Pairs in the page's table; near_duplicates.csv has all."""
+SHOWN_ROWS = 200
+"""Rows of the page's tables of pairs and of profiles; the files have all."""
 
 
 def write_page(
@@ -38,7 +41,7 @@ def write_page(
     page = environment.from_string(template.read_text("utf-8")).render(
         name=name,
         findings=findings(result),
-        shown_pairs=SHOWN_PAIRS,
+        shown_rows=SHOWN_ROWS,
         most_pairs=near_duplicates.MOST_PAIRS,
         significant=significant,
         # style and drawings are the package's own; matplotlib has escaped every label
@@ -57,7 +60,7 @@ def findings(result: dict[str, Any]) -> list[str]:
     """Findings to consider before training, most important first."""
     return [
         sentence
-        for find in (_leak, _mislabelled, _imbalance, _left_out, _unusual_files)
+        for find in (_leak, _mislabelled, _imbalance, _left_out, _unusual_files, _color_profiles)
         for sentence in find(result)
     ]
 
@@ -100,6 +103,22 @@ def _unusual_files(result: dict[str, Any]) -> list[str]:
         "Animated files, of which the first frame is used": census["animated"],
     }
     return [f"{what}: {files}." for what, files in counts.items() if files]
+
+
+def _color_profiles(result: dict[str, Any]) -> list[str]:
+    census, found = result["census"], []
+    files: Counter[str] = Counter()
+    for row in census["color_profiles"]:
+        files[row["use"].partition(":")[0]] += row["files"]
+    managed = METHODS[Color.MANAGED] in result["store"]["resize"]
+    if files[CONVERTED]:
+        done = "converted to it" if managed else "not converted: the store was packed without"
+        found.append(f"Files in other colours than sRGB, {done}: {files[CONVERTED]}.")
+    if files["ignored"]:
+        found.append(f"Files whose colour profile cannot be used: {files['ignored']}.")
+    if inks := census["cmyk_without_profile"]:
+        found.append(f"CMYK files without a profile, whose colours are approximate: {inks}.")
+    return found
 
 
 def _data_uri(sheet: Sheet) -> str | None:

@@ -19,6 +19,8 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
+from weather_hpc.preprocess.decoders import available, method
+from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.preprocess.worker import ready_with
 from weather_hpc.runs.proc import memory_peak_mb
 from weather_hpc.runs.writer import RunWriter
@@ -82,7 +84,12 @@ def explore(options: EdaOptions) -> dict[str, Any]:
     with timed(clock, "kernels"):
         timings = time_kernels(store, options.rounds) if options.rounds else None
     result = tables.summary(exploration) | {
-        "store": {"path": printable(str(store.path)), "reused": reused, "side": store.size},
+        "store": {
+            "path": printable(str(store.path)),
+            "reused": reused,
+            "side": store.size,
+            "resize": store.header["resize"],
+        },
         "backend": str(task.backend),
         "workers": task.workers,
         "kernels": timings,
@@ -111,8 +118,12 @@ def packed(options: EdaOptions) -> tuple[Store, bool]:
     if is_store(path):
         store = Store.open(path)
         split = make_split(catalogue, options.seed)
-        identity = Contents(catalogue, split, options.task.image_size, "").identity()
-        keys = ("catalogue", "shape", "split")
+        task = options.task
+        resize = method(available(task.decoder), available_color(task.color))
+        identity = Contents(catalogue, split, task.image_size, resize).identity()
+        keys = ["catalogue", "shape", "split"]
+        if options.store is None:
+            keys.append("resize")
         differing = [key for key in keys if store.header.get(key) != identity[key]]
         if not differing:
             return store, True

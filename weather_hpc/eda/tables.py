@@ -1,6 +1,6 @@
 """The measurements as CSV tables, normalization constants and JSON."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ def write_tables(out: Path, exploration: Exploration) -> None:
     write_json(out / "normalization.json", normalization(exploration))
     pairs = [pair_row(exploration, pair) for pair in exploration.pairs]
     write_csv(out / "near_duplicates.csv", PAIR_COLUMNS, pairs)
+    columns = ["profile", "color_space", "use", "class", "files"]
+    write_csv(out / "color_profiles.csv", columns, _profile_rows(exploration))
     write_csv(out / "map.csv", ["path", "class", "split", "x", "y"], _map_rows(exploration))
 
 
@@ -113,7 +115,34 @@ def headers_summary(exploration: Exploration) -> dict[str, Any]:
         "turned_by_exif": counts.rotated,
         "animated": counts.animated,
         "misnamed": counts.misnamed,
+        "color_profiles": color_profiles(exploration),
+        "cmyk_without_profile": counts.plain_inks,
     }
+
+
+def color_profiles(exploration: Exploration) -> list[dict[str, Any]]:
+    """The ICC profiles of the files, the most frequent first, with the files of each class."""
+    classes: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for (*profile, label), files in exploration.headers.profiles.items():
+        name, space, use = profile
+        classes[name, space, use][exploration.classes[label]] += files
+    rows = [
+        {
+            "profile": name,
+            "color_space": space,
+            "use": use,
+            "files": of_class.total(),
+            "classes": dict(of_class.most_common()),
+        }
+        for (name, space, use), of_class in classes.items()
+    ]
+    return sorted(rows, key=lambda row: -row["files"])
+
+
+def _profile_rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
+    for profile in color_profiles(exploration):
+        for name, files in profile["classes"].items():
+            yield profile | {"class": name, "files": files}
 
 
 PAIR_COLUMNS = [

@@ -30,7 +30,7 @@ _PROGRESS = ("progress", "progress_from_0")
 _FROM_0 = ("step_from_0",)
 _MARKS = ("epoch_end", "ignored")
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
 _UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
 _DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"

@@ -134,12 +134,32 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# Digits in these stand for no digit of a line.
-_SILENT = re.compile(rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|0-9")
+# Digits in these stand for no digit of a line; a comment's stand for nothing at all.
+_SILENT = re.compile(
+    rb"\{\d*,?\d*\}|\(\?P<\w+>|\(\?\(\w+\)|(?<=\n)[ ]*\# [^\n]*"
+    rb"|\\x(?!3)[0-9a-fA-F]{2}|0-9"
+)
+
+# Whether two digits are equal, or how one is spelled, is not examined.
+_UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]")
+
+_RANGE = re.compile(rb"(?=(?:([0-9])|.)-(?:([0-9])|[^\]]))", re.DOTALL)
+"""What may be a range of characters: one from or to a character that is no digit counts as one
+from 0 or to 9."""
 
 
-# Whether two digits are equal, or a range of them, or how one is spelled, is not examined.
-_UNCLEAR = re.compile(rb"\(\?P=|\\[0-9xuUN]|[0-9]-|-[0-9]")
+def _told_apart(source: bytes) -> set[int]:
+    """The digits that an expression may distinguish from others."""
+    digits = b"0123456789"
+    if _UNCLEAR.search(source):
+        return set(digits)
+    apart = set(digits) & set(source)
+    for low, high in _RANGE.findall(source):
+        if low or high:
+            inside = set(range((low or b"0")[0], (high or b"9")[0] + 1))
+            outside = set(digits) - inside
+            apart |= min(inside, outside, key=len)
+    return apart
 
 
 class UnmatchedShapes:
@@ -152,7 +172,7 @@ class UnmatchedShapes:
 
     def __init__(self, *expressions: bytes) -> None:
         source = _SILENT.sub(b"", b" ".join(expressions))
-        alike = b"" if _UNCLEAR.search(source) else bytes(set(b"0123456789") - set(source))
+        alike = bytes(set(b"0123456789") - _told_apart(source))
         self.table = bytes.maketrans(alike, alike[:1] * len(alike))
         self.shapes: set[bytes] = set()
 

@@ -211,7 +211,7 @@ class _Candidates:
             (each for each in self.tallies if not (programs and each.form.file.library)),
             key=lambda each: (
                 each.score * (2 if each.form.file.signature else 1),
-                bool(each.form.file.signature),
+                bool(each.form.file.signature),  # none reads anything: it says what is lacking
             ),
         )
 

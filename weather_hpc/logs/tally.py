@@ -84,6 +84,11 @@ class _Pending:
         """Whether a heading is all that there was of it."""
         return self.values == _NOTHING and not self.is_bar and not self.finished
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is an epoch that was done."""
+        return self.ended or self.values != _NOTHING
+
     def take(self, values: dict[str, Value]) -> None:
         """Take in a line's values; the last ones of a bar count."""
         new = [cast(float | None, values.get(name)) for name in _EPOCH_FIELDS[2:]]
@@ -450,7 +455,7 @@ class Tally:
     def _settle(self, rank: bytes | None) -> None:
         """The values below ``rank``'s heading are complete."""
         pending = self.pending.pop(rank, None)
-        if pending is not None and (pending.ended or pending.values != _NOTHING):
+        if pending is not None and pending.counts:
             if rank not in self._by_text:
                 self._add_ranks({rank})
             self._add(self._by_text[rank], pending.epoch, pending.clear)
@@ -499,7 +504,8 @@ class Tally:
     @property
     def last(self) -> int:
         """The highest epoch of any rank; below 0 where there is none."""
-        return max((series.last for series in self.series), default=-1)
+        below = [pending.epoch for pending in self.pending.values() if pending.counts]
+        return max([*below, *(series.last for series in self.series)], default=-1)
 
     @property
     def score(self) -> int:

@@ -15,6 +15,7 @@ from weather_hpc.predict.images import NewImage
 from weather_hpc.predict.network import Images, Network
 from weather_hpc.predict.sheet import Picture, SheetWriter
 from weather_hpc.preprocess.decoders import available, make_decoder
+from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.predictions import (
     FIRST_COLUMNS,
@@ -24,7 +25,7 @@ from weather_hpc.runs.predictions import (
     SkippedFile,
 )
 from weather_hpc.runs.reader import read_run
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.study.tasks import Color, Decoder
 from weather_hpc.text import clean
 
 DECIMALS = 6
@@ -147,7 +148,7 @@ def _classified(
     skipped: list[SkippedFile],
 ) -> Iterator[tuple[Images, Prediction]]:
     """Each usable image with its prediction, in order; the others are added to ``skipped``."""
-    decode = make_decoder(available(Decoder.FAST))
+    decode = make_decoder(available(Decoder.FAST), available_color(Color.MANAGED))
     batch: list[tuple[NewImage, Images]] = []
 
     def classified() -> Iterator[tuple[Images, Prediction]]:

@@ -16,7 +16,7 @@ from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.study.tasks import Color, Decoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ class Target:
     offset: int
     size: int
     decoder: Decoder
+    color: Color = Color.MANAGED
 
     @property
     def row_bytes(self) -> int:
@@ -81,7 +82,7 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     from weather_hpc.preprocess.decoders import make_decoder
 
     start = time.perf_counter()
-    decode = make_decoder(target.decoder)
+    decode = make_decoder(target.decoder, target.color)
     rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
     failed = {}
     for row, path in enumerate(chunk.paths):
@@ -111,21 +112,21 @@ def write_chunk(
     return ChunkResult(finished, images=len(chunk.paths))
 
 
-def prepare_worker(decoder: Decoder, rank: int = 0) -> RankInfo:
+def prepare_worker(decoder: Decoder, color: Color = Color.MANAGED, rank: int = 0) -> RankInfo:
     """Import everything that a chunk needs; this process as a worker of ``rank``.
 
-    Raises FailedError where ``decoder`` lacks a package here.
+    Raises FailedError where ``decoder`` or ``color`` lacks a package here.
     """
     from PIL import Image
 
     from weather_hpc.preprocess.decoders import make_decoder
 
     try:
-        make_decoder(decoder)
+        make_decoder(decoder, color)
     except ImportError as error:  # on another node than the one that checked it
         raise FailedError(
-            f"{node_name()}: decoder {decoder}: {error}; install it there or choose "
-            f"--decoder {Decoder.EXACT}"
+            f"{node_name()}: decoder {decoder}, color {color}: {error}; install it there or choose "
+            f"--decoder {Decoder.EXACT} --color {Color.IGNORE}"
         ) from None
     Image.init()  # or the first image of each worker pays for loading Pillow's formats
     return ready(rank)

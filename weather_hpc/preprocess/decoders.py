@@ -8,47 +8,50 @@ under the same rules.
 
 import contextlib
 import importlib.util
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image, reason
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.preprocess import profiles
+from weather_hpc.preprocess.jpeg import JPEG, has_metadata, icc_profile
+from weather_hpc.preprocess.profiles import Profile, profile_of, read_profile
+from weather_hpc.preprocess.rgb import to_rgb
+from weather_hpc.study.tasks import Color, Decoder
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 PILLOW_METHOD = (
-    "pillow: first frame, alpha over white, bicubic antialiased stretch, EXIF orientation"
+    "pillow: first frame, transparency over white, bicubic antialiased stretch, turned upright"
 )
-"""How images become rows, for the store's header: change it when pixels would change. Stores of
-different methods are never mixed."""
+"""How images become rows: change it when pixels would change."""
 
 ORIENTATION_TAG = 0x0112
 
-# 16-bit and 32-bit greys: Pillow's own conversion to RGB would clip them at 255.
-DEEP_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-
 FAST_METHOD = (
-    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size; "
-    "first frame, alpha over white, bicubic antialiased stretch by torch, EXIF orientation"
+    "fast: JPEG by libjpeg-turbo, reduced by a power of two to no less than 7/4 of the size (9/4 "
+    "above 1/6 byte per pixel); first frame, transparency over white, bicubic antialiased stretch "
+    "by torch from the true sides, turned upright"
 )
 """As :data:`PILLOW_METHOD`, for the fast decoder."""
 FAST_PACKAGES = ("simplejpeg", "torch")
 """The packages that the fast decoder needs."""
 LEAST_SCALE = 7 / 4
-"""Sides are not reduced below this multiple of the target size. 2 gives no better quality
-(docs/how-to/preprocessing.md); with 3/2 a twentieth of the images falls below 43 dB."""
-JPEG = b"\xff\xd8\xff"
-COLOURS = ("Gray", "RGB", "YCbCr")
-"""Colour spaces of a JPEG other than CMYK."""
-MARK, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
-"""The first byte of every marker between a JPEG's segments, and the second of two markers (ITU-T
-T.81)."""
+"""Sides are not reduced below this multiple of the target size (docs/how-to/preprocessing.md)."""
+BUSY_BYTES, BUSY_SCALE = 1 / 6, 9 / 4
+"""As :data:`LEAST_SCALE`, of files with more bytes per pixel: fine texture and noise, of which the
+reduction loses more. Without it a twentieth of the reduced photographs is below 47.9 dB
+(docs/how-to/preprocessing.md)."""
+SPACES = {"Gray": "GRAY", "RGB": "RGB", "YCbCr": "RGB"}
+"""The space of the profile that fits a JPEG, by its colours; not of CMYK."""
 SCRATCH_BYTES = 16 << 20
 """Images up to this size are decoded into one buffer; its pages stay mapped and cached."""
 Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
@@ -58,25 +61,47 @@ OVERHEAD_PIXELS = 150_000
 """The cost of opening, resizing, hashing and writing an image, in pixels' worth of time."""
 
 
-def decode_exact(path: Path, size: int) -> "npt.NDArray[np.uint8]":
+def decode_exact(path: Path, size: int, color: Color = Color.MANAGED) -> "npt.NDArray[np.uint8]":
     """The image at ``path`` as uint8 of shape (size, size, 3), RGB.
 
     The whole picture (the first frame, where it is animated) is put over white where it is
-    transparent, stretched to the square, and rotated upright by its EXIF orientation. Raises
-    :class:`ImageError` with the reason where the file cannot be decoded in full.
+    transparent, stretched to the square, converted to sRGB by its profile unless ``color`` ignores
+    it, and turned upright. Raises :class:`ImageError` with the reason where the file cannot be
+    decoded in full.
     """
     import numpy as np
     from PIL import Image
 
     with opened_image(path) as image:
-        orientation = read_orientation(image)
-        image = to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
-    # Rotated after the resize: there are far fewer pixels to move.
-    return upright(np.asarray(image), orientation)
+        picture, profile, orientation = decoded(image, color)
+        square = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+    # Converted and turned after the resize: there are far fewer pixels.
+    return upright(square if profile is None else profile.to_srgb(square), orientation)
+
+
+def decoded(
+    image: "ImageFile.ImageFile", color: Color
+) -> "tuple[Image.Image, Profile | None, int]":
+    """An opened image's pixels, RGB, or CMYK where a profile converts inks; the profile that they
+    are still to be converted by; and the orientation.
+    """
+    profile = converting(profile_of(image)) if color is Color.MANAGED else None
+    if profile is not None and profile.space == "CMYK":
+        image.load()
+        picture: Image.Image = image
+    else:
+        picture = to_rgb(image)
+    # Read after the pixels: Pillow turns a TIFF itself as it loads, and then removes the tag.
+    return picture, profile, read_orientation(image)
+
+
+def converting(profile: Profile | None) -> Profile | None:
+    """``profile`` where it changes pixels."""
+    return None if profile is None or profile.transform is None else profile
 
 
 @contextlib.contextmanager
-def opened_image(path: Path) -> "Iterator[Image.Image]":
+def opened_image(path: Path) -> "Iterator[ImageFile.ImageFile]":
     """The image in a file; its pixels are not read yet.
 
     Errors in the block are the file's fault and raised as :class:`ImageError`.
@@ -114,38 +139,23 @@ def upright(pixels: "npt.NDArray[np.uint8]", orientation: int) -> "npt.NDArray[n
     return pixels
 
 
-def to_rgb(image: "Image.Image") -> "Image.Image":
-    """Any mode -> RGB; decodes the pixels."""
-    from PIL import Image
+@dataclass(frozen=True)
+class Picture:
+    """Decoded pixels, perhaps reduced."""
 
-    if image.mode in DEEP_GREY_MODES:
-        image = _shallow_grey(image)
-    elif image.mode == "F":
-        raise ImageError("floating-point pixels, whose white is not defined")
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        if picture.getchannel("A").getextrema() == (255, 255):
-            return picture.convert("RGB")  # opaque after all: white would not show
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _shallow_grey(image: "Image.Image") -> "Image.Image":
-    """A grey image of 16 bits as one of 8."""
-    import numpy as np
-    from PIL import Image
-
-    values: npt.NDArray[Any] = np.asarray(image)
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError("grey values beyond 16 bits")
-    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
+    pixels: "npt.NDArray[np.uint8]"
+    """(height, width, channels)."""
+    sides: tuple[float, float]
+    """Height and width of the image in these pixels. Where a side is no multiple of the reduction,
+    the last pixel lies partly outside the image."""
+    profile: Profile | None
+    """What the pixels are still to be converted by."""
 
 
 class FastDecoder:
     """Decodes one image after the other, all into one buffer: not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, color: Color = Color.MANAGED) -> None:
         """Raises ImportError where one of :data:`FAST_PACKAGES` is missing."""
         import numpy as np
         import simplejpeg
@@ -153,9 +163,10 @@ class FastDecoder:
 
         self._simplejpeg: Any = simplejpeg
         self._torch = torch
+        self._color = color
         self._scratch = np.empty(SCRATCH_BYTES, dtype=np.uint8)
         # the first resize initializes torch, which takes as long as forty images
-        self._resized(np.zeros((2, 2, 3), dtype=np.uint8), 1)
+        self._resized(Picture(np.zeros((2, 2, 3), dtype=np.uint8), (2, 2), None), 1)
 
     def __call__(self, path: Path, size: int) -> "npt.NDArray[np.uint8]":
         """As :func:`decode_exact`, except for rounding and the reduced decoding."""
@@ -166,64 +177,71 @@ class FastDecoder:
         except OSError as error:
             raise ImageError(f"cannot be decoded: {error.strerror}") from None
         orientation = 1
-        pixels = self._reduced(content, size)
-        if pixels is None or has_metadata(content):
+        picture = self._reduced(content, size)
+        if picture is None:
+            with opened_image(path) as image:
+                whole, profile, orientation = decoded(image, self._color)
+                pixels = np.array(whole)
+            picture = Picture(pixels, pixels.shape[:2], profile)
+        elif has_metadata(content):
             with opened_image(path) as image:
                 orientation = read_orientation(image)
-                if pixels is None:
-                    pixels = np.array(to_rgb(image))
-        return upright(self._resized(pixels, size), orientation)
+        square = self._resized(picture, size)
+        if picture.profile is not None:
+            square = picture.profile.to_srgb(square)
+        return upright(square, orientation)
 
-    def _reduced(self, content: bytes, size: int) -> "npt.NDArray[np.uint8] | None":
-        """A JPEG's pixels, (height, width, 3), reduced; None where Pillow must decode the file."""
+    def _reduced(self, content: bytes, size: int) -> Picture | None:
+        """A JPEG's pixels, reduced; None where Pillow must decode the file."""
         if not content.startswith(JPEG):
             return None
         try:
             height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)
-            if colours not in COLOURS or height * width > PIXEL_LIMIT:
+            if colours not in SPACES or height * width > PIXEL_LIMIT:
                 return None
             # In pixels, not as a factor: given a factor, the library also reduces by other eighths
             # than powers of two, which is slower and loses 20 dB.
-            factor = reduction(width, height, size)
-            height, width = -(-height // factor), -(-width // factor)
-            buffer = self._scratch if height * width * 3 <= SCRATCH_BYTES else None
+            factor = reduction(width, height, size, len(content))
+            least_height, least_width = -(-height // factor), -(-width // factor)
+            fits = least_height * least_width * 3 <= SCRATCH_BYTES
             pixels: npt.NDArray[np.uint8] = self._simplejpeg.decode_jpeg(
-                content, min_height=height, min_width=width, buffer=buffer, strict=True
+                content,
+                min_height=least_height,
+                min_width=least_width,
+                buffer=self._scratch if fits else None,
+                strict=True,
             )
         except ValueError:  # damaged: Pillow decides whether it is still an image
             return None
-        return pixels
+        found = icc_profile(content) if self._color is Color.MANAGED else None
+        profile = None if found is None else converting(read_profile(found, SPACES[colours]))
+        return Picture(pixels, (height / factor, width / factor), profile)
 
-    def _resized(self, pixels: "npt.NDArray[np.uint8]", size: int) -> "npt.NDArray[np.uint8]":
-        """Resized to (size, size, 3), by a kernel for bytes with interleaved channels."""
+    def _resized(self, picture: Picture, size: int) -> "npt.NDArray[np.uint8]":
+        """Resized to (size, size, channels), by a kernel for bytes with interleaved channels."""
         with self._torch.inference_mode():
             # In this order: the other way round torch does not recognise interleaved channels,
             # takes more than twice as long and returns planes.
-            batch = self._torch.from_numpy(pixels).unsqueeze(0).permute(0, 3, 1, 2)
+            batch = self._torch.from_numpy(picture.pixels).unsqueeze(0).permute(0, 3, 1, 2)
+            # Scales, not a size, so that a pixel that lies partly outside counts as a part. They
+            # are rounded up because torch rounds the size down.
+            scales = tuple(math.nextafter(size / side, math.inf) for side in picture.sides)
             out = self._torch.nn.functional.interpolate(
-                batch, (size, size), mode="bicubic", antialias=True
+                batch, scale_factor=scales, mode="bicubic", antialias=True
             )
             square: npt.NDArray[np.uint8] = out[0].permute(1, 2, 0).numpy()
         return square
 
 
-def reduction(width: int, height: int, size: int) -> int:
+def reduction(width: int, height: int, size: int, size_bytes: int = 0) -> int:
     """The largest factor of 8, 4, 2, 1 that leaves both sides at least ``size`` times
-    :data:`LEAST_SCALE`; 1 where none does."""
+    :data:`LEAST_SCALE`, or :data:`BUSY_SCALE` if the file has many bytes; 1 where none does."""
+    busy = size_bytes > BUSY_BYTES * width * height
+    least = size * (BUSY_SCALE if busy else LEAST_SCALE)
     factor = 8
-    while factor > 1 and min(width, height) < LEAST_SCALE * size * factor:
+    while factor > 1 and min(width, height) < least * factor:
         factor //= 2
     return factor
-
-
-def has_metadata(jpeg: bytes) -> bool:
-    """Whether there may be EXIF or XMP data before the pixels, in an APP1 segment. Only those files
-    are opened by Pillow as well, which takes as long as decoding a small image."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == MARK and jpeg[at + 1] not in (APP1, START_OF_SCAN):
-        filler = jpeg[at + 1] == MARK
-        at += 1 if filler else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
-    return jpeg[at : at + 2] != bytes((MARK, START_OF_SCAN))
 
 
 def available(decoder: Decoder) -> Decoder:
@@ -240,9 +258,19 @@ def available(decoder: Decoder) -> Decoder:
     return decoder
 
 
-def make_decoder(name: Decoder) -> Decode:
+def make_decoder(name: Decoder, color: Color = Color.MANAGED) -> Decode:
     """The decoder ``name``, for one thread. Raises ImportError where it lacks a package."""
-    return FastDecoder() if name is Decoder.FAST else decode_exact
+    if color is Color.MANAGED:
+        profiles.srgb()
+    if name is Decoder.FAST:
+        return FastDecoder(color)
+    return decode_exact if color is Color.MANAGED else partial(decode_exact, color=color)
+
+
+def method(decoder: Decoder, color: Color) -> str:
+    """How images become rows, for the store's header. Stores of different methods are never
+    mixed."""
+    return f"{METHODS[decoder]}; {profiles.METHODS[color]}"
 
 
 def cost(name: Decoder, width: int, height: int, size_bytes: int, size: int) -> int:
@@ -252,6 +280,6 @@ def cost(name: Decoder, width: int, height: int, size_bytes: int, size: int) -> 
     takes as long as one pixel of the exact decoder, or three of the fast one.
     """
     if name is Decoder.FAST:
-        reduced = width * height // reduction(width, height, size) ** 2
+        reduced = width * height // reduction(width, height, size, size_bytes) ** 2
         return OVERHEAD_PIXELS + reduced + 3 * size_bytes
     return OVERHEAD_PIXELS + width * height + size_bytes

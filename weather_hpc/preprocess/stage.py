@@ -17,7 +17,8 @@ from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
-from weather_hpc.preprocess.decoders import METHODS, available, cost
+from weather_hpc.preprocess.decoders import available, cost, method
+from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.preprocess.worker import record_workers, warn_of_few_cpus
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
@@ -51,14 +52,18 @@ def preprocess(
     if task.images is not None:
         catalogue = catalogue.subset(task.images, seed)
     writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
-    decoder = available(task.decoder)
-    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, METHODS[decoder])
+    # as this installation can carry it out
+    task = task.model_copy(
+        update={"decoder": available(task.decoder), "color": available_color(task.color)}
+    )
+    resize = method(task.decoder, task.color)
+    contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, resize)
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
         shutil.rmtree(out)  # left by a measured run that was killed just before removing it
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
-            store = _pack(task, decoder, partial, backend, writer)
+            store = _pack(task, partial, backend, writer)
     try:
         _record_store(writer.record, store, catalogue)
     finally:
@@ -68,11 +73,7 @@ def preprocess(
 
 
 def _pack(
-    task: PreprocessTask,
-    decoder: Decoder,
-    partial: PartialStore,
-    backend: PreprocessBackend,
-    writer: RunWriter,
+    task: PreprocessTask, partial: PartialStore, backend: PreprocessBackend, writer: RunWriter
 ) -> Store:
     """Make the missing chunks and commit; fill in times, workers and usage."""
     record = writer.record
@@ -80,8 +81,8 @@ def _pack(
     if here:
         warn_of_few_cpus(task)
     already = len(partial.finished)
-    chunks = _plan(partial, decoder)
-    ranks = backend.start(task.workers, decoder)
+    chunks = _plan(partial, task.decoder)
+    ranks = backend.start(task.workers, task.decoder, task.color)
     up = since_process_start()
     record.phases.startup = up - (record.phases.queue or 0.0)
     writer.event("workers_up", workers=len(ranks), process_s=up)
@@ -90,7 +91,7 @@ def _pack(
     images = sum(len(chunk.paths) for chunk in chunks)
     with cli.progress(f"packing ({task.backend})", total=images) as advance:
         start = time.perf_counter()
-        for result in backend.run(_target(partial, decoder), chunks):
+        for result in backend.run(_target(partial, task), chunks):
             partial.finish(result.finished)
             results.append(result)
             advance(result.images)
@@ -124,7 +125,7 @@ def _plan(partial: PartialStore, decoder: Decoder) -> list[Chunk]:
     return sorted(chunks, key=lambda chunk: chunk.cost, reverse=True)
 
 
-def _target(partial: PartialStore, decoder: Decoder) -> Target:
+def _target(partial: PartialStore, task: PreprocessTask) -> Target:
     """With absolute paths: a worker may have another working folder."""
     contents = partial.contents
     return Target(
@@ -132,7 +133,8 @@ def _target(partial: PartialStore, decoder: Decoder) -> Target:
         partial.images.resolve(),
         partial.data_offset,
         contents.size,
-        decoder,
+        task.decoder,
+        task.color,
     )
 
 

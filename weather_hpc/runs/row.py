@@ -188,6 +188,8 @@ class Row:
     """Number of different CPUs that all workers had together."""
     oversubscribed: str | None = None
     """Where workers had fewer CPUs than threads: whether that was asked for."""
+    color: str | None = None
+    """What packing did with ICC profiles."""
 
     @property
     def is_rejected(self) -> bool:

@@ -144,6 +144,8 @@ PREPROCESS = (
     _BACKEND,
     Setting(name="decoder", role=Role.COMPUTING, default="fast", metavar="NAME", listed=True,
             help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
+    Setting(name="color", role=Role.TASK, default="managed", metavar="HOW", listed=True,
+            help="ICC profiles of images: managed (colours are converted to sRGB) or ignore"),
     *_BY_WORKERS,
 )  # fmt: skip
 """Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""

@@ -37,6 +37,13 @@ class Decoder(StrEnum):
     EXACT = "exact"
 
 
+class Color(StrEnum):
+    """Whether the colours of an image with an ICC profile are converted to sRGB."""
+
+    MANAGED = "managed"
+    IGNORE = "ignore"
+
+
 class Operation(StrEnum):
     """What is computed of all images: moments and counts of each channel, images or features."""
 
@@ -164,6 +171,7 @@ class PreprocessTask(Part):
     image_size: int = setting_field("image_size", ge=8, le=4096)
     images: int | None = setting_field("images", ge=1)
     decoder: Decoder = setting_field("decoder")
+    color: Color = setting_field("color")
 
     def threads_per_node(self, nodes: int) -> int:
         """CPU threads that compute on each of ``nodes``."""

@@ -69,8 +69,10 @@ def test_yolo_that_classifies(tmp_path: Path) -> None:
         "all        128        929      0.65      0.602      0.701      0.523",
         "all      0.875      0.991",
     )
-    reading = read(tmp_path, text + "3 epochs completed in 0.055 hours.\n")
-    check(reading, table="training", epochs_done=3, train_loss=1.334, test_accuracy=0.875)
+    text += "3 epochs completed in 0.055 hours.\n"
+    text += "               classes   top1_acc   top5_acc: 100%|##| 157/157 [00:30<00:00,  5.12it/s]                   all      0.994          1\n"
+    reading = read(tmp_path, text)
+    check(reading, table="training", epochs_done=3, train_loss=1.334, test_accuracy=0.994)
 
 
 def test_yolov5(tmp_path: Path) -> None:
@@ -150,6 +152,13 @@ def test_lightning_cut_off(tmp_path: Path) -> None:
     check(
         reading, "missing_total", table=None, epochs_done=2, train_loss=0.52, test_accuracy=0.81,
     )  # fmt: skip
+
+
+def test_a_time_limit_after_a_bar_at_its_end(tmp_path: Path) -> None:
+    text = lightning()
+    killed = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO TIME LIMIT ***"
+    reading = read(tmp_path, text[: text.rindex("`Trainer.fit`")] + f"\n{killed}\n")
+    check(reading, "missing_total", status="timeout", epochs_done=3, test_accuracy=0.82)
 
 
 def test_lightning_1_and_its_test(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Logs of PyTorch's examples/imagenet and examples/mnist, and of what descends from them."""
+"""Logs of PyTorch's examples/imagenet and examples/mnist, and of programs that print alike."""
 # ruff: noqa: E501 - lines of logs
 
 from pathlib import Path
@@ -35,9 +35,16 @@ def test_imagenet(tmp_path: Path, prefix: str) -> None:
 
 
 def test_imagenet_of_processes_that_all_print(tmp_path: Path) -> None:
-    # each has values of its own; of which rank a line is, it does not say
+    # each has a mean of its own; of which rank a line is, it does not say
+    lines = imagenet(copies=4).splitlines()
+    lines = [line.replace("(6.7500e", f"(6.{70 + i % 4 * 2}00e") for i, line in enumerate(lines)]
+    reading = read(tmp_path, "\n".join(lines) + REAL)
+    check(
+        reading, "missing_total", table="training", epochs_done=3, test_accuracy=0.061,
+        train_loss=pytest.approx(6.73), world_size_actual=4,
+    )  # fmt: skip
     reading = read(tmp_path, imagenet(last=1000, copies=4) + REAL)
-    check(reading, "missing_total", table="training", epochs_done=3, test_accuracy=0.061)
+    check(reading, "missing_total", table="training", epochs_done=3, train_loss=None)
 
 
 def test_imagenet_of_processes_that_overtake_each_other(tmp_path: Path) -> None:
@@ -133,4 +140,31 @@ def test_mnist_of_fsdp_and_vae(tmp_path: Path) -> None:
     check(
         read(tmp_path, text + REAL), "missing_total",
         epochs_done=2, train_loss=124.2104, test_loss=102.5,
+    )  # fmt: skip
+
+
+def test_cifar100(tmp_path: Path) -> None:
+    text = ""
+    for e in (1, 2):
+        text += "".join(
+            f"Training Epoch: {e} [{i}/50000]\tLoss: 4.{i % 97}\tLR: 0.1\n"
+            for i in (128, 25600, 50000)
+        )
+        text += f"epoch {e} training time consumed: 6{e}.33s\nEvaluating Network.....\n"
+        text += f"Test set: Epoch: {e}, Average loss: 0.0328, Accuracy: 0.{e}561, Time consumed:2.13s\n\n"
+    check(
+        read(tmp_path, text + REAL), "missing_total",
+        table="training", epochs_done=2, time_s=130.5, train_loss=None, test_accuracy=0.2561,
+    )  # fmt: skip
+
+
+def test_yolox(tmp_path: Path) -> None:
+    text = "".join(
+        f"2021-07-20 10:11:12 | INFO     | yolox.core.trainer:after_iter:249 - epoch: {e}/3, iter: {i}/95, mem: 5021Mb, iter_time: 0.312s, data_time: 0.001s, total_loss: 17.8, iou_loss: 4.7, lr: 1.142e-06, size: 640, ETA: 3 days, 1:02:03\n"
+        for e in (1, 2, 3) for i in (10, 50, 90)
+    )  # fmt: skip
+    check(read(tmp_path, text + REAL), "missing_total", table="training", epochs_done=3, epochs=3)
+    check(
+        read(tmp_path, text[: text.rindex("2021-")]), "missing_total", "incomplete_epochs",
+        table=None, epochs_done=2,
     )  # fmt: skip

@@ -124,9 +124,10 @@ def test_mmengine_by_iterations(tmp_path: Path) -> None:
     )  # fmt: skip
     text += "2024/01/24 02:43:16 - mmengine - INFO - Iter(val) [33/33]    aAcc: 78.1200  mIoU: 40.1200\n"
     reading = read(tmp_path, text + REAL)
-    codes = "missing_total", "incomplete_epochs"  # 300 of 20000 iterations
-    check(reading, *codes, table="training", steps=300, epochs_done=None)
-    assert reading.row.images_per_s == pytest.approx(4 * 64 / 0.654)
+    check(
+        reading, "missing_total", "incomplete_epochs",
+        table="training", steps=300, epochs_done=None, images_per_s=None,
+    )  # fmt: skip
 
 
 def test_mmcv(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_json_of_mmcv_and_mmengine(tmp_path: Path) -> None:
         text += f'{{"accuracy/top1": {e}1.5, "accuracy/top5": 84.1, "data_time": 0.01, "time": 0.05, "step": {e}}}\n'
     check(
         read(tmp_path, text), "missing_total",
-        table=None, steps=60, test_accuracy=0.215, images_per_s=512.0,
+        table=None, steps=60, test_accuracy=0.215, images_per_s=None,
     )  # fmt: skip
 
 
@@ -188,8 +189,7 @@ def test_detectron2(tmp_path: Path, start: str, prefix: str) -> None:
 
 def test_detectron2_cut_off(tmp_path: Path) -> None:
     text = detectron2("[09/02 02:43:17 {}]: ", last=1239)
-    codes = "missing_total", "incomplete_epochs"
-    check(read(tmp_path, text), *codes, table=None, steps=1240)
+    check(read(tmp_path, text), "missing_total", "incomplete_epochs", table=None, steps=1240)
 
 
 def test_json_of_detectron2(tmp_path: Path) -> None:
@@ -197,4 +197,4 @@ def test_json_of_detectron2(tmp_path: Path) -> None:
         f'{{"data_time": 0.008, "eta_seconds": 12.5, "iteration": {i}, "loss_cls": 0.53, "lr": 0.0071, "time": 0.25, "total_loss": 1.92}}\n'
         for i in (19, 39, 59)
     )  # fmt: skip
-    check(read(tmp_path, text), "missing_total", table=None, steps=60, images_per_s=1024.0)
+    check(read(tmp_path, text), "missing_total", table=None, steps=60, images_per_s=None)

@@ -6,7 +6,7 @@ from weather_hpc.logs import formats
 from weather_hpc.logs.log_format import GENERAL, LogFormat
 
 FORMATS = formats()
-SIGNED = [form for form in FORMATS if form.file.signature]
+SIGNED = [form for form in FORMATS if form.signatures]
 
 
 @pytest.mark.parametrize("form", SIGNED, ids=lambda form: form.name)
@@ -19,4 +19,4 @@ def test_no_other_program_prints_it(form: LogFormat) -> None:
 
 
 def test_all_formats_but_the_general_have_one() -> None:
-    assert [form.name for form in FORMATS if not form.file.signature] == list(GENERAL)
+    assert [form.name for form in FORMATS if not form.signatures] == list(GENERAL)

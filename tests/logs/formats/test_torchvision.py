@@ -73,6 +73,20 @@ def test_dino(tmp_path: Path) -> None:
     check(read(tmp_path, text), epochs_done=3, epochs=3, train_loss=6.6866, time_s=2171.0)
 
 
+def test_lavis(tmp_path: Path) -> None:
+    text = ""
+    for e in range(2):
+        text += "".join(
+            f"Train: data epoch: [{e}]  [{i:4d}/3000]  eta: 0:00:00  lr: 0.000022  loss: 2.7363  time: 0.3651  data: 0.0000  max mem: 24757\n"
+            for i in (0, 1500, 2999)
+        )  # fmt: skip
+        text += f"Train: data epoch: [{e}] Total time: 0:18:1{e} (0.3647 s / it)\n"
+        text += f"2025-09-21 20:57:44,461 [INFO] Averaged stats: lr: 0.0000  loss: 3.{4 - e}059  grad_norm: inf\n"
+        text += f"Eval: data epoch: [{e}]  [2440/2441]  eta: 0:00:00    time: 0.2441  data: 0.0001  max mem: 26767\nEval: data epoch: [{e}] Total time: 0:10:36 (0.2606 s / it)\n"
+    reading = read(tmp_path, text + "2025-09-21 21:57:44,461 [INFO] Training time 0:58:04\n")
+    check(reading, "missing_total", epochs_done=2, train_loss=3.3059, time_s=3484.0)
+
+
 @pytest.mark.parametrize(
     "test", [" * Acc@1 {e}9.760 Acc@5 89.082", "Test:  Acc@1 {e}9.760 Acc@5 89.082"]
 )

@@ -12,7 +12,7 @@ from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.tasks import Backend, Decoder
+from weather_hpc.study.tasks import Backend, Color, Decoder
 
 START_TIMEOUT_S = 120.0
 """How long all workers together may take to start where each has a CPU."""
@@ -49,8 +49,8 @@ class Context:
 class PreprocessBackend(Protocol):
     """A pool of workers: started, used once, closed."""
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
-        """Start ``workers`` workers, each with ``decoder`` imported; one entry per worker.
+    def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
+        """Start ``workers`` workers, each with what it decodes by imported; one entry per worker.
 
         Raises FailedError where one dies or not all are up after :func:`start_timeout_s`.
         """

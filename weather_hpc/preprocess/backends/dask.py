@@ -35,7 +35,7 @@ from weather_hpc.preprocess.chunk import (
 )
 from weather_hpc.preprocess.decoders import make_decoder
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.study.tasks import Color, Decoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,11 +101,11 @@ class DaskBackend:
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         self._workers = workers
         self._client = self._open.enter_context(local_client(workers, self.settings))
-        return local_ranks(self._client, workers, partial(prepare_worker, decoder), KEPT)
+        return local_ranks(self._client, workers, partial(prepare_worker, decoder, color), KEPT)
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task."""
@@ -291,7 +291,7 @@ _decoder = cache(make_decoder)  # one per worker process, as naive code has
 def _decode(target: Target, path: str) -> "npt.NDArray[np.uint8] | str":
     """On a worker: the pixels of one image, or the reason why it has none."""
     try:
-        return _decoder(target.decoder)(target.root / path, target.size)
+        return _decoder(target.decoder, target.color)(target.root / path, target.size)
     except ImageError as error:
         return str(error)
 

@@ -41,7 +41,7 @@ from weather_hpc.preprocess.worker import WorkerResult, check_shared
 from weather_hpc.runs.clock import since_process_start
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.slurm.client import SlurmError, unavailable
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.study.tasks import Color, Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -64,9 +64,9 @@ class DaskJobqueueBackend:
     def __init__(self, context: Context) -> None:
         self._jobs = WorkerJobs(context, KEPT)
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
         """Submit ``workers`` jobs and wait until the worker of each is up."""
-        return self._jobs.start(workers, partial(prepare_worker, decoder))
+        return self._jobs.start(workers, partial(prepare_worker, decoder, color))
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task, even if workers are lost."""

@@ -25,7 +25,7 @@ from weather_hpc.preprocess.backends.base import (
 )
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.tasks import Decoder
+from weather_hpc.study.tasks import Color, Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -37,10 +37,10 @@ IN_FLIGHT = 2
 class SequentialBackend:
     """One chunk after the other, in this process. The baseline of every speedup."""
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
         """This process; ``workers`` must be 1."""
         check_sequential(workers)
-        return [prepare_worker(decoder)]
+        return [prepare_worker(decoder, color)]
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in their order."""
@@ -56,9 +56,9 @@ class MultiprocessingBackend:
     def __init__(self) -> None:
         self._pool = ProcessPool(KEPT)
 
-    def start(self, workers: int, decoder: Decoder) -> list[RankInfo]:
+    def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
         """Start ``workers`` processes and wait until each has imported what it needs."""
-        return self._pool.start(workers, partial(prepare_worker, decoder))
+        return self._pool.start(workers, partial(prepare_worker, decoder, color))
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, each by the first worker that is free."""
