@@ -69,6 +69,17 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_marks_of_unlike_images_are_read(study: StudyPaths) -> None:
+    run = predicted(study.root)
+    ends = (",unlike_training,uncalibrated_probability", ",True,0.8", ",,0.44")
+    more = [line + end for line, end in zip([HEAD, *LINES], ends, strict=True)]
+    run.predictions.write_text("\n".join([*more, ""]))
+    collect_study(study.root)
+    first, second = table(study.tables / "predictions.csv")
+    assert (first["unlike_training"], first["uncalibrated_probability"]) == ("True", "0.8")
+    assert (second["unlike_training"], second["uncalibrated_probability"]) == ("", "0.44")
+
+
 def test_predictions_are_in_every_form_of_the_report(study: StudyPaths) -> None:
     run = predicted(study.root)
     summary = collect_study(study.root)

@@ -48,7 +48,7 @@ def test_info_of_a_nasty_folder(tmp_path: Path, capsys: Output) -> None:
     assert summary["quarantined"] == 11
     assert summary["formats"] == {"GIF": 1, "JPEG": 12, "PNG": 3}
     assert main(["info", str(tmp_path / "images")]) == 0
-    assert "frost/notes.txt: not an image" in capsys.readouterr().out
+    assert 'frost/notes.txt: is text, "frost is cold", not an image' in capsys.readouterr().out
 
 
 def test_verify_lists_every_damaged_image(tmp_path: Path, capsys: Output) -> None:
@@ -56,7 +56,7 @@ def test_verify_lists_every_damaged_image(tmp_path: Path, capsys: Output) -> Non
     assert main(["verify", root]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
-    assert any(line.startswith("rain/truncated.jpg: cannot be decoded") for line in lines)
+    assert any(line.startswith("rain/truncated.jpg: damaged JPEG: truncated") for line in lines)
     assert main(["verify", root, "--json"]) == 1
     assert last_json(capsys)["damaged"] == lines
 

@@ -7,13 +7,13 @@ import pytest
 from tests.dataset.nasty import QUARANTINED, USABLE, nasty_folder, plain_folder, save
 from weather_hpc.dataset import catalogue as module
 from weather_hpc.dataset.catalogue import (
-    Quarantined,
     Split,
     count_images,
     make_split,
     proportional,
     scan,
 )
+from weather_hpc.dataset.class_folders import Quarantined
 from weather_hpc.errors import UserError
 
 

@@ -3,13 +3,30 @@ from pathlib import Path
 from tests.dataset.nasty import nasty_folder, picture
 from tests.preprocess import icc
 from weather_hpc.dataset.catalogue import scan
-from weather_hpc.eda.headers import FileHeader, HeaderCounts, file_batches, read_headers
+from weather_hpc.eda.headers import (
+    FileBatch,
+    FileHeader,
+    HeaderCounts,
+    file_batches,
+    read_headers,
+)
 
 
 def headers_of(root: Path) -> dict[str, FileHeader]:
     items = scan(root).items
     parts = file_batches(root, [item.path for item in items], [item.label for item in items])
     return {header.path: header for part in parts for header in read_headers(part)}
+
+
+def test_a_damaged_later_page_does_not_cost_the_header(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "x.tif"
+    file.parent.mkdir()
+    picture(1).save(file, save_all=True, append_images=[picture(2)])
+    content = file.read_bytes()
+    file.write_bytes(content[: -48 * 32 * 3 - 60])  # without the last page and a part of its tags
+    (header,) = read_headers(FileBatch(tmp_path, ["a/x.tif"], [0]))
+    assert (header.format, header.width_px, header.frames) == ("TIFF", 48, None)
+    assert header.note.startswith("frames cannot be counted: ")
 
 
 def test_headers_of_a_nasty_folder(tmp_path: Path) -> None:

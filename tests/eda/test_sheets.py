@@ -1,12 +1,16 @@
 """Equalization and augmentation."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.dataset.nasty import picture
+from tests.dataset.nasty import picture, save
+from tests.eda.explored import explore
 from weather_hpc.eda.equalization import clahe, equalized, lightness
 from weather_hpc.eda.kernels import Bytes
-from weather_hpc.eda.sheets import augmented
+from weather_hpc.eda.sheets import augmented, write_sheets
 
 
 @pytest.fixture
@@ -70,3 +74,15 @@ def test_augmentations_are_those_of_the_recipes() -> None:
         assert not np.array_equal(changed, images)
         assert np.array_equal(changed, again[name])
     assert not np.array_equal(first["shift ±10%"], other["shift ±10%"])
+
+
+def test_names_that_are_not_utf8_are_drawn(tmp_path: Path) -> None:
+    for number in range(10):  # alike, so that some pairs lie on both sides of the split
+        save(
+            tmp_path / "images" / "a" / os.fsdecode(b"\xff%d.jpg" % number), 1, quality=80 + number
+        )
+    save(tmp_path / "images" / "b" / "x.jpg", 2)
+    sheets = write_sheets(tmp_path, explore(tmp_path / "images", tmp_path), seed=0)
+    pairs = next(sheet for sheet in sheets if sheet.name == "near_duplicates")
+    assert pairs.jpeg is not None
+    assert "a/\\udcff" in pairs.text

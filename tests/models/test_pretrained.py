@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from weather_hpc.errors import UserError
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
-from weather_hpc.models.registry import build_model, import_torchvision
+from weather_hpc.models.registry import build_model, import_timm, import_torchvision
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -78,6 +79,45 @@ def test_old_names_of_densenet_layers_are_understood(tmp_path: Path) -> None:
     ours = load(tmp_path / "weights.pth", "densenet121").state_dict()
     key = "features.denseblock1.denselayer1.norm1.weight"
     assert torch.equal(ours[key], theirs[key])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module._orig_mod."])
+def test_what_wrappers_put_before_names_is_dropped(
+    published: Path, tmp_path: Path, prefix: str
+) -> None:
+    weights = {prefix + key: value for key, value in torch.load(published).items()}
+    torch.save({"state_dict": weights}, tmp_path / "weights.pth")
+    key = "layer4.1.conv2.weight"
+    assert torch.equal(load(tmp_path / "weights.pth").state_dict()[key], weights[prefix + key])
+
+
+def test_safetensors_are_read(published: Path, tmp_path: Path) -> None:
+    save_file(torch.load(published), tmp_path / "weights.safetensors")
+    key = "layer4.1.conv2.weight"
+    ours = load(tmp_path / "weights.safetensors").state_dict()[key]
+    assert torch.equal(ours, torch.load(published)[key])
+    (tmp_path / "weights.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        load(tmp_path / "weights.safetensors")
+
+
+def test_timms_networks_begin_with_weights_of_a_file(tmp_path: Path) -> None:
+    name = "timm:resnet10t"
+    theirs = import_timm().create_model("resnet10t", pretrained=False).eval()
+    save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
+    ours = load(tmp_path / "weights.safetensors", name)
+    theirs.reset_classifier(0)
+    ours.reset_classifier(0)  # type: ignore[operator]
+    picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    normalise = import_torchvision().transforms.v2.Normalize(MEAN, STD)
+    with torch.no_grad():
+        assert torch.allclose(ours(picture * 2 - 1), theirs(normalise(picture)), atol=1e-4)
+    with pytest.raises(
+        UserError, match=r"--model timm:resnet10x: timm .* did you mean 'resnet10t'"
+    ):
+        build_model("timm:resnet10x", 5, 64)
+    with pytest.raises(UserError, match="torch's cache has no weights of timm:resnet10t"):
+        build_for_weights(name, 5, 64, "cached")
 
 
 @pytest.mark.parametrize("wrapped", ["state_dict", "model"])

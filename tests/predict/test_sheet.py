@@ -22,8 +22,11 @@ from weather_hpc.runs.predictions import Accuracy, PredictionSummary
 GREY = np.full((64, 64, 3), 128, np.uint8)
 
 
-def picture(top: float = 0.9, true_class: str | None = None, low: bool = False) -> Picture:
-    return Picture(GREY, "new/fog/a.jpg", [("fog", top), ("rain", 1 - top)], low, true_class)
+def picture(
+    top: float = 0.9, true_class: str | None = None, low: bool = False, unlike: bool = False
+) -> Picture:
+    shares = [("fog", top), ("rain", 1 - top)]
+    return Picture(GREY, "new/fog/a.jpg", shares, low, true_class, unlike)
 
 
 def summary(images: int, accuracy: Accuracy | None = None) -> PredictionSummary:
@@ -44,6 +47,9 @@ def summary(images: int, accuracy: Accuracy | None = None) -> PredictionSummary:
         (picture(true_class="fog", low=True), "✓ correct, ? low"),
         (picture(true_class="rain"), "✗ is rain"),
         (picture(true_class="rain", low=True), "✗ is rain, ? low"),
+        (picture(unlike=True), "≠ unlike training"),
+        (picture(low=True, unlike=True), "≠ unlike training, ? low"),
+        (picture(true_class="fog", unlike=True), "✓ correct, ≠ unlike"),
     ],
 )
 def test_every_mark_is_told_in_words(shown: Picture, mark: str | None) -> None:

@@ -204,7 +204,8 @@ def test_files_that_change_after_the_scan_are_left_out(
         (data / "c" / "001.jpg").write_bytes(b"")
 
     with after("catalogue", spoil):
-        code = cli.guarded("preprocess", preprocess, flags(data, run_dir, "--decoder", decoder))
+        argv = flags(data, run_dir, "--decoder", decoder, "--max-unreadable", "5%")
+        code = cli.guarded("preprocess", preprocess, argv)
     assert code == 0
     assert "146 images, 5 quarantined" in capsys.readouterr().out
     store = is_whole(run_dir, capsys)
@@ -231,7 +232,7 @@ def test_bombs_are_recognised_by_their_header(
 ) -> None:
     (data / "a" / "bomb.jpg").write_bytes(huge_jpeg(data / "a" / "000.jpg"))
     (data / "b" / "bomb.png").write_bytes(huge_claim())
-    argv = flags(data, run_dir, "--decoder", decoder)
+    argv = flags(data, run_dir, "--decoder", decoder, "--max-unreadable", "5%")
     assert cli.guarded("preprocess", preprocess, argv) == 0
     store = is_whole(run_dir, capsys)
     assert [entry["path"] for entry in store.quarantine()] == ["a/bomb.jpg", "b/bomb.png"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dataset.nasty import nasty_folder, plain_folder
+from tests.dataset.nasty import nasty_folder, plain_folder, save
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
@@ -19,7 +19,7 @@ from weather_hpc.preprocess.stage import preprocess
 from weather_hpc.runs.record import RunRecord, read_record
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
+from weather_hpc.study.tasks import Backend, Damaged, Decoder, PreprocessTask
 
 CONFIGURATIONS = [
     (Backend.SEQUENTIAL, 1),
@@ -40,11 +40,14 @@ def run(
     size: int = 16,
     images: int | None = None,
     decoder: Decoder = Decoder.EXACT,
+    damaged: Damaged = Damaged.QUARANTINE,
+    max_unreadable: float = 0.01,
     **options: bool | int,
 ) -> RunRecord:
     task = PreprocessTask(
-        backend=backend, workers=workers, image_size=size, images=images, decoder=decoder
-    )
+        backend=backend, workers=workers, image_size=size, images=images, decoder=decoder,
+        damaged=damaged, max_unreadable=max_unreadable,
+    )  # fmt: skip
     spec = RunSpec(study="test", stage=Stage.PREPROCESS, task=task, data=str(data))
     with RunWriter(spec, run_dir) as writer:
         return preprocess(task, data, run_dir / "store", writer, **options)  # type: ignore[arg-type]
@@ -117,7 +120,7 @@ def test_what_cannot_be_decoded_is_quarantined_and_the_run_continues(
     tmp_path: Path, backend: Backend
 ) -> None:
     data = nasty_folder(tmp_path / "images")
-    record = run(data, tmp_path / "run", backend)
+    record = run(data, tmp_path / "run", backend, max_unreadable=0.5)
     store = Store.open(tmp_path / "run" / "store")
 
     invalid = [row for row in store.items if row["valid"] == "0"]
@@ -126,8 +129,71 @@ def test_what_cannot_be_decoded_is_quarantined_and_the_run_continues(
     assert record.counts.images == len(store.rows()) == len(store.items) - 1
     assert record.counts.quarantined == len(scan(data).quarantine) + 1
     assert record.counts.duplicates == 1
+    assert (record.counts.unreadable, record.counts.damaged) == (6, 0)
     reasons = {entry["path"]: entry["reason"] for entry in store.quarantine()}
     assert "truncated" in reasons["rain/truncated.jpg"]
+
+
+def damage(path: Path, content: bytes) -> None:
+    """Zero bytes in the middle of a file."""
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(600) + content[middle + 600 :])
+
+
+@pytest.mark.parametrize(
+    ("backend", "decoder"),
+    [
+        (Backend.SEQUENTIAL, Decoder.FAST),
+        (Backend.SEQUENTIAL, Decoder.EXACT),
+        (Backend.DASK_NAIVE, Decoder.EXACT),
+    ],
+)
+def test_damaged_images_are_left_out_or_kept_and_told(
+    tmp_path: Path, backend: Backend, decoder: Decoder
+) -> None:
+    data = plain_folder(tmp_path / "images", per_class=4)
+    for name, form in (("x.jpg", "JPEG"), ("y.png", "PNG")):
+        path = save(data / "a" / name, 20, size=(400, 300), format=form, quality=98)
+        damage(path, path.read_bytes())
+    options = {"decoder": decoder, "max_unreadable": 0.2}
+    left_out = run(data, tmp_path / "left out", backend, **options)  # type: ignore[arg-type]
+    assert (left_out.counts.images, left_out.counts.unreadable) == (12, 2)
+    store = Store.open(tmp_path / "left out" / "store")
+    assert set(store.invalid()) == {"a/x.jpg", "a/y.png"}
+
+    kept = run(data, tmp_path / "kept", backend, damaged=Damaged.KEEP, **options)  # type: ignore[arg-type]
+    assert (kept.counts.images, kept.counts.unreadable, kept.counts.damaged) == (14, 0, 2)
+    store = Store.open(tmp_path / "kept" / "store")
+    assert set(store.damaged()) == {"a/x.jpg", "a/y.png"}
+    assert all(reason.startswith("damaged ") for reason in store.damaged().values())
+    rows = [int(item["row"]) for item in store.items if item["damage"]]
+    assert store.images[rows].any(axis=(1, 2, 3)).all()
+
+
+def test_a_mount_that_goes_away_during_a_run_is_a_failure_that_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = plain_folder(tmp_path / "mount", per_class=20)
+    data = plain_folder(tmp_path / "images", per_class=20, classes="xyz")
+    for name in "abc":
+        (data / f"{name}2").symlink_to(mount / name)
+        for number, path in enumerate(sorted((data / "xyz"["abc".index(name)]).iterdir())):
+            save(path, 5000 + 100 * ord(name) + number)
+
+    def unmount(_: RunWriter, name: str, **__: object) -> None:
+        if name == "catalogue":
+            mount.rename(tmp_path / "gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "event", unmount)
+        with pytest.raises(FailedError, match=r"of 120 image files .*cannot be read.*mount gone"):
+            run(data, tmp_path / "run")
+    record = read_record(tmp_path / "run" / "record.json")
+    assert record.status == "failed"
+    assert (record.counts.unreadable or 0) > 1
+    assert not (tmp_path / "run" / "store").exists()
+    (tmp_path / "gone").rename(mount)
+    assert run(data, tmp_path / "run").counts.images == 120
 
 
 def test_a_measured_run_leaves_its_record_and_no_store(tmp_path: Path) -> None:

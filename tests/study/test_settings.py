@@ -100,7 +100,7 @@ def test_specs_take_defaults_and_helps_from_the_table(
 
 
 def test_study_files_have_a_key_for_each_setting_but_those_of_the_study() -> None:
-    of_study = {"image_size", "images"}
+    of_study = {"image_size", "images", "damaged", "max_unreadable"}
     cpus = {"cpus_per_worker", "oversubscribe"}
     assert set(PreprocessGrid.model_fields) == fields(PREPROCESS, "task") - of_study | cpus
     assert set(TrainGrid.model_fields) == fields(TRAIN, "task") - of_study | cpus | {"nodes"}

@@ -18,7 +18,7 @@ from weather_hpc.report.predictions import NewImages
 from weather_hpc.runs.inputs import check_size, read_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
-from weather_hpc.runs.predictions import FIRST_COLUMNS, LAST_COLUMNS, PredictionSummary
+from weather_hpc.runs.predictions import FIRST_COLUMNS, LAST_COLUMNS, SINCE, PredictionSummary
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.study.spec import Stage
 from weather_hpc.text import clean, one_line
@@ -99,12 +99,12 @@ def _predictions(path: Path) -> Iterator[dict[str, Any]]:
     check_size(path)
     reader = csv.DictReader(io.StringIO(path.read_text("utf-8", "replace"), newline=""))
     try:
-        missing = [name for name in _CELLS if name not in (reader.fieldnames or ())]
+        missing = [n for n in _CELLS if n not in (reader.fieldnames or ()) and n not in SINCE]
         if missing:
             raise UserError(f"{path}: has no column {missing[0]}")
         for line in reader:
             try:
-                yield {name: read(line[name]) for name, read in _CELLS.items()}
+                yield {name: read(line.get(name, "")) for name, read in _CELLS.items()}
             except (ValueError, TypeError) as error:
                 raise UserError(f"{path}: line {reader.line_num}: {one_line(error)}") from None
     except csv.Error as error:
@@ -140,6 +140,7 @@ _CELLS: dict[str, Callable[[str], Any]] = dict(
         (
             _word, _word, _probability, _optional(_word), _optional(_probability),
             _optional(_word), _optional(_probability), _yes, _optional(_word), _optional(_yes),
+            _optional(_yes), _optional(_probability),
         ),
         strict=True,
     )

@@ -7,6 +7,8 @@ Rules, independent of the order in which the file system lists its entries:
 * a class is a folder in the root that holds at least one usable image, at any depth;
 * hidden files and folders (``.name``) are skipped silently;
 * a file that cannot be used is quarantined with the reason, never an error;
+* symbolic links are followed, and a file or folder comes before links to it
+  (:mod:`weather_hpc.dataset.class_folders`);
 * files of equal content are duplicates of the first one in path order. In one class all are
   kept; of equal files in different classes the first is kept and the rest are quarantined.
 """
@@ -14,7 +16,6 @@ Rules, independent of the order in which the file system lists its entries:
 import hashlib
 import heapq
 import os
-import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.dataset.image_file import ImageError, printable, read_header
+from weather_hpc.dataset.class_folders import Quarantined, class_of, walk
+from weather_hpc.dataset.image_file import (
+    ImageError,
+    NoImageError,
+    has_image_name,
+    printable,
+    read_header,
+)
 from weather_hpc.errors import UserError
 from weather_hpc.study.images import ImageCount
 
@@ -46,14 +54,6 @@ class Item:
     width: int
     height: int
     duplicate_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One file or folder that is left out; ``path`` is relative to the root."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def scan(root: Path) -> Catalogue:
     Raises UserError where the folder is missing or holds no class folder with an image in it.
     """
     _check_folder(root)
-    files, quarantine = _walk(root)
+    files, quarantine = walk(root)
     found: list[Item] = []
     with (
         cli.progress("reading images", total=len(files)) as advance,
@@ -163,7 +163,7 @@ def count_images(root: Path) -> ImageCount:
     :func:`scan` does.
     """
     _check_folder(root)
-    files, quarantine = _walk(root)
+    files, quarantine = walk(root)
     for path in files:
         found = _inspect(root, path)
         if isinstance(found, Item):
@@ -171,7 +171,7 @@ def count_images(root: Path) -> ImageCount:
         quarantine.append(found)
     else:
         raise UserError(_why_nothing(root, quarantine))
-    return split_count(Counter(map(_class, files)).values(), str(root))
+    return split_count(Counter(map(class_of, files)).values(), str(root))
 
 
 def _check_folder(root: Path) -> None:
@@ -180,66 +180,22 @@ def _check_folder(root: Path) -> None:
         raise UserError(f"{root}: {what}; expected a folder of class folders with images")
 
 
-def _walk(root: Path) -> tuple[list[str], list[Quarantined]]:
-    """Paths of the regular files in class folders, sorted, and all other entries.
-
-    Symbolic links are followed; no folder is entered twice, so links can neither loop nor
-    multiply the images.
-    """
-    files: list[str] = []
-    quarantine: list[Quarantined] = []
-    entered: dict[tuple[int, int], str] = {}
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = (root / folder).stat()
-            names = sorted(entry.name for entry in (root / folder).iterdir())
-        except OSError as error:
-            quarantine.append(Quarantined(folder, f"folder cannot be read: {error.strerror}"))
-            continue
-        before = entered.setdefault((status.st_dev, status.st_ino), folder)
-        if before != folder:
-            where = printable(before) or "the root"
-            quarantine.append(Quarantined(folder, f"link to a folder already read: {where}"))
-            continue
-        folders = []
-        names = [name for name in names if not name.startswith(".")]
-        for name in names:
-            path = f"{folder}/{name}" if folder else name
-            try:
-                mode = (root / path).stat().st_mode
-            except OSError as error:
-                quarantine.append(Quarantined(path, f"cannot be read: {error.strerror}"))
-                continue
-            if stat.S_ISDIR(mode):
-                folders.append(path)
-            elif not folder:
-                quarantine.append(Quarantined(path, "lies outside the class folders"))
-            elif stat.S_ISREG(mode):
-                files.append(path)
-            else:
-                quarantine.append(Quarantined(path, "is no regular file"))
-        waiting += reversed(folders)
-        if folder and "/" not in folder and not folders and not names:
-            quarantine.append(Quarantined(folder, "class folder is empty"))
-    return sorted(files), quarantine
-
-
 def _inspect(root: Path, path: str) -> Item | Quarantined:
     """Read one file: an item (its label is not known yet), or why it is not an image."""
     try:
         with (root / path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
-                return Quarantined(path, "empty file")
+                return Quarantined(path, "empty file", int(has_image_name(path)))
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             image = read_header(file)
     except OSError as error:
-        return Quarantined(path, f"cannot be read: {error.strerror or error}")
+        return Quarantined(path, f"cannot be read: {error.strerror or error}", 1)
+    except NoImageError as error:
+        return Quarantined(path, str(error), int(has_image_name(path)))
     except ImageError as error:
-        return Quarantined(path, str(error))
+        return Quarantined(path, str(error), 1)
     return Item(path, -1, size, sha256, image.format, image.width, image.height)
 
 
@@ -247,26 +203,36 @@ def _assemble(root: Path, found: list[Item], quarantine: list[Quarantined]) -> C
     """Give each item its label, and keep or quarantine duplicates."""
     if not found:
         raise UserError(_why_nothing(root, quarantine))
-    first: dict[str, str] = {}
+    first = _originals(root, found)
     kept: list[Item] = []
     for item in found:
-        original = first.setdefault(item.sha256, item.path)
-        if _class(original) == _class(item.path):
+        original = first[item.sha256]
+        if class_of(original) == class_of(item.path):
             kept.append(item)
         else:
             text = f"same content as {printable(original)}, under another class"
             quarantine.append(Quarantined(item.path, text))
-    classes = sorted({_class(item.path) for item in kept})
+    classes = sorted({class_of(item.path) for item in kept})
     label = {name: index for index, name in enumerate(classes)}
-    items = _mark_duplicates(replace(item, label=label[_class(item.path)]) for item in kept)
+    items = _mark_duplicates(replace(item, label=label[class_of(item.path)]) for item in kept)
     return Catalogue(
         root, tuple(classes), tuple(items), tuple(sorted(quarantine, key=lambda entry: entry.path))
     )
 
 
-def _class(path: str) -> str:
-    """The class folder that a file lies in."""
-    return path.partition("/")[0]
+def _originals(root: Path, found: list[Item]) -> dict[str, str]:
+    """Content hash -> the first path with it. A file comes before links to it in other classes."""
+    first: dict[str, str] = {}
+    for item in found:
+        path = first.setdefault(item.sha256, item.path)
+        if class_of(path) != class_of(item.path) and _is_link(root, path):
+            first[item.sha256] = path if _is_link(root, item.path) else item.path
+    return first
+
+
+def _is_link(root: Path, path: str) -> bool:
+    """Whether a link is on the way from ``root`` to a file."""
+    return (root / path).resolve() != root.resolve() / path
 
 
 def _why_nothing(root: Path, quarantine: list[Quarantined]) -> str:

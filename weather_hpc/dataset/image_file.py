@@ -3,9 +3,14 @@
 Names in real folders have line breaks and stray bytes, and suffixes of other formats.
 """
 
+import contextlib
+import importlib
+import os
 import re
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
+
+from weather_hpc.dataset.file_kind import FileKind, kind_of, raw_kind
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -20,6 +25,16 @@ PIXEL_LIMIT = 89_478_485
 # Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
 # have had the most security holes; photographs are in none of them.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = {
+    "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
+    "HEIF": {".heic", ".heif", ".hif"}, "JXL": {".jxl"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "MPO": {".jpg", ".jpeg", ".mpo"},
+    "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+    "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
+}  # fmt: skip
+"""File name suffixes of each format."""
+KIND_BYTES = 1 << 24
+"""Bytes of a file in which the reason is looked for why it is no image."""
 
 
 def printable(name: str) -> str:
@@ -40,6 +55,14 @@ class ImageError(Exception):
     """This file cannot be used as an image; the message says why, on one line."""
 
 
+class NoImageError(ImageError):
+    """This file is something else than an image."""
+
+
+class GoneError(ImageError):
+    """This file cannot be read at all: it was removed, or its file system has failed."""
+
+
 @dataclass(frozen=True)
 class ImageHeader:
     """What an image's header claims."""
@@ -52,31 +75,76 @@ class ImageHeader:
 def open_image(file: IO[bytes]) -> "ImageFile.ImageFile":
     """The image in ``file``: its header is read, its pixels are not yet.
 
-    Raises :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT`
-    pixels.
+    HEIC, AVIF and JPEG XL are read where a plugin of Pillow for them is installed. Raises
+    :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT` pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageError("not an image in any known format") from None
+        image = _open_unidentified(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"claims more than {PIXEL_LIMIT} pixels") from None
     except MemoryError:
         raise
+    except ImageError:
+        raise
     except Exception as error:  # a damaged header can raise nearly anything
-        raise ImageError(f"damaged header: {reason(error)}") from None
+        raise _refused(_kind(file), reason(error)) from None
     if image.width * image.height > PIXEL_LIMIT:
         claim = f"{image.width} x {image.height}"
         raise ImageError(f"claims {claim} pixels, more than {PIXEL_LIMIT}")
+    if raw := raw_kind(getattr(image, "tag_v2", {})):
+        raise _refused(raw)
     return image
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def _open_unidentified(file: IO[bytes]) -> "ImageFile.ImageFile":
+    """The image in ``file``, of a format that a plugin reads. Raises ImageError where it is not."""
+    from PIL import Image
+
+    kind = _kind(file)
+    if kind.plugin is not None and kind.format not in Image.OPEN:
+        _register(kind.plugin.module)
+    if kind.damage or kind.format not in Image.OPEN:
+        raise _refused(kind)
+    file.seek(0)
+    try:
+        return Image.OPEN[kind.format][0](file, "")
+    except Exception as error:  # what Image.open does not tell
+        words = reason(error)
+        raise _refused(kind, "" if "not installed" in words else words) from None
+
+
+def _refused(kind: FileKind, words: str = "") -> ImageError:
+    """The error for a file of ``kind``. ``words``: what its decoder says."""
+    return (ImageError if kind.image else NoImageError)(kind.refusal(words))
+
+
+def _register(module: str) -> None:
+    """Let Pillow know the formats of a plugin, if that is installed."""
+    with contextlib.suppress(ImportError):
+        plugin = importlib.import_module(module)
+        if hasattr(plugin, "register_heif_opener"):
+            plugin.register_heif_opener()  # the others do so when they are imported
+
+
+def _kind(file: IO[bytes]) -> FileKind:
+    file.seek(0)
+    return kind_of(file.read(KIND_BYTES), file.seek(0, os.SEEK_END))
+
+
+def read_header(file: IO[bytes]) -> ImageHeader:
     """What the header of ``file`` claims. Raises :class:`ImageError` as :func:`open_image` does."""
     image = open_image(file)
     return ImageHeader(image.format or "unknown", image.width, image.height)
+
+
+def has_image_name(path: str) -> bool:
+    """Whether a file's name has the suffix of an image."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - of every file in a folder
+    return any(suffix in known for known in SUFFIXES.values())
 
 
 def reason(error: BaseException) -> str:

@@ -76,6 +76,10 @@ class FinishedChunk:
     index: int
     sha256: str
     failed: dict[int, str] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+    """Row -> damage of images that are in the store nevertheless."""
+    gone: bool = False
+    """Whether files could not be read at all: they may be back in the next run."""
 
 
 class PartialStore:
@@ -121,22 +125,28 @@ class PartialStore:
         """Where the pixels begin in that file, bytes."""
         return self.images.stat().st_size - _bytes(self.contents.shape)
 
+    def paths_of(self, failed: dict[int, str]) -> dict[str, str]:
+        """Path -> reason, of a chunk's failed images."""
+        return {self.contents.catalogue.items[row].path: why for row, why in failed.items()}
+
     def missing(self) -> list[int]:
         """The chunks that are still to be made."""
         return [index for index in range(self._chunks) if index not in self.finished]
 
     def finish(self, chunk: FinishedChunk) -> None:
-        """Record a chunk whose pixels are written.
+        """Record a chunk whose pixels are written. One with files that are ``gone`` is made again
+        by the next run.
 
         Raises FailedError where images failed because their whole folder is gone, for example
-        unmounted. The next run then makes the chunk again.
+        unmounted.
         """
         root = self.contents.catalogue.root
         if chunk.failed and not root.is_dir():
             raise FailedError(f"{root}: the folder of images is gone; {KEPT}")
-        with self._writing(), (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
-            # the line break comes first: the line before may be incomplete
-            file.write("\n" + json.dumps(asdict(chunk)))
+        if not chunk.gone:
+            with self._writing(), (self.folder / PROGRESS).open("a", encoding="utf-8") as file:
+                # the line break comes first: the line before may be incomplete
+                file.write("\n" + json.dumps(asdict(chunk)))
         self.finished[chunk.index] = chunk
 
     def commit(self) -> Store:
@@ -148,8 +158,9 @@ class PartialStore:
             raise ValueError(f"{self.folder}: {len(missing)} chunks are still missing")
         chunks = [self.finished[index] for index in range(self._chunks)]
         failed = {row: why for chunk in chunks for row, why in chunk.failed.items()}
+        damaged = {row: why for chunk in chunks for row, why in chunk.damaged.items()}
         tables = {
-            ITEMS: items_csv(self.contents.catalogue, self.contents.split, failed),
+            ITEMS: items_csv(self.contents.catalogue, self.contents.split, failed, damaged),
             QUARANTINE: quarantine_csv(self.contents.catalogue, failed),
         }
         with self._writing():
@@ -254,8 +265,11 @@ class PartialStore:
                 continue  # empty, or the line that was being written when the run was killed
             first = value["index"] * CHUNK_ROWS
             if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
-                failed = {int(row): why for row, why in value["failed"].items()}
-                yield FinishedChunk(value["index"], value["sha256"], failed)
+                failed, damaged = (
+                    {int(row): why for row, why in value.get(name, {}).items()}
+                    for name in ("failed", "damaged")
+                )
+                yield FinishedChunk(value["index"], value["sha256"], failed, damaged)
 
 
 def reusable(out: Path, contents: Contents) -> Store | None:

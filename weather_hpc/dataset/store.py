@@ -3,7 +3,8 @@
 ======================  =====================================================================
 ``header.json``         format and version, shape, classes, how it was made, all checksums
 ``images.npy``          uint8, (images, side, side, 3), RGB; ``numpy.load`` reads it as well
-``items.csv``           row, path, class, split, sha256, duplicate_of, valid (0: row is black)
+``items.csv``           row, path, class, split, sha256, duplicate_of, valid (0: row is black),
+                        damage (of an image that was kept)
 ``quarantine.csv``      path, reason: what was left out or could not be decoded
 ======================  =====================================================================
 
@@ -35,7 +36,7 @@ CHUNK_ROWS = 32
 
 HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "quarantine.csv"
 
-ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid"]
+ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid", "damage"]
 QUARANTINE_COLUMNS = ["path", "reason"]
 NAME_COLUMNS = ("path", "class", "duplicate_of")
 
@@ -128,6 +129,18 @@ class Store:
         chosen = valid if split is None else valid & (splits == SPLITS.index(split))
         return np.flatnonzero(chosen)
 
+    def invalid(self) -> dict[str, str]:
+        """The images that could not be decoded: path -> reason."""
+        rows = read_table(self.path / ITEMS)
+        paths = {row["path"] for row in rows if row["valid"] == "0"}
+        return {e["path"]: e["reason"] for e in self.quarantine() if e["path"] in paths}
+
+    def damaged(self) -> dict[str, str]:
+        """The damaged images that were kept: path -> reason. A store of an earlier version does
+        not tell any."""
+        rows = read_table(self.path / ITEMS)
+        return {row["path"]: row["damage"] for row in rows if row.get("damage")}
+
     def quarantine(self) -> list[dict[str, str]]:
         """What was left out: ``path`` (as in the file system) and ``reason``."""
         return list(read_table(self.path / QUARANTINE))
@@ -195,8 +208,10 @@ class Store:
             raise UserError(f"{self.path / ITEMS}: {rows} rows, expected {self.shape[0]}")
 
 
-def items_csv(catalogue: Catalogue, split: Sequence[str], failed: dict[int, str]) -> str:
-    """The text of items.csv; rows in ``failed`` are not valid."""
+def items_csv(
+    catalogue: Catalogue, split: Sequence[str], failed: dict[int, str], damaged: dict[int, str]
+) -> str:
+    """The text of items.csv; rows in ``failed`` are not valid, those in ``damaged`` are."""
     rows = [
         [
             row,
@@ -206,6 +221,7 @@ def items_csv(catalogue: Catalogue, split: Sequence[str], failed: dict[int, str]
             item.sha256,
             printable(item.duplicate_of or ""),
             int(row not in failed),
+            damaged.get(row, ""),
         ]
         for row, item in enumerate(catalogue.items)
     ]

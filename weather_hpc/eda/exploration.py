@@ -62,8 +62,9 @@ class Exploration:
         return [self.store.items[row]["split"] for row in self.rows.tolist()]
 
     def item(self, position: int) -> dict[str, str]:
-        """The row of an image in items.csv."""
-        return self.store.items[int(self.rows[position])]
+        """The row of an image in items.csv, its names printable."""
+        row = self.store.items[int(self.rows[position])]
+        return {column: printable(value) for column, value in row.items()}
 
     def image(self, position: int) -> kernels.Bytes:
         """The pixels of an image, uint8 (side, side, 3)."""

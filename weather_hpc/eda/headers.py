@@ -7,33 +7,28 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from weather_hpc import cli
-from weather_hpc.dataset.image_file import ImageError, printable
+from weather_hpc.dataset.image_file import SUFFIXES, ImageError, printable, reason
 from weather_hpc.dataset.store import Store
 from weather_hpc.files import write_csv
 from weather_hpc.preprocess.backends.workers import OrderedMap
 from weather_hpc.preprocess.decoders import opened_image, read_orientation
 from weather_hpc.preprocess.profiles import CONVERTED, profile_of
 
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
 FILES_PER_BATCH = 128
 """Files that a worker reads before it returns their headers."""
 
-SUFFIXES = {
-    "AVIF": {".avif"}, "BMP": {".bmp", ".dib"}, "GIF": {".gif"}, "PNG": {".png", ".apng"},
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "MPO": {".jpg", ".jpeg", ".mpo"},
-    "JPEG2000": {".jp2", ".j2k", ".jpx", ".jpf"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
-    "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
-}  # fmt: skip
-"""File name suffixes of each format."""
-
 COLUMNS = [
     "path", "class", "format", "mode", "width_px", "height_px", "bytes", "orientation", "frames",
-    "name_fits", "color_profile", "color_space", "profile_use",
+    "name_fits", "color_profile", "color_space", "profile_use", "note",
 ]  # fmt: skip
 
 
@@ -59,7 +54,8 @@ class FileHeader:
     bytes: int
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
-    frames: int
+    frames: int | None
+    """None: they could not be counted."""
     name_fits: bool
     """Whether its name has a suffix of its format."""
     color_profile: str = ""
@@ -69,6 +65,8 @@ class FileHeader:
     profile_use: str = ""
     """What managed colour does with it: ``converted``, ``is sRGB`` or ``ignored`` with the
     reason."""
+    note: str = ""
+    """Why something about it is not known."""
 
     def row(self, classes: Sequence[str]) -> dict[str, Any]:
         """The columns of ``census.csv``."""
@@ -101,7 +99,7 @@ class HeaderCounts:
         self.formats[header.format] += 1
         self.modes[header.mode] += 1
         self.rotated += header.orientation != 1
-        self.animated += header.frames > 1
+        self.animated += (header.frames or 1) > 1
         self.misnamed += not header.name_fits
         self.sizes.append((header.width_px, header.height_px, header.bytes))
         if header.profile_use:
@@ -153,6 +151,7 @@ def read_headers(files: FileBatch) -> list[FileHeader]:
 def _read_header(file: Path, path: str, label: int) -> FileHeader:
     with opened_image(file) as image:
         name, profile = image.format or "unknown", profile_of(image)
+        frames, note = _frames(image)
         return FileHeader(
             path=path,
             label=label,
@@ -162,9 +161,23 @@ def _read_header(file: Path, path: str, label: int) -> FileHeader:
             height_px=image.height,
             bytes=file.stat().st_size,
             orientation=read_orientation(image),
-            frames=getattr(image, "n_frames", 1),
+            frames=frames,
             name_fits=file.suffix.lower() in SUFFIXES.get(name, set()),
             color_profile=profile.description if profile else "",
             color_space=profile.space if profile else "",
             profile_use=profile.use if profile else "",
+            note=note,
         )
+
+
+def _frames(image: "ImageFile.ImageFile") -> tuple[int | None, str]:
+    """The number of frames or pages, or None and why they cannot be counted.
+
+    Only the first is used, so that damage in later ones does not matter.
+    """
+    try:
+        return getattr(image, "n_frames", 1), ""
+    except MemoryError:
+        raise
+    except Exception as error:  # damage in a later page can raise nearly anything
+        return None, f"frames cannot be counted: {reason(error)}"

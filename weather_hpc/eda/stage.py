@@ -140,5 +140,7 @@ def packed(options: EdaOptions) -> tuple[Store, bool]:
 def _pack(options: EdaOptions, path: Path) -> None:
     from weather_hpc.preprocess.stage import preprocess
 
+    # a page about a folder says what is wrong with it, however much that is
+    task = options.task.model_copy(update={"max_unreadable": 1.0})
     with RunWriter(options.spec, None) as writer:
-        preprocess(options.task, options.data, path, writer, seed=options.seed, site=options.site)
+        preprocess(task, options.data, path, writer, seed=options.seed, site=options.site)

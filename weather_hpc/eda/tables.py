@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from weather_hpc.dataset.catalogue import Split
 from weather_hpc.dataset.image_file import printable
+from weather_hpc.dataset.unreadable import grouped
 from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.near_duplicates import MOST_PAIRS, NearDuplicatePair
@@ -156,10 +157,10 @@ def pair_row(exploration: Exploration, pair: NearDuplicatePair) -> dict[str, Any
     first, second = exploration.item(pair.first), exploration.item(pair.second)
     kind = "mirrored" if pair.mirrored else "alike"
     return {
-        "first": printable(first["path"]),
-        "second": printable(second["path"]),
-        "first_class": printable(first["class"]),
-        "second_class": printable(second["class"]),
+        "first": first["path"],
+        "second": second["path"],
+        "first_class": first["class"],
+        "second_class": second["class"],
         "first_split": first["split"],
         "second_split": second["split"],
         "kind": "identical" if first["sha256"] == second["sha256"] else kind,
@@ -216,8 +217,8 @@ def _map_rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
     for position, (x, y) in enumerate(exploration.positions.tolist()):
         item = exploration.item(position)
         yield {
-            "path": printable(item["path"]),
-            "class": printable(item["class"]),
+            "path": item["path"],
+            "class": item["class"],
             "split": item["split"],
             "x": round(x, 4),
             "y": round(y, 4),
@@ -225,9 +226,9 @@ def _map_rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
 
 
 def _reasons(exploration: Exploration) -> dict[str, int]:
-    """Number of files left out, by reason."""
-    reasons = Counter(printable(entry["reason"]) for entry in exploration.store.quarantine())
-    return dict(reasons.most_common())
+    """Number of files left out, by kind of reason."""
+    reasons = {entry["path"]: entry["reason"] for entry in exploration.store.quarantine()}
+    return {printable(reason): len(paths) for reason, paths in grouped(reasons)}
 
 
 def _range(values: npt.NDArray[Any]) -> dict[str, float]:

@@ -16,9 +16,9 @@ _SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 6
             "minute": 60.0, "hour": 3600.0, "hr": 3600.0, "day": 86400.0}  # fmt: skip
 
 _WHOLE = (
-    "rank", "epoch", "current_epoch", "epochs", "step", "steps", "resumed_epoch", "world_size",
-    "available_gpus", "nodes", "batch_size", "batch_size_global", "images", "train_images",
-    "workers", "run",
+    "rank", "epoch", "current_epoch", "epochs", "step", "steps", "resumed_epoch", "resumed_step",
+    "world_size", "available_gpus", "nodes", "batch_size", "batch_size_global", "images",
+    "train_images", "workers", "run",
 )  # fmt: skip
 _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")

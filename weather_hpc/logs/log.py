@@ -256,6 +256,16 @@ class Log:
         return min((series.last for series in self.tally.steps.values()), default=None)
 
     @cached_property
+    def steps_before(self) -> int:
+        """Steps that the total lacks, of a log that has no epochs; 0: none, as far as it tells."""
+        if self.series or not self.steps:
+            return 0
+        every = list(self.tally.steps.values())
+        first = min(series.first or 0 for series in every)
+        late = first > 2 * max(series.apart for series in every) + 1 and all(s.rises for s in every)
+        return self.tally.steps_before or (first if late else 0)
+
+    @cached_property
     def images_per_step(self) -> int | None:
         """Images per step over all ranks, where name or log say it."""
         if self.tally.form.file.accumulates:
@@ -284,7 +294,8 @@ class Log:
         times = [time for series in steps if (time := series.time)]
         if times and self.images_per_step:
             return self.images_per_step / max(times)
-        if self.steps and self.images_per_step and self.total and not self.series:
+        whole_run = not self.series and not self.steps_before
+        if self.steps and self.images_per_step and self.total and whole_run:
             return self.images_per_step * self.steps / self.total
         return None
 

@@ -108,6 +108,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if log.lacks_part:
         epoch, line = log.resumed_after or (0, "")
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
+    if log.steps_before:
+        return Status.OK, f"its total may lack the {log.steps_before} steps before its last part"
     twice = any(series.contradicted for series in log.series) and not log.in_turn
     most = max(*log.totals_expected, log.workers or 1)
     if several := _several(log):

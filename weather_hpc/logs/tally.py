@@ -80,14 +80,14 @@ class _Pending:
     """Which of the values came several times, as those of steps do, without a bar that ends."""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether a heading is all that there was of it."""
-        return self.values == _NOTHING and not self.is_bar and not self.finished
-
-    @property
     def counts(self) -> bool:
         """Whether it is an epoch that was done."""
         return self.ended or self.values != _NOTHING
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a heading is all that there was of it."""
+        return self.values == _NOTHING and not self.is_bar and not self.finished
 
     def take(self, values: dict[str, Value]) -> None:
         """Take in a line's values; the last ones of a bar count."""
@@ -155,6 +155,10 @@ class Tally:
     """By rank as printed, the epoch of which only lines of its course were seen."""
     steps: dict[bytes | None, StepSeries] = field(default_factory=dict)
     """By rank as printed."""
+    stopped_steps: int = 0
+    """The last step before the last failure line."""
+    steps_before: int = 0
+    """Steps before a failure that others follow, or before the one from which the run goes on."""
     passed: int = 0
     """Lines that were understood and hold no value of an epoch: of its course, of a test."""
     printing: set[bytes | None] = field(default_factory=set)
@@ -348,6 +352,8 @@ class Tally:
         progress = cast(float | None, values.get("progress"))
         if "current_epoch" in values:
             self._heading(rank, _whole_epoch(found[kind.group("current_epoch", 0)]), progress)
+        if "resumed_step" in values:
+            self.steps_before = cast(int, values.pop("resumed_step"))
         if "step" in values:
             self.read = found.string
             self._step(rank, values)
@@ -372,6 +378,7 @@ class Tally:
         self.failure = judge_failure(line, self.failure, self.last)
         if self.ranks and self.stopped is None:
             self.stopped = self.last, shown(line)
+        self.stopped_steps = max((series.last for series in self.steps.values()), default=0)
 
     def _heading(self, rank: bytes | None, epoch: int, progress: float | None) -> None:
         """Values below are of ``epoch``; with ``progress``, those of a bar that names its epoch."""
@@ -390,6 +397,8 @@ class Tally:
 
     def _step(self, rank: bytes | None, values: dict[str, Value]) -> None:
         """Take in a line of a step of the run."""
+        if cast(int, values["step"]) > self.stopped_steps > 0:
+            self.steps_before, self.stopped_steps = self.stopped_steps, 0
         self.steps.setdefault(rank, StepSeries()).add(
             cast(int, values["step"]),
             cast(float | None, values.get("step_time")),

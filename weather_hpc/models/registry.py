@@ -9,10 +9,11 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from weather_hpc.errors import UserError
+from weather_hpc.errors import UserError, nearest
+from weather_hpc.models.efficientnet_lite import efficientnet_lite0
 from weather_hpc.models.paper_cnn import paper_cnn
 from weather_hpc.models.weather_net import weather_net
-from weather_hpc.study.networks import NETWORKS, unknown_network
+from weather_hpc.study.networks import TIMM, network, unknown_network
 
 Builder = Callable[[int, int], nn.Module]
 """(classes, image side in pixels) -> a network with random initial weights."""
@@ -20,7 +21,11 @@ Builder = Callable[[int, int], nn.Module]
 StateDict = dict[str, torch.Tensor]
 """A network's parameters and buffers by name, as torch gives them."""
 
-MODELS: dict[str, Builder] = {"paper_cnn": paper_cnn, "weather_net": weather_net}
+MODELS: dict[str, Builder] = {
+    "paper_cnn": paper_cnn,
+    "weather_net": weather_net,
+    "efficientnet_lite0": efficientnet_lite0,
+}
 """Our own networks. Other names are torchvision's, as :data:`NETWORKS` lists them."""
 
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -33,12 +38,15 @@ def build_model(name: str, classes: int, image_size: int) -> nn.Module:
     Its initial weights come from torch's generator: seed that first. Raises UserError for an
     unknown name and for an image side that the network cannot take.
     """
-    if name not in NETWORKS and name not in MODELS:
+    known = network(name)
+    if known is None and name not in MODELS:
         raise UserError(f"--model {name}: {unknown_network(name)}")
-    if name in NETWORKS and (refusal := NETWORKS[name].refusal(image_size)):
+    if known is not None and (refusal := known.refusal(image_size)):
         raise UserError(f"--model {name} {refusal}; pack the store with another --size")
     if name in MODELS:
         return MODELS[name](classes, image_size)
+    if name.startswith(TIMM):
+        return _timm_model(name, classes, image_size)
     return _torchvision_model(name, classes, image_size)
 
 
@@ -48,8 +56,33 @@ def _torchvision_model(name: str, classes: int, image_size: int) -> nn.Module:
         options["image_size"] = image_size
     if name in WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False, "init_weights": True}
-    network: nn.Module = import_torchvision().models.get_model(name, **options)
-    return network
+    built: nn.Module = import_torchvision().models.get_model(name, **options)
+    return built
+
+
+def import_timm() -> ModuleType:
+    """The package timm, which imports torchvision. Raises UserError where it is not installed."""
+    import_torchvision()
+    try:
+        import timm
+    except ImportError:
+        raise UserError("timm is not installed: pip install 'weather_hpc[timm]'") from None
+    module: ModuleType = timm
+    return module
+
+
+def _timm_model(name: str, classes: int, image_size: int) -> nn.Module:
+    plain = name.removeprefix(TIMM)
+    timm = import_timm()
+    if not timm.is_model(plain):
+        close = nearest(plain, timm.list_models())
+        raise UserError(f"--model {name}: timm {timm.__version__} has no such network{close}")
+    options: dict[str, object] = {"pretrained": False, "num_classes": classes}
+    try:
+        built: nn.Module = timm.create_model(plain, **options, img_size=image_size)
+    except TypeError:  # only networks whose weights depend on it take the side
+        built = timm.create_model(plain, **options)
+    return built
 
 
 SCHEMAS = {

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LOW_CONFIDENCE = 0.5
 """Default probability of the predicted class below which a prediction is marked."""
 
+UNLIKE = 0.05
+"""Default share of images like the training images that is marked as unlike them."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -42,6 +45,10 @@ def parser() -> cli.Parser:
     add("--out", type=Path, metavar="DIR", help="folder for the results (default: RUN_DIR)")
     add("--low-confidence", type=float, default=LOW_CONFIDENCE, metavar="P", help="mark images "
         "whose predicted class has a probability below P")  # fmt: skip
+    add("--tta", action="store_true", help="average the probabilities of each image and its "
+        "mirror image: more accurate, twice the time")  # fmt: skip
+    add("--unlike", type=float, default=UNLIKE, metavar="SHARE", help="mark images farther "
+        "from the training images than all but this share of those held apart from it")  # fmt: skip
     add("--device", default="auto", choices=DEVICES, help="device to compute on (default: auto: "
         "the GPU if there is one)")  # fmt: skip
     add("--batch-size", type=int, default=32, metavar="B", help="images per batch")
@@ -74,6 +81,8 @@ def _check(args: argparse.Namespace) -> None:
             raise UserError(f"--{flag} {getattr(args, name)}: must be 1 or more")
     if not 0 <= args.low_confidence <= 1:
         raise UserError(f"--low-confidence {args.low_confidence:g}: must be from 0 to 1")
+    if not 0 < args.unlike < 1:
+        raise UserError(f"--unlike {args.unlike:g}: must be above 0 and below 1")
     args.out = args.out or args.run_dir
     if args.out is None:
         raise UserError("--out is missing: the folder for the results")
@@ -93,8 +102,15 @@ def _predict(args: argparse.Namespace) -> "PredictionSummary":
     from weather_hpc.predict.stage import PredictOptions, predict
 
     checkpoint = best.checkpoint if best else args.checkpoint
-    network = load_network(checkpoint, args.device, args.threads)
-    options = PredictOptions(args.batch_size, args.low_confidence, sheets=not args.no_sheet)
+    network = load_network(checkpoint, args.device, args.threads, averages=args.tta)
+    if network.calibration and args.unlike < (least := network.calibration.least_chance):
+        raise UserError(
+            f"--unlike {args.unlike:g}: with {network.calibration.images} images held apart it "
+            f"can be {least:.3g} and more"
+        )
+    options = PredictOptions(
+        args.batch_size, args.low_confidence, args.unlike, sheets=not args.no_sheet
+    )
     try:
         return predict(network, files, args.out, options, best)
     except OSError as error:

@@ -13,12 +13,24 @@ from torch import nn
 from weather_hpc.errors import UserError
 from weather_hpc.models.pretrained import build_for_weights
 from weather_hpc.runs.paths import RunPaths
+from weather_hpc.train.calibration import Calibration, answer, mirrored, tempered
 from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
 from weather_hpc.train.cuda import usable_gpus, why_no_cuda
-from weather_hpc.train.loader import network_input
 
 Images = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is known of images, in their order."""
+
+    probabilities: Probabilities
+    """Of each class, (images, classes), calibrated where the network is; rows sum to 1."""
+    uncalibrated: Probabilities
+    """The same as the network gives them."""
+    chances: npt.NDArray[np.floating] | None
+    """That an image like the training images is as far from them, (images,); None: not known."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +43,44 @@ class Network:
     """Height and width of its input, pixels."""
     device: torch.device
     checkpoint: Path
+    calibration: Calibration | None = None
+    """By images that its training held apart; None: it held none apart."""
+    averages: bool = False
+    """Whether an image's probabilities are averaged with those of its mirror image."""
 
-    def probabilities(self, images: Sequence[Images]) -> Probabilities:
-        """Class probabilities of ``images``, each uint8 (side, side, 3): float32 (images, classes).
+    @property
+    def temperature(self) -> float | None:
+        """What calibrates its probabilities; None: they are not calibrated."""
+        if self.calibration is None:
+            return None
+        return (
+            self.calibration.averaged_temperature if self.averages else self.calibration.temperature
+        )
 
-        Rows sum to 1. Raises UserError where the network's outputs are not numbers.
+    def outputs(self, images: Sequence[Images]) -> Outputs:
+        """What is known of ``images``, each uint8 (side, side, 3).
+
+        Raises UserError where the network's outputs are not numbers.
         """
         batch = torch.from_numpy(np.stack(images)).to(self.device)
-        with torch.inference_mode():
-            output = self.module(network_input(batch)).float().softmax(dim=1).cpu().numpy()
-        if not np.isfinite(output).all():
+        found = answer(self.module, len(self.classes), batch)
+        shares = found.shares
+        if self.averages:
+            shares = (shares + mirrored(self.module, batch)) / 2
+        if not np.isfinite(shares).all():
             raise UserError("the network's outputs are not numbers: its training diverged")
-        result: Probabilities = output
-        return result
+        if self.calibration is None or self.temperature is None:
+            return Outputs(shares, shares, None)
+        chances = self.calibration.likeness.chance(found.features, found.looks)
+        return Outputs(tempered(shares, self.temperature), shares, chances)
 
 
-def load_network(path: Path, device: str, threads: int) -> Network:
+def load_network(path: Path, device: str, threads: int, *, averages: bool = False) -> Network:
     """The network in the checkpoint ``path``, or of the run folder ``path``, on ``device``.
 
-    ``device``: auto, cpu or cuda. Only tensors and plain values are read: a checkpoint cannot run
-    code. Raises UserError where the file is not a checkpoint or has no complete epoch, the run
-    folder has none, or the device is missing.
+    ``device``: auto, cpu or cuda. ``averages``: with each image's mirror image. Only tensors and
+    plain values are read: a checkpoint cannot run code. Raises UserError where the file is not a
+    checkpoint or has no complete epoch, the run folder has none, or the device is missing.
     """
     path = _checkpoint_file(path)
     on_gpu = device != "cpu" and usable_gpus() > 0
@@ -66,7 +95,18 @@ def load_network(path: Path, device: str, threads: int) -> Network:
         image_size=checkpoint.configuration["image_size"],
         device=where,
         checkpoint=path,
+        calibration=_calibration(checkpoint, path),
+        averages=averages,
     )
+
+
+def _calibration(checkpoint: Checkpoint, path: Path) -> Calibration | None:
+    if not checkpoint.calibration:
+        return None
+    try:
+        return Calibration.from_state(checkpoint.calibration)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"--checkpoint {path}: its calibration is damaged: {error}") from None
 
 
 def _checkpoint_file(path: Path) -> Path:

@@ -1,8 +1,8 @@
 """Sheets of images: thumbnails in rows, each with its three most probable classes.
 
 Below each image is a bar per class, as long as its probability. A prediction of low confidence has
-a dashed frame and a question mark, a wrong one a frame and a cross, a correct one a tick: no mark
-is shown by its colour alone.
+a dashed frame and a question mark, an image unlike the training images such a frame and a ≠, a
+wrong one a frame and a cross, a correct one a tick: no mark is shown by its colour alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,6 +44,8 @@ class Picture:
     """Up to three classes with their probabilities, the most probable first."""
     low_confidence: bool
     true_class: str | None
+    unlike: bool = False
+    """Whether it is unlike the training images."""
 
     @property
     def wrong(self) -> bool:
@@ -54,10 +56,13 @@ class Picture:
     def mark(self) -> tuple[str, str] | None:
         """What is to be said about the prediction, and its colour; None where nothing is."""
         low = ", ? low" if self.low_confidence else ""
+        low += ", ≠ unlike" if self.unlike else ""
         if self.wrong:
             return f"✗ is {self.true_class}{low}", WRONG
         if self.true_class is not None:
             return f"✓ correct{low}", LOW if low else RIGHT
+        if self.unlike:
+            return ("≠ unlike training" + (", ? low" if self.low_confidence else ""), LOW)
         return ("? low confidence", LOW) if low else None
 
 
@@ -111,8 +116,9 @@ def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str
         if summary.accuracy
         else "Accuracy not known: no folder has the name of a class that the network knows"
     )
+    unlike = "" if summary.temperature is None else " Dashed and ≠: unlike the training images."
     marks = (
-        f"Dashed frame and ?: probability below {summary.low_confidence:g}. "
+        f"Dashed frame and ?: probability below {summary.low_confidence:g}.{unlike} "
         "✗ and the true class: wrong. ✓: correct."
     )
     return [
@@ -151,7 +157,7 @@ def _frame(draw: "ImageDraw.ImageDraw", picture: Picture, left: int, top: int) -
     right, bottom = left + SIDE_PX - 1, top + SIDE_PX - 1
     if picture.wrong:
         draw.rectangle((left, top, right, bottom), outline=WRONG, width=FRAME_PX)
-    if not picture.low_confidence:
+    if not (picture.low_confidence or picture.unlike):
         return
     draw.rectangle((left, top, right, bottom), outline=PAPER, width=FRAME_PX)
     colour = WRONG if picture.wrong else LOW

@@ -39,6 +39,8 @@ class PredictOptions:
     batch_size: int
     low_confidence: float
     """Probability of the predicted class below which a prediction is marked."""
+    unlike_share: float
+    """Share of images like the training images that may be marked as unlike them."""
     sheets: bool = True
 
 
@@ -54,6 +56,10 @@ class Prediction:
     """Known from the folder's name; None: not known."""
     unknown_folder: str | None
     """The class folder that it lies in, where the network does not know that class."""
+    unlike: bool | None
+    """Whether it is unlike the training images; None: not known."""
+    uncalibrated: float
+    """The network's own probability of the predicted class."""
 
     @property
     def top(self) -> list[tuple[str, float]]:
@@ -76,7 +82,8 @@ class Prediction:
         ranked += [(None, None)] * (3 - len(ranked))  # type: ignore[list-item]
         (first, p1), (second, p2), (third, p3) = ranked
         values = (self.file, first, p1)
-        last = (second, p2, third, p3, self.low_confidence, self.true_class, self.correct)
+        last = (second, p2, third, p3, self.low_confidence, self.true_class, self.correct,
+                self.unlike, round(self.uncalibrated, DECIMALS))  # fmt: skip
         return (
             dict(zip(FIRST_COLUMNS, values, strict=True))
             | {_column(name): round(share, DECIMALS) for name, share in self.shares.items()}
@@ -109,6 +116,7 @@ def predict(
                 prediction.top,
                 prediction.low_confidence,
                 prediction.true_class,
+                unlike=bool(prediction.unlike),
             )
         )
     columns = [*FIRST_COLUMNS, *map(_column, network.classes), *LAST_COLUMNS]
@@ -126,6 +134,15 @@ def predict(
         test_accuracy=best.test_accuracy if best else None,
         known_classes=list(map(printable, network.classes)),
         low_confidence=options.low_confidence,
+        averaged=network.averages,
+        temperature=network.temperature,
+        held_apart_images=network.calibration.images if network.calibration else None,
+        unlike_share=options.unlike_share if network.calibration else None,
+        unlike_images=(
+            sum(bool(prediction.unlike) for prediction in predictions)
+            if network.calibration
+            else None
+        ),
         low_confidence_images=sum(prediction.low_confidence for prediction in predictions),
         accuracy=_accuracy(predictions),
         accuracy_by_class={
@@ -152,9 +169,14 @@ def _classified(
     batch: list[tuple[NewImage, Images]] = []
 
     def classified() -> Iterator[tuple[Images, Prediction]]:
-        probabilities = network.probabilities([image for _, image in batch]) if batch else ()
-        for (file, image), shares in zip(batch, probabilities, strict=True):
-            yield image, _prediction(file, network.classes, shares.tolist(), options)
+        if not batch:
+            return
+        found = network.outputs([image for _, image in batch])
+        for index, (file, image) in enumerate(batch):
+            chance = None if found.chances is None else float(found.chances[index])
+            shares = found.probabilities[index].tolist()
+            own = float(found.uncalibrated[index].max())
+            yield image, _prediction(file, network.classes, shares, options, chance, own)
         batch.clear()
 
     with cli.progress("classifying images", total=len(files)) as advance:
@@ -171,7 +193,12 @@ def _classified(
 
 
 def _prediction(
-    file: NewImage, classes: Sequence[str], shares: Sequence[float], options: PredictOptions
+    file: NewImage,
+    classes: Sequence[str],
+    shares: Sequence[float],
+    options: PredictOptions,
+    chance: float | None,
+    uncalibrated: float,
 ) -> Prediction:
     ranked = sorted(zip(map(printable, classes), shares, strict=True), key=lambda pair: -pair[1])
     true_class = file.true_class(classes)
@@ -182,6 +209,8 @@ def _prediction(
         low_confidence=ranked[0][1] < options.low_confidence,
         true_class=None if true_class is None else printable(true_class),
         unknown_folder=printable(str(file.folder)) if unknown else None,
+        unlike=None if chance is None else chance <= options.unlike_share,
+        uncalibrated=uncalibrated,
     )
 
 

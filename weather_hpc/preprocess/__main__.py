@@ -101,13 +101,16 @@ def _summary(record: "RunRecord", out: Path | None) -> dict[str, object]:
         "checksum": record.quality.store_checksum,
         "time_s": record.time_s,
         "images_per_s": record.images_per_s,
-        **record.counts.model_dump(include={"images", "quarantined", "duplicates"}),
+        **record.counts.model_dump(
+            include={"images", "quarantined", "unreadable", "damaged", "duplicates"}
+        ),
     }
 
 
 def _sentence(record: "RunRecord", where: str) -> str:
     counts = record.counts
-    text = f"{where}: {counts.images} images, {counts.quarantined} quarantined"
+    kept = f" ({counts.damaged} damaged)" if counts.damaged else ""
+    text = f"{where}: {counts.images} images{kept}, {counts.quarantined} quarantined"
     if record.time_s is None or record.images_per_s is None:
         return text + "; partly or wholly from an earlier run, so not timed"
     return text + f"; {record.time_s:.2f} s, {record.images_per_s:.1f} images/s"

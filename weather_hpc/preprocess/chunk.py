@@ -9,18 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.damage import DamagedError
+from weather_hpc.dataset.image_file import GoneError, ImageError
 from weather_hpc.dataset.partial import KEPT, FinishedChunk
+from weather_hpc.dataset.sound_image import tolerant
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.worker import WorkerResult, ready
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
-from weather_hpc.study.tasks import Color, Decoder
+from weather_hpc.study.tasks import Color, Damaged, Decoder
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from weather_hpc.preprocess.decoders import Decode
 
 ONE_THREAD = thread_variables(1)
 """The environment of every worker: one process, one thread."""
@@ -43,6 +47,7 @@ class Target:
     size: int
     decoder: Decoder
     color: Color = Color.MANAGED
+    damaged: Damaged = Damaged.QUARANTINE
 
     @property
     def row_bytes(self) -> int:
@@ -70,6 +75,34 @@ class ChunkResult(WorkerResult):
     finished: FinishedChunk
 
 
+@dataclass(frozen=True)
+class Flaw:
+    """Why an image cannot be used, or what is wrong with one that is kept nevertheless."""
+
+    reason: str
+    pixels: "npt.NDArray[np.uint8] | None" = None
+    """What there is of a damaged image that is kept."""
+    gone: bool = False
+    """Whether the file could not be read at all."""
+
+
+def try_decode(decode: "Decode", target: Target, path: str) -> "npt.NDArray[np.uint8] | Flaw":
+    """The pixels of the image at ``path``, or what is wrong with it."""
+    file = target.root / path
+    try:
+        return decode(file, target.size)
+    except DamagedError as error:
+        if target.damaged is Damaged.QUARANTINE:
+            return Flaw(str(error))
+        try:
+            with tolerant():
+                return Flaw(str(error), decode(file, target.size))
+        except ImageError:
+            return Flaw(str(error))
+    except ImageError as error:
+        return Flaw(str(error), gone=isinstance(error, GoneError))
+
+
 def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     """Decode ``chunk`` and write its rows; an image that cannot be decoded leaves a black row.
     Raises FailedError where the file cannot be written.
@@ -84,31 +117,41 @@ def pack_chunk(target: Target, chunk: Chunk) -> ChunkResult:
     start = time.perf_counter()
     decode = make_decoder(target.decoder, target.color)
     rows = np.zeros((len(chunk.paths), target.size, target.size, 3), dtype=np.uint8)
-    failed = {}
+    flaws = {}
     for row, path in enumerate(chunk.paths):
-        try:
-            rows[row] = decode(target.root / path, target.size)
-        except ImageError as error:
-            failed[chunk.first_row + row] = str(error)
-    result = write_chunk(target, chunk, rows, failed)
+        answer = try_decode(decode, target, path)
+        if isinstance(answer, Flaw):
+            flaws[row] = answer
+        else:
+            rows[row] = answer
+    result = write_chunk(target, chunk, rows, flaws)
     return replace(result, busy_s=time.perf_counter() - start)
 
 
 def write_chunk(
-    target: Target, chunk: Chunk, rows: "npt.NDArray[np.uint8]", failed: dict[int, str]
+    target: Target, chunk: Chunk, rows: "npt.NDArray[np.uint8]", flaws: dict[int, Flaw]
 ) -> ChunkResult:
     """Write decoded ``rows``, shape (images, size, size, 3), of ``chunk`` into the store.
 
-    ``failed``: row of the store -> why its image is black. Raises FailedError where the file
-    cannot be written.
+    ``flaws``: those of some rows, by their index in ``rows``, where kept pixels are filled in.
+    Raises FailedError where the file cannot be written.
     """
+    failed, damaged = {}, {}
+    for row, flaw in flaws.items():
+        if flaw.pixels is None:
+            failed[chunk.first_row + row] = flaw.reason
+        else:
+            rows[row] = flaw.pixels
+            damaged[chunk.first_row + row] = flaw.reason
     try:
         with target.pixels.open("r+b") as file:
             file.seek(target.offset + chunk.first_row * target.row_bytes)
             file.write(rows.data)
     except OSError as error:
         raise FailedError(f"{target.pixels}: cannot be written: {error.strerror}; {KEPT}") from None
-    finished = FinishedChunk(chunk.index, hashlib.sha256(rows.data).hexdigest(), failed)
+    gone = any(flaw.gone for flaw in flaws.values())
+    sha256 = hashlib.sha256(rows.data).hexdigest()
+    finished = FinishedChunk(chunk.index, sha256, failed, damaged, gone)
     return ChunkResult(finished, images=len(chunk.paths))
 
 

@@ -17,7 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.dataset.image_file import PIXEL_LIMIT, ImageError, open_image, reason
+from weather_hpc.dataset.image_file import PIXEL_LIMIT, open_image
+from weather_hpc.dataset.jpeg_file import lost_block
+from weather_hpc.dataset.sound_image import errors_named, read_content, sound_image
 from weather_hpc.preprocess import profiles
 from weather_hpc.preprocess.jpeg import JPEG, has_metadata, icc_profile
 from weather_hpc.preprocess.profiles import Profile, profile_of, read_profile
@@ -72,7 +74,7 @@ def decode_exact(path: Path, size: int, color: Color = Color.MANAGED) -> "npt.ND
     import numpy as np
     from PIL import Image
 
-    with opened_image(path) as image:
+    with sound_image(path) as image:
         picture, profile, orientation = decoded(image, color)
         square = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
     # Converted and turned after the resize: there are far fewer pixels.
@@ -106,17 +108,10 @@ def opened_image(path: Path) -> "Iterator[ImageFile.ImageFile]":
 
     Errors in the block are the file's fault and raised as :class:`ImageError`.
     """
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            # Pillow warns about odd metadata in usable images; unusable images raise.
-            warnings.simplefilter("ignore")
-            yield open_image(file)
-    except OSError as error:
-        raise ImageError(f"cannot be decoded: {error.strerror or reason(error)}") from None
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise ImageError(f"cannot be decoded: {reason(error)}") from None
+    with errors_named(), path.open("rb") as file, warnings.catch_warnings():
+        # Pillow warns about odd metadata in usable images; unusable images raise.
+        warnings.simplefilter("ignore")
+        yield open_image(file)
 
 
 def read_orientation(image: "Image.Image") -> int:
@@ -172,14 +167,11 @@ class FastDecoder:
         """As :func:`decode_exact`, except for rounding and the reduced decoding."""
         import numpy as np
 
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"cannot be decoded: {error.strerror}") from None
+        content = read_content(path)
         orientation = 1
         picture = self._reduced(content, size)
         if picture is None:
-            with opened_image(path) as image:
+            with sound_image(path, content) as image:
                 whole, profile, orientation = decoded(image, self._color)
                 pixels = np.array(whole)
             picture = Picture(pixels, pixels.shape[:2], profile)
@@ -193,7 +185,7 @@ class FastDecoder:
 
     def _reduced(self, content: bytes, size: int) -> Picture | None:
         """A JPEG's pixels, reduced; None where Pillow must decode the file."""
-        if not content.startswith(JPEG):
+        if not content.startswith(JPEG) or lost_block(content):
             return None
         try:
             height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)

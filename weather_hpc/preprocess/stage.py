@@ -6,6 +6,7 @@ the store is on disk under its name.
 """
 
 import shutil
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
-from weather_hpc.dataset.store import CHUNK_ROWS, Store, is_store
+from weather_hpc.dataset.store import CHUNK_ROWS, QUARANTINE, Store, is_store
+from weather_hpc.dataset.unreadable import Unreadable
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
 from weather_hpc.preprocess.chunk import Chunk, Target
@@ -24,7 +26,10 @@ from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.site import SiteProfile
-from weather_hpc.study.tasks import Backend, Decoder, PreprocessTask
+from weather_hpc.study.tasks import Backend, Damaged, Decoder, PreprocessTask
+
+KEPT_DAMAGED = "; damaged images kept"
+"""In the store's header, after how images become rows."""
 
 
 def preprocess(
@@ -49,21 +54,29 @@ def preprocess(
     context = Context(site or SiteProfile(), out.parent.absolute(), writer) if as_jobs else None
     backend = make_backend(task.backend, context)
     catalogue = scan(data)
+    unreadable = Unreadable.of(catalogue, task.max_unreadable)
+    _check(unreadable, writer.record)
     if task.images is not None:
         catalogue = catalogue.subset(task.images, seed)
+        unreadable = Unreadable(task.images, task.max_unreadable)
     writer.event("catalogue", images=len(catalogue.items), process_s=since_process_start())
     # as this installation can carry it out
     task = task.model_copy(
         update={"decoder": available(task.decoder), "color": available_color(task.color)}
     )
-    resize = method(task.decoder, task.color)
+    resize = method(task.decoder, task.color) + KEPT_DAMAGED * (task.damaged is Damaged.KEEP)
     contents = Contents(catalogue, make_split(catalogue, seed), task.image_size, resize)
     if discard and is_store(out) and writer.paths is not None and out == writer.paths.store:
         shutil.rmtree(out)  # left by a measured run that was killed just before removing it
     store = None if discard else reusable(out, contents)
     if store is None:
         with PartialStore(out, contents, fresh=discard) as partial, closing(backend):
-            store = _pack(task, partial, backend, writer)
+            store = _pack(task, partial, backend, unreadable, writer)
+    else:
+        unreadable.add(store.invalid())
+        _check(unreadable, writer.record)
+    if unreadable:
+        print(f"preprocess: {unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
     try:
         _record_store(writer.record, store, catalogue)
     finally:
@@ -73,7 +86,11 @@ def preprocess(
 
 
 def _pack(
-    task: PreprocessTask, partial: PartialStore, backend: PreprocessBackend, writer: RunWriter
+    task: PreprocessTask,
+    partial: PartialStore,
+    backend: PreprocessBackend,
+    unreadable: Unreadable,
+    writer: RunWriter,
 ) -> Store:
     """Make the missing chunks and commit; fill in times, workers and usage."""
     record = writer.record
@@ -81,6 +98,8 @@ def _pack(
     if here:
         warn_of_few_cpus(task)
     already = len(partial.finished)
+    for finished in partial.finished.values():
+        unreadable.add(partial.paths_of(finished.failed))
     chunks = _plan(partial, task.decoder)
     ranks = backend.start(task.workers, task.decoder, task.color)
     up = since_process_start()
@@ -93,6 +112,8 @@ def _pack(
         start = time.perf_counter()
         for result in backend.run(_target(partial, task), chunks):
             partial.finish(result.finished)
+            unreadable.add(partial.paths_of(result.finished.failed))
+            _check(unreadable, record)
             results.append(result)
             advance(result.images)
         computed = time.perf_counter()
@@ -135,13 +156,21 @@ def _target(partial: PartialStore, task: PreprocessTask) -> Target:
         contents.size,
         task.decoder,
         task.color,
+        task.damaged,
     )
+
+
+def _check(unreadable: Unreadable, record: RunRecord) -> None:
+    """Record how many images cannot be used. Raises FailedError where they are too many."""
+    record.counts.unreadable = len(unreadable)
+    unreadable.check()
 
 
 def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
     """Fill in the counts, checksum and total time."""
     record.counts.images = len(store.rows())
     record.counts.quarantined = len(store.quarantine())
+    record.counts.damaged = len(store.damaged())
     record.counts.duplicates = catalogue.duplicates
     record.quality.store_checksum = store.checksum
     record.phases.total = since_process_start()

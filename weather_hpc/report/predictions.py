@@ -14,6 +14,7 @@ NAME = "predictions"
 COLUMNS = [
     "file", "predicted", "probability", "second", "second_probability", "third",
     "third_probability", "low_confidence", "true_class", "correct", "run_id",
+    "unlike_training", "uncalibrated_probability",
 ]  # fmt: skip
 
 ACCURACY_COLUMNS = [
@@ -102,7 +103,9 @@ def predictions_table(found: Sequence[NewImages]) -> PredictionsTable:
         "Predictions",
         "The three most probable classes with their probabilities. low_confidence: the first "
         "probability is below the threshold above. true_class: the class that the image's folder "
-        "is named like; empty where the network knows no such class.",
+        "is named like; empty where the network knows no such class. unlike_training: farther from "
+        "the training images than nearly all images held apart; empty where not known. "
+        "uncalibrated_probability: the first probability as the network gives it.",
         COLUMNS,
         [row | {"run_id": one.run_id} for one in found for row in one.rows],
         by_class=Table(

@@ -23,6 +23,8 @@ def audit_run(run: Run) -> Iterator[Finding]:
     if run.not_a_number:
         yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
     record = run.record
+    if record is not None:
+        yield from _images(run, record)
     if record is None or record.status is not Status.OK or record.spec.stage not in MEASURED:
         return
     yield from _totals(run, record)
@@ -48,6 +50,22 @@ def audit_run(run: Run) -> Iterator[Finding]:
             f"stopped and resumed, or lost a worker, {counted(restarts, 'time')}; "
             "time_s may include work done twice",
         )  # fmt: skip
+
+
+def _images(run: Run, record: RunRecord) -> Iterator[Finding]:
+    """Images that a run could not use, or used although they are damaged."""
+    unreadable, damaged = record.counts.unreadable, record.counts.damaged
+    if unreadable:
+        message = f"{counted(unreadable, 'image file')} could not be used"
+        if record.status is Status.FAILED:
+            message += f", and the run failed: {record.reason}"
+            yield _finding(run, Severity.ERROR, Code.UNREADABLE_IMAGES, message)
+        else:
+            message += "; see the store's quarantine.csv"
+            yield _finding(run, Severity.INFO, Code.UNREADABLE_IMAGES, message)
+    if damaged:
+        message = f"{counted(damaged, 'damaged image')} kept; see the store's items.csv"
+        yield _finding(run, Severity.INFO, Code.UNREADABLE_IMAGES, message)
 
 
 def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:

@@ -13,9 +13,12 @@ MOST_FOLDERS = 20
 
 LAST_COLUMNS = [
     "second", "second_probability", "third", "third_probability", "low_confidence", "true_class",
-    "correct",
+    "correct", "unlike_training", "uncalibrated_probability",
 ]  # fmt: skip
 """The last columns of predictions.csv."""
+
+SINCE = ("unlike_training", "uncalibrated_probability")
+"""Those that earlier versions did not write."""
 
 
 class Accuracy(Part):
@@ -59,6 +62,24 @@ class PredictionSummary(Part):
     low_confidence: float = Field(
         ge=0, le=1, description="probability below which a prediction is marked"
     )
+    averaged: bool = Field(
+        False, description="whether probabilities are averaged with those of the mirror image"
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="what calibrates the probabilities; null: they are not calibrated, the "
+        "training held no images apart",
+    )
+    held_apart_images: int | None = Field(
+        None, ge=1, description="number of images held apart that this is from"
+    )
+    unlike_share: float | None = Field(
+        None, gt=0, lt=1, description="share of images like the training images that is marked too"
+    )
+    unlike_images: int | None = Field(
+        None, ge=0, description="number of images marked as unlike the training images"
+    )
     low_confidence_images: int = Field(ge=0, description="number of marked predictions")
     accuracy: Accuracy | None = Field(
         None, description="accuracy; null: no image lies in a folder named like a known class"
@@ -68,11 +89,23 @@ class PredictionSummary(Part):
         default={}, description="number of images by folder whose name is no known class"
     )
 
+    def _calibration(self) -> list[str]:
+        if self.temperature is None or self.unlike_share is None:
+            why = "the training held no images apart (train --held-apart 0.1)"
+            return [f"not calibrated, and images unlike the training images are not marked: {why}"]
+        apart = counted(self.held_apart_images or 0, "training image")
+        unlike = counted(self.unlike_images or 0, "image")
+        wrongly = f"of images like them at most about {100 * self.unlike_share:g} % are marked so"
+        return [
+            f"probabilities calibrated (temperature {self.temperature:.2f}, by {apart} held apart)",
+            f"{unlike} unlike the training images ({wrongly})",
+        ]
+
     def sentences(self) -> list[str]:
         """The summary in words."""
         marked = counted(self.low_confidence_images, "prediction")
         below = f"probability of the predicted class below {self.low_confidence:g}"
-        lines = [f"{marked} of low confidence ({below})"]
+        lines = [f"{marked} of low confidence ({below})", *self._calibration()]
         if self.accuracy is not None:
             lines.append(f"accuracy {self.accuracy}")
         unknown = list(self.unknown_folders.items())

@@ -136,6 +136,14 @@ class Counts(Part):
     quarantined: int | None = Field(
         None, description="number of invalid files left out; see the store's quarantine.csv"
     )
+    unreadable: int | None = Field(
+        None,
+        description="number of image files that could not be read or decoded, or are damaged and "
+        "left out",
+    )
+    damaged: int | None = Field(
+        None, description="number of damaged images that were kept; see the store's items.csv"
+    )
     duplicates: int | None = Field(
         None, description="number of files with the same content as another file"
     )

@@ -236,6 +236,7 @@ class Code(StrEnum):
     SLOW_NETWORK = "slow_network"
     EXCHANGE_TIME = "exchange_time"
     OVERSUBSCRIBED = "oversubscribed"
+    UNREADABLE_IMAGES = "unreadable_images"
     PREDICTIONS_UNREADABLE = "predictions_unreadable"
     ACCOUNTING = "accounting"
 

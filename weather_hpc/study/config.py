@@ -8,11 +8,21 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from weather_hpc.errors import nearest
-from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.recipe import RECIPES, settings_of
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 from weather_hpc.study.spec import Resources, Scaling, Stage
 from weather_hpc.study.stages import MEASURED
-from weather_hpc.study.tasks import ArrayTask, Backend, EdaTask, Part, PreprocessTask, TrainTask
+from weather_hpc.study.tasks import (
+    ArrayTask,
+    Backend,
+    Damaged,
+    EdaTask,
+    Part,
+    PreprocessTask,
+    Share,
+    TrainTask,
+    setting_field,
+)
 from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, place, shipped, spelled
 
 
@@ -23,7 +33,7 @@ class Synthetic(Section):
     seed: int = Field(0, ge=0, description="seed of the images' content")
 
 
-OF_STUDY = ("image_size", "images")
+OF_STUDY = ("image_size", "images", "damaged", "max_unreadable")
 """Settings common to all runs of a study; images follow from its scaling."""
 
 
@@ -136,6 +146,12 @@ class TrainGrid(Grid):
                 raise ValueError(f"recipe {name}: no such recipe{nearest(name, list(RECIPES))}")
         return self
 
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """The same; what the entry leaves open is as each configuration's recipe sets it."""
+        for values in super().combinations():
+            own = settings_of(values["recipe"]).items()
+            yield values | {k: v for k, v in own if k not in self.model_fields_set}
+
 
 class StudyConfig(Section):
     """One study: what to measure, how often, on which images."""
@@ -148,6 +164,8 @@ class StudyConfig(Section):
     image_size: int = Field(
         256, ge=8, le=4096, description="height and width of the stored images, pixels"
     )
+    damaged: Damaged = setting_field("damaged")
+    max_unreadable: Share = setting_field("max_unreadable", ge=0, le=1)
     scaling: Scaling = Field(
         Scaling.STRONG,
         description="strong: the same images for all workers together; weak: for each worker",

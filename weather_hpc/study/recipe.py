@@ -1,16 +1,24 @@
 """Training recipes: optimizer, schedule, augmentation. Named, so that a study can compare them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from weather_hpc.study.networks import PACKAGED
 
 
 class Optimizer(StrEnum):
-    """The optimizers that recipes use; ``muon`` is ours, for kernels, with AdamW for the rest."""
+    """The optimizers that recipes use; ``muon`` is ours, for kernels, with AdamW for the rest.
+
+    ``lbfgs`` fits the last layer alone, on what the others, which stay as they are, make of images.
+    """
 
     ADAM = "adam"
     ADAMW = "adamw"
     MUON = "muon"
+    LBFGS = "lbfgs"
 
 
 class Schedule(StrEnum):
@@ -54,6 +62,13 @@ class Recipe:
     """Share of the old weights that their moving average keeps at each step; None: no average.
     Where there is one, it is what is evaluated and what predicts."""
     augmentation: Augmentation = Augmentation()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a run that a command line or study file gets where it does not give its own."""
+
+    @property
+    def fits_head(self) -> bool:
+        """Whether only the last layer is fitted, without steps."""
+        return self.optimizer is Optimizer.LBFGS
 
     @property
     def augments(self) -> bool:
@@ -85,4 +100,21 @@ RECIPES = {
             flip=True, shift=0.1, brightness=0.1, contrast=0.2, saturation=0.2
         ),
     ),
+    "probe": Recipe(
+        "logistic regression on what a network with ImageNet weights makes of images",
+        Optimizer.LBFGS,
+        learning_rate=1.0,
+        settings={
+            "model": "efficientnet_lite0",
+            "weights": PACKAGED,
+            "epochs": 1,
+            "memory_format": "channels-last",
+            "held_apart": 0.1,
+        },
+    ),
 }
+
+
+def settings_of(recipe: str | None) -> Mapping[str, Any]:
+    """What the recipe of this name sets where a run does not; nothing for an unknown one."""
+    return RECIPES[recipe].settings if recipe in RECIPES else {}

@@ -10,10 +10,17 @@ from pathlib import Path
 from weather_hpc.errors import UserError
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.images import ImageCount
-from weather_hpc.study.networks import NETWORKS, OURS, unknown_network
+from weather_hpc.study.networks import (
+    CACHED,
+    CUT,
+    NAMED_WEIGHTS,
+    network,
+    no_weights,
+    unknown_network,
+)
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.study.steps import too_few
-from weather_hpc.study.tasks import CACHED, ArrayTask, Strategy, TrainTask
+from weather_hpc.study.steps import held_apart_count, too_few
+from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
 
 
@@ -22,14 +29,15 @@ def check_train(study: StudyConfig, index: int, task: TrainTask, images: ImageCo
 
     ``images``: None where they are not known.
     """
-    if task.model not in NETWORKS:
+    known = network(task.model)
+    if known is None:
         raise _refused(study, index, "model", f"{task.model}: {unknown_network(task.model)}")
-    if refusal := NETWORKS[task.model].refusal(task.image_size):
+    if refusal := known.refusal(task.image_size):
         where = study.at("image_size")
         raise UserError(f"{where}: {task.model} (train[{index}]) {refusal}")
     _check_weights(study, index, task)
-    _check_stages(study, index, task)
-    _check_batch(study, index, task, images)
+    _check_stages(study, index, task, known.stages)
+    _check_batch(study, index, task, images, batch_norm=known.batch_norm)
 
 
 def check_array(study: StudyConfig, index: int, task: ArrayTask, images: ImageCount | None) -> None:
@@ -73,20 +81,18 @@ def _refused(study: StudyConfig, index: int, key: str, reason: str) -> UserError
 def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
     if task.weights is None:
         return
-    if task.model in OURS:
-        reason = f"{task.model} has no published weights; they are for torchvision's networks"
+    if reason := no_weights(task.model, task.weights):
         raise _refused(study, index, "weights", reason)
-    if task.weights != CACHED and not Path(task.weights).is_file():
+    if task.weights not in NAMED_WEIGHTS and not Path(task.weights).is_file():
         reason = f"{task.weights}: no such file; expected a file of weights, or {CACHED}"
         raise _refused(study, index, "weights", reason)
 
 
-def _check_stages(study: StudyConfig, index: int, task: TrainTask) -> None:
+def _check_stages(study: StudyConfig, index: int, task: TrainTask, stages: int) -> None:
     if task.strategy is not Strategy.MODEL:
         return
-    stages = NETWORKS[task.model].stages
     if stages == 1:
-        reason = f"strategy model cuts {' and '.join(OURS)} only, not {task.model}"
+        reason = f"strategy model cuts {' and '.join(CUT)} only, not {task.model}"
         raise _refused(study, index, "strategy", reason)
     if task.world_size > stages:
         reason = f"{task.model} can be cut into {stages} stages at most, not {task.world_size}"
@@ -94,20 +100,21 @@ def _check_stages(study: StudyConfig, index: int, task: TrainTask) -> None:
 
 
 def _check_batch(
-    study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None
+    study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None, *, batch_norm: bool
 ) -> None:
     """Refuse steps that give some device too few images."""
     epoch = _training_images(task, images)
     if epoch is None:
         return
-    if too_small := too_few(task, epoch, NETWORKS[task.model].batch_norm):
+    if too_small := too_few(task, epoch, batch_norm):
         size = f"{task.batch_size} ({task.batch_mode}) with world_size {task.world_size}"
         raise _refused(study, index, "batch_size", f"{size} {too_small}")
 
 
 def _training_images(task: TrainTask, images: ImageCount | None) -> int | None:
     """Images of an epoch; None: not known."""
-    return task.images or (images.training if images else None)
+    count = task.images or (images.training if images else None)
+    return count and count - held_apart_count(task.held_apart, count)
 
 
 def single_steps(specs: Iterable[RunSpec], images: ImageCount) -> str | None:

@@ -146,6 +146,11 @@ PREPROCESS = (
             help="fast, or exact: bit-identical to decoding and resizing with Pillow"),
     Setting(name="color", role=Role.TASK, default="managed", metavar="HOW", listed=True,
             help="ICC profiles of images: managed (colours are converted to sRGB) or ignore"),
+    Setting(name="damaged", role=Role.TASK, default="quarantine", metavar="HOW",
+            help="images with damaged pixels: quarantine (left out and listed) or keep"),
+    Setting(name="max_unreadable", role=Role.LIMIT, default=0.01, metavar="SHARE",
+            help="share, 0 to 1, of image files that may be unreadable or damaged: with more of "
+            "them, and more than one file, the run fails"),
     *_BY_WORKERS,
 )  # fmt: skip
 """Fields of PreprocessTask, and CPUs, in the order in which a study's runs are made."""
@@ -216,6 +221,9 @@ TRAIN = (
     _IMAGES,
     _CPUS_PER_WORKER,
     _OVERSUBSCRIBE,
+    Setting(name="held_apart", role=Role.TASK, default=0.0, metavar="SHARE", parse=float,
+            help="share of the training images that calibrate the probabilities instead of "
+            "training, 0 to 0.5"),
 )  # fmt: skip
 """Fields of TrainTask, nodes and CPUs, in the order in which a study's runs are made."""
 

@@ -13,6 +13,15 @@ MICROBATCHES_PER_STAGE = 2
 MIN_MICROBATCH = 2
 """Batch norm needs two images."""
 
+FEWEST_HELD_APART = 40
+"""With fewer, no image can be told to be among the 5 % least usual: then all images train."""
+
+
+def held_apart_count(share: float, images: int) -> int:
+    """How many of ``images`` training images are held apart for a ``share`` of them."""
+    count = round(share * images)
+    return count if count >= FEWEST_HELD_APART else 0
+
 
 def step_sizes(images: int, batch_size: int) -> list[int]:
     """Images of each step of an epoch: full batches, and the last two share the rest.

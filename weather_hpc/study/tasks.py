@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
 )
 
 from weather_hpc.errors import nearest
+from weather_hpc.study.networks import NAMED_WEIGHTS, PACKAGED
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.settings import (
     REQUIRED,
@@ -42,6 +44,13 @@ class Color(StrEnum):
 
     MANAGED = "managed"
     IGNORE = "ignore"
+
+
+class Damaged(StrEnum):
+    """What becomes of images with damaged pixels: left out and listed, or packed and told."""
+
+    QUARANTINE = "quarantine"
+    KEEP = "keep"
 
 
 class Operation(StrEnum):
@@ -141,12 +150,21 @@ FEATURE_SIDE = 64
 """Features are computed from thumbnails of this side, pixels, which divides an image's side."""
 
 
-CACHED = "cached"
-"""In place of a file of weights: those in torch's cache."""
+def _share(value: Any) -> Any:
+    """``1%`` as 0.01."""
+    text = str(value).strip()
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else value
+    except ValueError:
+        return value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
+"""A share from 0 to 1, or in percent with the sign."""
 
 
 def _absolute(weights: str) -> str:
-    return weights if weights == CACHED else str(Path(weights).absolute())
+    return weights if weights in NAMED_WEIGHTS else str(Path(weights).absolute())
 
 
 class Part(BaseModel):
@@ -172,6 +190,8 @@ class PreprocessTask(Part):
     images: int | None = setting_field("images", ge=1)
     decoder: Decoder = setting_field("decoder")
     color: Color = setting_field("color")
+    damaged: Damaged = setting_field("damaged")
+    max_unreadable: Share = setting_field("max_unreadable", ge=0, le=1)
 
     def threads_per_node(self, nodes: int) -> int:
         """CPU threads that compute on each of ``nodes``."""
@@ -254,6 +274,7 @@ class TrainTask(Part):
     precision: Precision = setting_field("precision")
     memory_format: MemoryFormat = setting_field("memory_format")
     execution: Execution = setting_field("execution")
+    held_apart: float = setting_field("held_apart", ge=0, le=0.5)
     seed: int = setting_field("seed", ge=0)
     images: int | None = setting_field("images", ge=1)
 
@@ -271,6 +292,7 @@ class TrainTask(Part):
                 f"under {self.strategy} leave it local"
             )
         self._check_ways()
+        self._check_probe()
         if self.batch_mode is BatchMode.GLOBAL and self.batch_size % self.world_size:
             raise ValueError(
                 f"a global batch_size of {self.batch_size} is not "
@@ -295,6 +317,20 @@ class TrainTask(Part):
             )
         if self.device is not Device.CUDA:
             raise ValueError(f"execution {self.execution} needs device cuda, not {self.device}")
+
+    def _check_probe(self) -> None:
+        """Refuse what a recipe that fits the last layer alone would ignore."""
+        if not RECIPES[self.recipe].fits_head:
+            return
+        if self.weights is None:
+            raise ValueError(f"recipe {self.recipe} needs weights: a file, or {PACKAGED}")
+        for name, wanted in (
+            ("strategy", Strategy.SINGLE), ("execution", Execution.EAGER), ("epochs", 1),
+            ("learning_rate", None),
+        ):  # fmt: skip
+            if (value := getattr(self, name)) != wanted:
+                right = "none" if wanted is None else wanted
+                raise ValueError(f"recipe {self.recipe} has {name} {right}, not {value}")
 
     @property
     def peak_learning_rate(self) -> float:

@@ -65,6 +65,10 @@ def parser() -> cli.Parser:
     add("--only-failed", action="store_true", help="only runs that failed before")
     add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if the forecast "
         "of this folder's runs, with past and queued ones, is above H")  # fmt: skip
+    add("--damaged", metavar="HOW", help="images with damaged pixels: quarantine (left out and "
+        "listed) or keep (default: the study's)")  # fmt: skip
+    add("--max-unreadable", metavar="SHARE", help="share of image files that may be unreadable or "
+        "damaged, such as 0.05: with more the runs fail (default: the study's)")  # fmt: skip
     add("--staged", action="store_true", help="run small configurations first, all repeats of "
         "each; a series (runs that differ in workers or ranks only) stops where its efficiency "
         "over its own smallest size is below the floor: its larger runs are recorded as skipped; "

@@ -21,6 +21,8 @@ class SweepOptions:
     only: str | None
     only_failed: bool
     max_node_hours: float | None
+    damaged: str | None
+    max_unreadable: str | None
     staged: bool
     efficiency_floor: float
     keep_going: bool

@@ -28,12 +28,14 @@ from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
 from weather_hpc.study.config import StudyConfig, Synthetic, load_study
+from weather_hpc.study.flags import make_task
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.refusals import single_steps
 from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
+from weather_hpc.study.tasks import Backend, PreprocessTask
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
 from weather_hpc.sweep.options import SweepOptions
@@ -45,7 +47,7 @@ PREPARE_WORKERS = 8
 
 def run_study(options: SweepOptions, paths: StudyPaths) -> int:
     """Run a study in the results folder ``paths``, or print its scripts; the exit code."""
-    study = load_study(options.study)
+    study = _with_options(load_study(options.study), options)
     site = load_site(options.site).on(options.partition, options.cpu_partition)
     name = executors.choose(options.executor, options.partition, needed=not options.dry_run)
     data = _data_folder(options.data, paths, study.synthetic)
@@ -193,6 +195,14 @@ class _Sweep:
             submitted = {"results": str(root), "jobs": jobs, "states": counts}
             cli.print_json({**submitted, "forecast": costs.as_dict()})
         return cli.EXIT_OK
+
+
+def _with_options(study: StudyConfig, options: SweepOptions) -> StudyConfig:
+    """The study with what the options say of damaged images. Raises UserError naming the option."""
+    names = ("damaged", "max_unreadable")
+    values = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    task = make_task(PreprocessTask, {"backend": Backend.SEQUENTIAL} | values)
+    return study.model_copy(update={name: getattr(task, name) for name in values})
 
 
 def _data_folder(data: Path | None, paths: StudyPaths, synthetic: Synthetic) -> Path:

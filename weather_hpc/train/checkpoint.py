@@ -13,7 +13,10 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
-VERSION = 5
+VERSION = 6
+
+UNCALIBRATED = 5
+"""The version whose runs held no images apart."""
 
 StateDict = dict[str, Any]
 
@@ -45,6 +48,8 @@ class Checkpoint:
     """The whole network's ``state_dict``, on the CPU."""
     average: StateDict
     """The moving average of that; empty where the recipe keeps none."""
+    calibration: dict[str, Any]
+    """The state of a :class:`weather_hpc.train.calibration.Calibration`; empty: there is none."""
     ranks: list[StateDict]
     """Of each rank: random states, its seconds so far (``times``: those of
     :meth:`weather_hpc.train.rank_times.RankClock.state`), its tally of the current epoch, and its
@@ -73,7 +78,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "remove it to start over"
         ) from None
     version = value.pop("version", None) if isinstance(value, dict) else None
-    if version != VERSION:
+    if version == UNCALIBRATED:
+        value["calibration"] = {}
+        if isinstance(value.get("asked"), dict):
+            value["asked"].setdefault("held_apart", 0.0)
+    elif version != VERSION:
         raise UserError(f"{path}: checkpoint has version {version!r}; expected {VERSION}")
     keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(Checkpoint)}
     if value.keys() != set(keys.values()):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from weather_hpc.train.calibration import log_loss, tempered
 from weather_hpc.train.loader import Rows
 
 CALIBRATION_BINS = 15
@@ -19,6 +20,7 @@ def evaluation_report(
     labels: npt.NDArray[np.integer],
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
+    temperature: float | None = None,
 ) -> dict[str, Any]:
     """Measures of ``probabilities`` (images, classes) against ``labels`` (images,), JSON-able.
 
@@ -26,7 +28,8 @@ def evaluation_report(
     precision, recall and F1 (None where the class was never predicted or is in no image),
     ``macro_f1`` their mean over the classes that have images. ``calibration``: per slice of
     confidence how many images, the mean confidence and the accuracy;
-    ``expected_calibration_error`` is their mean distance, weighted by images.
+    ``expected_calibration_error`` is their mean distance, weighted by images. ``calibrated``: log
+    loss and that error with probabilities at ``temperature``, which was fitted on other images.
     """
     predicted = probabilities.argmax(axis=1)
     count = len(classes)
@@ -36,17 +39,35 @@ def evaluation_report(
     f1 = [entry["f1"] or 0.0 for entry in per_class if entry["images"]]
     bins = _calibration(probabilities.max(axis=1), predicted == labels)
     images = len(labels)
-    gaps = sum(bin_["images"] * abs(bin_["confidence"] - bin_["accuracy"]) for bin_ in bins)
+    calibrated = None
+    if temperature is not None:
+        surer = tempered(probabilities, temperature)
+        calibrated = {
+            "temperature": round(temperature, DECIMALS),
+            "log_loss": round(log_loss(surer, labels), DECIMALS),
+            "expected_calibration_error": calibration_error(surer, labels),
+        }
     return {
         "images": images,
         "accuracy": round(float(np.trace(confusion)) / images, DECIMALS),
         "macro_f1": round(float(np.mean(f1)), DECIMALS),
-        "expected_calibration_error": round(gaps / images, DECIMALS),
+        "log_loss": round(log_loss(probabilities, labels), DECIMALS),
+        "expected_calibration_error": calibration_error(probabilities, labels),
+        "calibrated": calibrated,
         "classes": list(classes),
         "per_class": per_class,
         "confusion": confusion.tolist(),
         "calibration": bins,
     }
+
+
+def calibration_error(
+    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> float:
+    """The mean distance of confidence and accuracy over slices of confidence, by images."""
+    bins = _calibration(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+    gaps = sum(bin_["images"] * abs(bin_["confidence"] - bin_["accuracy"]) for bin_ in bins)
+    return round(float(gaps) / len(labels), DECIMALS)
 
 
 def _of_class(confusion: npt.NDArray[np.int64], index: int, name: str) -> dict[str, Any]:

@@ -23,15 +23,19 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from weather_hpc.dataset.catalogue import proportional
 from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
-from weather_hpc.study.steps import step_sizes, too_few
+from weather_hpc.study.steps import held_apart_count, step_sizes, too_few
 from weather_hpc.study.tasks import TrainTask
 
 Rows = npt.NDArray[np.int64]
 
 SUBSET, ORDER, DROPOUT = range(3)
-"""Keys that separate the random streams of one seed."""
+"""Keys that separate the random streams of one seed; :data:`~.augmentation.AUGMENT` is 3."""
+
+HELD_APART = 4
+"""The key of the choice of images that are held apart."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,27 @@ def training_rows(store: Store, images: int | None, seed: int) -> Rows:
     if images > len(rows):
         raise UserError(f"--images {images}: {store.path} has {len(rows)} training images")
     return np.random.default_rng([seed, SUBSET]).permutation(rows)[:images]
+
+
+def split_training_rows(store: Store, task: TrainTask) -> tuple[Rows, Rows]:
+    """The rows that ``task`` trains with, and those of the training split that it holds apart.
+
+    Those are of all classes in proportion; images that are in the store twice train. Raises
+    UserError as :func:`training_rows` does.
+    """
+    rows = training_rows(store, task.images, task.seed)
+    count = held_apart_count(task.held_apart, len(rows))
+    if not count:
+        return rows, rows[:0]
+    originals = {item["duplicate_of"] for item in store.items} - {""}
+    single = [not item["duplicate_of"] and item["path"] not in originals for item in store.items]
+    order = np.random.default_rng([task.seed, HELD_APART]).permutation(rows)
+    order = order[np.array(single)[order]]
+    by_class = [order[store.labels[order] == label] for label in range(len(store.classes))]
+    counts = proportional(min(count, len(order)), list(map(len, by_class)))
+    held = [of_class[:n] for of_class, n in zip(by_class, counts, strict=True)]
+    apart = np.sort(np.concatenate(held))
+    return rows[~np.isin(rows, apart)], apart
 
 
 def stream_seed(seed: int, stream: int) -> int:

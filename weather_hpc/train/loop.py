@@ -61,7 +61,7 @@ class Trainer:
         self.images = ImageReader(store, strategy.device)
         self.replays = task.execution.replays and strategy.device.type == "cuda"
         """Whether steps are to be CUDA graphs."""
-        self.optimizer = make_optimizer(strategy.network, recipe, on_device=self.replays)
+        self.optimizer = self.make_optimizer()
         self.average = Average(strategy.network, recipe.averaging) if recipe.averaging else None
         network = strategy.network
         self.fused = network if isinstance(network, FusedNetwork) else None
@@ -74,6 +74,10 @@ class Trainer:
         """The steps as CUDA graphs, once :meth:`capture_graphs` has captured them."""
         self.data_wait = DataWait(strategy.device)
         """Of this rank's batches, warm-up and evaluation included."""
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """The recipe's, over the network's parameters."""
+        return make_optimizer(self.strategy.network, self.recipe, on_device=self.replays)
 
     def train_epoch(
         self,

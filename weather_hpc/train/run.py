@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,13 @@ from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import measured_on_several
 from weather_hpc.runs.telemetry import Energy, Telemetry
 from weather_hpc.runs.writer import RunWriter
-from weather_hpc.train.checkpoint import Checkpoint
+from weather_hpc.study.recipe import RECIPES
+from weather_hpc.study.steps import FEWEST_HELD_APART
+from weather_hpc.train.calibration import Calibration, calibrate
+from weather_hpc.train.checkpoint import Checkpoint, StateDict
 from weather_hpc.train.cuda import reset_peaks
 from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
-from weather_hpc.train.loader import EpochSampler, check_share, stream_seed, training_rows
+from weather_hpc.train.loader import EpochSampler, check_share, split_training_rows, stream_seed
 from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.meter import (
     Meter,
@@ -31,6 +33,7 @@ from weather_hpc.train.meter import (
     report_of_rank,
     report_results,
 )
+from weather_hpc.train.probe import ProbeTrainer
 from weather_hpc.train.rank_epochs import RankEpoch, RankLog
 from weather_hpc.train.rank_times import RankClock
 from weather_hpc.train.ranks import Ranks
@@ -48,6 +51,9 @@ class TrainingRun:
     test: Score | None = None
     """On the held-out images, of the last evaluation."""
 
+    calibration: Calibration | None = None
+    """By the images held apart, once the last epoch has ended."""
+
     def __init__(
         self,
         request: Request,
@@ -62,6 +68,8 @@ class TrainingRun:
         self.strategy = strategy
         self.writer = writer
         self.resumed = checkpoint
+        if checkpoint is not None and checkpoint.calibration:
+            self.calibration = Calibration.from_state(checkpoint.calibration)
         if checkpoint is None:
             self.meter = Meter(strategy, Energy(), None)
         else:
@@ -111,7 +119,13 @@ class TrainingRun:
     def _trainer(self) -> Trainer:
         """The placed network, its data and its optimizer, new or from the checkpoint."""
         task, store, rank = self.task, self.request.store, self.request.env.rank
-        rows = training_rows(store, task.images, task.seed)
+        rows, self.held_apart = split_training_rows(store, task)
+        if task.held_apart and not len(self.held_apart) and rank == 0:
+            print(
+                f"train: --held-apart {task.held_apart:g} of {len(rows)} images are fewer than "
+                f"{FEWEST_HELD_APART}, too few to calibrate with: all train",
+                file=sys.stderr,
+            )
         sampler = EpochSampler(rows, task.batch_size_global, task.seed, self.strategy.shard)
         torch.manual_seed(task.seed)
         network = build_for_weights(task.model, len(store.classes), store.size, task.weights)
@@ -129,7 +143,9 @@ class TrainingRun:
             self.writer.record.provenance.environment["exchange"] = self.strategy.exchange
         # up to here all ranks draw the same numbers, for equal weights
         torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
-        trainer = Trainer(self.strategy, store, sampler, task)
+        trainer = (ProbeTrainer if RECIPES[task.recipe].fits_head else Trainer)(
+            self.strategy, store, sampler, task
+        )
         if self.resumed is not None:
             if self.resumed.loss is not None and self.resumed.accuracy is not None:
                 self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
@@ -196,6 +212,8 @@ class TrainingRun:
                 if epoch == (task.epochs + 1) // 2:
                     self._record_gpus("middle")
                 self.score = score = trainer.score(position.total, images, epoch)
+                if epoch == task.epochs:
+                    self._calibrate(trainer)
                 if epoch == task.epochs or self._is_evaluated(epoch):
                     self._evaluate(trainer)
                 self.writer.event(
@@ -255,6 +273,32 @@ class TrainingRun:
         every = self.request.options.evaluate_every
         return every > 0 and epoch % every == 0
 
+    def _calibrate(self, trainer: Trainer) -> None:
+        """Calibrate the finished network on the images held apart, if there are any, on rank 0."""
+        if not len(self.held_apart):
+            return
+        with self.meter.phase(Phase.EVALUATION):
+            network, average = self._weights(trainer.snapshot())
+            if not network:
+                return
+            task, store = self.task, self.request.store
+            module = build_for_weights(task.model, len(store.classes), store.size, task.weights)
+            module.load_state_dict(average or network)
+            self.calibration = calibrate(
+                module.to(self.strategy.device), store, trainer.sampler.rows, self.held_apart,
+                task.batch_size_per_device, task.seed,
+            )  # fmt: skip
+
+    def _weights(self, state: StateDict) -> tuple[StateDict, StateDict]:
+        """The whole network and its average, of all ranks' ``state``, on rank 0. Collective."""
+        parts = ("network", "average")
+        own = {part: state.get(part, {}) if self.strategy.owns_weights else {} for part in parts}
+        whole: tuple[StateDict, StateDict] = ({}, {})
+        for rank in self.strategy.gather(own):
+            for part, into in zip(parts, whole, strict=True):
+                into |= rank[part]
+        return whole
+
     def _evaluate(self, trainer: Trainer) -> None:
         """Score the held-out images, where the store has any."""
         rows = self.request.store.rows("test")
@@ -271,7 +315,8 @@ class TrainingRun:
         store = self.request.store
         labels = store.labels[np.concatenate([part.rows for part in predictions])]
         probabilities = np.concatenate([part.probabilities for part in predictions])
-        report = evaluation_report(labels, probabilities, store.classes)
+        temperature = self.calibration.temperature if self.calibration else None
+        report = evaluation_report(labels, probabilities, store.classes, temperature)
         write_json(self.writer.paths.evaluation, report)
 
     def _save(self, trainer: Trainer, epoch: int, partial: Position | None = None) -> None:
@@ -285,18 +330,16 @@ class TrainingRun:
         step = partial.steps if partial else 0
         with self.meter.phase(Phase.CHECKPOINT):
             state = trainer.snapshot()
-            if not self.strategy.owns_weights:
+            network, average = self._weights(state)
+            if self.strategy.owns_weights:
+                del state["network"], state["average"]
+            else:
                 state = {"random": state["random"]}
             state["times"] = self.meter.own.state()
             if partial:
                 state["total"] = partial.total.cpu()
             ranks = self.strategy.gather(state)
             if ranks:
-                network: dict[str, Any] = {}
-                average: dict[str, Any] = {}
-                for rank in ranks:
-                    network |= rank.pop("network", {})
-                    average |= rank.pop("average", {})
                 Checkpoint(
                     configuration=self.request.configuration,
                     devices=self.writer.record.provenance.devices,
@@ -309,6 +352,7 @@ class TrainingRun:
                     energy=vars(self.meter.energy),
                     network=network,
                     average=average,
+                    calibration=self.calibration.state() if self.calibration else {},
                     ranks=ranks,
                 ).save(paths.checkpoint)
         self.writer.event("checkpoint", epoch=epoch, step=step)

@@ -126,8 +126,9 @@ def test_mmengine_by_iterations(tmp_path: Path) -> None:
     reading = read(tmp_path, text + REAL)
     check(
         reading, "missing_total", "incomplete_epochs",
-        table="training", steps=300, epochs_done=None, images_per_s=None,
+        table="training", steps=300, epochs_done=None,
     )  # fmt: skip
+    assert reading.row.images_per_s == pytest.approx(4 * 64 / 0.654)
 
 
 def test_mmcv(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_json_of_mmcv_and_mmengine(tmp_path: Path) -> None:
         text += f'{{"accuracy/top1": {e}1.5, "accuracy/top5": 84.1, "data_time": 0.01, "time": 0.05, "step": {e}}}\n'
     check(
         read(tmp_path, text), "missing_total",
-        table=None, steps=60, test_accuracy=0.215, images_per_s=None,
+        table=None, steps=60, test_accuracy=0.215, images_per_s=512.0,
     )  # fmt: skip
 
 
@@ -192,9 +193,24 @@ def test_detectron2_cut_off(tmp_path: Path) -> None:
     check(read(tmp_path, text), "missing_total", "incomplete_epochs", table=None, steps=1240)
 
 
+def test_the_total_of_detectron2_after_a_restart(tmp_path: Path) -> None:
+    start = "[09/02 02:43:17 {}]: "
+    whole, part = detectron2(start), detectron2(start, last=999)
+    total = start.format("d2.engine.hooks") + "Total training time: 0:03:14 (0:00:01 on hooks)\n"
+    rest = whole.replace(part, "")
+    resumed = start.format("d2.engine.train_loop") + "Starting training from iteration 1000\n"
+    killed = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO NODE FAILURE ***\n"
+    for text in (part + killed + rest, part + resumed + rest, resumed + rest):
+        row = read(tmp_path, text + total).row
+        assert row.table is None
+        assert row.reason == "its total may lack the 1000 steps before its last part"
+    row = read(tmp_path, resumed.replace("1000", "0") + whole + total).row
+    assert (row.table, row.steps, row.time_s) == ("training", 2000, 194.0)
+
+
 def test_json_of_detectron2(tmp_path: Path) -> None:
     text = "".join(
         f'{{"data_time": 0.008, "eta_seconds": 12.5, "iteration": {i}, "loss_cls": 0.53, "lr": 0.0071, "time": 0.25, "total_loss": 1.92}}\n'
         for i in (19, 39, 59)
     )  # fmt: skip
-    check(read(tmp_path, text), "missing_total", table=None, steps=60, images_per_s=None)
+    check(read(tmp_path, text), "missing_total", table=None, steps=60, images_per_s=1024.0)

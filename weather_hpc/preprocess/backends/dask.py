@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
-from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.preprocess.backends.base import (
     START_TIMEOUT_S,
@@ -27,10 +26,12 @@ from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
     ChunkResult,
+    Flaw,
     Target,
     make_batches,
     pack_chunk,
     prepare_worker,
+    try_decode,
     write_chunk,
 )
 from weather_hpc.preprocess.decoders import make_decoder
@@ -288,24 +289,21 @@ class DaskNaiveBackend(DaskBackend):
 _decoder = cache(make_decoder)  # one per worker process, as naive code has
 
 
-def _decode(target: Target, path: str) -> "npt.NDArray[np.uint8] | str":
-    """On a worker: the pixels of one image, or the reason why it has none."""
-    try:
-        return _decoder(target.decoder, target.color)(target.root / path, target.size)
-    except ImageError as error:
-        return str(error)
+def _decode(target: Target, path: str) -> "npt.NDArray[np.uint8] | Flaw":
+    """On a worker: the pixels of one image, or what is wrong with it."""
+    return try_decode(_decoder(target.decoder, target.color), target, path)
 
 
 def _write(
-    target: Target, chunk: Chunk, results: "Sequence[npt.NDArray[np.uint8] | str]"
+    target: Target, chunk: Chunk, results: "Sequence[npt.NDArray[np.uint8] | Flaw]"
 ) -> ChunkResult:
     import numpy as np
 
     rows = np.zeros((len(results), target.size, target.size, 3), dtype=np.uint8)
-    failed = {}
+    flaws = {}
     for row, answer in enumerate(results):
-        if isinstance(answer, str):
-            failed[chunk.first_row + row] = answer
+        if isinstance(answer, Flaw):
+            flaws[row] = answer
         else:
             rows[row] = answer
-    return write_chunk(target, chunk, rows, failed)
+    return write_chunk(target, chunk, rows, flaws)

@@ -1,0 +1,222 @@
+"""Damage is told with its reason, and what comes after the last pixel does no harm."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weather_hpc.dataset.damage import DamagedError, sound
+from weather_hpc.dataset.jpeg_file import has_all_scans, segments
+from weather_hpc.preprocess.decoders import Decode, FastDecoder, decode_exact
+
+SIZE = 32
+FILES = 12
+
+
+def photograph(seed: int) -> Image.Image:
+    """A picture with as much detail as a photograph."""
+    rng = np.random.default_rng(seed)
+    rough = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(rough.resize((240, 180), Image.Resampling.BICUBIC)).astype(int)
+    return Image.fromarray((smooth + rng.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+
+def encoded(seed: int, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    photograph(seed).save(file, kind, **options)
+    return file.getvalue()
+
+
+def first_scan(jpeg: bytes) -> int:
+    """Where the pixels of a JPEG begin."""
+    scan = next(s for s in segments(jpeg) if s.code == 0xDA)
+    return scan.at + 4 + len(scan.data)
+
+
+def zeroed(jpeg: bytes, seed: int) -> bytes:
+    """With 512 zero bytes somewhere among the pixels."""
+    start = int(np.random.default_rng(seed).integers(first_scan(jpeg), len(jpeg) - 514))
+    return jpeg[:start] + bytes(512) + jpeg[start + 512 :]
+
+
+def rotten(png: bytes, seed: int) -> bytes:
+    """With three bits of its pixels changed."""
+    content = bytearray(png)
+    rng = np.random.default_rng(seed)
+    for at in rng.integers(png.index(b"IDAT") + 4, len(png) - 16, 3):
+        content[at] ^= 1 << rng.integers(8)
+    return bytes(content)
+
+
+@pytest.fixture(scope="module")
+def decoders() -> list[Decode]:
+    return [FastDecoder(), decode_exact]
+
+
+@pytest.fixture
+def verdicts(decoders: list[Decode], tmp_path: Path) -> Callable[[bytes], str | None]:
+    """The reason of both decoders, which is one; None: the file is sound."""
+
+    def verdict(content: bytes) -> str | None:
+        path = tmp_path / "x"
+        path.write_bytes(content)
+        found: set[str | None] = set()
+        for decode in decoders:
+            try:
+                decode(path, SIZE)
+                found.add(None)
+            except DamagedError as error:
+                found.add(str(error))
+        (reason,) = found
+        return reason
+
+    return verdict
+
+
+Verdicts = Callable[[bytes], str | None]
+
+
+def test_every_png_with_changed_pixels_is_told(verdicts: Verdicts) -> None:
+    for seed in range(FILES):
+        whole = encoded(seed, "PNG")
+        assert verdicts(whole) is None
+        reason = verdicts(rotten(whole, seed))
+        assert reason is not None
+        assert reason.endswith("has a wrong checksum (CRC)")
+        cut = verdicts(whole[: len(whole) * (40 + seed) // 100])
+        assert cut is not None
+        assert "truncated" in cut
+
+
+def test_jpegs_with_a_lost_block_are_told(verdicts: Verdicts) -> None:
+    for seed in range(FILES):
+        assert verdicts(encoded(seed, "JPEG")) is None
+        assert str(verdicts(zeroed(encoded(seed, "JPEG"), seed))).startswith("damaged JPEG: ")
+
+
+def test_a_download_that_was_never_finished_is_told(verdicts: Verdicts) -> None:
+    """Space was allocated for the whole file, and zero bytes stand for the rest."""
+    for seed in range(FILES):
+        for options in ({}, {"progressive": True}):
+            whole = encoded(seed, "JPEG", **options)
+            there = len(whole) * (30 + 5 * seed) // 100
+            assert verdicts(whole[:there] + bytes(len(whole) - there)) is not None
+            assert verdicts(whole[:there] + bytes(4 * len(whole))) is not None
+
+
+def test_the_reason_is_libjpegs(verdicts: Verdicts) -> None:
+    whole = encoded(1, "JPEG")
+    start = first_scan(whole)
+    assert verdicts(whole[:start] + whole[start + 300 :]) in (
+        "damaged JPEG: Corrupt JPEG data: premature end of data segment",
+        "damaged JPEG: Corrupt JPEG data: bad Huffman code",
+    )
+    assert "extraneous bytes before marker 0xd9" in str(
+        verdicts(whole[:-2] + b"\x5a" * 20 + whole[-2:])
+    )
+    assert verdicts(whole[: len(whole) // 2]) == (
+        "damaged JPEG: truncated: Premature end of JPEG file"
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_harmless_ends_pass_with_all_pixels(
+    options: dict[str, object], decoders: list[Decode], tmp_path: Path
+) -> None:
+    whole = encoded(2, "JPEG", quality=90, **options)
+    path = tmp_path / "x.jpg"
+    path.write_bytes(whole)
+    exact = decode_exact(path, SIZE)
+    for content in (
+        whole[:-2],
+        whole[:-1],
+        whole + whole[:500],
+        whole + bytes(4096),
+        whole[:-2] + bytes(37) + whole[-2:],
+        whole[:-2] + bytes(400) + whole[-2:],
+        whole[:-2] + bytes(400),
+        whole[:-2] + b"\xff" * 9 + whole[-2:],
+    ):
+        path.write_bytes(content)
+        for decode in decoders:
+            assert np.abs(decode(path, SIZE).astype(int) - exact).max() <= 3
+
+
+def test_a_progressive_jpeg_cut_between_scans_lacks_pixels(verdicts: Verdicts) -> None:
+    whole = encoded(3, "JPEG", progressive=True)
+    scans = [segment.at for segment in segments(whole) if segment.code == 0xDA]
+    assert has_all_scans(whole)
+    for at in scans[1:]:
+        assert not has_all_scans(whole[:at])
+        assert "truncated" in str(verdicts(whole[:at]))
+
+
+def test_odd_metadata_are_no_damage(verdicts: Verdicts) -> None:
+    whole = encoded(4, "JPEG")
+    revision = whole.index(b"JFIF\0") + 5
+    assert verdicts(whole[:revision] + b"\x09" + whole[revision + 1 :]) is None
+    scan = first_scan(whole)  # some cameras write zeros for the last three bytes of its header
+    assert verdicts(whole[: scan - 3] + bytes(3) + whole[scan:]) is None
+    app2 = b"\xff\xe2" + struct.pack(">H", 500) + b"ICC_PROFILE\0\x01\x07" + bytes(484)
+    assert verdicts(whole[:2] + app2 + whole[2:]) is None
+
+
+def test_a_plain_picture_is_no_lost_block(verdicts: Verdicts) -> None:
+    for mode, colour in (("L", 0), ("L", 128), ("RGB", (128, 128, 128)), ("RGB", (9, 70, 200))):
+        for options in ({}, {"optimize": True}, {"progressive": True}):
+            file = io.BytesIO()
+            Image.new(mode, (1600, 1600), colour).save(file, "JPEG", **options)
+            assert verdicts(file.getvalue()) is None
+
+
+def test_a_damaged_chunk_of_a_png_is_named(verdicts: Verdicts) -> None:
+    whole = encoded(5, "PNG")
+
+    def chunk(name: bytes, data: bytes, wrong: int = 0) -> bytes:
+        crc = zlib.crc32(name + data) ^ wrong
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+    header, pixels = whole[:33], whole[33:]
+    assert verdicts(header + chunk(b"tEXt", b"a\0b") + pixels) is None
+    assert verdicts(header + chunk(b"gAMA", bytes(4)) + pixels + b"what a phone adds") is None
+    assert verdicts(pixels := whole[:-12]) is None  # without its end
+    end = whole[-12:]
+    assert verdicts(pixels + chunk(b"tEXt", b"a\0b", wrong=1) + end) == (
+        f"damaged PNG: chunk tEXt at byte {len(pixels)} has a wrong checksum (CRC)"
+    )
+    assert "no chunk begins at byte" in str(verdicts(pixels + bytes(16)))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_libtiff_tells_the_reason_and_not_the_terminal(
+    compression: str, verdicts: Verdicts, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = encoded(6, "TIFF", compression=compression)
+    lost = bytes(500) if compression == "tiff_lzw" else b"\xee" * 500
+    reason = verdicts(whole[:3000] + lost + whole[3500:])
+    assert str(reason).startswith("cannot be decoded: decoder error -2: ")
+    assert "at scanline" in str(reason) or "LZW" in str(reason) or "code" in str(reason)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP", "TIFF", "JPEG2000", "PPM"])
+def test_sound_files_of_other_formats_pass(kind: str, verdicts: Verdicts) -> None:
+    assert verdicts(encoded(7, kind)) is None
+
+
+def test_a_file_of_another_format_is_left_to_its_decoder() -> None:
+    assert sound(b"GIF89a and so on") == b"GIF89a and so on"
+
+
+@pytest.mark.images
+def test_photographs_are_sound(shared_images: Path) -> None:
+    paths = sorted(shared_images.glob("*/**/*.jp*g"))
+    assert len(paths) > 1000
+    for path in paths:
+        content = path.read_bytes()
+        assert sound(content) == content, path
