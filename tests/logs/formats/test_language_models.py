@@ -83,6 +83,10 @@ HUGGING_FACE = {
          '{"train_runtime": 91.2, "train_samples_per_second": 10.5, "epoch": 2.0, "step": 2000}'],
         {"time_s": 91.2, "epochs_done": 2, "test_accuracy": 0.81},
     ),
+    "the end alone": Case(
+        TRAINER_END[3:],
+        {"time_s": 61.23, "epochs_done": 3, "train_loss": None, "images_per_s": 179.7, "images": 3668},
+    ),
     "accelerate": Case(
         ["epoch 0: {'accuracy': 0.8014, 'f1': 0.86}", "epoch 1: {'accuracy': 0.8333, 'f1': 0.88}",
          "real\t1m31.2s"],
