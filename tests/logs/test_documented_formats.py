@@ -48,3 +48,13 @@ def test_the_first_format_of_the_page(tmp_path: Path) -> None:
     row = collected(tmp_path, log, yaml)
     assert (row.table, row.time_s) == ("training", 90)
     assert row.images_per_s == pytest.approx(600 / 90)
+
+
+@pytest.mark.parametrize("name", [form.name for form in formats() if form.file.signature])
+def test_the_page_goes_through_every_format(name: str) -> None:
+    (form,) = formats((name,))
+    assert f"\n### `{name}`: {form.file.title}\n" in PAGE
+    (part,) = re.findall(rf"\n### `{name}`.*?(?=\n##+ )", PAGE, re.DOTALL)
+    first = (form.file.lines[0].example or [""])[0]
+    assert first.strip()[:60].replace("\t", "    ") in part
+    assert not form.file.lacks or form.file.lacks[1:] in " ".join(part.split())

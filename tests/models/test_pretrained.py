@@ -91,6 +91,18 @@ def test_what_wrappers_put_before_names_is_dropped(
     assert torch.equal(load(tmp_path / "weights.pth").state_dict()[key], weights[prefix + key])
 
 
+def test_what_a_wrapper_had_besides_is_named(published: Path, tmp_path: Path) -> None:
+    weights = {f"model.{key}": value for key, value in torch.load(published).items()}
+    more = {"loss.weight": torch.zeros(2), "loss.bias": torch.zeros(2)}
+    torch.save({"state_dict": weights | more}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"the network has no loss\.weight and 1 other$"):
+        load(tmp_path / "weights.pth")
+    del weights["model.conv1.weight"]
+    torch.save({"state_dict": weights}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"does not fit resnet18: it has no conv1\.weight$"):
+        load(tmp_path / "weights.pth")
+
+
 def test_safetensors_are_read(published: Path, tmp_path: Path) -> None:
     save_file(torch.load(published), tmp_path / "weights.safetensors")
     key = "layer4.1.conv2.weight"

@@ -362,8 +362,10 @@ class Tally:
             self._below(rank, values, found, found[kind.group("progress", self.form.never)])
         if progress is None or progress == 1:
             self._facts(values)
-        if "epoch_end" in values and rank in self.under_way:
-            self._done(rank, self.under_way.pop(rank))
+        if "epoch_end" in values:
+            self._settle(rank)
+            if rank in self.under_way:
+                self._done(rank, self.under_way.pop(rank))
         if values.keys() & {"total", "outer", "wall", "stopped"}:
             for each, epoch in self.under_way.items():
                 self._done(each, epoch)

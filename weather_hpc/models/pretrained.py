@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from weather_hpc.models.registry import (
     import_torchvision,
 )
 from weather_hpc.study.networks import CACHED, NETWORKS, PACKAGED, TIMM, no_weights
+from weather_hpc.text import clean, counted
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Layers of the auxiliary heads, which our networks do not have."""
@@ -169,13 +171,14 @@ def _loaded(path: Path) -> Any:
 
 
 def _unprefixed(loaded: StateDict, body: StateDict) -> StateDict:
-    """``loaded`` without what wrappers such as DDP put before all names, ``module.``.
+    """``loaded`` without what wrappers such as DDP put before names, ``module.``.
 
-    Only where names without it are the network's and names with it are not.
+    Only where no name is the network's as it stands.
     """
     while not loaded.keys() & body.keys():
-        prefix = next(iter(loaded)).partition(".")[0] + "."
-        if prefix not in PREFIXES or not all(key.startswith(prefix) for key in loaded):
+        first = Counter(key.partition(".")[0] + "." for key in loaded)
+        prefix = first.most_common(1)[0][0]
+        if prefix not in PREFIXES:
             break
         loaded = {key.removeprefix(prefix): value for key, value in loaded.items()}
     return loaded
@@ -191,13 +194,19 @@ def _head(name: str, expected: StateDict, image_size: int) -> set[str]:
 def _check(body: StateDict, loaded: StateDict, head: set[str], complaint: str) -> None:
     """Raise UserError, beginning with ``complaint``, unless ``loaded`` fills ``body``."""
     for key, value in body.items():
-        if key not in loaded:
-            if key.endswith(".num_batches_tracked"):  # absent in files older than torch 0.4.1
-                continue
-            raise UserError(f"{complaint}: it has no {key}")
-        if loaded[key].shape != value.shape:
+        if key in loaded and loaded[key].shape != value.shape:
             there, here = tuple(loaded[key].shape), tuple(value.shape)
             raise UserError(f"{complaint}: {key} has shape {there}; expected {here}")
-    for key in loaded.keys() - body.keys() - head:
-        if not key.startswith(AUXILIARY):
-            raise UserError(f"{complaint}: the network has no {key}")
+    # counts of batches are absent in files older than torch 0.4.1
+    needed = [key for key in body if not key.endswith(".num_batches_tracked")]
+    if missing := [key for key in needed if key not in loaded]:
+        raise UserError(f"{complaint}: it has no {_named(missing)}")
+    known = body.keys() | head
+    if more := [key for key in loaded if key not in known and not key.startswith(AUXILIARY)]:
+        raise UserError(f"{complaint}: the network has no {_named(more)}")
+
+
+def _named(keys: list[str]) -> str:
+    """The first of ``keys`` and how many others there are."""
+    others = f" and {counted(len(keys) - 1, 'other')}" if len(keys) > 1 else ""
+    return clean(keys[0]) + others

@@ -73,6 +73,18 @@ def test_dino(tmp_path: Path) -> None:
     check(read(tmp_path, text), epochs_done=3, epochs=3, train_loss=6.6866, time_s=2171.0)
 
 
+def test_detr_prints_means_of_its_test_too(tmp_path: Path) -> None:
+    text = ""
+    for e in range(2):
+        text += f"Epoch: [{e}]  [   0/7330]  eta: 1:00:00  lr: 0.000100  class_error: 97.12  loss: 33.4 (35.2)  loss_ce: 1.0 (1.1)  time: 0.3  data: 0.01  max mem: 5000\n"
+        text += f"Epoch: [{e}] Total time: 0:31:0{e} (0.2541 s / it)\n"
+        text += f"Averaged stats: lr: 0.000100  class_error: 90.1  loss: 20.{e} (21.{e})  loss_ce: 0.9 (1.0)\n"
+        text += "Test:  [   0/2500]  eta: 0:20:00  class_error: 80.0  loss: 18.0 (18.0)  time: 0.3  data: 0.01  max mem: 5000\n"
+        text += "Test: Total time: 0:00:20 (0.0960 s / it)\nAveraged stats: class_error: 79.0  loss: 17.1 (17.5)  loss_ce: 0.8 (0.8)\n"
+    reading = read(tmp_path, text + "Training time 1:02:43\n")
+    check(reading, table="training", epochs_done=2, train_loss=21.1, time_s=3763.0)
+
+
 def test_lavis(tmp_path: Path) -> None:
     text = ""
     for e in range(2):
