@@ -209,6 +209,13 @@ NANOGPT = {
 
 HEAD = "[2023-06-01 10:00:0{i},985] [INFO] "
 DEEPSPEED = {
+    "epochs of the script": Case(
+        [line for e in range(3) for line in (
+            *(f"[2023-06-01 10:00:0{i},985] [INFO] [logging.py:69:log_dist] [Rank 0] step={3 * e + i}, "
+              "skipped=0, lr=[5e-05], mom=[[0.9, 0.999]]" for i in range(3)),
+            f"Epoch {e}, loss: 0.{9 - e}, accuracy: 0.{5 + e}")] + ["Training took 91.2 s"],
+        {"time_s": 91.2, "epochs_done": 3, "train_loss": 0.7, "train_accuracy": 0.7},
+    ),
     "0.8": Case(
         [HEAD.format(i=i) + line.format(i=i) for i in range(1, 6) for line in (
             "[logging.py:69:log_dist] [Rank 0] step={i}0, skipped=2, lr=[5e-05], mom=[[0.9, 0.999]]",
