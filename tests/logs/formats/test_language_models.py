@@ -132,7 +132,7 @@ FAIRSEQ = {
                    STAMP + "train | epoch 00{e} | loss {loss} | nll_loss 5.1 | accuracy 61.2 | " + UPDATES + " | train_wall 580 | gb_free 9.1 | wall {wall}"),
          STAMP + "fairseq_cli.train | done training in 1822.4 seconds"],
         {"time_s": 1822.4, "epochs_done": 3, "train_loss": 7.0, "test_loss": 7.5,
-         "train_accuracy": 0.612, "workers": 4},
+         "train_accuracy": 0.612, "test_accuracy": 0.885, "workers": 4},
     ),
     "JSON": Case(
         [*_fairseq(STAMP + 'train_inner | {{"epoch": {e}, "update": 0.365, "loss": "9.9", "wall": "261"}}',
