@@ -134,7 +134,7 @@ class FormatFile(Section):
     library: bool = Option(
         False,
         description="whether it is of a library, whose lines stand among those of the program that "
-        "uses it: it is not chosen where another signature's format reads values",
+        "uses it: it is not chosen where another format reads epochs, or has its signature there",
     )
     stage: Literal["train", "preprocess"] = Option("train", description="what the run did")
     common: bool = Option(

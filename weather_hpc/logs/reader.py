@@ -197,15 +197,16 @@ class _Candidates:
             if tally is self.tallies[0] and tally.whole_lines >= DECIDED:
                 break  # no other format can match more lines; of equal ones the first counts
         best = self.best
-        if best.score >= DECIDED:
+        if best.score >= DECIDED and not best.form.file.library:
             self.tallies, self.blocks = [best], SIGNED_BLOCKS
 
     @property
     def best(self) -> Tally:
         """What reads most; one with a signature needs half as much as one without."""
         programs = any(
-            each.score and each.form.file.signature and not each.form.file.library
+            each.ranks or (each.score and each.form.file.signature)
             for each in self.tallies
+            if not each.form.file.library
         )
         return max(
             (each for each in self.tallies if not (programs and each.form.file.library)),

@@ -28,6 +28,8 @@ _NO_FACTS = {
     "failed", "ignored",
 }  # fmt: skip
 
+_PASSED = {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}
+
 _NOTHING: EpochValues = (None, None, None)
 
 _TOGETHER = 0.05
@@ -368,9 +370,9 @@ class Tally:
             for each, epoch in self.under_way.items():
                 self._done(each, epoch)
             self.under_way.clear()
-        elif values.keys() & {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}:
+        elif values.keys() == {"progress"} or values.keys() & _PASSED:
             self.passed += 1
-            if not self.ranks and not self.steps and not self.pending:
+            if not self.ranks and not self.steps:
                 self.read = found.string
 
     def _end(self, line: bytes) -> None:

@@ -159,3 +159,19 @@ def test_ranks_without_labels(tmp_path: Path) -> None:
     assert row.train_loss == pytest.approx(0.34)
     assert row.train_accuracy == pytest.approx(0.52)
     assert not [finding for finding in reading.findings if finding.severity == "error"]
+
+
+def test_csv(tmp_path: Path) -> None:
+    lines = ["epoch,accuracy,loss,val_accuracy,val_loss"]
+    lines += [f"{e},0.5{e},1.{9 - e},0.4{e},1.95" for e in range(3)]
+    row = read_lines(tmp_path, lines, ONE).row
+    assert (row.epochs_done, row.train_loss, row.train_accuracy) == (3, 1.7, 0.52)
+    assert (row.test_accuracy, row.table) == (0.42, None)
+    assert "no total in the log; its last values: '2,0.52" in (row.reason or "")
+
+
+def test_one_that_was_cut_off_in_its_first_epoch(tmp_path: Path) -> None:
+    bar = "[==>...........................] - ETA: 1:02 - loss: 2.3 - accuracy: 0.1"
+    row = read_lines(tmp_path, ["Epoch 1/3", *(f"{i:3}/782 {bar}" for i in range(1, 79))], ONE).row
+    assert (row.table, row.train_loss, row.epochs_done) == (None, None, None)
+    assert "no total in the log, 0 of 3 epochs; its last values: '78/782 [" in (row.reason or "")

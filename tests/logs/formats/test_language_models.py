@@ -83,6 +83,10 @@ HUGGING_FACE = {
          '{"train_runtime": 91.2, "train_samples_per_second": 10.5, "epoch": 2.0, "step": 2000}'],
         {"time_s": 91.2, "epochs_done": 2, "test_accuracy": 0.81},
     ),
+    "the end alone": Case(
+        TRAINER_END[3:],
+        {"time_s": 61.23, "epochs_done": 3, "train_loss": None, "images_per_s": 179.7, "images": 3668},
+    ),
     "accelerate": Case(
         ["epoch 0: {'accuracy': 0.8014, 'f1': 0.86}", "epoch 1: {'accuracy': 0.8333, 'f1': 0.88}",
          "real\t1m31.2s"],
@@ -128,7 +132,7 @@ FAIRSEQ = {
                    STAMP + "train | epoch 00{e} | loss {loss} | nll_loss 5.1 | accuracy 61.2 | " + UPDATES + " | train_wall 580 | gb_free 9.1 | wall {wall}"),
          STAMP + "fairseq_cli.train | done training in 1822.4 seconds"],
         {"time_s": 1822.4, "epochs_done": 3, "train_loss": 7.0, "test_loss": 7.5,
-         "train_accuracy": 0.612, "workers": 4},
+         "train_accuracy": 0.612, "test_accuracy": 0.885, "workers": 4},
     ),
     "JSON": Case(
         [*_fairseq(STAMP + 'train_inner | {{"epoch": {e}, "update": 0.365, "loss": "9.9", "wall": "261"}}',
@@ -205,6 +209,13 @@ NANOGPT = {
 
 HEAD = "[2023-06-01 10:00:0{i},985] [INFO] "
 DEEPSPEED = {
+    "epochs of the script": Case(
+        [line for e in range(3) for line in (
+            *(f"[2023-06-01 10:00:0{i},985] [INFO] [logging.py:69:log_dist] [Rank 0] step={3 * e + i}, "
+              "skipped=0, lr=[5e-05], mom=[[0.9, 0.999]]" for i in range(3)),
+            f"Epoch {e}, loss: 0.{9 - e}, accuracy: 0.{5 + e}")] + ["Training took 91.2 s"],
+        {"time_s": 91.2, "epochs_done": 3, "train_loss": 0.7, "train_accuracy": 0.7},
+    ),
     "0.8": Case(
         [HEAD.format(i=i) + line.format(i=i) for i in range(1, 6) for line in (
             "[logging.py:69:log_dist] [Rank 0] step={i}0, skipped=2, lr=[5e-05], mom=[[0.9, 0.999]]",
