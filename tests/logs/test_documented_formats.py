@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from weather_hpc.logs import formats, parse_pattern, read_logs
+from weather_hpc.logs import fields, formats, parse_pattern, read_logs
+from weather_hpc.logs.log_format import FormatFile
 from weather_hpc.runs.row import Row
 
 PAGE = (REPOSITORY / "docs" / "how-to" / "foreign-logs.md").read_text()
@@ -58,3 +59,17 @@ def test_the_page_goes_through_every_format(name: str) -> None:
     first = (form.file.lines[0].example or [""])[0]
     assert first.strip()[:60].replace("\t", "    ") in part
     assert not form.file.lacks or form.file.lacks[1:] in " ".join(part.split())
+
+
+@pytest.mark.parametrize("group", fields.known())
+def test_the_page_names_every_group(group: str) -> None:
+    stem, _, unit = group.rpartition("_")
+    names = (
+        {group, f"{stem}_*"} if unit in (*fields.UNITS, "hms", "date") else {group, f"{group}_*"}
+    )
+    assert any(f"`{name}`" in PAGE for name in names)
+
+
+@pytest.mark.parametrize("key", FormatFile.model_fields)
+def test_the_page_names_every_key(key: str) -> None:
+    assert f"`{key}`" in PAGE

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weather_hpc.logs.line_reader import LineReader
 from weather_hpc.logs.lines import LONGEST_SHAPE, MOST_SHAPES, UnmatchedShapes
 from weather_hpc.logs.log_format import formats
-from weather_hpc.logs.tally import Tally
 
 STUDY = formats(["study"])[0]
 
@@ -38,7 +38,7 @@ def test_lines_of_one_shape_are_matched_all_or_not_at_all(line: str, data: st.Da
 
 
 def test_a_line_that_differs_in_a_digit_that_matters_is_read() -> None:
-    tally = Tally(STUDY)
+    tally = LineReader(STUDY)
     tally.feed(b"(91, 5, 5, 5)\n(92, 5, 5, 7)\n(93, 5, 5, 3)", ended=True)
     assert tally.fact("images") == 93
     assert b"(91, 5, 5, 5)".translate(STUDY.unmatched.table) in STUDY.unmatched.shapes

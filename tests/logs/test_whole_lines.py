@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.logs.maker import epoch_line
 from weather_hpc.errors import UserError
 from weather_hpc.logs import formats
+from weather_hpc.logs.line_reader import LineReader
 from weather_hpc.logs.log_format import LogFormat
-from weather_hpc.logs.tally import Tally
 
 (STUDY,) = formats(["study"])
 
@@ -46,8 +46,8 @@ DISGUISES = st.sampled_from(
 )
 
 
-def _both(form: LogFormat, block: bytes) -> list[Tally]:
-    tallies = [Tally(form), Tally(replace(form, whole_line=None))]
+def _both(form: LogFormat, block: bytes) -> list[LineReader]:
+    tallies = [LineReader(form), LineReader(replace(form, whole_line=None))]
     for tally in tallies:
         tally.feed(block, ended=True)
         tally.close()
@@ -89,5 +89,5 @@ def test_a_wrong_exact_expression_is_a_clear_error(
         f"lines: 'e (?P<epoch>\\d+) a \\d+ l (?P<loss>\\d+)'\nexact: '{exact}.*'\n"
     )
     with pytest.raises(UserError) as error:
-        Tally(formats([str(tmp_path / "mine.yaml")])[0]).feed(b"e 1 a 2 l 3", ended=True)
+        LineReader(formats([str(tmp_path / "mine.yaml")])[0]).feed(b"e 1 a 2 l 3", ended=True)
     assert message in str(error.value)

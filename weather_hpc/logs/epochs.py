@@ -13,6 +13,11 @@ from typing import cast
 EpochValues = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
 
+VALUES = ("loss", "accuracy", "time")
+"""The fields that make EpochValues."""
+
+NOTHING: EpochValues = (None, None, None)
+
 KEPT = 100
 """Epochs whose values are kept when older ones are dropped."""
 

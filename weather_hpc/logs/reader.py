@@ -10,6 +10,7 @@ from typing import Any
 from weather_hpc.logs import lines, streams
 from weather_hpc.logs.checks import audit_log
 from weather_hpc.logs.compression import without_suffix
+from weather_hpc.logs.line_reader import LineReader
 from weather_hpc.logs.lines import time_limit
 from weather_hpc.logs.log import Log
 from weather_hpc.logs.log_format import LogFormat, formats
@@ -181,7 +182,7 @@ class _Candidates:
 
     def __init__(self, known: Sequence[LogFormat]) -> None:
         self.signed = [form for form in known if form.file.signature]
-        self.tallies = [Tally(form) for form in known if not form.file.signature]
+        self.tallies = [LineReader(form) for form in known if not form.file.signature]
         self.blocks = 0
 
     def feed(self, block: bytes, ended: bool) -> None:
@@ -189,7 +190,7 @@ class _Candidates:
         if self.blocks < SIGNED_BLOCKS:
             found = [form for form in self.signed if form.is_found(block)]
             self.signed = [form for form in self.signed if form not in found]
-            self.tallies += map(Tally, found)
+            self.tallies += map(LineReader, found)
         self.blocks += 1
         for tally in self.tallies:
             with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
@@ -201,7 +202,7 @@ class _Candidates:
             self.tallies, self.blocks = [best], SIGNED_BLOCKS
 
     @property
-    def best(self) -> Tally:
+    def best(self) -> LineReader:
         """What reads most; one with a signature needs half as much as one without."""
         programs = any(
             each.ranks or (each.score and each.form.file.signature)
