@@ -30,9 +30,10 @@ ALLOWED = {
     "torch", "torchgen", "functorch", "numpy", "pydantic", "pydantic_core", "simplejpeg",
     "typing_extensions", "annotated_types", "typing_inspection", "sympy", "mpmath", "networkx",
     "filelock", "fsspec", "jinja2", "markupsafe", "setuptools", "_distutils_hack", "packaging",
-    "triton", "weather_hpc",
+    "backports", "triton", "weather_hpc",
 }  # fmt: skip
-"""The four packages and what comes with them: jinja2 and setuptools, which brings packaging."""
+"""The four packages and what comes with them: jinja2 and setuptools, which brings packaging and
+backports."""
 
 HIDE = """
 from importlib.machinery import PathFinder

@@ -101,7 +101,7 @@ class _Export:
     def _table(self) -> Iterator[dict[str, str]]:
         table = Table()
         try:
-            yield from table.rows(self._numbered())
+            yield from table.rows(enumerate(self._lines(), start=1))
         except TableError as error:
             raise UserError(f"{self.path}:{error.number}: {error}; {EXPECTED}") from None
         if table.skipped and not table.read:
@@ -113,13 +113,6 @@ class _Export:
         if table.cut:
             message = f"{counted(table.cut, 'value')} cut to a column's width and left out"
             print(f"{self.path}: {message}; {EXPECTED}", file=sys.stderr)
-
-    def _numbered(self) -> Iterator[tuple[int, str]]:
-        """The lines with their numbers: ``blocks`` has a line for the CR of Windows' line ends."""
-        with self.path.open("rb") as file:
-            each = 2 if b"\r" in file.read(HEAD) else 1
-        for count, line in enumerate(self._lines()):
-            yield count // each + 1, line
 
     def _lines(self) -> Iterator[str]:
         for block, _ in lines.blocks(self.path):
