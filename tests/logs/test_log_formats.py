@@ -177,3 +177,12 @@ def test_an_example_that_does_not_match_is_one_line(tmp_path: Path) -> None:
     path.write_text("lines:\n  - regex: 'epoch (?P<epoch>\\d+)'\n    example: Epoch three\n")
     with pytest.raises(UserError, match=r"mine.yaml:2: lines\[0\]: does not match its example"):
         formats((str(path),))
+
+
+def test_a_format_that_is_named_needs_no_signature(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("epoch 1/1: 0.5\nTotal time: 9 s\n")
+    yaml = "signature: not there\nlines: ['epoch (?P<epoch>)/(?P<epochs>): (?P<loss>)']\n"
+    (tmp_path / "mine.yaml").write_text(yaml)
+    known = formats([str(tmp_path / "mine.yaml")])
+    (reading,) = read_logs([tmp_path / "a.log"], known=known)
+    assert (reading.row.train_loss, reading.row.time_s) == (0.5, 9)

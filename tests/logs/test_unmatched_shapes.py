@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weather_hpc.logs.line_reader import LineReader
-from weather_hpc.logs.lines import LONGEST_SHAPE, MOST_SHAPES, UnmatchedShapes
+from weather_hpc.logs.lines import (
+    LONGEST_SHAPE,
+    MOST_SHAPES,
+    UnmatchedShapes,
+    different_lines,
+)
 from weather_hpc.logs.log_format import formats
 
 STUDY = formats(["study"])[0]
@@ -81,3 +86,11 @@ def test_shipped_formats_distinguish_few_digits() -> None:
     for form in formats():
         few = {form.unmatched.table[digit] for digit in b"0123456789"}
         assert len(few) <= 6, form.name
+
+
+def test_lines_that_differ_in_numbers_alone_are_searched_once() -> None:
+    block = b"step 12 of 9\nstep 34 of 8\nepoch 5: 1\nepoch 6: 2\n"
+    assert different_lines(block, rb"step \d+").count(b"step") == 1
+    kept = different_lines(block, rb"epoch 5: \d")
+    assert b"epoch 5: " in kept
+    assert kept.count(b"epoch") == 2

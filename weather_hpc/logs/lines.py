@@ -162,6 +162,18 @@ def _told_apart(source: bytes) -> set[int]:
     return apart
 
 
+def _alike(apart: set[int]) -> bytes:
+    """A table that makes all digits one of them, but those in ``apart``."""
+    alike = bytes(set(b"0123456789") - apart)
+    return bytes.maketrans(alike, alike[:1] * len(alike))
+
+
+def different_lines(block: bytes, *expressions: bytes) -> bytes:
+    """The lines of ``block``, of those that ``expressions`` cannot tell apart the first alone."""
+    table = _alike(_told_apart(_SILENT.sub(b"", b" ".join(expressions))))
+    return b"\n".join(dict.fromkeys(block.translate(table).split(b"\n"))) + b"\n"
+
+
 class UnmatchedShapes:
     """The shapes of lines that some expressions do not match; to most, all digits are alike.
 
@@ -172,8 +184,7 @@ class UnmatchedShapes:
 
     def __init__(self, *expressions: bytes) -> None:
         source = _SILENT.sub(b"", b" ".join(expressions))
-        alike = bytes(set(b"0123456789") - _told_apart(source))
-        self.table = bytes.maketrans(alike, alike[:1] * len(alike))
+        self.table = _alike(_told_apart(source))
         self.shapes: set[bytes] = set()
 
     def add(self, line: bytes) -> None:

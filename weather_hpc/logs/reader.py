@@ -177,29 +177,47 @@ def _apart(reading: Reading, job: tuple[Path, ...]) -> Reading:
 class _Candidates:
     """The formats that a log may still have, each with what it finds.
 
-    Formats with a signature take part from the block on that has it.
+    Formats with a signature take part from the block on that has it; where all have one, all do
+    from the start.
     """
 
     def __init__(self, known: Sequence[LogFormat]) -> None:
-        self.signed = [form for form in known if form.file.signature]
-        self.tallies = [LineReader(form) for form in known if not form.file.signature]
+        general = [form for form in known if not form.file.signature]
+        self.signed = [form for form in known if form.file.signature] if general else []
+        self.tallies = [LineReader(form) for form in general or known]
         self.blocks = 0
+        self.decided = False
 
     def feed(self, block: bytes, ended: bool) -> None:
         """Take in one block of the log."""
-        if self.blocks < SIGNED_BLOCKS:
-            found = [form for form in self.signed if form.is_found(block)]
-            self.signed = [form for form in self.signed if form not in found]
-            self.tallies += map(LineReader, found)
-        self.blocks += 1
-        for tally in self.tallies:
-            with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
-                tally.feed(block, ended)
-            if tally is self.tallies[0] and tally.whole_lines >= DECIDED:
-                break  # no other format can match more lines; of equal ones the first counts
+        first, *others = self.tallies
+        self._feed(first, block, ended)
+        if first.whole_lines >= DECIDED:  # no other can match more lines
+            self.tallies, self.decided = [first], True
+        if self.decided:
+            return
+        if self.blocks < SIGNED_BLOCKS and self.signed:
+            self.blocks += 1
+            others += map(LineReader, self._found(block))
+        for tally in others:
+            self._feed(tally, block, ended)
+        self.tallies = [first, *others]
         best = self.best
         if best.score >= DECIDED and not best.form.file.library:
-            self.tallies, self.blocks = [best], SIGNED_BLOCKS
+            self.tallies, self.decided = [best], True
+
+    def _found(self, block: bytes) -> list[LogFormat]:
+        """The formats whose signature is in ``block`` for the first time."""
+        # each search passes over the block: what repeats is searched once
+        sources = [pattern.pattern for form in self.signed for pattern in form.signatures]
+        different = lines.different_lines(block, *sources)
+        found = [form for form in self.signed if form.is_found(different)]
+        self.signed = [form for form in self.signed if form not in found]
+        return found
+
+    def _feed(self, tally: LineReader, block: bytes, ended: bool) -> None:
+        with time_limit(SLOWEST_BLOCK_S, _too_slow(tally.form)):
+            tally.feed(block, ended)
 
     @property
     def best(self) -> LineReader:
