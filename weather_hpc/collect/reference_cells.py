@@ -3,15 +3,13 @@
 import re
 from collections.abc import Sequence
 
+from weather_hpc.logs.fields import SPELLED, UNITS
+
 SECONDS = {
+    **UNITS, **SPELLED, "millisec": 1e-3, "d": 86400.0,
     **dict.fromkeys(("ns", "nsec", "nanosecond"), 1e-9),
     **dict.fromkeys(("us", "µs", "μs", "usec", "microsecond"), 1e-6),
-    **dict.fromkeys(("ms", "msec", "millisec", "millisecond"), 1e-3),
-    **dict.fromkeys(("s", "sec", "second"), 1.0),
-    **dict.fromkeys(("m", "min", "minute"), 60.0),
-    **dict.fromkeys(("h", "hr", "hour"), 3600.0),
-    **dict.fromkeys(("d", "day"), 86400.0),
-}
+}  # fmt: skip
 """Seconds in each unit of time, by its names in the singular."""
 
 IMAGE = ("image", "img", "im", "sample", "example", "picture", "photo", "frame")

@@ -10,6 +10,7 @@ from weather_hpc.dataset.jpeg_file import (
     APP,
     COM,
     EOI,
+    JPEG,
     MARK,
     PROGRESSIVE,
     SOF,
@@ -22,7 +23,6 @@ from weather_hpc.dataset.jpeg_file import (
 )
 from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 
-JPEG = b"\xff\xd8\xff"
 _END = bytes((MARK, EOI))
 _UNCOUNTED = 4
 """Zero bytes behind the pixels that libjpeg has read ahead and does not warn of."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from weather_hpc.dataset.jpeg_file import jpeg_kind
-from weather_hpc.dataset.png_file import png_damage
+from weather_hpc.dataset.jpeg_file import JPEG, jpeg_kind
+from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 
 HEAD = 4096
 """Bytes from the beginning of a file that its kind is told from."""
@@ -51,7 +51,6 @@ _READ = {
     b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF",
     b"MM\0+": "TIFF", b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000",
 }  # fmt: skip
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 _IMAGES = {
     b"8BPS": "a Photoshop document", b"gimp xcf": "a GIMP image",
@@ -109,9 +108,9 @@ def kind_of(content: bytes, size: int) -> FileKind:
     """The kind of a file of ``size`` bytes that begins with ``content``."""
     if not content:
         return FileKind("empty")
-    if content.startswith(_PNG):
+    if content.startswith(SIGNATURE):
         return _read("PNG", png_damage(content))
-    if content.startswith(_JPEG) and not content.startswith(b"\xff\xd8\xff\xf7"):
+    if content.startswith(JPEG) and not content.startswith(b"\xff\xd8\xff\xf7"):
         unread = jpeg_kind(content)
         return FileKind(unread, image=True) if unread else _read("JPEG")
     for start, name in _IMAGES.items():

@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+JPEG = b"\xff\xd8\xff"
+"""The first bytes of every JPEG."""
 MARK = 0xFF
 DHT, SOI, EOI, SOS = 0xC4, 0xD8, 0xD9, 0xDA
 APP, COM = range(0xE0, 0xF0), 0xFE
+APP1, APP2 = APP[1:3]
 SOF = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 """Frame headers: one for each coding process."""
 BASELINE = (0xC0, 0xC1)

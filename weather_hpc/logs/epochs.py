@@ -65,8 +65,7 @@ class EpochSeries:
         before = self.epochs.get(epoch)
         if before is not None and _complements(before, values):
             # one line of training and one of testing, say
-            old_new = zip(before, values, strict=True)
-            self.epochs[epoch] = cast(EpochValues, tuple(o if n is None else n for o, n in old_new))
+            self.epochs[epoch] = filled(values, before)
             return False
         if before is not None and self.kept_again < MOST_AGAIN:
             self.again.setdefault(epoch, []).append(before)
@@ -198,6 +197,12 @@ class EpochSeries:
 def _same(one: EpochValues, other: EpochValues) -> bool:
     """Equal, a NaN being equal to a NaN."""
     return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+
+
+def filled(values: EpochValues, others: EpochValues) -> EpochValues:
+    """``values``, where one is None that of ``others``."""
+    pairs = zip(values, others, strict=True)
+    return cast(EpochValues, tuple(other if own is None else own for own, other in pairs))
 
 
 def _complements(one: EpochValues, other: EpochValues) -> bool:

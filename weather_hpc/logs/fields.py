@@ -12,8 +12,9 @@ Value = float | int | str
 UNITS = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 """Seconds in a unit; ``hms`` is accepted too: 3:25 or 1:03:25.5."""
 
-_SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
+SPELLED = {"millisecond": 1e-3, "msec": 1e-3, "sec": 1.0, "second": 1.0, "m": 60.0,
             "minute": 60.0, "hour": 3600.0, "hr": 3600.0, "day": 86400.0}  # fmt: skip
+"""Seconds in a unit by its other names, in the singular."""
 
 _WHOLE = (
     "rank", "epoch", "current_epoch", "epochs", "step", "steps", "resumed_epoch", "resumed_step",
@@ -32,7 +33,7 @@ _MARKS = ("epoch_end", "ignored")
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
-_UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(_SPELLED)})s?|mins)(?![a-z])"
+_UNIT = rf"(?:{'|'.join(UNITS)}|(?:{'|'.join(SPELLED)})s?|mins)(?![a-z])"
 _DAYS = r"(?:\d+(?:[ ]days?,?[ ]|-))?"
 _NAMED = rf"(?:[ ]?{_UNIT}|[ ]?\({_UNIT}\)|[ ]?\[{_UNIT}\])"
 _DURATION = (
@@ -154,7 +155,7 @@ def _duration(text: bytes) -> float:
         return _clock(text)
     seconds, smallest = 0.0, math.inf
     for number, unit in _AMOUNT.findall(plain):
-        factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or _SPELLED[unit.rstrip("s")]
+        factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or SPELLED[unit.rstrip("s")]
         if factor >= smallest:
             raise ValueError("units that do not grow smaller")
         smallest = factor

@@ -3,8 +3,13 @@
 from dataclasses import dataclass, field
 from typing import cast
 
-from weather_hpc.logs.epochs import NOTHING, VALUES, EpochValues
+from weather_hpc.logs.epochs import NOTHING, VALUES, EpochValues, filled
 from weather_hpc.logs.fields import Value
+
+
+def epoch_values(values: dict[str, Value]) -> EpochValues:
+    """Those of a line's ``values`` that are an epoch's."""
+    return cast(EpochValues, tuple(values.get(name) for name in VALUES))
 
 
 @dataclass
@@ -42,12 +47,11 @@ class Heading:
 
     def take(self, values: dict[str, Value]) -> None:
         """Take in a line's values; the last ones of a bar count."""
-        new = [cast(float | None, values.get(name)) for name in VALUES]
+        new = epoch_values(values)
         if "progress" not in values:
             pairs = enumerate(zip(self.values, new, strict=True))
             self.unclear |= {i for i, (b, n) in pairs if None not in (b, n) and b != n}
-        latest = [b if n is None else n for b, n in zip(self.values, new, strict=True)]
-        self.values = cast(EpochValues, tuple(latest))
+        self.values = filled(new, self.values)
 
     @property
     def clear(self) -> EpochValues:

@@ -11,14 +11,13 @@ from weather_hpc.logs.epochs import (
     NOTHING,
     VALUES,
     EpochSeries,
-    EpochValues,
     Stretch,
     WholeLine,
 )
 from weather_hpc.logs.failures import failure_in, judge_failure
 from weather_hpc.logs.fields import Value
-from weather_hpc.logs.heading import Heading
-from weather_hpc.logs.lines import LONGEST_LINE, MOST_SHAPES
+from weather_hpc.logs.heading import Heading, epoch_values
+from weather_hpc.logs.lines import LONGEST_LINE
 from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.tally import Tally
@@ -63,7 +62,8 @@ class LineReader(Tally):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._noted: set[bytes] = set()
+        self._noted = self.form.unmatched.without_shapes()
+        """Of lines that are matched by nothing, but that a reason may repeat."""
         self._lines = {
             index: _EpochLine(kind, self.form)
             for index, kind in self.form.kinds.items()
@@ -116,7 +116,7 @@ class LineReader(Tally):
         marker = (self.form.file.marker or "\n").encode()
         epoch_lines = self._lines
         unmatched = self.form.unmatched
-        table, shapes, noted = unmatched.table, unmatched.shapes, self._noted
+        table, shapes, noted = unmatched.table, unmatched.shapes, self._noted.shapes
         for line in lines:
             shape = line.translate(table)
             if shape in shapes or shape in noted:
@@ -151,9 +151,7 @@ class LineReader(Tally):
         elif self.unread.is_total(line):
             pass  # the last one counts
         elif self.unread.matters(line):
-            if len(self._noted) >= MOST_SHAPES:
-                self._noted.clear()
-            self._noted.add(line.translate(self.form.unmatched.table))
+            self._noted.add(line)
         else:
             self.form.unmatched.add(line)  # as all lines of its shape
 
@@ -300,13 +298,13 @@ class LineReader(Tally):
         self, pending: Heading, rank: bytes | None, values: dict[str, Value]
     ) -> None:
         """Take in a bar of one of several ranks that print no number."""
-        new = tuple(cast(float | None, values.get(name)) for name in VALUES)
+        new = epoch_values(values)
         if values["progress"] != 1 or not new[2] or pending.finished == pending.ranks:
             self.passed += 1
             return
         pending.finished += 1
         self._add_ranks({rank})
-        self._add(self._by_text[rank], pending.epoch, cast(EpochValues, new))
+        self._add(self._by_text[rank], pending.epoch, new)
 
     def _complete(self, rank: bytes | None, values: dict[str, Value]) -> bool:
         """Whether ``values`` are of the epoch whose line came last, as the first of them were."""
@@ -315,10 +313,10 @@ class LineReader(Tally):
             self.orphaned = True
             return False
         epoch, before = next(reversed(series.epochs.items()))
-        new = tuple(cast(float | None, values.get(name)) for name in VALUES)
+        new = epoch_values(values)
         if any(b is not None and n is not None for b, n in zip(before, new, strict=True)):
             return False
-        self._add(series, epoch, cast(EpochValues, new))
+        self._add(series, epoch, new)
         return True
 
     def _rank(self, rank: bytes | None, found: re.Match[bytes]) -> bytes | None:

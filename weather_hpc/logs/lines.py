@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from copy import copy
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -186,6 +187,12 @@ class UnmatchedShapes:
         source = _SILENT.sub(b"", b" ".join(expressions))
         self.table = _alike(_told_apart(source))
         self.shapes: set[bytes] = set()
+
+    def without_shapes(self) -> "UnmatchedShapes":
+        """Another one for the same expressions, with no shapes yet."""
+        other = copy(self)
+        other.shapes = set()
+        return other
 
     def add(self, line: bytes) -> None:
         """``line`` is matched by none of the expressions."""

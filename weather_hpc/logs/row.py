@@ -131,7 +131,7 @@ def _judge(log: Log) -> tuple[Status, str | None]:
 
 def _reached(log: Log) -> str:
     """The epochs or steps in a log that ends early, of those that the run was to have."""
-    of, steps = log.claimed("epochs", "epochs"), whole(log.tally.latest("steps"))
+    of, steps = log.epochs, whole(log.tally.latest("steps"))
     seen = min((series.seen for series in log.series), default=log.epochs_done or 0)
     if of and seen < of:
         return f", {seen} of {of} epochs"

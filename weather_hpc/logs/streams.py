@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from weather_hpc.logs.compression import without_suffix
-from weather_hpc.logs.epochs import EpochSeries
+from weather_hpc.logs.epochs import NOTHING, EpochSeries, filled
 from weather_hpc.logs.tally import Tally
 
 _WORDS = {
@@ -101,9 +101,4 @@ def join(main: Tally, more: Tally) -> None:
 
 def _complete(series: EpochSeries, other: EpochSeries) -> None:
     for epoch, values in series.epochs.items():
-        loss, accuracy, time = other.epochs.get(epoch, (None, None, None))
-        series.epochs[epoch] = (
-            loss if values[0] is None else values[0],
-            accuracy if values[1] is None else values[1],
-            time if values[2] is None else values[2],
-        )
+        series.epochs[epoch] = filled(values, other.epochs.get(epoch, NOTHING))

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.dataset.image_file import PIXEL_LIMIT, open_image
-from weather_hpc.dataset.jpeg_file import lost_block
+from weather_hpc.dataset.jpeg_file import JPEG, lost_block
 from weather_hpc.dataset.sound_image import errors_named, read_content, sound_image
 from weather_hpc.preprocess import profiles
-from weather_hpc.preprocess.jpeg import JPEG, has_metadata, icc_profile
+from weather_hpc.preprocess.jpeg import has_metadata, icc_profile
 from weather_hpc.preprocess.profiles import Profile, profile_of, read_profile
 from weather_hpc.preprocess.rgb import to_rgb
 from weather_hpc.study.tasks import Color, Decoder

@@ -19,6 +19,15 @@ class Case:
     """Codes of the audit's errors."""
 
 
+def named(programs: dict[str, dict[str, Case]]) -> dict[str, Case]:
+    """All cases by program and kind."""
+    return {
+        f"{program}: {kind}": case
+        for program, cases in programs.items()
+        for kind, case in cases.items()
+    }
+
+
 def check(folder: Path, case: Case) -> None:
     """Read ``case`` and compare."""
     reading = read_lines(folder, case.lines, case.name)

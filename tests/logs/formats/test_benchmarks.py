@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.formats.cases import Case, check
+from tests.logs.formats.cases import Case, check, named
 
 NO_TOTAL = frozenset({"missing_total"})
 
@@ -145,11 +145,7 @@ TF_CNN = {
     ),
 }  # fmt: skip
 
-CASES = {
-    f"{program}: {kind}": case
-    for program, cases in {"MLPerf": MLPERF, "DLLogger": DLLOGGER, "tf_cnn": TF_CNN}.items()
-    for kind, case in cases.items()
-}
+CASES = named({"MLPerf": MLPERF, "DLLogger": DLLOGGER, "tf_cnn": TF_CNN})
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.formats.cases import Case, check
+from tests.logs.formats.cases import Case, check, named
 
 NO_TOTAL = frozenset({"missing_total"})
 
@@ -232,14 +232,10 @@ DEEPSPEED = {
     ),
 }  # fmt: skip
 
-CASES = {
-    f"{program}: {kind}": case
-    for program, cases in {
-        "Hugging Face": HUGGING_FACE, "fairseq": FAIRSEQ, "Megatron": MEGATRON,
-        "nanoGPT": NANOGPT, "DeepSpeed": DEEPSPEED,
-    }.items()
-    for kind, case in cases.items()
-}  # fmt: skip
+CASES = named({
+    "Hugging Face": HUGGING_FACE, "fairseq": FAIRSEQ, "Megatron": MEGATRON,
+    "nanoGPT": NANOGPT, "DeepSpeed": DEEPSPEED,
+})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.formats.cases import Case, check
+from tests.logs.formats.cases import Case, check, named
 
 NO_TOTAL = frozenset({"missing_total"})
 
@@ -129,13 +129,7 @@ PYG = {
     ),
 }  # fmt: skip
 
-CASES = {
-    f"{program}: {kind}": case
-    for program, cases in {
-        "SpeechBrain": SPEECHBRAIN, "nnU-Net": NNUNET, "DGL": DGL, "PyG": PYG,
-    }.items()
-    for kind, case in cases.items()
-}  # fmt: skip
+CASES = named({"SpeechBrain": SPEECHBRAIN, "nnU-Net": NNUNET, "DGL": DGL, "PyG": PYG})
 
 
 @pytest.mark.parametrize("name", CASES)
