@@ -15,6 +15,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
@@ -53,8 +54,16 @@ def page(browser: Chrome, url: str) -> Chrome:
     set_width(browser, 1280)
     for kind in ("browser", "performance"):
         log(browser, kind)  # forgets what was before
-    browser.get(url)
+    open_whole(browser, url)
     return browser
+
+
+def open_whole(browser: Chrome, url: str) -> None:
+    """Open a page and wait until all of it is there: on a busy machine get() can return sooner."""
+    browser.get("about:blank")  # else the page of the test before is taken for this one
+    browser.get(url)
+    whole = "return document.readyState === 'complete' && location.href === arguments[0]"
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(whole, url))
 
 
 def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
@@ -224,7 +233,7 @@ def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
     to, rows = StudyPaths(tmp_path), many_rows(2, 1)
     write_report(to, compare(rows), [], [], [predictions_table([new])])
     log(page, "performance")
-    page.get(to.report.as_uri())
+    open_whole(page, to.report.as_uri())
     image = page.find_element(By.CSS_SELECTOR, "#predictions ~ figure img")
     natural = page.execute_script("return arguments[0].naturalWidth", image)
     assert (natural, image.is_displayed()) == (1236, True)
