@@ -61,4 +61,4 @@ def test_a_sign_tells_phase_and_line() -> None:
     text, waits = place_of(sys._getframe())
     assert text.startswith("test_progress.py:")
     assert not waits
-    assert place_of(None) == ("an unknown place", False)
+    assert place_of(None) == ("", False)

@@ -141,6 +141,8 @@ class FailureWatch:
         self._over = threading.Event()
         self._limit_s = limit_s = rank_timeout_s()
         self._judge = Judge(limit_s)
+        for rank in ranks.all:
+            self._judge.see(rank.rank, Sign.before_any(rank.host), 0.0)
         self._beat_s = min(BEAT_S, limit_s / 10)
         # all ranks read all: with many, less often
         self._reading_s = max(self._beat_s, limit_s / 60, 0.05 * self.ranks)
@@ -243,7 +245,7 @@ class FailureWatch:
         """Read what all ranks are doing."""
         for rank in range(self.ranks):
             name = key(f"sign/{rank}")
-            if rank in self._judge.signs or self._store.check([name]):
+            if self._judge.signs[rank].beat or self._store.check([name]):
                 values = json.loads(self._store.get(name))
                 sign = Sign(**values | {"moved": tuple(values["moved"])})
                 self._judge.see(rank, sign, now_s)
@@ -257,15 +259,18 @@ class FailureWatch:
 
     def _gone(self, own: Failure) -> Failure | None:
         """The failure of ranks of other hosts that are silent, with ``own``, their consequence."""
-        self._judge = judge = Judge(self._limit_s)
-        for beat in range(SILENT_BEATS + 1):
+        signs = self._judge.signs
+        self._read(0.0)
+        before = dict(signs)
+        for _ in range(SILENT_BEATS):
             self._tell()  # in place of the watch, which has ended
-            self._read(beat)
             time.sleep(self._beat_s)
-        silent = judge.silent(0.0)
+        self._tell()
+        self._read(0.0)
+        silent = [rank for rank, sign in before.items() if signs[rank].beat == sign.beat]
         if not silent:
             return None
-        text = f"{named(silent, judge.signs)}: ended or cut off; {own.reason}"
+        text = f"{named(silent, signs)}: ended or cut off; {own.reason}"
         return Failure(Status.FAILED, text, silent[0])
 
     def _exited(self, before: float) -> Failure | None:

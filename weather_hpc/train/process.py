@@ -1,5 +1,6 @@
 """One rank's process: its device, the run, and how that ended."""
 
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -23,6 +24,11 @@ from weather_hpc.train.run import TrainingRun
 from weather_hpc.train.stop import StoppedError, confirm_stop, remove_own_stop_file, stop_on_sigterm
 from weather_hpc.train.strategies import make_strategy
 from weather_hpc.train.strategies.base import TrainingStrategy
+
+RECORD_WAIT_S = 3.0
+"""How long rank 1 waits for rank 0 to write down why the run failed."""
+
+RECORD_POLL_S = 0.1
 
 
 def train(request: Request, done: RunRecord | None = None) -> RunRecord:
@@ -97,14 +103,18 @@ def _remove_earlier(paths: RunPaths) -> None:
 
 
 def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
-    """Write into the record why the run failed; rank 1 does so for a rank 0 that has exited."""
+    """Write into the record why the run failed; rank 1 does so for a rank 0 that cannot."""
     with suppress(FailedError, UserError):  # a full disk has no room for the record
         writer.finish(failure.status, failure.reason)
-        if failure.rank == 0 and request.env.rank == 1 and request.paths is not None:
-            record = read_record(request.paths.record)
-            if record.status is Status.INCOMPLETE:
+        if request.env.rank != 1 or request.paths is None:
+            return
+        deadline = time.monotonic() + (0.0 if failure.rank == 0 else RECORD_WAIT_S)
+        while (record := read_record(request.paths.record)).status is Status.INCOMPLETE:
+            if time.monotonic() > deadline:
                 record.status, record.reason = failure.status, failure.reason
                 record.write(request.paths.record)
+                return
+            time.sleep(RECORD_POLL_S)
 
 
 def _device_of(request: Request, device: Device) -> torch.device:

@@ -67,13 +67,18 @@ class Sign:
         moved = progress.phases, progress.epoch, progress.step
         return cls(host, beat, moved, progress.phase, place, waits)
 
+    @classmethod
+    def before_any(cls, host: str) -> "Sign":
+        """For a rank that has not given any yet."""
+        return cls(host, 0, (0, 0, 0), "starting", "", waits=False)
+
     @property
     def text(self) -> str:
         """``in epoch 4 after step 12 (training), at loader.py:210 (read)``."""
         _, epoch, step = self.moved
         where = f"in epoch {epoch}" if epoch else "before the first epoch"
         where += f" after step {step}" if epoch and step else ""
-        return f"{where} ({self.phase}), at {self.place}"
+        return f"{where} ({self.phase})" + (f", at {self.place}" if self.place else "")
 
 
 def _frame() -> FrameType | None:
@@ -83,7 +88,7 @@ def _frame() -> FrameType | None:
 def place_of(frame: FrameType | None) -> tuple[str, bool]:
     """The line that ``frame`` is at, as text, and whether it waits for other ranks."""
     if frame is None:
-        return "an unknown place", False
+        return "", False
     code = frame.f_code
     module = str(frame.f_globals.get("__name__", ""))
     waits = f"{module}.".startswith(tuple(f"{name}." for name in _WAITING))
