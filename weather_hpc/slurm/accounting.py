@@ -133,7 +133,9 @@ def _final(job: Job | None) -> bool:
 
 def as_dict(job: Job) -> dict[str, Any]:
     """The form of ``slurm.json``; ``status`` is pending, running or a record's status."""
-    return {"status": job.status, **asdict(job)}
+    values = {"status": job.status, **asdict(job)}
+    del values["expected_at"]  # an estimate of the moment
+    return values
 
 
 def _kept(submitted: SubmittedJob) -> Job | None:
