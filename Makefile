@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: sweep test lint typecheck unit docs clean help
+.PHONY: sweep test lint typecheck unit docs soak clean help
 
 sweep: $(INSTALLED)  ## run the default study here and now, up to the finished report
 	$(BIN)/python -m weather_hpc.sweep --executor local
@@ -25,6 +25,9 @@ unit: $(INSTALLED)
 
 docs: $(INSTALLED)  ## build the documentation, warnings as errors
 	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+
+soak: $(INSTALLED)  ## 200 random kills in 30 minutes: nothing lost, nothing made twice
+	$(BIN)/python -m tests.soak
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' \
