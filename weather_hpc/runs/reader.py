@@ -80,6 +80,9 @@ def _without_record(paths: RunPaths, job: JobSummary | None) -> tuple[Status, st
         _read_spec(paths)
     except UserError as error:
         return Status.FAILED, str(error)
+    if job is not None and job.status == "pending":
+        why = f": {job.reason}" if job.reason else ""
+        return Status.INCOMPLETE, f"job {job.job_id} has not started, {job.state}{why}"
     return Status.INCOMPLETE, "never started: spec.json exists, record.json does not"
 
 
