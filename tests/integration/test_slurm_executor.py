@@ -377,3 +377,32 @@ def test_a_run_that_ignores_its_time_limit_is_a_timeout(sweep: Sweep) -> None:
     assert record["status"] == "timeout"
     assert "TIMEOUT" in record["reason"]
     assert sweep.accounted("preprocess-*")["status"] == "timeout"
+
+
+def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> None:
+    sweep.study(repeats=1, train=[], preprocess=[{"backend": "multiprocessing", "workers": [1, 2]}])
+    sweep.site(extra_directives=["--hold"])
+    log = sweep.folder / "log"
+    with log.open("w") as file:
+        waiting = subprocess.Popen(
+            sweep.argv("--executor", "slurm", "--wait"), env=sweep.slurm.env, cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL, stderr=file,
+        )  # fmt: skip
+    sweep.until(lambda: "2 jobs pending: are held by their user (JobHeldUser)" in log.read_text())
+    lost, runs = sorted(f"{entry.job_id}" for entry in ledger.load(sweep.paths))
+    assert f"`scontrol release {lost}_0 {runs}_0`" in log.read_text()
+    assert f"release {lost}_0 {runs}_0" in sweep("status").stdout
+    (other,) = sweep.slurm.run(["sbatch", "--parsable", "--hold", "--wrap", "true"]).stdout.split()
+    for command in (
+        f"scontrol update jobid={lost} dependency=afterok:{other}",
+        f"scontrol release {lost}_0 {runs}_0",
+        f"scancel {other}",
+    ):
+        done = sweep.slurm.run(command.split())
+        assert done.returncode == 0, done.stderr
+    assert waiting.wait(120) == 1
+    told = log.read_text()
+    assert f"and can never start (DependencyNeverSatisfied): `scancel {lost}_0`, then" in told
+    assert "not waiting any longer: 1 job left, none can start" in told
+    assert sweep.starts() == 1
+    assert "cancelled 1 job" in sweep("cancel").stderr

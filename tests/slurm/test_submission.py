@@ -140,7 +140,7 @@ def test_the_exit_file_is_used_where_slurm_knows_nothing(tmp_path: Path, command
     assert (job.source, job.status, job.exit_code) == ("exit_file", "failed", 3)
     assert (job.queue_s, job.elapsed_s, job.max_rss_mb) == (None, None, None)
     assert json.loads(run.slurm.read_text())["status"] == "failed"
-    assert read_record(run.record).reason == "job 5_0 ended as FAILED"
+    assert read_record(run.record).reason == "job 5_0 ended as FAILED (exit code 3)"
 
 
 def test_a_job_that_left_no_trace_has_failed(tmp_path: Path, commands: Path) -> None:

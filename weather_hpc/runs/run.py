@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.cpus import cpu_columns
+from weather_hpc.runs.ending import ended_by
 from weather_hpc.runs.inputs import LARGEST, read_json
 from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
@@ -32,13 +33,34 @@ class JobSummary(BaseModel):
     job_id: str
     state: str
     source: str
+    status: Status | Literal["pending", "running"] | None = None
+    """Pending, running, or a record's status."""
     reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
     queue_s: float | None = Field(None, ge=0)
     elapsed_s: float | None = Field(None, ge=0)
     nodes: int | None = Field(None, ge=1)
     node_list: str | None = None
     max_rss_mb: float | None = Field(None, ge=0)
     restarts: int | None = Field(None, ge=0)
+
+    @property
+    def failed(self) -> Status | None:
+        """How the job failed; None where it has not, or nobody knows."""
+        status = self.status if isinstance(self.status, Status) else None
+        return None if status is Status.OK else status
+
+    @property
+    def ended(self) -> str:
+        """``job 12_3 ended as FAILED (exit code 1) on node1: reason``, as far as it is known."""
+        text = f"job {self.job_id} ended as {self.state}"
+        # the numbers of other ends are Slurm's own
+        if self.failed in (Status.FAILED, Status.OUT_OF_MEMORY):
+            code = ended_by(self.exit_code, self.signal)
+            text += f" ({code})" if code else ""
+        text += f" on {self.node_list}" if self.node_list else ""
+        return f"{text}: {self.reason}" if self.reason else text
 
     @field_validator("*", mode="before")
     @classmethod
