@@ -1,6 +1,7 @@
 """The train verb with ``tiny``, one rank of which fails, as ``FAILS`` says: ``1 memory``.
 
-From that step on the others wait for ever, as they do under NCCL; gloo would let them go.
+From that step on the others wait for ever, as they do under NCCL; gloo would let them go. Where the
+rank only hangs or is stopped, they wait in the exchange.
 """
 
 import os
@@ -31,10 +32,16 @@ def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
     steps += 1
     if steps < AT_STEP:
         return learn(self, *arguments)
+    if os.environ["RANK"] != RANK and HOW in ("hang", "stop"):
+        return learn(self, *arguments)
     if os.environ["RANK"] != RANK:
         threading.Event().wait()
     if HOW == "memory":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    if HOW == "hang":
+        threading.Event().wait()
+    if HOW == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if HOW == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -76,7 +76,7 @@ def test_want_of_memory_is_known_by_its_texts(text: str, memory: bool) -> None:
 def test_all_ranks_compute_on_what_each_of_them_can() -> None:
     gpu, cpu = (Rank(rank, f"node{rank}", 1, device, "") for rank, device in
                 enumerate((Device.CUDA, Device.CPU)))  # fmt: skip
-    assert Rank.from_json(json.dumps(vars(gpu))) == gpu
+    assert Rank.from_values(json.loads(json.dumps(vars(gpu)))) == gpu
     assert agreed_device([gpu, gpu]) is Device.CUDA
     assert agreed_device([gpu, cpu]) is Device.CPU
     lacking = Rank(1, "node1", 1, None, "asks for 2 CUDA GPUs; this machine has 0")
