@@ -15,10 +15,13 @@ from weather_hpc.preprocess.backends.dask import NO_MONITORING
 from weather_hpc.preprocess.backends.dask_security import PRIVATE
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
+from weather_hpc.runs.error_line import error_in
 from weather_hpc.slurm.client import Slurm, SlurmError, stderr_of
 from weather_hpc.slurm.directives import Shape, quote, sbatch_options
+from weather_hpc.slurm.jobs import SQUEUE_FORMAT, Job, parse_squeue
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, Stage
+from weather_hpc.text import alike, clean
 
 DEATH_TIMEOUT_S = 60
 """A worker without a scheduler for so long exits, and its job ends."""
@@ -143,13 +146,20 @@ def check_submission(script: str, folder: Path) -> None:
         raise UserError(f"sbatch refuses the workers' jobs: {error}") from None
 
 
-def in_queue(name: str) -> list[str]:
-    """State and reason of each pending or running job called ``name``: ``PENDING Resources``."""
-    options = ("--noheader", "--me", f"--name={name}", "--states=PD,CF,R", "--format=%T %r")
+def in_queue(name: str) -> list[Job]:
+    """The pending and running jobs called ``name``."""
+    options = ("--noheader", "--me", f"--name={name}", f"--format={SQUEUE_FORMAT}")
     try:
-        return Slurm(PATIENCE_S)("squeue", *options).splitlines()
+        jobs = parse_squeue(Slurm(PATIENCE_S)("squeue", "--states=PD,CF,R", *options))
     except SlurmError as error:
         raise FailedError(f"squeue fails for the workers' jobs: {error}") from None
+    return list(jobs.values())
+
+
+def errors(folder: Path) -> str:
+    """What the jobs' logs in ``folder`` say went wrong, each once; empty where they say nothing."""
+    found = filter(None, map(error_in, sorted(folder.glob("*.log"))))
+    return "; ".join({alike(line): clean(line) for line in found}.values())
 
 
 def cancel(name: str) -> None:
