@@ -29,11 +29,15 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends import worker_jobs
 from weather_hpc.preprocess.backends.base import Context, worker_lost
 from weather_hpc.preprocess.backends.dask import (
-    LOOPBACK_HTTP,
     NO_MONITORING,
     ONE_TASK_EACH,
     ordered_map,
     pack_batches,
+)
+from weather_hpc.preprocess.backends.dask_security import (
+    LOOPBACK_HTTP,
+    PRIVATE,
+    write_certificate,
 )
 from weather_hpc.preprocess.backends.local import IN_FLIGHT
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
@@ -48,6 +52,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 SETTINGS = {
+    **PRIVATE,
     **NO_MONITORING,
     **ONE_TASK_EACH,
     "distributed.scheduler.allowed-failures": 3,  # more workers lost by one batch end the run
@@ -149,7 +154,7 @@ class WorkerJobs:
         self._open.close()
 
     def _make_cluster(self) -> SLURMCluster:
-        security = worker_jobs.write_certificate(self._folder)
+        security = write_certificate(self._folder)
         self._open.callback(self._cancel)
         limit_min = self._writer.record.spec.resources.time_limit_min
         options = worker_jobs.job_options(

@@ -12,6 +12,7 @@ from distributed.deploy.spec import ProcessInterface
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.dask import NO_MONITORING
+from weather_hpc.preprocess.backends.dask_security import PRIVATE
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
 from weather_hpc.runs.error_line import error_in
@@ -59,22 +60,6 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
     async def _submit_job(self, script_filename: str) -> str:
         # with the same clean environment and retries as every other call of sbatch
         return await asyncio.to_thread(Slurm(PATIENCE_S), "sbatch", script_filename)
-
-
-def write_certificate(folder: Path) -> Security:
-    """A key and certificate for this run alone, in files of ``folder`` with mode 600."""
-    try:
-        made = Security.temporary()
-    except ImportError as error:
-        raise UserError(f"backend dask-jobqueue: {error}") from None
-    files: dict[str, str] = {}
-    for kind, text in (("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
-        path = folder / f"{kind}.pem"
-        path.touch(mode=0o600)
-        path.write_text(text)
-        files |= {f"tls_{role}_{kind}": str(path) for role in ("client", "scheduler", "worker")}
-    ca_file = files["tls_worker_cert"]  # self-signed
-    return Security(require_encryption=True, tls_ca_file=ca_file, **files)
 
 
 def job_options(
@@ -133,8 +118,7 @@ def _prologue(site: SiteProfile, security: Security) -> list[str]:
         **ONE_THREAD,
         **{name: os.environ[name] for name in ALLOCATOR if name in os.environ},
         **site.environment,
-        **{_variable(name): str(value) for name, value in NO_MONITORING.items()},
-        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+        **{_variable(name): str(value) for name, value in (NO_MONITORING | PRIVATE).items()},
         f"{tls}CA_FILE": security.tls_ca_file,
         f"{tls}WORKER__CERT": security.tls_worker_cert,
         f"{tls}WORKER__KEY": security.tls_worker_key,
