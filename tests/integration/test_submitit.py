@@ -12,6 +12,7 @@ import pytest
 from tests.integration.conftest import Slurm
 from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
 from weather_hpc.slurm import ledger
+from weather_hpc.slurm.accounting import submitted_jobs
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -57,6 +58,9 @@ def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     sweep(*SUBMITIT, "--wait", code=1)
     assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
     assert sweep.accounted("train-*")["exit_code"] == 1
+    # where reasons are looked for
+    _, stderr, stdout = next(iter(submitted_jobs(sweep.paths).values())).logs
+    assert (stderr.is_file(), stdout.is_file()) == (True, True)
     sweep.behave()
     sweep(*SUBMITIT, "--wait", "--only-failed")
     assert set(sweep.states().values()) == {"done"}
