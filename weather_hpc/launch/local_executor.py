@@ -181,7 +181,7 @@ class LocalExecutor:
                 start = time.monotonic()
                 reason = self._run(spec)
                 run = self.paths.run(spec.run_id)
-                state = run_state(run)
+                state = run_state(run, spec)
                 if spec.stage is Stage.PREPARE and state is not RunState.DONE:
                     self.no_store = f"the store could not be packed: see {run.stderr}"
                 note = f" ({reason})" if reason else ""

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ LAST_BYTES = 2000
 def check_size(path: Path) -> None:
     """Raise UserError where ``path`` is not a regular file, or is too large."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path}: is not a file")
-    if size > LARGEST_FILE:
-        raise UserError(f"{path}: {size} bytes, expected at most {LARGEST_FILE}")
+    if found.st_size > LARGEST_FILE:
+        raise UserError(f"{path}: {found.st_size} bytes, expected at most {LARGEST_FILE}")
 
 
 def read_json(path: Path) -> Any:
