@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from weather_hpc.files import atomic_path, short_hash, write_json, write_text
+from weather_hpc import files
+from weather_hpc.files import atomic_path, short_hash, temporary_folder, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -39,3 +40,27 @@ def test_short_hash_depends_on_content_and_not_on_order() -> None:
     assert short_hash({"a": 1, "b": 2}) == short_hash({"b": 2, "a": 1})
     assert short_hash({"a": 1}) != short_hash({"a": 2})
     assert len(short_hash([], length=12)) == 12
+
+
+def test_a_temporary_folder_is_ours_alone_and_removed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), temporary_folder("trial", tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "file").touch()
+        raise ZeroDivisionError
+    assert not folder.exists()
+
+
+def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_NEW_S", -1.0)
+    killed, others = tmp_path / "weather_hpc-dask-xyz", tmp_path / "another-program"
+    (killed / "inside").mkdir(parents=True)
+    others.mkdir()
+    link = tmp_path / "weather_hpc-link"
+    link.symlink_to(others)
+    with temporary_folder("first", tmp_path) as first:
+        assert not killed.exists()
+        with temporary_folder("second", tmp_path):
+            assert first.exists()
+    assert sorted(tmp_path.iterdir()) == [others, link]

@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -114,3 +116,47 @@ def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> boo
     except OSError:
         return None
     return True
+
+
+TEMPORARY = "weather_hpc-"
+"""What the names of all temporary folders begin with."""
+
+_NEW_S = 60.0
+"""A folder that is younger may not be locked yet, s."""
+
+
+@contextlib.contextmanager
+def temporary_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
+    """A new folder ``weather_hpc-<purpose>-...`` that nobody else may enter (mode 0700).
+
+    In ``place``, else where the system wants temporary files. It is locked while it is in use, and
+    removed at the end of the block. Before it is made, folders of this user that killed processes
+    have left, which nobody holds locked, are removed.
+    """
+    where = Path(tempfile.gettempdir()) if place is None else place
+    _remove_unused(where)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{TEMPORARY}{purpose}-", dir=where, ignore_cleanup_errors=True
+    ) as name:
+        held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield Path(name)
+        finally:
+            os.close(held)
+
+
+def _remove_unused(place: Path) -> None:
+    """Remove this user's temporary folders in ``place`` that no process holds locked."""
+    for folder in place.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            status = folder.stat(follow_symlinks=False)
+            if status.st_uid != os.geteuid() or time.time() - status.st_ctime < _NEW_S:
+                continue
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)

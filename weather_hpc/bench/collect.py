@@ -8,7 +8,6 @@ collects a tenth of the inputs and all of them, for the growth of its time and p
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -44,6 +43,7 @@ from weather_hpc.bench.command_line import (
 from weather_hpc.bench.measurement import Implementation, Measurement, Outcome, measure
 from weather_hpc.dataset.space import check_space
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import temporary_folder
 from weather_hpc.text import one_line
 
 MB = 2**20
@@ -125,8 +125,8 @@ def _folder(kept: Path | None) -> Iterator[Path]:
         kept.mkdir(parents=True, exist_ok=True)
         yield kept.resolve()
         return
-    with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
-        yield Path(name).resolve()
+    with temporary_folder("bench") as scratch:
+        yield scratch.resolve()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import csv
 import shutil
 import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from weather_hpc.bench.collect_inputs import PATTERN, LogValues, log_path, log_v
 from weather_hpc.bench.collect_peers import ACCURACY, EPOCH, RANK, TIME
 from weather_hpc.bench.measurement import Implementation, Outcome
 from weather_hpc.errors import FailedError
+from weather_hpc.files import temporary_folder
 from weather_hpc.runs.paths import StudyPaths
 
 OURS = "weather_hpc collect"
@@ -203,13 +203,13 @@ def jube_table(outcome: Outcome) -> Iterator[Read]:
 
 
 def _run_jube(jube: str, folder: Path, logs: Path, paths: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="jube-") as name:
-        configuration = Path(name) / "logs.xml"
+    with temporary_folder("bench") as scratch:
+        configuration = scratch / "logs.xml"
         tree = _jube_configuration(folder, logs, paths)
         tree.write(configuration, "utf-8", xml_declaration=True)
         done = subprocess.run(
             [jube, "run", "--hide-animation", str(configuration)],
-            cwd=name, capture_output=True, text=True, errors="replace", check=False,
+            cwd=scratch, capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
     if done.returncode != 0 or not folder.is_dir():
         printed = " ".join((done.stderr or done.stdout).split())[-200:]

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from weather_hpc.bench.timed_function import REPORT
 from weather_hpc.errors import FailedError
+from weather_hpc.files import temporary_folder
 from weather_hpc.runs.clock import ForeignLoad
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.proc import family, kill_family, resident_kb
@@ -83,9 +83,9 @@ def measure(implementation: Implementation) -> Measurement:
     Raises FailedError, in one line, if its exit code is not 0, it exceeds its time limit, or its
     check finds the outcome wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with temporary_folder("bench") as scratch:
         folder, stdout, stderr, report = (
-            Path(name, part) for part in ("folder", "stdout", "stderr", "report.json")
+            scratch / part for part in ("folder", "stdout", "stderr", "report.json")
         )
         folder.mkdir()
         environment = {

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from weather_hpc.bench.command_line import (
 from weather_hpc.bench.measurement import Implementation, Outcome
 from weather_hpc.bench.timed_function import function_command
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import temporary_folder
 from weather_hpc.runs.environment import ALLOCATOR
 
 SYNTHETIC_PER_CLASS = 12
@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args, PreprocessOptions)
     if options.images < 1:
         raise UserError(f"--images {options.images}: must be at least 1")
-    with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
-        folder, store = Path(name, "images"), Path(name, "store")
-        sources = _sources(options.data, Path(name))
+    with temporary_folder("bench") as scratch:
+        folder, store = scratch / "images", scratch / "store"
+        sources = _sources(options.data, scratch)
         images = link_images(sources, folder, options.images, options.max_mpx)
         available = implementations(folder, store, images, options.size)
         selected, reference = select(available, options.only, REFERENCE)

@@ -10,7 +10,6 @@ import json
 import math
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -28,6 +27,7 @@ from weather_hpc.bench.command_line import (
 from weather_hpc.bench.measurement import Implementation, Outcome, measure
 from weather_hpc.bench.timed_function import Timed, function_command
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import temporary_folder
 from weather_hpc.runs.clock import Clock
 
 EXPONENT_GOAL = 1.1
@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args, ScaleOptions)
     sizes = _check(options)
     provenance = collect_provenance().model_dump(mode="json")
-    with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
-        scratch = Path(name)
+    with temporary_folder("bench") as scratch:
         _make_images(scratch, {*sizes, options.planned} - {0})
         rounds = [_round(scratch, sizes, options.size, n) for n in range(options.rounds)]
         planned = _planned(scratch, options.planned, options.size) if options.planned else None

@@ -9,7 +9,6 @@ fastest variant on one GPU then trains for 20 epochs.
 
 import argparse
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from weather_hpc.bench.command_line import (
     options_from,
 )
 from weather_hpc.errors import UserError
+from weather_hpc.files import temporary_folder
 
 if TYPE_CHECKING:
     from weather_hpc.bench.train_implementations import Workload
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     if options.epochs < 1:
         raise UserError(f"--epochs {options.epochs}: must be at least 1")
     gpus = _count_gpus() if on_gpu else 0
-    with tempfile.TemporaryDirectory(prefix="weather-hpc-bench-") as name:
+    with temporary_folder("bench") as scratch:
         if options.store is None:
-            store = make_store(Path(name), images)
+            store = make_store(scratch, images)
         else:
             store = given_store(options.store, images)
         from weather_hpc.bench.train_implementations import Workload

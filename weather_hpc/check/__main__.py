@@ -11,7 +11,6 @@ minutes, without them one.
 import argparse
 import math
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from weather_hpc import cli
+from weather_hpc.files import temporary_folder
 
 if TYPE_CHECKING:
     from weather_hpc.check.session import Check, Session
@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--device cuda: {why}")
     if env.rank == 0:
         _make_folder(CheckPaths(options.out))
-    with tempfile.TemporaryDirectory(prefix="weather-hpc-check-") as work:
-        session = Session(options.device, usable_gpus(), options.out, Path(work), options.seconds)
+    with temporary_folder("check") as work:
+        session = Session(options.device, usable_gpus(), options.out, work, options.seconds)
         run = _run_as_rank if env.launched else _run_alone
         results = run(session, options)
     if env.rank != 0:
