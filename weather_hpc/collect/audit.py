@@ -8,7 +8,8 @@ from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.collect.machines import Checked, audit_checks
 from weather_hpc.runs.row import Code, Finding, Reading, Row, Severity
 from weather_hpc.study.settings import WORK, columns
-from weather_hpc.text import clean
+from weather_hpc.study.tasks import Backend
+from weather_hpc.text import clean, counted
 
 IMPOSSIBLE = 2.0
 """No cache explains a speedup of more than this many times the workers: a time is wrong."""
@@ -32,6 +33,7 @@ def audit(
         findings += _hardware(name, compared)
         findings += _batches(name, compared)
     findings += _stores(rows)
+    findings += _node_hours(rows)
     findings += audit_checks(checked, comparison)
     return in_order(findings)
 
@@ -111,6 +113,24 @@ def _batches(name: str, rows: Iterable[Row]) -> Iterator[Finding]:
 def _global_batch_grows(row: Row) -> bool:
     larger = (row.batch_size_global or 0) > (row.batch_size_per_device or 0)
     return row.scaling == "strong" and larger
+
+
+def _node_hours(rows: Iterable[Row]) -> Iterator[Finding]:
+    """Runs without node-hours because a part of them is not known: none is guessed."""
+    unknown: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.table is not None and row.node_hours is None and row.total_s is not None:
+            whole_job = row.slurm_source is not None and row.slurm_elapsed_s is None
+            why = "how long the whole job took" if whole_job else "on how many nodes it ran"
+            if row.backend == Backend.DASK_JOBQUEUE and row.worker_jobs_s is None:
+                why = "how long all jobs of its workers took"
+            unknown[row.table, why].append(row)
+    for (table, why), runs in unknown.items():
+        yield Finding(
+            f"tables/{table}.csv", Severity.WARNING, Code.ACCOUNTING,
+            f"node_hours is empty for {counted(len(runs), 'run')}, such as {runs[0].run_id}: {why} "
+            "is not known",
+        )  # fmt: skip
 
 
 _PACKING = columns(*WORK, kind="preprocess")

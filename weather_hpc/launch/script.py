@@ -70,6 +70,18 @@ printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RU
 exit "$code"
 """
 
+_WRITE_JOB_EXIT = f"""\
+# The exit code of a run that ended before it could write its record, and how long the whole job
+# took, s: where there is no accounting, its node-hours follow from that.
+job_s=$SECONDS
+since_start=$(($(date +%s) - ${{SLURM_JOB_START_TIME:-$(date +%s)}}))
+[ "$job_s" -ge "$since_start" ] || job_s=$since_start
+printf '{{"code": %d, "ended_at": "%s", "job_s": %d, "restarts": %d}}\\n' \\
+    "$code" "$(date -u +%FT%TZ)" "$job_s" "${{SLURM_RESTART_COUNT:-0}}" >"{_RUN.exit}.part" &&
+    mv "{_RUN.exit}.part" "{_RUN.exit}"
+exit "$code"
+"""
+
 
 def command_lines(argv: Sequence[str]) -> str:
     """``argv`` quoted, with each option on a line of its own."""
@@ -124,7 +136,7 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     ]
     if slurm.requeue:
         parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))
-    return "\n".join([*parts, _WRITE_EXIT])
+    return "\n".join([*parts, _WRITE_JOB_EXIT])
 
 
 def rendezvous_lines(spec: RunSpec) -> list[str]:

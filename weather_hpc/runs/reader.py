@@ -10,10 +10,11 @@ from weather_hpc.runs.inputs import (
     last_words,
     nan_in_record,
     read_events,
+    worker_jobs_seconds,
 )
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several
-from weather_hpc.runs.run import Run, read_job
+from weather_hpc.runs.run import Run, job_by_its_script, read_job
 from weather_hpc.runs.soundness import readable_spec, sound_record, spec_in
 from weather_hpc.study.stages import MEASURED
 
@@ -36,6 +37,9 @@ def read_run(folder: Path) -> Run:
         events["not_a_number"] = not_a_number or nan_in_record(paths.record)
         return Run(folder.name, folder, Status.FAILED, str(error), readable_spec(paths), **events)
     status, reject = _judge(record, paths)
+    events["job"] = events["job"] or job_by_its_script(paths, record)
+    if record.spec.submits_workers:
+        events["worker_jobs_s"] = worker_jobs_seconds(paths.events)
     return Run(record.run_id, folder, status, reject, record.spec, record, **events)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
+from weather_hpc.runs.inputs import job_seconds
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.writer import read_spec
@@ -139,7 +140,7 @@ def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[str, Job]:
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
     accounted = of_ours(parse_sacct(_sacct(names)).values(), names)
-    jobs = {job_id: job for job_id, job in accounted.items() if not job.active} | jobs
+    jobs = {job_id: job for job_id, job in accounted.items() if job.ended_at is not None} | jobs
     if names_by_id.keys() <= jobs.keys():
         return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
@@ -166,8 +167,8 @@ def _from_exit_file(submitted: SubmittedJob) -> Job:
     except (OSError, ValueError, KeyError, TypeError):
         reason = "it left the queue, and neither Slurm nor its script recorded how it ended"
         return Job(job_id, name, "FAILED", source, reason=reason)
-    state = "COMPLETED" if code == 0 else "FAILED"
-    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at)
+    state, seconds = "COMPLETED" if code == 0 else "FAILED", job_seconds(submitted.run.exit)
+    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at, elapsed_s=seconds)
 
 
 def close_record(run: RunPaths, job: Job) -> None:

@@ -26,7 +26,7 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends import worker_jobs
+from weather_hpc.preprocess.backends import worker_jobs, worker_times
 from weather_hpc.preprocess.backends.base import Context, worker_lost
 from weather_hpc.preprocess.backends.dask import (
     LOOPBACK_HTTP,
@@ -88,6 +88,8 @@ class WorkerJobs:
         self._writer = context.writer
         self._open = contextlib.ExitStack()
         self._refused: list[str] = []
+        self._submitted: list[str] = []
+        """Ids of all jobs, those of replaced workers included."""
         self._keep_logs = False
         self._seen = 0.0
         """When a worker was last seen (monotonic, s)."""
@@ -116,6 +118,7 @@ class WorkerJobs:
         worker_jobs.check_submission(self._cluster.job_script(), self._folder)
         self._client = enter(Client(self._cluster, set_as_default=False))
         self._client.register_plugin(_ExitOnTerm())
+        self._writer.event("workers_submitted", job_name=self._name)
         submitted = time.monotonic()
         self._cluster.scale(workers)
         self._wait_for_all()
@@ -149,6 +152,7 @@ class WorkerJobs:
 
     def _make_cluster(self) -> SLURMCluster:
         security = worker_jobs.write_certificate(self._folder)
+        self._open.callback(self._record_jobs)
         self._open.callback(self._cancel)
         limit_min = self._writer.record.spec.resources.time_limit_min
         options = worker_jobs.job_options(
@@ -159,6 +163,7 @@ class WorkerJobs:
                 name=self._name,
                 job_cls=worker_jobs.WorkerJob,
                 refused=self._refused,
+                submitted=self._submitted,
                 security=security,
                 protocol="tls://",
                 scheduler_options={**LOOPBACK_HTTP, "interface": self._slurm.interface},
@@ -175,6 +180,13 @@ class WorkerJobs:
             advice = f"scancel --name={self._name}"
             verb = self._writer.record.spec.task.kind
             print(f"{verb}: jobs may be left: {advice} ({error})", file=sys.stderr)
+
+    def _record_jobs(self) -> None:
+        """Record how long each job took: node-hours are those of the run and of its workers."""
+        if self._submitted:
+            jobs = worker_times.ended_jobs(self._name, self._submitted)
+            with contextlib.suppress(FailedError):  # a full disk is told of by the run
+                self._writer.event("worker_jobs_ended", job_name=self._name, jobs=jobs)
 
     def _up(self) -> dict[str, str]:
         states = list(self._cluster.scheduler.workers.values())
