@@ -118,7 +118,8 @@ def job_seconds(path: Path) -> float | None:
 def worker_jobs_seconds(path: Path) -> float | None:
     """Seconds that all jobs of a run's Dask workers took together, by its events.
 
-    Replaced workers count. None where an end was not recorded, as of a driver that was killed.
+    Replaced workers count. None where an end was not recorded, as of a driver that was killed, or
+    there are no events; 0 where no job was submitted.
     """
     seconds, open_submissions = 0.0, 0
     try:
@@ -138,8 +139,6 @@ def worker_jobs_seconds(path: Path) -> float | None:
                     open_submissions -= 1
                 elif event.get("event") == "workers_queued" and not open_submissions:
                     return None  # of an earlier version, which did not record the jobs
-    except FileNotFoundError:
-        return 0.0
     except (OSError, KeyError, TypeError):
         return None
     return None if open_submissions else seconds

@@ -15,6 +15,8 @@ from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.study.stages import MEASURED
 
+NO_TIME = "time_s: is missing, but the status is ok"
+
 
 def sound_record(paths: RunPaths, spec: RunSpec | None = None) -> RunRecord:
     """The record of a run folder; ``spec``: of its run, where the folder may have no spec.json.
@@ -30,7 +32,7 @@ def sound_record(paths: RunPaths, spec: RunSpec | None = None) -> RunRecord:
         raise UserError(f"{paths.record}: is of another run than {paths.spec.name}: {where}")
     if record.status is Status.OK:
         if record.spec.stage in MEASURED and record.time_s is None:
-            raise UserError(f"{paths.record}: time_s: is missing, but the status is ok")
+            raise UserError(f"{paths.record}: {NO_TIME}")
         if odd := implausible(record):
             raise UserError(f"{paths.record}: {odd}")
     return record

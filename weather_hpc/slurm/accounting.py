@@ -140,11 +140,16 @@ def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[str, Job]:
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
     accounted = of_ours(parse_sacct(_sacct(names)).values(), names)
-    jobs = {job_id: job for job_id, job in accounted.items() if job.ended_at is not None} | jobs
+    jobs = {job_id: job for job_id, job in accounted.items() if _ended(job)} | jobs
     if names_by_id.keys() <= jobs.keys():
         return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
     return of_ours(parse_scontrol(shown).values(), names) | jobs
+
+
+def _ended(job: Job) -> bool:
+    """Whether accounting knows the job's end: until then its elapsed time grows, in any state."""
+    return not job.active and job.ended_at is not None
 
 
 def _sacct(job_ids: Iterable[str]) -> str:
