@@ -1,4 +1,4 @@
-"""The architecture page agrees with the code that it describes."""
+"""Pages agree with the code that they describe."""
 
 import re
 import tomllib
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
@@ -26,3 +27,14 @@ def test_every_folder_has_a_line() -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w+/[\w/.]*)`", PAGE))))
 def test_every_path_exists(path: str) -> None:
     assert (ROOT / path).exists() or (ROOT / "weather_hpc" / path).exists()
+
+
+def test_every_promise_is_shown_by_a_test_that_exists() -> None:
+    rows = [line for line in RELIABILITY.splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if not row.startswith("| what |")]
+    assert promises
+    for row in promises:
+        shown = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert shown, row
+        for path, name in shown:
+            assert f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"

@@ -3,11 +3,20 @@
 import json
 import math
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from weather_hpc import files
-from weather_hpc.files import atomic_path, short_hash, temporary_folder, write_json, write_text
+from weather_hpc.files import (
+    atomic_path,
+    short_hash,
+    take_lock,
+    temporary_folder,
+    wait_for_lock,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -64,3 +73,18 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(
         with temporary_folder("second", tmp_path):
             assert first.exists()
     assert sorted(tmp_path.iterdir()) == [others, link]
+
+
+def test_a_process_that_waits_for_a_lock_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lock"
+    other = path.open("w")
+    with path.open("w") as own:
+        assert take_lock(other)
+        Timer(0.2, other.close).start()
+        assert wait_for_lock(own, "held by a compiler")
+        assert wait_for_lock(own, "its own") is True
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"waits for {path}, held by a compiler"
+    assert second == f"goes on after 0 s: {path} is free"

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -100,6 +101,20 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def wait_for_lock(file: IO[Any], why: str) -> bool | None:
+    """:func:`take_lock`, until it is free; where another process holds it, stderr says that this
+    one waits, and ``why``, and when it goes on."""
+    taken = take_lock(file)
+    if taken is not False:
+        return taken
+    start = time.monotonic()
+    print(f"waits for {file.name}, {why}", file=sys.stderr, flush=True)
+    taken = take_lock(file, wait=True)
+    waited = time.monotonic() - start
+    print(f"goes on after {waited:.0f} s: {file.name} is free", file=sys.stderr, flush=True)
+    return taken
 
 
 def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> bool | None:

@@ -28,6 +28,22 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)
 
 
+_QUOTED = r"""(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)"""
+_PARTICULAR = re.compile(
+    r"""(?<!\w)(?:'[^'\d/]*[\d/][^']*'|"[^"\d/]*[\d/][^"]*")(?!\w)|rank \d+ on \S+|\S*[\d/]\S*"""
+)
+"""What differs between messages that say the same: paths, numbers and names of hosts."""
+
+
+def alike(message: str, *, quoted: bool = False) -> str:
+    """``message`` without numbers, paths and hosts: equal for messages that say the same.
+
+    ``quoted``: without quoted names, too.
+    """
+    text = re.sub(_QUOTED, "", message) if quoted else message
+    return " ".join(_PARTICULAR.sub("", text).split())
+
+
 _DIGITS = {
     "speedup": 2, "published_speedup": 2, "ratio": 2, "efficiency": 2, "test_accuracy": 3,
     "load_balance": 2, "communication_efficiency": 2, "parallel_efficiency": 2,

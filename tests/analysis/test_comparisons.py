@@ -114,8 +114,44 @@ def test_sentences_tell_the_verdicts_the_peak_and_the_outliers() -> None:
     assert "is fastest with about 3 ranks (bootstrap interval from 3.12 to 3.24)" in peak
     assert told[-1].startswith("1 run far from the median of the repeats, not removed: ")
     assert told[-1].endswith("(30 s, median 10.1 s).")
-    lost = [replace(row, table=None, reason=f"lost {n // 2}") for n, row in enumerate(rows[:3])]
-    assert sentences_of([*rows, *lost])[-1] == (
-        f"3 of {len(rows) + 3} runs are in no table: lost 0 (2 of them, and 1 for other reasons)."
-    )
     assert sentences_of([]) == []
+
+
+def test_every_reason_of_a_failure_is_told_with_a_run() -> None:
+    rows = ddp(1, [10.0, 10.1, 9.9, 30.0])
+    ends = [
+        ("skipped", "asks for 4 GPUs; this machine has 0"),
+        ("skipped", "asks for 8 GPUs; this machine has 0"),
+        ("skipped", "torch is not installed"),
+        ("failed", "KeyError: 'loss' (see /r/runs/a/stderr.log)"),
+        ("failed", "KeyError: 'epoch' (see /r/runs/b/stderr.log)"),
+        ("failed", "rank 1 on alpha: no luck at '/s/1 a' (see /r/runs/c/stderr.log)"),
+        ("failed", "rank 0 on beta: no luck at '/s/2 b' (see /r/runs/it's 1/stderr.log)"),
+        ("out_of_memory", "rank 0 on alpha: no luck at '/s'"),
+        ("ok", "time_s: is missing"),
+    ]
+    lost = [
+        replace(rows[0], run_id=f"r{n}", table=None, status=status, reason=reason)
+        for n, (status, reason) in enumerate(ends)
+    ]
+    assert sentences_of([*rows, *lost])[-8:] == [
+        "9 of 13 runs are in no table, for 7 reasons (each run: rejects.csv):",
+        (
+            "failed (2 runs, for example r5): "
+            "rank 1 on alpha: no luck at '/s/1 a' (see /r/runs/c/stderr.log)"
+        ),
+        "failed (r3): KeyError: 'loss' (see /r/runs/a/stderr.log)",
+        "failed (r4): KeyError: 'epoch' (see /r/runs/b/stderr.log)",
+        "out of memory (r7): rank 0 on alpha: no luck at '/s'",
+        "measured, but left out (r8): time_s: is missing",
+        "skipped (2 runs, for example r0): asks for 4 GPUs; this machine has 0",
+        "skipped (r2): torch is not installed",
+    ]
+    assert sentences_of([*rows, lost[3]])[-1] == (
+        "1 of 5 runs is in no table: failed (r3): KeyError: 'loss' (see /r/runs/a/stderr.log)"
+    )
+    many = [
+        replace(rows[0], run_id="r", table=None, status="failed", reason="a" * n)
+        for n in range(1, 24)
+    ]
+    assert sentences_of([*rows, *many])[-1] == "3 runs for 3 further reasons: see rejects.csv"

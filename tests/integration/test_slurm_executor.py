@@ -247,9 +247,19 @@ def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
         "prepare-0": "done", "train-0": "failed", "train-1": "failed",
         "preprocess-0": "done", "preprocess-1": "done",
     }  # fmt: skip
-    sweep.behave(train="vanish")
-    sweep("--wait", "--only-failed", code=1)
+    sweep.behave(**{"train-ddp-cuda-w2-b32-r0": "vanish", "train": "die"})
+    told = sweep("--wait", "--only-failed", code=1).stderr
     assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
+    (log,) = sweep.paths.runs.glob("train-*-r1-*/stderr.log")
+    job = sweep.accounted("train-*-r1-*")
+    reason = (
+        f"job {job['job_id']} ended as FAILED (killed by SIGKILL (exit code 137, perhaps out of "
+        f"memory)) on {job['node_list']}: OSError: no luck (see {log})"
+    )
+    assert sweep.record("train-*-r1-*")["reason"] == reason
+    assert f"{log.parent.name} failed: {reason}" in told  # while it waited
+    assert f"failed ({log.parent.name}): {reason}" in told  # in the summary
+    assert reason in sweep("status").stdout
 
 
 def test_predictions_wait_for_training_and_come_even_where_some_of_it_failed(
@@ -377,3 +387,32 @@ def test_a_run_that_ignores_its_time_limit_is_a_timeout(sweep: Sweep) -> None:
     assert record["status"] == "timeout"
     assert "TIMEOUT" in record["reason"]
     assert sweep.accounted("preprocess-*")["status"] == "timeout"
+
+
+def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> None:
+    sweep.study(repeats=1, train=[], preprocess=[{"backend": "multiprocessing", "workers": [1, 2]}])
+    sweep.site(extra_directives=["--hold"])
+    log = sweep.folder / "log"
+    with log.open("w") as file:
+        waiting = subprocess.Popen(
+            sweep.argv("--executor", "slurm", "--wait"), env=sweep.slurm.env, cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL, stderr=file,
+        )  # fmt: skip
+    sweep.until(lambda: "2 jobs pending: are held by their user (JobHeldUser)" in log.read_text())
+    lost, runs = sorted(f"{entry.job_id}" for entry in ledger.load(sweep.paths))
+    assert f"`scontrol release {lost}_0 {runs}_0`" in log.read_text()
+    assert f"release {lost}_0 {runs}_0" in sweep("status").stdout
+    (other,) = sweep.slurm.run(["sbatch", "--parsable", "--hold", "--wrap", "true"]).stdout.split()
+    for command in (
+        f"scontrol update jobid={lost} dependency=afterok:{other}",
+        f"scontrol release {lost}_0 {runs}_0",
+        f"scancel {other}",
+    ):
+        done = sweep.slurm.run(command.split())
+        assert done.returncode == 0, done.stderr
+    assert waiting.wait(120) == 1
+    told = log.read_text()
+    assert f"and can never start (DependencyNeverSatisfied): `scancel {lost}_0`, then" in told
+    assert "not waiting any longer: 1 job left, none can start" in told
+    assert sweep.starts() == 1
+    assert "cancelled 1 job" in sweep("cancel").stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from weather_hpc import cli
+from weather_hpc.files import take_lock
 from weather_hpc.launch.jobs_folder import by_name, jobs_folder, main
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
@@ -104,13 +105,13 @@ def test_scripts_for_a_site() -> None:
     assert "WEATHER_HPC_INTERFACE" not in text
 
 
-def run_here(name: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script without Slurm: the part before it needs one."""
+def start_here(name: str, folder: Path, **variables: str) -> "subprocess.Popen[str]":
+    """Start a script without Slurm: the part before it needs one."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "WEATHER"))}
     env |= {"WEATHER_HPC_PYTHON": sys.executable, "WEATHER_HPC_RESULTS": str(folder), **variables}
-    return subprocess.run(
+    return subprocess.Popen(
         ["bash", JOBS / f"{name}.sbatch"],
-        env=env, cwd=JOBS.parent, capture_output=True, text=True, check=False,
+        env=env, cwd=JOBS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -135,21 +136,43 @@ def test_an_error_is_one_line(
     tmp_path: Path, name: str, variables: dict[str, str], message: str
 ) -> None:
     job = {} if "sbatch" in message else {"SLURM_JOB_ID": "7"}
-    done = run_here(name, tmp_path, **job, **variables)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    script = start_here(name, tmp_path, **job, **variables)
+    _, stderr = script.communicate()
+    assert script.returncode == 2
+    assert message in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_a_job_that_waits_for_another_says_for_which_and_that_it_goes_on(tmp_path: Path) -> None:
+    lock = tmp_path / ".inputs.lock"
+    with lock.open("w") as other:
+        other.write("job 6 on node9\n")
+        other.flush()
+        assert take_lock(other)
+        job = {"SLURM_JOB_ID": "7", "WEATHER_HPC_DATA": "/none"}
+        script = start_here("preprocess_sequential", tmp_path, **job)
+        assert script.stderr is not None
+        assert script.stderr.readline() == (
+            f"preprocess_sequential: waits for {lock}, held by job 6 on node9, "
+            "which makes the images or the store\n"
+        )
+    told = script.communicate()[1].splitlines()
+    assert told[0].startswith("preprocess_sequential: goes on after ")
+    assert told[1].startswith("preprocess_sequential: no folder WEATHER_HPC_DATA=/none")
+    assert lock.read_text().startswith("job 7 on ")  # for jobs that wait for this one
 
 
 def test_a_folder_of_another_clusters_job_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     run = tmp_path / "runs" / "train_cpu-b64-7"
     run.mkdir(parents=True)
-    done = run_here(
+    script = start_here(
         "train_cpu", tmp_path, SLURM_JOB_ID="7", WEATHER_HPC_STORE=str(tmp_path / "store")
     )
-    assert (done.returncode, list(run.iterdir())) == (2, [])
-    assert "another cluster's job with the same id" in done.stderr
+    _, stderr = script.communicate()
+    assert (script.returncode, list(run.iterdir())) == (2, [])
+    assert "another cluster's job with the same id" in stderr
+    assert (tmp_path / ".inputs.lock").read_text() == ""
 
 
 def run_main(argv: Sequence[str]) -> int:

@@ -139,3 +139,29 @@ def test_skipped_runs_are_recorded_and_each_reason_is_printed_once(
     assert printed == ["skipped 3 runs: asks for 2 nodes; the local executor has one"]
     records = [read_record(paths.run(run_id).record) for run_id in states]
     assert {record.reason for record in records} == {"asks for 2 nodes; the local executor has one"}
+
+
+def test_why_a_run_failed_is_printed_also_where_its_script_was_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = StudyConfig.model_validate(
+        {"name": "s", "repeats": 2, "preprocess": [{"backend": "sequential"}]}
+    )
+    plan, paths = make_plan(config, "/images"), StudyPaths(tmp_path)
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\necho "OSError: no luck" >&2\ncase "$*" in *-r0-*) exit 3 ;; esac\n'
+        "kill -9 $PPID\n"
+    )
+    python.chmod(0o755)
+    states = LocalExecutor(plan, paths, SiteProfile(python=str(python))).run(plan.runs)
+    assert set(states.values()) == {RunState.FAILED}
+    first, second = (paths.run(spec.run_id).stderr for spec in plan.runs)
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[1::2] == [
+        f"    exit code 3 before it wrote a record: OSError: no luck (see {first})",
+        (
+            "    killed by SIGKILL (exit code 137, perhaps out of memory) before it wrote "
+            f"a record: OSError: no luck (see {second})"
+        ),
+    ]

@@ -14,7 +14,6 @@ from weather_hpc.collect.duplicates import without_duplicates
 from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.collect.sources import find_runs, read_runs
 from weather_hpc.errors import UserError
-from weather_hpc.runs.inputs import exit_text
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import save_plan
 from weather_hpc.runs.reader import read_run
@@ -150,19 +149,6 @@ def test_an_incomplete_record_takes_its_end_from_the_exit_code(tmp_path: Path) -
     assert "perhaps out of memory" in found.reject
 
 
-@pytest.mark.parametrize(
-    ("code", "text"),
-    [
-        (1, "exit code 1"),
-        (143, "killed by SIGTERM (exit code 143)"),
-        (137, "killed by SIGKILL (exit code 137, perhaps out of memory)"),
-        (255, "exit code 255"),
-    ],
-)
-def test_exit_codes_in_words(code: int, text: str) -> None:
-    assert exit_text(code) == text
-
-
 @pytest.mark.parametrize("text", ["", "[]", '{"code": "1"}', '{"code": 1e9}', '{"code": true}'])
 def test_a_broken_exit_file_says_nothing(tmp_path: Path, text: str) -> None:
     run = leave(tmp_path, RunRecord.of(train_spec("ddp", 2)))
@@ -180,7 +166,9 @@ def test_a_spec_without_a_record(tmp_path: Path) -> None:
     assert (found := read_run(run.root)).status is Status.FAILED
     assert found.reject == "exit code 2 before it wrote a record"
     run.stderr.write_bytes(b"x" * 5000 + b"\nTraceback\n\xffImportError: no torch\n\n")
-    assert (read_run(run.root).reject or "").endswith(r"a record: \xffImportError: no torch")
+    assert (read_run(run.root).reject or "").endswith(
+        rf"a record: \xffImportError: no torch (see {run.stderr})"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import a_slurm
-from tests.soak.family import family, kill_one, made_twice
-from tests.soak.outcome import IMAGES_PER_CLASS, STUDY, differences, outcome, repeated
+from tests.integration.conftest import Slurm, a_slurm
+from tests.soak.cluster import strike
+from tests.soak.family import Member, family, kill_one, made_twice
+from tests.soak.outcome import IMAGES_PER_CLASS, differences, outcome, repeated, study
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.runs.paths import StudyPaths
 
@@ -35,6 +36,9 @@ CALL_LIMIT_S = 300.0
 
 END_S = 15.0
 """How long after the end of a sweep its processes may still be ending."""
+
+CLUSTER_SHARE = 0.3
+"""How many of the faults are the cluster's, where there is one."""
 
 LEFTOVERS = ("weather_hpc-*", "weather-hpc-*", "whpc-*", "torchelastic_*")
 """Names of temporary files."""
@@ -49,6 +53,8 @@ class Soak:
     environment: dict[str, str]
     choice: random.Random
     pause_s: float
+    """Between two kills, on average, s."""
+    slurm: Slurm | None = None
     kills: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     """Calls of the sweep verb."""
@@ -100,14 +106,20 @@ class Soak:
             ]
             twice = made_twice(members)
             if not self.is_over(kills, deadline) and now >= next_kill:
-                if (killed := kill_one(members, self.choice)) is not None:
-                    self.kills[" ".join(killed)] += 1
-                    print(f"{sum(self.kills.values())}: {' '.join(killed)}", flush=True)
+                if (killed := self._strike(members)) is not None:
+                    self.kills[killed] += 1
+                    print(f"{sum(self.kills.values())}: {killed}", flush=True)
                 last, next_kill = now, now + self._pause()
             if now - last > CALL_LIMIT_S:
                 self.faults.append(f"{paths.root}: hangs; see {self._log(paths)}")
                 sweep.kill()
         return sweep.wait()
+
+    def _strike(self, members: list[Member]) -> str | None:
+        """Kill one of ``members``, or on a cluster something of the cluster; what it was."""
+        if self.slurm is not None and self.choice.random() < CLUSTER_SHARE:
+            return strike(self.slurm, self.choice)
+        return kill_one(members, self.choice)
 
     def is_over(self, kills: int, deadline: float) -> bool:
         """Whether enough has been killed."""
@@ -147,16 +159,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    (folder / "soak.yaml").write_text(STUDY)
+    (folder / "soak.yaml").write_text(study(options.executor == "slurm"))
     # one folder for all studies: the names of runs depend on its path
     make_synthetic(folder / "data", IMAGES_PER_CLASS, seed=0)
     with ExitStack() as stack:
-        environment, executor = dict(os.environ), ["--executor", options.executor]
+        slurm, environment = None, dict(os.environ)
+        executor = ["--executor", options.executor]
         if options.executor == "slurm":
-            environment = stack.enter_context(a_slurm()).env
+            slurm = stack.enter_context(a_slurm())
+            environment = slurm.env
             executor += ["--site", "testbed", "--wait"]
         soak = Soak(folder, executor, environment, random.Random(options.seed),
-                    pause_s=options.minutes * 60 / options.kills)  # fmt: skip
+                    pause_s=options.minutes * 60 / options.kills, slurm=slurm)  # fmt: skip
         before, started = leftovers(), time.monotonic()
         expected = soak.undisturbed()
         deadline = time.monotonic() + options.minutes * 60

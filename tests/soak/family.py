@@ -91,8 +91,8 @@ def made_twice(members: list[Member]) -> set[str]:
     return {str(run) for run, count in counts.items() if count > 1}
 
 
-def kill_one(members: list[Member], choice: random.Random) -> tuple[str, str] | None:
-    """Kill one of ``members``: its kind and the signal's name; None where it had ended.
+def kill_one(members: list[Member], choice: random.Random) -> str | None:
+    """Kill one of ``members``: its kind and the signal; None where it had ended.
 
     First a kind is drawn, for there are more workers than sweeps.
     """
@@ -106,4 +106,4 @@ def kill_one(members: list[Member], choice: random.Random) -> tuple[str, str] | 
         member.process.send_signal(number)
     except psutil.Error:
         return None
-    return kind, number.name
+    return f"{kind} {number.name}"

@@ -21,7 +21,7 @@ image_size: 48
 time_limit_min: 5
 preprocess:
   - backend: sequential
-  - {backend: [multiprocessing, dask], workers: 2}
+  - {backend: [BACKENDS], workers: 2}
 eda:
   - {backend: multiprocessing, workers: 2}
 train:
@@ -29,6 +29,12 @@ train:
   - {strategy: [ddp, model], device: cpu, world_size: 2, model: weather_net, batch_size: 8,
      epochs: 40}
 """
+
+
+def study(on_slurm: bool) -> str:
+    """The study as YAML; on Slurm with workers that are jobs, too."""
+    backends = ["multiprocessing", "dask", *(["dask-jobqueue"] if on_slurm else [])]
+    return STUDY.replace("BACKENDS", ", ".join(backends))
 
 
 def outcome(paths: StudyPaths) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import take_lock
 from weather_hpc.launch.folders import holder, lock
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep import results_folder
@@ -49,6 +51,24 @@ def test_a_second_sweep_is_refused_and_the_first_is_named(
         process = holder(StudyPaths(tmp_path))
         assert process is not None
         assert process["pid"] == os.getpid()
+
+
+def test_a_sweep_that_waits_for_another_one_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = StudyPaths(tmp_path)
+    other = paths.lock.open("w")
+    other.write('{"pid": 7, "host": "node9"}')
+    other.flush()
+    assert take_lock(other)
+    Timer(0.2, other.close).start()
+    with lock(paths, wait_s=60.0):
+        first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        f"{paths.lock}: another sweep (pid 7 on node9) holds it while it submits jobs; "
+        "waits for up to 60 s"
+    )
+    assert second == f"{paths.lock}: it is free; goes on"
 
 
 def test_cancel_interrupts_the_sweep(tmp_path: Path, other_sweep: "subprocess.Popen[str]") -> None:

@@ -18,9 +18,11 @@ from weather_hpc.analysis.statistics import (
     resampled_medians,
 )
 from weather_hpc.runs.cpus import more_than_cpus
+from weather_hpc.runs.ending import without_log
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Scaling, Stage
 from weather_hpc.study.stages import MEASURED
+from weather_hpc.text import alike
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ class Group:
         """What a reader of the numbers should know: runs missing, restarted or outlying."""
         notes = []
         total = len(self.measured) + len(self.others)
-        for (status, reason), count in Counter((r.status, r.reason) for r in self.others).items():
+        ends: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in self.others:
+            ends[row.status, alike(without_log(row.reason or ""))].append(row)
+        for (status, _), rows in ends.items():
+            count, reason = len(rows), without_log(rows[0].reason or "no reason recorded")
             word = "rejected" if status == "ok" else status
             share = f"{count} of {total} " if self.measured else ""
             notes.append(f"{share}{word}: {reason}")

@@ -9,14 +9,18 @@ from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.statistics import Outlier
 from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.table import Table
-from weather_hpc.runs.record import EDA_PARTS
+from weather_hpc.runs.ending import without_log
+from weather_hpc.runs.record import EDA_PARTS, Status
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import BY_TABLE
-from weather_hpc.text import brief, counted
+from weather_hpc.text import alike, brief, counted
 
 MOST_NAMED = 3
 """Of each kind of finding, so many get a sentence; the tables have them all."""
+
+MOST_REASONS = 20
+"""So many reasons why runs are in no table get a sentence; rejects.csv has them all."""
 
 FARTHEST = 2
 """A peak beyond so many times the most workers measured is a guess: only the table has it."""
@@ -114,13 +118,29 @@ def _outlying(comparison: Comparison) -> Iterator[str]:
 
 
 def _rejected(rows: Sequence[Row]) -> Iterator[str]:
-    rejected = [row for row in rows if row.is_rejected]
-    if not rejected:
+    """Why runs are in no table: each reason that is not another one with other numbers."""
+    reasons: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.is_rejected:
+            reasons[row.status, alike(without_log(row.reason or ""))].append(row)
+    if not reasons:
         return
-    (reason, most), *others = Counter(
-        row.reason or "no reason recorded" for row in rejected
-    ).most_common()
-    why = (
-        f"{most} of them, and {len(rejected) - most} for other reasons" if others else "all of them"
-    )
-    yield f"{len(rejected)} of {counted(len(rows), 'run')} are in no table: {reason} ({why})."
+    count = sum(map(len, reasons.values()))
+    of = f"{count} of {counted(len(rows), 'run')} {'is' if count == 1 else 'are'} in no table"
+    ranked = sorted(reasons.values(), key=lambda alike: (alike[0].status == "skipped", -len(alike)))
+    if len(ranked) == 1:
+        yield f"{of}: {_reason(ranked[0])}"
+        return
+    yield f"{of}, for {len(ranked)} reasons (each run: rejects.csv):"
+    yield from map(_reason, ranked[:MOST_REASONS])
+    if left := ranked[MOST_REASONS:]:
+        runs = counted(sum(map(len, left)), "run")
+        yield f"{runs} for {counted(len(left), 'further reason')}: see rejects.csv"
+
+
+def _reason(rows: Sequence[Row]) -> str:
+    """How many runs ended so, which is one of them, and its reason."""
+    status, example = rows[0].status, rows[0].run_id
+    what = "measured, but left out" if status == Status.OK else status.replace("_", " ")
+    runs = f"{len(rows)} runs, for example {example}" if len(rows) > 1 else example
+    return f"{what} ({runs}): {rows[0].reason or 'no reason recorded'}"

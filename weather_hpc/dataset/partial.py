@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,7 @@ from weather_hpc.dataset.store import (
 )
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import take_lock, write_json, write_text
+from weather_hpc.text import clean
 
 BLOCK = 512
 """Bytes of a block as the file system counts them (POSIX, st_blocks)."""
@@ -210,13 +212,22 @@ class PartialStore:
             raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / LOCK).open("ab")
+            lock = (self.folder / LOCK).open("a+b")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
         # without locks, as on some network file systems, users must not start two runs
         if take_lock(lock) is False:
+            lock.seek(0)
+            holder = lock.read(100).decode(errors="replace")
             lock.close()
-            raise UserError(f"{self.out}: another process is packing this store now")
+            raise UserError(
+                f"{self.out}: another process is packing this store now"
+                + (f" ({clean(holder)})" if holder else "")
+            )
+        with suppress(OSError):  # a full disk: the lock holds without the name of its holder
+            lock.truncate(0)
+            lock.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
+            lock.flush()
         return lock
 
     def _check_space(self) -> None:

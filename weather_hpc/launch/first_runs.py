@@ -3,13 +3,13 @@
 A sweep then stops, and at a terminal asks whether to continue.
 """
 
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from weather_hpc.runs.inputs import last_words
+from weather_hpc.runs.ending import without_log
+from weather_hpc.runs.error_line import error_in
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import Status
@@ -17,16 +17,13 @@ from weather_hpc.runs.run import Run
 from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec, Stage
-from weather_hpc.text import clean, counted
+from weather_hpc.text import alike, clean, counted
 
 FIRST = 3
 """How many runs of a stage must fail alike, and none succeed."""
 
 FAILURES = (Status.FAILED, Status.TIMEOUT, Status.OUT_OF_MEMORY)
 """Ends that another configuration may share. A node's failure or a cancelled job is none."""
-
-_VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\b\w*\d[\w.]*")
-"""What differs between reasons that are the same: quoted names, paths, numbers and host names."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +33,18 @@ class AlikeFailure:
     stage: Stage
     runs: int
     reason: str
-    """That of the first of them."""
+    """That of the first of them, with the log that has it."""
     stderr: Path
     """Its log."""
 
     def __str__(self) -> str:
-        last = clean(last_words(self.stderr).removeprefix(": "))
+        last = clean(error_in(self.stderr))
         line = f"; its last line: {last}" if last and last not in self.reason else ""
+        why = without_log(self.reason)
+        log = self.reason[len(why) :].rstrip(")") or f" (see {self.stderr}"
         return (
             f"the first {counted(self.runs, 'run')} of stage {self.stage} failed alike: "
-            f"{self.reason} (see {self.stderr}{line})"
+            f"{why}{log}{line})"
         )
 
 
@@ -72,8 +71,7 @@ def alike_failure(paths: StudyPaths, plan: Plan, made: Iterable[RunSpec]) -> Ali
 
 def _without_names(run: Run) -> tuple[Status, str]:
     """How the run ended, without names and numbers that differ from run to run."""
-    reason = (run.reject or "").replace(run.run_id, "")
-    return run.status, " ".join(_VARIABLE.sub("", reason).split())
+    return run.status, alike(without_log(run.reject or "").replace(run.run_id, ""), quoted=True)
 
 
 class FirstRuns:

@@ -62,16 +62,27 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     """
     paths.root.mkdir(parents=True, exist_ok=True)
     with paths.lock.open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + wait_s
+        start, told = time.monotonic(), False
         while not _take(file, paths):
-            if time.monotonic() >= deadline:
-                process = holder(paths)
-                name = f" (pid {process['pid']} on {process['host']})" if process else ""
+            waited = time.monotonic() - start
+            process = None if told and waited < wait_s else holder(paths)
+            name = f" (pid {process['pid']} on {process['host']})" if process else ""
+            if waited >= wait_s:
                 raise FailedError(
                     f"{paths.root}: another sweep is running here{name}; "
                     "see `sweep status`, or end it with `sweep cancel`"
                 )
+            if not told:
+                told = True
+                print(
+                    f"{paths.lock}: another sweep{name} holds it while it submits jobs; "
+                    f"waits for up to {wait_s:g} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
             time.sleep(0.2)
+        if told:
+            print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         file.flush()

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 import psutil
 
 from weather_hpc import cli
-from weather_hpc.files import write_text
+from weather_hpc.files import write_json, write_text
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import make_ready, record_end
 from weather_hpc.launch.script import run_script
 from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.provenance import utc_now
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.state import RunState, run_state, run_states
 from weather_hpc.slurm.accounting import refresh_accounting
@@ -179,20 +181,21 @@ class LocalExecutor:
             for number, spec in enumerate(possible[done:], start=done + 1):
                 advance(0, text=spec.label)
                 start = time.monotonic()
-                reason = self._run(spec)
+                self._run(spec)
                 run = self.paths.run(spec.run_id)
                 state = run_state(run, spec)
-                if spec.stage is Stage.PREPARE and state is not RunState.DONE:
-                    self.no_store = f"the store could not be packed: see {run.stderr}"
-                note = f" ({reason})" if reason else ""
                 print(
-                    f"[{number}/{len(possible)}] {spec.run_id}: {state}{note} "
+                    f"[{number}/{len(possible)}] {spec.run_id}: {state} "
                     f"{time.monotonic() - start:.1f} s",
                     file=sys.stderr,
                     flush=True,
                 )
-                if state is RunState.FAILED:
-                    print(f"    see {run.stderr}", file=sys.stderr)
+                if state is not RunState.DONE:
+                    row = read_run(run.root).row
+                    reason = row.reason or row.status
+                    print(f"    {reason}", file=sys.stderr, flush=True)
+                    if spec.stage is Stage.PREPARE:
+                        self.no_store = f"the store could not be packed: {reason}"
                 advance()
                 if state is RunState.FAILED and number < len(possible):
                     failure = self.first_runs.failure(self.made)
@@ -217,29 +220,31 @@ class LocalExecutor:
             print(f"skipped {counted(runs, 'run')}: {reason}", file=sys.stderr)
         return possible
 
-    def _run(self, spec: RunSpec) -> str | None:
-        """Run ``spec``; why it failed before or after its own process, where it did."""
+    def _run(self, spec: RunSpec) -> None:
+        """Run ``spec``; where it cannot say itself why it failed, its record does."""
         if reads_store(spec.stage) and self.no_store is not None:
             record_end(self.paths, spec, Status.FAILED, self.no_store)
-            return self.no_store
+            return
         script, limit_min = self.paths.script(spec.run_id), spec.resources.time_limit_min
-        make_ready(self.paths.run(spec.run_id), spec)
+        run = self.paths.run(spec.run_id)
+        make_ready(run, spec)
         self.made.append(spec)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
         with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
             process = subprocess.Popen(["bash", str(script)], start_new_session=True)
         try:
-            process.wait(timeout=SECONDS_PER_MINUTE * limit_min)
+            code = process.wait(timeout=SECONDS_PER_MINUTE * limit_min)
         except subprocess.TimeoutExpired:
             end(process)
             reason = f"exceeded its time limit of {limit_min} min"
             record_end(self.paths, spec, Status.TIMEOUT, reason)
-            return reason
         except BaseException:
             end(process)
             record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")
             raise
-        return None
+        else:
+            if code < 0 and not run.exit.exists():  # the script itself was killed
+                write_json(run.exit, {"code": 128 - code, "ended_at": utc_now()})
 
 
 @contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import atomic_path, take_lock
+from weather_hpc.files import atomic_path, wait_for_lock
 
 SWITCH = "WEATHER_HPC_FUSED"
 """The variable that, set to ``off``, disables the fused layers."""
@@ -92,7 +92,8 @@ def build(folder: Path) -> Path:
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
-        take_lock(lock, wait=True)  # without locks two may build it: the later rename wins
+        # without locks two may build it: the later rename wins
+        wait_for_lock(lock, "held by a process that compiles the first layer")
         if not library.exists():
             with atomic_path(library) as temporary:
                 _compile(compiler, temporary)

@@ -1,6 +1,5 @@
 """Key findings as sentences; audit and rejects grouped by message."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.runs.row import Finding, Row, Severity
-from weather_hpc.text import counted
+from weather_hpc.text import alike, counted
 
 MOST_ALIKE = 10
 """Above this, messages that differ only in numbers and names become one line."""
@@ -199,7 +198,7 @@ def group_entries(entries: Iterable[Entry]) -> list[EntryGroup]:
     """
     similar: dict[tuple[tuple[str, ...], str], list[Entry]] = defaultdict(list)
     for entry in entries:
-        similar[entry.kind, re.sub(r"\S*\d\S*", "#", entry.text)].append(entry)
+        similar[entry.kind, alike(entry.text)].append(entry)
     return [EntryGroup(part) for members in similar.values() for part in _by_text(members)]
 
 

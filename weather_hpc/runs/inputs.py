@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import stat
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,9 +12,6 @@ from weather_hpc.errors import UserError
 
 LARGEST_FILE = 64 * 2**20
 """Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
-
-LAST_BYTES = 2000
-"""Number of bytes at the end of a log that are searched for its last line."""
 
 
 def check_size(path: Path) -> None:
@@ -147,32 +143,6 @@ def worker_jobs_seconds(path: Path) -> float | None:
 def is_seconds(value: object) -> TypeGuard[float]:
     """Whether ``value`` is a number that a duration can be."""
     return type(value) in (int, float) and 0 <= value <= LARGEST  # type: ignore[operator]
-
-
-def last_words(path: Path) -> str:
-    """``: `` and the last line of a log that is not blank; empty where there is none."""
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LAST_BYTES))
-            lines = file.read().decode("utf-8", "backslashreplace").split("\n")
-    except OSError:
-        return ""
-    written = [line.strip() for line in lines if line.strip()]
-    return f": {written[-1]}" if written else ""
-
-
-def exit_text(code: int) -> str:
-    """An exit code as text; above 128, by the shell's convention, it names a signal."""
-    if code > 128:
-        try:
-            name = signal.Signals(code - 128).name
-        except ValueError:
-            return f"exit code {code}"
-        hint = ", perhaps out of memory" if name == "SIGKILL" else ""
-        return f"killed by {name} (exit code {code}{hint})"
-    return f"exit code {code}"
 
 
 LARGEST = 1e15

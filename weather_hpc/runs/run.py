@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weather_hpc.errors import UserError
 from weather_hpc.runs.cpus import cpu_columns
+from weather_hpc.runs.ending import ended_by
 from weather_hpc.runs.inputs import LARGEST, exit_code, job_seconds, read_json
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Actual, RunRecord, Status
@@ -33,13 +34,40 @@ class JobSummary(BaseModel):
     job_id: str
     state: str
     source: str
+    status: Status | Literal["pending", "running"] | None = None
+    """Pending, running, or a record's status."""
     reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
     queue_s: float | None = Field(None, ge=0)
     elapsed_s: float | None = Field(None, ge=0)
     nodes: int | None = Field(None, ge=1)
     node_list: str | None = None
     max_rss_mb: float | None = Field(None, ge=0)
     restarts: int | None = Field(None, ge=0)
+
+    @property
+    def failed(self) -> Status | None:
+        """How the job failed; None where it has not, or nobody knows."""
+        status = self.status if isinstance(self.status, Status) else None
+        return None if status is Status.OK else status
+
+    def ended(self, own_code: int | None = None) -> str:
+        """``job 12_3 ended as FAILED (exit code 1) on node1: reason``, as far as it is known.
+
+        ``own_code``: the exit code that the run's script has written, perhaps in an earlier try.
+        """
+        text = f"job {self.job_id} ended as {self.state}"
+        # the numbers of other ends are Slurm's own
+        if self.failed in (Status.FAILED, Status.OUT_OF_MEMORY):
+            # accounting keeps seven bits of an exit code: 9 of 137
+            same = own_code is not None and own_code % 128 == self.exit_code
+            code = ended_by(own_code if same else self.exit_code, self.signal)
+            text += f" ({code})" if code else ""
+        text += f" on {self.node_list}" if self.node_list else ""
+        # Slurm's words for an exit code and for a signal add nothing
+        told = self.reason and not self.reason.startswith(("NonZeroExitCode", "RaisedSignal"))
+        return f"{text}: {self.reason}" if told else text
 
     @field_validator("*", mode="before")
     @classmethod

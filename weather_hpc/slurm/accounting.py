@@ -7,16 +7,19 @@ controller while it remembers, and else the exit code that the run's own script 
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
-from weather_hpc.runs.inputs import job_seconds
+from weather_hpc.runs.ending import from_logs
+from weather_hpc.runs.inputs import exit_code, job_seconds
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.runs.run import JobSummary
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.client import Slurm, SlurmError, call
@@ -46,6 +49,8 @@ class SubmittedJob:
     job_id: str
     name: str
     run: RunPaths
+    logs: tuple[Path, ...]
+    """Where the job itself, its script and Slurm write: sbatch's log, or submitit's two."""
 
 
 def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
@@ -82,9 +87,23 @@ def submitted_jobs(paths: StudyPaths) -> dict[str, SubmittedJob]:
     """The job of every submitted run, by run_id; entries without a job id are left out."""
     entries = [entry for entry in ledger.load(paths) if entry.job_id is not None]
     return {
-        run_id: SubmittedJob(f"{entry.job_id}_{index}", entry.job_name, paths.run(run_id))
+        run_id: SubmittedJob(
+            f"{entry.job_id}_{index}",
+            entry.job_name,
+            paths.run(run_id),
+            job_logs(paths, entry.token, f"{entry.job_id}_{index}"),
+        )
         for run_id, (entry, index) in ledger.newest(entries).items()
     }
+
+
+def job_logs(paths: StudyPaths, token: str, job_id: str) -> tuple[Path, ...]:
+    """The logs of an array's task: those that exist depend on the executor."""
+    submitit = paths.submitit(token)
+    return (
+        paths.job_logs / f"{job_id}.log",
+        *(submitit / f"{job_id}_0_log.{stream}" for stream in ("err", "out")),
+    )
 
 
 def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
@@ -100,7 +119,7 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
         if job != before:
             write_json(one.run.slurm, as_dict(job))
         if not job.active:
-            close_record(one.run, job)
+            close_record(one.run, job, [one.run.stderr, *one.logs])
     return {run_id: job for run_id, job in jobs.items() if job is not None}
 
 
@@ -115,7 +134,9 @@ def _final(job: Job | None) -> bool:
 
 def as_dict(job: Job) -> dict[str, Any]:
     """The form of ``slurm.json``; ``status`` is pending, running or a record's status."""
-    return {"status": job.status, **asdict(job)}
+    values = {"status": job.status, **asdict(job)}
+    del values["expected_at"]  # an estimate of the moment
+    return values
 
 
 def _kept(submitted: SubmittedJob) -> Job | None:
@@ -176,18 +197,20 @@ def _from_exit_file(submitted: SubmittedJob) -> Job:
     return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at, elapsed_s=seconds)
 
 
-def close_record(run: RunPaths, job: Job) -> None:
-    """Write into the record how the job ended, where the run could not do so itself."""
+def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
+    """Write into the record how the job ended, where the run could not do so itself.
+
+    The first of ``logs`` that holds an error gives it.
+    """
     record = _unfinished(run)
     if record is None:
         return
     status = job.status if isinstance(job.status, Status) else Status.FAILED
-    reason = f"job {job.job_id} ended as {job.state}"
-    if job.reason:
-        reason += f": {job.reason}"
+    ended = JobSummary.model_construct(**as_dict(job)).ended(exit_code(run.exit))
+    reason = f"{ended}{from_logs(logs)}"
     if status is Status.OK:
         status = Status.FAILED
-        reason = f"job {job.job_id} completed but left no finished record"
+        reason = f"job {job.job_id} completed but left no finished record{from_logs(logs)}"
     elif job.exit_code == EXIT_STOPPED:
         cause = run.stop.read_text().strip() if run.stop.exists() else "terminated"
         status = Status.TIMEOUT if cause == "time-limit" else Status.PREEMPTED

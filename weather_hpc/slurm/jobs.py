@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import reduce
@@ -106,6 +106,8 @@ class Job:
     max_rss_mb: float | None = None
     """Largest task's peak, MB (1e6 bytes)."""
     restarts: int | None = None
+    expected_at: str | None = field(default=None, compare=False)
+    """When Slurm expects a pending job to start; it changes often."""
 
     @property
     def status(self) -> QueueState | Status | None:
@@ -148,6 +150,7 @@ def parse_squeue(text: str) -> dict[str, Job]:
                 reason=None if reason in ("None", "") else reason,
                 submitted_at=_utc(submitted),
                 started_at=_utc(started) if status is QueueState.RUNNING else None,
+                expected_at=_utc(started) if status is QueueState.PENDING else None,
                 node_list=nodes or None,
             )  # fmt: skip
     return jobs

@@ -18,7 +18,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.client import Slurm, SlurmError, call
-from weather_hpc.slurm.jobs import SACCT_FIELDS, SQUEUE_FORMAT, parse_sacct, parse_squeue
+from weather_hpc.slurm.jobs import SACCT_FIELDS, SQUEUE_FORMAT, Job, parse_sacct, parse_squeue
 
 GRACE_S = 15.0
 """How long after a call of sbatch Slurm may not know of the job yet, s."""
@@ -141,11 +141,17 @@ def find_job(entry: Submission) -> int | None:
 
 def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[int]:
     """The ids of all jobs of this folder that are in Slurm's queue, the collecting one too."""
+    return sorted({int(job_id.split("_")[0]) for job_id in queue(paths, slurm)})
+
+
+def queue(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
+    """The jobs of :func:`open_jobs`, each task of an array by its own id."""
     names = {entry.job_name for entry in load(paths)}
     if not names:
-        return []
-    queue = slurm(
-        "squeue", "--noheader", "--all", f"--name={','.join(sorted(names))}",
-        f"--format={SQUEUE_FORMAT}",
+        return {}
+    return parse_squeue(
+        slurm(
+            "squeue", "--noheader", "--all", f"--name={','.join(sorted(names))}",
+            f"--format={SQUEUE_FORMAT}",
+        )
     )  # fmt: skip
-    return sorted({int(job_id.split("_")[0]) for job_id in parse_squeue(queue)})

@@ -1,6 +1,7 @@
 """StudyConfig: what to measure, from ``hpc/studies/*.yaml``."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
@@ -23,14 +24,23 @@ from weather_hpc.study.tasks import (
     TrainTask,
     setting_field,
 )
-from weather_hpc.study.yaml_file import Count, OneOrMany, Section, load, place, shipped, spelled
+from weather_hpc.study.yaml_file import (
+    MOST,
+    Count,
+    OneOrMany,
+    Section,
+    load,
+    place,
+    shipped,
+    spelled,
+)
 
 
 class Synthetic(Section):
     """Synthetic images that the package generates, for a study without data."""
 
     images_per_class: Count = Field(24, description="number of images in each of the 11 classes")
-    seed: int = Field(0, ge=0, description="seed of the images' content")
+    seed: int = Field(0, ge=0, le=MOST, description="seed of the images' content")
 
 
 OF_STUDY = ("image_size", "images", "damaged", "max_unreadable")
@@ -44,6 +54,12 @@ class Grid(Section):
 
     def __getitem__(self, setting: str) -> Any:
         return getattr(self, setting)
+
+    @property
+    def size(self) -> int:
+        """Number of combinations."""
+        listed = [name for name in type(self).model_fields if SETTINGS[name].listed]
+        return math.prod(len(self[name]) for name in listed)
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """The values of each configuration by setting, the last listed setting varying fastest."""
@@ -76,7 +92,7 @@ def _key(setting: Setting, task: type[Part]) -> tuple[Any, Any]:
     """The type and field of a study file's key for ``setting``."""
     owner = Resources if setting.of == "resources" else task
     checked = owner.model_fields[setting.name]
-    strict = [Field(strict=True)] if checked.annotation is int else []
+    strict = [Field(strict=True, le=MOST)] if checked.annotation is int else []
     annotated: Any = Annotated  # subscripted here with types known only at run time
     kind: Any = checked.annotation
     for constraint in (*checked.metadata, *strict):

@@ -11,7 +11,7 @@ from weather_hpc.files import short_hash
 from weather_hpc.study.config import StudyConfig, TrainGrid
 from weather_hpc.study.cpus import cpus_asked
 from weather_hpc.study.images import ImageCount
-from weather_hpc.study.refusals import check_array, check_images, check_train
+from weather_hpc.study.refusals import check_array, check_count, check_images, check_train
 from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import Resources, RunSpec, Scaling, Stage
 from weather_hpc.study.stages import MEASURED
@@ -85,6 +85,7 @@ def make_plan(
     training. ``images``: how many images ``data`` has; None: not known. Raises UserError where an
     entry of the study cannot work, or there are new images but no training.
     """
+    check_count(study)
     site = site or SiteProfile()
     reading = [stage for stage, of in MEASURED.items() if of.reads_store and study.grids(stage)]
     prepare = _prepare(study, data, prepare_workers, site) if reading else None
@@ -163,9 +164,8 @@ def _configurations(
 ) -> Iterator[tuple[Task, Resources]]:
     """Every configuration of a measured stage, with the resources that it needs."""
     for index, grid in enumerate(study.grids(stage)):
-        where = study.at(stage.value, index)
         if isinstance(grid, TrainGrid):
-            for task, resources in _train(study, grid, where, site):
+            for task, resources in _train(study, grid, index, site):
                 check_train(study, index, task, images)
                 yield task, resources
             continue
@@ -174,7 +174,7 @@ def _configurations(
             values |= {"image_size": study.image_size, "images": _images(study, values["workers"])}
             if stage is Stage.PREPROCESS:
                 values |= _unreadable(study)
-            made = _checked(_WORKER_TASKS[stage], values, where)
+            made = _checked(_WORKER_TASKS[stage], values, study, stage, index)
             if isinstance(made, ArrayTask):
                 check_array(study, index, made, images)
             yield made, worker_resources(made, **cpus)
@@ -189,34 +189,40 @@ def _cpus(values: dict[str, Any], site: SiteProfile) -> dict[str, Any]:
     return chosen
 
 
-def _checked(task: type[AnyTask], values: dict[str, Any], where: str) -> AnyTask:
+def _checked(
+    task: type[AnyTask], values: dict[str, Any], study: StudyConfig, stage: Stage, index: int
+) -> AnyTask:
     """The task with ``values``. Raises UserError with its first fault."""
     try:
         return task(**values)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {reason}") from None
+        raise _refused(study, stage, index, reason) from None
+
+
+def _refused(study: StudyConfig, stage: Stage, index: int, reason: str) -> UserError:
+    return UserError(f"{study.at(stage.value, index)}: {reason}")
 
 
 def _train(
-    study: StudyConfig, grid: TrainGrid, where: str, site: SiteProfile
+    study: StudyConfig, grid: TrainGrid, index: int, site: SiteProfile
 ) -> Iterator[tuple[TrainTask, Resources]]:
     for values in grid.combinations():
         cpus = _cpus(values, site)
         nodes = values.pop("nodes")
         strategy, world_size = values["strategy"], values["world_size"]
         if world_size % nodes:
-            raise UserError(
-                f"{where}: a world_size of {world_size} is not divisible by {nodes} nodes"
-            )
+            reason = f"a world_size of {world_size} is not divisible by {nodes} nodes"
+            raise _refused(study, Stage.TRAIN, index, reason)
         if nodes > 1 and strategy in (Strategy.SINGLE, Strategy.DP):
-            raise UserError(f"{where}: strategy {strategy} runs on one node, not on {nodes}")
+            reason = f"strategy {strategy} runs on one node, not on {nodes}"
+            raise _refused(study, Stage.TRAIN, index, reason)
         if strategy is Strategy.DP and values["device"] is Device.CPU:
-            raise UserError(f"{where}: strategy dp needs device cuda, not cpu")
+            raise _refused(study, Stage.TRAIN, index, "strategy dp needs device cuda, not cpu")
         if strategy is not Strategy.DDP:
             values["batch_norm"] = BatchNorm.LOCAL
         values |= {"image_size": study.image_size, "images": _images(study, world_size)}
-        task = _checked(TrainTask, values, where)
+        task = _checked(TrainTask, values, study, Stage.TRAIN, index)
         yield task, _train_resources(task, nodes, cpus)
 
 

@@ -19,9 +19,27 @@ from weather_hpc.study.networks import (
     unknown_network,
 )
 from weather_hpc.study.spec import RunSpec, Stage
+from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.steps import held_apart_count, too_few
 from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
+
+
+MOST_RUNS = 5000
+"""Of a study: they are planned within 5 s, and are more jobs than most clusters queue."""
+
+
+def check_count(study: StudyConfig) -> None:
+    """Raise UserError where the study has more than :data:`MOST_RUNS` runs, counted, not made."""
+    grids = [grid for stage in MEASURED for grid in study.grids(stage)]
+    configurations = sum(grid.size for grid in grids)
+    asked = study.repeats * configurations
+    if asked > MOST_RUNS:
+        raise UserError(
+            f"{study.at('repeats')}: {counted(study.repeats, 'repeat')} of "
+            f"{counted(configurations, 'configuration')} are {asked} runs; "
+            f"expected at most {MOST_RUNS} in a study"
+        )
 
 
 def check_train(study: StudyConfig, index: int, task: TrainTask, images: ImageCount | None) -> None:

@@ -10,11 +10,17 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from weather_hpc.errors import UserError, nearest
+from weather_hpc.reading import read_text
+from weather_hpc.study import yaml_text
+from weather_hpc.study.yaml_text import LARGEST_YAML, cut
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
 
-Count = Annotated[int, Field(strict=True, ge=1)]
+MOST = 2**32 - 1
+"""The largest whole number in a YAML file; seeds go up to it."""
+
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 """A whole number from 1 up; ``true`` and ``"4"`` are not numbers."""
 
 
@@ -32,47 +38,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key written twice (YAML would drop the first)."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key, _ in node.value:
-        if key.value in seen:
-            raise yaml.MarkedYAMLError(
-                problem=f"key {key.value!r} is written twice", problem_mark=key.start_mark
-            )
-        seen.add(key.value)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def load(path: Path, model: type[Model]) -> Model:
     """The content of the YAML file ``path`` as ``model``.
 
     Raises :class:`UserError` with file, line, key, and what is expected.
     """
+    text = read_text(path, LARGEST_YAML)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{path}: {reason}") from None
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "cannot be read"
+        value, node = yaml_text.values(text)
+    except yaml.YAMLError as error:
+        line, problem = yaml_text.explained(text, error)
+        where = str(path) if line is None else f"{path}:{line}"
         raise UserError(f"{where}: not valid YAML: {problem}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected keys such as {_names(model)} at the top level")
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
         raise UserError(_explain(path, model, node, error)) from None
 
 
@@ -91,18 +73,21 @@ def _explain(
     where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
     key = spelled(loc)
     if kind == "extra_forbidden":
-        message = f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
+        unknown = cut(str(loc[-1]))
+        message = f"unknown key {unknown!r}{nearest(unknown, _keys(model, loc[:-1]))}"
         key = spelled(loc[:-1])
     elif kind in ("enum", "literal_error"):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        message = f"{first['input']!r} is no choice{nearest(str(first['input']), choices)}"
+        found = cut(str(first["input"]))
+        shown = repr(found) if isinstance(first["input"], str) else found
+        message = f"{shown} is no choice{nearest(found, choices)}"
     elif kind == "missing":
         message = "is missing"
     else:
         message = first["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
         if isinstance(first["input"], str | int | float | bool):
-            message += f", not {first['input']!r}"
+            message += f", not {cut(repr(first['input']))}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {key + ': ' if key else ''}{message}{more}"
 
@@ -110,8 +95,8 @@ def _explain(
 def place(path: Path, loc: tuple[int | str, ...]) -> str:
     """``file:line`` of the key that ``loc`` leads to; the file alone where it has changed."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError):
+        node = yaml_text.compose(read_text(path, LARGEST_YAML))
+    except (UserError, yaml.YAMLError):
         return str(path)
     return str(path) if node is None else f"{path}:{_line(node, loc)}"
 
@@ -127,7 +112,7 @@ def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
     line = node.start_mark.line
     for part in loc:
         if isinstance(node, yaml.MappingNode):
-            pairs = {key.value: (key, value) for key, value in node.value}
+            pairs = {str(key.value): (key, value) for key, value in node.value}
             if str(part) not in pairs:
                 break
             key, node = pairs[str(part)]

@@ -22,7 +22,8 @@ from weather_hpc.launch.watch import FIRST_PAUSE_S, next_pause
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.cluster import check_partitions, read_cluster, skip_reason
 from weather_hpc.slurm.directives import job_name
-from weather_hpc.slurm.ledger import open_jobs
+from weather_hpc.slurm.ledger import queue
+from weather_hpc.slurm.pending import News, waiting
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import Plan, make_plan
 from weather_hpc.study.site import SiteProfile, load_site
@@ -104,8 +105,14 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
             # one after the other: together they would share the bandwidth
             jobs[check.name] = last = executor.submit_check(check, after=last)
             slurm.notify(f"job {last}: {check.name}")
-    pause = FIRST_PAUSE_S
-    while set(jobs.values()) & set(open_jobs(paths, slurm)):
+    pause, news = FIRST_PAUSE_S, News()
+    names = {str(job) for job in jobs.values()}
+    while open_checks := [job for job in queue(paths, slurm).values() if job.job_id in names]:
+        now = time.monotonic()
+        for line in news.lines(waiting(open_checks), now):
+            slurm.notify(line)
+        if news.stuck(open_checks, now):
+            raise FailedError("the checks cannot start; see above")
         time.sleep(pause)
         pause = next_pause(pause)
     return [

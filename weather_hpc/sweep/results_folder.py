@@ -14,10 +14,13 @@ from weather_hpc.launch.folders import holder, lock
 from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.client import Slurm, SlurmError
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import open_jobs, settle
+from weather_hpc.slurm.pending import waiting
 from weather_hpc.text import counted
 
 
@@ -28,6 +31,11 @@ def status(paths: StudyPaths, as_json: bool) -> int:
     states = current_states(paths, plan.all, jobs)
     for spec in plan.all:
         print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
+        if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
+            run = read_run(paths.run(spec.run_id).root)
+            print(f"         {run.row.reason or run.status}")
+    for kind in waiting(jobs.values()):
+        print(kind)
     counts = Counter(map(str, states.values()))
     sweep = holder(paths)
     running = f"; a sweep is running as pid {sweep['pid']} on {sweep['host']}" if sweep else ""

@@ -185,7 +185,9 @@ class _Sweep:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}
             stopped_stages = {"stopped": self.first_runs.stopped}
             cli.print_json({**ran, "forecast": costs.as_dict(), **summary, **stopped_stages})
-        return cli.EXIT_FAILED if counts[RunState.FAILED] else cli.EXIT_OK
+        # pending once all was waited for: those that cannot start
+        wrong = counts[RunState.FAILED] + counts[RunState.PENDING]
+        return cli.EXIT_FAILED if wrong else cli.EXIT_OK
 
     def _leave(self, jobs: list[int], states: dict[str, RunState], costs: Forecast) -> int:
         """Print how to follow the jobs, which continue after this call; the exit code."""

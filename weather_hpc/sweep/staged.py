@@ -136,8 +136,11 @@ class StagedJobs(StagedRuns):
         """Wait for each stage and submit the next, until all have ended or one was cancelled."""
         later = {spec.run_id for stage in self._later for spec in stage}
         runs = [spec for spec in specs if spec.run_id not in later]
-        self._wait(runs)
+        stuck = self._wait(runs)
         for stage in self._later:
+            if stuck:
+                print("jobs cannot start: later stages are not submitted", file=sys.stderr)
+                break
             if self.first_runs.stopped:
                 print("later stages are not submitted", file=sys.stderr)
                 break
@@ -146,12 +149,12 @@ class StagedJobs(StagedRuns):
                 break
             with lock(self.paths, wait_s=SUBMITTING_S):
                 runs = self._submit(self._without_stopped(stage))
-            self._wait(runs)
+            stuck = self._wait(runs)
         return run_states(self.paths, specs)
 
-    def _wait(self, specs: Sequence[RunSpec]) -> None:
-        if specs:
-            self.executor.wait(specs)
+    def _wait(self, specs: Sequence[RunSpec]) -> bool:
+        """Wait for ``specs``; whether some are still pending, since they can never start."""
+        return bool(specs) and RunState.PENDING in self.executor.wait(specs).values()
 
     def _submit(self, specs: list[RunSpec]) -> list[RunSpec]:
         """Submit a later stage; where the cluster accepts none of it, record it as skipped."""

@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     typed = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(typed)
     from weather_hpc.runs.record import Status
+    from weather_hpc.train.ranks import torchrun_env
     from weather_hpc.train.request import TrainOptions, already_done, make_request
 
     options = TrainOptions(
@@ -38,13 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         fall_back=args.without_cuda == "cpu",
         prints_epochs=not args.json,
     )
-    request = make_request(options, typed)
-    record = already_done(request)
+    env = torchrun_env()
+    try:
+        request = make_request(options, typed, env)
+        record = already_done(request)
+    except Exception as error:
+        if env.world_size > 1:
+            from weather_hpc.train.failure import tell_waiting_ranks
+
+            tell_waiting_ranks(env, error)
+        raise
     done_before = record is not None
-    if record is None:
+    if record is None or env.world_size > 1:  # another rank may see no record
         from weather_hpc.train.process import train
 
-        record = train(request)
+        record = train(request, record)
     if request.env.rank == 0:
         if args.json:
             cli.print_json(_summary(record))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.train.request import differences
 
@@ -61,10 +61,23 @@ class Checkpoint:
         return self.average or self.network
 
     def save(self, path: Path) -> None:
-        """Write to ``path`` atomically."""
-        with atomic_path(path) as temporary:
-            values = {FILE_KEYS.get(name, name): value for name, value in vars(self).items()}
-            torch.save({"version": VERSION, **values}, temporary)
+        """Write to ``path`` atomically.
+
+        Raises FailedError saying why where it cannot be written; what was in ``path`` stays.
+        """
+        values = {FILE_KEYS.get(name, name): value for name, value in vars(self).items()}
+        try:
+            # a file of ours: torch's own does not tell why it cannot write
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                torch.save({"version": VERSION, **values}, file)
+        except (OSError, RuntimeError) as error:
+            cause = _os_error(error)
+            if cause is None:
+                raise
+            raise FailedError(
+                f"{path}: the checkpoint cannot be written: {cause.strerror}; "
+                + ("the earlier one is kept" if path.exists() else "there is no earlier one")
+            ) from None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -88,6 +101,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if value.keys() != set(keys.values()):
         raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
     return Checkpoint(**{name: value[key] for name, key in keys.items()})
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """The system's error that ``error`` is or hides; None where there is none."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def check_same_run(checkpoint: Checkpoint, configuration: dict[str, Any], path: Path) -> None:

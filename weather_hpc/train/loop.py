@@ -29,6 +29,7 @@ from weather_hpc.train.loader import (
     to_device,
 )
 from weather_hpc.train.optimizer import Average, make_optimizer
+from weather_hpc.train.progress import Progress
 from weather_hpc.train.stop import StopFile
 from weather_hpc.train.strategies.base import TrainingStrategy, tally
 
@@ -50,8 +51,15 @@ class Trainer:
     """A placed network, its optimizer and its data. All ranks call the same methods in order."""
 
     def __init__(
-        self, strategy: TrainingStrategy, store: Store, sampler: EpochSampler, task: TrainTask
+        self,
+        strategy: TrainingStrategy,
+        store: Store,
+        sampler: EpochSampler,
+        task: TrainTask,
+        progress: Progress | None = None,
     ) -> None:
+        self.progress = progress or Progress()
+        """Is told of every step."""
         self.strategy = strategy
         self.store = store
         self.sampler = sampler
@@ -109,6 +117,7 @@ class Trainer:
             else:
                 total += self._step(step, numbers, (epoch - 1) * len(steps) + done)
             done += 1
+            self.progress.step = done
             advance()
             if done < len(steps) and stop.seen(done):
                 break
@@ -140,6 +149,7 @@ class Trainer:
         planned = sorted(of_each_size.values(), key=lambda step: step.images, reverse=True)
         for number in range(max(steps, len(planned))):
             self._step(planned[number % len(planned)], numbers, number)
+            self.progress.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         self.restore(before)
 
@@ -192,6 +202,7 @@ class Trainer:
             if logits is not None:
                 total += tally(cross_entropy(logits, labels, reduction="sum"), logits, labels)
                 predictions.append(Predictions(batch, logits.float().softmax(dim=1).cpu().numpy()))
+            self.progress.step += 1
         return total, predictions
 
     def snapshot(self) -> StateDict:

@@ -19,6 +19,7 @@ from weather_hpc.study.tasks import TrainTask
 from weather_hpc.train.cuda import peaks_mb
 from weather_hpc.train.evaluation import Score
 from weather_hpc.train.loader import DataWait, EpochSampler
+from weather_hpc.train.progress import Progress
 from weather_hpc.train.rank_times import RankClock, split
 from weather_hpc.train.strategies.base import TrainingStrategy
 
@@ -41,11 +42,19 @@ class Phase(StrEnum):
     """What ``data_wait`` was when the current epoch began."""
 
 
+_DOING = {
+    Phase.WARMUP: "warm-up",
+    Phase.TRAIN: "training",
+    Phase.EVALUATION: "evaluation",
+    Phase.CHECKPOINT: "writing the checkpoint",
+}
+
+
 class Meter:
     """Seconds of each phase and joules of this rank, those of the processes it resumes included.
 
     ``earlier``: what :meth:`seconds_so_far` returned on rank 0 in the last of those; None in a new
-    run. ``own``: the times of this rank until then.
+    run. ``own``: the times of this rank until then. ``progress``: is told of each phase.
     """
 
     def __init__(
@@ -54,7 +63,9 @@ class Meter:
         energy: Energy,
         earlier: Mapping[str, float] | None,
         own: RankClock | None = None,
+        progress: Progress | None = None,
     ) -> None:
+        self._progress = progress or Progress()
         self.strategy = strategy
         self.energy = energy
         self.own = own or RankClock()
@@ -83,10 +94,12 @@ class Meter:
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Time the block from when all ranks enter it until all have left it. Collective."""
+        self._progress.enter(_DOING[phase])
         self.strategy.barrier()
         with self._clock.phase(phase):
             yield
             self.strategy.barrier()
+        self._progress.enter(f"after {_DOING[phase]}")
 
     @contextmanager
     def epoch(self, data_wait: DataWait, telemetry: Telemetry, *, resumed: bool) -> Iterator[None]:

@@ -5,7 +5,6 @@ device: with one rank on a GPU and another on the CPU, each would wait for the o
 a different place, for ever. Importable without torch, since planning needs torchrun's command line.
 """
 
-import json
 import os
 import shlex
 import socket
@@ -17,6 +16,7 @@ from typing import Any, Self
 from weather_hpc.errors import UserError
 from weather_hpc.study.tasks import Device, Strategy, TrainTask
 from weather_hpc.text import counted
+from weather_hpc.train.exchange import exchange
 
 LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
 
@@ -155,17 +155,19 @@ class Rank:
         return cls(env.rank, socket.gethostname(), os.getpid(), device, lacks)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """The rank whose fields ``text`` has as JSON."""
-        values = json.loads(text)
-        return cls(**values | {"device": values["device"] and Device(values["device"])})
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The rank with these fields, of which ``device`` may be plain text."""
+        return cls(**{**values, "device": values["device"] and Device(values["device"])})
 
 
 class Ranks:
     """All processes of a run, known to each of them."""
 
     def __init__(self, env: TorchrunEnv, own: Rank) -> None:
-        """Exchange ``own`` with all ranks. Collective."""
+        """Exchange ``own`` with all ranks. Collective.
+
+        Raises FailedError naming those that do not arrive, or why one of them has failed.
+        """
         self.env = env
         self.own = own
         self.all = [own]
@@ -176,9 +178,9 @@ class Ranks:
 
             self.store, _, _ = next(rendezvous("env://", env.rank, env.world_size))
         if env.world_size > 1:
-            self.store.set(_key(env.rank), json.dumps(asdict(own)))
             self.all = [
-                Rank.from_json(self.store.get(_key(rank))) for rank in range(env.world_size)
+                Rank.from_values(values)
+                for values in exchange(self.store, env, "rank", asdict(own))
             ]
 
     @property
@@ -188,14 +190,17 @@ class Ranks:
 
     def second_connection(self) -> Any:
         """To the store, for another thread; None where this process is alone."""
-        if self.env.world_size == 1:
-            return None
-        import torch.distributed as dist
+        return None if self.env.world_size == 1 else second_connection()
 
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        return dist.TCPStore(  # type: ignore[attr-defined]
-            address, port, is_master=False, timeout=STORE_ANSWERS
-        )
+
+def second_connection() -> Any:
+    """To the store at which torchrun lets its ranks meet."""
+    import torch.distributed as dist
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        address, port, is_master=False, timeout=STORE_ANSWERS
+    )
 
 
 def agreed_device(ranks: Sequence[Rank]) -> Device:
@@ -208,8 +213,3 @@ def agreed_device(ranks: Sequence[Rank]) -> Device:
             alike = all(other.lacks == rank.lacks for other in ranks)
             raise Unavailable(("" if alike else f"rank {rank.rank} on {rank.host} ") + rank.lacks)
     return Device.CPU if any(rank.device is Device.CPU for rank in ranks) else Device.CUDA
-
-
-def _key(rank: int) -> str:
-    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart
-    return f"weather_hpc/{restart}/rank/{rank}"

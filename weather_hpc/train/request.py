@@ -15,7 +15,8 @@ from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.flags import check_agreement, make_task
 from weather_hpc.study.spec import Resources, RunSpec, Stage
 from weather_hpc.study.tasks import Device, Strategy, TrainTask
-from weather_hpc.train.ranks import TorchrunEnv, check_launch, torchrun_env
+from weather_hpc.train.exchange import rank_timeout_s
+from weather_hpc.train.ranks import TorchrunEnv, check_launch
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class Request:
         return self.task.model_dump(mode="json") | {"store checksum": self.store.checksum}
 
 
-def make_request(options: TrainOptions, argv: Sequence[str]) -> Request:
+def make_request(options: TrainOptions, argv: Sequence[str], env: TorchrunEnv) -> Request:
     """The request that ``options``, typed as ``argv``, make. Raises UserError."""
-    env = torchrun_env()
+    rank_timeout_s()  # refuses a wrong one now
     if options.resume and options.run_dir is None:
         raise UserError("--resume needs --run-dir: the folder that holds the checkpoint")
     if options.evaluate_every < 0:

@@ -34,6 +34,7 @@ from weather_hpc.train.meter import (
     report_results,
 )
 from weather_hpc.train.probe import ProbeTrainer
+from weather_hpc.train.progress import Progress
 from weather_hpc.train.rank_epochs import RankEpoch, RankLog
 from weather_hpc.train.rank_times import RankClock
 from weather_hpc.train.ranks import Ranks
@@ -61,7 +62,9 @@ class TrainingRun:
         strategy: TrainingStrategy,
         writer: RunWriter,
         checkpoint: Checkpoint | None,
+        progress: Progress,
     ) -> None:
+        self.progress = progress
         self.request = request
         self.task = request.task
         self.ranks = ranks
@@ -71,10 +74,12 @@ class TrainingRun:
         if checkpoint is not None and checkpoint.calibration:
             self.calibration = Calibration.from_state(checkpoint.calibration)
         if checkpoint is None:
-            self.meter = Meter(strategy, Energy(), None)
+            self.meter = Meter(strategy, Energy(), None, progress=progress)
         else:
             own = RankClock.resumed(checkpoint.ranks[request.env.rank].get("times"))
-            self.meter = Meter(strategy, Energy(**checkpoint.energy), checkpoint.seconds, own)
+            self.meter = Meter(
+                strategy, Energy(**checkpoint.energy), checkpoint.seconds, own, progress
+            )
         paths = writer.paths
         leads = request.env.rank == 0
         self.rank_log = RankLog(
@@ -84,7 +89,9 @@ class TrainingRun:
 
     def execute(self) -> None:
         """Train, evaluate and fill in the record."""
+        self.progress.enter("joining the other ranks")
         self.strategy.set_up(self.ranks.store)
+        self.progress.enter("placing the network")
         trainer = self._trainer()
         self._start()
         with self.meter.phase(Phase.WARMUP):
@@ -144,7 +151,7 @@ class TrainingRun:
         # up to here all ranks draw the same numbers, for equal weights
         torch.manual_seed(stream_seed(task.seed, self.strategy.random_stream))
         trainer = (ProbeTrainer if RECIPES[task.recipe].fits_head else Trainer)(
-            self.strategy, store, sampler, task
+            self.strategy, store, sampler, task, self.progress
         )
         if self.resumed is not None:
             if self.resumed.loss is not None and self.resumed.accuracy is not None:
@@ -178,6 +185,7 @@ class TrainingRun:
 
     def _prepare_input(self, trainer: Trainer) -> None:
         """Cache images on the devices where possible, capture graphs, and write the event."""
+        self.progress.enter("caching images")
         start = time.perf_counter()
         sources = self.strategy.gather(trainer.cache_images())
         reset_peaks(self.strategy.gpus)  # warm-up also tries kernels that are not chosen
@@ -203,6 +211,7 @@ class TrainingRun:
         left = per_epoch * (task.epochs - done) - (partial.steps if partial else 0)
         with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
+                self.progress.epoch = epoch
                 with self.meter.epoch(trainer.data_wait, telemetry, resumed=partial is not None):
                     position = trainer.train_epoch(epoch, advance, self.stop, partial)
                 partial = None

@@ -5,14 +5,15 @@ import os
 import socket
 import time
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.constants import default_pg_timeout
 
+from weather_hpc.train.exchange import group_timeout_s
 from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
 from weather_hpc.train.strategies.base import TrainingStrategy
 
@@ -31,8 +32,9 @@ class Distributed(TrainingStrategy):
             torch.cuda.set_device(self.device)
         where = dist.HashStore() if store is None else store  # type: ignore[attr-defined]
         dist.init_process_group(
-            backend, store=where, rank=self.env.rank, world_size=self.env.world_size
-        )
+            backend, store=where, rank=self.env.rank, world_size=self.env.world_size,
+            timeout=timedelta(seconds=group_timeout_s()),
+        )  # fmt: skip
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """An all-reduce: every rank gets the sum."""
@@ -175,11 +177,12 @@ def open_shared_memory(env: TorchrunEnv) -> SharedMemory | None:
             slots = torch.from_file(path, True, math.prod(shape), dtype=torch.uint8).view(shape)
         if not _on_all_ranks(slots is not None) or slots is None:
             return None
+        listener.settimeout(group_timeout_s())
         lower = [_connected(folder / str(rank)) for rank in range(env.rank)]
         higher = [listener.accept()[0] for _ in range(env.rank + 1, env.world_size)]
         dist.barrier()  # only then is the folder removed
     for peer in (peers := lower + higher):
-        peer.settimeout(default_pg_timeout.total_seconds())
+        peer.settimeout(group_timeout_s())
     return SharedMemory(env, slots, peers)
 
 

@@ -1,0 +1,64 @@
+"""Reading files that may be damaged, far too large, or no files at all.
+
+A file is opened only where it is a regular one: a pipe would be waited for, a device never ends.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from weather_hpc.errors import UserError
+from weather_hpc.text import clean, one_line
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes. A larger table, plan or store's header is not one of ours and is not loaded."""
+
+LARGEST_JSON = 16 * 2**20
+"""Bytes of a record, spec or the like. As values they take up to 30 times as much memory."""
+
+
+def check_size(path: Path, largest: int = LARGEST_FILE) -> None:
+    """Raise UserError where ``path`` is not a regular file, or is too large."""
+    try:
+        size = path.stat().st_size
+        regular = path.is_file()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not regular:
+        raise UserError(f"{path}: is not a file")
+    if size > largest:
+        raise UserError(f"{path}: {size} bytes, expected at most {largest}")
+
+
+def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
+    """The content of ``path``. Raises UserError where :func:`check_size` does, or on an error."""
+    check_size(path, largest)
+    try:
+        with path.open("rb") as file:
+            return file.read(largest)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
+    """The text in ``path``, which is UTF-8, with or without a byte order mark. Raises UserError."""
+    try:
+        return read_bytes(path, largest).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: byte {error.start}") from None
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """The JSON in ``path``. Raises UserError where it cannot be read."""
+    try:
+        return json.loads(read_bytes(path, largest))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {clean(one_line(error))}") from None
+
+
+def read_object(path: Path, largest: int = LARGEST_JSON) -> dict[str, Any]:
+    """The JSON object in ``path``. Raises UserError where it cannot be read, or is no object."""
+    value = read_json(path, largest)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
