@@ -183,7 +183,7 @@ class LocalExecutor:
                 start = time.monotonic()
                 self._run(spec)
                 run = self.paths.run(spec.run_id)
-                state = run_state(run)
+                state = run_state(run, spec)
                 print(
                     f"[{number}/{len(possible)}] {spec.run_id}: {state} "
                     f"{time.monotonic() - start:.1f} s",
