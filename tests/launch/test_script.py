@@ -56,7 +56,7 @@ def test_predictions_find_their_network_in_the_results_folder() -> None:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_torchrun_starts_ddp_with_any_number_of_ranks(ranks: int) -> None:
     text = script(f"train-ddp-cpu-w{ranks}", study="weak")
-    assert "-m torch.distributed.run" in text
+    assert "-m weather_hpc.train.torchrun" in text
     assert f"--nproc-per-node={ranks}" in text
 
 
