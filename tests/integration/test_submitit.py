@@ -54,8 +54,8 @@ def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
     assert sweep.accounted("train-*")["exit_code"] == 1
     # where reasons are looked for
-    _, stderr, stdout = next(iter(submitted_jobs(sweep.paths).values())).logs
-    assert (stderr.is_file(), stdout.is_file()) == (True, True)
+    for job in submitted_jobs(sweep.paths).values():
+        assert [log.suffix for log in job.logs if log.is_file()] == [".err", ".out"]
     sweep.behave()
     sweep(*SUBMITIT, "--wait", "--only-failed")
     assert set(sweep.states().values()) == {"done"}
