@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import own_folder, write_json, write_text
 from weather_hpc.launch import watch
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import make_ready, record_end
@@ -266,6 +266,7 @@ class SlurmExecutor:
 
     def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
         """Make the runs' folders ready and write the script of each."""
+        own_folder(self.paths.jobs, private=False)
         for spec in specs:
             run = self.paths.run(spec.run_id)
             make_ready(run, spec)
