@@ -94,7 +94,7 @@ def read_job(path: Path) -> JobSummary | None:
 def job_by_its_script(paths: RunPaths, record: RunRecord) -> JobSummary | None:
     """The job of a run that was submitted by hand, as its script's exit.json describes it.
 
-    None where the file is not of such a script. Of a requeued job it does not know how long it took.
+    None where the file is not of such a script. How long a requeued job took it does not know.
     """
     job_id, code = _job_id(record.provenance.slurm), exit_code(paths.exit)
     if job_id is None or code is None or "job_s" not in read_json(paths.exit):

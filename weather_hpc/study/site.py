@@ -82,8 +82,8 @@ class SlurmSite(Section):
     requeue: bool = Field(True, description="whether Slurm may requeue a run")
     max_requeues: Count = Field(
         20,
-        description="number of times that a run may be requeued, by itself near its time limit or by"
-        " Slurm; it bounds what the run can cost",
+        description="number of times that a run may be requeued, by itself near its time limit or"
+        " by Slurm; it bounds what the run can cost",
     )
     warning_s: Count = Field(
         120,
