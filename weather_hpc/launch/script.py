@@ -175,6 +175,7 @@ def _head(spec: RunSpec, paths: StudyPaths, site: SiteProfile, use: str) -> list
         SHEBANG,
         f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {use}",
         "set -uo pipefail",
+        "umask go-w  # or others could change what is run from here",
         *setup_lines(spec, site),
         "",
         f"run={quote(str(paths.run(spec.run_id).root))}",

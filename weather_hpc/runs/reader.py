@@ -52,7 +52,8 @@ def _judge(record: RunRecord, paths: RunPaths, job: JobSummary | None) -> tuple[
     if record.status is Status.INCOMPLETE:
         if ended := _ended(paths, job, "before its record was complete"):
             return ended
-        return record.status, "still running, or exited without writing a final record"
+        logs = from_logs([paths.stderr])
+        return record.status, f"still running, or exited without writing a final record{logs}"
     if record.status is not Status.OK:
         return record.status, record.reason or f"status {record.status}; the record gives no reason"
     if record.spec.stage not in MEASURED:
@@ -74,6 +75,9 @@ def _without_record(paths: RunPaths, job: JobSummary | None) -> tuple[Status, st
     if job is not None and job.status == "pending":
         why = f": {job.reason}" if job.reason else ""
         return Status.INCOMPLETE, f"job {job.job_id} has not started, {job.state}{why}"
+    if paths.stderr.exists():
+        logs = from_logs([paths.stderr])
+        return Status.INCOMPLETE, f"started, but neither record nor exit code is there{logs}"
     return Status.INCOMPLETE, "never started: spec.json exists, record.json does not"
 
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import dask
 from dask_jobqueue import SLURMCluster
 from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.utils import get_ip
 
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
@@ -160,10 +161,13 @@ class WorkerJobs:
         security = write_certificate(self._folder)
         self._open.callback(self._record_jobs)
         self._open.callback(self._cancel)
+        interface = self._slurm.interface
         limit_min = self._writer.record.spec.resources.time_limit_min
         options = worker_jobs.job_options(
             self._context.site, self._name, self._folder, security, limit_min
         )
+        # otherwise it would listen on all addresses, and tell the workers this one
+        place = {"interface": interface} if interface else {"host": get_ip()}
         return self._open.enter_context(
             SLURMCluster(
                 name=self._name,
@@ -172,7 +176,7 @@ class WorkerJobs:
                 submitted=self._submitted,
                 security=security,
                 protocol="tls://",
-                scheduler_options={**LOOPBACK_HTTP, "interface": self._slurm.interface},
+                scheduler_options={**LOOPBACK_HTTP, **place},
                 silence_logs=logging.CRITICAL,
                 **options,
             )

@@ -82,13 +82,14 @@ def job_options(
         "cores": 1,
         "processes": 1,
         "memory": "1GB",  # required by Dask; the job requests what the site says
-        # a process that is killed ends its job; a nanny would restart it unnoticed
-        "nanny": False,
         # replaces the batch shell, so that Slurm signals the worker itself
         "python": f"exec {quote(site.python)}",
+        "worker_command": "weather_hpc.preprocess.backends.dask_worker",
         "interface": None if site.slurm.interface is None else quote(site.slurm.interface),
         "death_timeout": DEATH_TIMEOUT_S,
         "worker_extra_args": [
+            # a process that is killed ends its job; a nanny would restart it unnoticed
+            "--no-nanny",
             f"--lifetime {limit_min * 60 * LIFETIME:.0f}s",
             f"--lifetime-stagger {limit_min * 60 * STAGGER:.0f}s",
             "--no-dashboard",
