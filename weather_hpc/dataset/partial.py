@@ -212,7 +212,7 @@ class PartialStore:
             raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / LOCK).open("a+b")
+            lock = (self.folder / LOCK).open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
         # without locks, as on some network file systems, users must not start two runs
@@ -227,7 +227,6 @@ class PartialStore:
         with suppress(OSError):  # a full disk: the lock holds without the name of its holder
             lock.truncate(0)
             lock.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
-            lock.flush()
         return lock
 
     def _check_space(self) -> None:

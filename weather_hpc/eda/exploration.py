@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from weather_hpc import cli
 from weather_hpc.dataset.image_file import printable
-from weather_hpc.dataset.space import check_space
+from weather_hpc.dataset.space import check_space, reserve
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.headers import HeaderCounts, write_headers
@@ -106,6 +106,8 @@ def measure(
         pictures: kernels.Bytes = np.memmap(
             pictures_file, np.uint8, "w+", shape=(images, SIDE, SIDE)
         )
+        reserve(features_file, out / FEATURES)
+        reserve(pictures_file.fileno(), out)
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
         with timed(clock, "pixels"):
             pixels = _measure_pixels(store, workers, features, hashes, pictures)

@@ -114,7 +114,7 @@ def _predict(args: argparse.Namespace) -> "PredictionSummary":
     try:
         return predict(network, files, args.out, options, best)
     except OSError as error:
-        raise UserError(f"{error.filename or args.out}: {error.strerror}") from None
+        raise FailedError(f"{error.filename or args.out}: {error.strerror}") from None
 
 
 def _recorded(args: argparse.Namespace) -> "PredictionSummary":

@@ -11,6 +11,7 @@ from distributed import Security
 from distributed.deploy.spec import ProcessInterface
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import named
 from weather_hpc.preprocess.backends.dask import NO_MONITORING
 from weather_hpc.preprocess.chunk import ONE_THREAD
 from weather_hpc.runs.environment import ALLOCATOR
@@ -68,7 +69,8 @@ def write_certificate(folder: Path) -> Security:
     for kind, text in (("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
         path = folder / f"{kind}.pem"
         path.touch(mode=0o600)
-        path.write_text(text)
+        with named(path):
+            path.write_text(text)
         files |= {f"tls_{role}_{kind}": str(path) for role in ("client", "scheduler", "worker")}
     ca_file = files["tls_worker_cert"]  # self-signed
     return Security(require_encryption=True, tls_ca_file=ca_file, **files)
@@ -151,7 +153,8 @@ def _variable(setting: str) -> str:
 def check_submission(script: str, folder: Path) -> None:
     """Raise UserError where sbatch would refuse such a job."""
     path = folder / "worker.sbatch"
-    path.write_text(script)
+    with named(path):
+        path.write_text(script)
     try:
         Slurm(PATIENCE_S).patiently(lambda: stderr_of("sbatch", "--test-only", str(path)))
     except SlurmError as error:
