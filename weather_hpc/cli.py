@@ -26,6 +26,9 @@ _ABOUT_FILES = {
 }  # fmt: skip
 """Errors of file systems, where no file is named."""
 
+_WRONG_PATH = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""Those that say that a path cannot be right."""
+
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows an option's default unless the help text already has it."""
@@ -68,7 +71,8 @@ def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
 def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError, 130 on Ctrl-C.
 
-    1 also where a file cannot be read or written, for example on a full disk; the line names it.
+    Where a file cannot be read or written, for example on a full disk, the line names it: 1, or 2
+    where its path cannot be right.
     """
     try:
         try:
@@ -89,7 +93,8 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
         what = file_error(error)
         if what is None:
             raise
-        return _say(f"{verb}: {one_line(FailedError(what))}", EXIT_FAILED)
+        code = EXIT_USAGE if error.errno in _WRONG_PATH else EXIT_FAILED
+        return _say(f"{verb}: {one_line(FailedError(what))}", code)
 
 
 def file_error(error: OSError) -> str | None:

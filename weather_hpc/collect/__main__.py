@@ -87,9 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = collect(args.paths, out, options)
     except OSError as error:
-        named = error.filename or out
-        instead = "" if args.out else "; choose another folder for the output with --out"
-        raise FailedError(f"{named}: {error.strerror}{instead}") from None
+        if args.out is not None:
+            raise
+        why = f"{error.filename or out}: {error.strerror}"
+        raise FailedError(f"{why}; choose another folder for the output with --out") from None
     print(summary_text(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
