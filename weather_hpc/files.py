@@ -71,6 +71,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     All of them or, where the block raises, for example on a full disk, none. Folders in it are
     merged with those of ``folder``; other files of ``folder`` stay.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     missing = next((p for p in reversed([folder, *folder.parents]) if not p.exists()), None)
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -103,6 +103,12 @@ class SheetWriter:
         self.pictures = []
 
 
+def remove_old_sheets(folder: Path, sheets: Sequence[str]) -> None:
+    """Remove the sheets in ``folder`` that are not among ``sheets``: of an earlier, longer call."""
+    for stale in set(folder.glob("sheet-*.png")) - set(map(Path, sheets)):
+        stale.unlink()
+
+
 def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str]:
     """The head of sheet ``number``: network, accuracy, classes, meaning of the marks."""
     page = f" (sheet {number} of {sheets})" if sheets > 1 else ""

@@ -13,7 +13,7 @@ from weather_hpc.files import replacing, write_csv, write_json
 from weather_hpc.predict.best import Best
 from weather_hpc.predict.images import NewImage
 from weather_hpc.predict.network import Images, Network
-from weather_hpc.predict.sheet import Picture, SheetWriter
+from weather_hpc.predict.sheet import Picture, SheetWriter, remove_old_sheets
 from weather_hpc.preprocess.decoders import available, make_decoder
 from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.runs.paths import RunPaths
@@ -105,8 +105,7 @@ def predict(
     """
     with replacing(out) as new:
         summary = _write(network, files, RunPaths(out), RunPaths(new), options, best)
-    for stale in set(out.glob("sheet-*.png")) - set(map(Path, summary.sheets)):
-        stale.unlink()
+    remove_old_sheets(out, summary.sheets)
     return summary
 
 
