@@ -26,7 +26,7 @@ _ABOUT_FILES = {
 }  # fmt: skip
 """Errors of file systems, where no file is named."""
 
-_WRONG_PATH = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_WRONG_PATH = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Those that say that a path cannot be right."""
 
 

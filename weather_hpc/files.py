@@ -28,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The data is flushed to disk before the rename, so a crash leaves the old file or the new
     one, never a mixture. On an error the temporary file is removed. An OSError names ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with named(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:_LONGEST]}.", dir=path.parent)
     os.close(handle)
@@ -42,6 +42,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, unless they exist. Raises OSError, also on a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        why = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, why, error.filename) from None
 
 
 def _remove(temporary: Path) -> None:
@@ -71,17 +80,15 @@ def replacing(folder: Path) -> Iterator[Path]:
     All of them or, where the block raises, for example on a full disk, none. Folders in it are
     merged with those of ``folder``; other files of ``folder`` stay.
     """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     missing = next((p for p in reversed([folder, *folder.parents]) if not p.exists()), None)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
-        with temporary_folder("new", folder) as new:
+        with temporary_folder("new", folder) as new, _named_below(new, folder):
             yield new
             files = sorted(path for path in new.rglob("*") if not path.is_dir())
             targets = [folder / path.relative_to(new) for path in files]
             for target in targets:  # whatever can fail, before the first file is replaced
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(target.parent)
                 if target.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
             for path, target in zip(files, targets, strict=True):
@@ -89,6 +96,17 @@ def replacing(folder: Path) -> Iterator[Path]:
                     path.replace(target)
     except BaseException:
         _remove_empty(folder, missing)
+        raise
+
+
+@contextlib.contextmanager
+def _named_below(new: Path, folder: Path) -> Iterator[None]:
+    """Let an OSError about a file in ``new`` name the file in ``folder`` that it would become."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(new):
+            error.filename = str(folder / Path(os.fsdecode(error.filename)).relative_to(new))
         raise
 
 

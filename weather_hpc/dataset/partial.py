@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -108,6 +109,8 @@ class PartialStore:
                     self._begin()
             self.finished = {chunk.index: chunk for chunk in self._read_progress()}
         except BaseException:
+            if not (self.folder / PLAN).exists():  # nothing that another run could finish
+                shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.close()
             raise
 

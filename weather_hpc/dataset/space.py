@@ -1,5 +1,6 @@
 """Whether data fits on the disk, checked before the work begins."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +19,8 @@ def check_space(folder: Path, needed: int, instead: str = "make room") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder}: needs {storage(needed)}, {storage(free)} are free there; {instead}"
+            f"{folder}: {os.strerror(errno.ENOSPC)}: needs {storage(needed)}, {storage(free)} are "
+            f"free there; {instead}"
         )
 
 
