@@ -20,6 +20,8 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
 """Stopped on request after writing a checkpoint; can be resumed (EX_TEMPFAIL)."""
 
+_STDOUT = "standard output"
+
 _ABOUT_FILES = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ESTALE, errno.EIO,
@@ -75,10 +77,10 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     where its path cannot be right.
     """
     try:
-        try:
-            return main(argv)
-        finally:
+        code = main(argv)
+        with _to_stdout():
             sys.stdout.flush()
+        return code
     except UserError as error:
         return _say(f"{verb}: {one_line(error)}", EXIT_USAGE)
     except FailedError as error:
@@ -100,8 +102,7 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
 def file_error(error: OSError) -> str | None:
     """The file and what the system says of it; None where ``error`` is about no file.
 
-    A file that was being written has no name in ``error`` unless the writer has added it; standard
-    output, which has none, is recognized by failing again.
+    A file that was being written has no name in ``error`` unless the writer has added it.
     """
     if error.strerror is None:
         return None
@@ -109,12 +110,16 @@ def file_error(error: OSError) -> str | None:
         return f"{_text(error.filename)}: {error.strerror}"
     if error.errno not in _ABOUT_FILES:
         return None
+    return f"{_STDOUT} or a file without a name: {error.strerror}"
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
     try:
-        sys.stdout.flush()
-    except OSError:
-        _silence(sys.stdout)
-        return f"standard output: cannot be written: {error.strerror}"
-    return f"a file cannot be written or read: {error.strerror}"
+        yield
+    except OSError as error:
+        error.filename = _STDOUT
+        raise
 
 
 def _text(name: object) -> str:
@@ -123,11 +128,12 @@ def _text(name: object) -> str:
 
 
 def _say(line: str, code: int) -> int:
-    """Print ``line`` on stderr, which may be a file on a full disk too; returns ``code``."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        _silence(sys.stderr)
+    """Print ``line`` on stderr; returns ``code``. Both streams may be files on a full disk."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{line}\n")):
+        try:
+            print(text, end="", file=stream, flush=True)
+        except OSError:
+            _silence(stream)
     return code
 
 
@@ -139,7 +145,8 @@ def _silence(stream: TextIO) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print ``value`` as the one JSON line that ``--json`` promises."""
-    print(json.dumps(value, allow_nan=False), flush=True)
+    with _to_stdout():
+        print(json.dumps(value, allow_nan=False), flush=True)
 
 
 class Advance(Protocol):

@@ -231,9 +231,11 @@ def temporary_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
     """
     where = Path(tempfile.gettempdir()) if place is None else place
     _remove_unused(where)
-    with tempfile.TemporaryDirectory(
-        prefix=f"{TEMPORARY}{purpose}-", dir=where, ignore_cleanup_errors=True
-    ) as name:
+    with named(where):
+        made = tempfile.TemporaryDirectory(
+            prefix=f"{TEMPORARY}{purpose}-", dir=where, ignore_cleanup_errors=True
+        )
+    with made as name:
         held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):

@@ -84,6 +84,11 @@ class Exploration:
         return sorted(self.pixels.images)
 
 
+def check_room(store: Store, out: Path) -> None:
+    """Raise UserError where ``out`` has no room for what :func:`measure` writes."""
+    check_space(out, len(store.rows()) * (4 * sum(FEATURE_GROUPS) + SIDE**2))
+
+
 def measure(
     store: Store, data: Path, out: Path, workers: OrderedMap, clock: dict[str, float]
 ) -> Exploration:
@@ -93,7 +98,6 @@ def measure(
     in memory. ``clock`` gets the seconds of each step.
     """
     images = len(store.rows())
-    check_space(out, images * (4 * sum(FEATURE_GROUPS) + SIDE**2))
     with timed(clock, "census"):
         headers = write_headers(out / CENSUS, store, data, workers)
     with (

@@ -13,7 +13,7 @@ from weather_hpc.dataset.partial import Contents
 from weather_hpc.dataset.store import Store, is_store
 from weather_hpc.eda import charts, kernels, sheets, tables
 from weather_hpc.eda.benchmark import time_kernels
-from weather_hpc.eda.exploration import measure, timed
+from weather_hpc.eda.exploration import check_room, measure, timed
 from weather_hpc.eda.page import write_page
 from weather_hpc.errors import UserError
 from weather_hpc.files import replacing, write_json
@@ -83,6 +83,7 @@ def _explore(options: EdaOptions, new: Path) -> tuple[dict[str, Any], list[sheet
     data, out, task = options.data, options.out, options.task
     with timed(clock, "packing"):
         store, reused = packed(options)
+    check_room(store, out)
     as_jobs = task.backend is Backend.DASK_JOBQUEUE
     context = Context(options.site, out.absolute(), RunWriter(options.spec, None))
     # on a node that lacks the images, every file would count as removed
