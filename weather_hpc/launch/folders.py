@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import named, take_lock, write_json
+from weather_hpc.files import make_folder, named, take_lock, write_json
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
@@ -26,18 +28,29 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
 
     Its checkpoint stays, with the events so far: a training run resumes from it.
     """
+    write_json(run.spec, spec.as_dict())  # first: on a full disk nothing is removed
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
-        path.unlink(missing_ok=True)
+        _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
-    write_json(run.spec, spec.as_dict())
 
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
     """Write the record of a run that could not write it itself."""
-    RunRecord.of(spec, status=status, reason=reason).write(paths.run(spec.run_id).record)
+    record = paths.run(spec.run_id).record
+    if record.is_dir():
+        _remove(record)
+    RunRecord.of(spec, status=status, reason=reason).write(record)
+
+
+def _remove(path: Path) -> None:
+    """Remove a run's file, whatever it has become."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -47,7 +60,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     Raises :class:`FailedError` where another sweep holds it. The kernel releases it when its
     holder dies. On a file system without locks it prints a warning and continues.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
+    make_folder(paths.root)
     with paths.lock.open("a+b", buffering=0) as file:
         start, told = time.monotonic(), False
         while not _take(file, paths):
