@@ -70,7 +70,9 @@ def named(path: Path, temporary: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None or temporary is None or error.filename == str(temporary):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            if error.filename2 is not None:  # of a rename
+                del error.filename2
         raise
 
 
