@@ -78,7 +78,7 @@ _INTO_LOGS = f'>"{_RUN.stdout}" 2>"{_RUN.stderr}"'
 _WRITE_EXIT = f"""\
 # the exit code of a run that ended before it could write its record
 printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
-    mv "{_RUN.exit}.part" "{_RUN.exit}"
+    mv "{_RUN.exit}.part" "{_RUN.exit}" || rm -f "{_RUN.exit}.part"
 exit "$code"
 """
 
