@@ -27,54 +27,49 @@ def test_another_user_gets_nowhere(tmp_path: Path) -> None:
     store = tmp_path / "store"
     argv = ["--data", str(tmp_path / "images"), "--out", str(store), "--size", "32"]
     assert preprocess(argv) == 0
-    runs: dict[str, subprocess.Popen[str]] = {}
-    with Intruder(tmp_path) as intruder, ExitStack() as stack:
+    with Intruder(tmp_path) as intruder:
         for name in STRATEGIES:
-            launcher = [] if name == "single" else torchrun(1, 2)
-            runs[name] = subprocess.Popen(
-                [sys.executable, *launcher, "-m", "weather_hpc.train", "--store", str(store),
-                 "--strategy", name, "--device", "cpu", "--model", "weather_net",
-                 "--batch-size", "4", "--images", "32", "--epochs", "100000",
-                 "--run-dir", str(tmp_path / name)],
-                env=without_interfaces(),
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            stack.enter_context(runs[name])
-            stack.callback(kill_family, runs[name].pid)
-        found = attack_until_all_train(intruder, runs, tmp_path)
-        for name in runs:
-            RunPaths(tmp_path / name).stop.write_text("test")
-        errors = {name: run.communicate(timeout=STALLED_S)[1] for name, run in runs.items()}
+            found = attack_training(name, intruder, store, RunPaths(tmp_path / name))
+            answers = [answer for answers in found.values() for answer in answers]
+            assert answers == [], name
+            assert [each for each in found if not each.is_private] == [], name
+            # gloo's, one for each rank; the launcher has a Unix socket
+            ports = [each for each in found if not each.is_unix]
+            assert len({each.pid for each in ports}) == len(ports) == (0 if name == "single" else 2)
         assert intruder.ran() == []
-    for name in runs:
-        assert read_record(RunPaths(tmp_path / name).record).status == "incomplete", errors[name]
-        answers = [answer for answers in found[name].values() for answer in answers]
-        assert answers == [], name
-        assert [each for each in found[name] if not each.is_private] == [], name
-        ports = [each for each in found[name] if not each.is_unix]
-        # gloo's, one for each rank; the launcher has a Unix socket
-        assert len({each.pid for each in ports}) == len(ports) == (0 if name == "single" else 2)
-        assert all(each.pid != runs[name].pid for each in ports)
 
 
-def attack_until_all_train(
-    intruder: Intruder, runs: dict[str, "subprocess.Popen[str]"], folder: Path
-) -> dict[str, dict[Listener, list[str]]]:
-    """Attack whatever each run listens on, each once; and all once more when all train."""
+def attack_training(
+    strategy: str, intruder: Intruder, store: Path, paths: RunPaths
+) -> dict[Listener, list[str]]:
+    """Train until all that the processes listen on has been attacked, some of it while they start.
+
+    Every listener, with what it gave an answer to.
+    """
+    launcher = [] if strategy == "single" else torchrun(1, 2)
+    run = subprocess.Popen(
+        [sys.executable, *launcher, "-m", "weather_hpc.train", "--store", str(store),
+         "--strategy", strategy, "--device", "cpu", "--model", "weather_net",
+         "--batch-size", "4", "--images", "32", "--epochs", "100000",
+         "--run-dir", str(paths.root)],
+        env=without_interfaces(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    found: dict[Listener, list[str]] = {}
     deadline = time.monotonic() + STALLED_S
-    found: dict[str, dict[Listener, list[str]]] = {name: {} for name in runs}
-    last = False
-    while True:
-        for name, run in runs.items():
+    with run, ExitStack() as stack:
+        stack.callback(kill_family, run.pid)
+        trains = False
+        while not trains:
+            trains = paths.events.exists() and '"epoch"' in paths.events.read_text()
             assert run.poll() is None, run.communicate()[1]
-            known = () if last else found[name]
-            found[name] |= intruder.attack_family(run.pid, known)
-        if last:
-            return found
-        events = [RunPaths(folder / name).events for name in runs]
-        last = all(path.exists() and '"epoch"' in path.read_text() for path in events)
-        assert time.monotonic() < deadline, "not all runs train"
-        time.sleep(0.2)
+            assert time.monotonic() < deadline, "it does not train"
+            found |= intruder.attack_family(run.pid, () if trains else found)
+            time.sleep(0.2)
+        paths.stop.write_text("test")
+        error = run.communicate(timeout=STALLED_S)[1]
+    assert read_record(paths.record).status == "incomplete", error
+    return found
 
 
 def without_interfaces() -> dict[str, str]:

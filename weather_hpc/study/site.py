@@ -91,7 +91,8 @@ class SlurmSite(Section):
     )
     interface: Word | None = Field(
         None,
-        description="network interface between nodes, such as ib0; null: the one that leads to the other nodes",
+        description="network interface between nodes, such as ib0; null: the one that leads to the"
+        " other nodes",
     )
     dask_time_limit_min: Count | None = Field(
         None, description="time limit of a Dask worker's job, minutes; null: that of the run"
