@@ -45,10 +45,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make ``folder`` and those above it, unless they exist. Raises OSError, also on a file."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
     except FileExistsError as error:
         why = os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, why, error.filename) from None
@@ -131,7 +131,7 @@ def own_folder(path: Path, *, private: bool = True) -> Path:
     its rights reduced. Raises PermissionError where it, or a link at its place, is another user's:
     anyone may have made it first where the name can be guessed.
     """
-    path.mkdir(mode=0o700 if private else 0o755, parents=True, exist_ok=True)
+    make_folder(path, 0o700 if private else 0o755)
     for status in (path.lstat(), path.stat()):
         if status.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "belongs to another user", str(path))

@@ -130,6 +130,12 @@ def opened(pipe: Path) -> int | None:
     return None
 
 
+def scratch(worker: psutil.Process) -> list[Path]:
+    """The worker's folder of temporary files, which it holds open."""
+    links = Path(f"/proc/{worker.pid}/fd").iterdir()
+    return [path for path in map(Path.readlink, links) if path.name.startswith("weather_hpc-work")]
+
+
 def reads_a_pipe(process: psutil.Process, path: Path) -> bool:
     """Whether the process has the pipe open that stood at ``path``."""
     links = [link for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_fifo()]
@@ -203,6 +209,7 @@ def test_nobody_else_is_let_in(packing: Packing, checksum: str, tmp_path: Path) 
                 assert stat.S_IMODE((keys / name).stat().st_mode) == 0o600
             targets = listeners([*family(driver.pid), *(worker.pid for worker in workers)])
             assert intruder.attack(targets) == []
+            assert [stat.S_IMODE(path.stat().st_mode) for path in scratch(workers[0])] == [0o700]
             told = workers[0].cmdline()[3]  # the scheduler's address
             assert {target.address for target in targets} <= {"127.0.0.1", get_address_host(told)}
             assert len(targets) >= 6  # by TLS and HTTP: the scheduler and two workers

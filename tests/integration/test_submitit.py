@@ -40,8 +40,7 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     assert sweep.paths.report.exists()
     # the pickles are code that the jobs run
     folders = [sweep.paths.submitit(entry.token) for entry in ledger.load(sweep.paths)]
-    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders if folder.is_dir()]
-    assert modes == [0o700, 0o700]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     # where reasons are looked for, of arrays of several runs and of one

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from tests.dataset.nasty import plain_folder
 from weather_hpc import cli
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.preprocess.__main__ import main
+from weather_hpc.preprocess.backends import dask_worker
 from weather_hpc.preprocess.backends.dask_jobqueue import _rank
-from weather_hpc.preprocess.backends.dask_security import write_certificate
+from weather_hpc.preprocess.backends.dask_security import make_certificate, write_certificate
 from weather_hpc.preprocess.backends.worker_jobs import (
     WorkerJob,
     clean_up,
@@ -35,14 +37,17 @@ FULL = {
 }  # fmt: skip
 
 
-def job_script(folder: Path, site: SiteProfile, time_limit_min: int = 60) -> str:
+def worker_job(folder: Path, site: SiteProfile, time_limit_min: int = 60) -> WorkerJob:
     security = write_certificate(folder)
     options = job_options(site, NAME, folder, security, time_limit_min)
-    job = WorkerJob(
+    return WorkerJob(
         "tls://127.0.0.1:8786", name=f"{NAME}-0", protocol="tls://", security=security,
-        refused=[], **options,
+        refused=[], submitted=[], **options,
     )  # fmt: skip
-    script: str = job.job_script()
+
+
+def job_script(folder: Path, site: SiteProfile, time_limit_min: int = 60) -> str:
+    script: str = worker_job(folder, site, time_limit_min).job_script()
     return script
 
 
@@ -137,6 +142,30 @@ def test_the_key_has_mode_600_and_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["7.log"]
     clean_up(folder, keep_logs=False)
     assert not folder.exists()
+
+
+def test_a_job_s_script_is_written_to_the_private_folder(tmp_path: Path) -> None:
+    """Dask's own is in /tmp, where another user may make a file of its name just before it."""
+    job = worker_job(tmp_path, SiteProfile())
+    with job.job_file() as name:
+        assert Path(name).parent == tmp_path
+        assert Path(name).read_text() == job.job_script()
+    assert not Path(name).exists()
+
+
+def test_a_worker_listens_where_it_reaches_its_scheduler() -> None:
+    argv = ["tls://127.0.0.1:8786", "--name", "w"]
+    assert dask_worker.arguments(argv) == [*argv, "--host", "127.0.0.1"]
+    assert dask_worker.arguments([*argv, "--interface", "ib0"]) == [*argv, "--interface", "ib0"]
+
+
+def test_certificates_do_not_depend_on_clocks() -> None:
+    """A node's clock may be behind, or jump."""
+    text = make_certificate().tls_worker_cert
+    certificate = x509.load_pem_x509_certificate(text.encode())
+    assert certificate.not_valid_before_utc.year == 2000
+    assert certificate.not_valid_after_utc.year == 9999
+    assert text != make_certificate().tls_worker_cert
 
 
 def test_a_replacement_has_the_rank_of_the_worker_it_replaces() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.dataset.nasty import plain_folder
 from tests.security.intruder import NOBODY, need_root
 from weather_hpc.files import own_folder
+from weather_hpc.launch.folders import write_script
 from weather_hpc.launch.script import run_script, slurm_run_script
 from weather_hpc.models import compile_cache, fused_build
 from weather_hpc.runs.paths import StudyPaths
@@ -49,6 +50,18 @@ def test_another_user_s_folder_or_link_is_refused(tmp_path: Path) -> None:
     os.lchown(link, NOBODY, NOBODY)
     with pytest.raises(PermissionError):
         own_folder(link)
+
+
+def test_no_script_is_written_where_another_user_can_replace_it(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    folder.chmod(0o777)
+    write_script(folder / "run.sh", "true")
+    assert mode(folder) == 0o755
+    theirs = another_users(tmp_path / "theirs")
+    with pytest.raises(PermissionError):
+        write_script(theirs / "run.sh", "true")
+    assert list(theirs.iterdir()) == []
 
 
 def test_no_library_of_another_user_is_loaded(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import make_folder, named, take_lock, write_json
+from weather_hpc.files import make_folder, named, own_folder, take_lock, write_json, write_text
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
@@ -35,6 +35,15 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
         _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write a script that is to be run, into a folder where nobody else can put another.
+
+    Raises PermissionError where the folder is another user's.
+    """
+    own_folder(path.parent, private=False)
+    write_text(path, text)
 
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import psutil
 
 from weather_hpc import cli
-from weather_hpc.files import own_folder, write_json, write_text
+from weather_hpc.files import write_json
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
-from weather_hpc.launch.folders import make_ready, record_end
+from weather_hpc.launch.folders import make_ready, record_end, write_script
 from weather_hpc.launch.script import run_script
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
@@ -229,8 +229,7 @@ class LocalExecutor:
         run = self.paths.run(spec.run_id)
         make_ready(run, spec)
         self.made.append(spec)
-        own_folder(self.paths.jobs, private=False)
-        write_text(script, run_script(self.plan, spec, self.paths, self.site))
+        write_script(script, run_script(self.plan, spec, self.paths, self.site))
         with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
             process = subprocess.Popen(["bash", str(script)], start_new_session=True)
         try:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import own_folder, write_json, write_text
+from weather_hpc.files import write_json
 from weather_hpc.launch import watch
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
-from weather_hpc.launch.folders import make_ready, record_end
+from weather_hpc.launch.folders import make_ready, record_end, write_script
 from weather_hpc.launch.sbatch import CheckJob, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.launch.watch import current_states
@@ -202,7 +202,7 @@ class SlurmExecutor:
         """
         waits = any(node.out_of_service or node.powering_down for node in cluster.nodes)
         script = self.paths.array_script("test-only")
-        write_text(script, array_script(shape, specs[:1], "test", self.paths, self.site))
+        write_script(script, array_script(shape, specs[:1], "test", self.paths, self.site))
         deadline = time.monotonic() + SETTLING_S
 
         def attempt() -> str:
@@ -266,14 +266,13 @@ class SlurmExecutor:
 
     def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
         """Make the runs' folders ready and write the script of each."""
-        own_folder(self.paths.jobs, private=False)
         for spec in specs:
             run = self.paths.run(spec.run_id)
             make_ready(run, spec)
             if spec.submits_workers:
                 write_json(run.site, site.model_dump(mode="json", exclude_none=True))
             script = slurm_run_script(self.plan, spec, self.paths, site)
-            write_text(self.paths.script(spec.run_id), script)
+            write_script(self.paths.script(spec.run_id), script)
 
     def _entry(self, about: str, specs: Sequence[RunSpec]) -> Submission:
         """A new entry of the ledger, for an array of ``specs`` or a job that runs none."""
@@ -284,7 +283,7 @@ class SlurmExecutor:
     def submit(self, entry: Submission, text: str, options: Sequence[JobOption]) -> int:
         """Submit the sbatch script ``text``; the job's id. Raises FailedError if refused."""
         script = self.paths.array_script(entry.token)
-        write_text(script, text)
+        write_script(script, text)
         self.paths.job_logs.mkdir(parents=True, exist_ok=True)
         argv = ["sbatch", "--parsable", *map(str, options), str(script)]
         return self._record_submission(entry, lambda: _job_id(call(*argv)))

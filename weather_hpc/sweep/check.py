@@ -7,9 +7,8 @@ import time
 from weather_hpc import cli
 from weather_hpc.collect.machines import RESULTS, Checked, read_checked
 from weather_hpc.errors import FailedError
-from weather_hpc.files import write_text
 from weather_hpc.launch import executors
-from weather_hpc.launch.folders import SUBMITTING_S, lock
+from weather_hpc.launch.folders import SUBMITTING_S, lock, write_script
 from weather_hpc.launch.local_executor import end
 from weather_hpc.launch.sbatch import (
     LOCAL_CHECK,
@@ -73,7 +72,7 @@ def _check_here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
     path = paths.script(f"check-{LOCAL_CHECK}")
     with lock(paths):
         _prepare(paths, LOCAL_CHECK)
-        write_text(path, script)
+        write_script(path, script)
         process = subprocess.Popen(
             ["bash", str(path)],
             stdout=subprocess.DEVNULL if quiet else None,

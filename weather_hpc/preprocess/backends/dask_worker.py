@@ -2,7 +2,8 @@
 
     python -m weather_hpc.preprocess.backends.dask_worker SCHEDULER [option of Dask's worker ...]
 
-Dask's own, without ``--interface``, listens on all addresses and tells the scheduler this one.
+Dask's own, without ``--interface``, listens on all addresses and tells the scheduler this one. Its
+files would be in a folder of a known name among temporary files, which another user may have made.
 """
 
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from distributed.cli.dask_worker import main as dask_worker
 from distributed.comm import get_address_host
 from distributed.utils import get_ip
+
+from weather_hpc.files import temporary_folder
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
@@ -21,4 +24,5 @@ def arguments(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    dask_worker(arguments(sys.argv[1:]))
+    with temporary_folder("worker") as scratch:
+        dask_worker([*arguments(sys.argv[1:]), "--local-directory", str(scratch)])

@@ -1,8 +1,10 @@
 """Dask workers as Slurm jobs: their resources, script, submission and cancelling."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,17 @@ chunk; not all retire at the same time, though they started together."""
 
 
 class WorkerJob(SLURMJob):  # type: ignore[misc]
-    """One worker's job: its id is added to ``submitted``, or sbatch's refusal to ``refused``."""
+    """One worker's job: its id is added to ``submitted``, or sbatch's refusal to ``refused``.
+
+    Its script is in ``folder`` until it is submitted.
+    """
 
     def __init__(
         self,
         *args: Any,
         refused: list[str],
         submitted: list[str],
+        folder: Path,
         security: Any = None,
         **options: Any,
     ):
@@ -51,6 +57,17 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
         del security
         super().__init__(*args, **options)
         self._refused, self._submitted = refused, submitted
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def job_file(self) -> Iterator[str]:
+        """The script, as a file. Dask's would be where others can put their own in its place."""
+        path = self._folder / f"{self.name}.sbatch"
+        path.write_text(self.job_script())
+        try:
+            yield str(path)
+        finally:
+            path.unlink()
 
     @property
     def worker_process_memory(self) -> str:
@@ -76,10 +93,12 @@ def job_options(
 ) -> dict[str, Any]:
     """The options of :class:`WorkerJob`: a job of one process with one thread.
 
-    Everything from the site is quoted for the shell. ``folder`` takes the jobs' logs.
+    Everything from the site is quoted for the shell. ``folder``, which must be this user's alone,
+    takes the jobs' scripts and logs.
     """
     limit_min = site.slurm.dask_time_limit_min or time_limit_min
     return {
+        "folder": folder,
         "cores": 1,
         "processes": 1,
         "memory": "1GB",  # required by Dask; the job requests what the site says
