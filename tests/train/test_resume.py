@@ -1,10 +1,13 @@
 """Stopped and gone on with: the same weights, bit for bit."""
 
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +248,36 @@ def test_a_damaged_checkpoint_is_told(
     path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
     assert cli.guarded("train", main, [*options, "--resume", "--run-dir", str(run_dir)]) == 2
     assert f"{path}: cannot be read as a checkpoint" in capsys.readouterr().err
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Files of more bytes cannot be written, as on a file system or quota that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(
+    train: Train, small_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the system says is told, with the path; the run goes on once there is room."""
+    options = ["--store", small_store, "--model", "tiny", "--epochs", 2]
+    path = tmp_path / "run" / "checkpoint.pt"
+    for kept in ("there is no earlier one", "the earlier one is kept"):
+        before = path.read_bytes() if path.exists() else None
+        with room_for(20_000):
+            record = train(*options, "--resume", run_dir=path.parent, code=1)
+        told = f"{path}: the checkpoint cannot be written: File too large; {kept}"
+        assert told in capsys.readouterr().err
+        assert (record["status"], told in record["reason"]) == ("failed", True)
+        assert (path.read_bytes() if path.exists() else None) == before
+        assert not list(path.parent.glob(".checkpoint*"))
+        if before is None:
+            (path.parent / "stop").touch()
+            train(*options, "--resume", run_dir=path.parent, code=75)
+            (path.parent / "stop").unlink()
+    assert train(*options, "--resume", run_dir=path.parent)["status"] == "ok"
