@@ -51,7 +51,7 @@ class SubmittedJob:
     name: str
     run: RunPaths
     logs: tuple[Path, ...]
-    """Where the job itself, its script and Slurm write: sbatch's log, or submitit's two."""
+    """Where the job itself, its script and Slurm write: sbatch's log, or submitit's."""
 
 
 def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
@@ -99,12 +99,16 @@ def submitted_jobs(paths: StudyPaths) -> dict[str, SubmittedJob]:
 
 
 def job_logs(paths: StudyPaths, token: str, job_id: str) -> tuple[Path, ...]:
-    """The logs of an array's task: those that exist depend on the executor."""
-    submitit = paths.submitit(token)
-    return (
-        paths.job_logs / f"{job_id}.log",
-        *(submitit / f"{job_id}_0_log.{stream}" for stream in ("err", "out")),
-    )
+    """The logs of an array's task: those that exist depend on the executor.
+
+    submitit leaves the task's number out where it submits a single run.
+    """
+    names = [
+        f"{name}_0_log.{stream}"
+        for name in (job_id, job_id.partition("_")[0])
+        for stream in ("err", "out")
+    ]
+    return (paths.job_logs / f"{job_id}.log", *map(paths.submitit(token).joinpath, names))
 
 
 def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
