@@ -16,6 +16,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.dataset.partial import KEPT
+from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import (
     START_TIMEOUT_S,
     not_all_up,
@@ -129,7 +130,7 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
     with (
         dask.config.set({**settings, **PRIVATE, **patience}),
         tempfile.TemporaryDirectory(prefix="weather_hpc-dask-") as scratch,
-        LocalCluster(
+        _started(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -149,6 +150,20 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
         except TimeoutError:
             raise not_all_up(len(cluster.scheduler.workers), workers) from None
         yield client
+
+
+def _started(**options: Any) -> LocalCluster:
+    """A cluster. Raises FailedError where the system lets its processes have no memory or files."""
+    try:
+        return LocalCluster(**options)
+    except RuntimeError as failure:
+        error: BaseException | None = failure
+        while error is not None and not isinstance(error, OSError):
+            error = error.__cause__ or error.__context__
+        if error is None:
+            raise
+        places = f"/dev/shm or {options['local_directory']}"  # noqa: S108 - only named
+        raise FailedError(f"{places}: Dask's workers cannot start: {error.strerror}") from None
 
 
 def local_ranks(

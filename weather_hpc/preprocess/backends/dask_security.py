@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from distributed import Security
 
+from weather_hpc.files import named
+
 PRIVATE: dict[str, Any] = {
     "distributed.comm.require-encryption": True,
     # The HTTP servers of scheduler and workers cannot be disabled and ask for no certificate. By
@@ -48,7 +50,8 @@ def write_certificate(folder: Path) -> Security:
     paths = folder / "cert.pem", folder / "key.pem"
     for path, text in zip(paths, _pair(), strict=True):
         path.touch(mode=0o600, exist_ok=False)
-        path.write_text(text)
+        with named(path):
+            path.write_text(text)
     return _security(*map(str, paths))
 
 
