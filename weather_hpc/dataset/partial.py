@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import TypeAdapter
+
 from weather_hpc.dataset.catalogue import Catalogue, Split
 from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.store import (
@@ -34,6 +36,7 @@ from weather_hpc.dataset.store import (
 )
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import take_lock, write_json, write_text
+from weather_hpc.reading import read_bytes, read_object
 from weather_hpc.text import clean
 
 BLOCK = 512
@@ -82,6 +85,13 @@ class FinishedChunk:
     """Row -> damage of images that are in the store nevertheless."""
     gone: bool = False
     """Whether files could not be read at all: they may be back in the next run."""
+
+
+_CHUNK = TypeAdapter(FinishedChunk)
+"""Checks a line of progress.jsonl."""
+
+LARGEST_PROGRESS = 2**30
+"""Bytes. A line takes some hundred, and some more for each image that cannot be read."""
 
 
 class PartialStore:
@@ -244,9 +254,9 @@ class PartialStore:
 
     def _is_same(self) -> bool:
         try:
-            plan = json.loads((self.folder / PLAN).read_bytes())
-            return bool(plan == self.contents.identity()) and self.images.is_file()
-        except (OSError, ValueError):
+            plan = read_object(self.folder / PLAN)
+            return plan == self.contents.identity() and self.images.is_file()
+        except UserError:
             return False
 
     def _begin(self) -> None:
@@ -268,19 +278,22 @@ class PartialStore:
         path = self.folder / PROGRESS
         if not path.exists():
             return
-        images = np.load(self.images, mmap_mode="r")
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            images = np.load(self.images, mmap_mode="r")
+            lines = read_bytes(path, LARGEST_PROGRESS).splitlines()
+        except (UserError, ValueError, OverflowError):
+            return  # all are made again
+        if (images.shape, images.dtype) != (self.contents.shape, np.uint8):
+            return
+        for line in lines:
             try:
-                value = json.loads(line)
+                chunk = _CHUNK.validate_json(line)
             except ValueError:
                 continue  # empty, or the line that was being written when the run was killed
-            first = value["index"] * CHUNK_ROWS
-            if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
-                failed, damaged = (
-                    {int(row): why for row, why in value.get(name, {}).items()}
-                    for name in ("failed", "damaged")
-                )
-                yield FinishedChunk(value["index"], value["sha256"], failed, damaged)
+            first = chunk.index * CHUNK_ROWS
+            rows = images[first : first + CHUNK_ROWS]
+            if 0 <= chunk.index < self._chunks and hashlib.sha256(rows).hexdigest() == chunk.sha256:
+                yield chunk
 
 
 def reusable(out: Path, contents: Contents) -> Store | None:

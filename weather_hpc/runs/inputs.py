@@ -8,32 +8,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from weather_hpc.errors import UserError
+from weather_hpc.reading import read_json, read_object
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
-
-
-def check_size(path: Path) -> None:
-    """Raise UserError where ``path`` is not a regular file, or is too large."""
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if not path.is_file():
-        raise UserError(f"{path}: is not a file")
-    if size > LARGEST_FILE:
-        raise UserError(f"{path}: {size} bytes, expected at most {LARGEST_FILE}")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in ``path``. Raises UserError where it cannot be read."""
-    check_size(path)
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+LONGEST_LINE = 2**20
+"""Bytes of an event; what is longer is read in pieces, none of which is one."""
 
 
 def read_events(path: Path) -> tuple[int | None, str | None]:
@@ -44,7 +22,7 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
         return None, None
     try:
         with path.open("rb") as file:
-            while line := file.readline(LARGEST_FILE):
+            while line := file.readline(LONGEST_LINE):
                 try:
                     event = _event(line)
                 except (ValueError, RecursionError):
@@ -91,8 +69,8 @@ def _nan_losses(values: dict[str, Any]) -> list[str]:
 def exit_code(path: Path) -> int | None:
     """The code in an exit.json; None where there is no valid one."""
     try:
-        code = read_json(path)["code"]
-    except (UserError, KeyError, TypeError):
+        code = read_object(path).get("code")
+    except UserError:
         return None
     return code if type(code) is int and 0 <= code < 256 else None
 

@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from weather_hpc.errors import UserError
 from weather_hpc.runs.ending import exit_text, from_logs, with_log
 from weather_hpc.runs.inputs import (
     LARGEST,
-    check_size,
     exit_code,
     nan_in_record,
     read_events,
-    read_json,
 )
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several, read_record
 from weather_hpc.runs.run import JobSummary, Run, read_job
+from weather_hpc.runs.spec_file import spec_in
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.study.stages import MEASURED
 
@@ -38,7 +35,6 @@ def read_run(folder: Path) -> Run:
         status, reason = _without_record(paths, events["job"])
         return Run(folder.name, folder, status, reason, readable_spec(paths), **events)
     try:
-        check_size(paths.record)
         record = read_record(paths.record)
     except UserError as error:
         events["not_a_number"] = not_a_number or nan_in_record(paths.record)
@@ -77,7 +73,7 @@ def _without_record(paths: RunPaths, job: JobSummary | None) -> tuple[Status, st
     if not paths.spec.exists():
         return Status.INCOMPLETE, f"{paths.root}: neither {paths.spec.name} nor {paths.record.name}"
     try:
-        _read_spec(paths)
+        spec_in(paths.spec)
     except UserError as error:
         return Status.FAILED, str(error)
     if job is not None and job.status == "pending":
@@ -94,21 +90,10 @@ def _ended(paths: RunPaths, job: JobSummary | None, when: str) -> tuple[Status, 
     return None if code is None else (Status.FAILED, f"{exit_text(code)} {when}{logs}")
 
 
-def _read_spec(paths: RunPaths) -> RunSpec:
-    try:
-        return RunSpec.from_dict(dict(read_json(paths.spec)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{paths.spec}: {where}: {first['msg']}") from None
-    except (ValueError, TypeError):
-        raise UserError(f"{paths.spec}: is not a JSON object") from None
-
-
 def readable_spec(paths: RunPaths) -> RunSpec | None:
     """The spec in spec.json; None where it cannot be read."""
     try:
-        return _read_spec(paths)
+        return spec_in(paths.spec)
     except UserError:
         return None
 

@@ -1,9 +1,11 @@
 """The state of each run of a plan, read from its files."""
 
-import json
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 
+from weather_hpc.errors import UserError
+from weather_hpc.reading import read_object
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.study.spec import RunSpec
 
@@ -22,12 +24,12 @@ class RunState(StrEnum):
 def run_state(paths: RunPaths) -> RunState:
     """The state of one run, from its record: ``todo`` also covers queued and running."""
     try:
-        status = json.loads(paths.record.read_bytes())["status"]
-    except FileNotFoundError:
+        status = read_object(paths.record).get("status")
+    except UserError:
+        if os.path.lexists(paths.record):
+            return RunState.FAILED
         # an exit code without a record: it failed before it wrote one
         return RunState.FAILED if paths.exit.exists() else RunState.TODO
-    except (OSError, ValueError, KeyError, TypeError):
-        return RunState.FAILED
     if status == "ok":
         return RunState.DONE
     return RunState.SKIPPED if status == "skipped" else RunState.FAILED

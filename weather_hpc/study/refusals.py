@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weather_hpc.errors import UserError
+from weather_hpc.reading import is_file
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.networks import (
@@ -23,7 +24,6 @@ from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.steps import held_apart_count, too_few
 from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
-
 
 MOST_RUNS = 5000
 """Of a study: they are planned within 5 s, and are more jobs than most clusters queue."""
@@ -101,7 +101,7 @@ def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
         return
     if reason := no_weights(task.model, task.weights):
         raise _refused(study, index, "weights", reason)
-    if task.weights not in NAMED_WEIGHTS and not Path(task.weights).is_file():
+    if task.weights not in NAMED_WEIGHTS and not is_file(Path(task.weights)):
         reason = f"{task.weights}: no such file; expected a file of weights, or {CACHED}"
         raise _refused(study, index, "weights", reason)
 

@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """The next node. Counts values and levels while the text is read."""
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         before = self._values
         self._depth += 1
         if self._depth > DEEPEST:
@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
-                raise _wrong(f"alias *{cut(event.anchor)} is part of itself", event.start_mark)
+                raise _wrong(f"alias *{cut(str(event.anchor))} is part of itself", event.start_mark)
             self._values += self._sizes[node]
         else:
             self._values += 1
@@ -139,7 +139,7 @@ def explained(text: str, error: yaml.YAMLError) -> tuple[int | None, str]:
     """The line of ``error`` in ``text``, from 1 (None: not known), and what is wrong."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return line, f"character {ascii(text[error.position])} is not allowed"
+        return line, f"character {text[error.position]!a} is not allowed"
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be read"
     return (mark.line + 1 if mark else None), cut(problem, 200)

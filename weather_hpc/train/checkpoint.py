@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import atomic_path
+from weather_hpc.reading import check_size, first_error
 from weather_hpc.train.request import differences
 
 VERSION = 6
@@ -80,8 +82,13 @@ class Checkpoint:
             ) from None
 
 
+_CHECKS = TypeAdapter(Checkpoint)
+"""Checks the types of a checkpoint's parts."""
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in ``path``, on the CPU. Raises UserError where it is not one."""
+    check_size(path, None)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -100,7 +107,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(Checkpoint)}
     if value.keys() != set(keys.values()):
         raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
-    return Checkpoint(**{name: value[key] for name, key in keys.items()})
+    parts = {name: value[key] for name, key in keys.items()}
+    try:
+        _CHECKS.validate_python(parts, strict=True)  # only checks: the copy lacks metadata of torch
+    except ValidationError as error:
+        raise UserError(f"{path}: is no checkpoint of training: {first_error(error)}") from None
+    return Checkpoint(**parts)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

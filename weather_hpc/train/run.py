@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from weather_hpc import cli
+from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
+from weather_hpc.reading import read_bytes
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.gpus import append_gpus, open_devices, read_gpus
 from weather_hpc.runs.paths import RunPaths
@@ -371,5 +373,7 @@ def _count_resumes(paths: RunPaths | None) -> int:
     """How often the run has been resumed, by its events."""
     if paths is None:
         return 0
-    lines = paths.events.read_text(encoding="utf-8").splitlines()
-    return sum('"event": "resume"' in line for line in lines)
+    try:
+        return read_bytes(paths.events).count(b'"event": "resume"')
+    except UserError:
+        return 0  # the checkpoint is what the run resumes from
