@@ -215,7 +215,8 @@ def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
     if record is None:
         return
     status = job.status if isinstance(job.status, Status) else Status.FAILED
-    reason = f"{JobSummary.model_construct(**as_dict(job)).ended}{from_logs(logs)}"
+    ended = JobSummary.model_construct(**as_dict(job)).ended(exit_code(run.exit))
+    reason = f"{ended}{from_logs(logs)}"
     if status is Status.OK:
         status = Status.FAILED
         reason = f"job {job.job_id} completed but left no finished record{from_logs(logs)}"
