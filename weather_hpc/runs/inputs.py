@@ -8,7 +8,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from weather_hpc.errors import UserError
-from weather_hpc.reading import read_json, read_object
+from weather_hpc.reading import check_size, read_json, read_object
+
+LARGEST_EVENTS = 2**28
+"""Bytes. An epoch takes some hundred."""
 
 LONGEST_LINE = 2**20
 """Bytes of an event; what is longer is read in pieces, none of which is one."""
@@ -18,9 +21,8 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
     """Number of different epochs that ended, and the first NaN or infinite loss; read by line."""
     epochs: set[int] = set()
     wrong: str | None = None
-    if not path.is_file():
-        return None, None
     try:
+        check_size(path, LARGEST_EVENTS)
         with path.open("rb") as file:
             while line := file.readline(LONGEST_LINE):
                 try:
@@ -35,7 +37,7 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
                 lost = _nan_losses(event)
                 if lost and wrong is None:
                     wrong = f"{path.name}: epoch {epoch}: {lost[0]} is {event[lost[0]]}"
-    except OSError:
+    except (OSError, UserError):
         return None, None
     return len(epochs), wrong
 
