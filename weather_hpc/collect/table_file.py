@@ -64,6 +64,9 @@ class TextTable:
     """Numbers of lines beside the table: titles, comments, footnotes."""
 
 
+LONGEST_LINE = 2**15
+"""Characters."""
+
 LARGEST_TABLE = 16 * 2**20
 """Bytes of a file of reference values."""
 
@@ -75,6 +78,10 @@ def read_tables(path: Path) -> list[TextTable]:
     """
     text = _text(path)
     lines = text.splitlines()
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        raise UserError(
+            f"{path}: a line of more than {LONGEST_LINE} characters is no row of a table"
+        )
     if r"\begin{" in text:
         typeset = [
             TextTable(path, rows[0][0], rows[0][1], rows[1:]) for rows in tabulars(path, text)

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
-from weather_hpc.reading import read_object, read_text
+from weather_hpc.reading import LARGEST_JSON, read_bytes, read_object, read_text
 from weather_hpc.runs.ending import from_logs
 from weather_hpc.runs.inputs import exit_code
 from weather_hpc.runs.paths import RunPaths, StudyPaths
@@ -152,10 +152,8 @@ _JOB = TypeAdapter(Job)
 def _kept(submitted: SubmittedJob) -> Job | None:
     """What ``slurm.json`` holds; None where it is missing or about another job."""
     try:
-        values = read_object(submitted.run.slurm)
-        source = {"source": JobSource(str(values.get("source")))}
-        job = _JOB.validate_python(values | source, strict=True)
-    except (UserError, ValueError):  # pydantic's is a ValueError
+        job = _JOB.validate_json(read_bytes(submitted.run.slurm, LARGEST_JSON), strict=True)
+    except (UserError, ValidationError):
         return None
     if any(isinstance(value, float) and not math.isfinite(value) for value in vars(job).values()):
         return None
