@@ -1,33 +1,28 @@
 """Whatever lies under the name of a file that is read back: one clear line, and nothing else.
 
 Every file that a verb reads again is cut, filled with bytes, given values of other types, made far
-too large or replaced by what is no file, and the verbs are called as users call them. Set
-WEATHER_HPC_FUZZ to a number to try that many random contents instead of a few.
+too large or replaced by what is no file, and the verbs are called as users call them.
 """
 
 import contextlib
 import copy
-import io
 import json
-import os
-import resource
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.broken import NO_FILES, ODD_TEXT, TRIES, called, replace_file
 from tests.collect.test_fuzz_records import ODD, WHOLE, _places, without_plots
 from tests.collect.test_predictions import predicted
 from tests.records_maker import leave, measured
 from tests.runs.test_checks import GOOD
-from weather_hpc import cli
 from weather_hpc.collect.__main__ import main as collect
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import save_plan
@@ -35,18 +30,6 @@ from weather_hpc.slurm import ledger
 from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
 from weather_hpc.sweep.__main__ import main as sweep
-
-EXAMPLES = int(os.environ.get("WEATHER_HPC_FUZZ", "25"))
-TRIES = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
-
-HANGS_S = 30
-"""No verb takes a tenth of this here: one that does waits for something."""
-
-MOST_MEMORY = 2**30
-"""Bytes that reading may add to the process."""
-
-HUGE = 3 * 2**30
-"""Bytes of a sparse file."""
 
 STUDY = """\
 name: demo
@@ -56,48 +39,6 @@ preprocess:
 train:
   - {strategy: single, device: cpu, model: weather_net, epochs: 2}
 """
-
-Main = Callable[[Sequence[str] | None], int]
-
-
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Fail instead of waiting for ever, or of taking all memory of the machine."""
-
-    def stop(*_: object) -> None:
-        raise AssertionError(f"still running after {HANGS_S} s")
-
-    before, limits = signal.signal(signal.SIGALRM, stop), resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(
-        resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_MEMORY, limits[1])
-    )
-    signal.alarm(HANGS_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
-def called(verb: str, main: Main, argv: list[str]) -> tuple[int, str]:
-    """The exit code of a verb, and what it prints on stderr. Checks what holds for any input."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as printed:
-        with (
-            bounded(), contextlib.redirect_stderr(printed),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):  # fmt: skip
-            code = cli.guarded(verb, main, argv)
-        printed.seek(0)
-        text = printed.read()
-    assert code in (0, 1, 2), text
-    assert "Traceback" not in text
-    lines = text.splitlines()
-    assert all(line.isprintable() and len(line) < 5000 for line in lines), text[:9000]
-    if code == 2:
-        assert lines[-1].startswith(f"{verb}: "), text
-    return code, text
 
 
 @dataclass(frozen=True)
@@ -214,14 +155,6 @@ def test_a_sound_folder_is_used_without_complaint(whole: Folder) -> None:
         check(folder, "nothing")
 
 
-ODD_TEXT = (
-    b"", b"\0" * 9, b"null", b"1", b'"x"', b"[]", b"{}", b"NaN", b"1e999", b"9" * 6000, b"[[1, 2]]",
-    b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"\\ud800": 1}',
-    b"\x1b[31mred\n" * 3, b"x" * 2**21, b"a,b\n" * 200_000, b'"' + b"x,\n" * 99_999, b"- [\n&a *a",
-)  # fmt: skip
-"""Content that no writer of ours leaves."""
-
-
 @pytest.mark.parametrize("content", ODD_TEXT, ids=lambda content: repr(content[:12]))
 def test_odd_content_in_every_file(whole: Folder, content: bytes) -> None:
     with copied(whole) as folder:
@@ -270,25 +203,11 @@ def test_changed_values(whole: Folder, data: st.DataObject) -> None:
         check(folder, name)
 
 
-def _replaced(path: Path, kind: str) -> None:
-    path.unlink()
-    if kind == "folder":
-        path.mkdir()
-        (path / "inside").write_text("x")
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "huge":
-        with path.open("wb") as file:
-            file.truncate(HUGE)
-    else:
-        path.symlink_to({"loop": path.name, "nowhere": "nowhere", "device": "/dev/zero"}[kind])
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe", "huge", "loop", "nowhere", "device"])
+@pytest.mark.parametrize("kind", NO_FILES)
 def test_what_is_no_file(whole: Folder, kind: str) -> None:
     with copied(whole) as folder:
         for path in folder.files().values():
-            _replaced(path, kind)
+            replace_file(path, kind)
         use(folder)
 
 

@@ -23,6 +23,7 @@ from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.steps import held_apart_count, too_few
 from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
+from weather_hpc.study.yaml_text import LONGEST_PATH, cut
 from weather_hpc.text import counted
 
 MOST_RUNS = 5000
@@ -102,7 +103,7 @@ def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
     if reason := no_weights(task.model, task.weights):
         raise _refused(study, index, "weights", reason)
     if task.weights not in NAMED_WEIGHTS and not is_file(Path(task.weights)):
-        reason = f"{task.weights}: no such file; expected a file of weights, or {CACHED}"
+        reason = f"{cut(task.weights, LONGEST_PATH)}: no such file; expected a file of weights, or {CACHED}"
         raise _refused(study, index, "weights", reason)
 
 

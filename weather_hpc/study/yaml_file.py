@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from weather_hpc.errors import UserError, nearest
 from weather_hpc.reading import is_file, read_text
 from weather_hpc.study import yaml_text
-from weather_hpc.study.yaml_text import LARGEST_YAML, cut
+from weather_hpc.study.yaml_text import LARGEST_YAML, LONGEST_PATH, cut
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -168,6 +168,5 @@ def shipped(kind: Literal["studies", "sites"], name: str) -> Path:
         if path.exists():
             what = "a folder" if path.is_dir() else "no regular file"
             raise UserError(f"{path}: is {what}, expected a YAML file")
-    raise UserError(
-        f"no file {cut(name)!r} and no shipped {kind} of that name{nearest(stem, list(known))}"
-    )
+    shown, like = cut(name, LONGEST_PATH), nearest(stem, list(known))
+    raise UserError(f"no file {shown!r} and no shipped {kind} of that name{like}")

@@ -26,6 +26,10 @@ _LONGEST_NUMBER = 400
 """Characters."""
 
 
+LONGEST_PATH = 300
+"""Characters of a path in a message."""
+
+
 def cut(text: str, most: int = 60) -> str:
     """``text`` for a message: printable, on one line, at most so many characters."""
     shown = clean(text[: most + 1])
