@@ -59,7 +59,7 @@ WRONG = {
     "1: repeats: 3 repeats of 9997 configurations",
     PLANNED + "about: " + "x" * LARGEST_YAML: f"expected at most {LARGEST_YAML}",
     PLANNED + "? " + "x" * 9000 + "\n: 1\n": f"3: unknown key '{'x' * 60}...'; known: name,",
-    f"name: x\ntrain: [{{strategy: single, model: resnet18, device: cpu, weights: {'x' * 9000}}}]\n":
+    f"name: x\ntrain: [{{strategy: single, model: resnet18, weights: {'x' * 9000}}}]\n":
     "no such file",
     'name: x\neda: [{backend: dask, augmentation: "\\e[31m"}]\n': "augmentation \\x1b[31m: no",
 }  # fmt: skip

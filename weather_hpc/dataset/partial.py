@@ -90,7 +90,7 @@ class FinishedChunk:
 _CHUNK = TypeAdapter(FinishedChunk)
 """Checks a line of progress.jsonl."""
 
-LARGEST_PROGRESS = 2**30
+LARGEST_PROGRESS = 2**27
 """Bytes. A line takes some hundred, and some more for each image that cannot be read."""
 
 
@@ -222,6 +222,8 @@ class PartialStore:
             raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.folder / LOCK) and not _is_own(self.folder / LOCK):
+                raise UserError(f"{self.folder / LOCK}: is not a file; remove {self.folder}")
             lock = (self.folder / LOCK).open("a+b")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
@@ -255,9 +257,25 @@ class PartialStore:
     def _is_same(self) -> bool:
         try:
             plan = read_object(self.folder / PLAN)
-            return plan == self.contents.identity() and self.images.is_file()
+            if plan != self.contents.identity():
+                return False
+            # nothing is written into a pipe, or into what a link leads to
+            progress = self.folder / PROGRESS
+            if os.path.lexists(progress) and not _is_own(progress):
+                return False
+            return _is_own(self.images) and self._is_mapped()
         except UserError:
             return False
+
+    def _is_mapped(self) -> bool:
+        """Whether the file of pixels is an array of this store's shape."""
+        import numpy as np
+
+        try:
+            images = np.load(self.images, mmap_mode="r")
+        except Exception:  # numpy raises nearly anything for a damaged file
+            return False
+        return bool((images.shape, images.dtype) == (self.contents.shape, np.dtype(np.uint8)))
 
     def _begin(self) -> None:
         import numpy as np
@@ -278,13 +296,11 @@ class PartialStore:
         path = self.folder / PROGRESS
         if not path.exists():
             return
+        images = np.load(self.images, mmap_mode="r")
         try:
-            images = np.load(self.images, mmap_mode="r")
             lines = read_bytes(path, LARGEST_PROGRESS).splitlines()
-        except (UserError, ValueError, OverflowError):
+        except UserError:
             return  # all are made again
-        if (images.shape, images.dtype) != (self.contents.shape, np.uint8):
-            return
         for line in lines:
             try:
                 chunk = _CHUNK.validate_json(line)
@@ -312,6 +328,11 @@ def reusable(out: Path, contents: Contents) -> Store | None:
                 f"{out}: holds another store ({key} differs); remove it or choose another --out"
             )
     return store
+
+
+def _is_own(path: Path) -> bool:
+    """Whether ``path`` is a regular file and no link."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _bytes(shape: tuple[int, ...]) -> int:

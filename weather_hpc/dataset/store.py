@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 from weather_hpc.dataset.catalogue import Catalogue, Split
 from weather_hpc.dataset.image_file import original, printable
 from weather_hpc.errors import UserError
-from weather_hpc.reading import LARGEST_FILE, first_error, read_object
+from weather_hpc.reading import LARGEST_FILE, check_size, first_error, read_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,9 @@ QUARANTINE_COLUMNS = ["path", "reason"]
 VALID = ("0", "1")
 LONGEST_LINE = 2**17
 """Characters of a line of either table; a path has at most 4096."""
+
+TABLE_BYTES, ROW_BYTES = 2**26, 2**14
+"""The most that a table has, and for each image."""
 
 NAME_COLUMNS = ("path", "class", "duplicate_of")
 
@@ -211,6 +214,8 @@ class Store:
         for name in (IMAGES, ITEMS, QUARANTINE):
             if not (self.path / name).is_file():
                 raise UserError(f"{self.path}: {name} is missing; pack the images again")
+        for name in (ITEMS, QUARANTINE):
+            check_size(self.path / name, TABLE_BYTES + ROW_BYTES * self.shape[0])
         try:
             array = self.images.shape, self.images.dtype
         except Exception as error:  # numpy raises nearly anything for a damaged file

@@ -103,7 +103,8 @@ def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
     if reason := no_weights(task.model, task.weights):
         raise _refused(study, index, "weights", reason)
     if task.weights not in NAMED_WEIGHTS and not is_file(Path(task.weights)):
-        reason = f"{cut(task.weights, LONGEST_PATH)}: no such file; expected a file of weights, or {CACHED}"
+        file = cut(task.weights, LONGEST_PATH)
+        reason = f"{file}: no such file; expected a file of weights, or {CACHED}"
         raise _refused(study, index, "weights", reason)
 
 
