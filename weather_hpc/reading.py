@@ -4,6 +4,7 @@ A file is opened only where it is a regular one: a pipe would be waited for, a d
 """
 
 import json
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,13 @@ def is_file(path: Path) -> bool:
 def check_size(path: Path, largest: int | None = LARGEST_FILE) -> None:
     """Raise UserError where ``path`` is not a regular file, or is too large (None: never)."""
     try:
-        size = path.stat().st_size
-        regular = path.is_file()
+        found = path.stat()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    if not regular:
+    if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path}: is not a file")
-    if largest is not None and size > largest:
-        raise UserError(f"{path}: {size} bytes, expected at most {largest}")
+    if largest is not None and found.st_size > largest:
+        raise UserError(f"{path}: {found.st_size} bytes, expected at most {largest}")
 
 
 def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:

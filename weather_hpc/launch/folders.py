@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -40,7 +41,7 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
-        path.unlink(missing_ok=True)
+        _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
     write_json(run.spec, spec.as_dict())
@@ -48,7 +49,18 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
     """Write the record of a run that could not write it itself."""
-    RunRecord.of(spec, status=status, reason=reason).write(paths.run(spec.run_id).record)
+    record = paths.run(spec.run_id).record
+    if record.is_dir():
+        _remove(record)
+    RunRecord.of(spec, status=status, reason=reason).write(record)
+
+
+def _remove(path: Path) -> None:
+    """Remove a run's file, whatever it has become."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic_core import from_json
 
@@ -75,6 +75,54 @@ def exit_code(path: Path) -> int | None:
     except UserError:
         return None
     return code if type(code) is int and 0 <= code < 256 else None
+
+
+def job_seconds(path: Path) -> float | None:
+    """How long the Slurm job took whose script wrote an exit.json, s.
+
+    None where the script did not say so, or the job was requeued: it knows its last try only.
+    """
+    try:
+        values = read_object(path)
+    except UserError:
+        return None
+    seconds, restarts = values.get("job_s"), values.get("restarts")
+    return float(seconds) if restarts == 0 and is_seconds(seconds) else None
+
+
+def worker_jobs_seconds(path: Path) -> float | None:
+    """Seconds that all jobs of a run's Dask workers took together, by its events.
+
+    Replaced workers count. None where an end was not recorded, as of a driver that was killed, or
+    there are no events; 0 where no job was submitted.
+    """
+    seconds, open_submissions = 0.0, 0
+    try:
+        check_size(path, LARGEST_EVENTS)
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                try:
+                    event = dict(_event(line))
+                except (ValueError, TypeError, RecursionError):
+                    continue
+                if event.get("event") == "workers_submitted":
+                    open_submissions += 1
+                elif event.get("event") == "worker_jobs_ended":
+                    each = [job["elapsed_s"] for job in event["jobs"]]
+                    if not all(map(is_seconds, each)):
+                        return None
+                    seconds += sum(each)
+                    open_submissions -= 1
+                elif event.get("event") == "workers_queued" and not open_submissions:
+                    return None  # of an earlier version, which did not record the jobs
+    except (UserError, OSError, KeyError, TypeError):
+        return None
+    return None if open_submissions else seconds
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether ``value`` is a number that a duration can be."""
+    return type(value) in (int, float) and 0 <= value <= LARGEST  # type: ignore[operator]
 
 
 LARGEST = 1e15

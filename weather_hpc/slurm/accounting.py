@@ -19,7 +19,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.reading import LARGEST_JSON, read_bytes, read_object, read_text
 from weather_hpc.runs.ending import from_logs
-from weather_hpc.runs.inputs import exit_code
+from weather_hpc.runs.inputs import exit_code, job_seconds
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.run import JobSummary
@@ -171,11 +171,16 @@ def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[str, Job]:
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
     accounted = of_ours(parse_sacct(_sacct(names)).values(), names)
-    jobs = {job_id: job for job_id, job in accounted.items() if not job.active} | jobs
+    jobs = {job_id: job for job_id, job in accounted.items() if _ended(job)} | jobs
     if names_by_id.keys() <= jobs.keys():
         return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
     return of_ours(parse_scontrol(shown).values(), names) | jobs
+
+
+def _ended(job: Job) -> bool:
+    """Whether accounting knows the job's end: until then its elapsed time grows, in any state."""
+    return not job.active and job.ended_at is not None
 
 
 def _sacct(job_ids: Iterable[str]) -> str:
@@ -201,7 +206,8 @@ def _from_exit_file(submitted: SubmittedJob) -> Job:
         reason = "it left the queue, and neither Slurm nor its script recorded how it ended"
         return Job(job_id, name, "FAILED", source, reason=reason)
     state, ended_at = "COMPLETED" if code == 0 else "FAILED", ended_at.replace("Z", "+00:00")
-    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at)
+    seconds = job_seconds(submitted.run.exit)
+    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at, elapsed_s=seconds)
 
 
 def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
