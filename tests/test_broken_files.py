@@ -220,5 +220,5 @@ def test_a_lock_that_is_a_link_does_not_change_what_it_links_to(whole: Folder) -
         code, printed = called(
             "sweep", sweep, ["clean", "--yes", "--results", str(folder.root)]
         )  # fmt: skip
-        assert (code, other.read_text()) == (1, "kept")
-        assert ".lock: cannot be opened as a lock" in printed
+        assert (code > 0, other.read_text()) == (True, "kept")
+        assert f"{folder.paths.lock}: " in printed

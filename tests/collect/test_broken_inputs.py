@@ -19,6 +19,10 @@ ACCOUNTING = (
 TABLES = (b"|" * 200_000 + b"\n" + b"|-" * 100_000, b"\\begin{tabular}{" + b"{" * 50_000, b"a,a\n")
 
 
+def repr_of(content: bytes) -> str:
+    return repr(content[:9])
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("collect") / "results"

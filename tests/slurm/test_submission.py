@@ -255,3 +255,26 @@ def test_without_submissions_no_command_is_called(tmp_path: Path, commands: Path
         fake(commands, name, f"touch {tmp_path}/asked")
     assert accounting.refresh_accounting(StudyPaths(tmp_path)) == {}
     assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "active"),
+    [
+        ("COMPLETED|0:0||||2026-11-23T20:05:17|60", False),
+        ("COMPLETED|0:0||||Unknown|60", True),
+        ("CANCELLED by 7|0:0||||Unknown|75", True),
+        ("FAILED|1:0||||None|75", True),
+    ],
+)
+def test_accounting_without_an_end_ends_no_run(
+    tmp_path: Path, commands: Path, line: str, active: bool
+) -> None:
+    """The controller still knows the job as running, and accounting lags behind or is wrong."""
+    paths = StudyPaths(tmp_path / "r")
+    ledger.save(paths, entry(13, "a"))
+    fake(commands, "sacct", f"echo '13_0|whpc-s-t1|{line}|1|n|1|'")
+    running = "JobId=14 ArrayJobId=13 ArrayTaskId=0 JobName=whpc-s-t1 JobState=RUNNING NodeList=n"
+    fake(commands, "scontrol", f"echo '{running}'")
+    paths.run("a").root.mkdir(parents=True)
+    (job,) = accounting.poll(paths, Slurm()).values()
+    assert job.active is active

@@ -9,12 +9,12 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import take_lock, write_json
+from weather_hpc.files import make_folder, named, take_lock, write_json
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
@@ -38,13 +38,13 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
 
     Its checkpoint stays, with the events so far: a training run resumes from it.
     """
+    write_json(run.spec, spec.as_dict())  # first: on a full disk nothing is removed
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
         _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
-    write_json(run.spec, spec.as_dict())
 
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
@@ -70,12 +70,8 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     Raises :class:`FailedError` where another sweep holds it. The kernel releases it when its
     holder dies. On a file system without locks it prints a warning and continues.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
-    try:
-        opened = _opened(paths.lock, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise FailedError(f"{paths.lock}: cannot be opened as a lock: {error.strerror}") from None
-    with opened as file:
+    make_folder(paths.root)
+    with _opened(paths.lock, os.O_RDWR | os.O_CREAT) as file:
         start, told = time.monotonic(), False
         while not _take(file, paths):
             waited = time.monotonic() - start
@@ -97,17 +93,18 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
             time.sleep(0.2)
         if told:
             print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
-        file.truncate(0)
-        file.seek(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        file.flush()
+        with named(paths.lock):
+            file.truncate(0)
+            file.seek(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):  # the block's own error is what counts
+                file.truncate(0)
 
 
-def _take(file: IO[str], paths: StudyPaths) -> bool:
+def _take(file: IO[bytes], paths: StudyPaths) -> bool:
     taken = take_lock(file)
     if taken is None:
         print(
@@ -121,7 +118,7 @@ def _take(file: IO[str], paths: StudyPaths) -> bool:
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
     """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
     try:
-        with _opened(paths.lock, os.O_RDWR) as file:
+        with _opened(paths.lock, os.O_RDONLY) as file:
             if take_lock(file, shared=True) is not False:
                 return None
             process = dict(json.loads(file.read(LONGEST_HOLDER)))
@@ -133,10 +130,13 @@ def holder(paths: StudyPaths) -> dict[str, Any] | None:
     return {"pid": pid, "host": clean(host)}
 
 
-def _opened(path: Path, flags: int) -> IO[str]:
-    """The lock file: never what it links to, and no pipe, which would be waited for."""
+def _opened(path: Path, flags: int) -> IO[bytes]:
+    """The lock file: never what it links to, and no pipe, which would be waited for.
+
+    Raises OSError, also where it is no regular file.
+    """
     handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "is not a file")
-    return os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
+        raise OSError(errno.EINVAL, "is not a file", str(path))
+    return os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b", buffering=0)

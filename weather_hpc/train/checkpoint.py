@@ -95,6 +95,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     check_size(path, None)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:  # says nothing about what the file holds
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:
         # torch raises anything from EOFError to UnpicklingError for a damaged file
         raise UserError(
