@@ -119,6 +119,11 @@ def _latex_character(character: str) -> str:
     return character
 
 
+LONGEST = 4000
+"""Characters of an error; more than that is content of a file rather than a message."""
+
+
 def one_line(error: BaseException) -> str:
-    """The error's text with its line breaks folded into spaces."""
-    return " ".join(str(error).split())
+    """The error's text on one line; what is not printable, such as colours, is an escape."""
+    text = clean(str(error))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

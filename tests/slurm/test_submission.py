@@ -145,6 +145,20 @@ def test_the_exit_file_is_used_where_slurm_knows_nothing(tmp_path: Path, command
     assert read_record(run.record).reason == "job 5_0 ended as FAILED (exit code 3)"
 
 
+def test_what_is_known_of_a_job_is_kept_and_checked(tmp_path: Path) -> None:
+    paths, run, spec = submitted_run(tmp_path)
+    (one,) = accounting.submitted_jobs(paths).values()
+    known = Job(one.job_id, one.name, "COMPLETED", JobSource.SACCT, exit_code=0, elapsed_s=1.5)
+    write_json(run.slurm, accounting.as_dict(known))
+    assert accounting.refresh_accounting(paths) == {spec.run_id: known}
+    for odd in ({"elapsed_s": "1.5"}, {"nodes": True}, {"source": 3}, {"state": None}):
+        write_json(run.slurm, accounting.as_dict(known) | odd)
+        assert accounting._kept(one) is None
+    for text in ("", "[]", "{}", '{"elapsed_s": NaN}', "[" * 100_000):
+        run.slurm.write_text(text)
+        assert accounting._kept(one) is None
+
+
 def test_a_job_that_left_no_trace_has_failed(tmp_path: Path, commands: Path) -> None:
     paths, run, _ = submitted_run(tmp_path)
     accounting.refresh_accounting(paths)

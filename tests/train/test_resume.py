@@ -238,6 +238,51 @@ def test_a_checkpoint_that_lacks_a_part_is_told(
     assert "parts are missing or unknown" in capsys.readouterr().err
 
 
+def broken_parts(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The checkpoint with values of other types, or with content that does not fit the run."""
+    for name, odd in {
+        "asked": [], "devices": [1], "classes": "x", "epoch": -1, "step": "2", "loss": [],
+        "seconds": {"x": float("nan")}, "energy": {"joules": "x"}, "network": None,
+        "average": 3, "calibration": [], "ranks": {},
+    }.items():  # fmt: skip
+        yield state | {name: odd}
+    yield state | {"ranks": []}
+    yield state | {"ranks": [{}]}
+    yield state | {"energy": {"unknown": 1.0}}
+    yield state | {"calibration": {"images": 3}}
+    yield state | {"network": {name: torch.zeros(1) for name in state["network"]}}
+    yield state | {"network": {}}
+    yield state | {"ranks": [state["ranks"][0] | {"optimizer": {}}]}
+    yield state | {"ranks": [state["ranks"][0] | {"random": {"cpu": "x", "cuda": []}}]}
+
+
+def test_a_checkpoint_with_other_content_is_told(
+    finished: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, run_dir = finished
+    path = run_dir / "checkpoint.pt"
+    for broken in broken_parts(state_in(run_dir)):
+        (run_dir / "record.json").unlink(missing_ok=True)
+        torch.save(broken, path)
+        assert cli.guarded("train", main, [*options, "--resume", "--run-dir", str(run_dir)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(path) in line
+
+
+@pytest.mark.parametrize("name", ["ranks.csv", "events.jsonl"])
+def test_a_run_resumes_beside_broken_tables(
+    finished: tuple[list[str], Path], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, run_dir = finished
+    state = state_in(run_dir)
+    argv = [*options, "--resume", "--run-dir", str(run_dir)]
+    for content in (b"", b"\0" * 9, b"\xff\xfe,1\n2,3", b"epoch,rank\n1e999,x\n"):
+        (run_dir / "record.json").unlink(missing_ok=True)
+        torch.save(state, run_dir / "checkpoint.pt")
+        (run_dir / name).write_bytes(content)
+        assert cli.guarded("train", main, argv) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_checkpoint_is_told(
     finished: tuple[list[str], Path], damage: bytes | None, capsys: pytest.CaptureFixture[str]

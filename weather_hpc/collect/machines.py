@@ -19,8 +19,8 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.table import Table
 from weather_hpc.errors import UserError
+from weather_hpc.reading import read_bytes
 from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_checks
-from weather_hpc.runs.inputs import check_size
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.study.tasks import Strategy
@@ -81,9 +81,8 @@ def _read(path: Path) -> Checked:
     folder = path.parent
     results: Sequence[CheckResult] = ()
     try:
-        check_size(path)
         results, fault = read_checks(path)
-    except (UserError, OSError) as error:
+    except UserError as error:
         fault = str(error)
     return Checked(folder.parent.parent, folder.name, tuple(results), fault)
 
@@ -227,6 +226,10 @@ def _exchange(
     )  # fmt: skip
 
 
+LARGEST_GPUS = 2**20
+"""Bytes. A line of an nvidia-smi.csv takes some hundred; there are two for each GPU."""
+
+
 def gpus_table(rows: Sequence[Row]) -> Table:
     """The GPUs on the nodes of the largest run that is in a table and has nvidia-smi.csv."""
     on_gpus = [row for row in rows if row.table is not None and row.device == "cuda"]
@@ -244,9 +247,9 @@ def gpus_table(rows: Sequence[Row]) -> Table:
 def _gpu_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of an nvidia-smi.csv; none if there is no such file or it is invalid."""
     try:
-        check_size(path)
-        lines = list(csv.DictReader(path.read_text("utf-8", "replace").splitlines()))
-    except (UserError, OSError, csv.Error):
+        text = read_bytes(path, LARGEST_GPUS).decode("utf-8", "replace")
+        lines = list(csv.DictReader(text.splitlines()))
+    except (UserError, csv.Error):
         return []
     columns = GPU_COLUMNS[1:]
     complete = (line for line in lines if all(isinstance(line.get(c), str) for c in columns))

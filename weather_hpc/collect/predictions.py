@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from weather_hpc.collect.sources import Found
 from weather_hpc.errors import UserError
+from weather_hpc.reading import first_error, read_bytes, read_json
 from weather_hpc.report.predictions import NewImages
-from weather_hpc.runs.inputs import check_size, read_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.predictions import FIRST_COLUMNS, LAST_COLUMNS, SINCE, PredictionSummary
@@ -89,15 +89,13 @@ def _summary(path: Path) -> PredictionSummary:
     try:
         return PredictionSummary.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+        raise UserError(f"{path}: {first_error(error)}") from None
 
 
 def _predictions(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of predictions.csv with the columns that it has whatever the network."""
-    check_size(path)
-    reader = csv.DictReader(io.StringIO(path.read_text("utf-8", "replace"), newline=""))
+    text = read_bytes(path).decode("utf-8", "replace")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         missing = [n for n in _CELLS if n not in (reader.fieldnames or ()) and n not in SINCE]
         if missing:
@@ -155,11 +153,9 @@ def read_sheet(path: Path) -> bytes:
     """
     from PIL import Image
 
-    check_size(path)
-    if (size := path.stat().st_size) > LARGEST_SHEET:
-        raise UserError(f"{path}: {size} bytes, expected at most {LARGEST_SHEET}")
+    png = read_bytes(path, LARGEST_SHEET)
     try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if max(image.size) > LARGEST_SIDE:
                 width, height = image.size
                 raise UserError(

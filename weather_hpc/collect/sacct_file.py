@@ -20,6 +20,7 @@ from weather_hpc.slurm.dumps import Dump, dump_of
 from weather_hpc.slurm.jobs import Job, parse_sacct_lines
 from weather_hpc.slurm.sacct_json import json_rows
 from weather_hpc.slurm.sacct_table import Table, TableError, is_preamble
+from weather_hpc.study.yaml_text import DEEPEST
 from weather_hpc.text import counted, one_line
 
 HEAD = 2**14
@@ -125,7 +126,9 @@ class _Export:
         load = json.loads if kind is Dump.JSON else _load_yaml
         try:
             yield from json_rows(load("\n".join(printed)))
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
+        except (
+            ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError,
+        ) as error:  # fmt: skip
             problem = f"cannot be read as {kind.value}: {one_line(error)}"
             raise UserError(f"{self.path}: {problem}; {EXPECTED}") from None
 
@@ -148,6 +151,14 @@ class _Export:
 
 def _load_yaml(text: str) -> Any:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):  # libyaml's composer ends the process if too deep
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases, or more than {DEEPEST} levels")
     return yaml.load(text, Loader=loader)  # noqa: S506  both are safe
 
 

@@ -24,6 +24,7 @@ from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Finding, Reading, Severity
 from weather_hpc.runs.run import Run
 from weather_hpc.slurm.accounting import refresh_accounting
+from weather_hpc.text import one_line
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def read_sources(sources: Sources) -> tuple[list[Reading], tuple[Finding, ...]]:
             try:
                 refresh_accounting(study)
             except UserError as error:  # use the accounting on disk
-                print(f"accounting not updated: {error}", file=sys.stderr)
+                print(f"accounting not updated: {one_line(error)}", file=sys.stderr)
         readings += read_runs(sources.found)
     logs = list(read_logs(sources.logs, sources.pattern, sources.formats))
     accounting = read_accounting(sources.exports, sources.beside, [*readings, *logs])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from weather_hpc.collect.latex_tabular import tabulars
 from weather_hpc.errors import UserError
+from weather_hpc.reading import read_bytes
 
 _SIGNATURES = {
     b"PK\x03\x04": "a workbook (.xlsx or .ods) or another archive; save its sheet as CSV",
@@ -63,6 +64,13 @@ class TextTable:
     """Numbers of lines beside the table: titles, comments, footnotes."""
 
 
+LONGEST_LINE = 2**15
+"""Characters."""
+
+LARGEST_TABLE = 16 * 2**20
+"""Bytes of a file of reference values."""
+
+
 def read_tables(path: Path) -> list[TextTable]:
     """The tables in ``path``, at least one; an empty file has one without columns.
 
@@ -70,6 +78,10 @@ def read_tables(path: Path) -> list[TextTable]:
     """
     text = _text(path)
     lines = text.splitlines()
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        raise UserError(
+            f"{path}: a line of more than {LONGEST_LINE} characters is no row of a table"
+        )
     if r"\begin{" in text:
         typeset = [
             TextTable(path, rows[0][0], rows[0][1], rows[1:]) for rows in tabulars(path, text)
@@ -86,10 +98,7 @@ def read_tables(path: Path) -> list[TextTable]:
 
 
 def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    data = read_bytes(path, LARGEST_TABLE)
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             raise UserError(f"{path}: {kind}")

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import TypeAdapter
+
 from weather_hpc.dataset.catalogue import Catalogue, Split
 from weather_hpc.dataset.space import check_space
 from weather_hpc.dataset.store import (
@@ -35,6 +37,7 @@ from weather_hpc.dataset.store import (
 )
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import take_lock, write_json, write_text
+from weather_hpc.reading import read_bytes, read_object
 from weather_hpc.text import clean
 
 BLOCK = 512
@@ -83,6 +86,13 @@ class FinishedChunk:
     """Row -> damage of images that are in the store nevertheless."""
     gone: bool = False
     """Whether files could not be read at all: they may be back in the next run."""
+
+
+_CHUNK = TypeAdapter(FinishedChunk)
+"""Checks a line of progress.jsonl."""
+
+LARGEST_PROGRESS = 2**27
+"""Bytes. A line takes some hundred, and some more for each image that cannot be read."""
 
 
 class PartialStore:
@@ -215,6 +225,8 @@ class PartialStore:
             raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.folder / LOCK) and not _is_own(self.folder / LOCK):
+                raise UserError(f"{self.folder / LOCK}: is not a file; remove {self.folder}")
             lock = (self.folder / LOCK).open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
@@ -246,10 +258,26 @@ class PartialStore:
 
     def _is_same(self) -> bool:
         try:
-            plan = json.loads((self.folder / PLAN).read_bytes())
-            return bool(plan == self.contents.identity()) and self.images.is_file()
-        except (OSError, ValueError):
+            plan = read_object(self.folder / PLAN)
+            if plan != self.contents.identity():
+                return False
+            # nothing is written into a pipe, or into what a link leads to
+            progress = self.folder / PROGRESS
+            if os.path.lexists(progress) and not _is_own(progress):
+                return False
+            return _is_own(self.images) and self._is_mapped()
+        except UserError:
             return False
+
+    def _is_mapped(self) -> bool:
+        """Whether the file of pixels is an array of this store's shape."""
+        import numpy as np
+
+        try:
+            images = np.load(self.images, mmap_mode="r")
+        except Exception:  # numpy raises nearly anything for a damaged file
+            return False
+        return bool((images.shape, images.dtype) == (self.contents.shape, np.dtype(np.uint8)))
 
     def _begin(self) -> None:
         import numpy as np
@@ -271,18 +299,19 @@ class PartialStore:
         if not path.exists():
             return
         images = np.load(self.images, mmap_mode="r")
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = read_bytes(path, LARGEST_PROGRESS).splitlines()
+        except UserError:
+            return  # all are made again
+        for line in lines:
             try:
-                value = json.loads(line)
+                chunk = _CHUNK.validate_json(line)
             except ValueError:
                 continue  # empty, or the line that was being written when the run was killed
-            first = value["index"] * CHUNK_ROWS
-            if hashlib.sha256(images[first : first + CHUNK_ROWS]).hexdigest() == value["sha256"]:
-                failed, damaged = (
-                    {int(row): why for row, why in value.get(name, {}).items()}
-                    for name in ("failed", "damaged")
-                )
-                yield FinishedChunk(value["index"], value["sha256"], failed, damaged)
+            first = chunk.index * CHUNK_ROWS
+            rows = images[first : first + CHUNK_ROWS]
+            if 0 <= chunk.index < self._chunks and hashlib.sha256(rows).hexdigest() == chunk.sha256:
+                yield chunk
 
 
 def reusable(out: Path, contents: Contents) -> Store | None:
@@ -301,6 +330,11 @@ def reusable(out: Path, contents: Contents) -> Store | None:
                 f"{out}: holds another store ({key} differs); remove it or choose another --out"
             )
     return store
+
+
+def _is_own(path: Path) -> bool:
+    """Whether ``path`` is a regular file and no link."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _bytes(shape: tuple[int, ...]) -> int:

@@ -14,16 +14,19 @@ A store appears under its name complete, by one rename; see :mod:`weather_hpc.da
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from weather_hpc.dataset.catalogue import Catalogue, Split
 from weather_hpc.dataset.image_file import original, printable
 from weather_hpc.errors import UserError
+from weather_hpc.reading import LARGEST_FILE, check_size, first_error, read_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +41,13 @@ HEADER, IMAGES, ITEMS, QUARANTINE = "header.json", "images.npy", "items.csv", "q
 
 ITEM_COLUMNS = ["row", "path", "class", "split", "sha256", "duplicate_of", "valid", "damage"]
 QUARANTINE_COLUMNS = ["path", "reason"]
+VALID = ("0", "1")
+LONGEST_LINE = 2**17
+"""Characters of a line of either table; a path has at most 4096."""
+
+TABLE_BYTES, ROW_BYTES = 2**26, 2**14
+"""The most that a table has, and for each image."""
+
 NAME_COLUMNS = ("path", "class", "duplicate_of")
 
 
@@ -49,6 +59,18 @@ def is_store(path: Path) -> bool:
 def overall_checksum(chunk_sha256: list[str]) -> str:
     """The checksum of all pixels: sha256 over the chunks' digests, in order."""
     return hashlib.sha256(b"".join(map(bytes.fromhex, chunk_sha256))).hexdigest()
+
+
+class _Header(BaseModel):
+    """The values of header.json that are used; it has more."""
+
+    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=4, max_length=4)
+    classes: list[str]
+    resize: str
+    chunk_rows: int = Field(ge=1)
+    tables: dict[Literal["items.csv", "quarantine.csv"], str]
+    checksum: str
+    chunk_sha256: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
 @dataclass(frozen=True)
@@ -68,17 +90,19 @@ class Store:
         if not is_store(path):
             what = "no such store" if not path.exists() else f"is not a store: it has no {HEADER}"
             raise UserError(f"{path}: {what}; python -m weather_hpc.preprocess makes one")
-        try:
-            header = json.loads((path / HEADER).read_bytes())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path / HEADER}: {error}") from None
-        version = (
-            (header.get("format"), header.get("version")) if isinstance(header, dict) else None
-        )
+        header = read_object(path / HEADER, LARGEST_FILE)
+        version = (header.get("format"), header.get("version"))
         if version != (FORMAT, VERSION):
+            found = f"{version}"[:80]
             raise UserError(
-                f"{path / HEADER}: {version}, expected {(FORMAT, VERSION)}; pack the images again"
+                f"{path / HEADER}: {found}, expected {(FORMAT, VERSION)}; pack the images again"
             )
+        try:
+            _Header.model_validate(header, strict=True)
+        except ValidationError as error:
+            raise UserError(
+                f"{path / HEADER}: {first_error(error)}; pack the images again"
+            ) from None
         store = cls(path, header)
         store._check_parts()
         return store
@@ -154,10 +178,11 @@ class Store:
         import numpy as np
 
         label = {name: index for index, name in enumerate(self.classes)}
+        rows = islice(read_table(self.path / ITEMS), self.shape[0] + 1)
         table = np.fromiter(
             (
-                (label[row["class"]], SPLITS.index(row["split"]), int(row["valid"]))
-                for row in read_table(self.path / ITEMS)
+                (label[row["class"]], SPLITS.index(row["split"]), VALID.index(row["valid"]))
+                for row in rows
             ),
             dtype=np.dtype((np.int64, 3)),
         )
@@ -189,9 +214,11 @@ class Store:
         for name in (IMAGES, ITEMS, QUARANTINE):
             if not (self.path / name).is_file():
                 raise UserError(f"{self.path}: {name} is missing; pack the images again")
+        for name in (ITEMS, QUARANTINE):
+            check_size(self.path / name, TABLE_BYTES + ROW_BYTES * self.shape[0])
         try:
             array = self.images.shape, self.images.dtype
-        except (OSError, ValueError) as error:
+        except Exception as error:  # numpy raises nearly anything for a damaged file
             raise UserError(f"{self.path / IMAGES}: cannot be mapped: {error}") from None
         if array != (self.shape, np.dtype(np.uint8)):
             raise UserError(
@@ -200,12 +227,13 @@ class Store:
             )
         try:
             rows = len(self.labels)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise UserError(
                 f"{self.path / ITEMS}: damaged ({error}); pack the images again"
             ) from None
         if rows != self.shape[0]:
-            raise UserError(f"{self.path / ITEMS}: {rows} rows, expected {self.shape[0]}")
+            found = f"{rows} rows" if rows < self.shape[0] else "more rows"
+            raise UserError(f"{self.path / ITEMS}: {found}, expected {self.shape[0]}")
 
 
 def items_csv(
@@ -236,10 +264,27 @@ def quarantine_csv(catalogue: Catalogue, failed: dict[int, str]) -> str:
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of either table one by one, with names as in the file system."""
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield {key: original(row[key]) if key in NAME_COLUMNS else row[key] for key in row}
+    """The rows of either table one by one, with names as in the file system.
+
+    Raises UserError where a row is damaged.
+    """
+    needed = QUARANTINE_COLUMNS if path.name == QUARANTINE else ITEM_COLUMNS[:-1]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(_short_lines(file)):
+                if None in row or None in row.values() or not row.keys() >= set(needed):
+                    raise ValueError(f"a row has not the columns {', '.join(needed)}")
+                yield {key: original(row[key]) if key in NAME_COLUMNS else row[key] for key in row}
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); pack the images again") from None
+
+
+def _short_lines(file: IO[str]) -> Iterator[str]:
+    """The lines of ``file``. Raises ValueError for one that would take much memory."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise ValueError(f"a line of {LONGEST_LINE} characters or more")
+        yield line
 
 
 def _text(columns: list[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,7 +1,7 @@
 """Synthetic weather images, for users without data: all 11 classes of WEAPD, seeded."""
 
 import io
-import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.files import named, write_json
+from weather_hpc.reading import read_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,14 +81,14 @@ def _make(folder: Path, counts: dict[str, int], seed: int, parameters: dict[str,
 def _is_complete(folder: Path, parameters: dict[str, object]) -> bool:
     """Whether all images exist; raises UserError where the folder holds other files."""
     marker = folder / MARKER
-    if not marker.exists():
+    if not os.path.lexists(marker):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder}: exists and holds other files; choose an empty folder")
         return False
     try:
-        made = json.loads(marker.read_bytes())
+        made = read_object(marker)
         same, complete = made["parameters"] == parameters, bool(made["complete"])
-    except (ValueError, KeyError, TypeError):
+    except (UserError, KeyError):
         raise UserError(f"{marker}: damaged; remove {folder} to make the images again") from None
     if not same:
         raise UserError(

@@ -1,9 +1,11 @@
 """Folders that a launcher changes: the lock of a results folder; run folders before and after."""
 
+import errno
 import json
 import os
 import shutil
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -18,9 +20,17 @@ from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.spec import RunSpec
+from weather_hpc.text import clean
 
 SUBMITTING_S = 120.0
 """How long a sweep waits for another one to submit its jobs, s: that takes seconds."""
+
+
+LARGEST_PID = 2**22
+"""The kernel's limit."""
+
+LONGEST_HOLDER = 1000
+"""Characters of the lock file, which names a process."""
 
 
 def make_ready(run: RunPaths, spec: RunSpec) -> None:
@@ -70,7 +80,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     holder dies. On a file system without locks it prints a warning and continues.
     """
     make_folder(paths.root)
-    with paths.lock.open("a+b", buffering=0) as file:
+    with _opened(paths.lock, os.O_RDWR | os.O_CREAT) as file:
         start, told = time.monotonic(), False
         while not _take(file, paths):
             waited = time.monotonic() - start
@@ -94,6 +104,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
             print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
         with named(paths.lock):
             file.truncate(0)
+            file.seek(0)
             file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         try:
             yield
@@ -116,10 +127,25 @@ def _take(file: IO[bytes], paths: StudyPaths) -> bool:
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
     """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
     try:
-        with paths.lock.open(encoding="utf-8") as file:
+        with _opened(paths.lock, os.O_RDONLY) as file:
             if take_lock(file, shared=True) is not False:
                 return None
-            process = json.loads(file.read() or "null")
-            return process if isinstance(process, dict) else None
-    except (OSError, ValueError):
+            process = dict(json.loads(file.read(LONGEST_HOLDER)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    pid, host = process.get("pid"), process.get("host")
+    if type(pid) is not int or not 1 < pid <= LARGEST_PID or not isinstance(host, str):
+        return None
+    return {"pid": pid, "host": clean(host)}
+
+
+def _opened(path: Path, flags: int) -> IO[bytes]:
+    """The lock file: never what it links to, and no pipe, which would be waited for.
+
+    Raises OSError, also where it is no regular file.
+    """
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is not a file", str(path))
+    return os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b", buffering=0)

@@ -14,6 +14,7 @@ from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
 from weather_hpc.logs.lines import UnmatchedShapes
 from weather_hpc.logs.prefixes import PREFIX, RANK_GROUPS
+from weather_hpc.reading import is_file
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
 SHIPPED = Path(__file__).parent / "formats"
@@ -281,7 +282,7 @@ def formats(names: list[str] | tuple[str, ...] = ()) -> list[LogFormat]:
             chosen.append(_shipped(name))
             continue
         path = Path(name)
-        if not path.is_file():
+        if not is_file(path):
             stem = path.name.removesuffix(".yaml")
             raise UserError(
                 f"--format {name}: no such file and no known format{nearest(stem, list(shipped()))}"

@@ -159,6 +159,8 @@ def _read(path: Path) -> StateDict:
 
 
 def _loaded(path: Path) -> Any:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"--weights {path}: is not a file")
     if path.suffix != ".safetensors":
         return torch.load(path, map_location="cpu", weights_only=True)
     try:

@@ -105,7 +105,7 @@ def _calibration(checkpoint: Checkpoint, path: Path) -> Calibration | None:
         return None
     try:
         return Calibration.from_state(checkpoint.calibration)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"--checkpoint {path}: its calibration is damaged: {error}") from None
 
 
@@ -134,7 +134,7 @@ def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
             task["model"], len(checkpoint.classes), task["image_size"], task.get("weights")
         )
         module.load_state_dict(checkpoint.best)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         text = str(error).partition("\n")[0]
         raise UserError(f"--checkpoint {path}: weights do not match its network: {text}") from None
     return module

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from weather_hpc.errors import FailedError
+from weather_hpc.reading import first_error, read_bytes
 from weather_hpc.runs.record import Part
 
 BINDING = "binding"
@@ -49,17 +50,15 @@ class CheckResult(Part):
 def read_checks(path: Path) -> tuple[list[CheckResult], str | None]:
     """The results in ``path`` in order, and the error in the first invalid line.
 
-    An incomplete last line is not an error: the verb was killed. Raises OSError if the file cannot
-    be read.
+    An incomplete last line is not an error: the verb was killed. Raises UserError if the file
+    cannot be read.
     """
     results: list[CheckResult] = []
     wrong: str | None = None
-    *lines, _ = path.read_bytes().split(b"\n")
+    *lines, _ = read_bytes(path).split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             results.append(CheckResult.model_validate_json(line))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            wrong = wrong or f"line {number}: {f'{where}: ' if where else ''}{first['msg']}"
+            wrong = wrong or f"line {number}: {first_error(error)}"
     return results, wrong

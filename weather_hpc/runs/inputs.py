@@ -2,50 +2,29 @@
 
 import json
 import math
-import stat
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from pydantic_core import from_json
 
 from weather_hpc.errors import UserError
+from weather_hpc.reading import check_size, read_json, read_object
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes. A larger record, spec or exit file is not one of ours and is not loaded."""
+LARGEST_EVENTS = 2**28
+"""Bytes. An epoch takes some hundred."""
 
-
-def check_size(path: Path) -> None:
-    """Raise UserError where ``path`` is not a regular file, or is too large."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path}: is not a file")
-    if found.st_size > LARGEST_FILE:
-        raise UserError(f"{path}: {found.st_size} bytes, expected at most {LARGEST_FILE}")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in ``path``. Raises UserError where it cannot be read."""
-    check_size(path)
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+LONGEST_LINE = 2**20
+"""Bytes of an event; what is longer is read in pieces, none of which is one."""
 
 
 def read_events(path: Path) -> tuple[int | None, str | None]:
     """Number of different epochs that ended, and the first NaN or infinite loss; read by line."""
     epochs: set[int] = set()
     wrong: str | None = None
-    if not path.is_file():
-        return None, None
     try:
+        check_size(path, LARGEST_EVENTS)
         with path.open("rb") as file:
-            while line := file.readline(LARGEST_FILE):
+            while line := file.readline(LONGEST_LINE):
                 try:
                     event = _event(line)
                 except (ValueError, RecursionError):
@@ -58,7 +37,7 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
                 lost = _nan_losses(event)
                 if lost and wrong is None:
                     wrong = f"{path.name}: epoch {epoch}: {lost[0]} is {event[lost[0]]}"
-    except OSError:
+    except (OSError, UserError):
         return None, None
     return len(epochs), wrong
 
@@ -92,8 +71,8 @@ def _nan_losses(values: dict[str, Any]) -> list[str]:
 def exit_code(path: Path) -> int | None:
     """The code in an exit.json; None where there is no valid one."""
     try:
-        code = read_json(path)["code"]
-    except (UserError, KeyError, TypeError):
+        code = read_object(path).get("code")
+    except UserError:
         return None
     return code if type(code) is int and 0 <= code < 256 else None
 
@@ -104,8 +83,8 @@ def job_seconds(path: Path) -> float | None:
     None where the script did not say so, or the job was requeued: it knows its last try only.
     """
     try:
-        values = dict(read_json(path))
-    except (UserError, ValueError, TypeError):
+        values = read_object(path)
+    except UserError:
         return None
     seconds, restarts = values.get("job_s"), values.get("restarts")
     return float(seconds) if restarts == 0 and is_seconds(seconds) else None
@@ -119,8 +98,9 @@ def worker_jobs_seconds(path: Path) -> float | None:
     """
     seconds, open_submissions = 0.0, 0
     try:
+        check_size(path, LARGEST_EVENTS)
         with path.open("rb") as file:
-            while line := file.readline(LARGEST_FILE):
+            while line := file.readline(LONGEST_LINE):
                 try:
                     event = dict(_event(line))
                 except (ValueError, TypeError, RecursionError):
@@ -135,7 +115,7 @@ def worker_jobs_seconds(path: Path) -> float | None:
                     open_submissions -= 1
                 elif event.get("event") == "workers_queued" and not open_submissions:
                     return None  # of an earlier version, which did not record the jobs
-    except (OSError, KeyError, TypeError):
+    except (UserError, OSError, KeyError, TypeError):
         return None
     return None if open_submissions else seconds
 

@@ -1,10 +1,11 @@
 """Node-hours that a run used, including its earlier tries."""
 
-import math
 from datetime import datetime
+from typing import Any
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.inputs import read_json
+from weather_hpc.reading import read_object
+from weather_hpc.runs.inputs import LARGEST
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import SECONDS_PER_HOUR, Run
@@ -48,19 +49,19 @@ def spent(run: Run) -> float:
 
 def _earlier_tries(run: Run) -> float:
     try:
-        hours = float(dict(read_json(RunPaths(run.folder).earlier_tries))["node_hours"])
-    except (UserError, ValueError, TypeError, KeyError):
+        hours: Any = read_object(RunPaths(run.folder).earlier_tries).get("node_hours")
+    except UserError:
         return 0.0
-    return hours if 0 <= hours < math.inf else 0.0
+    return float(hours) if type(hours) in (int, float) and 0 <= hours <= LARGEST else 0.0
 
 
 def _until_exit_h(run: Run) -> float:
     """From a failed run's start to its exit, h; 0 where it recorded neither."""
     started = run.record.provenance.started_at if run.record else None
     try:
-        ended = dict(read_json(RunPaths(run.folder).exit))["ended_at"]
+        ended = read_object(RunPaths(run.folder).exit).get("ended_at")
         seconds = _seconds(str(ended)) - _seconds(str(started))
-    except (UserError, ValueError, TypeError, KeyError):
+    except (UserError, ValueError, OverflowError):
         return 0.0
     return max(0.0, seconds) / SECONDS_PER_HOUR
 

@@ -1,16 +1,18 @@
 """plan.json: the plan of a results folder, read by every later command."""
 
 import dataclasses
-import json
+import os
+from pathlib import Path
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
-from weather_hpc.runs.inputs import read_json
+from weather_hpc.reading import LARGEST_FILE, read_object
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.soundness import readable_spec
+from weather_hpc.runs.spec_file import spec_of
 from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
-from weather_hpc.study.spec import RunSpec
+from weather_hpc.study.spec import RunSpec, is_file_name
 
 
 def save_plan(paths: StudyPaths, plan: Plan) -> None:
@@ -52,8 +54,10 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
     for folder in folders:
         spec = _spec_in(RunPaths(folder))
-        if spec is None or planned.get(folder.name, spec.key) != spec.key:
-            continue  # nothing to read, or in the folder of another run of this plan
+        if spec is None or not is_file_name(folder.name):
+            continue
+        if planned.get(folder.name, spec.key) != spec.key:
+            continue  # in the folder of another run of this plan
         if spec.key not in names or run_state(RunPaths(folder)) is RunState.DONE:
             names[spec.key] = folder.name
 
@@ -82,25 +86,30 @@ def _spec_in(run: RunPaths) -> RunSpec | None:
     if run.spec.exists():
         return readable_spec(run)
     try:
-        return RunSpec.from_dict(dict(read_json(run.record)["spec"]))
-    except (UserError, ValueError, KeyError, TypeError):
+        return spec_of(read_object(run.record).get("spec"), run.record)
+    except UserError:
         return None
 
 
 def load_plan(paths: StudyPaths) -> Plan:
     """The plan of a results folder. Raises :class:`UserError` where there is none."""
-    if paths.plan.exists() and not paths.plan.is_file():
-        raise UserError(f"{paths.plan}: is not a file")
+    if not os.path.lexists(paths.plan):
+        raise UserError(f"{paths.root}: no study has been run here; give its folder with --results")
     try:
-        value = json.loads(paths.plan.read_bytes())
-        prepare = RunSpec.from_dict(value["prepare"]) if value["prepare"] else None
-        runs = tuple(RunSpec.from_dict(spec) for spec in value["runs"])
+        return _plan_in(paths.plan)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{paths.plan}: ")
+        raise UserError(f"{paths.plan}: not a plan of this version: {reason}") from None
+
+
+def _plan_in(path: Path) -> Plan:
+    value = read_object(path, LARGEST_FILE)
+    study, data, specs = (value.get(key) for key in ("study", "data", "runs"))
+    if not (isinstance(study, str) and isinstance(data, str) and isinstance(specs, list) and specs):
+        raise UserError(f"{path}: expected study and data, which are text, and runs, a list")
+    prepare, predict = (
         # plans of earlier versions have no predictions
-        predict = RunSpec.from_dict(value["predict"]) if value.get("predict") else None
-        return Plan(value["study"], value["data"], prepare, runs, predict)
-    except FileNotFoundError:
-        raise UserError(
-            f"{paths.root}: no study has been run here; give its folder with --results"
-        ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{paths.plan}: not a plan of this version: {error}") from None
+        None if value.get(key) is None else spec_of(value[key], path)
+        for key in ("prepare", "predict")
+    )
+    return Plan(study, data, prepare, tuple(spec_of(s, path) for s in specs), predict)

@@ -14,7 +14,8 @@ from weather_hpc.runs.inputs import (
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, measured_on_several
 from weather_hpc.runs.run import JobSummary, Run, job_by_its_script, read_job
-from weather_hpc.runs.soundness import readable_spec, sound_record, spec_in
+from weather_hpc.runs.soundness import readable_spec, sound_record
+from weather_hpc.runs.spec_file import spec_in
 from weather_hpc.study.stages import MEASURED
 
 FAILURES = frozenset(Status) - {Status.OK, Status.SKIPPED, Status.INCOMPLETE}
@@ -69,7 +70,7 @@ def _without_record(paths: RunPaths, job: JobSummary | None) -> tuple[Status, st
     if not paths.spec.exists():
         return Status.INCOMPLETE, f"{paths.root}: neither {paths.spec.name} nor {paths.record.name}"
     try:
-        spec_in(paths)
+        spec_in(paths.spec)
     except UserError as error:
         return Status.FAILED, str(error)
     if job is not None and job.status == "pending":

@@ -3,7 +3,6 @@
 ``null`` means that a value does not apply or is unknown; it never means 0.
 """
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +18,7 @@ from pydantic import (
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.reading import first_error, read_json
 from weather_hpc.study.spec import RunSpec
 
 SCHEMA_VERSION = 1
@@ -299,18 +299,11 @@ def read_record(path: Path) -> RunRecord:
     Raises :class:`UserError` naming the file, the field and what is wrong with it, or the
     schema version found and the one expected.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    value = read_json(path)
     found = value.get("schema_version") if isinstance(value, dict) else None
-    if found != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema_version {found!r} found, expected {SCHEMA_VERSION}")
+    if found != SCHEMA_VERSION or type(found) is not int:
+        raise UserError(f"{path}: schema_version {found!r:.40} found, expected {SCHEMA_VERSION}")
     try:
         return RunRecord.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+        raise UserError(f"{path}: {first_error(error)}") from None

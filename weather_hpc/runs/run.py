@@ -11,9 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weather_hpc.errors import UserError
+from weather_hpc.reading import read_json
 from weather_hpc.runs.cpus import cpu_columns
 from weather_hpc.runs.ending import ended_by
-from weather_hpc.runs.inputs import LARGEST, exit_code, job_seconds, read_json
+from weather_hpc.runs.inputs import LARGEST, exit_code, job_seconds
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row

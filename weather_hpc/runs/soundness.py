@@ -3,15 +3,15 @@
 All verbs ask here: a record that is not valid is in no table, and its run is made again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
 from weather_hpc.errors import UserError
-from weather_hpc.runs.inputs import LARGEST, check_size, read_json
+from weather_hpc.reading import read_object
+from weather_hpc.runs.inputs import LARGEST
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.runs.spec_file import spec_in, spec_of
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.study.stages import MEASURED
 
@@ -24,7 +24,6 @@ def sound_record(paths: RunPaths, spec: RunSpec | None = None) -> RunRecord:
     Raises UserError, which names the file and the field, where it cannot be read, is of another
     run than spec.json, or says that the run succeeded but has no time or an impossible value.
     """
-    check_size(paths.record)
     record = read_record(paths.record)
     planned = _settings_in(paths) or spec
     if planned is not None and planned != record.spec and planned.key != record.spec.key:
@@ -41,37 +40,22 @@ def sound_record(paths: RunPaths, spec: RunSpec | None = None) -> RunRecord:
 def readable_spec(paths: RunPaths) -> RunSpec | None:
     """The spec in spec.json; None where it cannot be read."""
     try:
-        return spec_in(paths)
+        return spec_in(paths.spec)
     except UserError:
         return None
-
-
-def spec_in(paths: RunPaths) -> RunSpec:
-    """The spec in spec.json. Raises UserError where it cannot be read."""
-    return _parsed(paths, RunSpec.from_dict)
 
 
 def _settings_in(paths: RunPaths) -> RunSpec | None:
     """The same without the run's label, which takes most of the time; None: cannot be read."""
     try:
-        return _parsed(paths, lambda value: RunSpec.model_validate(_without_label(value)))
+        value = read_object(paths.spec)
+        return spec_of(value, paths.spec, lambda of: RunSpec.model_validate(_without_label(of)))
     except UserError:
         return None
 
 
 def _without_label(value: dict[str, Any]) -> dict[str, Any]:
     return {name: setting for name, setting in value.items() if name != "run_id"}
-
-
-def _parsed(paths: RunPaths, parse: Callable[[dict[str, Any]], RunSpec]) -> RunSpec:
-    try:
-        return parse(dict(read_json(paths.spec)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{paths.spec}: {where}: {first['msg']}") from None
-    except (ValueError, TypeError):
-        raise UserError(f"{paths.spec}: is not a JSON object") from None
 
 
 SHORTEST_TIME_S = 1e-6

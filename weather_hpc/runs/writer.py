@@ -11,6 +11,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.provenance import collect_provenance
 from weather_hpc.runs.record import RunRecord, Status
+from weather_hpc.runs.spec_file import spec_in
 from weather_hpc.study.spec import RunSpec
 
 
@@ -86,7 +87,10 @@ class RunWriter:
 
 
 def read_spec(run_dir: Path | None) -> RunSpec | None:
-    """The spec that the launcher wrote into ``run_dir``; None if there is none."""
+    """The spec that the launcher wrote into ``run_dir``; None if there is none.
+
+    Raises UserError where it cannot be read.
+    """
     if run_dir is None or not RunPaths(run_dir).spec.exists():
         return None
-    return RunSpec.from_dict(json.loads(RunPaths(run_dir).spec.read_bytes()))
+    return spec_in(RunPaths(run_dir).spec)

@@ -5,7 +5,7 @@ controller while it remembers, and else the exit code that the run's own script 
 """
 
 import functools
-import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
+from weather_hpc.reading import LARGEST_JSON, read_bytes, read_object, read_text
 from weather_hpc.runs.ending import from_logs
 from weather_hpc.runs.inputs import exit_code, job_seconds
 from weather_hpc.runs.paths import RunPaths, StudyPaths
@@ -34,7 +37,10 @@ from weather_hpc.slurm.jobs import (
     parse_scontrol,
     parse_squeue,
 )
-from weather_hpc.text import one_line
+from weather_hpc.text import clean, one_line
+
+LONGEST_CAUSE = 200
+"""Bytes of a stop file."""
 
 LAG_S = 5.0
 """How long after a job's end accounting may not know of it yet, s."""
@@ -156,13 +162,17 @@ def as_dict(job: Job) -> dict[str, Any]:
     return values
 
 
+_JOB = TypeAdapter(Job)
+"""Checks the types of what slurm.json holds."""
+
+
 def _kept(submitted: SubmittedJob) -> Job | None:
     """What ``slurm.json`` holds; None where it is missing or about another job."""
     try:
-        values = json.loads(submitted.run.slurm.read_bytes())
-        del values["status"]
-        job = Job(**values | {"source": JobSource(values["source"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        job = _JOB.validate_json(read_bytes(submitted.run.slurm, LARGEST_JSON), strict=True)
+    except (UserError, ValidationError):
+        return None
+    if any(isinstance(value, float) and not math.isfinite(value) for value in vars(job).values()):
         return None
     return job if (job.job_id, job.name) == (submitted.job_id, submitted.name) else None
 
@@ -205,12 +215,15 @@ def _from_exit_file(submitted: SubmittedJob) -> Job:
     """The job as its script's exit.json describes it, where Slurm knows nothing of it any more."""
     job_id, name, source = submitted.job_id, submitted.name, JobSource.EXIT_FILE
     try:
-        values = json.loads(submitted.run.exit.read_bytes())
-        code, ended_at = int(values["code"]), str(values["ended_at"]).replace("Z", "+00:00")
-    except (OSError, ValueError, KeyError, TypeError):
+        ended_at = read_object(submitted.run.exit).get("ended_at")
+    except UserError:
+        ended_at = None
+    code = exit_code(submitted.run.exit)
+    if code is None or not isinstance(ended_at, str):
         reason = "it left the queue, and neither Slurm nor its script recorded how it ended"
         return Job(job_id, name, "FAILED", source, reason=reason)
-    state, seconds = "COMPLETED" if code == 0 else "FAILED", job_seconds(submitted.run.exit)
+    state, ended_at = "COMPLETED" if code == 0 else "FAILED", ended_at.replace("Z", "+00:00")
+    seconds = job_seconds(submitted.run.exit)
     return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at, elapsed_s=seconds)
 
 
@@ -229,7 +242,7 @@ def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
         status = Status.FAILED
         reason = f"job {job.job_id} completed but left no finished record{from_logs(logs)}"
     elif job.exit_code == EXIT_STOPPED:
-        cause = run.stop.read_text().strip() if run.stop.exists() else "terminated"
+        cause = _stop_cause(run)
         status = Status.TIMEOUT if cause == "time-limit" else Status.PREEMPTED
         reason = f"job {job.job_id} stopped at a checkpoint ({cause}); sweep again to resume"
     elif status is Status.CANCELLED and job.started_at is None:
@@ -240,6 +253,14 @@ def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
     record.write(run.record)
 
 
+def _stop_cause(run: RunPaths) -> str:
+    """Why the run was asked to stop, as its script has noted."""
+    try:
+        return clean(read_text(run.stop, LONGEST_CAUSE)) or "terminated"
+    except UserError:
+        return "terminated"
+
+
 def _unfinished(run: RunPaths) -> RunRecord | None:
     """The run's record if it says ``incomplete``, or a new one if there is none; else None."""
     if run.record.exists():
@@ -248,5 +269,8 @@ def _unfinished(run: RunPaths) -> RunRecord | None:
         except UserError:
             return None
         return record if record.status is Status.INCOMPLETE else None
-    spec = read_spec(run.root)
+    try:
+        spec = read_spec(run.root)
+    except UserError:
+        return None
     return None if spec is None else RunRecord.of(spec)

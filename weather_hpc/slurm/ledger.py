@@ -4,7 +4,6 @@ A sweep that dies in between leaves an entry without a job id. Its token is part
 so the next sweep can find out from Slurm whether the job was submitted.
 """
 
-import json
 import re
 import secrets
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
+from weather_hpc.reading import read_object
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.client import Slurm, SlurmError, call
 from weather_hpc.slurm.jobs import SACCT_FIELDS, SQUEUE_FORMAT, Job, parse_sacct, parse_squeue
@@ -74,23 +74,24 @@ def load(paths: StudyPaths) -> list[Submission]:
     for path in sorted(paths.submissions.glob("[!.]*.json")):
         try:
             entries.append(_read(path))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path}: not a submission: {error}") from None
     return sorted(entries, key=lambda entry: (entry.intended_at, entry.token))
 
 
 def _read(path: Path) -> Submission:
     """The entry in ``path``. Raises ValueError or TypeError where :func:`save` did not write it."""
-    if not path.is_file():
-        raise ValueError("not a file")
-    entry = Submission(**json.loads(path.read_bytes()))
+    entry = Submission(**read_object(path))
+    if not isinstance(entry.run_ids, list) or not isinstance(entry.about, str):
+        raise ValueError("run_ids must be a list, and about text")
     names = [entry.token, entry.job_name, *entry.run_ids]
     # they become file names and words of a command
     if not all(isinstance(n, str) and re.fullmatch(r"\w[\w.,+=@%-]*", n, re.ASCII) for n in names):
         raise ValueError("token, job_name and run_ids must be plain names")
-    if not isinstance(entry.job_id, int | None):
+    if entry.job_id is not None and (type(entry.job_id) is not int or entry.job_id < 0):
         raise ValueError("job_id must be a number")
-    datetime.fromisoformat(entry.intended_at)
+    if datetime.fromisoformat(entry.intended_at).tzinfo is None:
+        raise ValueError("intended_at must say the time zone")
     return entry
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weather_hpc.errors import UserError
+from weather_hpc.reading import is_file
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.images import ImageCount
 from weather_hpc.study.networks import (
@@ -22,6 +23,7 @@ from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.steps import held_apart_count, too_few
 from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
+from weather_hpc.study.yaml_text import LONGEST_PATH, cut
 from weather_hpc.text import counted
 
 MOST_RUNS = 5000
@@ -100,8 +102,9 @@ def _check_weights(study: StudyConfig, index: int, task: TrainTask) -> None:
         return
     if reason := no_weights(task.model, task.weights):
         raise _refused(study, index, "weights", reason)
-    if task.weights not in NAMED_WEIGHTS and not Path(task.weights).is_file():
-        reason = f"{task.weights}: no such file; expected a file of weights, or {CACHED}"
+    if task.weights not in NAMED_WEIGHTS and not is_file(Path(task.weights)):
+        file = cut(task.weights, LONGEST_PATH)
+        reason = f"{file}: no such file; expected a file of weights, or {CACHED}"
         raise _refused(study, index, "weights", reason)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import (
     Field,
@@ -27,6 +27,17 @@ from weather_hpc.study.tasks import (
     TrainTask,
     setting_field,
 )
+
+
+def is_file_name(value: object) -> TypeGuard[str]:
+    """Whether ``value`` is a printable name of a file in a folder, and of no other folder's."""
+    if not isinstance(value, str) or not value.isprintable() or "/" in value:
+        return False
+    return value not in ("", ".", "..") and len(value.encode()) <= LONGEST_NAME
+
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on Linux."""
 
 
 class Stage(StrEnum):
@@ -183,7 +194,9 @@ class RunSpec(Part):
         """The spec that :meth:`as_dict` wrote. Raises ValueError where it does not fit."""
         spec = cls.model_validate({k: v for k, v in value.items() if k != "run_id"})
         run_id = value.get("run_id", spec.run_id)
-        return spec if run_id == spec.run_id else spec.named(str(run_id))
+        if not is_file_name(run_id):
+            raise ValueError("run_id: expected the name of a folder, without '/'")
+        return spec if run_id == spec.run_id else spec.named(run_id)
 
     def within(self, most: int | None) -> "RunSpec":
         """The same run on ``most`` CPUs of a node (None: unknown), where it asks for more.

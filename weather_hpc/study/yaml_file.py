@@ -1,5 +1,6 @@
 """YAML files checked against a model; errors name file, line, key and the nearest spelling."""
 
+import contextlib
 import re
 import types
 import typing
@@ -10,9 +11,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.reading import read_text
+from weather_hpc.reading import is_file, read_text
 from weather_hpc.study import yaml_text
-from weather_hpc.study.yaml_text import LARGEST_YAML, cut
+from weather_hpc.study.yaml_text import LARGEST_YAML, LONGEST_PATH, cut
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -157,14 +158,15 @@ def folder(kind: Literal["studies", "sites"]) -> Path:
 def shipped(kind: Literal["studies", "sites"], name: str) -> Path:
     """The file called ``name``, or else the shipped one of that name."""
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path
     known = {file.stem: file for file in sorted(folder(kind).glob("*.yaml"))}
     if name in known:
         return known[name]
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected a YAML file")
-    stem = path.name.removesuffix(".yaml").removesuffix(".yml")
-    raise UserError(
-        f"no file {name!r} and no shipped {kind} of that name{nearest(stem, list(known))}"
-    )
+    stem = cut(path.name).removesuffix(".yaml").removesuffix(".yml")
+    with contextlib.suppress(OSError):
+        if path.exists():
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise UserError(f"{path}: is {what}, expected a YAML file")
+    shown, like = cut(name, LONGEST_PATH), nearest(stem, list(known))
+    raise UserError(f"no file {shown!r} and no shipped {kind} of that name{like}")

@@ -26,6 +26,10 @@ _LONGEST_NUMBER = 400
 """Characters."""
 
 
+LONGEST_PATH = 300
+"""Characters of a path in a message."""
+
+
 def cut(text: str, most: int = 60) -> str:
     """``text`` for a message: printable, on one line, at most so many characters."""
     shown = clean(text[: most + 1])
@@ -47,7 +51,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """The next node. Counts values and levels while the text is read."""
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         before = self._values
         self._depth += 1
         if self._depth > DEEPEST:
@@ -56,7 +60,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
-                raise _wrong(f"alias *{cut(event.anchor)} is part of itself", event.start_mark)
+                raise _wrong(f"alias *{cut(str(event.anchor))} is part of itself", event.start_mark)
             self._values += self._sizes[node]
         else:
             self._values += 1

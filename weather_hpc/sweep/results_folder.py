@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from weather_hpc import cli
@@ -71,18 +73,24 @@ def cancel(paths: StudyPaths) -> str:
     return f"{' and '.join(done)}; run the same sweep again to resume"
 
 
+@contextmanager
+def _slurm() -> Iterator[Slurm]:
+    """Slurm's commands; what they refuse in the block is a FailedError."""
+    try:
+        yield Slurm()
+    except SlurmError as error:
+        raise FailedError(str(error)) from None
+
+
 def _cancel_jobs(paths: StudyPaths) -> str | None:
     if not paths.submissions.exists():
         return None
-    slurm = Slurm()
-    settle(paths, slurm)
-    jobs = open_jobs(paths, slurm)
-    if not jobs:
-        return None
-    try:
+    with _slurm() as slurm:
+        settle(paths, slurm)
+        jobs = open_jobs(paths, slurm)
+        if not jobs:
+            return None
         slurm("scancel", *map(str, jobs))
-    except SlurmError as error:
-        raise FailedError(str(error)) from None
     return f"cancelled {counted(len(jobs), 'job')} ({', '.join(map(str, jobs))})"
 
 
@@ -116,9 +124,12 @@ def clean(paths: StudyPaths, ask: bool) -> str:
     confirms first; without a terminal :class:`UserError` is raised.
     """
     with lock(paths):
-        if paths.submissions.exists() and (jobs := open_jobs(paths, Slurm())):
-            queued = counted(len(jobs), "job")
-            raise FailedError(f"{queued} of this folder in the queue; cancel them first")
+        if paths.submissions.exists():
+            with _slurm() as slurm:
+                jobs = open_jobs(paths, slurm)
+            if jobs:
+                queued = counted(len(jobs), "job")
+                raise FailedError(f"{queued} of this folder in the queue; cancel them first")
         files = removable(paths)
         size = sum(_size(path) for path in files)
         what = f"{len(files)} stores and checkpoints, {size / 1e6:.1f} MB, under {paths.root}"

@@ -3,15 +3,19 @@
 Plain tensors, numbers and strings, so that ``torch.load(weights_only=True)`` reads them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import torch
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import atomic_path
-from weather_hpc.train.request import differences
+from weather_hpc.reading import check_size, first_error
+from weather_hpc.train.request import Request, differences
 
 VERSION = 6
 
@@ -34,15 +38,15 @@ class Checkpoint:
     """What it has been computed on so far, in order: cpu, or a GPU's name."""
     classes: list[str]
     """Names of the network's outputs."""
-    epoch: int
-    step: int
+    epoch: Annotated[int, Field(ge=0)]
+    step: Annotated[int, Field(ge=0)]
     loss: float | None
     """Mean training loss of that epoch; None before the first has ended."""
     accuracy: float | None
     """Training accuracy of that epoch, 0..1; None before the first has ended."""
-    seconds: dict[str, float]
+    seconds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     """Seconds of each :class:`weather_hpc.train.meter.Phase` so far."""
-    energy: dict[str, float | None]
+    energy: dict[str, Annotated[float, Field(allow_inf_nan=False)] | None]
     """The fields of :class:`weather_hpc.runs.telemetry.Energy`."""
     network: StateDict
     """The whole network's ``state_dict``, on the CPU."""
@@ -80,8 +84,15 @@ class Checkpoint:
             ) from None
 
 
+_HINTS: dict[str, Any] = get_type_hints(Checkpoint, include_extras=True)
+_FIELDS: dict[str, Any] = {name: (hint, ...) for name, hint in _HINTS.items()}
+_PARTS: type[BaseModel] = create_model("_PARTS", **_FIELDS)
+"""Checks the types of a checkpoint's parts."""
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in ``path``, on the CPU. Raises UserError where it is not one."""
+    check_size(path, None)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:  # says nothing about what the file holds
@@ -102,7 +113,30 @@ def load_checkpoint(path: Path) -> Checkpoint:
     keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(Checkpoint)}
     if value.keys() != set(keys.values()):
         raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
-    return Checkpoint(**{name: value[key] for name, key in keys.items()})
+    parts = {name: value[key] for name, key in keys.items()}
+    try:
+        _PARTS.model_validate(parts, strict=True)  # only checks: the copy lacks torch's metadata
+    except ValidationError as error:
+        raise UserError(f"{path}: is no checkpoint of training: {first_error(error)}") from None
+    return Checkpoint(**parts)
+
+
+@contextmanager
+def restoring(request: Request) -> Iterator[None]:
+    """Within the block a run is restored from its checkpoint.
+
+    Raises UserError where the checkpoint's parts have not the content that they need.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        path = request.paths.checkpoint if request.paths else "checkpoint"
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path}: is damaged ({type(error).__name__}: {reason}); remove it to start over"
+        ) from None
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

@@ -5,13 +5,15 @@ The lines on stdout have the form in which the reproduced study's scripts printe
 """
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from weather_hpc.errors import FailedError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import append_csv, write_csv
+from weather_hpc.reading import read_bytes
 
 DECIMALS = 6
 
@@ -116,10 +118,13 @@ def _rounded(line: RankEpoch) -> dict[str, object]:
 def _read(path: Path) -> list[RankEpoch]:
     """The lines of ``path`` in order; without those that a killed process left incomplete."""
     lines = []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        for cells in csv.DictReader(file):
+    text = read_bytes(path).decode("utf-8", "replace")
+    try:
+        for cells in csv.DictReader(io.StringIO(text, newline="")):
             try:
                 lines.append(RankEpoch.from_cells(cells))
-            except (KeyError, ValueError):
+            except (KeyError, ValueError, TypeError, OverflowError):
                 continue
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV: {error}; remove it to resume without it") from None
     return lines

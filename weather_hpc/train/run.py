@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from weather_hpc import cli
+from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
+from weather_hpc.reading import read_bytes
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
 from weather_hpc.runs.gpus import GpuState, append_gpus, open_devices, read_gpus
 from weather_hpc.runs.paths import RunPaths
@@ -20,7 +22,7 @@ from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.steps import FEWEST_HELD_APART
 from weather_hpc.train.calibration import Calibration, calibrate
-from weather_hpc.train.checkpoint import Checkpoint, StateDict
+from weather_hpc.train.checkpoint import Checkpoint, StateDict, restoring
 from weather_hpc.train.cuda import reset_peaks
 from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
 from weather_hpc.train.loader import EpochSampler, check_share, split_training_rows, stream_seed
@@ -73,15 +75,15 @@ class TrainingRun:
         self.strategy = strategy
         self.writer = writer
         self.resumed = checkpoint
-        if checkpoint is not None and checkpoint.calibration:
-            self.calibration = Calibration.from_state(checkpoint.calibration)
         if checkpoint is None:
             self.meter = Meter(strategy, Energy(), None, progress=progress)
         else:
-            own = RankClock.resumed(checkpoint.ranks[request.env.rank].get("times"))
-            self.meter = Meter(
-                strategy, Energy(**checkpoint.energy), checkpoint.seconds, own, progress
-            )
+            with restoring(request):
+                if checkpoint.calibration:
+                    self.calibration = Calibration.from_state(checkpoint.calibration)
+                own = RankClock.resumed(checkpoint.ranks[request.env.rank].get("times"))
+                energy = Energy(**checkpoint.energy)
+                self.meter = Meter(strategy, energy, checkpoint.seconds, own, progress)
         paths = writer.paths
         leads = request.env.rank == 0
         self.rank_log = RankLog(
@@ -158,9 +160,10 @@ class TrainingRun:
         if self.resumed is not None:
             if self.resumed.loss is not None and self.resumed.accuracy is not None:
                 self.score = Score(self.resumed.loss, self.resumed.accuracy, len(rows))
-            state = self.resumed.ranks[0] | self.resumed.ranks[rank]
             weights = {"network": self.resumed.network, "average": self.resumed.average}
-            trainer.restore(state | weights)
+            with restoring(self.request):
+                state = self.resumed.ranks[0] | self.resumed.ranks[rank]
+                trainer.restore(state | weights)
         return trainer
 
     def _start(self) -> None:
@@ -175,7 +178,7 @@ class TrainingRun:
             self.writer.event("start", ranks=ranks, devices=devices)
             return
         earlier = self.resumed.devices
-        origin.devices = earlier if devices == earlier[-1] else [*earlier, devices]
+        origin.devices = earlier if [devices] == earlier[-1:] else [*earlier, devices]
         if len(origin.devices) > 1 and self.request.env.rank == 0:
             print(f"train: {measured_on_several(origin.devices)}", file=sys.stderr)
         self.rank_log.resume(self.resumed.epoch)
@@ -280,7 +283,8 @@ class TrainingRun:
             return 0, None
         if not self.resumed.step:
             return self.resumed.epoch, None
-        total = self.resumed.ranks[self.request.env.rank]["total"]
+        with restoring(self.request):
+            total = self.resumed.ranks[self.request.env.rank]["total"]
         return self.resumed.epoch, Position(self.resumed.step, total)
 
     def _is_evaluated(self, epoch: int) -> bool:
@@ -383,5 +387,7 @@ def _count_resumes(paths: RunPaths | None) -> int:
     """How often the run has been resumed, by its events."""
     if paths is None:
         return 0
-    lines = paths.events.read_text(encoding="utf-8").splitlines()
-    return sum('"event": "resume"' in line for line in lines)
+    try:
+        return read_bytes(paths.events).count(b'"event": "resume"')
+    except UserError:
+        return 0  # the checkpoint is what the run resumes from
