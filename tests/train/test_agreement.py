@@ -24,6 +24,7 @@ from weather_hpc.train.checkpoint import Checkpoint
 from weather_hpc.train.exchange import FIRST_FAILURE, RANK_TIMEOUT, exchange, key, ranks_named
 from weather_hpc.train.ranks import TorchrunEnv
 from weather_hpc.train.request import Request, TrainOptions, make_request
+from weather_hpc.train.torchrun import await_launchers
 
 EPOCHS = 3
 
@@ -215,6 +216,14 @@ def test_ranks_that_do_not_arrive_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(FailedError, match=told):
         exchange(store, TorchrunEnv(0, 4, 0, 2, True), "x", None)
     assert ranks_named([0, 1, 2, 5]) == "ranks 0-2, 5"
+
+
+def test_nodes_whose_launcher_does_not_start_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RANK_TIMEOUT, "0.05")
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    with pytest.raises(FailedError, match=r"within 0.05 s .* on node 1, 2 of 3, counted from 0"):
+        await_launchers(store, 0, 3)
+    await_launchers(store, 0, 1)
 
 
 def test_a_rank_that_fails_before_it_arrives_is_told_to_those_that_wait() -> None:

@@ -12,6 +12,7 @@ Options are torchrun's, and PET_<OPTION> in the environment too, but for those o
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -33,6 +34,7 @@ from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import temporary_folder
 from weather_hpc.text import one_line
+from weather_hpc.train.exchange import LONGEST_POLL_S, RANK_TIMEOUT, rank_timeout_s
 from weather_hpc.train.rendezvous import (
     LOOPBACK,
     MEMORY,
@@ -134,6 +136,23 @@ def _meet(stack: ExitStack, node: int, nodes: int) -> SharedStore:
     return SharedStore(meeting, timedelta(seconds=PATIENCE_S), PATIENCE_S if node else 0.0)
 
 
+def await_launchers(store: Any, node: int, nodes: int) -> None:
+    """Wait until the launchers of all nodes have started. Raises FailedError naming the others."""
+    store.set(f"launcher/{node}", "started")
+    limit_s = rank_timeout_s()
+    deadline = time.monotonic() + limit_s
+    missing = list(range(nodes))
+    while missing := [other for other in missing if not store.check([f"launcher/{other}"])]:
+        if time.monotonic() > deadline:
+            listed = os.environ.get("SLURM_JOB_NODELIST")
+            raise FailedError(
+                f"no launcher has started within {limit_s:g} s ({RANK_TIMEOUT}) on node "
+                f"{', '.join(map(str, missing))} of {nodes}, counted from 0"
+                + (f", of {listed}" if listed else "")
+            )
+        time.sleep(LONGEST_POLL_S)
+
+
 @record
 def _launch(args: Any) -> None:
     run.run(args)  # type: ignore[no-untyped-call]
@@ -150,6 +169,7 @@ def main() -> int:
         raise UserError(f"--node-rank {node}: of {nodes} nodes they are 0 to {nodes - 1}")
     with ExitStack() as stack:
         store = _meet(stack, node, nodes)
+        await_launchers(store, node, nodes)
 
         def create(parameters: RendezvousParameters) -> RendezvousHandler:
             return PrivateRendezvous(store, node, nodes, parameters.run_id)
