@@ -3,6 +3,7 @@
 Plain tensors, numbers and strings, so that ``torch.load(weights_only=True)`` reads them.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -95,10 +96,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     check_size(path, None)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:  # says nothing about what the file holds
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:
-        # torch raises anything from EOFError to UnpicklingError for a damaged file
+        # torch raises anything from EOFError to UnpicklingError for a damaged file, and where it is
+        # cut short EINVAL: it seeks to before the start
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
         raise UserError(
             f"{path}: cannot be read as a checkpoint ({type(error).__name__}); "
             "remove it to start over"
