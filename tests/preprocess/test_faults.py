@@ -143,7 +143,7 @@ def signal_the_worker_at_its_last_chunk(run_dir: Path, number: int) -> None:
     ids=["killed", "stopped"],
 )
 @pytest.mark.parametrize(("backend", "decoder"), [("multiprocessing", "fast"), ("dask", "exact")])
-def test_a_killed_or_stopped_worker_costs_its_chunk(
+def test_a_killed_worker_costs_its_chunk(
     backend: str,
     decoder: str,
     number: int,
