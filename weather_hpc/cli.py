@@ -4,10 +4,14 @@ Without heavy imports, so that ``--help`` is fast.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
@@ -53,13 +57,55 @@ class Parser(argparse.ArgumentParser):
 Main = Callable[[Sequence[str] | None], int]
 
 
+class Signalled(KeyboardInterrupt):
+    """TERM, or HUP of a terminal that closes, asks this process to end: as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
+
+
+def how_ended(error: BaseException) -> str:
+    """``ended by SIGTERM``, ``interrupted (SIGINT)``, or what else ended this process."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) if isinstance(error, Signalled) else "interrupted (SIGINT)"
+    return f"ended by an error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def raise_on_signals() -> None:
+    """Raise :class:`Signalled` on TERM and HUP, once: what follows must not be cut short.
+
+    Signals that this process was started to ignore (``nohup``) stay ignored.
+    """
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGHUP:  # a terminal that is gone cannot be written to
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                if stat.S_ISCHR(os.fstat(stream).st_mode):
+                    os.dup2(nowhere, stream)
+        raise Signalled(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
 def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb's ``main`` and exit with its code; a UserError or FailedError prints one line."""
+    raise_on_signals()
     raise SystemExit(guarded(verb, main, argv))
 
 
 def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
-    """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError, 130 on Ctrl-C."""
+    """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError.
+
+    128 plus the signal's number where a signal ends it: 130 on Ctrl-C, 143 on TERM, 129 on HUP.
+    """
     try:
         code = main(argv)
         sys.stdout.flush()
@@ -70,9 +116,11 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     except FailedError as error:
         print(f"{verb}: {one_line(error)}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print(f"{verb}: interrupted; run the same command again to resume", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        how = str(error) if isinstance(error, Signalled) else "interrupted"
+        with contextlib.suppress(OSError):
+            print(f"{verb}: {how}; run the same command again to resume", file=sys.stderr)
+        return 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
     except BrokenPipeError:
         # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,16 +1,17 @@
 """Folders that a launcher changes: the lock of a results folder; run folders before and after."""
 
 import json
-import os
-import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import take_lock, write_json
+from weather_hpc.files import take_lock, write_json, write_text
+from weather_hpc.launch.family import make_free
+from weather_hpc.runs.lock import Holder, InUseError
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
@@ -21,11 +22,29 @@ SUBMITTING_S = 120.0
 """How long a sweep waits for another one to submit its jobs, s: that takes seconds."""
 
 
-def make_ready(run: RunPaths, spec: RunSpec) -> None:
+def free_runs(paths: StudyPaths, specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Those of ``specs`` that no process is making, once what a killed sweep has left is ended.
+
+    For each other run stderr says who makes it.
+    """
+    free = []
+    for spec in specs:
+        try:
+            make_free(paths.run(spec.run_id))
+        except InUseError as error:
+            print(error, file=sys.stderr, flush=True)
+        else:
+            free.append(spec)
+    return free
+
+
+def make_ready(run: RunPaths, spec: RunSpec, token: str | None = None) -> None:
     """Write the spec; remove the files of an earlier try, but keep its node-hours.
 
-    Its checkpoint stays, with the events so far: a training run resumes from it.
+    Its checkpoint stays, with the events so far: a training run resumes from it. ``token``: of the
+    submission whose job will make the run. Raises InUseError where a process is making it.
     """
+    make_free(run)
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
@@ -33,6 +52,8 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
     write_json(run.spec, spec.as_dict())
+    if token is not None:
+        write_text(run.submission, f"{token}\n")
 
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
@@ -71,7 +92,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
         if told:
             print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.write(json.dumps(asdict(Holder.here())))
         file.flush()
         try:
             yield

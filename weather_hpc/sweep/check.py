@@ -9,8 +9,8 @@ from weather_hpc.collect.machines import RESULTS, Checked, read_checked
 from weather_hpc.errors import FailedError
 from weather_hpc.files import write_text
 from weather_hpc.launch import executors
+from weather_hpc.launch.family import Family
 from weather_hpc.launch.folders import SUBMITTING_S, lock
-from weather_hpc.launch.local_executor import end
 from weather_hpc.launch.sbatch import (
     LOCAL_CHECK,
     check_script,
@@ -73,15 +73,11 @@ def _check_here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
     with lock(paths):
         _prepare(paths, LOCAL_CHECK)
         write_text(path, script)
-        process = subprocess.Popen(
-            ["bash", str(path)],
-            stdout=subprocess.DEVNULL if quiet else None,
-            start_new_session=True,
-        )
+        check = Family(["bash", str(path)], stdout=subprocess.DEVNULL if quiet else None)
         try:
-            code = process.wait()
+            code = check.wait()
         except BaseException:
-            end(process)
+            check.end()
             raise
     checked = _results(paths, LOCAL_CHECK, f"its exit code was {code}")
     if code not in (cli.EXIT_OK, cli.EXIT_FAILED):
