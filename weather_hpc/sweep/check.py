@@ -22,6 +22,7 @@ from weather_hpc.launch.watch import FIRST_PAUSE_S, next_pause
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.cluster import check_partitions, read_cluster, skip_reason
 from weather_hpc.slurm.directives import job_name
+from weather_hpc.slurm.jobs import Key, of_ours
 from weather_hpc.slurm.ledger import queue
 from weather_hpc.slurm.pending import News, waiting
 from weather_hpc.study.config import load_study
@@ -53,7 +54,8 @@ def run_check(options: SweepOptions, paths: StudyPaths) -> int:
         calls = [_check_here(script, paths, quiet=options.json)]
     elif options.dry_run:
         for check in planned_checks(plan.all):
-            print(check_script(check, job_name(plan.study, check.name), paths, site))
+            name = job_name(plan.study, check.name)
+            print(check_script(check, name, check.name, paths, site))
         return cli.EXIT_OK
     else:
         calls = _check_by_jobs(plan, paths, site)
@@ -93,17 +95,16 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
     cluster = read_cluster(slurm)
     check_partitions(cluster, site)
     runs = [spec for spec in plan.all if skip_reason(spec, cluster, site) is None]
-    jobs: dict[str, int] = {}
+    jobs: dict[str, Key] = {}
     last = None
     with lock(paths, wait_s=SUBMITTING_S):
         for check in planned_checks(runs):
             _prepare(paths, check.name)
             # one after the other: together they would share the bandwidth
             jobs[check.name] = last = executor.submit_check(check, after=last)
-            slurm.notify(f"job {last}: {check.name}")
+            slurm.notify(f"job {last[0]}: {check.name}")
     pause, news = FIRST_PAUSE_S, News()
-    names = {str(job) for job in jobs.values()}
-    while open_checks := [job for job in queue(paths, slurm).values() if job.job_id in names]:
+    while open_checks := list(of_ours(queue(paths, slurm).values(), jobs.values()).values()):
         now = time.monotonic()
         for line in news.lines(waiting(open_checks), now):
             slurm.notify(line)
@@ -112,7 +113,8 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
         time.sleep(pause)
         pause = next_pause(pause)
     return [
-        _results(paths, name, f"see {paths.job_logs / f'{job}.log'}") for name, job in jobs.items()
+        _results(paths, name, f"see {paths.job_logs / f'{job_id}.log'}")
+        for name, (job_id, _) in jobs.items()
     ]
 
 
