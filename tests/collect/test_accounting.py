@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.records_maker import leave, measured, preprocess_spec
 from weather_hpc import cli
 from weather_hpc.collect.__main__ import main
 
@@ -73,6 +74,15 @@ def test_the_state_counts_where_a_log_has_no_total(
     assert row["reason"].endswith(f"; sacct: job 7 ended as {state}")
     assert row["node_hours"] == str(600 / 3600)
     assert not findings
+
+
+def test_a_run_that_could_not_say_how_it_ended_is_judged_by_its_job(tmp_path: Path) -> None:
+    spec, slurm = preprocess_spec("dask", 2), {"SLURM_JOB_ID": "7"}
+    record = measured(spec, None, status="incomplete", provenance={"slurm": slurm})
+    leave(tmp_path / "logs", record)
+    ((row,), _) = collected(tmp_path, export(tmp_path, f"7|NODE_FAIL|{TIMES}"))
+    assert (row["status"], row["slurm_state"]) == ("node_fail", "NODE_FAIL")
+    assert row["reason"].endswith("final record; sacct: job 7 ended as NODE_FAIL")
 
 
 def test_a_step_that_ran_out_of_memory_counts(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 Takes a stage's own command line and needs no torch, so that a job takes well under a second.
 ``behave.json`` in the results folder maps patterns of run_ids to ``ok``, ``fail``, ``sleep``,
-``garbage``, ``vanish`` (no record) or ``stop`` (work until asked to stop, then exit 75; the
-second time end well).
+``garbage``, ``vanish`` (no record), ``die`` (killed before it wrote a record) or ``stop`` (work
+until asked to stop, then exit 75; the second time end well).
 """
 
 import fnmatch
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,10 @@ def main(argv: list[str]) -> int:
         sys.stdout.buffer.write(bytes(range(256)) * 40)
     if how == "vanish":
         return 0
+    if how == "die":
+        print("OSError: no luck", file=sys.stderr, flush=True)
+        time.sleep(0.5)  # srun may lose the last words of a task that is killed
+        os.kill(os.getpid(), signal.SIGKILL)
     spec = read_spec(run.root)
     assert spec is not None
     with RunWriter(spec, run.root) as writer:

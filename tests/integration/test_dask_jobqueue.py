@@ -222,8 +222,9 @@ def test_no_worker_left_and_none_coming_ends_the_run_which_can_resume(
     packing.site("echo set-up failed >&2", "exit 3")
     done = packing.slurm.run(packing.command, cwd=REPOSITORY)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "0 of 2 workers came up: jobs ended early; their logs: " in done.stderr
-    logs = Path(done.stderr.strip().split("logs: ")[1])
+    said = "0 of 2 workers came up: jobs ended early; the workers' logs (set-up failed): "
+    assert said in done.stderr
+    logs = Path(done.stderr.strip().split(said)[1])
     assert {log.read_text() for log in logs.glob("*.log")} == {"set-up failed\n"}
 
     packing.site()

@@ -247,9 +247,19 @@ def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
         "prepare-0": "done", "train-0": "failed", "train-1": "failed",
         "preprocess-0": "done", "preprocess-1": "done",
     }  # fmt: skip
-    sweep.behave(train="vanish")
-    sweep("--wait", "--only-failed", code=1)
+    sweep.behave(**{"train-ddp-cuda-w2-b32-r0": "vanish", "train": "die"})
+    told = sweep("--wait", "--only-failed", code=1).stderr
     assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
+    (log,) = sweep.paths.runs.glob("train-*-r1-*/stderr.log")
+    job = sweep.accounted("train-*-r1-*")
+    reason = (
+        f"job {job['job_id']} ended as FAILED (killed by SIGKILL (exit code 137, perhaps out of "
+        f"memory)) on {job['node_list']}: OSError: no luck (see {log})"
+    )
+    assert sweep.record("train-*-r1-*")["reason"] == reason
+    assert f"{log.parent.name} failed: {reason}" in told  # while it waited
+    assert f"failed ({log.parent.name}): {reason}" in told  # in the summary
+    assert reason in sweep("status").stdout
 
 
 def test_predictions_wait_for_training_and_come_even_where_some_of_it_failed(

@@ -15,11 +15,11 @@ from weather_hpc import cli
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.preprocess.__main__ import main
 from weather_hpc.preprocess.backends.dask_jobqueue import _rank
+from weather_hpc.preprocess.backends.dask_security import write_certificate
 from weather_hpc.preprocess.backends.worker_jobs import (
     WorkerJob,
     clean_up,
     job_options,
-    write_certificate,
 )
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.study.config import StudyConfig

@@ -130,16 +130,27 @@ def kill_the_worker_at_its_last_chunk(run_dir: Path) -> None:
     worker.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("backend", "decoder"), [("multiprocessing", "fast"), ("dask", "exact")])
+@pytest.mark.parametrize(
+    ("backend", "decoder", "cause"),
+    [
+        ("multiprocessing", "fast", "killed by SIGKILL (exit code 137, perhaps out of memory)"),
+        ("dask", "exact", "killed, or out of memory"),
+    ],
+)
 def test_a_killed_worker_costs_its_chunk(
-    backend: str, decoder: str, data: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    backend: str,
+    decoder: str,
+    cause: str,
+    data: Path,
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     argv = flags(data, run_dir, "--backend", backend, "--workers", 1, "--decoder", decoder)
     killer = threading.Thread(target=kill_the_worker_at_its_last_chunk, args=[run_dir])
     with after("catalogue", lambda: never_read(data / LAST)), after("workers_up", killer.start):
         assert cli.guarded("preprocess", preprocess, argv) == 1
     killer.join()
-    assert "a worker process was lost (killed, or out of memory)" in one_line(capsys)
+    assert f"a worker process was lost ({cause})" in one_line(capsys)
     is_no_store(run_dir, capsys)
 
     put_back(data / LAST)

@@ -146,6 +146,8 @@ srun: error: node1: task 0: Out Of Memory
         ),
         ("srun: error: node1: task 3: Killed\nsrun: Terminating StepId=9.0\n",
          "srun: error: node1: task 3: Killed"),
+        ("OSError: no luck\nsrun: error: node1: task 0: Killed\nsrun: Force Terminated StepId=9\n",
+         "OSError: no luck"),
         ("srun: error: node1: tasks 0-3: Exited with exit code 1\n",
          "srun: error: node1: tasks 0-3: Exited with exit code 1"),
         ("half way\rdone 40 %\rdone 41 %", "done 41 %"),
@@ -154,8 +156,8 @@ srun: error: node1: task 0: Out Of Memory
         ("", ""),
         ("\n \n", ""),
     ],
-    ids=str.split("table verb killed cuda chained fault oom limit execve module c++ srun exit "
-                  "progress cut long empty blank"),
+    ids=str.split("table verb killed cuda chained fault oom limit execve module c++ srun "
+                  "killed_by_srun exit progress cut long empty blank"),
 )  # fmt: skip
 def test_the_line_that_says_why(text: str, line: str) -> None:
     assert error_line(text) == line

@@ -29,7 +29,7 @@ PATIENCE_S = 1.0
 """How long an answer is waited for."""
 
 ROUTES = (
-    *("/", "/status", "/workers", "/health", "/metrics", "/sitemap.json", "/json/counts.json"),
+    *("/", "/status", "/workers", "/health", "/metrics", "/json/counts.json"),
     *("/json/identity.json", "/json/index.html", "/individual-plots.json", "/statics/css/base.css"),
     *("/info/main/workers.html", "/info/main/logs.html", "/info/logs.html", "/proxy/22/127.0.0.1/"),
     *("/api/v1", "/api/v1/get_workers", "/api/v1/retire_workers", "/api/v1/adaptive_target"),
@@ -87,25 +87,30 @@ def stall(target: TARGET, witness: str) -> Iterator[str]:
 
 def http(target: TARGET, witness: str) -> Iterator[str]:
     """Ask for every route; an answer other than an error is one."""
-    if not ask(target, "GET", "/"):
+    if not ask(target, "GET", "/")[0]:
         return  # no HTTP server
-    for route in ROUTES:
+    listed: list[str] = []
+    with suppress(ValueError):  # Dask lists what it serves, there alone if that is nothing
+        listed = json.loads(ask(target, "GET", "/sitemap.json")[1])["paths"]
+    for route in {*ROUTES, *listed} - {"/sitemap.json"}:
         for method in ("GET", "POST"):
-            code = ask(target, method, route)
+            code, _ = ask(target, method, route)
             if code and not 400 <= code < 500:
                 yield f"{method} {route}: HTTP {code}"
 
 
-def ask(target: TARGET, method: str, route: str) -> int:
-    """The status of a request, 0 where the answer is none of HTTP's."""
+def ask(target: TARGET, method: str, route: str) -> tuple[int, str]:
+    """The status and body of an answer; 0 where it is none of HTTP's."""
     with suppress(OSError, ValueError), open_connection(target) as connection:
         body = b'{"workers": []}'
         head = f"{method} {route} HTTP/1.1\r\nHost: {target[0]}\r\nConnection: close\r\n"
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        version, code, *_ = connection.recv(64).split(maxsplit=2)
+        with connection.makefile("rb") as stream:
+            answer = stream.read(1 << 20)
+        version, code, *_ = answer.split(maxsplit=2)
         if version.startswith(b"HTTP/"):
-            return int(code)
-    return 0
+            return int(code), answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
+    return 0, ""
 
 
 def pipe(target: TARGET, witness: str) -> Iterator[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import write_json
 from weather_hpc.launch.folders import make_ready
 from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.slurm import accounting, client, ledger
 from weather_hpc.slurm.client import Slurm, SlurmAwayError, SlurmError, call
@@ -149,6 +151,69 @@ def test_a_job_that_left_no_trace_has_failed(tmp_path: Path, commands: Path) -> 
     record = read_record(run.record)
     assert record.status is Status.FAILED
     assert "neither Slurm nor its script recorded how it ended" in str(record.reason)
+
+
+def test_what_the_logs_say_is_in_the_reason(tmp_path: Path) -> None:
+    paths, run, _spec = submitted_run(tmp_path)
+    (submitted,) = accounting.submitted_jobs(paths).values()
+    job = Job("5_0", "n", "FAILED", JobSource.SACCT, exit_code=127, node_list="node1")
+    log = paths.job_logs / "5_0.log"
+    assert submitted.logs[0] == log
+    text = "/var/spool/slurmd/job5/slurm_script: line 9: module: command not found"
+    # the run's own log first, then that of its job: by sbatch, by submitit
+    for path in (submitted.logs[1], log, run.stderr):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\nsrun: error: node1: task 0: Exited with exit code 127\n")
+        run.record.unlink(missing_ok=True)
+        accounting.close_record(run, job, [run.stderr, *submitted.logs])
+        reason = read_record(run.record).reason
+        assert reason == f"job 5_0 ended as FAILED (exit code 127) on node1: {text} (see {path})"
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "number", "said"),
+    [
+        ("OUT_OF_MEMORY", 0, 125, "OUT_OF_MEMORY on node1"),
+        ("FAILED", 0, 11, "FAILED (killed by SIGSEGV) on node1"),
+        ("TIMEOUT", 0, 15, "TIMEOUT on node1"),
+        ("NODE_FAIL", 1, None, "NODE_FAIL on node1"),
+        ("CANCELLED by 1000", 0, 15, "CANCELLED by 1000 on node1"),
+    ],
+)
+def test_slurm_says_how_a_run_without_a_record_ended(
+    tmp_path: Path, state: str, exit_code: int, number: int | None, said: str
+) -> None:
+    """Also where only slurm.json is left, as in a folder that was copied in between."""
+    _, run, _ = submitted_run(tmp_path)
+    job = Job("5_0", "n", state, JobSource.SACCT, None, exit_code, number, node_list="node1",
+              started_at="2026-11-28T10:00:00+00:00")  # fmt: skip
+    write_json(run.slurm, accounting.as_dict(job))
+    found = read_run(run.root)
+    assert found.status == job.status
+    assert found.reject == f"job 5_0 ended as {said} before it wrote a record"
+    accounting.close_record(run, job)
+    assert read_record(run.record).reason == f"job 5_0 ended as {said}"
+
+
+def test_accounting_keeps_seven_bits_of_an_exit_code(tmp_path: Path) -> None:
+    _, run, _ = submitted_run(tmp_path)
+    job = Job("5_0", "n", "FAILED", JobSource.SACCT, exit_code=11)
+    for code, said in ((139, "killed by SIGSEGV (exit code 139)"), (75, "exit code 11")):
+        write_json(run.exit, {"code": code, "ended_at": "2026-11-28T10:00:00Z"})
+        run.record.unlink(missing_ok=True)
+        accounting.close_record(run, job)
+        assert read_record(run.record).reason == f"job 5_0 ended as FAILED ({said})"
+
+
+def test_a_job_that_has_not_started_says_so(tmp_path: Path) -> None:
+    _, run, _ = submitted_run(tmp_path)
+    job = Job("5_0", "n", "PENDING", JobSource.SQUEUE, "JobHeldUser")
+    write_json(run.slurm, accounting.as_dict(job))
+    found = read_run(run.root)
+    assert (found.status, found.reject) == (
+        Status.INCOMPLETE,
+        "job 5_0 has not started, PENDING: JobHeldUser",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +16,16 @@ import torch
 from tests.train.run_tiny import TINY
 from weather_hpc import cli
 from weather_hpc.models.registry import MODELS
+from weather_hpc.train import agreement
 from weather_hpc.train.__main__ import main
+from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
 from weather_hpc.train.loop import Trainer
 
 AT_STEP = 6
 """Of all steps from the first of warm-up on: in measured time."""
 
 RANK, HOW = os.environ["FAILS"].split()
+"""``older``: this rank reads the checkpoint in the folder ``older`` of the run's."""
 
 steps = 0
 learn = Trainer.optimizer_step
@@ -47,7 +51,15 @@ def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
+def load_older(path: Path) -> Checkpoint:
+    return load_checkpoint(path.parent / "older" / path.name)
+
+
 if __name__ == "__main__":
+    if HOW == "older":
+        agreement.REREAD_S = 0.5
+        if os.environ["RANK"] == RANK:
+            agreement.load_checkpoint = load_older  # type: ignore[attr-defined]
     MODELS.update(TINY)
     Trainer.optimizer_step = failing  # type: ignore[assignment, method-assign]
     cli.run("train", main, sys.argv[1:])

@@ -1,20 +1,30 @@
 """One rank fails: the others end as well, and the record says which it was and why."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.train.conftest import STALLED_S, torchrun_environment
+from tests.train.conftest import STALLED_S, Train, family, record_in, torchrun_environment
 from weather_hpc.runs.record import Status
 from weather_hpc.study.tasks import Device
+from weather_hpc.train.exchange import RANK_TIMEOUT
 from weather_hpc.train.failure import Failure, out_of_memory
 from weather_hpc.train.ranks import Rank, Unavailable, agreed_device
 
 RUN_FAILING = Path(__file__).with_name("run_failing.py")
+
+
+def failing_argv(store: Path, run_dir: Path) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = ["--store", store, "--strategy", "ddp", "--device", "cpu", "--model", "tiny",
+             "--epochs", 3, "--batch-size", 4, "--run-dir", run_dir, "--resume"]  # fmt: skip
+    return [sys.executable, *launcher, str(RUN_FAILING), *map(str, words)]
 
 
 @pytest.mark.parametrize(
@@ -30,13 +40,9 @@ def test_ranks_that_would_wait_for_ever_end_with_the_reason_of_the_first(
     fails: str, status: str, told: str, small_store: Path, tmp_path: Path
 ) -> None:
     """Were they not to end by themselves, torchrun would kill rank 0 before it had written it."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = ["--store", small_store, "--strategy", "ddp", "--device", "cpu", "--model", "tiny",
-             "--epochs", 3, "--batch-size", 4, "--run-dir", tmp_path]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, *launcher, str(RUN_FAILING), *map(str, words)],
-        env=torchrun_environment() | {"FAILS": fails}, timeout=STALLED_S,
-        capture_output=True, text=True, check=False,
+        failing_argv(small_store, tmp_path), env=torchrun_environment() | {"FAILS": fails},
+        timeout=STALLED_S, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     record = json.loads((tmp_path / "record.json").read_bytes())
@@ -44,6 +50,56 @@ def test_ranks_that_would_wait_for_ever_end_with_the_reason_of_the_first(
     assert record["reason"].startswith(f"rank {fails[0]} on ")
     assert told in record["reason"]
     assert record["time_s"] is None
+
+
+def test_a_stopped_rank_0_is_named_in_the_record_which_rank_1_writes(
+    small_store: Path, tmp_path: Path
+) -> None:
+    environment = {"FAILS": "0 stop", RANK_TIMEOUT: "3"}
+    launcher = subprocess.Popen(
+        failing_argv(small_store, tmp_path), env=torchrun_environment() | environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    record = {"status": "incomplete"}
+    deadline = time.monotonic() + STALLED_S
+    try:
+        while record["status"] == "incomplete" and time.monotonic() < deadline:
+            time.sleep(0.1)
+            if (tmp_path / "record.json").exists():
+                record = record_in(tmp_path)
+    finally:
+        for process in family(launcher.pid):  # torchrun waits 30 s for a stopped process
+            process.kill()
+        launcher.wait()
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("rank 0 on ")
+    assert "has not answered for " in record["reason"]
+    assert "the others wait for it" in record["reason"]
+
+
+def test_ranks_that_read_different_checkpoints_end_with_both_in_the_record(
+    train: Train, small_store: Path, tmp_path: Path
+) -> None:
+    train("--store", small_store, "--model", "tiny", "--epochs", 2, run_dir=tmp_path)
+    (tmp_path / "record.json").unlink()
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    asked = {"strategy": "ddp", "world_size": 2, "device": "cpu", "batch_size": 4, "epochs": 3}
+    state["asked"] |= asked
+    (tmp_path / "older").mkdir()
+    torch.save(state | {"epoch": 1}, tmp_path / "older" / path.name)
+    torch.save(state, path)
+    before = path.read_bytes()
+    done = subprocess.run(
+        failing_argv(small_store, tmp_path), env=torchrun_environment() | {"FAILS": "1 older"},
+        timeout=STALLED_S, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    record = record_in(tmp_path)
+    assert record["status"] == "failed"
+    assert re.search(r"epoch 2 on rank 0 \(.+\), epoch 1 on rank 1 \(", record["reason"])
+    assert done.stderr.count(f"train: {record['reason']}") == 1
+    assert path.read_bytes() == before
 
 
 def test_want_of_memory_is_seen_behind_the_error_that_hides_it() -> None:

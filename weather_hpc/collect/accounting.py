@@ -29,7 +29,11 @@ class Accounting:
         """``runs`` and ``logs`` with their jobs, except where sacct itself reported the job."""
         for run in runs:
             job = None if run.row.slurm_source == "sacct" else self._job(run)
-            yield run if job is None else dataclasses.replace(run, row=with_job(run.row, job))
+            if job is not None and run.row.status == Status.INCOMPLETE:
+                run = _judged(run, job)  # it could not say itself how it ended
+            elif job is not None:
+                run = dataclasses.replace(run, row=with_job(run.row, job))
+            yield run
         for log in logs:
             job = self._job(log)
             yield log if job is None else _judged(log, job)

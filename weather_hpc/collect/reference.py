@@ -1,8 +1,7 @@
 """The comparison with a reference: regressions, improvements, and what cannot be compared."""
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from weather_hpc.collect.reference_row import MEASUREMENTS
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.reference_units import another_unit
 from weather_hpc.runs.row import Code, Finding, Severity
-from weather_hpc.text import counted
+from weather_hpc.text import alike, counted
 
 OK, REGRESSION, IMPROVEMENT = "ok", "regression", "improvement"
 MISSING, EXTRA, NOT_COMPARED = "missing here", "not in reference", "cannot be compared"
@@ -95,7 +94,7 @@ class ReferenceComparison:
     compared: int
     """Configurations with at least one measurement that was compared."""
     reason: str | None = None
-    """Why most of the others could not be compared."""
+    """Why the others could not be compared: each reason, with how many values it is of."""
     notes: tuple[str, ...] = ()
     """How the reference was read, where that is not plain."""
 
@@ -155,9 +154,17 @@ def compare_with_reference(
         caption += f" Not used from the reference: {'; '.join(reference.unused)}."
     lines = [verdict.row for verdict in verdicts]
     result = Table("reference", "Comparison with the reference", caption, COLUMNS, lines)
-    reasons = Counter(one.explanation for one in verdicts if one.outcome == NOT_COMPARED)
-    reason = reasons.most_common(1)[0][0] if reasons else None
+    reason = "; ".join(_kinds(v.explanation for v in verdicts if v.outcome == NOT_COMPARED)) or None
     return ReferenceComparison(result, findings, regressions, compared, reason, reference.notes)
+
+
+def _kinds(explanations: Iterable[str | None]) -> Iterator[str]:
+    """Each explanation that is not another one with other numbers, the most frequent first."""
+    kinds: dict[str, list[str]] = {}
+    for text in filter(None, explanations):
+        kinds.setdefault(alike(text), []).append(text)
+    for texts in sorted(kinds.values(), key=len, reverse=True):
+        yield texts[0] if len(kinds) == 1 else f"{texts[0]} ({counted(len(texts), 'value')})"
 
 
 def _with_units(matches: Sequence[ReferenceMatch]) -> list[ReferenceMatch]:

@@ -14,8 +14,6 @@ from weather_hpc.dataset.image_file import printable
 from weather_hpc.errors import FailedError
 from weather_hpc.text import counted
 
-MOST_REASONS = 3
-"""Kinds of reasons that a message names."""
 _PARTICULAR = re.compile(r'"[^"]*"|\d+')
 
 
@@ -78,14 +76,10 @@ class Unreadable:
 
 
 def _examples(reasons: dict[str, str]) -> str:
-    """The most frequent kinds of reasons, each with its number and a file."""
-    ranked = grouped(reasons)
-    named = [
-        f"{len(files)} × {reason} ({printable(min(files))})"
-        for reason, files in ranked[:MOST_REASONS]
-    ]
-    more = sum(len(files) for _, files in ranked[MOST_REASONS:])
-    return ", ".join(named + [f"{more} × other reasons"] * bool(more))
+    """Each kind of reason, the most frequent first, with its number and a file."""
+    return ", ".join(
+        f"{len(files)} × {reason} ({printable(min(files))})" for reason, files in grouped(reasons)
+    )
 
 
 def grouped(reasons: Mapping[str, str]) -> list[tuple[str, list[str]]]:

@@ -99,10 +99,10 @@ def error_line(text: str) -> str:
     lines = [line for line in lines if line.strip()]
     by_slurm = [line for line in lines if _SLURMS_OWN.match(line) and _BY_SLURM.search(line)]
     causes = [line for line in _causes(lines) if not _LAUNCHER.search(line)]
-    telling = [line for line in lines if not _NOISE.search(line)]
+    by_srun = [line for line in lines if _BY_SRUN.search(line)]
+    telling = [line for line in lines if not _NOISE.search(line) and line not in by_srun]
     errors = [line for line in telling if _ERROR.search(line) or _OWN.match(line)]
     signals = [match[0] for match in map(_SIGNAL.search, lines) if match]
-    by_srun = [line for line in lines if _BY_SRUN.search(line)]
     order = (by_slurm, _first_hand(causes), _first_hand(errors), causes, errors, signals, by_srun)
     for found in (*order, telling, lines):
         if found:

@@ -90,7 +90,7 @@ def _ended(paths: RunPaths, job: JobSummary | None, when: str) -> tuple[Status, 
     """How a run ended that could not say so itself; None where nothing tells that it has."""
     code, logs = exit_code(paths.exit), from_logs([paths.stderr])
     if job is not None and job.failed is not None:
-        return job.failed, f"{job.ended} {when}{logs}"
+        return job.failed, f"{job.ended(code)} {when}{logs}"
     return None if code is None else (Status.FAILED, f"{exit_text(code)} {when}{logs}")
 
 

@@ -51,16 +51,22 @@ class JobSummary(BaseModel):
         status = self.status if isinstance(self.status, Status) else None
         return None if status is Status.OK else status
 
-    @property
-    def ended(self) -> str:
-        """``job 12_3 ended as FAILED (exit code 1) on node1: reason``, as far as it is known."""
+    def ended(self, own_code: int | None = None) -> str:
+        """``job 12_3 ended as FAILED (exit code 1) on node1: reason``, as far as it is known.
+
+        ``own_code``: the exit code that the run's script has written, perhaps in an earlier try.
+        """
         text = f"job {self.job_id} ended as {self.state}"
         # the numbers of other ends are Slurm's own
         if self.failed in (Status.FAILED, Status.OUT_OF_MEMORY):
-            code = ended_by(self.exit_code, self.signal)
+            # accounting keeps seven bits of an exit code: 9 of 137
+            same = own_code is not None and own_code % 128 == self.exit_code
+            code = ended_by(own_code if same else self.exit_code, self.signal)
             text += f" ({code})" if code else ""
         text += f" on {self.node_list}" if self.node_list else ""
-        return f"{text}: {self.reason}" if self.reason else text
+        # Slurm's words for an exit code and for a signal add nothing
+        told = self.reason and not self.reason.startswith(("NonZeroExitCode", "RaisedSignal"))
+        return f"{text}: {self.reason}" if told else text
 
     @field_validator("*", mode="before")
     @classmethod

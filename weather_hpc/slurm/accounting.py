@@ -16,6 +16,7 @@ from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.ending import from_logs
+from weather_hpc.runs.inputs import exit_code
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.run import JobSummary
@@ -202,7 +203,8 @@ def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:
     if record is None:
         return
     status = job.status if isinstance(job.status, Status) else Status.FAILED
-    reason = f"{JobSummary.model_construct(**as_dict(job)).ended}{from_logs(logs)}"
+    ended = JobSummary.model_construct(**as_dict(job)).ended(exit_code(run.exit))
+    reason = f"{ended}{from_logs(logs)}"
     if status is Status.OK:
         status = Status.FAILED
         reason = f"job {job.job_id} completed but left no finished record{from_logs(logs)}"

@@ -25,8 +25,8 @@ from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
 
 
-MOST_RUNS = 10_000
-"""Of a study: they are planned in seconds, and their jobs are more than most clusters queue."""
+MOST_RUNS = 5000
+"""Of a study: they are planned within 5 s, and are more jobs than most clusters queue."""
 
 
 def check_count(study: StudyConfig) -> None:

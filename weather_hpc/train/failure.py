@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -225,6 +226,8 @@ class FailureWatch:
         """End this process with ``failure``, if there is one."""
         if failure is not None and not self._over.is_set():
             self._on_failure(failure)
+            if self.rank == (1 if failure.rank == 0 else 0):
+                print(f"train: {failure.reason}", file=sys.stderr, flush=True)
             os._exit(EXIT_FAILED)
 
     def _poll(self) -> Failure | None:

@@ -22,6 +22,7 @@ from weather_hpc.preprocess.backends.base import (
     start_timeout_s,
     worker_lost,
 )
+from weather_hpc.preprocess.backends.dask_security import LOOPBACK_HTTP, PRIVATE, make_certificate
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
     Chunk,
@@ -89,10 +90,6 @@ SYNC_S = 60
 CHECK_S = 1.0
 """How often a cluster that may lose workers is checked."""
 
-# The scheduler's HTTP server cannot be disabled. By default it takes port 8787, which a second run
-# on the node finds taken, and listens to the whole network.
-LOOPBACK_HTTP = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-
 
 class DaskBackend:
     """Processes of one thread each, on loopback, without the dashboard."""
@@ -121,21 +118,24 @@ class DaskBackend:
 def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterator[Client]:
     """A client of a new cluster of ``workers`` processes of one thread each, on loopback.
 
-    Raises FailedError where not all are up after :func:`start_timeout_s`.
+    Nobody else can use it: see :mod:`~weather_hpc.preprocess.backends.dask_security`. Raises
+    FailedError where not all are up after :func:`start_timeout_s`.
     """
+    security = make_certificate()
     limit_s = start_timeout_s(workers)
     # a worker that shares its CPU answers late
     shared = limit_s > START_TIMEOUT_S
     patience = {"distributed.comm.timeouts.connect": f"{limit_s:.0f}s"} if shared else {}
     with (
-        dask.config.set(dict(settings) | patience),
+        dask.config.set({**settings, **PRIVATE, **patience}),
         tempfile.TemporaryDirectory(prefix="weather_hpc-dask-") as scratch,
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            protocol="tcp://",
+            protocol="tls://",
+            security=security,
             scheduler_kwargs=LOOPBACK_HTTP,
             memory_limit=None,
             scheduler_sync_interval=SYNC_S,

@@ -29,11 +29,15 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends import worker_jobs
 from weather_hpc.preprocess.backends.base import Context, worker_lost
 from weather_hpc.preprocess.backends.dask import (
-    LOOPBACK_HTTP,
     NO_MONITORING,
     ONE_TASK_EACH,
     ordered_map,
     pack_batches,
+)
+from weather_hpc.preprocess.backends.dask_security import (
+    LOOPBACK_HTTP,
+    PRIVATE,
+    write_certificate,
 )
 from weather_hpc.preprocess.backends.local import IN_FLIGHT
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
@@ -41,12 +45,14 @@ from weather_hpc.preprocess.worker import WorkerResult, check_shared
 from weather_hpc.runs.clock import since_process_start
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.slurm.client import SlurmError, unavailable
+from weather_hpc.slurm.pending import News, waiting
 from weather_hpc.study.tasks import Color, Decoder
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 SETTINGS = {
+    **PRIVATE,
     **NO_MONITORING,
     **ONE_TASK_EACH,
     "distributed.scheduler.allowed-failures": 3,  # more workers lost by one batch end the run
@@ -140,7 +146,7 @@ class WorkerJobs:
             yield from results
         except FailedError as error:
             self._keep_logs = True
-            raise FailedError(f"{error}; the workers' logs: {self._folder}") from None
+            raise FailedError(f"{error}; {self._logs()}") from None
         self._check_workers()
 
     def close(self) -> None:
@@ -148,7 +154,7 @@ class WorkerJobs:
         self._open.close()
 
     def _make_cluster(self) -> SLURMCluster:
-        security = worker_jobs.write_certificate(self._folder)
+        security = write_certificate(self._folder)
         self._open.callback(self._cancel)
         limit_min = self._writer.record.spec.resources.time_limit_min
         options = worker_jobs.job_options(
@@ -183,7 +189,7 @@ class WorkerJobs:
     def _wait_for_all(self) -> None:
         """Raise FailedError where a job ended or was refused, or not all workers are up in time."""
         started = time.monotonic()
-        next_query = started + QUEUE_S
+        next_query, news = started + QUEUE_S, News()
         while len(self._up()) < self._workers:
             time.sleep(0.05)
             now = time.monotonic()
@@ -197,14 +203,22 @@ class WorkerJobs:
             queued = worker_jobs.in_queue(self._name)
             if submitted and len(queued) < self._workers:
                 self._keep_logs = True
-                raise self._not_all(f": jobs ended early; their logs: {self._folder}")
+                raise self._not_all(f": jobs ended early; {self._logs()}")
+            for line in news.lines(waiting(queued), now):
+                print(line, file=sys.stderr, flush=True)
             if now - started > self._slurm.dask_wait_s:
-                states = ", ".join(f"{count} x {state}" for state, count in Counter(queued).items())
+                counts = Counter(f"{job.state} {job.reason or ''}".rstrip() for job in queued)
+                states = ", ".join(f"{count} x {state}" for state, count in counts.items())
                 raise self._not_all(
                     f" within {self._slurm.dask_wait_s} s (the site's dask_wait_s); states of the "
                     f"jobs: {states}"
                 )
         self._known, self._seen = self._up(), time.monotonic()
+
+    def _logs(self) -> str:
+        """Where the workers' logs are, and what they say went wrong."""
+        said = worker_jobs.errors(self._folder)
+        return f"the workers' logs{f' ({said})' if said else ''}: {self._folder}"
 
     def _not_all(self, why: str) -> FailedError:
         return FailedError(f"{len(self._up())} of {self._workers} workers came up{why}")

@@ -17,13 +17,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from weather_hpc.dataset.partial import KEPT
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.base import (
     not_all_up,
     start_timeout_s,
     worker_lost,
 )
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
+from weather_hpc.runs.ending import exit_text
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.tasks import Color, Decoder
 
@@ -174,13 +175,21 @@ class ProcessPool:
         try:
             pipe.send(call)
         except OSError:
-            raise worker_lost(self._advice) from None
+            raise self._lost(pipe) from None
+
+    def _lost(self, pipe: Connection) -> FailedError:
+        """The error for the worker at ``pipe``, with its exit code or signal."""
+        process = self._workers[pipe]
+        process.join(1.0)
+        if process.exitcode is None:
+            return worker_lost(self._advice)
+        return worker_lost(self._advice, exit_text(process.exitcode))
 
     def _receive(self, pipe: Connection) -> Any:
         try:
             answer = pipe.recv()
         except (EOFError, OSError):
-            raise worker_lost(self._advice) from None
+            raise self._lost(pipe) from None
         if isinstance(answer, Exception):
             raise answer
         return answer
