@@ -166,9 +166,10 @@ def settle(paths: StudyPaths, slurm: Slurm) -> None:
 
 def _cancel_withdrawn(paths: StudyPaths, slurm: Slurm) -> None:
     late = [entry for entry in _load(paths, WITHDRAWN) if entry.age_s < LATE_S]
-    for job_id, job in _queue(late, slurm).items():
-        slurm.notify(f"job {job_id} arrived after its submission was given up: cancels it")
-        cancel(slurm, [(job_id, job.name)])
+    jobs = _whole(_queue(late, slurm).values())
+    for job_id, _ in jobs:
+        slurm.notify(f"job {job_id} arrived after its submission was withdrawn; cancels it")
+    cancel(slurm, jobs)
 
 
 def cancel(slurm: Slurm, jobs: Iterable[Key], *options: str) -> None:
@@ -210,7 +211,12 @@ def find_job(entry: Submission) -> int | None:
 
 def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[Key]:
     """Id and name of all jobs of this folder in Slurm's queue, the collecting one too."""
-    return sorted({(base_id(job.job_id), job.name) for job in queue(paths, slurm).values()})
+    return _whole(queue(paths, slurm).values())
+
+
+def _whole(jobs: Iterable[Job]) -> list[Key]:
+    """Id and name of the jobs, each array once."""
+    return sorted({(base_id(job.job_id), job.name) for job in jobs})
 
 
 def queue(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
