@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.EXIT_USAGE
     if argv is None:
         cli.raise_on_signals()
+    cli.own_umask()
     module = importlib.import_module(VERBS[verb][0])
     return cli.guarded(verb, module.main, rest)
 

@@ -95,9 +95,18 @@ def raise_on_signals() -> None:
             signal.signal(number, stop)
 
 
+def own_umask() -> None:
+    """Let others write to nothing that this process makes, and leave to the umask what they read.
+
+    Who can write to a results folder can replace scripts that its owner runs.
+    """
+    os.umask(os.umask(0o022) | 0o022)
+
+
 def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb's ``main`` and exit with its code; a UserError or FailedError prints one line."""
     raise_on_signals()
+    own_umask()
     raise SystemExit(guarded(verb, main, argv))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import fcntl
 import glob
 import hashlib
@@ -9,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -32,12 +34,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
+        umask = os.umask(0o077)  # never 0, with which another thread may make a file meanwhile
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def own_folder(path: Path, *, private: bool = True) -> Path:
+    """Make the folder ``path`` for what this user runs; others may not write in it.
+
+    With ``private`` they may not enter it either. One that is there already is taken over, with
+    its rights reduced. Raises PermissionError where it, or a link at its place, is another user's:
+    anyone may have made it first where the name can be guessed.
+    """
+    path.mkdir(mode=0o700 if private else 0o755, parents=True, exist_ok=True)
+    for status in (path.lstat(), path.stat()):
+        if status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+    unwanted = status.st_mode & (0o077 if private else 0o022)
+    if unwanted:
+        path.chmod(stat.S_IMODE(status.st_mode) & ~unwanted)
+    return path
 
 
 def remove_leftovers(path: Path) -> None:

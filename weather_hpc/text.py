@@ -30,7 +30,8 @@ def clean(text: str) -> str:
 
 _QUOTED = r"""(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)"""
 _PARTICULAR = re.compile(
-    r"""(?<!\w)(?:'[^'\d/]*[\d/][^']*'|"[^"\d/]*[\d/][^"]*")(?!\w)|rank \d+ on \S+|\S*[\d/]\S*"""
+    r"""(?<!\w)(?:'[^'\d/]*[\d/][^']*'|"[^"\d/]*[\d/][^"]*")(?!\w)"""
+    r"|rank \d+ on \S+|(?<=[A-Z)] )on \S+|\S*[\d/]\S*"
 )
 """What differs between messages that say the same: paths, numbers and names of hosts."""
 

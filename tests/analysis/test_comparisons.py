@@ -50,7 +50,9 @@ def test_verdicts_of_five_repeats() -> None:
 def test_three_repeats_cannot_show_a_difference_however_large() -> None:
     (step,) = steps([*ddp(1, [100.0, 101.0, 102.0]), *ddp(2, [1.0, 1.1, 1.2])])
     assert (step["p_value"], step["verdict"]) == (pytest.approx(0.1), "too few repeats")
-    assert step["note"] == "a difference can be significant from 4 repeats of each on"
+    assert step["note"] == (
+        "super-linear: more than ideal; a difference can be significant from 4 repeats of each on"
+    )
 
 
 def test_each_further_comparison_takes_more_repeats() -> None:

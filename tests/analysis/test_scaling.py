@@ -239,7 +239,10 @@ def test_a_note_tells_of_missing_and_restarted_repeats(tmp_path: Path) -> None:
     records.append(measured(preprocess_spec("dask", 1), 2.0, provenance={"restarts": 1}))
     rows = compare(rows_from(tmp_path, records)).preprocess.table.rows
     assert [row["runs"] for row in rows] == [2, 1]
-    assert [row["note"] for row in rows] == ["1 of 3 failed: lost a worker", "1 of 1 restarted"]
+    assert [row["note"] for row in rows] == [
+        "1 of 3 failed: lost a worker",
+        "1 of 1 restarted; super-linear: faster than its workers explain",
+    ]
 
 
 def test_figures_that_were_not_recorded_stay_empty(tmp_path: Path) -> None:

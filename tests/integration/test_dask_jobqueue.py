@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -13,8 +14,11 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from distributed.comm import get_address_host
 
 from tests.integration.conftest import Slurm
+from tests.security.intruder import Intruder
+from tests.security.listeners import family, listeners
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
@@ -184,6 +188,27 @@ def test_the_chunk_of_a_killed_worker_is_repeated(packing: Packing, checksum: st
     assert packing.events()["worker_lost"]["left"] == 1
     assert sum(rank.images or 0 for rank in record.actual.ranks) == 44
     assert Store.open(packing.run / "store").verify() == []
+    packing.nothing_is_left()
+
+
+def test_nobody_else_is_let_in(packing: Packing, checksum: str, tmp_path: Path) -> None:
+    """Another user without the certificate, where the site names no interface."""
+    packing.site(interface=None)
+    with Intruder(tmp_path) as intruder:
+        with packing.held_up() as (driver, workers):
+            (keys,) = packing.run.glob(".dask-*")
+            assert stat.S_IMODE(keys.stat().st_mode) == 0o700
+            for name in ("cert.pem", "key.pem"):
+                assert stat.S_IMODE((keys / name).stat().st_mode) == 0o600
+            targets = listeners([*family(driver.pid), *(worker.pid for worker in workers)])
+            assert intruder.attack(targets) == []
+            told = workers[0].cmdline()[3]  # the scheduler's address
+            assert {target.address for target in targets} <= {"127.0.0.1", get_address_host(told)}
+            assert len(targets) >= 6  # by TLS and HTTP: the scheduler and two workers
+            workers[0].kill()
+            assert driver.wait(60) == 0
+        assert intruder.ran() == []
+    assert packing.record().quality.store_checksum == checksum
     packing.nothing_is_left()
 
 

@@ -359,7 +359,9 @@ def test_a_node_dies_under_a_run(sweep: Sweep) -> None:
         sweep.until(lambda: sweep.states()["preprocess-0"] == "failed")
     finally:
         assert sweep.slurm.testbed("start-node", "node2").returncode == 0
-    assert sweep.record("preprocess-*-r0-*")["status"] == "node_fail"
+    record = sweep.record("preprocess-*-r0-*")
+    assert record["status"] == "node_fail"
+    assert "ended as NODE_FAIL on node2" in record["reason"]
 
 
 def test_wrong_input_is_one_line(sweep: Sweep) -> None:
@@ -422,6 +424,9 @@ def test_a_run_that_ignores_its_time_limit_is_a_timeout(sweep: Sweep) -> None:
 def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> None:
     sweep.study(repeats=1, train=[], preprocess=[{"backend": "multiprocessing", "workers": [1, 2]}])
     sweep.site(extra_directives=["--hold"])
+    site = json.loads((sweep.folder / "site.yaml").read_text())
+    setup = ["echo 'environment: no such file' >&2", "exit 3"]
+    (sweep.folder / "site.yaml").write_text(json.dumps(site | {"setup": setup}))
     log = sweep.folder / "log"
     with log.open("w") as file:
         waiting = subprocess.Popen(
@@ -444,5 +449,9 @@ def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> Non
     told = log.read_text()
     assert f"and can never start (DependencyNeverSatisfied): `scancel {lost}_0`, then" in told
     assert "not waiting any longer: 1 job left, none can start" in told
-    assert sweep.starts() == 1
+    # the other one failed before its command began: only the job's own log knows why
+    job_log = sweep.paths.job_logs / f"{runs}_0.log"
+    assert f"failed: job {runs}_0 ended as FAILED (exit code 3) on node" in told
+    assert f": environment: no such file (see {job_log})" in told
+    assert sweep.starts() == 0
     assert "cancelled 1 job" in sweep("cancel").stderr

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.integration.conftest import Slurm
 from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
 from weather_hpc.slurm import ledger
+from weather_hpc.slurm.accounting import submitted_jobs
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -36,6 +38,10 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     assert set(sweep.states().values()) == {"done"}
     assert sweep.starts() == 5
     assert sweep.paths.report.exists()
+    # the pickles are code that the jobs run
+    folders = [sweep.paths.submitit(entry.token) for entry in ledger.load(sweep.paths)]
+    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders if folder.is_dir()]
+    assert modes == [0o700, 0o700]
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
@@ -52,6 +58,9 @@ def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     sweep(*SUBMITIT, "--wait", code=1)
     assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
     assert sweep.accounted("train-*")["exit_code"] == 1
+    # where reasons are looked for
+    _, stderr, stdout = next(iter(submitted_jobs(sweep.paths).values())).logs
+    assert (stderr.is_file(), stdout.is_file()) == (True, True)
     sweep.behave()
     sweep(*SUBMITIT, "--wait", "--only-failed")
     assert set(sweep.states().values()) == {"done"}

@@ -37,8 +37,8 @@ def test_missing_values_are_empty_and_not_0(tmp_path: Path) -> None:
     content = {"job_id": "12_3", "state": "COMPLETED", "source": "exit_file"}
     row = row_with(tmp_path, content)
     assert (row.queue_s, row.slurm_elapsed_s, row.slurm_max_rss_mb) == (None, None, None)
-    # the run's own duration is what is left: 11 s on one node
-    assert row.node_hours == pytest.approx(11 / 3600)
+    # the run's own duration, 11 s on one node, is less than the job's
+    assert row.node_hours is None
 
 
 @pytest.mark.parametrize(

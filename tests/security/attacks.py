@@ -150,21 +150,22 @@ def store(target: TARGET, witness: str) -> Iterator[str]:
             ask_store(SET, name, base64.b64encode(pickled) if b"rendezvous" in name else pickled)
 
 
-async def dask(target: TARGET, scheme: str, security: Security, witness: str) -> list[str]:
-    """Run code by Dask's protocol: that of scheduler, worker and nanny."""
+async def dask(
+    target: TARGET, scheme: str, operation: str, security: Security, witness: str
+) -> list[str]:
+    """Run code by Dask's protocol: ``run_function`` of a scheduler, ``run`` of workers, nannies."""
     answers = []
     options = security.get_connection_args("client") if scheme == "tls" else {}
     host = f"[{target[0]}]" if ":" in target[0] else target[0]
-    address = f"{scheme}://{host}:{target[1]}"
-    for operation in ("run_function", "run"):
-        with suppress(Exception):  # whatever keeps us out
-            # a server that says nothing would be waited for without an end
-            comm = await asyncio.wait_for(connect(address, PATIENCE_S, **options), PATIENCE_S)
-            answers.append(f"{scheme} takes connections")
-            function = pickle.dumps(Payload(witness, f"dask-{scheme}"))
-            call = send_recv(comm, op=operation, function=function, args=(), kwargs={}, wait=True)
-            await asyncio.wait_for(call, PATIENCE_S)
-            comm.abort()
+    with suppress(Exception):  # whatever keeps us out
+        # a server that says nothing would be waited for without an end
+        connecting = connect(f"{scheme}://{host}:{target[1]}", PATIENCE_S, **options)
+        comm = await asyncio.wait_for(connecting, PATIENCE_S)
+        answers.append(f"{scheme} takes connections")
+        function = pickle.dumps(Payload(witness, f"dask-{scheme}"))
+        call = send_recv(comm, op=operation, function=function, args=(), kwargs={}, wait=True)
+        await asyncio.wait_for(call, PATIENCE_S)
+        comm.abort()
     return answers
 
 
@@ -186,10 +187,11 @@ async def attack(targets: list[TARGET], witness: str, security: Security) -> lis
             for function in functions
         ]
         calls += [
-            (target, dask(target, scheme, security, witness))
+            (target, dask(target, scheme, operation, security, witness))
             for target in targets
             if target[1]
             for scheme in ("tcp", "tls")
+            for operation in ("run_function", "run")
         ]
         results = await asyncio.gather(*(call for _, call in calls))
     return [

@@ -19,6 +19,14 @@ NOBODY = 65534
 PROGRAM = Path(__file__).with_name("attacks.py")
 
 
+def need_root() -> None:
+    """Of two users, root alone can be both: others skip the test, and in CI it fails."""
+    if os.getuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("tests as another user need root")
+        pytest.skip("tests as another user need root")
+
+
 class Intruder:
     """A process of the user nobody. What its attacks make others run, writes a line to a file that
     only this process's user can write.
@@ -28,10 +36,7 @@ class Intruder:
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is ours alone, as pytest's ``tmp_path`` is."""
-        if os.getuid() != 0:  # of two users, root alone can be both
-            if os.environ.get("CI"):
-                pytest.fail("tests as another user need root")
-            pytest.skip("tests as another user need root")
+        need_root()
         self._witness = folder / "ran"
         self._log = (folder / "intruder.log").open("w")
         self._process = subprocess.Popen(

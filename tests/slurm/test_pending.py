@@ -52,7 +52,7 @@ def test_a_queue_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
             "requeued held): `scontrol release 14`; if it happens again, exclude the node "
             "(extra_directives in the site file) and tell the administrators"
         ),
-        "1 job pending: were requeued and are held (None): `scontrol release 18_0`",
+        "1 job pending: were requeued and are held (SPECIAL_EXIT): `scontrol release 18_0`",
         "2 jobs pending: are held by their user (JobHeldUser): `scontrol release '15_[0-1]'`",
         (
             "1 job pending: wait for nodes that are down or reserved, as for a maintenance "
@@ -109,6 +109,22 @@ def test_every_reason_says_what_to_do(reason: str, outlook: str, words: str) -> 
     assert words in str(kind)
     assert f"({reason})" in str(kind)
     assert "{" not in str(kind)
+
+
+@pytest.mark.parametrize(
+    ("state", "outlook", "words"),
+    [
+        ("CONFIGURING", "starts", "1 job not computing: wait for their nodes to boot"),
+        ("COMPLETING", "starts", "a process hangs there (COMPLETING)"),
+        ("SUSPENDED", "blocked", "`scontrol resume 7_0`"),
+        ("REQUEUE_HOLD", "never", "1 job pending: were requeued and are held"),
+        ("RESV_DEL_HOLD", "blocked", "reservation"),
+    ],
+)
+def test_states_in_which_jobs_do_not_compute(state: str, outlook: str, words: str) -> None:
+    (kind,) = kinds_of(f"7_0|a|{state}|N/A|2026-11-28T10:00:00|node1|None")
+    assert kind.cause.outlook == outlook
+    assert words in str(kind)
 
 
 def test_what_starts_by_itself_is_told_once_and_late() -> None:

@@ -274,7 +274,7 @@ def test_two_jobs_with_one_id_are_told_apart_by_name(tmp_path: Path, commands: P
     ledger.save(paths, entry(5, "a", name="t1"))
     ledger.save(paths, entry(5, "b", name="t2"))
     fake(commands, "squeue", 'echo "5_0|whpc-s-t2|RUNNING|2026-01-01T00:00:00|N/A||None"')
-    fake(commands, "sacct", 'echo "5_0|whpc-s-t1|NODE_FAIL|0:0|||||1|1|n|1|"')
+    fake(commands, "sacct", 'echo "5_0|whpc-s-t1|NODE_FAIL|0:0||||2026-01-01T00:00:01|1|1|n|1|"')
     jobs = accounting.poll(paths, Slurm())
     assert {run_id: job.state for run_id, job in jobs.items()} == {
         "a": "NODE_FAIL", "b": "RUNNING",

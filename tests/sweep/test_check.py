@@ -89,7 +89,7 @@ def test_this_machine_is_checked(
     ("code", "results", "message"),
     [
         (1, [], "local: the check left no results in"),
-        (139, [("versions", True)], "the check died with exit code 139"),
+        (139, [("versions", True)], "the check died: killed by SIGSEGV (exit code 139)"),
     ],
 )
 def test_a_check_that_dies_is_one_line(

@@ -124,10 +124,10 @@ def _workers_for(work: Work, decoding: Sequence[Candidate]) -> Answer:
         reason = f"{demand}, but no preprocessing of the same images was measured"
         return Answer(question=question, reason=reason)
     own_cpus = [c for c in decoders if not c.group.sharing]
-    workers, supply = _supply(own_cpus or decoders, need)
+    workers, supply, run = _supply(own_cpus or decoders, need)
     return Answer(
         question=question,
-        answer=counted(workers, "worker"),
+        answer=counted(workers, "worker") if run else f"{workers} or more workers, not run",
         workers=workers,
         images_per_s=need,
         reason="; ".join(filter(None, [demand, supply, _store(fastest)])),
@@ -142,18 +142,23 @@ def _demand(fastest: Candidate, device: str) -> str:
     return f"{device} takes {brief(_each(fastest))} images/s ({measured})"
 
 
-def _supply(decoders: Sequence[Candidate], need: float) -> tuple[int, str]:
-    """How many workers decode ``need`` images per second, and how that follows."""
+def _supply(decoders: Sequence[Candidate], need: float) -> tuple[int, str, bool]:
+    """How many workers decode ``need`` images per second, how that follows, and whether such a
+    configuration was run."""
     enough = [c for c in decoders if (c.images_per_s or 0) >= need]
     if enough:
         least = min(enough, key=lambda c: (c.workers or 0, -(c.images_per_s or 0)))
-        return least.workers or 0, f"{least.label} decodes {brief(least.images_per_s or 0)}"
+        return least.workers or 0, f"{least.label} decodes {brief(least.images_per_s or 0)}", True
     most = max(decoders, key=lambda c: c.images_per_s or 0)
     workers = math.ceil(need / _each(most))
     rate = f"{brief(most.images_per_s or 0)}, {brief(_each(most))} per worker"
-    return workers, (
-        f"more than any measured configuration decodes; {most.label} decodes {rate}, so at that "
-        f"rate {brief(need)} / {brief(_each(most))} is {workers} or more"
+    return (
+        workers,
+        (
+            f"more than any measured configuration decodes; {most.label} decodes {rate}, so at "
+            f"that rate {brief(need)} / {brief(_each(most))} is {workers} or more: a prediction"
+        ),
+        False,
     )
 
 

@@ -13,8 +13,14 @@ from weather_hpc.study.tasks import BatchMode, Device, Strategy
 from weather_hpc.text import counted
 
 _DETAILS = [c for c in columns(Role.DETAIL) if c in ROW_COLUMNS and c not in ASKED]
-DETAILS = ["threads_per_rank", *(column for column in _DETAILS if column != "nodes"), "nodes"]
-"""Among several possible baselines the one most alike in these is used, if there is one such."""
+DETAILS = [
+    "threads_per_rank", *(column for column in _DETAILS if column != "nodes"), "device_asked",
+    "nodes",
+]  # fmt: skip
+"""Among several possible baselines the one most alike in these is used, if there is one such.
+
+Runs that asked for a GPU and ran on the CPU, for want of one, have a baseline that did so too.
+"""
 
 _MEANING: dict[str | None, str] = {
     BatchMode.PER_DEVICE: " per device",

@@ -28,6 +28,7 @@ from weather_hpc.analysis.statistics import NO_INTERVAL, Interval, median_interv
 from weather_hpc.analysis.table import (
     COLUMNS,
     ScalingTable,
+    above,
 )
 from weather_hpc.runs.record import EDA_PARTS
 from weather_hpc.runs.row import Row
@@ -121,6 +122,7 @@ class Configuration:
             "note": self._note,
             "sharing": "; ".join(group.sharing) or None,
             "baseline_sharing": self._baseline_sharing,
+            "device_asked": row.device_asked,
         }
 
     def _efficiency(self, speedup: float | None) -> float | None:
@@ -164,6 +166,8 @@ class Configuration:
             notes.append(f"its baseline: {self._baseline_sharing}")
         elif fraction is not None and fraction < 0:
             notes.append("super-linear: serial fraction below 0")
+        elif not self._other_program and above(self.speedup, self.speedup_interval[0], workers):
+            notes.append("super-linear: faster than its workers explain")
         if fraction is not None and fraction > 1:
             notes.append("slower than its baseline: serial fraction above 1")
         return "; ".join(filter(None, notes)) or None
@@ -248,5 +252,13 @@ def _compared(rows: Iterable[Row], of: MeasuredStage) -> StageComparison:
         rows=[one.cells for one in found],
         workers_column=of.workers_column,
         key=_KEYS.get(of.stage, [of.method]),
+    )
+    rows_by_group = {id(one.group): one.cells for one in found}
+    table.tell_apart(
+        [
+            (one.cells, rows_by_group[id(one.baseline)])
+            for one in found
+            if one.baseline is not None and one.cells["baseline"] is not None
+        ]
     )
     return StageComparison(table, found, baselines)

@@ -87,7 +87,8 @@ def _peaks(laws: Table) -> Iterator[str]:
         beyond = ", more than were measured" if peak > row["workers_max"] else ""
         yield (
             f"By the USL, {row['series']} is fastest with about {counted(round(peak), unit)} "
-            f"({interval}){beyond}: {row['speedup_limit']:.1f} times as fast as with one."
+            f"({interval}){beyond}: a prediction of {row['speedup_limit']:.1f} times as fast as "
+            "with one, not a measurement."
         )
 
 

@@ -10,7 +10,7 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.statistics import holm, mann_whitney, smallest_p
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import Table, above
 
 LEVEL = 0.05
 """A difference is significant where the corrected p-value is at most this."""
@@ -103,8 +103,18 @@ def _note(more: Group, fewer: Group, verdict: Verdict, family: int) -> str | Non
     if method(fewer.settings) != method(more.settings):
         notes.append(f"against {baseline_label(fewer)}")
     notes += more.sharing
+    if superlinear_step(more, fewer):
+        notes.append("super-linear: more than ideal")
     notes.append(repeats_note(verdict, family))
     return "; ".join(filter(None, notes)) or None
+
+
+def superlinear_step(more: Group, fewer: Group) -> bool:
+    """Whether ``more`` is faster than ``fewer`` by more than the ratio of their workers."""
+    ideal = (more.settings.workers or 0) / (fewer.settings.workers or 1)
+    if fewer.sharing or not ideal:
+        return False  # too few CPUs for the fewer workers explain it
+    return above(more.speedup(fewer), more.speedup_interval(fewer)[0], ideal)
 
 
 def repeats_note(verdict: Verdict, family: int) -> str:

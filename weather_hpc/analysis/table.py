@@ -1,7 +1,7 @@
 """Table: figures by configuration, ready to be written in any format."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,10 +81,17 @@ PREPROCESS_COLUMNS, TRAINING_COLUMNS = COLUMNS[Stage.PREPROCESS], COLUMNS[Stage.
 SETTINGS = list(dict.fromkeys(c for kind in TASKS for c in setting_columns(kind)))
 """Columns that are part of a configuration's label only where they differ between rows."""
 
-_DETAILS = set(columns(Role.DETAIL))
+_DETAILS = {*columns(Role.DETAIL), "device_asked"}
 
 TOLERANCE = 0.05
 """A speedup without an interval may exceed the number of workers by so much."""
+
+
+def above(ratio: float | None, low: float | None, ideal: float) -> bool:
+    """Whether ``ratio`` is above ``ideal``: its interval, from ``low`` on, else by over 5 %."""
+    if ratio is None:
+        return False
+    return low > ideal if low is not None else ratio > ideal * (1 + TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -117,20 +124,26 @@ class ScalingTable(Table):
     key: list[str]
     """The columns that tell one configuration from another."""
 
-    def workers(self, row: dict[str, Any]) -> int:
+    def workers(self, row: Mapping[str, Any]) -> int:
         """How many workers or ranks ``row`` had; 0 where that is not known."""
         return int(row[self.workers_column] or 0)
 
     def superlinear(self, row: dict[str, Any]) -> bool:
-        """Whether ``row``'s speedup is above its workers, by its interval, else by over 5 %.
+        """Whether ``row``'s speedup is above its workers, see :func:`above`.
 
         Not where its baseline is another program, or had fewer CPUs than threads: that explains it.
         """
-        speedup, low = row["speedup"], row["speedup_low"]
-        if speedup is None or row["baseline_sharing"] or self.other_program(row):
-            return False
-        workers = self.workers(row)
-        return bool(low > workers if low is not None else speedup > workers * (1 + TOLERANCE))
+        return self.above_workers(row) and self.explained(row) is None
+
+    def above_workers(self, row: Mapping[str, Any]) -> bool:
+        """The same, explained or not."""
+        return above(row["speedup"], row["speedup_low"], self.workers(row))
+
+    def explained(self, row: Mapping[str, Any]) -> str | None:
+        """Why a speedup above the workers is no surprise in ``row``; None: nothing explains it."""
+        if row["baseline_sharing"]:
+            return f"its baseline was slowed: {row['baseline_sharing']}"
+        return "its baseline is another program" if self.other_program(row) else None
 
     def other_program(self, row: Mapping[str, Any]) -> bool:
         """Whether ``row``'s method is another program than that of its baseline."""
@@ -168,6 +181,7 @@ class ScalingTable(Table):
         Details are named only where labels would be equal without them.
         """
         known = [column for column in SETTINGS if column in self.columns]
+        known += ["device_asked"] if self.name == "training" else []
         chosen = self.varying([column for column in known if column not in _DETAILS])
         for column in (column for column in known if column in _DETAILS):
             values: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -177,6 +191,17 @@ class ScalingTable(Table):
             if any(len(found) > 1 for found in values.values()):
                 chosen.append(column)
         return chosen
+
+    def tell_apart(self, baselines: Sequence[tuple[dict[str, Any], Mapping[str, Any]]]) -> None:
+        """Make the names of baselines unambiguous: each is of a row and the row of its baseline."""
+        named: dict[tuple[Any, str], set[int]] = defaultdict(set)
+        names = [(row.get("operation"), row["baseline"]) for row, _ in baselines]
+        for name, (_, baseline) in zip(names, baselines, strict=True):
+            named[name].add(id(baseline))
+        for name, (row, baseline) in zip(names, baselines, strict=True):
+            if len(named[name]) > 1:  # an operation's baseline has the same operation
+                details = (f"{each} {baseline[each]}" for each in self.distinguishing)
+                row["baseline"] = ", ".join([row["baseline"], *details])
 
 
 def _cpus(row: Mapping[str, Any]) -> str:

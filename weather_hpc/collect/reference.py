@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from weather_hpc.analysis.statistics import Interval, overlap
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.table import ScalingTable, Table, above
 from weather_hpc.collect.reference_csv import Reference
 from weather_hpc.collect.reference_match import ReferenceMatch, pairs
 from weather_hpc.collect.reference_row import MEASUREMENTS
@@ -218,6 +218,9 @@ def _verdicts(
         elif name == "speedup" and outcome == REGRESSION and time_ok:
             outcome = OK
             explanation = "time_s is no regression; the baseline is faster or a different one"
+        if name == "speedup" and above(theirs.values[name], None, table.workers(ours)):
+            told = f"the reference's is super-linear on {table.workers(ours)} workers"
+            explanation = "; ".join(filter(None, (explanation, told)))
         yield verdict(name, outcome, explanation, limit)
 
 

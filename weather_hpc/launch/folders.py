@@ -1,11 +1,13 @@
 """Folders that a launcher changes: the lock of a results folder; run folders before and after."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
@@ -48,7 +50,7 @@ def make_ready(run: RunPaths, spec: RunSpec, token: str | None = None) -> None:
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
-        path.unlink(missing_ok=True)
+        _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
     write_json(run.spec, spec.as_dict())
@@ -58,7 +60,18 @@ def make_ready(run: RunPaths, spec: RunSpec, token: str | None = None) -> None:
 
 def record_end(paths: StudyPaths, spec: RunSpec, status: Status, reason: str) -> None:
     """Write the record of a run that could not write it itself."""
-    RunRecord.of(spec, status=status, reason=reason).write(paths.run(spec.run_id).record)
+    record = paths.run(spec.run_id).record
+    if record.is_dir():
+        _remove(record)
+    RunRecord.of(spec, status=status, reason=reason).write(record)
+
+
+def _remove(path: Path) -> None:
+    """Remove a run's file, whatever it has become."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

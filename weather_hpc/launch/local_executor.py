@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from weather_hpc import cli
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import own_folder, write_json, write_text
 from weather_hpc.launch.command import needs_cuda
 from weather_hpc.launch.family import Family
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
@@ -180,7 +180,7 @@ class LocalExecutor:
                 start = time.monotonic()
                 self._run(spec)
                 run = self.paths.run(spec.run_id)
-                state = run_state(run)
+                state = run_state(run, spec)
                 print(
                     f"[{number}/{len(possible)}] {spec.run_id}: {state} "
                     f"{time.monotonic() - start:.1f} s",
@@ -226,6 +226,7 @@ class LocalExecutor:
         run = self.paths.run(spec.run_id)
         make_ready(run, spec)
         self.made.append(spec)
+        own_folder(self.paths.jobs, private=False)
         write_text(script, run_script(self.plan, spec, self.paths, self.site))
         with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
             started = Family(["bash", str(script)])

@@ -26,7 +26,7 @@ from weather_hpc.slurm.directives import (
     sbatch_options,
     shape_of,
 )
-from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import Resources, RunSpec, Stage
 
 COLLECT = Resources(time_limit_min=30)
@@ -69,7 +69,7 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
     """The sbatch script of the job that comes last and collects."""
     shape = Shape(Stage.PREPARE, COLLECT, site.slurm.partition_for(0))
     log = f"{pattern_path(paths)}/%j.log"
-    options = sbatch_options(shape, job_name(study, token), log, site.slurm)
+    options = sbatch_options(shape, job_name(study, token), log, _once(site))
     return "\n".join(
         [
             *_head(options, f"collects study {study} once all its jobs have ended"),
@@ -79,6 +79,11 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
             "",
         ]
     )
+
+
+def _once(site: SiteProfile) -> SlurmSite:
+    """The site's options for a job that is not requeued: its time limit bounds its cost."""
+    return site.slurm.model_copy(update={"requeue": False})
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def check_script(
 ) -> str:
     """The sbatch script of ``check``, for a job called ``job`` of the submission ``token``."""
     shape, log = shape_of(check.spec, site.slurm), f"{pattern_path(paths)}/%j.log"
-    head = _head(sbatch_options(shape, job, log, site.slurm), f"{check.name}: {shape.label}")
+    head = _head(sbatch_options(shape, job, log, _once(site)), f"{check.name}: {shape.label}")
     step = [command_lines(srun(check.spec, site.slurm))]
     lines = _check_lines(check, check.name, step, paths, site)
     return "\n".join([*head, still_wanted(token, paths), *lines, ""])

@@ -104,6 +104,17 @@ trap 'ask_to_stop time-limit' USR1
 trap 'ask_to_stop terminated' TERM
 """
 
+_TOO_OFTEN = f"""\
+# Slurm sets no limit to how often it requeues a job after preemptions and failures of nodes: this
+# one bounds what the run can cost.
+if [ "${{SLURM_RESTART_COUNT:-0}}" -gt %d ]; then
+    echo "requeued more than %d times (the site's max_requeues); submit it again to resume" \\
+        >"{RunPaths(Path("$run")).stderr}"
+    code=1
+    write_exit
+fi
+"""
+
 _SUPERVISE = """\
 pid=$!
 # Bash runs a trap only after the command in the foreground has ended: hence the `&` above and
@@ -147,6 +158,20 @@ _WRITE_EXIT = f"""\
 printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
     mv "{_RUN.exit}.part" "{_RUN.exit}"
 exit "$code"
+"""
+
+_JOB_EXIT = f"""\
+# The exit code of a run that ended before it could write its record, and how long the whole job
+# took, s: where there is no accounting, its node-hours follow from that.
+write_exit() {{
+    local took=$SECONDS since_start
+    since_start=$(($(date +%s) - ${{SLURM_JOB_START_TIME:-$(date +%s)}}))
+    [ "$took" -ge "$since_start" ] || took=$since_start
+    printf '{{"code": %d, "ended_at": "%s", "job_s": %d, "restarts": %d}}\\n' \\
+        "$code" "$(date -u +%FT%TZ)" "$took" "${{SLURM_RESTART_COUNT:-0}}" >"{_RUN.exit}.part" &&
+        mv "{_RUN.exit}.part" "{_RUN.exit}"
+    exit "$code"
+}}
 """
 
 
@@ -230,6 +255,8 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     """
     command = [*map(command_lines, filter(None, [srun(spec, slurm), argv])), _INTO_LOGS]
     parts = [
+        _JOB_EXIT,
+        _TOO_OFTEN % (slurm.max_requeues, slurm.max_requeues),
         *rendezvous_lines(spec),
         f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
         _TRAPS,
@@ -239,7 +266,7 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     ]
     if slurm.requeue:
         parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))
-    return "\n".join([*parts, _WRITE_EXIT])
+    return "\n".join([*parts, "write_exit", ""])
 
 
 def rendezvous_lines(spec: RunSpec) -> list[str]:
@@ -263,6 +290,7 @@ def _head(spec: RunSpec, paths: StudyPaths, use: str) -> list[str]:
         SHEBANG,
         f"# {spec.run_id} of study {spec.study}, written by weather_hpc; {use}",
         "set -uo pipefail",
+        "umask go-w  # or others could change what is run from here",
         f"run={quote(str(paths.run(spec.run_id).root))}",
         "",
     ]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import write_json, write_text
+from weather_hpc.files import own_folder, write_json, write_text
 from weather_hpc.launch import watch
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import free_runs, make_ready, record_end
@@ -15,6 +15,7 @@ from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm import ledger
@@ -96,8 +97,7 @@ class SlurmExecutor:
                 dependency = self._dependency(shape)
                 if dependency is None:
                     for spec in chunk:
-                        reason = "the store could not be packed: its run was skipped or failed"
-                        record_end(self.paths, spec, Status.FAILED, reason)
+                        record_end(self.paths, spec, Status.FAILED, self._why_no_store())
                     continue
                 job_id = self._submit_array(shape, chunk, dependency)
                 self.arrays += 1
@@ -247,6 +247,11 @@ class SlurmExecutor:
             ]
         return [] if self.paths.store(self.plan.store_name).exists() else None
 
+    def _why_no_store(self) -> str:
+        store = self.plan.prepare
+        why = store and read_run(self.paths.run(store.run_id).root).row.reason
+        return f"the store could not be packed: {why or 'its run was skipped or failed'}"
+
     def _after_training(self) -> list[JobOption]:
         """The option that makes a run wait until all training has ended, even if it failed."""
         training = {spec.run_id for spec in self.plan.runs if spec.stage is Stage.TRAIN}
@@ -265,6 +270,7 @@ class SlurmExecutor:
 
     def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile, token: str) -> None:
         """Make the runs' folders ready for the submission ``token``; write each run's script."""
+        own_folder(self.paths.jobs, private=False)
         for spec in specs:
             run = self.paths.run(spec.run_id)
             make_ready(run, spec, token)

@@ -17,6 +17,7 @@ from typing import Any
 
 from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import UserError
+from weather_hpc.files import own_folder
 from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.script import module_lines
 from weather_hpc.launch.slurm_executor import SlurmExecutor
@@ -68,7 +69,8 @@ class SubmititExecutor(SlurmExecutor):
 
         entry = self._entry(shape.label, specs)
         self._write_runs(specs, without_requeue(self.site), entry.token)
-        folder = self.paths.submitit(entry.token)
+        # on the node, code is read from there
+        folder = own_folder(self.paths.submitit(entry.token))
         # exec: the warning goes to the batch shell, so submitit must be that process
         executor = submitit.SlurmExecutor(
             folder, self._tries, python=f"exec {quote(self.site.python)}"
@@ -115,6 +117,7 @@ class SubmititExecutor(SlurmExecutor):
             folder = self.paths.submitit(entry.token)
             if entry.job_id is None or not folder.is_dir():
                 continue
+            own_folder(folder)
             for index, run_id in enumerate(entry.run_ids):
                 pickled = JobPaths(folder, f"{entry.job_id}_{index}").submitted_pickle
                 spec = read_spec(self.paths.run(run_id).root)

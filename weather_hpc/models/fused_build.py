@@ -5,6 +5,7 @@ three seconds, without ninja, which ``torch.utils.cpp_extension.load`` needs.
 """
 
 import ctypes
+import errno
 import functools
 import hashlib
 import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import atomic_path, wait_for_lock
+from weather_hpc.files import atomic_path, own_folder, wait_for_lock
 
 SWITCH = "WEATHER_HPC_FUSED"
 """The variable that, set to ``off``, disables the fused layers."""
@@ -69,7 +70,7 @@ def kernels() -> Kernels:
     """The built functions. Raises FailedError, in one line, where they cannot be built or loaded.
 
     Where the cache cannot be written or its library not loaded (a home that is read-only or mounted
-    noexec, a library of another system), this process builds its own.
+    noexec, a library of another system), or is another user's, this process builds its own.
     """
     with suppress(OSError, RuntimeError):  # RuntimeError: the user's home is unknown
         return Kernels(build(_cache()))
@@ -84,13 +85,15 @@ def build(folder: Path) -> Path:
     """The library in ``folder``, built unless it is there.
 
     One process builds it, others wait. Raises FailedError where there is no compiler or it fails,
-    and OSError where ``folder`` cannot be written.
+    and OSError where ``folder`` cannot be written, or it or the library is another user's.
     """
     compiler = os.environ.get("CXX") or "c++"
     library = folder / f"fused-{_fingerprint(compiler)}.so"
+    own_folder(folder)
     if library.exists():
+        if library.stat().st_uid != os.geteuid():  # written while others could
+            raise PermissionError(errno.EPERM, "belongs to another user", str(library))
         return library
-    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         # without locks two may build it: the later rename wins
         wait_for_lock(lock, "held by a process that compiles the first layer")

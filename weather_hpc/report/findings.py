@@ -29,6 +29,7 @@ def key_findings(
     return [
         *_audit_counts(findings),
         *(sentence for stage in comparison.stages for sentence in _best_speedups(stage)),
+        *_superlinear(comparison),
         *extra,
     ]
 
@@ -63,6 +64,24 @@ def _best_speedups(stage: StageComparison) -> Iterator[str]:
     if len(best) > MOST_WORKS:
         more = counted(len(best) - MOST_WORKS, "more work")
         yield f"{table.title}: the best speedups of {more} are in tables/{table.name}.csv."
+
+
+def _superlinear(comparison: Comparison) -> Iterator[str]:
+    """The configurations that are faster than their workers explain, the farthest first."""
+    found = [
+        (row["efficiency"], f"{stage.table.label(row)} ({row['speedup']:.2f})")
+        for stage in comparison.stages
+        for row in stage.table.rows
+        if stage.table.superlinear(row)
+    ]
+    if found:
+        names = [name for _, name in sorted(found, key=lambda pair: -pair[0])]
+        more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
+        count = counted(len(names), "configuration")
+        yield (
+            f"Super-linear speedups, above the number of workers, in {count}: "
+            f"{' | '.join(names[:_EXAMPLES])}{more}; audit.csv has each."
+        )
 
 
 def _best_speedup(table: ScalingTable, row: dict[str, Any]) -> str:

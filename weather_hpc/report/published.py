@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weather_hpc.analysis.published import EPOCHS, IMAGES, P100, Published, read_published
-from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.table import ScalingTable, Table, above
 from weather_hpc.report.curve import Curve, Point
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.line_plot import LinePlot
@@ -19,6 +19,7 @@ BASELINES = {Backend.SEQUENTIAL, Strategy.SINGLE}
 COLUMNS = [
     "configuration", "published_on", "published_time_s", "time_s", "time_s_low", "time_s_high",
     "published_speedup", "speedup", "speedup_low", "speedup_high", "published_baseline", "baseline",
+    "note",
 ]  # fmt: skip
 
 CAPTION = (
@@ -66,9 +67,21 @@ def published_table(tables: Sequence[ScalingTable]) -> Table:
             "published_time_s": pair.published.time_s,
             "published_speedup": pair.published.speedup,
             "published_baseline": pair.published.baseline,
+            "note": _note(pair),
         }
         rows.append(row)
     return Table("published", "Time and speedup, side by side", CAPTION, COLUMNS, rows)
+
+
+def _note(pair: PublishedPair) -> str | None:
+    """Whether the study's speedup, or ours, is above the number of workers."""
+    table, row = pair.table, pair.row
+    whose = []
+    if above(pair.published.speedup, None, table.workers(row)):
+        whose.append("in the study")
+    if table.above_workers(row):
+        whose.append("here")
+    return f"super-linear {' and '.join(whose)}" if whose else None
 
 
 def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:

@@ -7,6 +7,7 @@ from weather_hpc.runs.cpus import ASKED_FOR, hosts_of, more_than_cpus
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.runs.run import Run
+from weather_hpc.runs.soundness import NO_TIME
 from weather_hpc.study.stages import MEASURED
 from weather_hpc.study.tasks import Strategy, TrainTask
 from weather_hpc.text import counted
@@ -22,6 +23,9 @@ def audit_run(run: Run) -> Iterator[Finding]:
     """The findings on one run."""
     if run.not_a_number:
         yield _finding(run, Severity.ERROR, Code.NAN_LOSS, run.not_a_number)
+    if run.reject is not None and run.reject.endswith(NO_TIME):
+        message = "status is ok, but time_s is null: the run is in no table"
+        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
     record = run.record
     if record is not None:
         yield from _images(run, record)
@@ -69,10 +73,7 @@ def _images(run: Run, record: RunRecord) -> Iterator[Finding]:
 
 
 def _totals(run: Run, record: RunRecord) -> Iterator[Finding]:
-    if record.time_s is None:
-        message = "status is ok, but time_s is null: the run is in no table"
-        yield _finding(run, Severity.ERROR, Code.MISSING_TOTAL, message)
-    elif record.phases.total is None:
+    if record.phases.total is None:
         message = "phases.total is null: the run's node-hours are unknown"
         yield _finding(run, Severity.WARNING, Code.MISSING_TOTAL, message)
 

@@ -2,8 +2,9 @@
 
 import json
 import math
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic_core import from_json
 
@@ -16,13 +17,13 @@ LARGEST_FILE = 64 * 2**20
 def check_size(path: Path) -> None:
     """Raise UserError where ``path`` is not a regular file, or is too large."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path}: is not a file")
-    if size > LARGEST_FILE:
-        raise UserError(f"{path}: {size} bytes, expected at most {LARGEST_FILE}")
+    if found.st_size > LARGEST_FILE:
+        raise UserError(f"{path}: {found.st_size} bytes, expected at most {LARGEST_FILE}")
 
 
 def read_json(path: Path) -> Any:
@@ -95,6 +96,53 @@ def exit_code(path: Path) -> int | None:
     except (UserError, KeyError, TypeError):
         return None
     return code if type(code) is int and 0 <= code < 256 else None
+
+
+def job_seconds(path: Path) -> float | None:
+    """How long the Slurm job took whose script wrote an exit.json, s.
+
+    None where the script did not say so, or the job was requeued: it knows its last try only.
+    """
+    try:
+        values = dict(read_json(path))
+    except (UserError, ValueError, TypeError):
+        return None
+    seconds, restarts = values.get("job_s"), values.get("restarts")
+    return float(seconds) if restarts == 0 and is_seconds(seconds) else None
+
+
+def worker_jobs_seconds(path: Path) -> float | None:
+    """Seconds that all jobs of a run's Dask workers took together, by its events.
+
+    Replaced workers count. None where an end was not recorded, as of a driver that was killed, or
+    there are no events; 0 where no job was submitted.
+    """
+    seconds, open_submissions = 0.0, 0
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LARGEST_FILE):
+                try:
+                    event = dict(_event(line))
+                except (ValueError, TypeError, RecursionError):
+                    continue
+                if event.get("event") == "workers_submitted":
+                    open_submissions += 1
+                elif event.get("event") == "worker_jobs_ended":
+                    each = [job["elapsed_s"] for job in event["jobs"]]
+                    if not all(map(is_seconds, each)):
+                        return None
+                    seconds += sum(each)
+                    open_submissions -= 1
+                elif event.get("event") == "workers_queued" and not open_submissions:
+                    return None  # of an earlier version, which did not record the jobs
+    except (OSError, KeyError, TypeError):
+        return None
+    return None if open_submissions else seconds
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether ``value`` is a number that a duration can be."""
+    return type(value) in (int, float) and 0 <= value <= LARGEST  # type: ignore[operator]
 
 
 LARGEST = 1e15

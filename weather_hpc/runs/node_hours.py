@@ -19,19 +19,25 @@ def nodes_of(spec: RunSpec) -> int:
 
 
 def hours_of(run: Run) -> float | None:
-    """Hours that a run took, including start-up; None if unknown."""
-    if run.row.node_hours is None:
-        return None
-    return run.row.node_hours / (run.row.nodes or 1)
+    """Hours that a run took, including start-up; None if unknown. Its workers' jobs do not count.
+
+    Where the whole job's time is not known, it is that of the run's process.
+    """
+    row = run.row
+    seconds = row.total_s if row.slurm_elapsed_s is None else row.slurm_elapsed_s
+    return None if seconds is None else seconds / SECONDS_PER_HOUR
 
 
 def spent(run: Run) -> float:
     """Node-hours of all tries of a run, as far as their durations are known.
 
-    A run that hit its time limit and recorded no duration counts as long as the limit.
+    A run that hit its time limit and recorded no duration counts as long as the limit. Where those
+    of its workers' jobs are not known, each counts as long as the run.
     """
     if run.spec is None:
         return 0.0
+    if run.row.node_hours is not None:
+        return run.row.node_hours + _earlier_tries(run)
     hours = hours_of(run)
     if hours is None and run.status is Status.TIMEOUT:
         hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR

@@ -7,7 +7,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.inputs import read_json
 from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.runs.reader import readable_spec
+from weather_hpc.runs.soundness import readable_spec
 from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec
@@ -48,11 +48,12 @@ def with_known_names(paths: StudyPaths, plan: Plan) -> Plan:
     or an earlier edit of the study may have named it. Of several folders, the finished one.
     """
     names: dict[tuple[str, int], str] = {}
+    planned = {spec.run_id: spec.key for spec in plan.all}
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []
     for folder in folders:
         spec = _spec_in(RunPaths(folder))
-        if spec is None:
-            continue
+        if spec is None or planned.get(folder.name, spec.key) != spec.key:
+            continue  # nothing to read, or in the folder of another run of this plan
         if spec.key not in names or run_state(RunPaths(folder)) is RunState.DONE:
             names[spec.key] = folder.name
 

@@ -47,8 +47,10 @@ class Part(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse ``true`` and ``false`` in numeric fields; pydantic would read ``true`` as 1."""
+        if value is not True and value is not False:
+            return value
         field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
+        if bool not in (field.annotation, *get_args(field.annotation)):
             raise ValueError("expected a number, not true or false")
         return value
 

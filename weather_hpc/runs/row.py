@@ -147,7 +147,8 @@ class Row:
     slurm_source: str | None = None
     """Source of the job's values: sacct, squeue, scontrol, or the exit file of its script."""
     node_hours: float | None = None
-    """Nodes x wall clock: of the Slurm job where known, else of the run's process."""
+    """Nodes x wall clock of the Slurm job; of the run's process where it is no job of its own.
+    The jobs of Dask workers are added, of one node each. None where a part is not known."""
 
     weights: str | None = None
     augmentation: str | None = None
@@ -190,6 +191,9 @@ class Row:
     """Where workers had fewer CPUs than threads: whether that was asked for."""
     color: str | None = None
     """What packing did with ICC profiles."""
+    worker_jobs_s: float | None = None
+    """Backend dask-jobqueue: seconds that all jobs of its workers took together, replaced ones
+    included; None where that is not known."""
 
     @property
     def is_rejected(self) -> bool:

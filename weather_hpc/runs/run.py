@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from weather_hpc.errors import UserError
 from weather_hpc.runs.cpus import cpu_columns
 from weather_hpc.runs.ending import ended_by
-from weather_hpc.runs.inputs import LARGEST, read_json
+from weather_hpc.runs.inputs import LARGEST, exit_code, job_seconds, read_json
+from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Actual, RunRecord, Status
 from weather_hpc.runs.row import ROW_COLUMNS, Row
 from weather_hpc.study.settings import CONFIGURATION, settings_of
 from weather_hpc.study.spec import RunSpec
 from weather_hpc.study.stages import MEASURED
-from weather_hpc.study.tasks import Device, TrainTask
+from weather_hpc.study.tasks import Backend, Device, TrainTask
 from weather_hpc.text import clean
 
 SECONDS_PER_HOUR = 3600
@@ -90,6 +91,19 @@ def read_job(path: Path) -> JobSummary | None:
         return None
 
 
+def job_by_its_script(paths: RunPaths, record: RunRecord) -> JobSummary | None:
+    """The job of a run that was submitted by hand, as its script's exit.json describes it.
+
+    None where the script did not write how long the job took.
+    """
+    job_id, code = _job_id(record.provenance.slurm), exit_code(paths.exit)
+    seconds = job_seconds(paths.exit)
+    if job_id is None or code is None or seconds is None:
+        return None
+    state = "FAILED" if code else "COMPLETED"
+    return JobSummary(job_id=job_id, state=state, source="exit_file", elapsed_s=seconds)
+
+
 def with_job(row: Row, job: JobSummary) -> Row:
     """``row`` with the values that the scheduler reports more reliably than the run."""
     known = dataclasses.replace(
@@ -108,11 +122,16 @@ def with_job(row: Row, job: JobSummary) -> Row:
 
 
 def with_node_hours(row: Row) -> Row:
-    """``row`` with node-hours: of its Slurm job where known, else of its process."""
-    seconds = row.total_s if row.slurm_elapsed_s is None else row.slurm_elapsed_s
-    if row.nodes is None or seconds is None or row.nodes > LARGEST:
-        return row
-    return dataclasses.replace(row, node_hours=row.nodes * seconds / SECONDS_PER_HOUR)
+    """``row`` with the node-hours of its job and of its workers' jobs; None where not known.
+
+    A run without a job of its own counts as long as its process.
+    """
+    seconds = row.total_s if row.slurm_source is None else row.slurm_elapsed_s
+    workers_s = row.worker_jobs_s if row.backend == Backend.DASK_JOBQUEUE else 0.0
+    if row.nodes is None or seconds is None or row.nodes > LARGEST or workers_s is None:
+        return dataclasses.replace(row, node_hours=None)
+    hours = (row.nodes * seconds + workers_s) / SECONDS_PER_HOUR
+    return dataclasses.replace(row, node_hours=hours)
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,8 @@ class Run:
     """Where a loss was NaN or infinite."""
     job: JobSummary | None = None
     """Summary of its Slurm job; None if it ran without a scheduler."""
+    worker_jobs_s: float | None = None
+    """Seconds that the jobs of its Dask workers took together; None: it has none, or not known."""
 
     @property
     def row(self) -> Row:
@@ -142,6 +163,7 @@ class Run:
             "status": str(self.status),
             "table": MEASURED[spec.stage].table if spec and self.reject is None else None,
             "reason": self.reject or (record.reason if record else None),
+            "worker_jobs_s": self.worker_jobs_s,
         }
         if spec is not None:
             values |= _configured(spec)

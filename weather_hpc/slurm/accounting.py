@@ -16,7 +16,7 @@ from weather_hpc.cli import EXIT_STOPPED
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.runs.ending import from_logs
-from weather_hpc.runs.inputs import exit_code
+from weather_hpc.runs.inputs import exit_code, job_seconds
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.runs.run import JobSummary
@@ -163,11 +163,16 @@ def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[Key, Job]:
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
     accounted = of_ours(parse_sacct(_sacct(sorted({job_id for job_id, _ in ours}))), ours)
-    jobs = {key: job for key, job in accounted.items() if not job.active} | jobs
+    jobs = {key: job for key, job in accounted.items() if _ended(job)} | jobs
     if wanted <= jobs.keys():
         return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
     return of_ours(parse_scontrol(shown).values(), ours) | jobs
+
+
+def _ended(job: Job) -> bool:
+    """Whether accounting knows the job's end: until then its elapsed time grows, in any state."""
+    return not job.active and job.ended_at is not None
 
 
 def _sacct(job_ids: Iterable[str]) -> str:
@@ -190,8 +195,8 @@ def _from_exit_file(submitted: SubmittedJob) -> Job:
     except (OSError, ValueError, KeyError, TypeError):
         reason = "it left the queue, and neither Slurm nor its script recorded how it ended"
         return Job(job_id, name, "FAILED", source, reason=reason)
-    state = "COMPLETED" if code == 0 else "FAILED"
-    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at)
+    state, seconds = "COMPLETED" if code == 0 else "FAILED", job_seconds(submitted.run.exit)
+    return Job(job_id, name, state, source, exit_code=code, ended_at=ended_at, elapsed_s=seconds)
 
 
 def close_record(run: RunPaths, job: Job, logs: Sequence[Path] = ()) -> None:

@@ -98,7 +98,7 @@ class Job:
     queue_s: float | None = None
     """From eligible to start, all tries together, s."""
     elapsed_s: float | None = None
-    """Wall clock, all tries together, s."""
+    """Wall clock, all tries together, s; None where that of a try is not known."""
     nodes: int | None = None
     node_list: str | None = None
     cpus: int | None = None
@@ -192,7 +192,8 @@ def _scontrol_job(values: dict[str, str]) -> Job:
         started_at=started,
         ended_at=ended,
         queue_s=_seconds(eligible, started),
-        elapsed_s=_seconds(started, ended),
+        # it knows the last try's start only
+        elapsed_s=None if _count(values.get("Restarts", "")) else _seconds(started, ended),
         nodes=_count(values.get("NumNodes", "")) if begun else None,
         node_list=node_list if begun else None,
         cpus=_count(values.get("NumCPUs", "")) if begun else None,
@@ -312,12 +313,14 @@ def _elapsed(line: Mapping[str, str]) -> float | None:
 
 
 def _next_try(before: Job, after: Job) -> Job:
+    # a try that never started has no elapsed time; one that did counts, so its time must be known
+    unknown = any(each.node_list and each.elapsed_s is None for each in (before, after))
     return replace(
         after,
         submitted_at=before.submitted_at,
         eligible_at=before.eligible_at,
         queue_s=_sum(before.queue_s, after.queue_s),
-        elapsed_s=_sum(before.elapsed_s, after.elapsed_s),
+        elapsed_s=None if unknown else _sum(before.elapsed_s, after.elapsed_s),
         restarts=(before.restarts or 0) + 1,
     )
 

@@ -156,6 +156,9 @@ def settle(paths: StudyPaths, slurm: Slurm) -> None:
         job_id = slurm.patiently(find)
         left = min(GRACE_S - entry.age_s, GRACE_S)
         if job_id is None and left > 0:
+            slurm.notify(
+                f"waits {left:.0f} s: a sweep that has ended may just have submitted a job"
+            )
             time.sleep(left)
             job_id = slurm.patiently(find)
         if job_id is None:

@@ -73,7 +73,7 @@ CAUSES = (
         "and tell the administrators",
     ),
     _cause(
-        r"requeued in (held|special exit) state|^RequeueHold|^SPECIAL_EXIT",
+        r"requeued in (held|special exit) state|^REQUEUE_HOLD|^SPECIAL_EXIT",
         "were requeued and are held",
         Outlook.NEVER,
         _RELEASE,
@@ -141,7 +141,7 @@ CAUSES = (
         "reservation",
     ),
     _cause(
-        r"^Reservation",
+        r"^Reservation|^RESV_DEL_HOLD",
         "wait for their reservation, or it is gone",
         Outlook.BLOCKED,
         "see `scontrol show reservation`",
@@ -152,6 +152,18 @@ CAUSES = (
         "wait for the burst buffer",
         Outlook.BLOCKED,
         "see `scontrol show burstbuffer`",
+    ),
+    _cause(r"^(CONFIGURING|POWER_UP_NODE)$", "wait for their nodes to boot", Outlook.STARTS),
+    _cause(
+        r"^COMPLETING$",
+        "have ended, but their nodes have not cleaned up: if it lasts, a process hangs there",
+        Outlook.STARTS,
+    ),
+    _cause(
+        r"^(SUSPENDED|STOPPED)$",
+        "are stopped by Slurm or an administrator, in favour of other jobs or for maintenance",
+        Outlook.BLOCKED,
+        "see `scontrol show job {one}`; `scontrol resume {ids}` needs an administrator",
     ),
     _cause(
         r"^DeadLine",
@@ -165,9 +177,13 @@ CAUSES = (
 UNKNOWN = _cause("", "wait", Outlook.BLOCKED, "see `scontrol show job {one}`")
 
 
+IDLE = ("CONFIGURING", "POWER_UP_NODE", "COMPLETING", "SUSPENDED", "STOPPED")
+"""States of jobs that have nodes and do not compute."""
+
+
 @dataclass(frozen=True)
 class Waiting:
-    """Pending jobs that wait for the same kind of reason."""
+    """Jobs that wait for the same kind of reason."""
 
     cause: Cause
     jobs: tuple[Job, ...]
@@ -175,7 +191,7 @@ class Waiting:
     @property
     def reasons(self) -> str:
         """Slurm's own words, each once."""
-        return " / ".join(dict.fromkeys(job.reason or "None" for job in self.jobs))
+        return " / ".join(dict.fromkeys(map(_reason, self.jobs)))
 
     @property
     def expected(self) -> datetime | None:
@@ -184,7 +200,8 @@ class Waiting:
         return min(times, default=None)
 
     def __str__(self) -> str:
-        text = f"{counted(len(self.jobs), 'job')} pending: {self.cause.words} ({self.reasons})"
+        state = "pending" if self.jobs[0].status is QueueState.PENDING else "not computing"
+        text = f"{counted(len(self.jobs), 'job')} {state}: {self.cause.words} ({self.reasons})"
         if self.cause.outlook is Outlook.STARTS and self.expected is not None:
             text += f"; Slurm expects the first to start at {self.expected.astimezone():%F %H:%M}"
         if self.cause.advice:
@@ -194,20 +211,22 @@ class Waiting:
 
 
 def waiting(jobs: Iterable[Job]) -> list[Waiting]:
-    """The pending ones of ``jobs`` by kind of reason, in the order of :data:`CAUSES`."""
+    """Those of ``jobs`` that wait, by kind of reason, in the order of :data:`CAUSES`."""
     kinds: dict[Cause, list[Job]] = {}
     for job in jobs:
-        if job.status is QueueState.PENDING:
-            kinds.setdefault(_cause_of(job), []).append(job)
+        if job.status is QueueState.PENDING or job.state in IDLE:
+            text = _reason(job)
+            cause = next((cause for cause in CAUSES if cause.pattern.search(text)), UNKNOWN)
+            kinds.setdefault(cause, []).append(job)
     order = (*CAUSES, UNKNOWN)
     return [Waiting(cause, tuple(kinds[cause])) for cause in order if cause in kinds]
 
 
-def _cause_of(job: Job) -> Cause:
-    text = job.reason or "None"
-    if job.state in ("SPECIAL_EXIT", "REQUEUE_HOLD"):
-        text = "requeued in held state"
-    return next((cause for cause in CAUSES if cause.pattern.search(text)), UNKNOWN)
+def _reason(job: Job) -> str:
+    """Slurm's word: its state where that says more than the reason."""
+    if job.state in IDLE:
+        return job.state
+    return job.reason or ("None" if job.state in ("PENDING", "REQUEUED") else job.state)
 
 
 def compact(job_ids: Iterable[str]) -> str:

@@ -24,7 +24,16 @@ from weather_hpc.study.tasks import (
     TrainTask,
     setting_field,
 )
-from weather_hpc.study.yaml_file import MOST, Count, OneOrMany, Section, load, place, shipped, spelled
+from weather_hpc.study.yaml_file import (
+    MOST,
+    Count,
+    OneOrMany,
+    Section,
+    load,
+    place,
+    shipped,
+    spelled,
+)
 
 
 class Synthetic(Section):

@@ -24,7 +24,6 @@ from weather_hpc.study.steps import held_apart_count, too_few
 from weather_hpc.study.tasks import ArrayTask, Strategy, TrainTask
 from weather_hpc.text import counted
 
-
 MOST_RUNS = 5000
 """Of a study: they are planned within 5 s, and are more jobs than most clusters queue."""
 

@@ -139,7 +139,7 @@ def explained(text: str, error: yaml.YAMLError) -> tuple[int | None, str]:
     """The line of ``error`` in ``text``, from 1 (None: not known), and what is wrong."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return line, f"character {ascii(text[error.position])} is not allowed"
+        return line, f"character {text[error.position]!a} is not allowed"
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be read"
     return (mark.line + 1 if mark else None), cut(problem, 200)

@@ -19,6 +19,7 @@ from weather_hpc.launch.sbatch import (
 )
 from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.launch.watch import FIRST_PAUSE_S, next_pause
+from weather_hpc.runs.ending import exit_text, from_logs
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.cluster import check_partitions, read_cluster, skip_reason
 from weather_hpc.slurm.directives import job_name
@@ -81,10 +82,10 @@ def _check_here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
         except BaseException:
             check.end()
             raise
-    checked = _results(paths, LOCAL_CHECK, f"its exit code was {code}")
+    checked = _results(paths, LOCAL_CHECK, f"; {exit_text(code)}")
     if code not in (cli.EXIT_OK, cli.EXIT_FAILED):
         file = paths.check(LOCAL_CHECK).results
-        raise FailedError(f"the check died with exit code {code}; its results so far: {file}")
+        raise FailedError(f"the check died: {exit_text(code)}; its results so far: {file}")
     return checked
 
 
@@ -113,7 +114,7 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
         time.sleep(pause)
         pause = next_pause(pause)
     return [
-        _results(paths, name, f"see {paths.job_logs / f'{job_id}.log'}")
+        _results(paths, name, from_logs([paths.job_logs / f"{job_id}.log"]))
         for name, (job_id, _) in jobs.items()
     ]
 
@@ -129,7 +130,7 @@ def _results(paths: StudyPaths, name: str, hint: str) -> Checked:
     path = paths.check(name).results
     (checked,) = read_checked([path])
     if not checked.results:
-        raise FailedError(f"{name}: the check left no results in {path}; {hint}")
+        raise FailedError(f"{name}: the check left no results in {path}{hint}")
     return checked
 
 

@@ -6,7 +6,9 @@ A run is estimated from earlier runs in the same results folder:
 - ``scaled``: the configuration of another size with the nearest number of workers. The run is
   assumed to take as long, and proportionally longer with fewer workers, more images or more
   epochs, but never less;
-- ``time_limit``: else its nodes times its time limit, which no estimate exceeds.
+- ``time_limit``: else the most that it can cost, see :class:`Bound`, which no estimate exceeds.
+
+Estimates say what is likely. A budget is compared with what the runs can cost at most.
 """
 
 import fnmatch
@@ -19,11 +21,12 @@ from statistics import median
 from typing import Any
 
 from weather_hpc.errors import UserError
-from weather_hpc.runs.node_hours import MINUTES_PER_HOUR, hours_of, nodes_of, spent
+from weather_hpc.runs.node_hours import hours_of, nodes_of, spent
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import MEASURED, reads_store
+from weather_hpc.sweep.bounds import NO_REQUEUES, Bound
 from weather_hpc.text import counted
 
 SIZE = ("workers", "world_size", "images", "epochs")
@@ -45,11 +48,12 @@ class Estimate:
     spec: RunSpec
     node_hours: float
     basis: Basis
+    bound: Bound = NO_REQUEUES
 
     @property
     def at_most(self) -> float:
-        """Node-hours if it runs until its time limit."""
-        return _at_most(self.spec)
+        """Node-hours if every try, as often as it may be requeued, runs until its time limit."""
+        return self.bound.of(self.spec)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Forecast:
     """Runs that are queued or running."""
     used: float = 0.0
     """Node-hours of earlier runs in this folder, failed ones included."""
+    collecting: float = 0.0
+    """Node-hours of the job that collects after the runs, at most; 0: the sweep collects itself."""
 
     @property
     def node_hours(self) -> float:
@@ -70,13 +76,18 @@ class Forecast:
 
     @property
     def at_most(self) -> float:
-        """The same, if each runs until its time limit."""
-        return sum((estimate.at_most for estimate in self.runs), 0.0)
+        """What they cost at most, with the job that collects."""
+        return sum((estimate.at_most for estimate in self.runs), self.collecting)
 
     @property
     def committed(self) -> float:
         """Node-hours used already or by queued and running runs."""
         return self.used + sum(estimate.node_hours for estimate in self.active)
+
+    @property
+    def committed_at_most(self) -> float:
+        """The same, with all that queued and running runs can cost."""
+        return self.used + sum(estimate.at_most for estimate in self.active)
 
     @property
     def estimated(self) -> float | None:
@@ -86,7 +97,7 @@ class Forecast:
 
     @property
     def not_estimated(self) -> float:
-        """Node-hours of the other runs if each runs until its time limit."""
+        """What the other runs cost at most, in node-hours."""
         return sum((e.at_most for e in self.runs if e.basis is Basis.TIME_LIMIT), 0.0)
 
     @property
@@ -99,22 +110,33 @@ class Forecast:
         """What the runs will cost, in words that keep estimates and limits apart."""
         count = len(self.runs)
         if self.estimated is None:
-            limits = sorted({e.spec.resources.time_limit_min for e in self.runs})
-            each = " to ".join(str(limit) for limit in dict.fromkeys((limits[0], limits[-1])))
-            return (
-                "no earlier run to estimate from; "
-                f"at most {self.at_most:.3g} node-hours by the time limits ({each} min a run)"
-            )
+            return f"no earlier run to estimate from; {self._limits}"
         about = f"about {self.estimated:.3g} node-hours for"
         if self.from_earlier == count:
             return (
                 f"{about} {counted(count, 'run')} by earlier runs "
-                f"(at most {self.at_most:.3g} by the time limits)"
+                f"(at most {self.at_most:.3g} by the time limits{self._requeued})"
             )
         return (
             f"{about} {self.from_earlier} of {count} runs by earlier runs; the other "
-            f"{count - self.from_earlier} at most {self.not_estimated:.3g} by their time limits"
+            f"{count - self.from_earlier} at most {self.not_estimated:.3g} by their time limits; "
+            f"all at most {self.at_most:.3g}{self._requeued}"
         )
+
+    @property
+    def _limits(self) -> str:
+        """What the runs cost at most, and by which limits."""
+        limits = sorted({e.spec.resources.time_limit_min for e in self.runs})
+        each = " to ".join(str(limit) for limit in dict.fromkeys((limits[0], limits[-1])))
+        return (
+            f"at most {self.at_most:.3g} node-hours by the time limits ({each} min a run"
+            f"{self._requeued})"
+        )
+
+    @property
+    def _requeued(self) -> str:
+        requeues = max((e.bound.requeues for e in self.runs), default=0)
+        return f", requeued up to {counted(requeues, 'time')}" if requeues else ""
 
     def __str__(self) -> str:
         if not self.runs:
@@ -124,8 +146,9 @@ class Forecast:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form, in node-hours.
 
-        ``node_hours`` is what a budget is compared with: estimates, and the time limits of runs
-        without one. ``estimated`` has the estimates alone, null where there is none.
+        ``node_hours`` are estimates, and the most that runs without one can cost; ``estimated`` has
+        the estimates alone, null where there is none. A budget is compared with ``bound``: what
+        was used, and what queued, running and new runs cost at most.
         """
         return {
             "node_hours": self.node_hours,
@@ -136,6 +159,7 @@ class Forecast:
             "from_earlier": self.from_earlier,
             "estimated": self.estimated,
             "not_estimated_at_most": self.not_estimated,
+            "bound": self.committed_at_most + self.at_most,
         }
 
 
@@ -149,7 +173,10 @@ class _Measured:
 
 
 def forecast(
-    specs: Iterable[RunSpec], earlier: Sequence[Run] = (), active: Iterable[RunSpec] = ()
+    specs: Iterable[RunSpec],
+    earlier: Sequence[Run] = (),
+    active: Iterable[RunSpec] = (),
+    bound: Bound = NO_REQUEUES,
 ) -> Forecast:
     """What ``specs`` will cost, estimated from the runs ``earlier`` in this folder."""
     measured = _measured(earlier)
@@ -163,7 +190,7 @@ def forecast(
             basis, hours = Basis.MEASURED, same.hours
         elif scaled := _scaled(spec, by_size.get(spec.same_except(*SIZE), [])):
             basis, hours = Basis.SCALED, scaled
-        return Estimate(spec, min(hours * nodes_of(spec), _at_most(spec)), basis)
+        return Estimate(spec, min(hours * nodes_of(spec), bound.of(spec)), basis, bound)
 
     return Forecast(
         tuple(map(estimate, specs)), tuple(map(estimate, active)), sum(map(spent, earlier), 0.0)
@@ -203,22 +230,19 @@ def _work_ratio(spec: RunSpec, other: RunSpec) -> float | None:
     return images * getattr(spec.task, "epochs", 1) / getattr(other.task, "epochs", 1)
 
 
-def _at_most(spec: RunSpec) -> float:
-    return nodes_of(spec) * spec.resources.time_limit_min / MINUTES_PER_HOUR
-
-
 def check_budget(forecast: Forecast, limit: float | None) -> None:
-    """Raise UserError where a folder's runs, past and to come, cost more than ``limit``.
+    """Raise UserError where a folder's runs, past and to come, can cost more than ``limit``.
 
-    ``limit`` is in node-hours for the whole results folder; None: no limit. The error names the
-    largest part of the study that fits.
+    What counts is what they cost at most, not what is estimated. ``limit`` is in node-hours for the
+    whole results folder; None: no limit. The error names the largest part of the study that fits.
     """
-    if limit is None or not forecast.runs or forecast.committed + forecast.node_hours <= limit:
+    committed = forecast.committed_at_most
+    if limit is None or not forecast.runs or committed + forecast.at_most <= limit:
         return
-    left = limit - forecast.committed
+    left = limit - committed - forecast.collecting
     raise UserError(
         f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')}: {forecast.expected}; "
-        f"{forecast.committed:.3g} are used or queued here; nothing was submitted; "
+        f"at most {committed:.3g} are used or queued here; nothing was submitted; "
         f"{_what_fits(forecast, left)}"
     )
 
@@ -227,17 +251,18 @@ def _what_fits(forecast: Forecast, left: float) -> str:
     if left <= 0:
         return "the budget is spent: raise it to continue"
     best = max(
-        (part for part in _parts(forecast) if part.node_hours <= left),
-        key=lambda part: (part.runs, -part.node_hours),
+        (part for part in _parts(forecast) if part.at_most <= left),
+        key=lambda part: (part.runs, -part.at_most),
         default=None,
     )
     if best is not None:
-        size = f"{counted(best.runs, 'run')}, {best.node_hours:.3g} node-hours"
+        size = f"{counted(best.runs, 'run')}, at most {best.at_most:.3g} node-hours"
         return f"--only '{best.pattern}' would fit ({size})"
-    cheapest = min(forecast.runs, key=lambda estimate: estimate.node_hours)
+    cheapest = min(forecast.runs, key=lambda estimate: estimate.at_most)
+    fewer = " or fewer max_requeues of the site" if cheapest.bound.requeues else ""
     return (
-        f"no configuration fits: {cheapest.spec.run_id} alone needs {cheapest.node_hours:.3g}; "
-        "a smaller time_limit_min lowers the forecast of unmeasured runs"
+        f"no configuration fits: {cheapest.spec.run_id} alone may need {cheapest.at_most:.3g}; "
+        f"a smaller time_limit_min{fewer} lowers that"
     )
 
 
@@ -246,17 +271,17 @@ class _Part:
     """A part of a study, which ``--only`` selects by ``pattern``."""
 
     pattern: str
-    node_hours: float
+    at_most: float
     runs: int
 
 
 def _parts(forecast: Forecast) -> Iterator[_Part]:
     runs = [e for e in forecast.runs if e.spec.stage in MEASURED]
-    store = sum(e.node_hours for e in forecast.runs if e.spec.stage is Stage.PREPARE)
+    store = sum(e.at_most for e in forecast.runs if e.spec.stage is Stage.PREPARE)
     for pattern in dict.fromkeys(p for estimate in runs for p in _patterns(estimate)):
         selected = [e for e in runs if fnmatch.fnmatch(e.spec.run_id, pattern)]
         stored = any(reads_store(e.spec.stage) for e in selected)
-        hours = sum(e.node_hours for e in selected)
+        hours = sum(e.at_most for e in selected)
         yield _Part(pattern, hours + (store if stored else 0.0), len(selected))
 
 

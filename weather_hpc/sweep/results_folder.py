@@ -36,7 +36,8 @@ def status(paths: StudyPaths, as_json: bool) -> int:
         if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
             run = read_run(paths.run(spec.run_id).root)
             print(f"         {run.row.reason or run.status}")
-    for kind in waiting(jobs.values()):
+    kinds = waiting(jobs.values())
+    for kind in kinds:
         print(kind)
     counts = Counter(map(str, states.values()))
     sweep = holder(paths)
@@ -45,7 +46,13 @@ def status(paths: StudyPaths, as_json: bool) -> int:
     if as_json:
         job_ids = {run_id: job.job_id for run_id, job in jobs.items()}
         cli.print_json(
-            {"results": str(paths.root), "states": states, "jobs": job_ids, "running": sweep}
+            {
+                "results": str(paths.root),
+                "states": states,
+                "jobs": job_ids,
+                "running": sweep,
+                "waiting": list(map(str, kinds)),
+            }
         )
     return cli.EXIT_OK
 

@@ -1,5 +1,6 @@
 """The action run: plan a study, run what is missing and collect; or only print the scripts."""
 
+import dataclasses
 import fnmatch
 import json
 import sys
@@ -36,6 +37,7 @@ from weather_hpc.study.site import SiteProfile, load_site
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import reads_store
 from weather_hpc.study.tasks import Backend, PreprocessTask
+from weather_hpc.sweep.bounds import COLLECTING_H, Bound, other_jobs
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
 from weather_hpc.sweep.options import SweepOptions
@@ -166,7 +168,11 @@ class _Sweep:
         if self.options.staged:
             skipped |= stopped(missing, earlier, self.options.efficiency_floor)
         specs = [spec for spec in missing if spec.run_id not in skipped]
-        return forecast(specs, earlier, active), skipped
+        costs = forecast(specs, earlier, active, Bound.by(self.executor_name, self.site))
+        here = self.executor_name == "local" or self.options.wait or self.options.staged
+        collecting = COLLECTING_H if specs and not here else 0.0
+        used = costs.used + other_jobs(self.paths)
+        return dataclasses.replace(costs, used=used, collecting=collecting), skipped
 
     def _collect(self, states: dict[str, RunState], costs: Forecast) -> int:
         """Collect what has ended; the exit code."""

@@ -10,6 +10,7 @@ from weather_hpc.dataset.store import Store
 from weather_hpc.errors import UserError
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import RunRecord, Status, read_record
+from weather_hpc.runs.soundness import implausible
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.flags import check_agreement, make_task
 from weather_hpc.study.spec import Resources, RunSpec, Stage
@@ -70,20 +71,23 @@ def make_request(options: TrainOptions, argv: Sequence[str], env: TorchrunEnv) -
 
 
 def already_done(request: Request) -> RunRecord | None:
-    """This run's record where it is complete and --resume is given.
+    """This run's record where it is complete, valid, and --resume is given.
 
     Raises UserError where the folder holds another run.
     """
     if request.paths is None or not request.options.resume or not request.paths.record.exists():
         return None
-    record = read_record(request.paths.record)
+    try:
+        record = read_record(request.paths.record)
+    except UserError:
+        return None  # not a record: the run is made again
     if record.spec.key != request.spec.key:
         others = ", ".join(record.spec.differences(request.spec))
         raise UserError(
             f"{request.options.run_dir}: holds another run, which differs in {others}; "
             "choose another --run-dir, or leave out --resume to start over"
         )
-    return record if record.status is Status.OK else None
+    return record if record.status is Status.OK and implausible(record) is None else None
 
 
 def _spec_and_task(

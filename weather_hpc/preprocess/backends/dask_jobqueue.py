@@ -23,10 +23,11 @@ from typing import Any, TypeVar
 import dask
 from dask_jobqueue import SLURMCluster
 from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.utils import get_ip
 
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.preprocess.backends import worker_jobs
+from weather_hpc.preprocess.backends import worker_jobs, worker_times
 from weather_hpc.preprocess.backends.base import Context, worker_lost
 from weather_hpc.preprocess.backends.dask import (
     NO_MONITORING,
@@ -94,6 +95,8 @@ class WorkerJobs:
         self._writer = context.writer
         self._open = contextlib.ExitStack()
         self._refused: list[str] = []
+        self._submitted: list[str] = []
+        """Ids of all jobs, those of replaced workers included."""
         self._keep_logs = False
         self._seen = 0.0
         """When a worker was last seen (monotonic, s)."""
@@ -122,6 +125,7 @@ class WorkerJobs:
         worker_jobs.check_submission(self._cluster.job_script(), self._folder)
         self._client = enter(Client(self._cluster, set_as_default=False))
         self._client.register_plugin(_ExitOnTerm())
+        self._writer.event("workers_submitted", job_name=self._name)
         submitted = time.monotonic()
         self._cluster.scale(workers)
         self._wait_for_all()
@@ -155,19 +159,24 @@ class WorkerJobs:
 
     def _make_cluster(self) -> SLURMCluster:
         security = write_certificate(self._folder)
+        self._open.callback(self._record_jobs)
         self._open.callback(self._cancel)
+        interface = self._slurm.interface
         limit_min = self._writer.record.spec.resources.time_limit_min
         options = worker_jobs.job_options(
             self._context.site, self._name, self._folder, security, limit_min
         )
+        # otherwise it would listen on all addresses, and tell the workers this one
+        place = {"interface": interface} if interface else {"host": get_ip()}
         return self._open.enter_context(
             SLURMCluster(
                 name=self._name,
                 job_cls=worker_jobs.WorkerJob,
                 refused=self._refused,
+                submitted=self._submitted,
                 security=security,
                 protocol="tls://",
-                scheduler_options={**LOOPBACK_HTTP, "interface": self._slurm.interface},
+                scheduler_options={**LOOPBACK_HTTP, **place},
                 silence_logs=logging.CRITICAL,
                 **options,
             )
@@ -181,6 +190,13 @@ class WorkerJobs:
             advice = f"scancel --name={self._name}"
             verb = self._writer.record.spec.task.kind
             print(f"{verb}: jobs may be left: {advice} ({error})", file=sys.stderr)
+
+    def _record_jobs(self) -> None:
+        """Record how long each job took: node-hours are those of the run and of its workers."""
+        if self._submitted:
+            jobs = worker_times.ended_jobs(self._name, self._submitted)
+            with contextlib.suppress(FailedError):  # a full disk is told of by the run
+                self._writer.event("worker_jobs_ended", job_name=self._name, jobs=jobs)
 
     def _up(self) -> dict[str, str]:
         states = list(self._cluster.scheduler.workers.values())

@@ -4,13 +4,16 @@ Any user of a node can connect to its ports, and who can talk to Dask's schedule
 workers runs code as their user. So each side of a connection shows the run's certificate, over TLS.
 """
 
-import os
+import datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from distributed import Security
-
-from weather_hpc.errors import UserError
 
 PRIVATE: dict[str, Any] = {
     "distributed.comm.require-encryption": True,
@@ -26,29 +29,47 @@ PRIVATE: dict[str, Any] = {
 LOOPBACK_HTTP = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
-def make_certificate() -> Security:
-    """A key and certificate for this run alone, in memory.
+# A run's certificate ends with the run. Dask's own, valid from the second in which it is made,
+# would be refused by a node whose clock is behind.
+VALID = (datetime.datetime(2000, 1, 1), datetime.datetime(9999, 12, 31))
 
-    Raises UserError where the package that makes them is missing.
-    """
-    try:
-        return Security.temporary()
-    except ImportError as error:
-        raise UserError(f"Dask: {error}; pip install 'weather_hpc[dask]'") from None
+
+def make_certificate() -> Security:
+    """A key and certificate for this run alone, in memory."""
+    return _security(*_pair())
 
 
 def write_certificate(folder: Path) -> Security:
     """A key and certificate for this run alone, in new files of ``folder``, of mode 600.
 
-    Only for processes that cannot be handed them in memory. ``folder`` must be this user's alone.
-    Raises UserError as :func:`make_certificate`, and FileExistsError where such a file is there.
+    For processes that cannot be handed them in memory. ``folder`` must be this user's alone.
+    Raises FileExistsError where such a file is there.
     """
-    made = make_certificate()
-    files: dict[str, str] = {}
-    for kind, text in (("cert", made.tls_worker_cert), ("key", made.tls_worker_key)):
-        path = folder / f"{kind}.pem"
-        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(text)
-        files |= {f"tls_{role}_{kind}": str(path) for role in ("client", "scheduler", "worker")}
-    ca_file = files["tls_worker_cert"]  # self-signed
-    return Security(require_encryption=True, tls_ca_file=ca_file, **files)
+    paths = folder / "cert.pem", folder / "key.pem"
+    for path, text in zip(paths, _pair(), strict=True):
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(text)
+    return _security(*map(str, paths))
+
+
+def _pair() -> tuple[str, str]:
+    """Certificate and key as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weather_hpc")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), *VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM).decode(), private.decode()
+
+
+def _security(certificate: str, key: str) -> Security:
+    """``certificate`` and ``key``, texts or paths, for all three sides; it is its own authority."""
+    files = {
+        f"tls_{role}_{kind}": value
+        for role in ("client", "scheduler", "worker")
+        for kind, value in (("cert", certificate), ("key", key))
+    }
+    return Security(require_encryption=True, tls_ca_file=certificate, **files)

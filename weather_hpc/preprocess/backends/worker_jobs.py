@@ -35,14 +35,21 @@ chunk; not all retire at the same time, though they started together."""
 
 
 class WorkerJob(SLURMJob):  # type: ignore[misc]
-    """One worker's job. Where sbatch refuses it, its message is added to ``refused``."""
+    """One worker's job: its id is added to ``submitted``, or sbatch's refusal to ``refused``."""
 
-    def __init__(self, *args: Any, refused: list[str], security: Any = None, **options: Any):
+    def __init__(
+        self,
+        *args: Any,
+        refused: list[str],
+        submitted: list[str],
+        security: Any = None,
+        **options: Any,
+    ):
         # Dask would put the files of ``security`` on the worker's command line unquoted: the script
         # sets Dask's environment variables instead.
         del security
         super().__init__(*args, **options)
-        self._refused = refused
+        self._refused, self._submitted = refused, submitted
 
     @property
     def worker_process_memory(self) -> str:
@@ -53,6 +60,7 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
         """Submit the job. A refusal is kept instead of raised: Dask would not report it."""
         try:
             await super().start()
+            self._submitted.append(str(self.job_id))
         except SlurmError as error:
             self._refused.append(str(error))
             await ProcessInterface.start(self)
@@ -74,13 +82,14 @@ def job_options(
         "cores": 1,
         "processes": 1,
         "memory": "1GB",  # required by Dask; the job requests what the site says
-        # a process that is killed ends its job; a nanny would restart it unnoticed
-        "nanny": False,
         # replaces the batch shell, so that Slurm signals the worker itself
         "python": f"exec {quote(site.python)}",
+        "worker_command": "weather_hpc.preprocess.backends.dask_worker",
         "interface": None if site.slurm.interface is None else quote(site.slurm.interface),
         "death_timeout": DEATH_TIMEOUT_S,
         "worker_extra_args": [
+            # a process that is killed ends its job; a nanny would restart it unnoticed
+            "--no-nanny",
             f"--lifetime {limit_min * 60 * LIFETIME:.0f}s",
             f"--lifetime-stagger {limit_min * 60 * STAGGER:.0f}s",
             "--no-dashboard",

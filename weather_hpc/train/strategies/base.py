@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from weather_hpc.models.chunked import chunk_layers
+from weather_hpc.models.compile_cache import own_compile_cache
 from weather_hpc.models.fused import fuse
 from weather_hpc.study.recipe import RECIPES
 from weather_hpc.study.tasks import BatchNorm, MemoryFormat, Precision, Strategy, TrainTask
@@ -122,6 +123,7 @@ class TrainingStrategy:
         self.network = network.to(self.device, memory_format=self.options.memory_format)  # type: ignore[call-overload]
         self.trained: nn.Module = self.network
         if self.options.compiles:
+            own_compile_cache()
             # batches have few sizes, and one kernel per size is faster than one for all
             self.trained = cast(nn.Module, torch.compile(self.network, dynamic=False))
 
