@@ -4,7 +4,7 @@ Without heavy imports, so that ``--help`` is fast.
 """
 
 import argparse
-import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -13,8 +13,8 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, Protocol, TextIO
 
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.text import one_line
@@ -22,6 +22,17 @@ from weather_hpc.text import one_line
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
 """Stopped on request after writing a checkpoint; can be resumed (EX_TEMPFAIL)."""
+
+_STDOUT = "standard output"
+
+_ABOUT_FILES = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ESTALE, errno.EIO,
+}  # fmt: skip
+"""Errors of file systems, where no file is named."""
+
+_WRONG_PATH = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""Those that say that a path cannot be right."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -114,31 +125,82 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError.
 
     128 plus the signal's number where a signal ends it: 130 on Ctrl-C, 143 on TERM, 129 on HUP.
+    Where a file cannot be read or written, for example on a full disk, the line names it: 1, or 2
+    where its path cannot be right.
     """
     try:
         code = main(argv)
-        sys.stdout.flush()
+        with _to_stdout():
+            sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"{verb}: {one_line(error)}", file=sys.stderr)
-        return EXIT_USAGE
+        return _say(f"{verb}: {one_line(error)}", EXIT_USAGE)
     except FailedError as error:
-        print(f"{verb}: {one_line(error)}", file=sys.stderr)
-        return EXIT_FAILED
+        return _say(f"{verb}: {one_line(error)}", EXIT_FAILED)
     except KeyboardInterrupt as error:
         how = str(error) if isinstance(error, Signalled) else "interrupted"
-        with contextlib.suppress(OSError):
-            print(f"{verb}: {how}; run the same command again to resume", file=sys.stderr)
-        return 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
+        code = 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
+        return _say(f"{verb}: {how}; run the same command again to resume", code)
     except BrokenPipeError:
         # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return EXIT_OK
+    except OSError as error:
+        what = file_error(error)
+        if what is None:
+            raise
+        code = EXIT_USAGE if error.errno in _WRONG_PATH else EXIT_FAILED
+        return _say(f"{verb}: {one_line(FailedError(what))}", code)
+
+
+def file_error(error: OSError) -> str | None:
+    """The file and what the system says of it; None where ``error`` is about no file.
+
+    A file that was being written has no name in ``error`` unless the writer has added it.
+    """
+    if error.strerror is None:
+        return None
+    if error.filename is not None:
+        return f"{_text(error.filename)}: {error.strerror}"
+    if error.errno not in _ABOUT_FILES:
+        return None
+    return f"{_STDOUT} or a file without a name: {error.strerror}"
+
+
+@contextmanager
+def _to_stdout() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = _STDOUT
+        raise
+
+
+def _text(name: object) -> str:
+    """A file's name as OSError has it: text, bytes, or the number of an open file."""
+    return f"open file {name}" if isinstance(name, int) else os.fsdecode(name)  # type: ignore[arg-type]
+
+
+def _say(line: str, code: int) -> int:
+    """Print ``line`` on stderr; returns ``code``. Both streams may be files on a full disk."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{line}\n")):
+        try:
+            print(text, end="", file=stream, flush=True)
+        except OSError:
+            _silence(stream)
+    return code
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still to be printed nowhere: Python would fail again at exit."""
+    with suppress(OSError, ValueError):  # no file, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Print ``value`` as the one JSON line that ``--json`` promises."""
-    print(json.dumps(value, allow_nan=False), flush=True)
+    with _to_stdout():
+        print(json.dumps(value, allow_nan=False), flush=True)
 
 
 class Advance(Protocol):

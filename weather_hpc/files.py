@@ -18,19 +18,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+_LONGEST = 200
+"""Characters of a file's name that its temporary name repeats, so that it is not too long."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it over ``path`` if the block succeeds.
 
     The data is flushed to disk before the rename, so a crash leaves the old file or the new
-    one, never a mixture. On an error the temporary file is removed.
+    one, never a mixture. On an error the temporary file is removed. An OSError names ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    make_folder(path.parent)
+    with named(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:_LONGEST]}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
-    try:
+    with named(path, temporary), contextlib.ExitStack() as stack:
+        stack.callback(_remove, temporary)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -38,8 +43,85 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, unless they exist. Raises OSError, also on a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        why = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, why, error.filename) from None
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a file; a file system that has become read-only must not hide the first error."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def named(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError of the block name ``path``, where it names no file or ``temporary``.
+
+    The system names a file that cannot be opened, but none that cannot be written or flushed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or temporary is None or error.filename == str(temporary):
+            error.filename = str(path)
+            if error.filename2 is not None:  # of a rename
+                del error.filename2
+        raise
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder; what the block makes in it replaces files of ``folder`` at its end.
+
+    All of them or, where the block raises, for example on a full disk, none. Folders in it are
+    merged with those of ``folder``; other files of ``folder`` stay.
+    """
+    missing = next((p for p in reversed([folder, *folder.parents]) if not p.exists()), None)
+    make_folder(folder)
+    try:
+        with temporary_folder("new", folder) as new, _named_below(new, folder):
+            yield new
+            files = sorted(path for path in new.rglob("*") if not path.is_dir())
+            targets = [folder / path.relative_to(new) for path in files]
+            for target in targets:  # whatever can fail, before the first file is replaced
+                make_folder(target.parent)
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+            for path, target in zip(files, targets, strict=True):
+                with named(target):
+                    path.replace(target)
+    except BaseException:
+        _remove_empty(folder, missing)
+        raise
+
+
+@contextlib.contextmanager
+def _named_below(new: Path, folder: Path) -> Iterator[None]:
+    """Let an OSError about a file in ``new`` name the file in ``folder`` that it would become."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(new):
+            error.filename = str(folder / Path(os.fsdecode(error.filename)).relative_to(new))
+        raise
+
+
+def _remove_empty(folder: Path, top: Path | None) -> None:
+    """Remove ``folder`` and those above it up to ``top``, which were made for nothing."""
+    if top is None:
+        return
+    with contextlib.suppress(OSError):
+        for path in [folder, *folder.parents]:
+            path.rmdir()
+            if path == top:
+                return
 
 
 def own_folder(path: Path, *, private: bool = True) -> Path:
@@ -64,7 +146,7 @@ def remove_leftovers(path: Path) -> None:
 
     Call it only where no other process is writing ``path``.
     """
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+    for temporary in path.parent.glob(f".{glob.escape(path.name[:_LONGEST])}.????????"):
         temporary.unlink(missing_ok=True)
 
 
@@ -169,9 +251,11 @@ def temporary_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
     """
     where = Path(tempfile.gettempdir()) if place is None else place
     _remove_unused(where)
-    with tempfile.TemporaryDirectory(
-        prefix=f"{TEMPORARY}{purpose}-", dir=where, ignore_cleanup_errors=True
-    ) as name:
+    with named(where):
+        made = tempfile.TemporaryDirectory(
+            prefix=f"{TEMPORARY}{purpose}-", dir=where, ignore_cleanup_errors=True
+        )
+    with made as name:
         held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):

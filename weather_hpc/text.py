@@ -28,12 +28,13 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)
 
 
-_QUOTED = r"""(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)"""
+_QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)""")
 _PARTICULAR = re.compile(
     r"""(?<!\w)(?:'[^'\d/]*[\d/][^']*'|"[^"\d/]*[\d/][^"]*")(?!\w)"""
-    r"|rank \d+ on \S+|(?<=[A-Z)] )on \S+|\S*[\d/]\S*"
+    r"|rank \d+ on \S+|(?<=[A-Z)] )on \S+"
 )
-"""What differs between messages that say the same: paths, numbers and names of hosts."""
+"""What differs between messages that say the same: quoted paths and names of hosts."""
+_NUMBER_OR_PATH = re.compile(r"[\d/]")
 
 
 def alike(message: str, *, quoted: bool = False) -> str:
@@ -41,8 +42,9 @@ def alike(message: str, *, quoted: bool = False) -> str:
 
     ``quoted``: without quoted names, too.
     """
-    text = re.sub(_QUOTED, "", message) if quoted else message
-    return " ".join(_PARTICULAR.sub("", text).split())
+    text = _QUOTED.sub("", message) if quoted else message
+    words = _PARTICULAR.sub("", text).split()
+    return " ".join(word for word in words if not _NUMBER_OR_PATH.search(word))
 
 
 _DIGITS = {

@@ -16,6 +16,7 @@ from weather_hpc.check.session import Check, NotDoneError, Passed, Session, Wron
 from weather_hpc.collect.machines import networks, read_checked
 from weather_hpc.runs.checks import CheckResult, read_checks
 from weather_hpc.runs.paths import CheckPaths
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 
 def check(out: Path, *options: object, code: int = 0) -> list[CheckResult]:
@@ -170,7 +171,7 @@ def test_wrong_input_is_one_line(
 
 def test_ranks_started_by_torchrun_check_together(tmp_path: Path) -> None:
     """As on two nodes, where torchrun starts the verb once a rank: rank 0 prints and writes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = torchrun_arguments(1, 2)
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "weather_hpc.check", "--device", "cpu",
          "--out", str(tmp_path), "--only", "ddp", "--only", "binding"],

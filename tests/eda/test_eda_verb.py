@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.dataset.nasty import nasty_folder, plain_folder, save
+from tests.disks import mounted
 from tests.preprocess import icc
 from weather_hpc import cli
 from weather_hpc.dataset.store import Store
@@ -21,6 +22,7 @@ from weather_hpc.eda.__main__ import main
 from weather_hpc.eda.page import findings
 from weather_hpc.eda.stage import EdaOptions, packed
 from weather_hpc.errors import UserError
+from weather_hpc.files import write_text
 from weather_hpc.study.tasks import PreprocessTask
 
 Output = pytest.CaptureFixture[str]
@@ -253,6 +255,20 @@ def test_a_full_disk_is_one_line(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     assert call(data, out, "--size", "16", "--rounds", "0") == 2
     assert "0.00 MB are free" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_keeps_the_earlier_page(tmp_path: Path, capsys: Output) -> None:
+    data = plain_folder(tmp_path / "images", per_class=1)
+    with mounted(tmp_path / "disk") as disk:
+        out = disk.root / "out"
+        argv = ["--data", str(data), "--out", str(out), "--size", "16", "--rounds", "0"]
+        packed(options_of(data, out))
+        write_text(out / "eda.html", "earlier")
+        before = disk.files()
+        disk.fill(120)
+        assert cli.guarded("eda", main, argv) == cli.EXIT_FAILED
+        assert "No space left on device" in capsys.readouterr().err
+        assert disk.files() == before
 
 
 def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tests.security.listeners import family, listeners
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
@@ -220,10 +221,28 @@ def test_all_workers_are_replaced(packing: Packing, checksum: str) -> None:
     record = packing.record()
     assert record.quality.store_checksum == checksum
     assert record.provenance.restarts == 2
+    # the killed workers' jobs count as well as those of their replacements
+    ended = packing.events()["worker_jobs_ended"]
+    assert len(ended["jobs"]) == 4
+    row = read_run(packing.run).row
+    assert row.worker_jobs_s == sum(job["elapsed_s"] for job in ended["jobs"]) > 0
+    assert row.worker_jobs_s == sacct_seconds(packing, ended["job_name"], 4)
     # one did the chunk that was held up; it is told of, under the rank of the one it replaced
     assert {rank.rank for rank in record.actual.ranks} == {0, 1}
     assert sum(rank.images or 0 for rank in record.actual.ranks) == 44
     packing.nothing_is_left()
+
+
+def sacct_seconds(packing: Packing, name: str, count: int) -> int:
+    """Elapsed seconds of all jobs called ``name``, once accounting knows ``count`` of them."""
+    argv = ["sacct", "-XnP", "-S", "now-1hour", "--name", name, "-o", "ElapsedRaw,End"]
+
+    def ended() -> list[int] | None:
+        lines = [line.split("|") for line in packing.slurm.run(argv).stdout.split()]
+        done = [int(elapsed) for elapsed, end in lines if end != "Unknown"]
+        return done if len(done) == count else None
+
+    return sum(until(ended))
 
 
 def test_no_worker_left_and_none_coming_ends_the_run_which_can_resume(

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.conftest import Slurm
 from tests.integration.test_dask_jobqueue import REPOSITORY, Packing, until
 from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.runs.reader import read_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -60,4 +61,6 @@ def test_a_killed_worker_is_replaced_and_results_are_the_same(slurm: Slurm, tmp_
     assert {rank.host for rank in record.actual.ranks} <= {"node1", "node2"}
     assert sum(rank.images or 0 for rank in record.actual.ranks) == 660
     assert record.phases.queue is not None
+    assert len(events["worker_jobs_ended"]["jobs"]) == 3
+    assert (read_run(exploring.run).row.node_hours or 0) > 0
     exploring.nothing_is_left()

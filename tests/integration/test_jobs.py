@@ -96,6 +96,12 @@ def test_two_jobs_train_and_a_third_collects(user: User, checkout: Path) -> None
     assert (record.status, record.spec.repeat) == ("ok", int(one))
     # the testbed's nodes claim GPUs and torch finds none: the record says what it ran on
     assert (record.spec.task.kind, record.actual.device) == ("train", "cpu")
+    # the whole job counts, with the images and the store that it made before the run
+    jobs = user.slurm.run(["sacct", "-XnP", f"--jobs={one},{two}", "-o", "JobID,ElapsedRaw,NNodes"])
+    with (checkout / "results/jobs/rows.csv").open() as file:
+        hours = {row["slurm_job_id"]: float(row["node_hours"]) for row in csv.DictReader(file)}
+    for job, elapsed, nodes in (line.split("|") for line in jobs.stdout.split()):
+        assert hours[job] == pytest.approx(int(elapsed) * int(nodes) / 3600, abs=4 / 3600)
     with (checkout / "results/jobs/tables/training.csv").open() as file:
         rows = [(row["nodes"], row["world_size"]) for row in csv.DictReader(file)]
     assert sorted(rows) == [("1", "4"), ("2", "4")], logs

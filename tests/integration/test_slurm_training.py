@@ -14,6 +14,7 @@ import torch
 
 from tests.integration.conftest import Slurm
 from weather_hpc.runs.record import read_record
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -97,7 +98,7 @@ def test_a_requeued_run_ends_with_the_same_weights(slurm: Slurm, tmp_path: Path)
     # the same command once more, in one go and without a scheduler
     (store,) = (results / "stores").iterdir()
     whole = tmp_path / "whole"
-    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    argv = [sys.executable, *torchrun_arguments(1, 2)]
     argv += ["-m", "weather_hpc.train", "--store", str(store), "--strategy", "ddp"]
     argv += ["--device", "cpu", "--batch-size", "4", "--epochs", "8", "--run-dir", str(whole)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}

@@ -44,6 +44,9 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     assert modes == [0o700, 0o700]
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
+    # where reasons are looked for, of arrays of several runs and of one
+    for job in submitted_jobs(sweep.paths).values():
+        assert [log.suffix for log in job.logs if log.is_file()] == [".err", ".out"]
     (starts,) = sweep.paths.runs.glob("train-*-r0-*/starts")
     assert len(starts.read_text().split()[1].split(",")) == 2
     for executor in ("submitit", "slurm"):
@@ -58,9 +61,6 @@ def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     sweep(*SUBMITIT, "--wait", code=1)
     assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
     assert sweep.accounted("train-*")["exit_code"] == 1
-    # where reasons are looked for
-    _, stderr, stdout = next(iter(submitted_jobs(sweep.paths).values())).logs
-    assert (stderr.is_file(), stdout.is_file()) == (True, True)
     sweep.behave()
     sweep(*SUBMITIT, "--wait", "--only-failed")
     assert set(sweep.states().values()) == {"done"}

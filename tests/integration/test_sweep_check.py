@@ -36,7 +36,7 @@ from weather_hpc.runs.checks import CheckResult
 
 out = Path(sys.argv[sys.argv.index("--out") + 1])
 ok = not (out.parents[1] / "broken").exists() or out.name != "check_2node"
-names = ("SLURM_JOB_NUM_NODES", "PET_NODE_RANK", "PET_MASTER_ADDR", "CUDA_VISIBLE_DEVICES")
+names = ("SLURM_JOB_NUM_NODES", "PET_NODE_RANK", "WEATHER_HPC_RENDEZVOUS", "CUDA_VISIBLE_DEVICES")
 figures = {{name: os.environ.get(name) for name in names}}
 result = CheckResult(name="versions", ok=ok, seconds=0, at=time.time(), figures=figures)
 result.append_to(CheckPaths(out).results)
@@ -68,7 +68,7 @@ def test_a_job_on_one_node_then_one_on_two(slurm: Slurm, tmp_path: Path) -> None
     assert one["figures"]["CUDA_VISIBLE_DEVICES"] == "0,1", "as the largest run that a node holds"
     assert [check["where"] for check in two] == ["check_2node", "check_2node"]
     assert sorted(check["figures"]["PET_NODE_RANK"] for check in two) == ["0", "1"]
-    assert len({check["figures"]["PET_MASTER_ADDR"] for check in two}) == 1
+    assert len({check["figures"]["WEATHER_HPC_RENDEZVOUS"] for check in two}) == 1
     assert min(check["at"] for check in two) >= one["at"]
 
     (paths.root / "broken").touch()

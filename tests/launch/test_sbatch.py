@@ -157,17 +157,18 @@ def test_srun_repeats_what_it_does_not_inherit() -> None:
         "srun", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpus-per-task=6",
         "--gres=gpu:a100:2", "--cpu-bind=cores", "--mpi=none",
     ]  # fmt: skip
-    assert "--standalone" in argv
+    assert "weather_hpc.train.torchrun" in argv
+    assert "WEATHER_HPC_RENDEZVOUS" not in text
     assert "export GLOO_SOCKET_IFNAME=lo" in text
 
 
 def test_ranks_of_several_nodes_meet_at_the_first() -> None:
     text = run_script(site(interface="ib0"), strategy="ddp", device="cuda", world_size=4, nodes=2)
     argv = srun_arguments(text)
-    assert {"--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=static"} <= set(argv)
-    assert "--standalone" not in argv
+    assert {"--nnodes=2", "--nproc-per-node=2", "weather_hpc.train.torchrun"} <= set(argv)
     assert "export NCCL_SOCKET_IFNAME=ib0" in text
-    assert "PET_MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))" in text
+    assert 'RENDEZVOUS=$(py -m weather_hpc.train.rendezvous "$run" "$last")\n' in text
+    assert "MASTER_PORT" not in text
 
 
 def test_gpu_runs_use_the_cpu_only_where_the_site_says_so() -> None:

@@ -1,18 +1,22 @@
 """Job scripts: their content, and that a shell reads them as intended."""
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.records_maker import preprocess_spec
 from weather_hpc.errors import UserError
-from weather_hpc.launch.script import command_lines, run_script
+from weather_hpc.launch.script import command_lines, run_script, supervised
 from weather_hpc.runs.environment import run_environment
-from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.inputs import exit_code, job_seconds
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.directives import quote
 from weather_hpc.study.config import StudyConfig, load_study
 from weather_hpc.study.plan import Plan, make_plan
-from weather_hpc.study.site import SiteProfile
+from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec, Stage
 
 ODD = 'it\'s a $(touch pwned) `x` "y" ; & | é *'
@@ -26,6 +30,25 @@ def script(start: str, site: SiteProfile | None = None, study: str = "quick") ->
     plan = make_plan(load_study(study), "/images")
     spec = run_named(plan, start)
     return run_script(plan, spec, StudyPaths(Path("/results")), site or SiteProfile(python="py"))
+
+
+@pytest.mark.parametrize(("restarts", "code"), [(0, 0), (2, 0), (3, 1)])
+def test_a_job_is_not_requeued_without_end(tmp_path: Path, restarts: int, code: int) -> None:
+    """Slurm sets no limit of its own; the exit file has the time since the job's start."""
+    run = RunPaths(tmp_path)
+    spec = preprocess_spec("dask-jobqueue", 2)  # whose driver is no step of srun
+    body = supervised(spec, ["touch", str(tmp_path / "made")], SlurmSite(max_requeues=2))
+    env = os.environ | {
+        "SLURM_RESTART_COUNT": str(restarts), "SLURM_JOB_START_TIME": str(int(time.time()) - 50),
+        "run": str(tmp_path),
+    }  # fmt: skip
+    assert subprocess.run(["bash", "-c", body], env=env).returncode == code
+    assert (tmp_path / "made").exists() is (code == 0)
+    assert (exit_code(run.exit), job_seconds(run.exit) is None) == (code, restarts > 0)
+    if restarts == 0:
+        assert 50 <= (job_seconds(run.exit) or 0) < 110
+    if code:
+        assert "requeued more than 2 times (the site's max_requeues)" in run.stderr.read_text()
 
 
 def test_preprocessing_is_a_plain_process_that_discards_its_store() -> None:
@@ -56,7 +79,7 @@ def test_predictions_find_their_network_in_the_results_folder() -> None:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_torchrun_starts_ddp_with_any_number_of_ranks(ranks: int) -> None:
     text = script(f"train-ddp-cpu-w{ranks}", study="weak")
-    assert "-m torch.distributed.run" in text
+    assert "-m weather_hpc.train.torchrun" in text
     assert f"--nproc-per-node={ranks}" in text
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.disks import mounted
 from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.predict.__main__ import main
@@ -249,3 +250,20 @@ def test_wrong_options_are_one_line(
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_a_full_disk_keeps_the_earlier_predictions(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = sorted(images.rglob("*.jpg"))[:3]
+    with mounted(tmp_path / "disk") as disk:
+        out = disk.root / "out"
+        classify(capsys, some[0], "--checkpoint", checkpoint, "--out", out)
+        before = disk.files()
+        disk.fill(16)
+        arguments = [*some, "--checkpoint", checkpoint, "--out", out]
+        assert cli.guarded("predict", main, list(map(str, arguments))) == cli.EXIT_FAILED
+        assert f"predict: {out / 'sheet-1.png'}: No space left" in capsys.readouterr().err
+        assert disk.files() == before
+        disk.make_room()
+        assert classify(capsys, *arguments)["images"] == 3

@@ -15,6 +15,7 @@ from weather_hpc.predict.sheet import (
     Picture,
     SheetWriter,
     head_lines,
+    remove_old_sheets,
 )
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.predictions import Accuracy, PredictionSummary
@@ -86,6 +87,7 @@ def test_full_sheets_are_numbered_and_those_of_a_longer_call_removed(tmp_path: P
         writer.add(picture())
     sheets = writer.close(summary(COLUMNS * ROWS + 1))
     assert [path.name for path in sheets] == ["sheet-1.png", "sheet-2.png"]
+    remove_old_sheets(tmp_path, list(map(str, sheets)))
     assert not (tmp_path / "sheet-3.png").exists()
     heights = []
     for path in sheets:

@@ -16,6 +16,7 @@ from tests.simulated_cuda.build import library
 from tests.train.conftest import STALLED_S, images, packed, paper_store, record_in
 from tests.train.conftest import small_store as small_store
 from tests.train.conftest import train as train
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 __all__ = ["images", "packed", "paper_store", "small_store", "train"]
 
@@ -90,7 +91,7 @@ def simulated_ranks() -> Callable[..., dict[str, Any]]:
     """
 
     def run(ranks: int, *words: object, run_dir: Path) -> dict[str, Any]:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        launcher = torchrun_arguments(1, ranks)
         done = subprocess.run(
             [sys.executable, *launcher, str(RANK), *map(str, words), "--run-dir", str(run_dir)],
             env=simulating(ranks), capture_output=True, text=True, timeout=STALLED_S, check=False,

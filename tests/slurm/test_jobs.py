@@ -190,6 +190,22 @@ def test_the_elapsed_time_of_a_job_without_an_end_still_grows(
     assert (job.ended_at is None) is (elapsed_s is None or end.startswith("23"))
 
 
+def test_a_try_of_unknown_duration_makes_the_whole_unknown() -> None:
+    times = "|2026-11-23T20:05:00|2026-11-23T20:05:00|2026-11-23T20:05:17"
+    last = f"4|a|COMPLETED|0:0{times}|2026-11-23T20:06:17|60|1|n1|8|"
+    for end in ("Unknown", "None"):
+        tries = sacct(f"4|a|NODE_FAIL|0:0{times}|{end}|9|1|n1|8|", last)
+        assert (tries["4"].elapsed_s, tries["4"].restarts) == (None, 1)
+    # one that was cancelled before it started took no time
+    waited = "4|a|CANCELLED|0:0|2026-11-23T20:05:00|||2026-11-23T20:05:05|0|1|None assigned|8|"
+    assert sacct(waited, last)["4"].elapsed_s == 60
+    shown = (
+        "JobId=7 JobName=c JobState=COMPLETED Restarts=%d StartTime=2026-11-23T20:00:05 "
+        "EndTime=2026-11-23T20:00:15 NumNodes=1 NodeList=node2\n"
+    )
+    assert [parse_scontrol(shown % n)["7"].elapsed_s for n in (0, 1)] == [10.0, None]
+
+
 def test_a_step_that_ran_out_of_memory_is_the_reason_of_a_failed_job() -> None:
     times = "|2026-11-23T20:05:00" * 4
     tries = [

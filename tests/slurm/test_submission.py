@@ -279,3 +279,26 @@ def test_two_jobs_with_one_id_are_told_apart_by_name(tmp_path: Path, commands: P
     assert {run_id: job.state for run_id, job in jobs.items()} == {
         "a": "NODE_FAIL", "b": "RUNNING",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "active"),
+    [
+        ("COMPLETED|0:0||||2026-11-23T20:05:17|60", False),
+        ("COMPLETED|0:0||||Unknown|60", True),
+        ("CANCELLED by 7|0:0||||Unknown|75", True),
+        ("FAILED|1:0||||None|75", True),
+    ],
+)
+def test_accounting_without_an_end_ends_no_run(
+    tmp_path: Path, commands: Path, line: str, active: bool
+) -> None:
+    """The controller still knows the job as running, and accounting lags behind or is wrong."""
+    paths = StudyPaths(tmp_path / "r")
+    ledger.save(paths, entry(13, "a"))
+    fake(commands, "sacct", f"echo '13_0|whpc-s-t1|{line}|1|n|1|'")
+    running = "JobId=14 ArrayJobId=13 ArrayTaskId=0 JobName=whpc-s-t1 JobState=RUNNING NodeList=n"
+    fake(commands, "scontrol", f"echo '{running}'")
+    paths.run("a").root.mkdir(parents=True)
+    (job,) = accounting.poll(paths, Slurm()).values()
+    assert job.active is active

@@ -162,12 +162,12 @@ def test_jobs_request_what_the_largest_runs_request(tmp_path: Path) -> None:
     text = check_script(two, "whpc-check", "t1", StudyPaths(Path("/r")), site)
     for option in ("--job-name=whpc-check", "--partition=gpu", "--nodes=2", "--gres=gpu:4"):
         assert f"#SBATCH {option}\n" in text
-    assert "export PET_MASTER_ADDR=$master" in text
+    assert "export WEATHER_HPC_RENDEZVOUS\n" in text
     assert "export NCCL_SOCKET_IFNAME=ib0" in text
     step = text[text.index("exec srun") :]
     assert "--gres=gpu:4" in step
     assert "PET_NODE_RANK=$SLURM_NODEID" in step
-    for launcher in ("-m torch.distributed.run", "--nnodes=2", "--nproc-per-node=4"):
+    for launcher in ("-m weather_hpc.train.torchrun", "--nnodes=2", "--nproc-per-node=4"):
         assert launcher in step
     assert step.endswith("--out /r/check/check_2node\n")
     assert "--device" not in step

@@ -18,6 +18,7 @@ from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.models.registry import MODELS
 from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.train.__main__ import main as train_main
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 STALLED_S = 120
 """Far more than a run under torchrun takes, and less than a test may take."""
@@ -90,7 +91,7 @@ def torchrun() -> Train:
 
 
 def torchrun_argv(*words: object) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = torchrun_arguments(1, 2)
     return [sys.executable, *launcher, str(RUN_TINY), *map(str, words)]
 
 

@@ -16,12 +16,13 @@ from weather_hpc.study.tasks import Device
 from weather_hpc.train.exchange import RANK_TIMEOUT
 from weather_hpc.train.failure import Failure, out_of_memory
 from weather_hpc.train.ranks import Rank, Unavailable, agreed_device
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 RUN_FAILING = Path(__file__).with_name("run_failing.py")
 
 
 def failing_argv(store: Path, run_dir: Path) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = torchrun_arguments(1, 2)
     words = ["--store", store, "--strategy", "ddp", "--device", "cpu", "--model", "tiny",
              "--epochs", 3, "--batch-size", 4, "--run-dir", run_dir, "--resume"]  # fmt: skip
     return [sys.executable, *launcher, str(RUN_FAILING), *map(str, words)]

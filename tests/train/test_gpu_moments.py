@@ -1,6 +1,7 @@
 """When a training run looks at its nodes' GPUs, and who does."""
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,11 +49,11 @@ def test_one_rank_of_each_node_looks_and_rank_0_writes(
 ) -> None:
     """Four ranks on two nodes."""
     monkeypatch.setattr(run, "read_gpus", lambda moment: [gpu(moment, f"rank{rank}'s")])
-    shared: list[list[GpuState]] = []
+    shared: list[list[dict[str, Any]]] = []
 
-    def gather(own: list[GpuState]) -> list[list[GpuState]]:
+    def gather(own: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         shared.append(own)
-        return [own, [], [gpu("start", "another")], []] if rank == 0 else []
+        return [own, [], [asdict(gpu("start", "another"))], []] if rank == 0 else []
 
     paths = SimpleNamespace(gpus=tmp_path / "nvidia-smi.csv") if rank == 0 else None
     this: Any = SimpleNamespace(

@@ -15,6 +15,7 @@ import torch
 
 from tests.conftest import seeing_gpus
 from tests.train.conftest import RUN_TINY, Train, losses, record_in
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +37,7 @@ def on_gpu(
     *words: object, run_dir: Path, ranks: int = 0, before: tuple[str, ...] = (), code: int = 0
 ) -> dict[str, Any]:
     """The verb in a process that sees the GPUs, or in ``ranks`` under torchrun; the record."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    launcher = torchrun_arguments(1, ranks)
     argv = [sys.executable, *(launcher if ranks else before), str(RUN_TINY), *map(str, words)]
     done = subprocess.run(
         [*argv, "--device", "cuda", "--run-dir", str(run_dir)],

@@ -26,6 +26,7 @@ from weather_hpc import cli
 from weather_hpc.collect.__main__ import main as collect
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.train.rank_epochs import RankEpoch, RankLog
+from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
 TINY = ("--model", "tiny", "--device", "cpu")
 ONCE = {(epoch, rank): 1 for epoch in (1, 2, 3) for rank in (0, 1)}
@@ -116,7 +117,9 @@ def test_a_rank_with_more_work_is_named_by_the_report(
     shared: str, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEATHER_HPC_SHARED_MEMORY", shared)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launcher = torchrun_arguments(1, 2)
+    if shared == "off":  # torch's own, whose ranks meet at a port
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = Path(__file__).with_name("run_slow_rank.py")
     options = ("--model", "uneven", "--device", "cpu", "--store", small_store, "--epochs", 2)
     study = StudyPaths(tmp_path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc import cli
+from weather_hpc.files import named
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
@@ -80,7 +81,8 @@ def make_logs(folder: Path, count: int, size: int) -> None:
         for index in range(count):
             path = folder / log_path(index)
             path.parent.mkdir(parents=True)
-            path.write_text(noise + _training_output(index, size), encoding="ascii")
+            with named(path):
+                path.write_text(noise + _training_output(index, size), encoding="ascii")
             advance()
 
 
@@ -175,10 +177,11 @@ def make_records(folder: Path, count: int) -> None:
             run.root.mkdir(parents=True)
             record = _record(spec, index)
             # not by weather_hpc.files, which syncs: what is lost in a crash is made again
-            run.spec.write_text(json.dumps(spec.as_dict()))
-            run.record.write_text(record.model_dump_json(indent=2))
-            if spec.task.kind == "train":
-                run.events.write_text(_events(spec.task.epochs))
+            with named(run.root):
+                run.spec.write_text(json.dumps(spec.as_dict()))
+                run.record.write_text(record.model_dump_json(indent=2))
+                if spec.task.kind == "train":
+                    run.events.write_text(_events(spec.task.epochs))
             advance()
 
 

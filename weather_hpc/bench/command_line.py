@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weather_hpc import cli
 from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult
 from weather_hpc.errors import UserError
+from weather_hpc.files import named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +60,10 @@ def options_from(args: argparse.Namespace, kind: type[SubjectOptions]) -> Subjec
         raise UserError(f"--rounds {args.rounds}: must be at least 1")
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}: is a file; expected a folder")
+    if args.out is not None:  # before hours of measuring
+        args.out.mkdir(parents=True, exist_ok=True)
+        with named(args.out):
+            tempfile.TemporaryFile(dir=args.out).close()
     return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 

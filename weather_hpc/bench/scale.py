@@ -27,7 +27,7 @@ from weather_hpc.bench.command_line import (
 from weather_hpc.bench.measurement import Implementation, Outcome, measure
 from weather_hpc.bench.timed_function import Timed, function_command
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.files import temporary_folder
+from weather_hpc.files import named, temporary_folder
 from weather_hpc.runs.clock import Clock
 
 EXPONENT_GOAL = 1.1
@@ -259,7 +259,9 @@ def make_tiny_images(folder: Path, images: int) -> None:
         (folder / f"class_{label:02}").mkdir(parents=True)
     for number in range(images):
         content = pictures[number % PICTURES] + number.to_bytes(8, "big")
-        (folder / f"class_{number % CLASSES:02}" / f"{number:07}.jpg").write_bytes(content)
+        path = folder / f"class_{number % CLASSES:02}" / f"{number:07}.jpg"
+        with named(path):
+            path.write_bytes(content)
 
 
 def pack_all(data: str, run_dir: str, size: int) -> Timed:

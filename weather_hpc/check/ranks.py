@@ -6,17 +6,16 @@ order; rank 0 alone prints and writes results, and decides whether time suffices
 """
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from weather_hpc.check.binding import binding_of, check_bindings
+from weather_hpc.check.binding import Binding, binding_of, check_bindings
 from weather_hpc.check.node import median_s, versions, wait
 from weather_hpc.check.runs import clean_environment, run_process, tail
 from weather_hpc.check.session import Check, Passed, Session, WrongError, select
@@ -97,7 +96,7 @@ def join(env: TorchrunEnv, requested: Device, gpus: int) -> Team:
     local = env.local_rank if agreed is Device.CUDA else None
     place = torch.device("cpu") if local is None else torch.device("cuda", local)
     strategy = Distributed(place, env, env.world_size)
-    strategy.set_up(ranks.store)
+    strategy.set_up(ranks.group_store)
     return Team(ranks, strategy)
 
 
@@ -145,14 +144,15 @@ def run_checks(
 
 def _broadcast(enough: bool | None) -> bool:
     """Whether the next check is run, as rank 0 has decided. Collective."""
-    values = [enough]
-    dist.broadcast_object_list(values)
-    return bool(values[0])
+    value = torch.tensor([int(bool(enough))])
+    dist.broadcast(value, 0)
+    return bool(value.item())
 
 
 def _binding(team: Team) -> Passed:
     rank, device = team.ranks.env.rank, team.strategy.device
-    bindings = team.strategy.gather(binding_of(rank, device, torch.get_num_threads()))
+    own = binding_of(rank, device, torch.get_num_threads())
+    bindings = [Binding(**values) for values in team.strategy.gather(asdict(own))]
     return check_bindings(bindings) if team.is_rank_0 else NOTHING
 
 
@@ -175,11 +175,9 @@ def _training(team: Team, strategy: str) -> Callable[[Session], Passed]:
     def check(session: Session) -> Passed:
         """The ranks together reach the losses of one process."""
         size, device = team.size, team.strategy.device.type
-        port = [_free_port()]
-        dist.broadcast_object_list(port)  # before anything that may fail on one rank
         base = ["--store", session.store(), "--model", "tiny_deep", "--epochs", 2,
                 "--device", device, "--batch-size", 2 * size, "--batch-mode", "global"]  # fmt: skip
-        ran = session.runs.as_rank(port[0], *base, "--strategy", strategy, "--world-size", size)
+        ran = session.runs.as_rank(strategy, *base, "--strategy", strategy, "--world-size", size)
         if ran is None:
             return NOTHING
         single = session.runs.apart(*base)
@@ -187,13 +185,6 @@ def _training(team: Team, strategy: str) -> Callable[[Session], Passed]:
         return compare_losses(ran.losses, single.losses, SAME, exchange)
 
     return check
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def all_reduce_s(device: torch.device, group: Any = None) -> dict[str, float]:

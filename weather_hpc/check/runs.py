@@ -22,6 +22,7 @@ from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.proc import end_with_parent, kill_family
 from weather_hpc.runs.record import Status
 from weather_hpc.train.ranks import torchrun
+from weather_hpc.train.rendezvous import RENDEZVOUS
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,17 @@ class TrainRuns:
         done = run_process(argv, environment, self.limit_s())
         return _finished_run(folder, done.returncode, code, done.stderr)
 
-    def as_rank(self, port: int, *options: object) -> FinishedRun | None:
+    def as_rank(self, name: str, *options: object) -> FinishedRun | None:
         """Run the verb as a rank, in a child of every process that torchrun started. Collective.
 
-        The ranks meet at ``port`` of rank 0's host. Returns the run on rank 0, None elsewhere.
+        The ranks meet at the store of these processes, under ``name``. Returns the run on rank 0,
+        None elsewhere.
         """
         folder = self._folder()
+        names = f"{os.environ.get('TORCHELASTIC_RUN_ID', 'none')}/{name}"
         environment = os.environ | {
-            "PYTHONPATH": _python_path(), "MASTER_PORT": str(port),
-            "TORCHELASTIC_USE_AGENT_STORE": "False",  # the parents use that store
+            "PYTHONPATH": _python_path(), "TORCHELASTIC_RUN_ID": names,  # apart from the parents'
+            "TORCHELASTIC_USE_AGENT_STORE": "True",  # there is one
         }  # fmt: skip
         argv = [sys.executable, "-m", "weather_hpc.check.train_rank", *map(str, options)]
         done = run_process([*argv, "--run-dir", str(folder)], environment, self.limit_s())
@@ -136,8 +139,10 @@ def _finished_run(folder: Path, ended: int, code: int, printed: str) -> Finished
     return FinishedRun(paths, record)
 
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""The variables that torchrun sets for its ranks."""
+LAUNCHED = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", RENDEZVOUS
+)  # fmt: skip
+"""The variables that the launcher sets for its ranks."""
 
 
 def clean_environment() -> dict[str, str]:

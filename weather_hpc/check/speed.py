@@ -15,6 +15,7 @@ from weather_hpc.bench.train_implementations import FABRIC, NAIVE, Variant, whol
 from weather_hpc.check.runs import clean_environment, run_process, tail
 from weather_hpc.check.session import PAPER, Check, NotDoneError, Passed, Session, WrongError
 from weather_hpc.errors import FailedError
+from weather_hpc.files import write_text
 from weather_hpc.runs.gpus import MIG
 
 VARIANTS = [
@@ -62,8 +63,7 @@ def kernels(session: Session) -> Passed:
         text.append(f"{variant.name}: 2048 images, batch 32\n{table}")
         figures[f"{variant.name}, epoch of 2048 images, s"] = timed.seconds
     path = session.paths.kernels
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(text), encoding="utf-8")
+    write_text(path, "\n".join(text))
     return Passed(f"{len(text)} tables in {path.name}", figures)
 
 

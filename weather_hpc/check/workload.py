@@ -12,6 +12,7 @@ from torch import nn
 
 from weather_hpc.dataset.catalogue import Catalogue, Item, Split
 from weather_hpc.dataset.partial import Contents, FinishedChunk, PartialStore
+from weather_hpc.dataset.space import reserve
 from weather_hpc.dataset.store import CHUNK_ROWS
 from weather_hpc.models.registry import MODELS, Builder
 
@@ -95,6 +96,7 @@ def random_store(path: Path, images: int, side: int) -> Path:
     random = np.random.default_rng(0)
     colours = random.integers(0, 128, (CLASSES, 1, 1, 3), dtype=np.uint8)
     with PartialStore(path, contents, fresh=True) as partial:
+        reserve(partial.images, partial.images)
         pixels = np.lib.format.open_memmap(partial.images, mode="r+")
         for chunk in partial.missing():
             rows = np.arange(count)[chunk * CHUNK_ROWS : (chunk + 1) * CHUNK_ROWS]

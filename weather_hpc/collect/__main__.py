@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.errors import UserError
+from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.paths import StudyPaths
 
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb.
 
     Exit code 0: collected, whatever the audit found; 1: a regression against the reference, or
-    no configuration could be compared with it; 2: wrong input.
+    no configuration could be compared with it, or the output cannot be written; 2: wrong input.
     """
     args = parser().parse_args(argv)
     from weather_hpc.collect.pipeline import CollectOptions, collect, summary_text
@@ -87,7 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = collect(args.paths, out, options)
     except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror}") from None
+        if args.out is not None:
+            raise
+        why = f"{error.filename or out}: {error.strerror}"
+        raise FailedError(f"{why}; choose another folder for the output with --out") from None
     print(summary_text(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)

@@ -26,9 +26,9 @@ from weather_hpc.collect.reference import compare_with_reference
 from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
-from weather_hpc.files import write_csv
+from weather_hpc.files import replacing, write_csv
 from weather_hpc.report.findings import key_findings
-from weather_hpc.report.plots import write_plots
+from weather_hpc.report.plots import remove_old_plots, write_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
@@ -69,8 +69,8 @@ def collect(
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
     in_tables, rejected, findings by severity), the key findings in words, the outcome of the
     comparison with the reference, and the paths written, all serializable as JSON. Raises
-    UserError if a path does not exist or holds no runs, or an option is wrong; nothing is written
-    then.
+    UserError if a path does not exist or holds no runs, or an option is wrong, and OSError if
+    ``out`` cannot be written, for example on a full disk; an earlier collection stays whole then.
     """
     tolerance = Tolerance.parse(options.tolerance)
     claims = load_claims(options.claims or published_claims())
@@ -114,15 +114,19 @@ def collect(
 
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
-    # vars: rows are flat, and asdict copies every value
-    write_csv(to.rows, ROW_COLUMNS, map(vars, rows))
-    write_csv(to.rejects, ["run_id", "status", "reason"], map(vars, rejects))
-    write_csv(to.audit, [field.name for field in dataclasses.fields(Finding)], map(vars, findings))
-    for table in [*tables, *extras]:
-        write_table(to.tables, table)
+    with replacing(to.root) as new_files:
+        new = StudyPaths(new_files)
+        # vars: rows are flat, and asdict copies every value
+        write_csv(new.rows, ROW_COLUMNS, map(vars, rows))
+        write_csv(new.rejects, ["run_id", "status", "reason"], map(vars, rejects))
+        columns = [field.name for field in dataclasses.fields(Finding)]
+        write_csv(new.audit, columns, map(vars, findings))
+        for table in [*tables, *extras]:
+            write_table(new.tables, table)
+        plots = write_plots(new.plots, comparison, devices)
+        write_report(new, comparison, findings, plots, extras, key_sentences)
     remove_old_grids(to.tables, {table.name for table in extras})
-    plots = write_plots(to.plots, comparison, devices)
-    write_report(to, comparison, findings, plots, extras, key_sentences)
+    remove_old_plots(to.plots, plots)
 
     severities = Counter(finding.severity for finding in findings)
     return {

@@ -8,7 +8,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from http.client import HTTPException
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 
 from weather_hpc import cli
@@ -63,16 +65,17 @@ def _download(url: str, target: Path) -> None:
     """Download ``url`` to ``target``, after the bytes that are already there."""
     start = target.stat().st_size if target.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
+    received = 0
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             resumed = answer.status == 206
             length = answer.headers.get("Content-Length")
-            received = 0
             with (
+                _writing(target),
                 target.open("ab" if resumed else "wb") as file,
                 cli.progress(f"downloading {target.stem}", total=int(length or 0)) as advance,
             ):
-                while block := answer.read(BLOCK):
+                while block := _read(answer, url):
                     file.write(block)
                     received += len(block)
                     advance(len(block))
@@ -82,12 +85,33 @@ def _download(url: str, target: Path) -> None:
             return
         raise FailedError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise FailedError(f"{url}: {error}; run the same command again to resume") from None
+        raise _cut_off(url, error) from None
     if length is not None and received < int(length):
         raise FailedError(
             f"{url}: cut off after {received} of {length} bytes; "
             "run the same command again to resume"
         )
+
+
+def _read(answer: HTTPResponse, url: str) -> bytes:
+    try:
+        return answer.read(BLOCK)
+    except (OSError, HTTPException) as error:
+        raise _cut_off(url, error) from None
+
+
+def _cut_off(url: str, error: Exception) -> FailedError:
+    return FailedError(f"{url}: {error}; run the same command again to resume")
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a FailedError about ``target``."""
+    try:
+        yield
+    except OSError as error:
+        why = f"cannot be written: {error.strerror}"
+        raise FailedError(f"{target}: {why}; run the same command again to resume") from None
 
 
 def _check(archive: Path, expected: str, *, downloaded: bool) -> None:
@@ -100,8 +124,8 @@ def _check(archive: Path, expected: str, *, downloaded: bool) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, folder)
         elif tarfile.is_tarfile(archive):
@@ -113,7 +137,11 @@ def _unpack(archive: Path, folder: Path) -> None:
             raise UserError(f"{archive}: is neither a zip nor a tar archive")
     except tarfile.FilterError as error:
         raise UserError(f"{archive}: refused: unsafe entry: {error}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except OSError as error:
+        where = error.filename or folder
+        why = error.strerror or error
+        raise FailedError(f"{archive}: cannot be unpacked: {where}: {why}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise FailedError(f"{archive}: cannot be unpacked: {error}") from None
 
 

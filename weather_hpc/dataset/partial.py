@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -108,6 +109,8 @@ class PartialStore:
                     self._begin()
             self.finished = {chunk.index: chunk for chunk in self._read_progress()}
         except BaseException:
+            if not (self.folder / PLAN).exists():  # nothing that another run could finish
+                shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.close()
             raise
 
@@ -212,7 +215,7 @@ class PartialStore:
             raise UserError(f"{self.folder}: was not made by this program; choose another --out")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / LOCK).open("a+b")
+            lock = (self.folder / LOCK).open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
         # without locks, as on some network file systems, users must not start two runs
@@ -227,7 +230,6 @@ class PartialStore:
         with suppress(OSError):  # a full disk: the lock holds without the name of its holder
             lock.truncate(0)
             lock.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
-            lock.flush()
         return lock
 
     def _check_space(self) -> None:

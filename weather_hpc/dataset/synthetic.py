@@ -1,12 +1,14 @@
 """Synthetic weather images, for users without data: all 11 classes of WEAPD, seeded."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weather_hpc import cli
 from weather_hpc.errors import UserError
-from weather_hpc.files import write_json
+from weather_hpc.files import named, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,9 @@ def make_synthetic(
 
     ``like_weapd`` keeps the total but divides it in the proportions of WEAPD. Image ``i`` of a
     class is the same for any number of images. Images of an earlier call with the same parameters
-    are kept; a killed call is finished. Raises UserError where the folder holds other files.
+    are kept; a killed call is finished. The folder appears under its name when it is whole, unless
+    it existed, empty. Raises UserError where the folder holds other files, and OSError where it
+    cannot be written; what was made is removed then.
     """
     from weather_hpc.dataset.catalogue import proportional
 
@@ -45,15 +49,32 @@ def make_synthetic(
     total = sum(counts.values())
     if _is_complete(folder, parameters):
         return total
+    # a folder that exists, such as a mount point, may be impossible to replace
+    made = folder if folder.exists() else folder.with_name(f"{folder.name}.partial")
+    if made != folder and _is_complete(made, parameters):
+        made.rename(folder)
+        return total
+    try:
+        _make(made, counts, seed, parameters)
+    except OSError:
+        if made != folder:
+            shutil.rmtree(made, ignore_errors=True)
+        raise
+    if made != folder:
+        made.rename(folder)
+    return total
+
+
+def _make(folder: Path, counts: dict[str, int], seed: int, parameters: dict[str, object]) -> None:
+    """Make the images that ``folder`` lacks."""
     write_json(folder / MARKER, {"parameters": parameters, "complete": False})
-    with cli.progress("making images", total=total) as advance:
+    with cli.progress("making images", total=sum(counts.values())) as advance:
         for label, (name, count) in enumerate(counts.items()):
             (folder / name).mkdir(exist_ok=True)
             for number in range(count):
                 _make_one(folder / name / f"{number:05}.jpg", name, [seed, label, number])
                 advance()
     write_json(folder / MARKER, {"parameters": parameters, "complete": True})
-    return total
 
 
 def _is_complete(folder: Path, parameters: dict[str, object]) -> bool:
@@ -87,8 +108,11 @@ def _make_one(path: Path, name: str, entropy: list[int]) -> None:
     picture = paint(name, rng, _size(rng))
     # Renamed into place, so that a file that exists is complete; not flushed to disk one by one.
     temporary = path.with_name(f".{path.name}")
-    picture.save(temporary, "JPEG", quality=int(rng.integers(75, 93)))
-    temporary.replace(path)
+    content = io.BytesIO()  # Pillow does not say why it could not write a file
+    picture.save(content, "JPEG", quality=int(rng.integers(75, 93)))
+    with named(path):
+        temporary.write_bytes(content.getvalue())
+        temporary.replace(path)
 
 
 def _size(rng: "np.random.Generator") -> tuple[int, int]:

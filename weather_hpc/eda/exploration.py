@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from weather_hpc import cli
 from weather_hpc.dataset.image_file import printable
-from weather_hpc.dataset.space import check_space
+from weather_hpc.dataset.space import check_space, reserve
 from weather_hpc.dataset.store import Store
 from weather_hpc.eda import kernels
 from weather_hpc.eda.headers import HeaderCounts, write_headers
@@ -84,6 +84,11 @@ class Exploration:
         return sorted(self.pixels.images)
 
 
+def check_room(store: Store, out: Path) -> None:
+    """Raise UserError where ``out`` has no room for what :func:`measure` writes."""
+    check_space(out, len(store.rows()) * (4 * sum(FEATURE_GROUPS) + SIDE**2))
+
+
 def measure(
     store: Store, data: Path, out: Path, workers: OrderedMap, clock: dict[str, float]
 ) -> Exploration:
@@ -93,7 +98,6 @@ def measure(
     in memory. ``clock`` gets the seconds of each step.
     """
     images = len(store.rows())
-    check_space(out, images * (4 * sum(FEATURE_GROUPS) + SIDE**2))
     with timed(clock, "census"):
         headers = write_headers(out / CENSUS, store, data, workers)
     with (
@@ -106,6 +110,8 @@ def measure(
         pictures: kernels.Bytes = np.memmap(
             pictures_file, np.uint8, "w+", shape=(images, SIDE, SIDE)
         )
+        reserve(features_file, out / FEATURES)
+        reserve(pictures_file.fileno(), out)
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
         with timed(clock, "pixels"):
             pixels = _measure_pixels(store, workers, features, hashes, pictures)

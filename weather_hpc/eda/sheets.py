@@ -56,6 +56,11 @@ class Tile:
     draw: "Callable[[Axes], None] | None" = None
 
 
+def path_of(folder: Path, sheet: Sheet) -> Path:
+    """The file of ``sheet`` in ``folder``."""
+    return folder / f"{sheet.name}.jpg"
+
+
 def write_sheets(folder: Path, exploration: Exploration, seed: int) -> list[Sheet]:
     """Write every sheet into ``folder``."""
     makers = (_means, _equalized, partial(_augmented, seed=seed), _pairs)
@@ -63,11 +68,8 @@ def write_sheets(folder: Path, exploration: Exploration, seed: int) -> list[Shee
     with cli.progress("drawing sheets", total=len(makers)) as advance:
         for make in makers:
             sheet = make(exploration)
-            path = folder / f"{sheet.name}.jpg"
-            if sheet.jpeg is None:
-                path.unlink(missing_ok=True)  # from an earlier run
-            else:
-                write_bytes(path, sheet.jpeg)
+            if sheet.jpeg is not None:
+                write_bytes(path_of(folder, sheet), sheet.jpeg)
             sheets.append(sheet)
             advance()
     return sheets

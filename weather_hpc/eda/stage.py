@@ -13,10 +13,10 @@ from weather_hpc.dataset.partial import Contents
 from weather_hpc.dataset.store import Store, is_store
 from weather_hpc.eda import charts, kernels, sheets, tables
 from weather_hpc.eda.benchmark import time_kernels
-from weather_hpc.eda.exploration import measure, timed
+from weather_hpc.eda.exploration import check_room, measure, timed
 from weather_hpc.eda.page import write_page
 from weather_hpc.errors import UserError
-from weather_hpc.files import write_json
+from weather_hpc.files import replacing, write_json
 from weather_hpc.preprocess.backends.base import Context
 from weather_hpc.preprocess.backends.workers import open_workers
 from weather_hpc.preprocess.decoders import available, method
@@ -29,7 +29,7 @@ from weather_hpc.study.site import SiteProfile
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.tasks import Backend, PreprocessTask
 
-STORE = "store"
+STORE, FIGURES = "store", "figures"
 ADVICE = "run the same command again"
 """Where a worker is lost."""
 
@@ -68,11 +68,22 @@ def explore(options: EdaOptions) -> dict[str, Any]:
     Raises UserError for bad input and FailedError where a worker is lost.
     """
     kernels.load_opencv()  # reported before anything is packed, where it is missing
+    with replacing(options.out) as new:
+        result, pictures = _explore(options, new)
+    for sheet in pictures:
+        if sheet.jpeg is None:  # an earlier exploration may have had something to show
+            sheets.path_of(options.out / FIGURES, sheet).unlink(missing_ok=True)
+    return result
+
+
+def _explore(options: EdaOptions, new: Path) -> tuple[dict[str, Any], list[sheets.Sheet]]:
+    """Write everything but the store into the folder ``new``."""
     started = time.perf_counter()
     clock: dict[str, float] = {}
     data, out, task = options.data, options.out, options.task
     with timed(clock, "packing"):
         store, reused = packed(options)
+    check_room(store, out)
     as_jobs = task.backend is Backend.DASK_JOBQUEUE
     context = Context(options.site, out.absolute(), RunWriter(options.spec, None))
     # on a node that lacks the images, every file would count as removed
@@ -80,7 +91,7 @@ def explore(options: EdaOptions) -> dict[str, Any]:
     with open_workers(
         task.backend, task.workers, ADVICE, prepare, context if as_jobs else None
     ) as workers:
-        exploration = measure(store, data, out, workers, clock)
+        exploration = measure(store, data, new, workers, clock)
     with timed(clock, "kernels"):
         timings = time_kernels(store, options.rounds) if options.rounds else None
     result = tables.summary(exploration) | {
@@ -95,14 +106,14 @@ def explore(options: EdaOptions) -> dict[str, Any]:
         "kernels": timings,
     }
     with timed(clock, "drawing"):
-        tables.write_tables(out, exploration)
-        drawings = charts.write_charts(out / "figures", exploration)
-        pictures = sheets.write_sheets(out / "figures", exploration, options.seed)
+        tables.write_tables(new, exploration)
+        drawings = charts.write_charts(new / FIGURES, exploration)
+        pictures = sheets.write_sheets(new / FIGURES, exploration, options.seed)
     result["memory_peak_mb"] = memory_peak_mb()
     result["time_s"] = clock | {"total": round(time.perf_counter() - started, 4)}
-    write_json(out / "eda.json", result)
-    write_page(out / "eda.html", printable(data.name), result, drawings, pictures)
-    return result
+    write_json(new / "eda.json", result)
+    write_page(new / "eda.html", printable(data.name), result, drawings, pictures)
+    return result, pictures
 
 
 def packed(options: EdaOptions) -> tuple[Store, bool]:

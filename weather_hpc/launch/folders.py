@@ -5,13 +5,13 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import take_lock, write_json, write_text
+from weather_hpc.files import make_folder, named, take_lock, write_json, write_text
 from weather_hpc.launch.family import make_free
 from weather_hpc.runs.lock import Holder, InUseError
 from weather_hpc.runs.node_hours import spent
@@ -47,13 +47,13 @@ def make_ready(run: RunPaths, spec: RunSpec, token: str | None = None) -> None:
     submission whose job will make the run. Raises InUseError where a process is making it.
     """
     make_free(run)
+    write_json(run.spec, spec.as_dict())  # first: on a full disk nothing is removed
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
     for path in (run.record, run.exit, run.stdout, run.stderr, run.stop, run.stopped, run.slurm):
         _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
-    write_json(run.spec, spec.as_dict())
     if token is not None:
         write_text(run.submission, f"{token}\n")
 
@@ -81,8 +81,8 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     Raises :class:`FailedError` where another sweep holds it. The kernel releases it when its
     holder dies. On a file system without locks it prints a warning and continues.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
-    with paths.lock.open("a+", encoding="utf-8") as file:
+    make_folder(paths.root)
+    with paths.lock.open("a+b", buffering=0) as file:
         start, told = time.monotonic(), False
         while not _take(file, paths):
             waited = time.monotonic() - start
@@ -104,16 +104,17 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
             time.sleep(0.2)
         if told:
             print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
-        file.truncate(0)
-        file.write(json.dumps(asdict(Holder.here())))
-        file.flush()
+        with named(paths.lock):
+            file.truncate(0)
+            file.write(json.dumps(asdict(Holder.here())).encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):  # the block's own error is what counts
+                file.truncate(0)
 
 
-def _take(file: IO[str], paths: StudyPaths) -> bool:
+def _take(file: IO[bytes], paths: StudyPaths) -> bool:
     taken = take_lock(file)
     if taken is None:
         print(
@@ -127,7 +128,7 @@ def _take(file: IO[str], paths: StudyPaths) -> bool:
 def holder(paths: StudyPaths) -> dict[str, Any] | None:
     """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
     try:
-        with paths.lock.open("r+", encoding="utf-8") as file:
+        with paths.lock.open(encoding="utf-8") as file:
             if take_lock(file, shared=True) is not False:
                 return None
             process = json.loads(file.read() or "null")

@@ -151,7 +151,7 @@ def check_file(name: str, spec: RunSpec, site: SiteProfile) -> str:
         about=f"check results and speed of {counted(resources.nodes, 'node')}{gpus}{each}",
         setup=setup_lines(spec, site),
         interface_variable=resources.nodes > 1 and site.slurm.interface is None,
-        rendezvous="\n".join(rendezvous_lines(spec)),
+        rendezvous="\n".join(rendezvous_lines(spec, python, out)),
         command=" \\\n    ".join(map(command_lines, step)),
     )
 

@@ -23,22 +23,19 @@ JOBQUEUE_WORKERS = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the scripts. Exit code 0; 2 where the folder or the site is wrong."""
+    """Write the scripts. Exit code 0; 1 where they cannot be written; 2 where the site is wrong."""
     parser = cli.Parser("launch.jobs_folder", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the scripts go")
     parser.add_argument("--site", metavar="FILE", help="site YAML, or the name of a shipped one "
                         "(default: options that suit most clusters)")  # fmt: skip
     args = parser.parse_args(argv)
-    from weather_hpc.errors import UserError
-    from weather_hpc.files import write_text
+    from weather_hpc.files import replacing, write_text
     from weather_hpc.study.site import load_site
 
     scripts = jobs_folder(load_site(args.site))
-    try:
+    with replacing(args.folder) as folder:
         for name, text in scripts.items():
-            write_text(args.folder / name, text)
-    except OSError as error:
-        raise UserError(f"{args.folder}: {error.strerror}") from None
+            write_text(folder / name, text)
     print(f"{len(scripts)} scripts in {args.folder}")
     return cli.EXIT_OK
 

@@ -137,12 +137,13 @@ def check_script(
 def _check_lines(
     check: CheckJob, name: str, step: list[str], paths: StudyPaths, site: SiteProfile
 ) -> list[str]:
-    argv = check_command(check.spec.resources, site.python, str(paths.check(name).root))
+    out = str(paths.check(name).root)
+    argv = check_command(check.spec.resources, site.python, out)
     return [
         "set -uo pipefail",
         *setup_lines(check.spec, site),
         "",
-        *rendezvous_lines(check.spec),
+        *rendezvous_lines(check.spec, quote(site.python), quote(out)),
         "exec " + " \\\n    ".join([*step, command_lines(argv)]),
     ]
 

@@ -12,11 +12,9 @@ from weather_hpc.slurm.directives import gpu_options, quote
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile, SlurmSite
 from weather_hpc.study.spec import RunSpec
+from weather_hpc.train.rendezvous import PREFIX, RENDEZVOUS
 
 SHEBANG = "#!/usr/bin/env bash"
-
-FIRST_PORT, PORTS = 10000, 20000
-"""The range of rendezvous ports: below those that Linux assigns to clients."""
 
 COMMAND_GRACE_S = 10
 """Seconds between the TERM of a run's command and its KILL, where its script is told to end."""
@@ -141,11 +139,14 @@ fi
 """
 
 _RENDEZVOUS = """\
-# The ranks meet at the first node: by its address where its name does not resolve.
-master=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
-getent hosts "$master" >/dev/null ||
-    master=$(scontrol show node -o "$master" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
-export PET_MASTER_ADDR=$master PET_MASTER_PORT=$((%d + SLURM_JOB_ID %% %d))
+# The ranks meet at the first node, this one, by its address at the interface that they use, else at
+# the one that leads to the last node. Only who has the key in this folder may speak to them.
+last=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n '$p')
+getent hosts "$last" >/dev/null ||
+    last=$(scontrol show node -o "$last" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
+rm -rf {folder}/{prefix}*
+{variable}=$({python} -m weather_hpc.train.rendezvous {folder} "$last")
+export {variable}
 """
 
 _RUN = RunPaths(Path("$run"))
@@ -156,7 +157,7 @@ _INTO_LOGS = f'>"{_RUN.stdout}" 2>"{_RUN.stderr}"'
 _WRITE_EXIT = f"""\
 # the exit code of a run that ended before it could write its record
 printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
-    mv "{_RUN.exit}.part" "{_RUN.exit}"
+    mv "{_RUN.exit}.part" "{_RUN.exit}" || rm -f "{_RUN.exit}.part"
 exit "$code"
 """
 
@@ -257,7 +258,7 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     parts = [
         _JOB_EXIT,
         _TOO_OFTEN % (slurm.max_requeues, slurm.max_requeues),
-        *rendezvous_lines(spec),
+        *rendezvous_lines(spec, quote(argv[0]), f'"{_RUN.root}"'),
         f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
         _TRAPS,
         " \\\n    ".join(command) + " &",
@@ -269,9 +270,15 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     return "\n".join([*parts, "write_exit", ""])
 
 
-def rendezvous_lines(spec: RunSpec) -> list[str]:
-    """Sets where the ranks of several nodes meet, for torchrun; empty for one node."""
-    return [_RENDEZVOUS % (FIRST_PORT, PORTS)] if spec.resources.nodes > 1 else []
+def rendezvous_lines(spec: RunSpec, python: str, folder: str) -> list[str]:
+    """Makes the place where the ranks of several nodes meet; empty for one node.
+
+    ``python`` and ``folder``, which all nodes share, are words of the shell.
+    """
+    if spec.resources.nodes == 1:
+        return []
+    words = {"python": python, "folder": folder, "prefix": PREFIX, "variable": RENDEZVOUS}
+    return [_RENDEZVOUS.format(**words)]
 
 
 def module_lines(site: SiteProfile) -> list[str]:

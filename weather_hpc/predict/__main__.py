@@ -111,10 +111,7 @@ def _predict(args: argparse.Namespace) -> "PredictionSummary":
     options = PredictOptions(
         args.batch_size, args.low_confidence, args.unlike, sheets=not args.no_sheet
     )
-    try:
-        return predict(network, files, args.out, options, best)
-    except OSError as error:
-        raise UserError(f"{error.filename or args.out}: {error.strerror}") from None
+    return predict(network, files, args.out, options, best)
 
 
 def _recorded(args: argparse.Namespace) -> "PredictionSummary":

@@ -5,13 +5,14 @@ a dashed frame and a question mark, an image unlike the training images such a f
 wrong one a frame and a cross, a correct one a tick: no mark is shown by its colour alone.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weather_hpc.files import atomic_path
+from weather_hpc.files import write_bytes
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.predictions import PredictionSummary
 
@@ -84,10 +85,7 @@ class SheetWriter:
             self._write()
 
     def close(self, summary: PredictionSummary) -> list[Path]:
-        """Write the last sheet and the heads of all; remove sheets of an earlier, longer call.
-
-        Returns the sheets.
-        """
+        """Write the last sheet and the heads of all; returns the sheets."""
         from PIL import Image
 
         if self.pictures:
@@ -96,8 +94,6 @@ class SheetWriter:
             with Image.open(path) as body:
                 sheet = _with_head(body, head_lines(summary, number, len(self.written)))
             _save(sheet, path)
-        for stale in set(self.paths.root.glob("sheet-*.png")) - set(self.written):
-            stale.unlink()
         return self.written
 
     def _write(self) -> None:
@@ -105,6 +101,12 @@ class SheetWriter:
         _save(_body(self.pictures), path)
         self.written.append(path)
         self.pictures = []
+
+
+def remove_old_sheets(folder: Path, sheets: Sequence[str]) -> None:
+    """Remove the sheets in ``folder`` that are not among ``sheets``: of an earlier, longer call."""
+    for stale in set(folder.glob("sheet-*.png")) - set(map(Path, sheets)):
+        stale.unlink()
 
 
 def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str]:
@@ -130,8 +132,9 @@ def head_lines(summary: PredictionSummary, number: int, sheets: int) -> list[str
 
 
 def _save(sheet: "Image.Image", path: Path) -> None:
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    content = io.BytesIO()  # Pillow does not say why it could not write a file
+    sheet.save(content, format="PNG")
+    write_bytes(path, content.getvalue())
 
 
 def _body(pictures: Sequence[Picture]) -> "Image.Image":

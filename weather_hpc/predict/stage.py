@@ -9,11 +9,11 @@ from typing import Any
 from weather_hpc import cli
 from weather_hpc.analysis.statistics import wilson_interval
 from weather_hpc.dataset.image_file import ImageError, printable
-from weather_hpc.files import write_csv, write_json
+from weather_hpc.files import replacing, write_csv, write_json
 from weather_hpc.predict.best import Best
 from weather_hpc.predict.images import NewImage
 from weather_hpc.predict.network import Images, Network
-from weather_hpc.predict.sheet import Picture, SheetWriter
+from weather_hpc.predict.sheet import Picture, SheetWriter, remove_old_sheets
 from weather_hpc.preprocess.decoders import available, make_decoder
 from weather_hpc.preprocess.profiles import available_color
 from weather_hpc.runs.paths import RunPaths
@@ -103,8 +103,22 @@ def predict(
     ``best``: why this network was chosen, if a study chose it. A file that cannot be decoded in
     full is skipped, with the reason. Sheets of an earlier call are replaced.
     """
-    paths = RunPaths(out)
-    writer = SheetWriter(paths, enabled=options.sheets)
+    with replacing(out) as new:
+        summary = _write(network, files, RunPaths(out), RunPaths(new), options, best)
+    remove_old_sheets(out, summary.sheets)
+    return summary
+
+
+def _write(
+    network: Network,
+    files: Sequence[NewImage],
+    paths: RunPaths,
+    new: RunPaths,
+    options: PredictOptions,
+    best: Best | None,
+) -> PredictionSummary:
+    """Write the results into the folder ``new``; the summary has their later ``paths``."""
+    writer = SheetWriter(new, enabled=options.sheets)
     skipped: list[SkippedFile] = []
     predictions = []
     for image, prediction in _classified(network, files, options, skipped):
@@ -120,8 +134,10 @@ def predict(
             )
         )
     columns = [*FIRST_COLUMNS, *map(_column, network.classes), *LAST_COLUMNS]
-    write_csv(paths.predictions, columns, (prediction.cells() for prediction in predictions))
-    write_csv(out / "skipped.csv", ["file", "reason"], [entry.model_dump() for entry in skipped])
+    write_csv(new.predictions, columns, (prediction.cells() for prediction in predictions))
+    write_csv(
+        new.root / "skipped.csv", ["file", "reason"], [entry.model_dump() for entry in skipped]
+    )
     summary = PredictionSummary(
         images=len(predictions),
         classes=_counts(prediction.predicted for prediction in predictions),
@@ -152,9 +168,9 @@ def predict(
         },
         unknown_folders=_counts(p.unknown_folder for p in predictions if p.unknown_folder),
     )
-    sheets = writer.close(summary)
-    summary = summary.model_copy(update={"sheets": list(map(str, sheets))})
-    write_json(paths.prediction_summary, summary.model_dump())
+    sheets = [str(paths.root / sheet.name) for sheet in writer.close(summary)]
+    summary = summary.model_copy(update={"sheets": sheets})
+    write_json(new.prediction_summary, summary.model_dump())
     return summary
 
 

@@ -1,6 +1,6 @@
 """The plots of a report and their files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,6 @@ def write_plots(folder: Path, comparison: Comparison, devices: Table) -> list[Dr
     """Draw every plot that has something to show into ``folder``, as .svg and .png.
 
     ``devices`` is the table that compares devices (:mod:`weather_hpc.analysis.devices`).
-    A plot of an earlier collection that now has nothing to show is removed.
     """
     tables = comparison.tables
     drawings = [plot.drawing() for table in tables for plot in _line_plots(table)]
@@ -93,13 +92,18 @@ def _without_baselines(curves: Sequence[Curve]) -> list[Curve]:
     return [curve for curve in curves if any(point.x > 1 for point in curve.points)]
 
 
+def remove_old_plots(folder: Path, plots: Iterable[Drawing]) -> None:
+    """Remove old files of those of ``plots`` that have nothing to show now."""
+    for plot in plots:
+        if plot.draw is None:
+            (folder / f"{plot.name}.svg").unlink(missing_ok=True)
+            (folder / f"{plot.name}.png").unlink(missing_ok=True)
+
+
 def _write(folder: Path, drawing: Drawing) -> Drawing:
-    svg_file, png_file = folder / f"{drawing.name}.svg", folder / f"{drawing.name}.png"
     if drawing.draw is None:
-        svg_file.unlink(missing_ok=True)
-        png_file.unlink(missing_ok=True)
         return drawing
     svg, png = render(drawing.name, drawing.draw, drawing.size)
-    write_text(svg_file, svg)
-    write_bytes(png_file, png)
+    write_text(folder / f"{drawing.name}.svg", svg)
+    write_bytes(folder / f"{drawing.name}.png", png)
     return replace(drawing, svg=svg)

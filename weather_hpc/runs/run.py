@@ -95,13 +95,12 @@ def read_job(path: Path) -> JobSummary | None:
 def job_by_its_script(paths: RunPaths, record: RunRecord) -> JobSummary | None:
     """The job of a run that was submitted by hand, as its script's exit.json describes it.
 
-    None where the script did not write how long the job took.
+    None where the file is not of such a script. How long a requeued job took it does not know.
     """
     job_id, code = _job_id(record.provenance.slurm), exit_code(paths.exit)
-    seconds = job_seconds(paths.exit)
-    if job_id is None or code is None or seconds is None:
+    if job_id is None or code is None or "job_s" not in read_json(paths.exit):
         return None
-    state = "FAILED" if code else "COMPLETED"
+    state, seconds = "FAILED" if code else "COMPLETED", job_seconds(paths.exit)
     return JobSummary(job_id=job_id, state=state, source="exit_file", elapsed_s=seconds)
 
 

@@ -4,6 +4,7 @@ squeue has queued and running jobs. sacct has how the others ended; where it doe
 controller while it remembers, and else the exit code that the run's own script has written.
 """
 
+import functools
 import json
 import sys
 import time
@@ -52,7 +53,7 @@ class SubmittedJob:
     name: str
     run: RunPaths
     logs: tuple[Path, ...]
-    """Where the job itself, its script and Slurm write: sbatch's log, or submitit's two."""
+    """Where the job itself, its script and Slurm write: sbatch's log, or submitit's."""
 
 
 def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
@@ -100,12 +101,16 @@ def submitted_jobs(paths: StudyPaths) -> dict[str, SubmittedJob]:
 
 
 def job_logs(paths: StudyPaths, token: str, job_id: str) -> tuple[Path, ...]:
-    """The logs of an array's task: those that exist depend on the executor."""
-    submitit = paths.submitit(token)
-    return (
-        paths.job_logs / f"{job_id}.log",
-        *(submitit / f"{job_id}_0_log.{stream}" for stream in ("err", "out")),
-    )
+    """The logs of an array's task: those that exist depend on the executor.
+
+    submitit leaves the task's number out where it submits a single run.
+    """
+    names = [
+        f"{name}_0_log.{stream}"
+        for name in (job_id, job_id.partition("_")[0])
+        for stream in ("err", "out")
+    ]
+    return (paths.job_logs / f"{job_id}.log", *map(paths.submitit(token).joinpath, names))
 
 
 def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
@@ -114,15 +119,27 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
     jobs = {run_id: _kept(one) for run_id, one in submitted.items()}
     to_ask = {run_id: one for run_id, one in submitted.items() if not _final(jobs[run_id])}
     reported = _query(slurm, to_ask.values()) if to_ask else {}
+    unwritten = None
     for run_id, one in to_ask.items():
         before = jobs[run_id]
         ended = before if before and not before.active else None
         jobs[run_id] = job = reported.get((one.job_id, one.name)) or ended or _from_exit_file(one)
-        if job != before:
-            write_json(one.run.slurm, as_dict(job))
-        if not job.active:
-            close_record(one.run, job, [one.run.stderr, *one.logs])
+        try:
+            if job != before:
+                write_json(one.run.slurm, as_dict(job))
+            if not job.active:
+                close_record(one.run, job, [one.run.stderr, *one.logs])
+        except OSError as error:  # such as a read-only copy: what is known is still shown
+            unwritten = error
+    if unwritten is not None:
+        _tell(f"{unwritten.filename}: cannot be written: {unwritten.strerror}")
     return {run_id: job for run_id, job in jobs.items() if job is not None}
+
+
+@functools.cache
+def _tell(why: str) -> None:
+    """Say why accounting cannot be kept: once, however often a sweep that waits asks Slurm."""
+    print(f"accounting: {why}", file=sys.stderr)
 
 
 def _final(job: Job | None) -> bool:

@@ -81,7 +81,9 @@ class SlurmSite(Section):
     )
     requeue: bool = Field(True, description="whether Slurm may requeue a run")
     max_requeues: Count = Field(
-        20, description="number of times that a run near its time limit requeues itself"
+        20,
+        description="number of times that a run may be requeued, by itself near its time limit or"
+        " by Slurm; it bounds what the run can cost",
     )
     warning_s: Count = Field(
         120,

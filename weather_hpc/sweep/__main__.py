@@ -63,8 +63,8 @@ def parser() -> cli.Parser:
         "(default: results/<study>)")  # fmt: skip
     add("--only", metavar="GLOB", help="only runs whose run_id matches, such as 'train-ddp-*'")
     add("--only-failed", action="store_true", help="only runs that failed before")
-    add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if the forecast "
-        "of this folder's runs, with past and queued ones, is above H")  # fmt: skip
+    add("--max-node-hours", type=_node_hours, metavar="H", help="submit nothing if this folder's "
+        "runs, past and queued ones too, can cost more than H by their time limits")  # fmt: skip
     add("--damaged", metavar="HOW", help="images with damaged pixels: quarantine (left out and "
         "listed) or keep (default: the study's)")  # fmt: skip
     add("--max-unreadable", metavar="SHARE", help="share of image files that may be unreadable or "

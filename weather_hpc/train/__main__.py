@@ -1,7 +1,7 @@
 """``python -m weather_hpc.train``: train a network from a packed store.
 
 python -m weather_hpc.train --store photos.store --epochs 20 --run-dir runs/first
-python -m torch.distributed.run --standalone --nproc-per-node 2 -m weather_hpc.train \
+python -m weather_hpc.train.torchrun --nproc-per-node 2 -m weather_hpc.train \
     --store photos.store --strategy ddp --run-dir runs/two
 """
 

@@ -84,6 +84,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in ``path``, on the CPU. Raises UserError where it is not one."""
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:  # says nothing about what the file holds
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:
         # torch raises anything from EOFError to UnpicklingError for a damaged file
         raise UserError(

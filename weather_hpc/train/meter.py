@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
+from typing import Any, Self
 
 import torch
 
@@ -168,6 +169,15 @@ class RankReport:
 
     info: RankInfo
     device_use_percent: float | None
+
+    def values(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"info": self.info.model_dump(), "use": self.device_use_percent}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """From :meth:`values`."""
+        return cls(RankInfo.model_validate(values["info"]), values["use"])
 
 
 @dataclass(frozen=True)

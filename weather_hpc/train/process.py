@@ -104,7 +104,7 @@ def _remove_earlier(paths: RunPaths) -> None:
 
 def _fail(request: Request, writer: RunWriter, failure: Failure) -> None:
     """Write into the record why the run failed; rank 1 does so for a rank 0 that cannot."""
-    with suppress(FailedError, UserError):  # a full disk has no room for the record
+    with suppress(FailedError, UserError, OSError):  # a full disk has no room for the record
         writer.finish(failure.status, failure.reason)
         if request.env.rank != 1 or request.paths is None:
             return

@@ -20,6 +20,9 @@ from weather_hpc.train.exchange import exchange
 
 LAUNCHED_BY_TORCHRUN = (Strategy.DDP, Strategy.MODEL)
 
+LAUNCHER = "weather_hpc.train.torchrun"
+"""The module that starts ranks."""
+
 
 SHARED_MEMORY = "WEATHER_HPC_SHARED_MEMORY"
 """The variable that, set to ``off`` for rank 0, makes ranks of one host use gloo."""
@@ -66,11 +69,11 @@ def torchrun_env(environment: Mapping[str, str] = os.environ) -> TorchrunEnv:
 def torchrun(nodes: int, ranks_per_node: int) -> list[str]:
     """Arguments of Python that start torchrun on each of ``nodes``; the module's follow.
 
-    One node finds a free port by itself. Several get node rank, address and port from the job
-    script, in torchrun's own variables, ``PET_<OPTION>``.
+    Several nodes get their rank and the place where they meet from the job script, in variables
+    (:mod:`weather_hpc.train.torchrun`).
     """
-    meet = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}", "--rdzv-backend=static"]
-    return ["-m", "torch.distributed.run", *meet, f"--nproc-per-node={ranks_per_node}"]
+    several = [f"--nnodes={nodes}"] if nodes > 1 else []
+    return ["-m", LAUNCHER, *several, f"--nproc-per-node={ranks_per_node}"]
 
 
 def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None:
@@ -79,10 +82,7 @@ def check_launch(task: TrainTask, env: TorchrunEnv, argv: Sequence[str]) -> None
     if env.world_size == processes:
         return
     if not env.launched:
-        command = shlex.join(
-            ["python", "-m", "torch.distributed.run", "--standalone",
-             "--nproc-per-node", str(processes), "-m", "weather_hpc.train", *argv]
-        )  # fmt: skip
+        command = shlex.join(["python", *torchrun(1, processes), "-m", "weather_hpc.train", *argv])
         raise UserError(
             f"--strategy {task.strategy} with --world-size {processes} is started by torchrun: "
             f"{command}"
@@ -123,6 +123,9 @@ def choose_device(
         return Device.CPU
     raise Unavailable(lacking_gpus(needed, gpus, why))
 
+
+GROUP_MEETS = timedelta(minutes=30)
+"""A process group that has not formed in this time has failed: torch's default."""
 
 STORE_ANSWERS = timedelta(seconds=30)
 """A store that does not answer in this time has ended."""
@@ -172,11 +175,14 @@ class Ranks:
         self.own = own
         self.all = [own]
         self.store: Any = None
+        """For all ranks; None where torchrun has not started this process."""
+        self.group_store: Any = None
         """For the process group; None where torchrun has not started this process."""
         if env.launched:
-            from torch.distributed.rendezvous import rendezvous
+            from weather_hpc.train.shared_store import group_store, open_store
 
-            self.store, _, _ = next(rendezvous("env://", env.rank, env.world_size))
+            self.store = open_store(GROUP_MEETS)
+            self.group_store = group_store(self.store)
         if env.world_size > 1:
             self.all = [
                 Rank.from_values(values)
@@ -195,12 +201,9 @@ class Ranks:
 
 def second_connection() -> Any:
     """To the store at which torchrun lets its ranks meet."""
-    import torch.distributed as dist
+    from weather_hpc.train.shared_store import open_store
 
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return dist.TCPStore(  # type: ignore[attr-defined]
-        address, port, is_master=False, timeout=STORE_ANSWERS
-    )
+    return open_store(STORE_ANSWERS)
 
 
 def agreed_device(ranks: Sequence[Rank]) -> Device:

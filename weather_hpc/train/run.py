@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.models.pretrained import build_for_weights, load_pretrained
 from weather_hpc.runs.clock import ForeignLoad, since_process_start
-from weather_hpc.runs.gpus import append_gpus, open_devices, read_gpus
+from weather_hpc.runs.gpus import GpuState, append_gpus, open_devices, read_gpus
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import measured_on_several
@@ -27,6 +28,7 @@ from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.meter import (
     Meter,
     Phase,
+    RankReport,
     Results,
     device_name,
     device_uuids,
@@ -90,7 +92,7 @@ class TrainingRun:
     def execute(self) -> None:
         """Train, evaluate and fill in the record."""
         self.progress.enter("joining the other ranks")
-        self.strategy.set_up(self.ranks.store)
+        self.strategy.set_up(self.ranks.group_store)
         self.progress.enter("placing the network")
         trainer = self._trainer()
         self._start()
@@ -112,7 +114,7 @@ class TrainingRun:
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
         own = report_of_rank(self.meter, trainer.sampler, self.task.epochs, telemetry)
-        ranks = self.strategy.gather(own)
+        ranks = [RankReport.from_values(each) for each in self.strategy.gather(own.values())]
         record = self.writer.record
         record.usage.foreign_cpu_percent = foreign
         record.usage.host_cpu_percent = telemetry.mean("host_cpu_percent")
@@ -187,7 +189,8 @@ class TrainingRun:
         """Cache images on the devices where possible, capture graphs, and write the event."""
         self.progress.enter("caching images")
         start = time.perf_counter()
-        sources = self.strategy.gather(trainer.cache_images())
+        source = trainer.cache_images()
+        sources = self.strategy.gather(source and str(source))
         reset_peaks(self.strategy.gpus)  # warm-up also tries kernels that are not chosen
         if self.task.execution.replays and not trainer.capture_graphs():
             why = "images are not kept on the device" if trainer.replays else "no CUDA"
@@ -236,7 +239,8 @@ class TrainingRun:
                     energy_j=self.meter.energy.epoch_j,
                 )
                 own = self._own_epoch(trainer, epoch, position)
-                self.rank_log.add(self.strategy.gather(own))
+                ranks = self.strategy.gather(asdict(own))
+                self.rank_log.add([RankEpoch(**values) for values in ranks])
                 self._save(trainer, epoch)
                 if epoch < task.epochs and self.stop.seen():
                     raise StoppedError(f"stopped after epoch {epoch}")
@@ -265,7 +269,8 @@ class TrainingRun:
         if self.strategy.device.type != "cuda":
             return
         own = read_gpus(moment) if self.request.env.local_rank == 0 else []
-        seen = [gpu for node in self.strategy.gather(own) for gpu in node]
+        nodes = self.strategy.gather([asdict(gpu) for gpu in own])
+        seen = [GpuState(**values) for node in nodes for values in node]
         if self.writer.paths is not None:
             append_gpus(self.writer.paths.gpus, seen)
 
@@ -315,7 +320,14 @@ class TrainingRun:
             with self.meter.phase(Phase.EVALUATION):
                 total, predictions = trainer.evaluate(rows, self.task.batch_size_per_device)
             self.test = trainer.score(total, len(rows), self.task.epochs)
-            self._write_report([part for own in self.strategy.gather(predictions) for part in own])
+            own = [tuple(map(torch.from_numpy, (p.rows, p.probabilities))) for p in predictions]
+            self._write_report(
+                [
+                    Predictions(rows.numpy(), probabilities.numpy())
+                    for rank in self.strategy.gather(own)
+                    for rows, probabilities in rank
+                ]
+            )
 
     def _write_report(self, predictions: list[Predictions]) -> None:
         """Write the report on the held-out images, in place of an earlier evaluation's."""

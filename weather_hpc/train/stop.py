@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from weather_hpc.errors import FailedError
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.train.strategies.base import TrainingStrategy
 
@@ -48,8 +49,13 @@ def stop_on_sigterm(path: Path | None) -> Iterator[None]:
         return
 
     def create(*_: object) -> None:
-        if not path.exists():
+        if path.exists():
+            return
+        try:
             path.write_text(OURS)
+        except OSError as error:
+            if not path.exists():  # on a full disk it is empty, which is enough
+                raise FailedError(f"{path}: cannot be written: {error.strerror}") from None
 
     before = signal.signal(signal.SIGTERM, create)
     try:

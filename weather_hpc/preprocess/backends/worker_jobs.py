@@ -11,6 +11,7 @@ from distributed import Security
 from distributed.deploy.spec import ProcessInterface
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.files import named
 from weather_hpc.preprocess.backends.dask import NO_MONITORING
 from weather_hpc.preprocess.backends.dask_security import PRIVATE
 from weather_hpc.preprocess.chunk import ONE_THREAD
@@ -147,7 +148,8 @@ def _variable(setting: str) -> str:
 def check_submission(script: str, folder: Path) -> None:
     """Raise UserError where sbatch would refuse such a job."""
     path = folder / "worker.sbatch"
-    path.write_text(script)
+    with named(path):
+        path.write_text(script)
     try:
         Slurm(PATIENCE_S).patiently(lambda: stderr_of("sbatch", "--test-only", str(path)))
     except SlurmError as error:

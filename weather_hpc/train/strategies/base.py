@@ -162,7 +162,10 @@ class TrainingStrategy:
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's ``value``, by rank, on rank 0; nothing on other ranks. Collective."""
+        """Every rank's ``value``, by rank, on rank 0; nothing on other ranks. Collective.
+
+        It consists of plain values and tensors.
+        """
         return [value]
 
     def synchronise(self) -> None:

@@ -1,5 +1,6 @@
 """Strategies of several processes: their process group, and shared memory of one host's ranks."""
 
+import io
 import math
 import os
 import socket
@@ -7,14 +8,15 @@ import time
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from weather_hpc.files import temporary_folder
 from weather_hpc.train.exchange import group_timeout_s
 from weather_hpc.train.ranks import SHARED_MEMORY, TorchrunEnv
+from weather_hpc.train.rendezvous import MEMORY, select_interface
 from weather_hpc.train.strategies.base import TrainingStrategy
 
 GLOO_RELEASE_S = 0.05
@@ -27,6 +29,8 @@ class Distributed(TrainingStrategy):
 
     def set_up(self, store: dist.Store | None = None) -> None:  # type: ignore[name-defined]
         """Join the process group; alone, without a store, make one of this process."""
+        if self.env.local_world_size == self.env.world_size:
+            select_interface(LOCALHOST)
         backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -56,10 +60,20 @@ class Distributed(TrainingStrategy):
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def gather(self, value: Any) -> list[Any]:
-        """Rank 0 gets every rank's ``value``."""
-        values: list[Any] | None = [None] * self.env.world_size if self.env.rank == 0 else None
-        dist.gather_object(value, values)
-        return values or []
+        """Rank 0 gets every rank's ``value``. What arrives is not trusted: no code is read."""
+        file = io.BytesIO()
+        torch.save(value, file)
+        own = torch.frombuffer(file.getbuffer(), dtype=torch.uint8)
+        lengths = [torch.empty(1, dtype=torch.int64) for _ in range(self.env.world_size)]
+        dist.all_gather(lengths, torch.tensor([len(own)]))
+        padded = torch.zeros(max(map(int, lengths)), dtype=torch.uint8)
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in lengths] if self.env.rank == 0 else None
+        dist.gather(padded, parts)
+        return [
+            torch.load(io.BytesIO(bytes(part[:length].numpy())), weights_only=True)
+            for part, length in zip(parts or [], lengths, strict=False)
+        ]
 
     def barrier(self) -> None:
         """A tiny all-reduce on the device: it ends once every rank has reached it."""
@@ -79,12 +93,13 @@ class Distributed(TrainingStrategy):
             dist.destroy_process_group()
 
 
-FOLDER = Path("/dev/shm")  # noqa: S108 - of it we use a folder that nobody else may enter
-"""The memory file system."""
-
+LOCALHOST = "127.0.0.1"
 
 SLOTS = "slots"
 """Name of the file with the slots."""
+
+_NAME_MAX = 255
+"""Bytes of a file's name."""
 
 
 SLOT = 1 << 20
@@ -188,16 +203,19 @@ def open_shared_memory(env: TorchrunEnv) -> SharedMemory | None:
 
 def _common_folder(env: TorchrunEnv, stack: ExitStack) -> Path | None:
     """A folder with room for all slots, which rank 0 creates and its ``stack`` removes."""
-    name = None
+    name = ""
     if env.rank == 0 and os.environ.get(SHARED_MEMORY) != "off":
         with suppress(OSError):
-            made = stack.enter_context(TemporaryDirectory(prefix="weather-hpc-", dir=FOLDER))
-            with Path(made, SLOTS).open("wb") as file:
+            made = stack.enter_context(temporary_folder("ranks", MEMORY))
+            with (made / SLOTS).open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, 2 * env.world_size * SLOT)
-            name = made
-    names = [name]
-    dist.broadcast_object_list(names)
-    return None if names[0] is None else Path(names[0])
+            name = made.name
+    text = torch.zeros(_NAME_MAX, dtype=torch.uint8)
+    if name:
+        text[: len(name)] = torch.tensor(list(name.encode()), dtype=torch.uint8)
+    dist.broadcast(text, 0)
+    name = bytes(text.tolist()).rstrip(b"\0").decode()
+    return MEMORY / Path(name).name if name else None
 
 
 def _on_all_ranks(here: bool) -> bool:
