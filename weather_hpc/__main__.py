@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"weather-hpc: unknown verb {verb!r}{nearest(verb, list(VERBS))}", file=sys.stderr)
         return cli.EXIT_USAGE
+    if argv is None:
+        cli.raise_on_signals()
     cli.own_umask()
     module = importlib.import_module(VERBS[verb][0])
     return cli.guarded(verb, module.main, rest)

@@ -8,7 +8,10 @@ import errno
 import importlib.util
 import json
 import os
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol, TextIO
@@ -65,6 +68,44 @@ class Parser(argparse.ArgumentParser):
 Main = Callable[[Sequence[str] | None], int]
 
 
+class Signalled(KeyboardInterrupt):
+    """TERM, or HUP of a terminal that closes, asks this process to end: as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
+
+
+def how_ended(error: BaseException) -> str:
+    """``ended by SIGTERM``, ``interrupted (SIGINT)``, or what else ended this process."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) if isinstance(error, Signalled) else "interrupted (SIGINT)"
+    return f"ended by an error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def raise_on_signals() -> None:
+    """Raise :class:`Signalled` on TERM and HUP, once: what follows must not be cut short.
+
+    Signals that this process was started to ignore (``nohup``) stay ignored.
+    """
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGHUP:  # a terminal that is gone cannot be written to
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                if stat.S_ISCHR(os.fstat(stream).st_mode):
+                    os.dup2(nowhere, stream)
+        raise Signalled(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
 def own_umask() -> None:
     """Let others write to nothing that this process makes, and leave to the umask what they read.
 
@@ -75,13 +116,15 @@ def own_umask() -> None:
 
 def run(verb: str, main: Main, argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb's ``main`` and exit with its code; a UserError or FailedError prints one line."""
+    raise_on_signals()
     own_umask()
     raise SystemExit(guarded(verb, main, argv))
 
 
 def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
-    """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError, 130 on Ctrl-C.
+    """Run ``main``: its exit code, or 2 on a UserError, 1 on a FailedError.
 
+    128 plus the signal's number where a signal ends it: 130 on Ctrl-C, 143 on TERM, 129 on HUP.
     Where a file cannot be read or written, for example on a full disk, the line names it: 1, or 2
     where its path cannot be right.
     """
@@ -94,8 +137,10 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
         return _say(f"{verb}: {one_line(error)}", EXIT_USAGE)
     except FailedError as error:
         return _say(f"{verb}: {one_line(error)}", EXIT_FAILED)
-    except KeyboardInterrupt:
-        return _say(f"{verb}: interrupted; run the same command again to resume", 130)
+    except KeyboardInterrupt as error:
+        how = str(error) if isinstance(error, Signalled) else "interrupted"
+        code = 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
+        return _say(f"{verb}: {how}; run the same command again to resume", code)
     except BrokenPipeError:
         # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
         _silence(sys.stdout)

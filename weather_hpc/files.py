@@ -218,6 +218,19 @@ def wait_for_lock(file: IO[Any], why: str) -> bool | None:
     return taken
 
 
+def open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
+    """Open a file that is locked: never what a link names, and no pipe, which would be waited for.
+
+    Raises OSError, also where it is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is not a file", str(path))
+    return os.fdopen(handle, "r+b" if create else "rb", buffering=0)
+
+
 def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> bool | None:
     """Lock an open ``file`` against other processes, until it is closed or its holder dies.
 

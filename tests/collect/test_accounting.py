@@ -9,6 +9,11 @@ import pytest
 from tests.records_maker import leave, measured, preprocess_spec
 from weather_hpc import cli
 from weather_hpc.collect.__main__ import main
+from weather_hpc.collect.accounting import Accounting
+from weather_hpc.files import write_json
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.row import Reading, Row
+from weather_hpc.runs.run import JobSummary
 
 EPOCHS = "Epoch 1/3, Loss: 0.90\nEpoch 2/3, Loss: 0.80\nEpoch 3/3, Loss: 0.70\n"
 TOTAL = "Training time: 91.2 seconds\n"
@@ -192,3 +197,14 @@ def test_a_folder_with_nothing_but_accounting_is_told(
     argv = [str(tmp_path), "--out", str(tmp_path / "out")]
     assert cli.guarded("collect", main, argv) == cli.EXIT_USAGE
     assert "acct.txt: holds only accounting; add the path" in capsys.readouterr().err
+
+
+def test_a_job_of_another_name_with_the_same_id_is_not_the_runs(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "run")
+    own = {"job_id": "12_0", "state": "RUNNING", "source": "squeue", "name": "whpc-s-1"}
+    write_json(run.slurm, own)
+    row = Row(run_id="r", source=str(run.root), status="ok", slurm_job_id="12_0")
+    for name, elapsed in (("whpc-s-1", 60.0), ("stranger", None)):
+        job = JobSummary(job_id="12_0", state="COMPLETED", source="sacct", name=name, elapsed_s=60)
+        (judged,) = Accounting({"12_0": job}).with_jobs([Reading(row)], [])
+        assert judged.row.slurm_elapsed_s == elapsed

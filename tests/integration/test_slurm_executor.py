@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,36 @@ def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(swee
     assert names == [intent.job_name]
     assert all(entry.job_id for entry in ledger.load(sweep.paths))
     assert "cancelled 4 jobs" in sweep("cancel").stderr
+
+
+def test_a_job_that_gets_through_after_its_run_was_submitted_again_does_nothing(
+    sweep: Sweep,
+) -> None:
+    """sbatch is wrapped: it kills the sweep, and its request only arrives after the next sweep."""
+    sweep.study(repeats=1, train=[])
+    fake = sweep.folder / "bin"
+    fake.mkdir()
+    real = shutil.which("sbatch")
+    (fake / "sbatch").write_text(
+        f'#!/bin/sh\ncase "$*" in *test-only*) exec {real} "$@" ;; *) kill -9 $PPID ;; esac\n'
+    )
+    (fake / "sbatch").chmod(0o755)
+    env = {**sweep.slurm.env, "PATH": f"{fake}:{os.environ['PATH']}"}
+    argv = sweep.argv("--executor", "slurm")
+    subprocess.run(argv, env=env, cwd=REPOSITORY, capture_output=True, check=False)
+    (intent,) = ledger.load(sweep.paths)
+    # as if Slurm had had its time to know of the job
+    ledger.save(sweep.paths, replace(intent, intended_at="2026-01-01T00:00:00+00:00"))
+    sweep("--executor", "slurm", "--wait")
+    assert sweep.starts() == 1
+    record = sweep.record("preprocess-*")
+    script = str(sweep.paths.array_script(intent.token))
+    late = sweep.slurm.run(["sbatch", "--parsable", "--wait", script])
+    assert late.returncode == 0, late.stderr
+    assert (sweep.starts(), sweep.record("preprocess-*")) == (1, record)
+    said = (sweep.paths.job_logs / f"{late.stdout.strip()}_0.log").read_text()
+    assert f"submission {intent.token} is no longer valid" in said
+    assert sweep.states() == {"preprocess-0": "done"}
 
 
 def test_an_entry_that_never_reached_slurm_is_removed(sweep: Sweep) -> None:

@@ -1,5 +1,6 @@
 """sbatch scripts: the whole set of directives of each shape, quoting, chunks."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -194,3 +195,36 @@ def test_every_script_is_valid_shell(name: str) -> None:
     ]
     for text in [*scripts, collect_script("s", "t", PATHS, site())]:
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "in_ledger", "goes_on"),
+    [("t1", True, True), ("t2", True, False), ("t1", False, False), (None, True, False)],
+    ids=["its own", "run given to a later job", "withdrawn", "run not submitted"],
+)
+def test_a_job_makes_its_run_only_while_its_submission_is_valid(
+    tmp_path: Path, given: str | None, in_ledger: bool, goes_on: bool
+) -> None:
+    plan = plan_of(strategy="single", device="cpu")
+    paths = StudyPaths(tmp_path / "it's odd")
+    spec = plan.runs[0]
+    run = paths.run(spec.run_id)
+    run.root.mkdir(parents=True)
+    paths.submissions.mkdir()
+    if given is not None:
+        run.submission.write_text(f"{given}\n")
+    if in_ledger:
+        (paths.submissions / "t1.json").write_text("{}")
+    before = set(run.root.iterdir())
+    (tmp_path / "srun").write_text("#!/bin/sh\necho started\n")
+    (tmp_path / "srun").chmod(0o755)
+    script = slurm_run_script(plan, spec, paths, site())
+    done = subprocess.run(
+        ["bash", "-c", script, "job", "t1"], capture_output=True, text=True, check=False,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "12"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert run.stdout.exists() is goes_on
+    assert ("submission t1 is no longer valid" in done.stderr) is not goes_on
+    assert goes_on or set(run.root.iterdir()) == before
+    assert (paths.submissions / "t1.job").read_text() == "12\n"

@@ -68,7 +68,7 @@ def test_squeue() -> None:
 
 
 def sacct(*lines: str) -> dict[str, Job]:
-    return parse_sacct("\n".join(lines))
+    return {job.job_id: job for job in parse_sacct("\n".join(lines))}
 
 
 def test_a_job_with_its_steps() -> None:
@@ -144,7 +144,19 @@ def test_scontrol_expands_arrays_and_ignores_expected_times() -> None:
 def test_a_job_with_the_same_id_but_another_name_is_not_ours() -> None:
     old = Job("4_0", "whpc-x-1", "FAILED", JobSource.SACCT)
     new = Job("4_1", "b", "FAILED", JobSource.SACCT)
-    assert of_ours([old, new], {"4": "whpc-x-1"}) == {"4_0": old}
+    assert of_ours([old, new], {("4", "whpc-x-1")}) == {("4_0", "whpc-x-1"): old}
+
+
+def test_accounting_keeps_a_job_whose_id_was_given_again() -> None:
+    """A controller that lost its state counts on from an older id."""
+    ours, later = (
+        f"4_0|{name}|{state}|0:0|||||{seconds}|1|node1|1|"
+        for name, state, seconds in (("whpc-x-1", "COMPLETED", 5), ("stranger", "FAILED", 7))
+    )
+    step = "4_0.batch|batch|COMPLETED|0:0|||||5|1|node1|1|1000K"
+    jobs = of_ours(parse_sacct(f"{ours}\n{step}\n{later}"), {("4", "whpc-x-1")})
+    (job,) = jobs.values()
+    assert (job.state, job.max_rss_mb) == ("COMPLETED", 1.024)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.launch.folders import make_ready
 from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.provenance import utc_now
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status, read_record
 from weather_hpc.slurm import accounting, client, ledger
@@ -255,6 +256,43 @@ def test_without_submissions_no_command_is_called(tmp_path: Path, commands: Path
         fake(commands, name, f"touch {tmp_path}/asked")
     assert accounting.refresh_accounting(StudyPaths(tmp_path)) == {}
     assert not (tmp_path / "asked").exists()
+
+
+def test_an_entry_whose_job_arrives_while_it_is_withdrawn_stays(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path)
+    ledger.save(paths, entry())
+    (paths.submissions / "t1.job").write_text("12\n")  # as the job's script does first
+    assert ledger.forget(paths, entry()) == entry(12)
+    assert ledger.load(paths) == [entry(12)]
+
+
+def test_a_job_that_comes_after_its_entry_was_withdrawn_is_cancelled_by_id_and_name(
+    tmp_path: Path, commands: Path
+) -> None:
+    paths = StudyPaths(tmp_path)
+    late = Submission("t1", "whpc-s-t1", "train", [], utc_now())
+    ledger.save(paths, late)
+    assert ledger.forget(paths, late) is None
+    assert ledger.load(paths) == []
+    line = "12_[0-1]|whpc-s-t1|PENDING|2026-01-01T00:00:00|N/A||Priority"
+    fake(commands, "squeue", f'echo "{line}"')
+    fake(commands, "scancel", f'echo "$@" >>{tmp_path}/cancelled')
+    settle(paths, Slurm(notify=lambda _: None))
+    said = (tmp_path / "cancelled").read_text()
+    assert said == "--name=whpc-s-t1 12\n"
+
+
+def test_two_jobs_with_one_id_are_told_apart_by_name(tmp_path: Path, commands: Path) -> None:
+    """A controller that lost its last seconds gave 5 to a job of a, then to one of b."""
+    paths = StudyPaths(tmp_path)
+    ledger.save(paths, entry(5, "a", name="t1"))
+    ledger.save(paths, entry(5, "b", name="t2"))
+    fake(commands, "squeue", 'echo "5_0|whpc-s-t2|RUNNING|2026-01-01T00:00:00|N/A||None"')
+    fake(commands, "sacct", 'echo "5_0|whpc-s-t1|NODE_FAIL|0:0||||2026-01-01T00:00:01|1|1|n|1|"')
+    jobs = accounting.poll(paths, Slurm())
+    assert {run_id: job.state for run_id, job in jobs.items()} == {
+        "a": "NODE_FAIL", "b": "RUNNING",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

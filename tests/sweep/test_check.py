@@ -159,7 +159,7 @@ def test_jobs_request_what_the_largest_runs_request(tmp_path: Path) -> None:
     assert [c.spec.resources.nodes for c in (one, two)] == [1, 2]
     assert [c.spec.resources.gpus_per_node for c in (one, two)] == [8, 4]
 
-    text = check_script(two, "whpc-check", StudyPaths(Path("/r")), site)
+    text = check_script(two, "whpc-check", "t1", StudyPaths(Path("/r")), site)
     for option in ("--job-name=whpc-check", "--partition=gpu", "--nodes=2", "--gres=gpu:4"):
         assert f"#SBATCH {option}\n" in text
     assert "export WEATHER_HPC_RENDEZVOUS\n" in text

@@ -50,7 +50,7 @@ def test_a_second_sweep_is_refused_and_the_first_is_named(
     with lock(StudyPaths(tmp_path)):
         process = holder(StudyPaths(tmp_path))
         assert process is not None
-        assert process["pid"] == os.getpid()
+        assert process.pid == os.getpid()
 
 
 def test_a_sweep_that_waits_for_another_one_says_so(

@@ -1,7 +1,9 @@
 """One measurement: run an implementation in a process and observe that process from outside."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -15,7 +17,7 @@ from weather_hpc.errors import FailedError
 from weather_hpc.files import temporary_folder
 from weather_hpc.runs.clock import ForeignLoad
 from weather_hpc.runs.environment import thread_variables
-from weather_hpc.runs.proc import family, kill_family, resident_kb
+from weather_hpc.runs.proc import end_with_parent, family, kill_family, resident_kb
 
 SAMPLE_S = 0.5
 """Seconds between two samples of a process's memory, which cost CPU time where it uses all CPUs;
@@ -97,13 +99,13 @@ def measure(implementation: Implementation) -> Measurement:
         foreign = ForeignLoad()
         start = time.perf_counter()
         with stdout.open("wb") as out, stderr.open("wb") as err:
-            try:
-                process = subprocess.Popen(
-                    implementation.command, cwd=folder, env=environment, start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                )  # fmt: skip
-            except OSError as error:
-                raise FailedError(f"{implementation.command[0]}: {error.strerror}") from None
+            if shutil.which(implementation.command[0]) is None:
+                raise FailedError(f"{implementation.command[0]}: {os.strerror(errno.ENOENT)}")
+            process = subprocess.Popen(
+                [*end_with_parent("KILL"), *implementation.command],
+                cwd=folder, env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            )  # fmt: skip
         monitor = _Monitor(process.pid, implementation.timeout_s)
         try:
             _, status, usage = os.wait4(process.pid, 0)

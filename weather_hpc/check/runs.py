@@ -19,7 +19,7 @@ from weather_hpc.check.workload import register_networks
 from weather_hpc.errors import FailedError
 from weather_hpc.runs.environment import thread_variables
 from weather_hpc.runs.paths import RunPaths
-from weather_hpc.runs.proc import kill_family
+from weather_hpc.runs.proc import end_with_parent, kill_family
 from weather_hpc.runs.record import Status
 from weather_hpc.train.ranks import torchrun
 from weather_hpc.train.rendezvous import RENDEZVOUS
@@ -171,7 +171,7 @@ def run_process(
     waits for another in NCCL would keep its GPU for minutes.
     """
     with subprocess.Popen(
-        argv, env=environment, stdin=subprocess.DEVNULL,
+        [*end_with_parent("TERM"), *argv], env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:

@@ -8,9 +8,10 @@ from pathlib import Path
 from weather_hpc.collect.sacct_file import read_sacct
 from weather_hpc.errors import UserError
 from weather_hpc.logs.failures import FAILURES
+from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Code, Finding, Reading, Severity
-from weather_hpc.runs.run import JobSummary, with_job
+from weather_hpc.runs.run import JobSummary, read_job, with_job
 from weather_hpc.slurm.jobs import QueueState, status_of
 from weather_hpc.text import clean
 
@@ -29,6 +30,8 @@ class Accounting:
         """``runs`` and ``logs`` with their jobs, except where sacct itself reported the job."""
         for run in runs:
             job = None if run.row.slurm_source == "sacct" else self._job(run)
+            if job is not None and _is_another(job, Path(run.row.source)):
+                job = None
             if job is not None and run.row.status == Status.INCOMPLETE:
                 run = _judged(run, job)  # it could not say itself how it ended
             elif job is not None:
@@ -40,6 +43,12 @@ class Accounting:
 
     def _job(self, reading: Reading) -> JobSummary | None:
         return self.jobs.get(reading.row.slurm_job_id or "")
+
+
+def _is_another(job: JobSummary, folder: Path) -> bool:
+    """Whether the run in ``folder`` knows its job by another name: ids are given a second time."""
+    own = read_job(RunPaths(folder).slurm)
+    return own is not None and None not in (own.name, job.name) and own.name != job.name
 
 
 def read_accounting(

@@ -1,43 +1,58 @@
 """Folders that a launcher changes: the lock of a results folder; run folders before and after."""
 
-import errno
-import json
-import os
 import shutil
-import socket
-import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from weather_hpc.errors import FailedError
-from weather_hpc.files import make_folder, named, own_folder, take_lock, write_json, write_text
+from weather_hpc.files import (
+    make_folder,
+    named,
+    open_lock,
+    own_folder,
+    take_lock,
+    write_json,
+    write_text,
+)
+from weather_hpc.launch.family import make_free
+from weather_hpc.runs.lock import Holder, InUseError, is_held, read_holder
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.spec import RunSpec
-from weather_hpc.text import clean
 
 SUBMITTING_S = 120.0
 """How long a sweep waits for another one to submit its jobs, s: that takes seconds."""
 
 
-LARGEST_PID = 2**22
-"""The kernel's limit."""
+def free_runs(paths: StudyPaths, specs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Those of ``specs`` that no process is making, once what a killed sweep has left is ended.
 
-LONGEST_HOLDER = 1000
-"""Characters of the lock file, which names a process."""
+    For each other run stderr says who makes it.
+    """
+    free = []
+    for spec in specs:
+        try:
+            make_free(paths.run(spec.run_id))
+        except InUseError as error:
+            print(error, file=sys.stderr, flush=True)
+        else:
+            free.append(spec)
+    return free
 
 
-def make_ready(run: RunPaths, spec: RunSpec) -> None:
+def make_ready(run: RunPaths, spec: RunSpec, token: str | None = None) -> None:
     """Write the spec; remove the files of an earlier try, but keep its node-hours.
 
-    Its checkpoint stays, with the events so far: a training run resumes from it.
+    Its checkpoint stays, with the events so far: a training run resumes from it. ``token``: of the
+    submission whose job will make the run. Raises InUseError where a process is making it.
     """
+    make_free(run)
     write_json(run.spec, spec.as_dict())  # first: on a full disk nothing is removed
     if node_hours := spent(read_run(run.root)):
         write_json(run.earlier_tries, {"node_hours": node_hours})
@@ -45,6 +60,8 @@ def make_ready(run: RunPaths, spec: RunSpec) -> None:
         _remove(path)
     if not run.checkpoint.exists():
         run.events.unlink(missing_ok=True)
+    if token is not None:
+        write_text(run.submission, f"{token}\n")
 
 
 def write_script(path: Path, text: str) -> None:
@@ -80,12 +97,12 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
     holder dies. On a file system without locks it prints a warning and continues.
     """
     make_folder(paths.root)
-    with _opened(paths.lock, os.O_RDWR | os.O_CREAT) as file:
+    with open_lock(paths.lock) as file:
         start, told = time.monotonic(), False
         while not _take(file, paths):
             waited = time.monotonic() - start
             process = None if told and waited < wait_s else holder(paths)
-            name = f" (pid {process['pid']} on {process['host']})" if process else ""
+            name = f" ({process})" if process else ""
             if waited >= wait_s:
                 raise FailedError(
                     f"{paths.root}: another sweep is running here{name}; "
@@ -104,8 +121,7 @@ def lock(paths: StudyPaths, wait_s: float = 0.0) -> Iterator[None]:
             print(f"{paths.lock}: it is free; goes on", file=sys.stderr, flush=True)
         with named(paths.lock):
             file.truncate(0)
-            file.seek(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            file.write(Holder.here().as_line())
         try:
             yield
         finally:
@@ -124,28 +140,6 @@ def _take(file: IO[bytes], paths: StudyPaths) -> bool:
     return taken is not False
 
 
-def holder(paths: StudyPaths) -> dict[str, Any] | None:
-    """The ``pid`` and ``host`` of the process that holds the lock; None where none does."""
-    try:
-        with _opened(paths.lock, os.O_RDONLY) as file:
-            if take_lock(file, shared=True) is not False:
-                return None
-            process = dict(json.loads(file.read(LONGEST_HOLDER)))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return None
-    pid, host = process.get("pid"), process.get("host")
-    if type(pid) is not int or not 1 < pid <= LARGEST_PID or not isinstance(host, str):
-        return None
-    return {"pid": pid, "host": clean(host)}
-
-
-def _opened(path: Path, flags: int) -> IO[bytes]:
-    """The lock file: never what it links to, and no pipe, which would be waited for.
-
-    Raises OSError, also where it is no regular file.
-    """
-    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "is not a file", str(path))
-    return os.fdopen(handle, "rb" if flags == os.O_RDONLY else "r+b", buffering=0)
+def holder(paths: StudyPaths) -> Holder | None:
+    """The process that holds the lock; None where none does."""
+    return read_holder(paths.lock) if is_held(paths.lock) else None

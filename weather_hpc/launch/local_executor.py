@@ -1,11 +1,9 @@
 """The local executor: the same job scripts, run on this machine one after the other."""
 
-import contextlib
 import functools
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,13 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psutil
-
 from weather_hpc import cli
 from weather_hpc.files import write_json
 from weather_hpc.launch.command import needs_cuda
+from weather_hpc.launch.family import Family
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
-from weather_hpc.launch.folders import make_ready, record_end, write_script
+from weather_hpc.launch.folders import free_runs, make_ready, record_end, write_script
 from weather_hpc.launch.script import run_script
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
@@ -38,8 +35,6 @@ from weather_hpc.text import counted, one_line
 from weather_hpc.train.ranks import lacking_gpus
 
 SECONDS_PER_MINUTE = 60.0
-GRACE_S = 10.0
-"""Seconds between a process's TERM and its KILL."""
 
 _COUNT_GPUS = """
 import json
@@ -161,15 +156,17 @@ class LocalExecutor:
         """Run ``specs`` in their order, also after failures; the state of each at its end.
 
         Where the first runs of a stage fail alike, and nobody wants to continue, the others are
-        not made.
+        not made. Nor is one in whose folder another process works: it counts as running.
         """
-        possible = self._without_skipped(specs)
+        free = free_runs(self.paths, specs)
+        possible = self._without_skipped(free)
         done = 0
         while done < len(possible):
             done, failure = self._run_from(done, possible)
             if failure is not None and self.first_runs.stops(failure, len(possible) - done):
                 break
-        return run_states(self.paths, specs)
+        used = {spec.run_id: RunState.RUNNING for spec in specs if spec not in free}
+        return run_states(self.paths, specs) | used
 
     def _run_from(self, done: int, possible: Sequence[RunSpec]) -> tuple[int, AlikeFailure | None]:
         """Run ``possible`` but for the first ``done`` of them, until the first runs fail alike.
@@ -231,16 +228,16 @@ class LocalExecutor:
         self.made.append(spec)
         write_script(script, run_script(self.plan, spec, self.paths, self.site))
         with _affinity(self.machine.cpus[: spec.resources.cpus_per_node]):
-            process = subprocess.Popen(["bash", str(script)], start_new_session=True)
+            started = Family(["bash", str(script)])
         try:
-            code = process.wait(timeout=SECONDS_PER_MINUTE * limit_min)
+            code = started.wait(SECONDS_PER_MINUTE * limit_min)
         except subprocess.TimeoutExpired:
-            end(process)
+            started.end()
             reason = f"exceeded its time limit of {limit_min} min"
             record_end(self.paths, spec, Status.TIMEOUT, reason)
-        except BaseException:
-            end(process)
-            record_end(self.paths, spec, Status.CANCELLED, "the sweep was interrupted")
+        except BaseException as error:
+            started.end()
+            record_end(self.paths, spec, Status.CANCELLED, f"the sweep was {cli.how_ended(error)}")
             raise
         else:
             if code < 0 and not run.exit.exists():  # the script itself was killed
@@ -256,20 +253,3 @@ def _affinity(cpus: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End ``process``, a session leader, and all its descendants: with TERM, then KILL.
-
-    torchrun starts each rank in a session of its own, so the process group has not all of them.
-    """
-    descendants = psutil.Process(process.pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    psutil.wait_procs(descendants, timeout=GRACE_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for descendant in descendants:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            descendant.kill()
-    process.wait()

@@ -12,6 +12,7 @@ from weather_hpc.launch.script import (
     rendezvous_lines,
     setup_lines,
     srun,
+    still_wanted,
 )
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import (
@@ -58,7 +59,7 @@ def array_script(
             *(f"{index}) run={spec.run_id} ;;" for index, spec in enumerate(specs)),
             '*) echo "no run has index $SLURM_ARRAY_TASK_ID" >&2; exit 1 ;;',
             "esac",
-            f'exec bash {quote(str(paths.jobs))}/"$run.sh"',
+            f'exec bash {quote(str(paths.jobs))}/"$run.sh" {token}',
             "",
         ]
     )
@@ -72,6 +73,7 @@ def collect_script(study: str, token: str, paths: StudyPaths, site: SiteProfile)
     return "\n".join(
         [
             *_head(options, f"collects study {study} once all its jobs have ended"),
+            still_wanted(token, paths),
             *module_lines(site),
             f"exec {quote(site.python)} -m weather_hpc.collect {quote(str(paths.root))}",
             "",
@@ -121,12 +123,15 @@ def local_check_script(check: CheckJob, paths: StudyPaths, site: SiteProfile) ->
     return "\n".join([*head, *_check_lines(check, LOCAL_CHECK, [], paths, site), ""])
 
 
-def check_script(check: CheckJob, job: str, paths: StudyPaths, site: SiteProfile) -> str:
-    """The sbatch script of ``check``, for a job called ``job``."""
+def check_script(
+    check: CheckJob, job: str, token: str, paths: StudyPaths, site: SiteProfile
+) -> str:
+    """The sbatch script of ``check``, for a job called ``job`` of the submission ``token``."""
     shape, log = shape_of(check.spec, site.slurm), f"{pattern_path(paths)}/%j.log"
     head = _head(sbatch_options(shape, job, log, _once(site)), f"{check.name}: {shape.label}")
     step = [command_lines(srun(check.spec, site.slurm))]
-    return "\n".join([*head, *_check_lines(check, check.name, step, paths, site), ""])
+    lines = _check_lines(check, check.name, step, paths, site)
+    return "\n".join([*head, still_wanted(token, paths), *lines, ""])
 
 
 def _check_lines(

@@ -9,7 +9,7 @@ from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import write_json
 from weather_hpc.launch import watch
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
-from weather_hpc.launch.folders import make_ready, record_end, write_script
+from weather_hpc.launch.folders import free_runs, make_ready, record_end, write_script
 from weather_hpc.launch.sbatch import CheckJob, array_script, check_script, chunks, collect_script
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.launch.watch import current_states
@@ -29,7 +29,7 @@ from weather_hpc.slurm.cluster import (
     skip_reason,
 )
 from weather_hpc.slurm.directives import JobOption, Shape, by_shape, job_name
-from weather_hpc.slurm.jobs import Job
+from weather_hpc.slurm.jobs import Job, Key, base_id
 from weather_hpc.slurm.ledger import Submission
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile
@@ -85,6 +85,9 @@ class SlurmExecutor:
         cluster = read_cluster(self.slurm)
         check_partitions(cluster, self.site)
         new = [spec for spec in specs if spec.run_id not in self.queued]
+        free = free_runs(self.paths, new)
+        used = {spec.run_id: RunState.RUNNING for spec in new if spec not in free}
+        new = free
         notice = several_models(cluster, self.site)
         if notice and any(spec.resources.gpus_per_node for spec in new):
             self.slurm.notify(notice)
@@ -100,7 +103,7 @@ class SlurmExecutor:
                 self.arrays += 1
                 self.slurm.notify(f"job {job_id}: {shape.label}, {counted(len(chunk), 'run')}")
                 self.queued.update(spec.run_id for spec in chunk)
-        return current_states(self.paths, specs, poll(self.paths, self.slurm))
+        return current_states(self.paths, specs, poll(self.paths, self.slurm)) | used
 
     def wait(self, specs: Sequence[RunSpec]) -> dict[str, RunState]:
         """Wait until none of ``specs`` is queued or running; the state of each then.
@@ -135,22 +138,23 @@ class SlurmExecutor:
         """Cancel the pending jobs of ``specs``; a job that has started meanwhile goes on."""
         for spec in specs:
             record_end(self.paths, spec, Status.CANCELLED, reason)
-        jobs = submitted_jobs(self.paths)
-        arrays = sorted({jobs[spec.run_id].job_id.split("_")[0] for spec in specs})
+        submitted = submitted_jobs(self.paths)
+        jobs = {(base_id(submitted[s.run_id].job_id), submitted[s.run_id].name) for s in specs}
         try:
-            self.slurm("scancel", "--state=PENDING", *arrays)
+            ledger.cancel(self.slurm, jobs, "--state=PENDING")
         except SlurmError as error:
-            raise FailedError(f"jobs {', '.join(arrays)} cannot be cancelled: {error}") from None
+            ids = ", ".join(sorted(job_id for job_id, _ in jobs))
+            raise FailedError(f"jobs {ids} cannot be cancelled: {error}") from None
 
     def leave(self) -> list[int]:
         """Submit the job that collects after all others; the ids of all open jobs, it last."""
         jobs = submitted_jobs(self.paths)
-        open_ids = sorted({int(jobs[run_id].job_id.split("_")[0]) for run_id in self.active()})
+        open_ids = sorted({int(base_id(jobs[run_id].job_id)) for run_id in self.active()})
         if not open_ids:
             return []
-        in_queue = set(ledger.open_jobs(self.paths, self.slurm))
-        collecting = [e.job_id for e in ledger.load(self.paths) if e.about == COLLECT]
-        waiting = [job_id for job_id in collecting if job_id in in_queue]
+        collecting = {entry.job_name for entry in ledger.load(self.paths) if entry.about == COLLECT}
+        in_queue = ledger.open_jobs(self.paths, self.slurm)
+        waiting = [int(job_id) for job_id, name in in_queue if name in collecting]
         if waiting and not self.arrays:
             return [*open_ids, *waiting]
         entry = self._entry(COLLECT, [])
@@ -158,12 +162,12 @@ class SlurmExecutor:
         after = JobOption("dependency", f"afterany:{':'.join(map(str, open_ids))}")
         return [*open_ids, self.submit(entry, text, [after])]
 
-    def submit_check(self, check: CheckJob, after: int | None) -> int:
-        """Submit ``check``, to start when the job ``after`` has ended; the job's id."""
+    def submit_check(self, check: CheckJob, after: Key | None) -> Key:
+        """Submit ``check``, to start when the job ``after`` has ended; the job's id and name."""
         entry = self._entry(check.name, [])
-        text = check_script(check, entry.job_name, self.paths, self.site)
-        options = [] if after is None else [JobOption("dependency", f"afterany:{after}")]
-        return self.submit(entry, text, options)
+        text = check_script(check, entry.job_name, entry.token, self.paths, self.site)
+        options = [] if after is None else [JobOption("dependency", f"afterany:{after[0]}")]
+        return str(self.submit(entry, text, options)), entry.job_name
 
     def _accepted(self, specs: Sequence[RunSpec], cluster: Cluster) -> dict[Shape, list[RunSpec]]:
         """Those of ``specs`` that the cluster can run, by shape; others are recorded as skipped."""
@@ -252,23 +256,23 @@ class SlurmExecutor:
         """The option that makes a run wait until all training has ended, even if it failed."""
         training = {spec.run_id for spec in self.plan.runs if spec.stage is Stage.TRAIN}
         jobs = submitted_jobs(self.paths)
-        ids = {int(jobs[run_id].job_id.split("_")[0]) for run_id in training & self.queued}
+        ids = {int(base_id(jobs[run_id].job_id)) for run_id in training & self.queued}
         after = ":".join(map(str, sorted(ids)))
         return [JobOption("dependency", f"afterany:{after}")] if ids else []
 
     def _submit_array(
         self, shape: Shape, specs: Sequence[RunSpec], options: list[JobOption]
     ) -> int:
-        self._write_runs(specs, self.site)
         entry = self._entry(shape.label, specs)
+        self._write_runs(specs, self.site, entry.token)
         text = array_script(shape, specs, entry.token, self.paths, self.site)
         return self.submit(entry, text, options)
 
-    def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile) -> None:
-        """Make the runs' folders ready and write the script of each."""
+    def _write_runs(self, specs: Sequence[RunSpec], site: SiteProfile, token: str) -> None:
+        """Make the runs' folders ready for the submission ``token``; write each run's script."""
         for spec in specs:
             run = self.paths.run(spec.run_id)
-            make_ready(run, spec)
+            make_ready(run, spec, token)
             if spec.submits_workers:
                 write_json(run.site, site.model_dump(mode="json", exclude_none=True))
             script = slurm_run_script(self.plan, spec, self.paths, site)

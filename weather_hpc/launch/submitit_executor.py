@@ -67,8 +67,8 @@ class SubmititExecutor(SlurmExecutor):
     ) -> int:
         import submitit
 
-        self._write_runs(specs, without_requeue(self.site))
         entry = self._entry(shape.label, specs)
+        self._write_runs(specs, without_requeue(self.site), entry.token)
         # on the node, code is read from there
         folder = own_folder(self.paths.submitit(entry.token))
         # exec: the warning goes to the batch shell, so submitit must be that process
@@ -82,7 +82,8 @@ class SubmititExecutor(SlurmExecutor):
         def submit() -> int:
             try:
                 with _environment(environment()), executor.batch():
-                    jobs = [executor.submit(self._function(spec.run_id)) for spec in specs]
+                    functions = [self._function(spec.run_id, entry.token) for spec in specs]
+                    jobs = [executor.submit(function) for function in functions]
             except (
                 submitit.core.utils.FailedJobError,
                 submitit.core.utils.FailedSubmissionError,
@@ -99,11 +100,10 @@ class SubmititExecutor(SlurmExecutor):
         """How often submitit may requeue: once more than the job, which counts for itself."""
         return self.site.slurm.max_requeues + 1
 
-    def _function(self, run_id: str) -> "SubmititRun":
+    def _function(self, run_id: str, token: str) -> "SubmititRun":
         slurm = self.site.slurm
-        return SubmititRun(
-            str(self.paths.script(run_id)), slurm.max_requeues if slurm.requeue else 0
-        )
+        requeues = slurm.max_requeues if slurm.requeue else 0
+        return SubmititRun(str(self.paths.script(run_id)), requeues, token)
 
     def _write_pickles(self) -> None:
         """Write the pickle that submitit reads on the node, for every task that has none yet.
@@ -123,7 +123,7 @@ class SubmititExecutor(SlurmExecutor):
                 spec = read_spec(self.paths.run(run_id).root)
                 if spec is None or pickled.exists():
                     continue
-                delayed = DelayedSubmission(self._function(run_id))
+                delayed = DelayedSubmission(self._function(run_id, entry.token))
                 delayed.set_timeout(spec.resources.time_limit_min, self._tries)
                 delayed.dump(pickled.with_suffix(".part"))
                 pickled.with_suffix(".part").rename(pickled)
@@ -136,6 +136,8 @@ class SubmititRun:
     script: str
     requeues: int
     """How often it may requeue itself."""
+    token: str = ""
+    """Of the submission: the script checks that it is still valid."""
     pid: int | None = field(default=None, init=False)
     """The script's process."""
 
@@ -143,7 +145,7 @@ class SubmititRun:
         """Run the script; its exit code becomes the job's."""
         # signals that arrive before the script's pid is known would not reach it
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGTERM])
-        argv = ["bash", self.script]
+        argv = ["bash", self.script, self.token]
         self.pid = pid = os.posix_spawnp("bash", argv, os.environ, setsigmask=mask)
         # submitit ignores TERM; the script writes a checkpoint in the time that is left
         signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
@@ -166,7 +168,7 @@ class SubmititRun:
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if code != EXIT_STOPPED or restarts >= self.requeues:
             sys.exit(code)
-        return DelayedSubmission(SubmititRun(self.script, self.requeues))
+        return DelayedSubmission(SubmititRun(self.script, self.requeues, self.token))
 
 
 def _exit_code(pid: int) -> int:

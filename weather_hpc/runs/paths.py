@@ -80,6 +80,21 @@ class RunPaths:
         return self.root / "exit.json"
 
     @property
+    def lock(self) -> Path:
+        """Locked by the process that writes the record, for as long as it works here."""
+        return self.root / ".lock"
+
+    @property
+    def script_lock(self) -> Path:
+        """Locked by the run's script and the launchers that it starts, until the last has ended."""
+        return self.root / ".script.lock"
+
+    @property
+    def submission(self) -> Path:
+        """The token of the submission whose job makes the run: any other job of it ends at once."""
+        return self.root / ".submission"
+
+    @property
     def earlier_tries(self) -> Path:
         """Node-hours of earlier tries, whose records were replaced when the run was repeated."""
         return self.root / "earlier_tries.json"

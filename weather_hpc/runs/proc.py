@@ -1,8 +1,10 @@
 """What Linux reports about this machine and its processes in /proc."""
 
 import contextlib
+import functools
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,51 @@ def runnable_s() -> float | None:
     except (OSError, ValueError):
         return None
     return time.thread_time() + int(waited_ns) / 1e9 if int(slices) else None
+
+
+def started_ticks(pid: int) -> int | None:
+    """When a process was created, clock ticks since the boot; None if it is gone or a zombie."""
+    stat = _stat(pid)
+    return None if stat is None or stat[0] in ("Z", "X") else int(stat[19])
+
+
+def session(pid: int) -> int | None:
+    """The session of a process; None if it is gone."""
+    stat = _stat(pid)
+    return None if stat is None else int(stat[3])
+
+
+def boot_id() -> str:
+    """What identifies the last boot of this machine; empty where Linux does not say."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def with_variable(name: str, value: str) -> list[int]:
+    """This user's processes whose environment, at their start, had ``name`` set to ``value``."""
+    wanted, found = f"{name}={value}".encode(), []
+    for folder in PROC.iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with contextlib.suppress(OSError):  # another user's, or it has just ended
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+    return found
+
+
+@functools.cache
+def end_with_parent(name: str) -> tuple[str, ...]:
+    """What to put before a command so that it gets the signal ``name`` when its parent dies.
+
+    The parent is the thread that starts the command. Empty where util-linux cannot do so.
+    """
+    words = ("setpriv", "--pdeathsig", name)
+    try:
+        subprocess.run([*words, "true"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return words
 
 
 def is_running(pid: int) -> bool:

@@ -35,6 +35,7 @@ class JobSummary(BaseModel):
     job_id: str
     state: str
     source: str
+    name: str | None = None
     status: Status | Literal["pending", "running"] | None = None
     """Pending, running, or a record's status."""
     reason: str | None = None

@@ -1,13 +1,16 @@
 """Writes the record and the events of a run while it is running."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from weather_hpc.cli import Signalled
 from weather_hpc.errors import FailedError
+from weather_hpc.runs.lock import FolderLock
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.provenance import collect_provenance
 from weather_hpc.runs.record import RunRecord, Status
@@ -21,7 +24,8 @@ class RunWriter:
     The record is on disk as ``incomplete`` from the start, so a run that is killed is still
     visible. Use as a context manager: an exception that leaves the block is recorded as the run's
     failure, unless :meth:`finish` was called, and propagates. All methods raise FailedError if a
-    file of the run cannot be written.
+    file of the run cannot be written. The folder is locked from the start to the end of the block:
+    where another process works in it, InUseError is raised.
     """
 
     def __init__(self, spec: RunSpec, run_dir: Path | None) -> None:
@@ -33,6 +37,10 @@ class RunWriter:
         )
         self.finished = False
         """Whether :meth:`finish` was called."""
+        self._lock: FolderLock | None = None
+        if self.paths is not None:
+            with self._writing(self.paths.lock):
+                self._lock = FolderLock(self.paths)
         self._save()
 
     def __enter__(self) -> "RunWriter":
@@ -41,7 +49,17 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
-        if error is not None and not self.finished:
+        try:
+            self._record(error)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _record(self, error: BaseException | None) -> None:
+        """Record an exception as the run's failure."""
+        # in a job only Slurm knows whether the signal is a time limit, a preemption or a user's
+        by_slurm = isinstance(error, Signalled) and "SLURM_JOB_ID" in os.environ
+        if error is not None and not self.finished and not by_slurm:
             interrupted = isinstance(error, KeyboardInterrupt)
             status = Status.CANCELLED if interrupted else Status.FAILED
             if isinstance(error, MemoryError):

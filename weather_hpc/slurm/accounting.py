@@ -32,6 +32,8 @@ from weather_hpc.slurm.jobs import (
     SQUEUE_FORMAT,
     Job,
     JobSource,
+    Key,
+    base_id,
     of_ours,
     parse_sacct,
     parse_scontrol,
@@ -127,7 +129,7 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
     for run_id, one in to_ask.items():
         before = jobs[run_id]
         ended = before if before and not before.active else None
-        jobs[run_id] = job = reported.get(one.job_id) or ended or _from_exit_file(one)
+        jobs[run_id] = job = reported.get((one.job_id, one.name)) or ended or _from_exit_file(one)
         try:
             if job != before:
                 write_json(one.run.slurm, as_dict(job))
@@ -177,22 +179,22 @@ def _kept(submitted: SubmittedJob) -> Job | None:
     return job if (job.job_id, job.name) == (submitted.job_id, submitted.name) else None
 
 
-def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[str, Job]:
-    """The jobs, by job id, as far as Slurm still knows them."""
-    names_by_id = {one.job_id: one.name for one in submitted}
-    names = {job_id.split("_")[0]: name for job_id, name in names_by_id.items()}
-    by_name = f"--name={','.join(dict.fromkeys(names.values()))}"
+def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[Key, Job]:
+    """The jobs, as far as Slurm still knows them."""
+    wanted = {(one.job_id, one.name) for one in submitted}
+    ours = {(base_id(job_id), name) for job_id, name in wanted}
+    by_name = f"--name={','.join(sorted({name for _, name in ours}))}"
     queue = slurm("squeue", "--noheader", "--array", "--all", by_name, f"--format={SQUEUE_FORMAT}")
-    jobs = of_ours(parse_squeue(queue).values(), names)
-    if names_by_id.keys() <= jobs.keys():
+    jobs = of_ours(parse_squeue(queue).values(), ours)
+    if wanted <= jobs.keys():
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
-    accounted = of_ours(parse_sacct(_sacct(names)).values(), names)
-    jobs = {job_id: job for job_id, job in accounted.items() if _ended(job)} | jobs
-    if names_by_id.keys() <= jobs.keys():
+    accounted = of_ours(parse_sacct(_sacct(sorted({job_id for job_id, _ in ours}))), ours)
+    jobs = {key: job for key, job in accounted.items() if _ended(job)} | jobs
+    if wanted <= jobs.keys():
         return jobs
     shown = slurm("scontrol", "show", "job", "--oneliner", "--all")
-    return of_ours(parse_scontrol(shown).values(), names) | jobs
+    return of_ours(parse_scontrol(shown).values(), ours) | jobs
 
 
 def _ended(job: Job) -> bool:

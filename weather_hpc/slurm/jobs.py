@@ -1,8 +1,7 @@
 """Jobs as Slurm reports them: pure functions from the text of squeue, scontrol and sacct."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -202,64 +201,76 @@ def _scontrol_job(values: dict[str, str]) -> Job:
     )  # fmt: skip
 
 
-def of_ours(jobs: Iterable[Job], names: dict[str, str]) -> dict[str, Job]:
-    """The jobs with the name that ``names`` has for their id without the array index, by id.
-
-    A controller that lost its state counts from 1 again, and accounting keeps the old jobs: an id
-    alone may be somebody else's.
-    """
-    return {job.job_id: job for job in jobs if names.get(job.job_id.split("_")[0]) == job.name}
+Key = tuple[str, str]
+"""Id and name of a job: a controller that lost its state counts from 1 again, and accounting keeps
+the old jobs, so an id alone may be somebody else's."""
 
 
-def parse_sacct(text: str) -> dict[str, Job]:
-    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``, by job id; see :func:`parse_sacct_lines`."""
+def of_ours(jobs: Iterable[Job], ours: Container[Key]) -> dict[Key, Job]:
+    """Those of ``jobs`` whose id, without the array index, and name are in ``ours``."""
+    return {(job.job_id, job.name): job for job in jobs if (base_id(job.job_id), job.name) in ours}
+
+
+def base_id(job_id: str) -> str:
+    """The id of the job: ``12`` of an array's task ``12_3``."""
+    return job_id.split("_")[0]
+
+
+def parse_sacct(text: str) -> list[Job]:
+    """The lines of ``sacct -D -n -P -o SACCT_FIELDS``; see :func:`every_job`."""
     columns = SACCT_FIELDS.split(",")
     cells = (line.strip().split("|") for line in text.splitlines())
-    return parse_sacct_lines(
+    return every_job(
         dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)
     )
 
 
 def parse_sacct_lines(lines: Iterable[Mapping[str, str]]) -> dict[str, Job]:
-    """sacct's lines, each a dict by column, as jobs by id; the last try of each job.
+    """The jobs of :func:`every_job` by id; where an id was reused, the last job with it."""
+    return {job.job_id: job for job in every_job(lines)}
+
+
+def every_job(lines: Iterable[Mapping[str, str]]) -> list[Job]:
+    """sacct's lines, each a dict by column, as jobs; the last try of each job.
 
     JobID and State are required; a missing column counts as empty. A requeued job has a line for
     every try: times add up, and ``restarts`` is the number of tries before the last. Another name
-    is another job whose id was reused: the last one counts. The peak memory of a job is that of
-    its steps (``12_0.batch``), and a step that ran out of memory is the reason of a job that
-    failed. Lines of unknown states are ignored.
+    is another job whose id was reused. The peak memory of a job is that of its steps
+    (``12_0.batch``), which follow it, and a step that ran out of memory is the reason of a job
+    that failed. Lines of unknown states are ignored.
     """
-    tries: dict[str, list[Job]] = defaultdict(list)
-    peaks: dict[str, float] = {}
-    reasons: dict[str, str] = {}
+    tries: dict[Key, list[Job]] = {}
+    peaks: dict[Key, float] = {}
+    reasons: dict[Key, str] = {}
+    last: dict[str, Key] = {}
+    """The job that each id's steps belong to."""
     for line in lines:
         if status_of(line["State"]) is None:
             continue
         job, _, step = line["JobID"].partition(".")
         if step:
+            key = last.get(job, (job, ""))
             peak = megabytes(line.get("MaxRSS", ""))
             if peak is not None:
-                peaks[job] = max(peak, peaks.get(job, 0.0))
+                peaks[key] = max(peak, peaks.get(key, 0.0))
             if status_of(line["State"]) is Status.OUT_OF_MEMORY:
-                reasons[job] = f"step {step} ended as OUT_OF_MEMORY"
+                reasons[key] = f"step {step} ended as OUT_OF_MEMORY"
             continue
         for job_id in expand(job):
-            reasons.pop(job_id, None)  # of an earlier try
-            new, earlier = _one_try(job_id, line), tries[job_id]
-            if earlier and earlier[0].name != new.name:
-                earlier.clear()
-                peaks.pop(job_id, None)
-            if new not in earlier:  # exports may overlap
-                earlier.append(new)
-    jobs = {job_id: reduce(_next_try, several) for job_id, several in tries.items()}
-    return {
-        job_id: replace(
+            new = _one_try(job_id, line)
+            last[job_id] = key = (job_id, new.name)
+            reasons.pop(key, None)  # of an earlier try
+            earlier = tries.pop(key, [])  # the last job is also last in order
+            tries[key] = earlier if new in earlier else [*earlier, new]  # exports may overlap
+    jobs = {key: reduce(_next_try, several) for key, several in tries.items()}
+    return [
+        replace(
             job,
-            max_rss_mb=peaks.get(job_id),
-            reason=reasons.get(job_id) if job.status is Status.FAILED else None,
+            max_rss_mb=peaks.get(key),
+            reason=reasons.get(key) if job.status is Status.FAILED else None,
         )
-        for job_id, job in jobs.items()
-    }
+        for key, job in jobs.items()
+    ]
 
 
 def _one_try(job_id: str, line: Mapping[str, str]) -> Job:

@@ -1,9 +1,12 @@
 """The ledger of submissions: one file each, written before sbatch is called and after.
 
 A sweep that dies in between leaves an entry without a job id. Its token is part of the job's name,
-so the next sweep can find out from Slurm whether the job was submitted.
+so the next sweep can find out from Slurm whether the job was submitted. If Slurm knows no such job,
+the entry is withdrawn: a job that arrives later all the same finds no entry and ends at once (its
+script looks for it), and a later sweep that sees it in the queue cancels it.
 """
 
+import contextlib
 import re
 import secrets
 import time
@@ -18,7 +21,21 @@ from weather_hpc.files import write_json
 from weather_hpc.reading import read_object
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.client import Slurm, SlurmError, call
-from weather_hpc.slurm.jobs import SACCT_FIELDS, SQUEUE_FORMAT, Job, parse_sacct, parse_squeue
+from weather_hpc.slurm.jobs import (
+    SACCT_FIELDS,
+    SQUEUE_FORMAT,
+    Job,
+    Key,
+    base_id,
+    parse_sacct,
+    parse_squeue,
+)
+
+WITHDRAWN = ".withdrawn"
+"""What replaces ``.json`` in the name of an entry whose job Slurm did not know."""
+
+LATE_S = 7 * 86_400.0
+"""How long after its intention such a job is looked for in the queue, s."""
 
 GRACE_S = 15.0
 """How long after a call of sbatch Slurm may not know of the job yet, s."""
@@ -56,9 +73,28 @@ def save(paths: StudyPaths, submission: Submission) -> None:
     write_json(paths.submissions / f"{submission.token}.json", asdict(submission))
 
 
-def forget(paths: StudyPaths, submission: Submission) -> None:
-    """Remove an entry whose job was not submitted."""
-    (paths.submissions / f"{submission.token}.json").unlink(missing_ok=True)
+def forget(paths: StudyPaths, submission: Submission) -> Submission | None:
+    """Withdraw an entry whose job was not submitted, as far as Slurm knows.
+
+    The entry with its job, where that has arrived at this very moment: it stays.
+    """
+    path = paths.submissions / f"{submission.token}.json"
+    withdrawn = path.with_suffix(WITHDRAWN)
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(withdrawn)
+    job_id = arrived(paths, submission)
+    if job_id is None:
+        return None
+    withdrawn.unlink(missing_ok=True)
+    return with_job(paths, submission, job_id)
+
+
+def arrived(paths: StudyPaths, submission: Submission) -> int | None:
+    """The id that the submission's job has written beside its entry; None where it has not."""
+    try:
+        return int((paths.submissions / f"{submission.token}.job").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def with_job(paths: StudyPaths, submission: Submission, job_id: int) -> Submission:
@@ -70,8 +106,12 @@ def with_job(paths: StudyPaths, submission: Submission, job_id: int) -> Submissi
 
 def load(paths: StudyPaths) -> list[Submission]:
     """All entries, the oldest first. Raises UserError where one cannot be read."""
+    return _load(paths, ".json")
+
+
+def _load(paths: StudyPaths, suffix: str) -> list[Submission]:
     entries = []
-    for path in sorted(paths.submissions.glob("[!.]*.json")):
+    for path in sorted(paths.submissions.glob(f"[!.]*{suffix}")):
         try:
             entries.append(_read(path))
         except (ValueError, TypeError) as error:
@@ -105,11 +145,15 @@ def newest(submissions: Iterable[Submission]) -> dict[str, tuple[Submission, int
 
 
 def settle(paths: StudyPaths, slurm: Slurm) -> None:
-    """Complete or remove the entries without a job id, which a sweep that died has left."""
+    """Complete or withdraw the entries without a job id, which a sweep that died has left.
+
+    Jobs of entries that were withdrawn earlier are cancelled. To be called under the folder's lock.
+    """
+    _cancel_withdrawn(paths, slurm)
     for entry in load(paths):
         if entry.job_id is not None:
             continue
-        find = partial(find_job, entry)
+        find = partial(_find, paths, entry)
         job_id = slurm.patiently(find)
         left = min(GRACE_S - entry.age_s, GRACE_S)
         if job_id is None and left > 0:
@@ -124,13 +168,39 @@ def settle(paths: StudyPaths, slurm: Slurm) -> None:
             with_job(paths, entry, job_id)
 
 
+def _cancel_withdrawn(paths: StudyPaths, slurm: Slurm) -> None:
+    late = [entry for entry in _load(paths, WITHDRAWN) if entry.age_s < LATE_S]
+    jobs = _whole(_queue(late, slurm).values())
+    for job_id, _ in jobs:
+        slurm.notify(f"job {job_id} arrived after its submission was withdrawn; cancels it")
+    cancel(slurm, jobs)
+
+
+def cancel(slurm: Slurm, jobs: Iterable[Key], *options: str) -> None:
+    """scancel jobs by id and name: an id alone may be a stranger's by now.
+
+    ``options`` further restrict which. Raises :class:`SlurmError` where Slurm refuses.
+    """
+    by_name: dict[str, list[str]] = {}
+    for job_id, name in jobs:
+        by_name.setdefault(name, []).append(job_id)
+    for name, job_ids in by_name.items():
+        slurm("scancel", f"--name={name}", *options, *sorted(set(job_ids)))
+
+
+def _find(paths: StudyPaths, entry: Submission) -> int | None:
+    """As :func:`find_job`, which is not asked where the job has written its id itself."""
+    return arrived(paths, entry) or find_job(entry)
+
+
 def find_job(entry: Submission) -> int | None:
     """The id of the job with the submission's name; None where Slurm knows none.
 
     Raises :class:`SlurmAwayError` where Slurm does not answer.
     """
     name = f"--name={entry.job_name}"
-    jobs = parse_squeue(call("squeue", "--noheader", "--all", name, f"--format={SQUEUE_FORMAT}"))
+    queued = call("squeue", "--noheader", "--all", name, f"--format={SQUEUE_FORMAT}")
+    jobs = list(parse_squeue(queued).values())
     if not jobs:
         day = f"--starttime={entry.intended_at[:10]}"
         try:
@@ -139,18 +209,27 @@ def find_job(entry: Submission) -> int | None:
                      name, day, f"--format={SACCT_FIELDS}")
             )  # fmt: skip
         except SlurmError:
-            jobs = {}  # no accounting: the queue alone decides
-    return next((int(job_id.split("_")[0]) for job_id in jobs), None)
+            jobs = []  # no accounting: the queue alone decides
+    return next((int(base_id(job.job_id)) for job in jobs if job.name == entry.job_name), None)
 
 
-def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[int]:
-    """The ids of all jobs of this folder that are in Slurm's queue, the collecting one too."""
-    return sorted({int(job_id.split("_")[0]) for job_id in queue(paths, slurm)})
+def open_jobs(paths: StudyPaths, slurm: Slurm) -> list[Key]:
+    """Id and name of all jobs of this folder in Slurm's queue, the collecting one too."""
+    return _whole(queue(paths, slurm).values())
+
+
+def _whole(jobs: Iterable[Job]) -> list[Key]:
+    """Id and name of the jobs, each array once."""
+    return sorted({(base_id(job.job_id), job.name) for job in jobs})
 
 
 def queue(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
     """The jobs of :func:`open_jobs`, each task of an array by its own id."""
-    names = {entry.job_name for entry in load(paths)}
+    return _queue(load(paths), slurm)
+
+
+def _queue(entries: Iterable[Submission], slurm: Slurm) -> dict[str, Job]:
+    names = {entry.job_name for entry in entries}
     if not names:
         return {}
     return parse_squeue(

@@ -8,8 +8,8 @@ from weather_hpc import cli
 from weather_hpc.collect.machines import RESULTS, Checked, read_checked
 from weather_hpc.errors import FailedError
 from weather_hpc.launch import executors
+from weather_hpc.launch.family import Family
 from weather_hpc.launch.folders import SUBMITTING_S, lock, write_script
-from weather_hpc.launch.local_executor import end
 from weather_hpc.launch.sbatch import (
     LOCAL_CHECK,
     check_script,
@@ -22,6 +22,7 @@ from weather_hpc.runs.ending import exit_text, from_logs
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.cluster import check_partitions, read_cluster, skip_reason
 from weather_hpc.slurm.directives import job_name
+from weather_hpc.slurm.jobs import Key, of_ours
 from weather_hpc.slurm.ledger import queue
 from weather_hpc.slurm.pending import News, waiting
 from weather_hpc.study.config import load_study
@@ -53,7 +54,8 @@ def run_check(options: SweepOptions, paths: StudyPaths) -> int:
         calls = [_check_here(script, paths, quiet=options.json)]
     elif options.dry_run:
         for check in planned_checks(plan.all):
-            print(check_script(check, job_name(plan.study, check.name), paths, site))
+            name = job_name(plan.study, check.name)
+            print(check_script(check, name, check.name, paths, site))
         return cli.EXIT_OK
     else:
         calls = _check_by_jobs(plan, paths, site)
@@ -73,15 +75,11 @@ def _check_here(script: str, paths: StudyPaths, quiet: bool) -> Checked:
     with lock(paths):
         _prepare(paths, LOCAL_CHECK)
         write_script(path, script)
-        process = subprocess.Popen(
-            ["bash", str(path)],
-            stdout=subprocess.DEVNULL if quiet else None,
-            start_new_session=True,
-        )
+        check = Family(["bash", str(path)], stdout=subprocess.DEVNULL if quiet else None)
         try:
-            code = process.wait()
+            code = check.wait()
         except BaseException:
-            end(process)
+            check.end()
             raise
     checked = _results(paths, LOCAL_CHECK, f"; {exit_text(code)}")
     if code not in (cli.EXIT_OK, cli.EXIT_FAILED):
@@ -97,17 +95,16 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
     cluster = read_cluster(slurm)
     check_partitions(cluster, site)
     runs = [spec for spec in plan.all if skip_reason(spec, cluster, site) is None]
-    jobs: dict[str, int] = {}
+    jobs: dict[str, Key] = {}
     last = None
     with lock(paths, wait_s=SUBMITTING_S):
         for check in planned_checks(runs):
             _prepare(paths, check.name)
             # one after the other: together they would share the bandwidth
             jobs[check.name] = last = executor.submit_check(check, after=last)
-            slurm.notify(f"job {last}: {check.name}")
+            slurm.notify(f"job {last[0]}: {check.name}")
     pause, news = FIRST_PAUSE_S, News()
-    names = {str(job) for job in jobs.values()}
-    while open_checks := [job for job in queue(paths, slurm).values() if job.job_id in names]:
+    while open_checks := list(of_ours(queue(paths, slurm).values(), jobs.values()).values()):
         now = time.monotonic()
         for line in news.lines(waiting(open_checks), now):
             slurm.notify(line)
@@ -116,8 +113,8 @@ def _check_by_jobs(plan: Plan, paths: StudyPaths, site: SiteProfile) -> list[Che
         time.sleep(pause)
         pause = next_pause(pause)
     return [
-        _results(paths, name, from_logs([paths.job_logs / f"{job}.log"]))
-        for name, job in jobs.items()
+        _results(paths, name, from_logs([paths.job_logs / f"{job_id}.log"]))
+        for name, (job_id, _) in jobs.items()
     ]
 
 

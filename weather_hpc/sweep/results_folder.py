@@ -1,5 +1,6 @@
 """A sweep's results folder: the state of its runs, ending a sweep, removing large files."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.launch.folders import holder, lock
+from weather_hpc.launch.folders import SUBMITTING_S, holder, lock
 from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
@@ -21,6 +22,7 @@ from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.accounting import refresh_accounting
 from weather_hpc.slurm.client import Slurm, SlurmError
 from weather_hpc.slurm.jobs import Job
+from weather_hpc.slurm.ledger import cancel as cancel_jobs
 from weather_hpc.slurm.ledger import open_jobs, settle
 from weather_hpc.slurm.pending import waiting
 from weather_hpc.text import counted
@@ -41,7 +43,7 @@ def status(paths: StudyPaths, as_json: bool) -> int:
         print(kind)
     counts = Counter(map(str, states.values()))
     sweep = holder(paths)
-    running = f"; a sweep is running as pid {sweep['pid']} on {sweep['host']}" if sweep else ""
+    running = f"; a sweep is running as {sweep}" if sweep else ""
     print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
     if as_json:
         job_ids = {run_id: job.job_id for run_id, job in jobs.items()}
@@ -50,7 +52,7 @@ def status(paths: StudyPaths, as_json: bool) -> int:
                 "results": str(paths.root),
                 "states": states,
                 "jobs": job_ids,
-                "running": sweep,
+                "running": {"pid": sweep.pid, "host": sweep.host} if sweep else None,
                 "waiting": list(map(str, kinds)),
             }
         )
@@ -66,8 +68,16 @@ def _job_note(job: Job | None) -> str:
 
 
 def cancel(paths: StudyPaths) -> str:
-    """Cancel the folder's jobs and interrupt the sweep that runs in it; what was done."""
-    done = [text for text in (_cancel_jobs(paths), _interrupt(paths)) if text]
+    """Interrupt the sweep that runs in the folder, and cancel the folder's jobs; what was done.
+
+    In this order, so that no job is submitted in between.
+    """
+    interrupted = _interrupt(paths)
+    cancelled = None
+    if paths.submissions.exists():
+        with lock(paths, wait_s=SUBMITTING_S):
+            cancelled = _cancel_jobs(paths)
+    done = [text for text in (cancelled, interrupted) if text]
     if not done:
         return f"{paths.root}: no sweep is running here, and none of its jobs is in a queue"
     return f"{' and '.join(done)}; run the same sweep again to resume"
@@ -90,8 +100,9 @@ def _cancel_jobs(paths: StudyPaths) -> str | None:
         jobs = open_jobs(paths, slurm)
         if not jobs:
             return None
-        slurm("scancel", *map(str, jobs))
-    return f"cancelled {counted(len(jobs), 'job')} ({', '.join(map(str, jobs))})"
+        cancel_jobs(slurm, jobs)
+    ids = ", ".join(sorted({job_id for job_id, _ in jobs}, key=int))
+    return f"cancelled {counted(len(jobs), 'job')} ({ids})"
 
 
 def _interrupt(paths: StudyPaths) -> str | None:
@@ -99,11 +110,12 @@ def _interrupt(paths: StudyPaths) -> str | None:
     sweep = holder(paths)
     if sweep is None:
         return None
-    if sweep["host"] != socket.gethostname():
-        where = f"{sweep['host']} as pid {sweep['pid']}"
-        raise FailedError(f"the sweep runs on {where}; cancel it there")
-    os.kill(int(sweep["pid"]), signal.SIGINT)
-    return f"interrupted pid {sweep['pid']}"
+    # one without a boot id is of an earlier version
+    if sweep.host != socket.gethostname() or (sweep.boot_id and not sweep.lives):
+        raise FailedError(f"the sweep runs as {sweep}; cancel it there")
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.kill(sweep.pid, signal.SIGINT)
+    return f"interrupted pid {sweep.pid}"
 
 
 def removable(paths: StudyPaths) -> list[Path]:

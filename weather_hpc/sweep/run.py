@@ -185,8 +185,8 @@ class _Sweep:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}
             stopped_stages = {"stopped": self.first_runs.stopped}
             cli.print_json({**ran, "forecast": costs.as_dict(), **summary, **stopped_stages})
-        # pending once all was waited for: those that cannot start
-        wrong = counts[RunState.FAILED] + counts[RunState.PENDING]
+        # once all was waited for: those that cannot start, and those that others are making
+        wrong = counts[RunState.FAILED] + counts[RunState.PENDING] + counts[RunState.RUNNING]
         return cli.EXIT_FAILED if wrong else cli.EXIT_OK
 
     def _leave(self, jobs: list[int], states: dict[str, RunState], costs: Forecast) -> int:

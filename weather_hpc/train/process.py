@@ -40,12 +40,12 @@ def train(request: Request, done: RunRecord | None = None) -> RunRecord:
     torch.set_num_threads(request.task.threads_per_rank)
     reading = Reading(request)
     leads = request.env.rank == 0
-    if leads and request.paths is not None and done is None:
-        remove_own_stop_file(request.paths)  # an earlier process's
-        for file in (request.paths.checkpoint, request.paths.evaluation, request.paths.ranks):
-            remove_leftovers(file)
     writes = leads and done is None and not reading.of_another_run
     with RunWriter(request.spec, request.options.run_dir if writes else None) as writer:
+        if leads and request.paths is not None and done is None:
+            remove_own_stop_file(request.paths)  # an earlier process's
+            for file in (request.paths.checkpoint, request.paths.evaluation, request.paths.ranks):
+                remove_leftovers(file)
         own = Rank.here(request.task, request.env, fall_back=request.options.fall_back)
         ranks = Ranks(request.env, own)
         with stop_on_sigterm(request.paths.stop if request.paths else None):

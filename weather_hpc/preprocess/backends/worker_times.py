@@ -77,5 +77,5 @@ def _accounted(name: str, job_ids: Collection[str]) -> dict[str, float | None]:
         )  # fmt: skip
     except SlurmError:
         return {}
-    jobs = [job for job in parse_sacct(printed).values() if job.name == name and job.ended_at]
+    jobs = [job for job in parse_sacct(printed) if job.name == name and job.ended_at]
     return {job.job_id: job.elapsed_s if job.node_list else 0.0 for job in jobs}
