@@ -3,13 +3,17 @@
 import os
 import signal
 import subprocess
+import threading
 import time
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Client, LocalCluster
 
 from weather_hpc.errors import FailedError, UserError
+from weather_hpc.preprocess.backends.dask import ordered_map
+from weather_hpc.preprocess.backends.dask_client import WatchedClient
 from weather_hpc.preprocess.backends.local import ProcessPool
 from weather_hpc.preprocess.backends.stall import WORKER_TIMEOUT, Owing, Silence, part_text
 from weather_hpc.runs.proc import activity, files_of
@@ -72,23 +76,46 @@ def test_a_process_is_told_with_its_state_and_the_files_it_reads(tmp_path: Path)
     assert "(pid" in Owing(0, "another-node", os.getpid()).text
 
 
-def test_a_worker_that_stops_in_a_share_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(WORKER_TIMEOUT, "1")
-    found: list[str] = []
-    with closing(ProcessPool("advice")) as pool:
-        pids = pool.start(2, _pid)
-        told = rf"from worker 1 on \S+ \(pid {pids[1]}, stopped\) at part 3; advice"
-        with pytest.raises(FailedError, match=told):
-            found.extend(pool.map_own(_stop_at_3, [["part 0", "part 1"], ["part 2", "part 3"]]))
-    assert sorted(found) == ["part 0", "part 1", "part 2"]
-    assert [activity(pid) for pid in pids] == ["gone", "gone"]
+@pytest.mark.parametrize("ordered", [True, False])
+def test_dask_tasks_without_an_end_are_waited_for_no_longer(
+    ordered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of this process in place of workers: they start quickly."""
+    monkeypatch.setenv(WORKER_TIMEOUT, "0.5")
+    never = Event()
+    never.clear()
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        watched = WatchedClient(client, "advice")
+        told = rf"no result for [01] s .* from worker 0 on \S+ \(pid {os.getpid()}\)"
+        try:
+            with pytest.raises(FailedError, match=told + (" at part 1; advice" if ordered else "")):
+                if ordered:
+                    list(ordered_map(watched, 2, partial(_wait_at, never), ["part 0", "part 1"]))
+                else:
+                    watched.gather([client.submit(never.wait)])
+        finally:
+            never.set()
 
 
-def _pid(rank: int) -> int:
-    return os.getpid()
+class Event:
+    """Of threads, and pickled as itself."""
+
+    _event = threading.Event()
+
+    def wait(self) -> None:
+        self._event.wait()
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    def set(self) -> None:
+        self._event.set()
 
 
-def _stop_at_3(part: str) -> str:
-    if part == "part 3":
-        os.kill(os.getpid(), signal.SIGSTOP)
+def _wait_at(never: Event, part: str) -> str:
+    if part == "part 1":
+        never.wait()
     return part
