@@ -26,7 +26,7 @@ def large_store(folder: Path, images: int, side: int) -> Store:
     store = small_store(folder)
     header = store.header | {"shape": [images, side, side, 3]}
     (store.path / HEADER).write_text(json.dumps(header))
-    rows = [f"{row},a/{row}.jpg,a,train,{row:064},,1" for row in range(images)]
+    rows = [f"{row},a/{row}.jpg,a,train,{row:064},,1," for row in range(images)]
     (store.path / ITEMS).write_text("\n".join([",".join(ITEM_COLUMNS), *rows]) + "\n")
     pixels = np.lib.format.open_memmap(
         store.path / IMAGES, "w+", np.uint8, shape=(images, side, side, 3)
