@@ -348,7 +348,7 @@ def test_a_run_folder_that_cannot_be_written_is_one_line(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.guarded("preprocess", preprocess, flags(data, Path("/sys/run"))) == 1
-    assert "/sys/run/record.json: cannot be written" in one_line(capsys)
+    assert "/sys/run/.lock: cannot be written" in one_line(capsys)
 
 
 def test_a_folder_of_images_that_disappears_is_one_line(
