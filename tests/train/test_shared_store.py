@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -20,6 +21,7 @@ from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.train import rendezvous, shared_store, store_server
 from weather_hpc.train.channel import Channel, StrangerError
+from weather_hpc.train.interfaces import addresses
 from weather_hpc.train.rendezvous import Meeting
 from weather_hpc.train.shared_store import SharedStore
 from weather_hpc.train.store_server import StoreServer
@@ -242,6 +244,17 @@ def test_the_address_is_that_of_the_interface(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "none0")
     with pytest.raises(UserError, match="GLOO_SOCKET_IFNAME=none0: no interface with an address"):
         rendezvous.own_address("localhost")
+
+
+def test_interfaces_are_those_that_psutil_finds() -> None:
+    expected = {
+        each.address: name
+        for name, found in psutil.net_if_addrs().items()
+        for each in found
+        if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
+    }
+    assert addresses() == expected
+    assert expected["127.0.0.1"] == "lo"
 
 
 def connection_to(meeting: Meeting) -> socket.socket:

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import psutil
-
 from weather_hpc import cli
 from weather_hpc.errors import UserError
+from weather_hpc.train.interfaces import addresses
 
 RENDEZVOUS = "WEATHER_HPC_RENDEZVOUS"
 """The variable that names the folder."""
@@ -122,7 +121,7 @@ def own_address(towards: str) -> str:
     name = os.environ.get(GLOO_INTERFACE) or os.environ.get(NCCL_INTERFACE, "").lstrip("=")
     if name and not name.startswith("^"):
         name = name.split(",")[0]
-        found = {each: address for address, each in sorted(_addresses().items(), reverse=True)}
+        found = {each: address for address, each in sorted(addresses().items(), reverse=True)}
         if name not in found:
             there = ", ".join(sorted(set(found)))
             text = "no interface with an address; there are"
@@ -144,20 +143,10 @@ def address_towards(host: str) -> str:
 
 def select_interface(address: str) -> None:
     """Let gloo and NCCL use only the interface with ``address``, unless variables say otherwise."""
-    name = LOOPBACK if ipaddress.ip_address(address).is_loopback else _addresses().get(address)
+    name = LOOPBACK if ipaddress.ip_address(address).is_loopback else addresses().get(address)
     if name is not None:
         os.environ.setdefault(GLOO_INTERFACE, name)
         os.environ.setdefault(NCCL_INTERFACE, f"={name}")  # not those whose names begin like it
-
-
-def _addresses() -> dict[str, str]:
-    """The interface of each IP address of this node, but for those of one link only."""
-    return {
-        each.address: name
-        for name, addresses in psutil.net_if_addrs().items()
-        for each in addresses
-        if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
