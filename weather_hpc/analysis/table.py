@@ -193,14 +193,21 @@ class ScalingTable(Table):
         return chosen
 
     def tell_apart(self, baselines: Sequence[tuple[dict[str, Any], Mapping[str, Any]]]) -> None:
-        """Make the names of baselines unambiguous: each is of a row and the row of its baseline."""
-        named: dict[tuple[Any, str], set[int]] = defaultdict(set)
-        names = [(row.get("operation"), row["baseline"]) for row, _ in baselines]
-        for name, (_, baseline) in zip(names, baselines, strict=True):
-            named[name].add(id(baseline))
-        for name, (row, baseline) in zip(names, baselines, strict=True):
-            if len(named[name]) > 1:  # an operation's baseline has the same operation
-                details = (f"{each} {baseline[each]}" for each in self.distinguishing)
+        """Make the names of baselines unambiguous: each is of a row and the row of its baseline.
+
+        A name gets the settings in which baselines differ that would else be called the same.
+        """
+        named = defaultdict(list)
+        for row, baseline in baselines:  # an operation's baseline has the same operation
+            named[row.get("operation"), row["baseline"]].append((row, baseline))
+        for pairs in named.values():
+            differing = [
+                column
+                for column in self.distinguishing
+                if len({str(baseline[column]) for _, baseline in pairs}) > 1
+            ]
+            for row, baseline in pairs:
+                details = (f"{column} {baseline[column]}" for column in differing)
                 row["baseline"] = ", ".join([row["baseline"], *details])
 
 
