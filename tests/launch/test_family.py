@@ -1,5 +1,6 @@
 """What is left of a run whose sweep or shell is killed, and who may make it: each run, once."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -99,12 +100,22 @@ def alive(run: RunPaths) -> list[int]:
     return [] if holder is None else with_variable(lock.TOKEN, holder.token)
 
 
-def a_sweep(folder: Path) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-c", SWEEP, str(folder)], stderr=subprocess.PIPE, text=True
-    )
-    until(lambda: starts(folder) == 1 or process.poll() is not None)
-    return process
+@contextlib.contextmanager
+def started(*command: str, stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """The process of ``command``, killed where the block fails, which would else wait for it."""
+    with subprocess.Popen(command, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+@contextlib.contextmanager
+def a_sweep(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    with started(sys.executable, "-c", SWEEP, str(folder), stderr=subprocess.PIPE) as process:
+        until(lambda: starts(folder) == 1 or process.poll() is not None)
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -160,7 +171,7 @@ def test_a_run_in_progress_is_started_by_nobody_else(
     script.write_text(
         run_script(plan, plan.runs[0], paths, SiteProfile(python=f"{tmp_path}/python"))
     )
-    with subprocess.Popen([sys.executable, "-c", BY_HAND, str(script)]) as by_hand:
+    with started(sys.executable, "-c", BY_HAND, str(script)) as by_hand:
         until(lambda: starts(tmp_path) == 1)
         here = f"in use by pid {by_hand.pid} on {os.uname().nodename}"
         second = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
