@@ -15,6 +15,8 @@ from weather_hpc.eda.array_check import TOLERANCE
 from weather_hpc.eda.array_chunks import make_chunks
 from weather_hpc.eda.array_engines import ArrayEngine, open_engine
 from weather_hpc.errors import FailedError
+from weather_hpc.preprocess.backends.stall import WORKER_TIMEOUT
+from weather_hpc.runs.proc import is_running
 from weather_hpc.study.tasks import ArrayInput, ArrayTask, Engine, Operation
 
 IMAGES, CHUNK, WORKERS = 23, 5, 2
@@ -122,6 +124,19 @@ def test_a_lost_worker_is_one_clear_error(
         os.kill(workers.ranks[1].pid, signal.SIGKILL)
         with pytest.raises(FailedError, match="worker process was lost"):
             compute_and_report(workers)
+
+
+@SMALL
+def test_a_stopped_worker_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WORKER_TIMEOUT, "1")
+    task = task_of(Engine.NUMPY, BY_PROCESSES, ArrayInput.MEMORY)
+    with open_engine(task, make_chunks(store, None, CHUNK)) as workers:
+        pid = workers.ranks[1].pid
+        os.kill(pid, signal.SIGSTOP)
+        told = rf"from worker 1 on \S+ \(pid {pid}, stopped\) at chunk 1 of \S+; run the same"
+        with pytest.raises(FailedError, match=told):
+            compute_and_report(workers)
+    assert not is_running(pid)
 
 
 def compute_and_report(workers: ArrayEngine) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.security.listeners import family, listeners
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.store import Store
 from weather_hpc.dataset.synthetic import make_synthetic
+from weather_hpc.preprocess.backends.stall import WORKER_TIMEOUT
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, read_record
 
@@ -120,7 +122,8 @@ class Packing:
 
     def nothing_is_left(self) -> None:
         self.no_job_is_left()
-        assert [path.name for path in self.run.iterdir() if path.name.startswith(".")] == []
+        hidden = {path.name for path in self.run.iterdir() if path.name.startswith(".")}
+        assert hidden <= {".lock"}
 
 
 def opened(pipe: Path) -> int | None:
@@ -279,6 +282,25 @@ def test_no_worker_left_and_none_coming_ends_the_run_which_can_resume(
     assert {log.read_text() for log in logs.glob("*.log")} == {"set-up failed\n"}
 
     packing.site()
+    assert packing.slurm.run(packing.command, cwd=REPOSITORY).returncode == 0
+    assert packing.record().quality.store_checksum == checksum
+
+
+def test_a_worker_that_reads_for_ever_is_named_and_the_run_can_resume(
+    packing: Packing, checksum: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(packing.slurm.env, WORKER_TIMEOUT, "3")
+    with packing.held_up() as (driver, workers):
+        assert driver.wait(60) == 1
+        assert driver.stderr is not None
+        stderr = driver.stderr.read()
+    assert re.search(
+        rf"no result for [345] s \({WORKER_TIMEOUT}=3\) from worker [01] on \S+ "
+        rf"\(pid {workers[0].pid}\) at chunk 0 \(.+ to .+\)",
+        stderr,
+    ), stderr
+    assert stderr.count("\n") == 1
+    packing.no_job_is_left()
     assert packing.slurm.run(packing.command, cwd=REPOSITORY).returncode == 0
     assert packing.record().quality.store_checksum == checksum
 

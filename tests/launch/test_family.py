@@ -35,6 +35,7 @@ echo "$(( $(cat "$0.starts" 2>/dev/null) + 1 ))" >"$0.starts"
 """
 
 SWEEP = """
+import signal
 import sys
 from pathlib import Path
 from tests.launch.test_family import a_study, executor
@@ -42,7 +43,15 @@ from weather_hpc import cli
 from weather_hpc.launch import family
 family.GRACE_S = 0.2
 folder = Path(sys.argv[1])
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
 cli.run("sweep", lambda _: executor(folder).run(a_study(folder)[0].runs) and 0, [])
+"""
+
+
+BY_HAND = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execvp("bash", ["bash", sys.argv[1]])
 """
 
 
@@ -151,7 +160,7 @@ def test_a_run_in_progress_is_started_by_nobody_else(
     script.write_text(
         run_script(plan, plan.runs[0], paths, SiteProfile(python=f"{tmp_path}/python"))
     )
-    with subprocess.Popen(["bash", str(script)]) as by_hand:
+    with subprocess.Popen([sys.executable, "-c", BY_HAND, str(script)]) as by_hand:
         until(lambda: starts(tmp_path) == 1)
         here = f"in use by pid {by_hand.pid} on {os.uname().nodename}"
         second = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)

@@ -124,7 +124,8 @@ def test_a_killed_worker_is_one_clear_error(
     finished = []
     with closing(make_backend(name)) as backend:
         (worker,) = backend.start(1, EXACT)
-        with pytest.raises(FailedError, match="a worker process was lost"):
+        told = rf"a worker process was lost \(pid {worker.pid} on \S+: killed by SIGKILL"
+        with pytest.raises(FailedError, match=told):
             for result in backend.run(target, stuck):
                 finished.append(result.finished.index)
                 if len(finished) == 2:

@@ -16,7 +16,7 @@ from weather_hpc import cli
 from weather_hpc.launch.script import slurm_run_script
 from weather_hpc.preprocess.__main__ import main
 from weather_hpc.preprocess.backends import dask_worker
-from weather_hpc.preprocess.backends.dask_jobqueue import _rank
+from weather_hpc.preprocess.backends.dask_client import rank_of
 from weather_hpc.preprocess.backends.dask_security import make_certificate, write_certificate
 from weather_hpc.preprocess.backends.worker_jobs import (
     WorkerJob,
@@ -169,7 +169,7 @@ def test_certificates_do_not_depend_on_clocks() -> None:
 
 
 def test_a_replacement_has_the_rank_of_the_worker_it_replaces() -> None:
-    assert _rank(f"{NAME}-12") == 12
+    assert rank_of(f"{NAME}-12") == 12
 
 
 def test_without_slurm_it_is_one_line(

@@ -4,6 +4,7 @@ what is missing. All by the verb, with real signals, files and limits.
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from weather_hpc.data.__main__ import main as data_verb
 from weather_hpc.dataset.partial import PartialStore
 from weather_hpc.dataset.store import Store
 from weather_hpc.preprocess.__main__ import main as preprocess
+from weather_hpc.preprocess.backends.stall import WORKER_TIMEOUT
 from weather_hpc.runs.writer import RunWriter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -120,37 +122,50 @@ def soon(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def kill_the_worker_at_its_last_chunk(run_dir: Path) -> None:
+def spawned() -> list[psutil.Process]:
+    """The workers."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def signal_the_worker_at_its_last_chunk(run_dir: Path, number: int) -> None:
     soon(lambda: finished(run_dir) == CHUNKS - 1)
-    (worker,) = (
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    )
-    worker.send_signal(signal.SIGKILL)
+    (worker,) = spawned()
+    worker.send_signal(number)
 
 
 @pytest.mark.parametrize(
-    ("backend", "decoder", "cause"),
+    ("number", "told"),
     [
-        ("multiprocessing", "fast", "killed by SIGKILL (exit code 137, perhaps out of memory)"),
-        ("dask", "exact", "killed, or out of memory"),
+        (signal.SIGKILL, r"a worker process was lost \(pid \d+ on \S+: killed by SIGKILL \("),
+        (signal.SIGSTOP, rf"no result for [23] s \({WORKER_TIMEOUT}=2\) from worker 0 on \S+ "),
     ],
+    ids=["killed", "stopped"],
 )
+@pytest.mark.parametrize(("backend", "decoder"), [("multiprocessing", "fast"), ("dask", "exact")])
 def test_a_killed_worker_costs_its_chunk(
     backend: str,
     decoder: str,
-    cause: str,
+    number: int,
+    told: str,
     data: Path,
     run_dir: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(WORKER_TIMEOUT, "2")
     argv = flags(data, run_dir, "--backend", backend, "--workers", 1, "--decoder", decoder)
-    killer = threading.Thread(target=kill_the_worker_at_its_last_chunk, args=[run_dir])
+    killer = threading.Thread(target=signal_the_worker_at_its_last_chunk, args=[run_dir, number])
     with after("catalogue", lambda: never_read(data / LAST)), after("workers_up", killer.start):
         assert cli.guarded("preprocess", preprocess, argv) == 1
     killer.join()
-    assert f"a worker process was lost ({cause})" in one_line(capsys)
+    error = one_line(capsys)
+    assert re.search(told, error), error
+    if number == signal.SIGSTOP:
+        assert re.search(r"\(pid \d+, stopped\) at chunk 4 \(c/\d+.jpg to c/049.jpg\)", error), (
+            error
+        )
+    assert not spawned()
     is_no_store(run_dir, capsys)
 
     put_back(data / LAST)
@@ -262,9 +277,7 @@ def unlimited_afterwards() -> Iterator[None]:
 
 def no_file_beyond(size: int) -> None:
     """From now on writing beyond ``size`` bytes of any file fails, here and in child processes."""
-    children = psutil.Process().children(recursive=True)
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    for process in (psutil.Process(), *workers):
+    for process in (psutil.Process(), *spawned()):
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
@@ -335,7 +348,7 @@ def test_a_run_folder_that_cannot_be_written_is_one_line(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.guarded("preprocess", preprocess, flags(data, Path("/sys/run"))) == 1
-    assert "/sys/run/record.json: cannot be written" in one_line(capsys)
+    assert "/sys/run/.lock: cannot be written" in one_line(capsys)
 
 
 def test_a_folder_of_images_that_disappears_is_one_line(

@@ -202,7 +202,7 @@ def test_a_measured_run_leaves_its_record_and_no_store(tmp_path: Path) -> None:
     record = run(data, tmp_path / "run", discard=True)
     assert record.quality.store_checksum == kept.quality.store_checksum
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"record.json", "events.jsonl"}
+    assert names == {"record.json", "events.jsonl", ".lock"}
 
 
 class DiesAfterTwo(SequentialBackend):

@@ -42,7 +42,9 @@ def failing(self: Trainer, *arguments: Any) -> torch.Tensor:
         threading.Event().wait()
     if HOW == "memory":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    if HOW == "hang":
+    if HOW == "launcher":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if HOW in ("hang", "launcher"):
         threading.Event().wait()
     if HOW == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -35,6 +35,9 @@ class ImageChunk:
     spans: tuple[tuple[int, int], ...]
     """First row and number of rows that are adjacent in the file."""
 
+    def __str__(self) -> str:
+        return f"chunk {self.index} of {self.file}"
+
     @property
     def images(self) -> int:
         """How many images it has."""

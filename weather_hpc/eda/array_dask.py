@@ -13,7 +13,6 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from distributed import Client, KilledWorker
 
 from weather_hpc import cli
 from weather_hpc.eda.array_chunks import Bytes, ImageChunk
@@ -21,6 +20,7 @@ from weather_hpc.eda.array_engines import ADVICE, ArrayEngine, ArrayResult, Resu
 from weather_hpc.eda.dask_operations import OPERATIONS
 from weather_hpc.preprocess.backends.base import worker_lost
 from weather_hpc.preprocess.backends.dask import local_client, local_ranks
+from weather_hpc.preprocess.backends.dask_client import WatchedClient
 from weather_hpc.preprocess.worker import ready
 from weather_hpc.study.tasks import ArrayInput, ArrayTask, Operation
 
@@ -36,7 +36,7 @@ def open_dask(task: ArrayTask, chunks: Sequence[ImageChunk]) -> Iterator[ArrayEn
     if task.operation in THREADED:
         yield ThreadEngine(task, chunks)
         return
-    with local_client(task.workers) as client:
+    with local_client(task.workers, ADVICE) as client:
         yield ClusterEngine(client, task, chunks)
 
 
@@ -78,9 +78,11 @@ class ThreadEngine:
 class ClusterEngine:
     """Dask's distributed scheduler, with a process of one thread for each worker."""
 
-    def __init__(self, client: Client, task: ArrayTask, chunks: Sequence[ImageChunk]) -> None:
+    def __init__(
+        self, client: WatchedClient, task: ArrayTask, chunks: Sequence[ImageChunk]
+    ) -> None:
         self._client, self._operation = client, OPERATIONS[task.operation]
-        self.ranks = local_ranks(client, task.workers, ready, ADVICE)
+        self.ranks = local_ranks(client, task.workers, ready)
         self._compute(_small(task, chunks))
         addresses = list(client.run(os.getpid))
         self._timed = task.array_input is ArrayInput.DISK
@@ -103,11 +105,8 @@ class ClusterEngine:
         return reports
 
     def _compute(self, array: Any) -> Result:
-        futures = self._client.compute(self._operation.arrays(array))
-        try:
-            computed = self._client.gather(futures)
-        except KilledWorker:
-            raise worker_lost(ADVICE) from None
+        futures = self._client.client.compute(self._operation.arrays(array))
+        computed = self._client.gather(futures)
         return self._operation.result(computed)
 
 
@@ -123,12 +122,12 @@ def _lazy(chunks: Sequence[ImageChunk]) -> Any:
     return _array(chunks, read)
 
 
-def _held(client: Client, addresses: Sequence[str], chunks: Sequence[ImageChunk]) -> Any:
+def _held(client: WatchedClient, addresses: Sequence[str], chunks: Sequence[ImageChunk]) -> Any:
     """The images of ``chunks`` as a Dask array in the memory of the workers, in equal shares."""
     # others may take over from a worker that is lost, or the scheduler would wait for it for ever;
     # the report then finds that it was lost
     futures = [
-        client.submit(
+        client.client.submit(
             _read,
             chunk,
             workers=[addresses[chunk.index % len(addresses)]],
@@ -137,7 +136,7 @@ def _held(client: Client, addresses: Sequence[str], chunks: Sequence[ImageChunk]
         )
         for chunk in chunks
     ]
-    client.gather(client.map(len, futures, pure=False))  # waits; raises what went wrong
+    client.gather(client.client.map(len, futures, pure=False))  # waits; raises what went wrong
     return _array(chunks, futures)
 
 

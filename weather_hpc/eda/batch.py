@@ -43,6 +43,9 @@ class Batch:
     labels: npt.NDArray[np.int64]
     """(images,)."""
 
+    def __str__(self) -> str:
+        return f"rows {self.rows[0]} to {self.rows[-1]} of {self.pixels}"
+
     def read(self, group: slice) -> kernels.Bytes:
         """The pixels of some rows, copied from the file.
 

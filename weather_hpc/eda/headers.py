@@ -40,6 +40,9 @@ class FileBatch:
     paths: Sequence[str]
     labels: Sequence[int]
 
+    def __str__(self) -> str:
+        return f"{self.paths[0]} to {self.paths[-1]}"
+
 
 @dataclass(frozen=True)
 class FileHeader:

@@ -31,6 +31,9 @@ class Block:
     labels: npt.NDArray[np.int64]
     train: npt.NDArray[np.bool_]
 
+    def __str__(self) -> str:
+        return f"rows {self.rows[0]} to {self.rows[-1]} of {self.pixels}"
+
 
 @dataclass
 class PixelCounts:

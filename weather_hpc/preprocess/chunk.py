@@ -67,6 +67,9 @@ class Chunk:
     paths: Sequence[str]
     cost: int = 1
 
+    def __str__(self) -> str:
+        return f"chunk {self.index} ({self.paths[0]} to {self.paths[-1]})"
+
 
 @dataclass(frozen=True)
 class ChunkResult(WorkerResult):

@@ -1,6 +1,10 @@
 """Environment variables of every run: threads, allocator, network interface."""
 
+import math
+import os
 from typing import TYPE_CHECKING
+
+from weather_hpc.errors import UserError
 
 if TYPE_CHECKING:
     from weather_hpc.study.site import SiteProfile
@@ -22,6 +26,18 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 """The variables from which libraries read their number of threads when they are imported."""
+
+
+def seconds_from(variable: str, default_s: float) -> float:
+    """The seconds that an environment variable holds; raises UserError where it holds none."""
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or default_s)
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise UserError(f"{variable}={text}: must be a number of seconds above 0")
+    return seconds
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -139,8 +139,13 @@ class FolderLock:
         if taken is None:
             text = "this file system has no locks: start no second run in this folder"
             print(f"{run.root}: {text}", file=sys.stderr, flush=True)
-        file.truncate(0)
-        file.write(own.as_line())
+        try:
+            file.truncate(0)
+            file.write(own.as_line())
+        except OSError:  # a full disk: nothing is left, not even an empty file
+            run.lock.unlink(missing_ok=True)
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let other processes work in the folder."""

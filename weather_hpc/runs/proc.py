@@ -106,6 +106,36 @@ def is_running(pid: int) -> bool:
     return stat is not None and stat[0] not in ("Z", "X")
 
 
+_ACTIVITY = {
+    "T": "stopped",
+    "t": "stopped by a debugger",
+    "D": "in a read or write that cannot be interrupted",
+    "Z": "ended",
+    "X": "ended",
+    "R": "computing",
+    "S": "waiting",
+}
+
+
+def activity(pid: int) -> str:
+    """What a process does, by the state that the kernel reports: ``stopped``; ``gone``."""
+    stat = _stat(pid)
+    return "gone" if stat is None else _ACTIVITY.get(stat[0], f"in state {stat[0]}")
+
+
+def files_of(pid: int) -> set[str]:
+    """Paths of the files that a process has open, as far as it may be looked at.
+
+    Without a look at the files themselves: a file system may not answer.
+    """
+    found = set()
+    with contextlib.suppress(OSError):
+        for link in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(link.readlink()))
+    return {path for path in found if path[0] == "/" and not path.startswith(("/dev/", "/proc/"))}
+
+
 def family(pid: int) -> list[int]:
     """``pid`` and its descendants, found without reading every process of the machine."""
     found = [pid]

@@ -4,13 +4,13 @@ Nothing here waits without limit, and what is waited for is named. Importable wi
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.errors import FailedError, UserError
+from weather_hpc.errors import FailedError
+from weather_hpc.runs.environment import seconds_from
 from weather_hpc.text import counted
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ LONGEST_POLL_S = 0.2
 
 def rank_timeout_s() -> float:
     """Seconds that ranks wait for one that does not move. Raises UserError."""
-    text = os.environ.get(RANK_TIMEOUT, "")
-    try:
-        seconds = float(text or RANK_TIMEOUT_S)
-    except ValueError:
-        seconds = math.nan
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise UserError(f"{RANK_TIMEOUT}={text}: must be a number of seconds above 0")
-    return seconds
+    return seconds_from(RANK_TIMEOUT, RANK_TIMEOUT_S)
 
 
 def group_timeout_s() -> float:

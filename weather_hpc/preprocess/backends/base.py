@@ -58,14 +58,18 @@ class PreprocessBackend(Protocol):
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks`` in any order, yielding each as it is finished.
 
-        Raises FailedError where a worker is lost; never waits for a lost worker.
+        Raises FailedError where a worker is lost, or where none gives a result for too long.
         """
 
     def close(self) -> None:
         """End all workers, also after an error; may be called at any time."""
 
 
-def worker_lost(advice: str, cause: str = "killed, or out of memory") -> FailedError:
+KILLED = "killed, or out of memory"
+"""Why a worker was lost, where no more is known."""
+
+
+def worker_lost(advice: str, cause: str = KILLED) -> FailedError:
     """The one message for a worker that ended in the middle of its work; ``advice``: what to do."""
     return FailedError(f"a worker process was lost ({cause}); {advice}")
 

@@ -17,12 +17,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError
-from weather_hpc.preprocess.backends.base import (
-    START_TIMEOUT_S,
-    not_all_up,
-    start_timeout_s,
-    worker_lost,
-)
+from weather_hpc.preprocess.backends.base import START_TIMEOUT_S, not_all_up, start_timeout_s
+from weather_hpc.preprocess.backends.dask_client import TellingNanny, WatchedClient
 from weather_hpc.preprocess.backends.dask_security import LOOPBACK_HTTP, PRIVATE, make_certificate
 from weather_hpc.preprocess.chunk import (
     ONE_THREAD,
@@ -50,6 +46,8 @@ R = TypeVar("R")
 COMPARABLE = {
     # A lost worker ends the run, as with the other backends: a silent repeat would spoil the time.
     "distributed.scheduler.allowed-failures": 0,
+    # One that stands still is named by WatchedClient, which knows when the whole job was suspended.
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.daemon": True,
 }
 """What makes a Dask cluster comparable with the other backends."""
@@ -72,7 +70,7 @@ ONE_TASK_EACH: dict[str, float | bool] = {
 }
 """For the scheduler: workers do one task at a time and keep no results."""
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     **COMPARABLE,
     **NO_MONITORING,
     **ONE_TASK_EACH,
@@ -88,9 +86,6 @@ FETCH_S = 1.0
 SYNC_S = 60
 """How often the cluster object asks its scheduler for the list of workers."""
 
-CHECK_S = 1.0
-"""How often a cluster that may lose workers is checked."""
-
 
 class DaskBackend:
     """Processes of one thread each, on loopback, without the dashboard."""
@@ -103,8 +98,8 @@ class DaskBackend:
     def start(self, workers: int, decoder: Decoder, color: Color = Color.MANAGED) -> list[RankInfo]:
         """Start a cluster of ``workers`` processes and wait for all of them."""
         self._workers = workers
-        self._client = self._open.enter_context(local_client(workers, self.settings))
-        return local_ranks(self._client, workers, partial(prepare_worker, decoder, color), KEPT)
+        self._client = self._open.enter_context(local_client(workers, KEPT, self.settings))
+        return local_ranks(self._client, workers, partial(prepare_worker, decoder, color))
 
     def run(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task."""
@@ -116,11 +111,14 @@ class DaskBackend:
 
 
 @contextlib.contextmanager
-def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterator[Client]:
+def local_client(
+    workers: int, advice: str, settings: Mapping[str, Any] = SETTINGS
+) -> Iterator[WatchedClient]:
     """A client of a new cluster of ``workers`` processes of one thread each, on loopback.
 
-    Nobody else can use it: see :mod:`~weather_hpc.preprocess.backends.dask_security`. Raises
-    FailedError where not all are up after :func:`start_timeout_s`.
+    Nobody else can use it: see :mod:`~weather_hpc.preprocess.backends.dask_security`. ``advice``:
+    what to do where a worker is lost. Raises FailedError where not all are up after
+    :func:`start_timeout_s`.
     """
     security = make_certificate()
     limit_s = start_timeout_s(workers)
@@ -134,6 +132,7 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            worker_class=TellingNanny,
             host="127.0.0.1",
             protocol="tls://",
             security=security,
@@ -149,7 +148,7 @@ def local_client(workers: int, settings: Mapping[str, Any] = SETTINGS) -> Iterat
             client.wait_for_workers(workers, timeout=limit_s)
         except TimeoutError:
             raise not_all_up(len(cluster.scheduler.workers), workers) from None
-        yield client
+        yield WatchedClient(client, advice)
 
 
 def _started(**options: Any) -> LocalCluster:
@@ -167,108 +166,100 @@ def _started(**options: Any) -> LocalCluster:
 
 
 def local_ranks(
-    client: Client, workers: int, prepare: Callable[[int], RankInfo], advice: str
+    client: WatchedClient, workers: int, prepare: Callable[[int], RankInfo]
 ) -> list[RankInfo]:
     """Prepare all ``workers`` of a :func:`local_client`; one entry per worker."""
-    infos = client.run(prepare, 0).values()
-    try:
-        # the first tasks take twice as long as later ones: run some before the clock starts
-        client.gather(client.map(prepare, [0] * (4 * workers), pure=False))
-    except KilledWorker:
-        raise worker_lost(advice) from None
-    ranks = sorted(infos, key=lambda info: info.pid)
-    return [info.model_copy(update={"rank": rank}) for rank, info in enumerate(ranks)]
+    infos = client.run(prepare, 0)
+    # the first tasks take twice as long as later ones: run some before the clock starts
+    client.gather(client.client.map(prepare, [0] * (4 * workers), pure=False))
+    by_pid = sorted(infos, key=lambda address: infos[address].pid)
+    client.ranks = {
+        address: infos[address].model_copy(update={"rank": rank})
+        for rank, address in enumerate(by_pid)
+    }
+    return list(client.ranks.values())
 
 
 def ordered_map(
-    client: Client,
-    window: int,
-    advice: str,
-    function: Callable[[P], R],
-    parts: Iterable[P],
-    check: Callable[[], None] | None = None,
+    client: WatchedClient, window: int, function: Callable[[P], R], parts: Iterable[P]
 ) -> Iterator[R]:
     """``function`` of each of ``parts``, in their order, at most ``window`` of them in flight.
 
-    Raises FailedError with ``advice`` where a worker is lost. ``check``, where given, is called at
-    least every :data:`CHECK_S` while a result is waited for, and may raise.
+    Raises FailedError where a worker is lost or none gives a result for too long.
     """
     waiting: deque[Future] = deque()
-    try:
-        for part in parts:
-            waiting.append(client.submit(function, part, pure=False))
-            if len(waiting) == window:
-                yield _result(waiting.popleft(), check)
-        while waiting:
-            yield _result(waiting.popleft(), check)
-    except KilledWorker:
-        raise worker_lost(advice) from None
+    for part in parts:
+        future = client.client.submit(function, part, pure=False)
+        client.parts[future.key] = [part]
+        waiting.append(future)
+        if len(waiting) == window:
+            yield _result(client, waiting.popleft())
+    while waiting:
+        yield _result(client, waiting.popleft())
 
 
-def _result(future: Future, check: Callable[[], None] | None) -> Any:
-    while check is not None and not future.done():
-        try:
-            return future.result(timeout=CHECK_S)
-        except TimeoutError:  # raised by the function, too: then the future is done
-            check()
-    return future.result()
+def _result(client: WatchedClient, future: Future) -> Any:
+    (result,) = client.gather([future])
+    del client.parts[future.key]
+    return result
 
 
 def pack_batches(
-    client: Client,
+    client: WatchedClient,
     pack: Callable[[Target, Chunk], ChunkResult],
     target: Target,
     chunks: Sequence[Chunk],
     workers: int,
-    check: Callable[[], None] | None = None,
 ) -> Iterator[ChunkResult]:
     """``pack`` all ``chunks`` in batches, each a task of ``client``; results as they are ready.
 
     Results are fetched together, every :data:`FETCH_S`: a fetch costs the scheduler as much as a
     task. Futures are released once fetched: Dask would repeat them if their worker were lost.
-    ``check``, where given, is called at least every :data:`CHECK_S`, and may raise.
+    Raises FailedError where a worker is lost or none gives a result for too long.
     """
     events: SimpleQueue[Future | list[list[ChunkResult]] | Exception] = SimpleQueue()
 
     async def fetch(futures: list[Future]) -> None:
         try:
-            events.put(await client.gather(futures, asynchronous=True))
+            events.put(await client.client.gather(futures, asynchronous=True))
         except Exception as error:
             events.put(error)
 
     batches = make_batches(chunks, workers)
     task = partial(_pack_batch, pack, target)
-    for future in client.map(task, batches, key="pack", pure=False):
+    for future, batch in zip(
+        client.client.map(task, batches, key="pack", pure=False), batches, strict=True
+    ):
+        client.parts[future.key] = batch
         future.add_done_callback(events.put)
     del future
     running = waiting = len(batches)
     ended: list[Future] = []
-    next_fetch, next_check = time.monotonic() + FETCH_S, time.monotonic() + CHECK_S
+    next_fetch, next_check = time.monotonic() + FETCH_S, time.monotonic()
     while waiting:
-        due = [next_fetch] if ended else []
-        due += [next_check] if check else []
+        due = min(next_fetch, next_check) if ended else next_check
         try:
-            event = events.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None)
+            event = events.get(timeout=max(0.0, due - time.monotonic()))
         except Empty:
             event = None
         now = time.monotonic()
         if isinstance(event, KilledWorker):
-            raise worker_lost(KEPT)
+            raise client.lost(event)
         if isinstance(event, Exception):
             raise event
         if isinstance(event, Future):
             running -= 1
             ended.append(event)
         if ended and (now >= next_fetch or not running):
-            client.loop.add_callback(fetch, ended)
+            client.client.loop.add_callback(fetch, ended)
             ended, next_fetch = [], now + FETCH_S
-        if check and now >= next_check:
-            check()
-            next_check = now + CHECK_S
+        if now >= next_check:
+            client.check()
+            next_check = now + client.check_s
         if isinstance(event, list):
             waiting -= len(event)
-            for batch in event:
-                yield from batch
+            for results in event:
+                yield from results
 
 
 def _pack_batch(
@@ -291,13 +282,12 @@ class DaskNaiveBackend(DaskBackend):
         """Decode every image in a task of its own; write the chunks in this process, in order."""
         one = dask.delayed(_decode, pure=False)
         futures = iter(
-            self._client.compute([one(target, path) for chunk in chunks for path in chunk.paths])
+            self._client.client.compute(
+                [one(target, path) for chunk in chunks for path in chunk.paths]
+            )
         )
         for chunk in chunks:
-            try:
-                results = self._client.gather(list(islice(futures, len(chunk.paths))))
-            except KilledWorker:
-                raise worker_lost(KEPT) from None
+            results = self._client.gather(islice(futures, len(chunk.paths)))
             yield _write(target, chunk, results)
 
 

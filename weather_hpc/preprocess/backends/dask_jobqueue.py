@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dask
 from dask_jobqueue import SLURMCluster
@@ -35,6 +35,7 @@ from weather_hpc.preprocess.backends.dask import (
     ordered_map,
     pack_batches,
 )
+from weather_hpc.preprocess.backends.dask_client import WatchedClient, rank_of
 from weather_hpc.preprocess.backends.dask_security import (
     LOOPBACK_HTTP,
     PRIVATE,
@@ -123,8 +124,9 @@ class WorkerJobs:
         except RuntimeError as error:  # for example an interface that does not exist
             raise UserError(f"backend dask-jobqueue: {error}") from None
         worker_jobs.check_submission(self._cluster.job_script(), self._folder)
-        self._client = enter(Client(self._cluster, set_as_default=False))
-        self._client.register_plugin(_ExitOnTerm())
+        client = enter(Client(self._cluster, set_as_default=False))
+        self._client = WatchedClient(client, self._advice, self._check_workers)
+        client.register_plugin(_ExitOnTerm())
         self._writer.event("workers_submitted", job_name=self._name)
         submitted = time.monotonic()
         self._cluster.scale(workers)
@@ -133,16 +135,12 @@ class WorkerJobs:
 
     def pack(self, target: Target, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
         """Pack ``chunks``, a batch of them as one task, even if workers are lost."""
-        check = self._check_workers
-        return self._supervised(
-            pack_batches(self._client, _pack, target, chunks, self._workers, check)
-        )
+        return self._supervised(pack_batches(self._client, _pack, target, chunks, self._workers))
 
     def map(self, function: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
         """``function`` of each of ``parts``, in their order, even if workers are lost."""
         window, task = IN_FLIGHT * self._workers, partial(_with_rank, function)
-        check = self._check_workers
-        return self._supervised(ordered_map(self._client, window, self._advice, task, parts, check))
+        return self._supervised(ordered_map(self._client, window, task, parts))
 
     def _supervised(self, results: Iterator[R]) -> Iterator[R]:
         """``results``; where they end in a failure, it names the workers' logs."""
@@ -241,7 +239,9 @@ class WorkerJobs:
 
     def _ranks(self, submitted: float, prepare: Callable[[int], RankInfo]) -> list[RankInfo]:
         """The workers; records how long the last of them waited in the queue."""
-        workers = self._client.run(_prepare, prepare).values()
+        prepared = self._client.run(_prepare, prepare)
+        workers = prepared.values()
+        self._client.ranks = {address: info for address, (info, _) in prepared.items()}
         # from ages of processes, not from times of day: the nodes' clocks differ
         youngest = min(age for _, age in workers)
         waited = max(0.0, time.monotonic() - submitted - youngest)
@@ -255,10 +255,12 @@ class WorkerJobs:
         for name, address in self._known.items():
             if now.get(name) != address:
                 self._writer.record.provenance.restarts += 1
-                self._writer.event("worker_lost", rank=_rank(name), address=address, left=len(now))
+                self._writer.event(
+                    "worker_lost", rank=rank_of(name), address=address, left=len(now)
+                )
         for name, address in now.items():
             if self._known.get(name) != address:
-                self._writer.event("worker_came", rank=_rank(name), address=address)
+                self._writer.event("worker_came", rank=rank_of(name), address=address)
         if now:
             self._seen = time.monotonic()
         self._known = now
@@ -294,21 +296,16 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _rank(name: Any) -> int:
-    """A worker's rank from its name; a replacement has the same name."""
-    return int(str(name).rsplit("-", 1)[-1])
-
-
 def _prepare(prepare: Callable[[int], RankInfo], dask_worker: Worker) -> tuple[RankInfo, float]:
     """On a worker: itself as a rank, and the age of its process, s."""
-    return prepare(_rank(dask_worker.name)), since_process_start()
+    return prepare(rank_of(dask_worker.name)), since_process_start()
 
 
 def _with_rank(function: Callable[[P], R], part: P) -> R:
     """On a worker: ``function(part)``, with the worker's rank where the result has a place."""
     result = function(part)
     if isinstance(result, WorkerResult):
-        return replace(result, rank=_rank(get_worker().name))
+        return replace(result, rank=rank_of(get_worker().name))
     return result
 
 

@@ -19,12 +19,15 @@ from typing import Any, TypeVar
 from weather_hpc.dataset.partial import KEPT
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.preprocess.backends.base import (
+    KILLED,
     not_all_up,
     start_timeout_s,
     worker_lost,
 )
+from weather_hpc.preprocess.backends.stall import Owing, Silence, part_text
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target, pack_chunk, prepare_worker
 from weather_hpc.runs.ending import exit_text
+from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RankInfo
 from weather_hpc.study.tasks import Color, Decoder
 
@@ -33,6 +36,12 @@ R = TypeVar("R")
 
 IN_FLIGHT = 2
 """Parts per worker that are computed or wait for an earlier one, where results come in order."""
+
+TERM_S = 1.0
+"""How long all workers together may take to end on SIGTERM, which a stopped process ignores."""
+
+KILL_S = 5.0
+"""How long they then may take on SIGKILL; only a read or write that cannot be interrupted does."""
 
 
 class SequentialBackend:
@@ -77,6 +86,9 @@ class ProcessPool:
         """``advice``: what to do where a worker is lost."""
         self._advice = advice
         self._workers: dict[Connection, BaseProcess] = {}
+        self._sent: dict[Connection, object] = {}
+        """What each worker that owes a result was sent."""
+        self._silence = Silence()
 
     def start(self, workers: int, prepare: Callable[[int], R]) -> list[R]:
         """Start ``workers`` processes; by rank, what ``prepare(rank)`` returned in each.
@@ -116,7 +128,8 @@ class ProcessPool:
 
         Results come as they are ready, or ``ordered`` as the parts are: then at most
         :data:`IN_FLIGHT` parts per worker are in flight, whatever their number. Raises
-        FailedError where a worker is lost, and what ``function`` raises.
+        FailedError where a worker is lost or none gives a result for too long, and what
+        ``function`` raises.
         """
         numbered = enumerate(parts)
         busy: dict[Connection, int] = {}
@@ -136,15 +149,15 @@ class ProcessPool:
             yield from finished  # with the workers at their next parts already
             if not busy:
                 return
-            ready = wait(busy)
+            ready = self._await(busy)
             for pipe in [pipe for pipe in busy if pipe in ready]:
                 results[busy.pop(pipe)] = self._receive(pipe)
 
     def map_own(self, function: Callable[[P], R], shares: Sequence[Iterable[P]]) -> Iterator[R]:
         """``function`` of all parts; each worker computes those of its own share, by its rank.
 
-        Results come as they are ready. Raises FailedError where a worker is lost, and what
-        ``function`` raises.
+        Results come as they are ready. Raises FailedError where a worker is lost or none gives a
+        result for too long, and what ``function`` raises.
         """
         queues = {pipe: iter(own) for pipe, own in zip(self._workers, shares, strict=True)}
         busy: set[Connection] = set()
@@ -158,17 +171,22 @@ class ProcessPool:
             yield from finished  # with the workers at their next parts already
             if not busy:
                 return
-            free = [pipe for pipe in wait(busy) if isinstance(pipe, Connection)]
+            free = [pipe for pipe in self._await(busy) if isinstance(pipe, Connection)]
             busy.difference_update(free)
             finished = [self._receive(pipe) for pipe in free]
 
     def close(self) -> None:
         """End the workers: they hold nothing that would need a clean exit."""
-        for pipe, process in self._workers.items():
+        started = [process for process in self._workers.values() if process.pid is not None]
+        for pipe in self._workers:
             pipe.close()
-            if process.pid is not None:
-                process.terminate()
-                process.join()
+        for signalled, limit_s in ((BaseProcess.terminate, TERM_S), (BaseProcess.kill, KILL_S)):
+            deadline = time.monotonic() + limit_s
+            alive = [process for process in started if process.is_alive()]
+            for process in alive:
+                signalled(process)
+            for process in alive:
+                process.join(max(0.0, deadline - time.monotonic()))
         self._workers.clear()
 
     def _send(self, pipe: Connection, call: tuple[Callable[[P], R], P]) -> None:
@@ -176,14 +194,30 @@ class ProcessPool:
             pipe.send(call)
         except OSError:
             raise self._lost(pipe) from None
+        self._sent[pipe] = call[1]
+
+    def _await(self, busy: Iterable[Connection]) -> list[Any]:
+        """Those of ``busy`` that have a result or were lost; FailedError where none is for long."""
+        self._silence.end()
+        while not (ready := wait(busy, self._silence.poll_s)):
+            if self._silence.too_long():
+                raise self._silence.error(self._owing(busy), self._advice)
+        return ready
+
+    def _owing(self, busy: Iterable[Connection]) -> list[Owing]:
+        return [
+            Owing(rank, node_name(), process.pid or 0, part_text([self._sent[pipe]]))
+            for rank, (pipe, process) in enumerate(self._workers.items())
+            if pipe in busy
+        ]
 
     def _lost(self, pipe: Connection) -> FailedError:
         """The error for the worker at ``pipe``, with its exit code or signal."""
         process = self._workers[pipe]
         process.join(1.0)
-        if process.exitcode is None:
-            return worker_lost(self._advice)
-        return worker_lost(self._advice, exit_text(process.exitcode))
+        code = process.exitcode
+        cause = KILLED if code is None else exit_text(code)
+        return worker_lost(self._advice, f"pid {process.pid} on {node_name()}: {cause}")
 
     def _receive(self, pipe: Connection) -> Any:
         try:

@@ -66,9 +66,9 @@ def open_workers(
             yield Workers(pool.start(workers, prepare), partial(pool.map, ordered=True))
     elif backend is Backend.DASK:
         dask = import_backend(backend)
-        with dask.local_client(workers) as client:
-            ranks = dask.local_ranks(client, workers, prepare, advice)
-            yield Workers(ranks, partial(dask.ordered_map, client, IN_FLIGHT * workers, advice))
+        with dask.local_client(workers, advice) as client:
+            ranks = dask.local_ranks(client, workers, prepare)
+            yield Workers(ranks, partial(dask.ordered_map, client, IN_FLIGHT * workers))
     elif backend is Backend.DASK_JOBQUEUE:
         if context is None:
             raise UserError(f"backend {backend} is not available here: its workers are jobs")
