@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from weather_hpc.errors import UserError
+from weather_hpc.launch.claim import still_wanted
 from weather_hpc.launch.command import check_command
 from weather_hpc.launch.script import (
     SHEBANG,
@@ -12,7 +13,6 @@ from weather_hpc.launch.script import (
     rendezvous_lines,
     setup_lines,
     srun,
-    still_wanted,
 )
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import (
