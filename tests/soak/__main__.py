@@ -40,6 +40,9 @@ END_S = 15.0
 CLUSTER_SHARE = 0.3
 """How many of the faults are the cluster's, where there is one."""
 
+PAUSE = 0.7
+"""Of the time that each kill has: a sweep that was killed must be called again, too."""
+
 LEFTOVERS = ("weather_hpc-*", "weather-hpc-*", "whpc-*", "torchelastic_*")
 """Names of temporary files."""
 
@@ -170,7 +173,7 @@ def main() -> int:
             environment = slurm.env
             executor += ["--site", "testbed", "--wait"]
         soak = Soak(folder, executor, environment, random.Random(options.seed),
-                    pause_s=options.minutes * 60 / options.kills, slurm=slurm)  # fmt: skip
+                    pause_s=PAUSE * options.minutes * 60 / options.kills, slurm=slurm)  # fmt: skip
         before, started = leftovers(), time.monotonic()
         expected = soak.undisturbed()
         deadline = time.monotonic() + options.minutes * 60
