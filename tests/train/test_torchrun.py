@@ -1,5 +1,6 @@
 """The launcher: what it refuses, and what it leaves to its ranks."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -32,8 +33,11 @@ def test_what_cannot_meet_is_one_line(
 def test_ranks_get_a_folder_and_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """What torchrun's agent does with the rendezvous, without its ranks."""
     seen: list[Path] = []
+    logs: list[Path] = []
 
-    def launch(args: object) -> None:
+    def launch(args: argparse.Namespace) -> None:
+        logs.append(Path(args.log_dir))
+        assert logs[0].is_dir()
         meeting = Meeting.read(os.environ[RENDEZVOUS])
         seen.append(meeting.folder)
         assert meeting.folder.stat().st_mode & 0o777 == 0o700
@@ -55,6 +59,7 @@ def test_ranks_get_a_folder_and_no_port(monkeypatch: pytest.MonkeyPatch) -> None
     (folder,) = seen
     assert folder.parent == MEMORY
     assert not folder.exists()
+    assert not logs[0].exists()
 
 
 def test_without_room_in_memory_ranks_meet_elsewhere(

@@ -177,6 +177,8 @@ def main() -> int:
         rendezvous_handler_registry.register(NAME, create)
         args.standalone, args.rdzv_backend, args.rdzv_endpoint = False, NAME, LOOPBACK
         args.node_rank = 0  # torchrun warns of another one where the rendezvous is not its own
+        if args.log_dir is None:  # else torchrun leaves a folder behind at every start
+            args.log_dir = str(stack.enter_context(temporary_folder("torchrun")))
         _launch(args)
     return cli.EXIT_OK
 
