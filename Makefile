@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 CONSTRAINTS ?= hpc/constraints-cpu.txt
-WORKERS ?= 2
+# more than cores: those that test Slurm mostly wait
+WORKERS ?= 3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 

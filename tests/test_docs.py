@@ -30,7 +30,8 @@ def test_every_path_exists(path: str) -> None:
 
 
 def test_every_promise_is_shown_by_a_test_that_exists() -> None:
-    rows = [line for line in RELIABILITY.splitlines() if line.startswith("| ")]
+    promised = RELIABILITY.partition("## Soak")[0]
+    rows = [line for line in promised.splitlines() if line.startswith("| ")]
     promises = [row for row in rows if not row.startswith("| what |")]
     assert promises
     for row in promises:
