@@ -219,7 +219,8 @@ class Daemons:
             ):
                 ours.add(pid)
         ours = with_descendants(ours - daemons, processes) - daemons - {os.getpid()}
-        return {pid: processes[pid][2] for pid in ours}
+        # the oldest first: a step daemon that outlives its task reports that it failed
+        return {pid: processes[pid][2] for pid in sorted(ours, key=lambda p: (processes[p][2], p))}
 
     def end_orphans(self, node: str | None = None) -> None:
         """Kill our processes except the daemons, on one node or on all."""

@@ -185,7 +185,12 @@ def cancel(slurm: Slurm, jobs: Iterable[Key], *options: str) -> None:
     for job_id, name in jobs:
         by_name.setdefault(name, []).append(job_id)
     for name, job_ids in by_name.items():
-        slurm("scancel", f"--name={name}", *options, *sorted(set(job_ids)))
+        for job_id in sorted(set(job_ids)):
+            try:
+                slurm("scancel", f"--name={name}", *options, job_id)
+            except SlurmError as error:
+                if "Invalid job id" not in str(error):  # it has just ended
+                    raise
 
 
 def _find(paths: StudyPaths, entry: Submission) -> int | None:
