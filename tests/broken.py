@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from weather_hpc import cli
 
-EXAMPLES = int(os.environ.get("WEATHER_HPC_FUZZ", "8"))
+EXAMPLES = int(os.environ.get("WEATHER_HPC_FUZZ", "5"))
 TRIES = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 
 HANGS_S = 120
