@@ -231,8 +231,8 @@ def open_lock(path: Path, *, create: bool = True) -> IO[bytes]:
     return os.fdopen(handle, "r+b" if create else "rb", buffering=0)
 
 
-def take_lock(file: IO[Any], *, wait: bool = False, shared: bool = False) -> bool | None:
-    """Lock an open ``file`` against other processes, until it is closed or its holder dies.
+def take_lock(file: IO[Any] | int, *, wait: bool = False, shared: bool = False) -> bool | None:
+    """Lock an open file or folder against other processes, until it is closed or its holder dies.
 
     False: another process holds it. None: the file system has no locks. ``wait``: until it is free.
     ``shared``: only against processes that take an unshared lock.
@@ -271,8 +271,7 @@ def temporary_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
     with made as name:
         held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(held)
             yield Path(name)
         finally:
             os.close(held)
@@ -287,7 +286,7 @@ def _remove_unused(place: Path) -> None:
                 continue
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if take_lock(held):
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(held)

@@ -3,7 +3,6 @@
 import copy
 import csv
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.broken import replace_file
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.collect.pipeline import collect
 from weather_hpc.runs.paths import StudyPaths
@@ -255,24 +255,15 @@ def test_changed_bytes(
 
 def _replace_file(path: Path, kind: str) -> None:
     """Put something at ``path`` that is not a readable file."""
-    path.unlink(missing_ok=True)
-    if kind == "folder":
-        path.mkdir()
-        (path / "inside").write_text("x")
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "dangling":
-        path.symlink_to("nowhere")
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
+    path.touch()
+    if kind == "unreadable":
         path.write_bytes(b"")
         path.chmod(0)
+    else:
+        replace_file(path, kind)
 
 
-@pytest.mark.parametrize("kind", ["folder", "loop", "dangling", "pipe", "device", "unreadable"])
+@pytest.mark.parametrize("kind", ["folder", "loop", "nowhere", "pipe", "device", "unreadable"])
 @pytest.mark.parametrize("name", [*FILES, "stderr.log"])
 def test_things_that_are_no_file(healthy: dict[str, dict[str, str]], name: str, kind: str) -> None:
     files = {file: _as_bytes(file, value) for file, value in WHOLE[0].items()}
@@ -286,7 +277,7 @@ def test_things_that_are_no_file(healthy: dict[str, dict[str, str]], name: str, 
     assert bool(row["table"]) == (name not in ("record.json", "stderr.log"))
 
 
-@pytest.mark.parametrize("kind", ["file", "loop", "dangling", "pipe", "empty"])
+@pytest.mark.parametrize("kind", ["file", "loop", "nowhere", "pipe", "empty"])
 def test_a_run_folder_that_is_not_a_folder(healthy: dict[str, dict[str, str]], kind: str) -> None:
     with without_plots(), study(0, {}) as (root, folder):
         if kind != "empty":

@@ -6,7 +6,7 @@ from weather_hpc.runs.lock import HAND, SWEEP, TOKEN
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.slurm.directives import quote
 
-_RUN = RunPaths(Path("$run"))
+RUN = RunPaths(Path("$run"))
 """The run's files, as scripts name them."""
 
 _TAKE_LOCK = r"""# One run at a time in a folder: all processes that inherit this lock hold it.
@@ -76,7 +76,7 @@ def job_lock_lines() -> str:
 def _take_lock(by: str, wait_s: int) -> str:
     """``by``: the lines that set who started it, and the token of its processes."""
     return _TAKE_LOCK.format(
-        script_lock=_RUN.script_lock, lock=_RUN.lock, wait_s=wait_s, by=by, token=TOKEN
+        script_lock=RUN.script_lock, lock=RUN.lock, wait_s=wait_s, by=by, token=TOKEN
     )
 
 

@@ -1,13 +1,12 @@
 """Rendering job scripts: pure functions from a run to a script that people can read and run."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from weather_hpc import cli
-from weather_hpc.launch.claim import job_lock_lines, lock_lines, still_wanted
+from weather_hpc.launch.claim import RUN, job_lock_lines, lock_lines, still_wanted
 from weather_hpc.launch.command import stage_command
 from weather_hpc.runs.environment import run_environment
-from weather_hpc.runs.paths import RunPaths, StudyPaths
+from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm.directives import gpu_options, quote
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.site import SiteProfile, SlurmSite
@@ -54,7 +53,7 @@ _TOO_OFTEN = f"""\
 # one bounds what the run can cost.
 if [ "${{SLURM_RESTART_COUNT:-0}}" -gt %d ]; then
     echo "requeued more than %d times (the site's max_requeues); submit it again to resume" \\
-        >"{RunPaths(Path("$run")).stderr}"
+        >"{RUN.stderr}"
     code=1
     write_exit
 fi
@@ -96,15 +95,12 @@ rm -rf {folder}/{prefix}*
 export {variable}
 """
 
-_RUN = RunPaths(Path("$run"))
-"""The run's files, as scripts name them."""
-
-_INTO_LOGS = f'>"{_RUN.stdout}" 2>"{_RUN.stderr}"'
+_INTO_LOGS = f'>"{RUN.stdout}" 2>"{RUN.stderr}"'
 
 _WRITE_EXIT = f"""\
 # the exit code of a run that ended before it could write its record
-printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{_RUN.exit}.part" &&
-    mv "{_RUN.exit}.part" "{_RUN.exit}" || rm -f "{_RUN.exit}.part"
+printf '{{"code": %d, "ended_at": "%s"}}\\n' "$code" "$(date -u +%FT%TZ)" >"{RUN.exit}.part" &&
+    mv "{RUN.exit}.part" "{RUN.exit}" || rm -f "{RUN.exit}.part"
 exit "$code"
 """
 
@@ -116,8 +112,8 @@ write_exit() {{
     since_start=$(($(date +%s) - ${{SLURM_JOB_START_TIME:-$(date +%s)}}))
     [ "$took" -ge "$since_start" ] || took=$since_start
     printf '{{"code": %d, "ended_at": "%s", "job_s": %d, "restarts": %d}}\\n' \\
-        "$code" "$(date -u +%FT%TZ)" "$took" "${{SLURM_RESTART_COUNT:-0}}" >"{_RUN.exit}.part" &&
-        mv "{_RUN.exit}.part" "{_RUN.exit}"
+        "$code" "$(date -u +%FT%TZ)" "$took" "${{SLURM_RESTART_COUNT:-0}}" >"{RUN.exit}.part" &&
+        mv "{RUN.exit}.part" "{RUN.exit}"
     exit "$code"
 }}
 """
@@ -165,7 +161,7 @@ def slurm_run_script(plan: Plan, spec: RunSpec, paths: StudyPaths, site: SitePro
     return "\n".join(
         [
             *_head(spec, paths, "runs inside a Slurm job; its argument: the submission's token"),
-            still_wanted("${1-}", paths, _RUN),
+            still_wanted("${1-}", paths, RUN),
             *setup_lines(spec, site),
             "",
             'mkdir -p "$run"',
@@ -184,12 +180,12 @@ def supervised(spec: RunSpec, argv: Sequence[str], slurm: SlurmSite) -> str:
     parts = [
         _JOB_EXIT,
         _TOO_OFTEN % (slurm.max_requeues, slurm.max_requeues),
-        *rendezvous_lines(spec, quote(argv[0]), f'"{_RUN.root}"'),
-        f'rm -f "{_RUN.stop}" "{_RUN.stopped}"',
+        *rendezvous_lines(spec, quote(argv[0]), f'"{RUN.root}"'),
+        f'rm -f "{RUN.stop}" "{RUN.stopped}"',
         _TRAPS,
         " \\\n    ".join(command) + " &",
         _SUPERVISE,
-        f'[ ! -e "{_RUN.stopped}" ] || code={cli.EXIT_STOPPED}',
+        f'[ ! -e "{RUN.stopped}" ] || code={cli.EXIT_STOPPED}',
     ]
     if slurm.requeue:
         parts.append(_REQUEUE.format(stopped=cli.EXIT_STOPPED, times=slurm.max_requeues))

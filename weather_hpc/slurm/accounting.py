@@ -112,9 +112,7 @@ def job_logs(paths: StudyPaths, token: str, job_id: str) -> tuple[Path, ...]:
     submitit leaves the task's number out where it submits a single run.
     """
     names = [
-        f"{name}_0_log.{stream}"
-        for name in (job_id, job_id.partition("_")[0])
-        for stream in ("err", "out")
+        f"{name}_0_log.{stream}" for name in (job_id, base_id(job_id)) for stream in ("err", "out")
     ]
     return (paths.job_logs / f"{job_id}.log", *map(paths.submitit(token).joinpath, names))
 
@@ -189,7 +187,7 @@ def _query(slurm: Slurm, submitted: Iterable[SubmittedJob]) -> dict[Key, Job]:
     if wanted <= jobs.keys():
         return jobs
     # accounting lags behind the controller: only what it says about an end counts
-    accounted = of_ours(parse_sacct(_sacct(sorted({job_id for job_id, _ in ours}))), ours)
+    accounted = of_ours(parse_sacct(ask_sacct(sorted({job_id for job_id, _ in ours}))), ours)
     jobs = {key: job for key, job in accounted.items() if _ended(job)} | jobs
     if wanted <= jobs.keys():
         return jobs
@@ -202,7 +200,7 @@ def _ended(job: Job) -> bool:
     return not job.active and job.ended_at is not None
 
 
-def _sacct(job_ids: Iterable[str]) -> str:
+def ask_sacct(job_ids: Iterable[str]) -> str:
     """sacct's output; empty where there is no accounting, or it does not answer."""
     try:
         return call(

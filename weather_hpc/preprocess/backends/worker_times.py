@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from weather_hpc.errors import FailedError
-from weather_hpc.slurm.client import Slurm, SlurmError, call
-from weather_hpc.slurm.jobs import SACCT_FIELDS, QueueState, parse_sacct, status_of
+from weather_hpc.slurm.accounting import ask_sacct
+from weather_hpc.slurm.client import Slurm, SlurmError
+from weather_hpc.slurm.jobs import QueueState, parse_sacct, status_of
 
 ENDING_S = 10.0
 """How long cancelled jobs may take to end, s."""
@@ -70,12 +71,5 @@ def _seconds(started: str, ended: str) -> float | None:
 
 def _accounted(name: str, job_ids: Collection[str]) -> dict[str, float | None]:
     """Elapsed seconds by job id of those that accounting knows the end of."""
-    try:
-        printed = call(
-            "sacct", "--duplicates", "--noheader", "--parsable2", f"--format={SACCT_FIELDS}",
-            f"--jobs={','.join(job_ids)}",
-        )  # fmt: skip
-    except SlurmError:
-        return {}
-    jobs = [job for job in parse_sacct(printed) if job.name == name and job.ended_at]
+    jobs = [job for job in parse_sacct(ask_sacct(job_ids)) if job.name == name and job.ended_at]
     return {job.job_id: job.elapsed_s if job.node_list else 0.0 for job in jobs}
