@@ -41,6 +41,10 @@ class JobSummary(BaseModel):
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    """Of its last try."""
+    ended_at: str | None = None
     queue_s: float | None = Field(None, ge=0)
     elapsed_s: float | None = Field(None, ge=0)
     nodes: int | None = Field(None, ge=1)
@@ -112,14 +116,21 @@ def with_job(row: Row, job: JobSummary) -> Row:
         slurm_job_id=clean(job.job_id),
         slurm_state=clean(job.state),
         slurm_source=clean(job.source),
-        slurm_node_list=None if job.node_list is None else clean(job.node_list),
+        slurm_node_list=_cleaned(job.node_list),
         slurm_elapsed_s=job.elapsed_s,
         slurm_max_rss_mb=job.max_rss_mb,
+        submitted_at=_cleaned(job.submitted_at),
+        slurm_started_at=_cleaned(job.started_at),
+        ended_at=_cleaned(job.ended_at) or row.ended_at,
         nodes=job.nodes or row.nodes,
         queue_s=row.queue_s if job.queue_s is None else job.queue_s,
         restarts=max((n for n in (job.restarts, row.restarts) if n is not None), default=None),
     )
     return with_node_hours(known)
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean(text)
 
 
 def with_node_hours(row: Row) -> Row:
@@ -151,6 +162,8 @@ class Run:
     """Where a loss was NaN or infinite."""
     job: JobSummary | None = None
     """Summary of its Slurm job; None if it ran without a scheduler."""
+    ended_at: str | None = None
+    """When its script saw it end, UTC, ISO 8601; None where its record says how long it took."""
     worker_jobs_s: float | None = None
     """Seconds that the jobs of its Dask workers took together; None: it has none, or not known."""
 
@@ -165,6 +178,7 @@ class Run:
             "table": MEASURED[spec.stage].table if spec and self.reject is None else None,
             "reason": self.reject or (record.reason if record else None),
             "worker_jobs_s": self.worker_jobs_s,
+            "ended_at": self.ended_at,
         }
         if spec is not None:
             values |= _configured(spec)
