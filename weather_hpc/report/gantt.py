@@ -57,6 +57,11 @@ class _Bar:
     height: float
 
 
+def how_ended(status: str) -> str:
+    """In words, how a run ended that did not succeed."""
+    return _ENDS[Status(status)][1]
+
+
 def gantt(timeline: Timeline) -> Drawing:
     """The sweep in time."""
     name, title = "sweep", "The sweep in time"

@@ -16,6 +16,7 @@ from weather_hpc.report.provenance import distinct, provenance_section
 from weather_hpc.report.published import published_section, published_table
 from weather_hpc.report.scaling import scaling_section
 from weather_hpc.report.section import Report, ReportSection
+from weather_hpc.report.sweep_cost import cost_table, stage_costs
 from weather_hpc.report.tables_section import tables_section
 from weather_hpc.report.time_section import time_section
 from weather_hpc.report.utilisation import utilisation_section
@@ -60,5 +61,6 @@ def report_of(collected: Collected) -> Report:
             published_table(comparison.tables),
             phase_table(phase_times(comparison)),
             pop_table(comparison),
+            cost_table(stage_costs(comparison.rows)),
         ),
     )
