@@ -64,7 +64,7 @@ class CollectBenchOptions(BenchOptions):
     peer_python: str
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--records", type=int, default=10_000, metavar="N", help="run folders")

@@ -34,13 +34,13 @@ class BenchOptions:
 SubjectOptions = TypeVar("SubjectOptions", bound=BenchOptions)
 
 
-def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
-    """Add ``--rounds``, ``--out`` and ``--json``."""
+def add_options(parser: cli.Parser, rounds: int = 5) -> None:
+    """Add ``--rounds``, ``--out``, and what every verb has."""
     add = parser.add_argument
     add("--rounds", type=int, default=rounds, metavar="N",
         help="runs of each implementation; from 3 on ratios have an interval")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
-    add("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_output()
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:

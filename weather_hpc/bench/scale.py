@@ -57,7 +57,7 @@ class ScaleOptions(BenchOptions):
     planned: int
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--sizes", default="1000,4000,16000", metavar="N,N", help="numbers of images to pack")

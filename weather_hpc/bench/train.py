@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weather_hpc import cli
 from weather_hpc.bench.benchmark import judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     BenchOptions,
@@ -48,7 +49,7 @@ class TrainBenchOptions(BenchOptions):
     only: list[str]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")

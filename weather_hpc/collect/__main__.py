@@ -48,7 +48,7 @@ def parser() -> cli.Parser:
     add("--allocation", metavar="nodes=N,cpus=C,gpus=G",
         help="recommend preprocessing and training for this allocation: so many nodes, with so "
         "many CPUs and GPUs each (default: as large as what was measured)")  # fmt: skip
-    result.add_json()
+    result.add_output()
     return result
 
 

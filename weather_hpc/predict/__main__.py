@@ -55,7 +55,7 @@ def parser() -> cli.Parser:
     add("--threads", type=int, default=1, metavar="T", help="CPU threads")
     add("--no-sheet", action="store_true", help="write no sheets of images")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json")
-    result.add_json()
+    result.add_output()
     return result
 
 

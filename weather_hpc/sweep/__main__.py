@@ -83,7 +83,7 @@ def parser() -> cli.Parser:
     )
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
-    result.add_json()
+    result.add_output()
     return result
 
 
