@@ -25,7 +25,7 @@ class FailedError(Exception):
 
 
 def closest(word: str, known: list[str]) -> str | None:
-    """The one of ``known`` that ``word`` was meant to be: close to it, or begun with it; or None."""
+    """The one of ``known`` that is close to ``word`` or alone begins with it; None: none is."""
     import difflib
 
     plain = {name.casefold().replace("_", "-"): name for name in reversed(known)}

@@ -22,9 +22,9 @@ WIDEST = 100
 """Columns of a help text, on however wide a terminal."""
 
 _MODULE = re.compile(r"python -m weather_hpc\.([a-z]+)(?![\w.])")
-"""A verb as help texts and messages in the code call it; modules below a verb have no other name."""
+"""A verb as texts in the code call it; modules below a verb have no other name."""
 
-_EXAMPLE = re.compile(r"^(python |weather-hpc |torchrun |sbatch |source |eval |\s)|\S {2,}\S", re.M)
+_EXAMPLE = re.compile(r"^(python |weather-hpc |sbatch |source |eval |\s)|\S {2,}\S", re.M)
 """A paragraph whose lines must stay as they are."""
 
 
@@ -129,7 +129,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """The same, after all options have been found to exist: argparse names missing ones first."""
+        """The same, where all options exist: argparse alone would first name missing ones."""
         words = list(sys.argv[1:] if args is None else args)
         if unknown := list(self._unknown(words)):
             self.error("\n".join(map(self._mistyped, unknown)))
