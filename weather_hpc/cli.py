@@ -101,12 +101,12 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     Where a file cannot be read or written, for example on a full disk, the line names it: 1, or 2
     where its path cannot be right.
     """
-    verb = speaker(verb)
+    verb, laps = speaker(verb), verbosity.Laps()
     try:
-        with verbosity.step(f"{verb}, all"):
-            code = main(argv)
-            with _to_stdout():
-                sys.stdout.flush()
+        code = main(argv)
+        with _to_stdout():
+            sys.stdout.flush()
+        laps.done(f"{verb}, everything")
         return code
     except UserError as error:
         return _say("\n".join(f"{verb}: {shortened(line)}" for line in error.lines), EXIT_USAGE)
@@ -174,8 +174,13 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def words(as_json: bool) -> TextIO:
+    """Where a result in words goes: stdout, which with ``--json`` holds a JSON object alone."""
+    return sys.stderr if as_json else sys.stdout
+
+
 def print_json(value: dict[str, Any]) -> None:
-    """Print ``value`` as the one JSON line that ``--json`` promises."""
+    """Print ``value`` as the one JSON object that ``--json`` promises."""
     with _to_stdout():
         print(json.dumps(value, allow_nan=False), flush=True)
 

@@ -28,7 +28,7 @@ def closest(word: str, known: list[str]) -> str | None:
     """The one of ``known`` that is close to ``word`` or alone begins with it; None: none is."""
     import difflib
 
-    plain = {name.casefold().replace("_", "-"): name for name in reversed(known)}
+    plain = {name.casefold().replace("_", "-"): name for name in map(str, reversed(known))}
     meant = word.casefold().replace("_", "-")
     if close := difflib.get_close_matches(meant, plain, n=1, cutoff=0.6):
         return plain[close[0]]

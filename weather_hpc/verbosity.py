@@ -3,8 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 _verbose = False
@@ -45,9 +43,14 @@ def detail(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def step(name: str) -> Iterator[None]:
-    """Print with ``-v`` how long the block took, s."""
-    start = time.perf_counter()
-    yield
-    detail(f"{name}: {time.perf_counter() - start:.2f} s")
+class Laps:
+    """A watch: :meth:`done` prints with ``-v`` how long each step took."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def done(self, step: str) -> None:
+        """The ``step`` since the last one has ended."""
+        now = time.perf_counter()
+        detail(f"{step}: {now - self._start:.2f} s")
+        self._start = now

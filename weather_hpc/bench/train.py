@@ -8,7 +8,6 @@ fastest variant on one GPU then trains for 20 epochs.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +105,7 @@ def _run(options: TrainBenchOptions, work: "Workload", gpus: int) -> int:
     whole = train.whole_training(work, variant, options.rounds) if variant else None
     code = finish(result, options, judged, device="cuda", gpus=gpus, **inputs, whole_training=whole)
     if whole:
-        print(train.whole_training_goal(whole), file=sys.stderr)
+        print(train.whole_training_goal(whole), file=cli.words(options.json))
     return code
 
 

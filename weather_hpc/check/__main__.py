@@ -43,7 +43,7 @@ class CheckOptions:
     @property
     def lines(self) -> TextIO:
         """Where the line of each check is printed."""
-        return sys.stderr if self.json else sys.stdout
+        return cli.words(self.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,6 @@ The same command again resumes: finished runs are not repeated.
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,9 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = results_folder.cancel(paths)
     else:
         message = results_folder.clean(paths, ask=not options.yes)
-    print(message, file=sys.stderr)
     if options.json:
         cli.print_json({"results": str(paths.root), "message": message})
+    else:
+        print(message)
     return cli.EXIT_OK
 
 
