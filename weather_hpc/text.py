@@ -124,6 +124,11 @@ LONGEST = 4000
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text on one line; what is not printable, such as colours, is an escape."""
-    text = clean(str(error))
+    """The error's text as :func:`shortened`."""
+    return shortened(str(error))
+
+
+def shortened(message: str) -> str:
+    """``message`` on one line; what is not printable, such as colours, is an escape."""
+    text = clean(message)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

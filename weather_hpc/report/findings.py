@@ -29,14 +29,15 @@ def key_findings(
     ``extra`` are sentences of other parts of the analysis, such as its laws and advice.
     """
     return [
-        *_audit_counts(findings),
+        *audit_counts(findings),
         *(sentence for stage in comparison.stages for sentence in _best_speedups(stage)),
-        *_superlinear(comparison),
+        *superlinear(comparison),
         *extra,
     ]
 
 
-def _audit_counts(findings: Sequence[Finding]) -> Iterator[str]:
+def audit_counts(findings: Sequence[Finding]) -> Iterator[str]:
+    """The number of errors and warnings of the audit, where it has any."""
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
     if errors or warnings:
@@ -68,7 +69,7 @@ def _best_speedups(stage: StageComparison) -> Iterator[str]:
         yield f"{table.title}: the best speedups of {more} are in tables/{table.name}.csv."
 
 
-def _superlinear(comparison: Comparison) -> Iterator[str]:
+def superlinear(comparison: Comparison) -> Iterator[str]:
     """The configurations that are faster than their workers explain, the farthest first."""
     found = [
         (row["efficiency"], f"{stage.table.label(row)} ({row['speedup']:.2f})")

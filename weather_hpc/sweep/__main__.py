@@ -12,7 +12,6 @@ The same command again resumes: finished runs are not repeated.
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +82,7 @@ def parser() -> cli.Parser:
     )
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
-    result.add_json()
+    result.add_output()
     return result
 
 
@@ -131,9 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = results_folder.cancel(paths)
     else:
         message = results_folder.clean(paths, ask=not options.yes)
-    print(message, file=sys.stderr)
     if options.json:
         cli.print_json({"results": str(paths.root), "message": message})
+    else:
+        print(message)
     return cli.EXIT_OK
 
 

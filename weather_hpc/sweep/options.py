@@ -4,6 +4,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from weather_hpc import cli
+
 
 @dataclass(frozen=True)
 class SweepOptions:
@@ -42,4 +44,4 @@ class SweepOptions:
             "--results": self.results,
         }
         flags = [str(part) for flag, value in values.items() if value for part in (flag, value)]
-        return shlex.join(["python", "-m", "weather_hpc.sweep", "check", *flags])
+        return f"{cli.command('sweep')} {shlex.join(['check', *flags])}"

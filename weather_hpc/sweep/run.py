@@ -118,8 +118,9 @@ class _Sweep:
         rows: list[dict[str, Any]] = []
         for script in scripts(self.executor_name, self.plan, missing, self.paths, self.site):
             reason = script.skipped or skipped.get(script.run_id or "")
-            print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
-            print(script.text)
+            if not self.options.json:
+                print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
+                print(script.text)
             if script.run_id:
                 rows.append({"run_id": script.run_id, "skipped": reason})
         if self.options.staged:
@@ -127,7 +128,7 @@ class _Sweep:
             print(f"stages of {sizes} runs; a series below the floor stops", file=sys.stderr)
         print(
             f"{costs}\n{len(missing)} of {len(self.plan.all)} runs would be made; nothing was run",
-            file=sys.stderr,
+            file=cli.words(self.options.json),
         )
         self.print_destinations(missing)
         if self.options.json:
@@ -176,15 +177,17 @@ class _Sweep:
 
     def _collect(self, states: dict[str, RunState], costs: Forecast) -> int:
         """Collect what has ended; the exit code."""
-        from weather_hpc.collect.pipeline import collect_study, summary_text
+        from weather_hpc.collect.pipeline import collect_study
+        from weather_hpc.collect.summary import summary_text
 
         summary = collect_study(self.paths.root)
-        print(summary_text(summary), file=sys.stderr)
         counts = Counter(map(str, states.values()))
         if self.options.json:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}
             stopped_stages = {"stopped": self.first_runs.stopped}
             cli.print_json({**ran, "forecast": costs.as_dict(), **summary, **stopped_stages})
+        else:
+            print(summary_text(summary))
         # once all was waited for: those that cannot start, and those that others are making
         wrong = counts[RunState.FAILED] + counts[RunState.PENDING] + counts[RunState.RUNNING]
         return cli.EXIT_FAILED if wrong else cli.EXIT_OK
@@ -196,8 +199,9 @@ class _Sweep:
             print("no jobs are queued and nothing was submitted", file=sys.stderr)
             return self._collect(states, costs)
         *runs, report = map(str, jobs)
-        print(f"jobs {', '.join(runs)}; job {report} writes the report", file=sys.stderr)
-        print(f"state: python -m weather_hpc.sweep status --results {root}", file=sys.stderr)
+        if not self.options.json:
+            print(f"jobs {', '.join(runs)}; job {report} writes the report")
+            print(f"state: {cli.command('sweep')} status --results {root}")
         if self.options.json:
             counts = dict(Counter(map(str, states.values())))
             submitted = {"results": str(root), "jobs": jobs, "states": counts}
