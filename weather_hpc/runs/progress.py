@@ -145,12 +145,12 @@ def _mtime(path: Path) -> float:
 
 
 def _started_at(run: RunPaths) -> float | None:
-    """When this try of the run began, UNIX time, s."""
+    """When this try of the run began, UNIX time, s: by its record, before that by its script."""
     try:
         started = read_object(run.record).get("provenance", {}).get("started_at")
         return datetime.fromisoformat(started).timestamp()
     except (UserError, AttributeError, TypeError, ValueError, OverflowError):
-        return None
+        return _mtime(run.script_lock) or None
 
 
 def _last_events(path: Path) -> Iterator[dict[str, Any]]:

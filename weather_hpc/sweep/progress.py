@@ -184,6 +184,7 @@ class Watcher:
     def __init__(self, paths: StudyPaths, plan: Plan) -> None:
         self.paths = paths
         self.plan = plan
+        self._runs = {spec.run_id: (spec, paths.run(spec.run_id)) for spec in plan.all}
         self._seen: dict[str, tuple[_Files, RunState]] = {}
         """The state of each run, and from what files it was read."""
         self._ended: dict[str, tuple[_Files, Run]] = {}
@@ -191,7 +192,7 @@ class Watcher:
 
     def look(self, jobs: Mapping[str, Job]) -> StudyProgress:
         """The study now. ``jobs``: of its runs, as Slurm reports them, by run_id."""
-        states = {spec.run_id: self._state(spec, jobs.get(spec.run_id)) for spec in self.plan.all}
+        states = {run_id: self._state(run_id, jobs.get(run_id)) for run_id in self._runs}
         costs = self._forecast(states)
         running = [
             self._running(estimate)
@@ -220,12 +221,12 @@ class Watcher:
         """What is to come, and what has ended; computed again where a state has changed."""
         if self._costs is None or self._costs[0] != states:
             by_state: dict[RunState, list[RunSpec]] = {state: [] for state in RunState}
-            for spec in self.plan.all:
-                by_state[states[spec.run_id]].append(spec)
+            for run_id, (spec, _) in self._runs.items():
+                by_state[states[run_id]].append(spec)
             ended = [self._run(run_id) for run_id, state in states.items() if state not in OPEN]
             active = [*by_state[RunState.RUNNING], *by_state[RunState.PENDING]]
             costs = forecast(by_state[RunState.TODO], ended, active)
-            tries = sum(spent(read_run(self._paths(spec).root)) for spec in active)
+            tries = sum(spent(read_run(self.paths.run(spec.run_id).root)) for spec in active)
             self._costs = states, dataclasses.replace(costs, used=costs.used + tries)
         return self._costs[1]
 
@@ -246,18 +247,15 @@ class Watcher:
         elsewhere = not holder.is_here and time.time() - changed_at < QUIET_S
         return holder if elsewhere else None
 
-    def _paths(self, spec: RunSpec) -> RunPaths:
-        return self.paths.run(spec.run_id)
-
-    def _state(self, spec: RunSpec, job: Job | None) -> RunState:
+    def _state(self, run_id: str, job: Job | None) -> RunState:
         if job is not None and job.active:
             pending = job.status is QueueState.PENDING
             return RunState.PENDING if pending else RunState.RUNNING
-        run = self._paths(spec)
+        spec, run = self._runs[run_id]
         files = _files(run)
-        known = self._seen.get(spec.run_id)
+        known = self._seen.get(run_id)
         state = known[1] if known and known[0] == files else run_state(run, spec)
-        self._seen[spec.run_id] = (files, state)
+        self._seen[run_id] = (files, state)
         if state in (RunState.DONE, RunState.SKIPPED):
             return state
         if is_being_made(run, spec, elsewhere=job is None):
@@ -265,7 +263,7 @@ class Watcher:
         return state if job is None else RunState.FAILED
 
     def _run(self, run_id: str) -> Run:
-        run = self.paths.run(run_id)
+        run = self._runs[run_id][1]
         files = _files(run)
         if run_id not in self._ended or self._ended[run_id][0] != files:
             self._ended[run_id] = (files, read_run(run.root))
@@ -273,7 +271,7 @@ class Watcher:
 
     def _running(self, estimate: Estimate) -> Running:
         spec, now = estimate.spec, time.time()
-        progress = read_progress(self._paths(spec), spec)
+        progress = read_progress(self.paths.run(spec.run_id), spec)
         since_s = None if progress.started_at is None else max(0.0, now - progress.started_at)
         left_s = None
         if estimate.basis is Basis.MEASURED and since_s is not None and not progress.resumed:
@@ -288,14 +286,14 @@ class Watcher:
         self, states: Mapping[str, RunState], jobs: Mapping[str, Job]
     ) -> list[tuple[str, str]]:
         failed = [run_id for run_id, state in states.items() if state is RunState.FAILED]
-        failed.sort(key=lambda run_id: _changed(self.paths.run(run_id)), reverse=True)
+        failed.sort(key=lambda run_id: _changed(self._runs[run_id][1]), reverse=True)
         return [(run_id, self._why(run_id, jobs.get(run_id))) for run_id in failed]
 
     def _why(self, run_id: str, job: Job | None) -> str:
         row = self._run(run_id).row
         if row.status == "incomplete" and job is not None:
             summary = JobSummary.model_construct(**as_dict(job))
-            return summary.ended(exit_code(self.paths.run(run_id).exit))
+            return summary.ended(exit_code(self._runs[run_id][1].exit))
         return row.reason or row.status
 
 
