@@ -19,9 +19,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.plots import write_plots
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.predictions import COLUMNS, NewImages, predictions_table
 from weather_hpc.report.write import write_report
 from weather_hpc.runs.paths import StudyPaths
@@ -40,11 +39,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
     rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
-    plots = write_plots(to.plots, compare(rows), devices_table(compare(rows)))
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])
-    write_report(to, compare(rows), many_findings(rows), plots, [long, mixed], [EVIL])
+    write_report(to, Collected(compare(rows), many_findings(rows), [long, mixed], [EVIL]))
     return to.report.as_uri()
 
 
@@ -231,7 +229,7 @@ def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
     row = dict.fromkeys(COLUMNS) | {"file": EVIL, "predicted": EVIL, "probability": 0.9}
     new = NewImages("predict-1", "runs/predict-1", EVIL, summary, [row], sheet.getvalue())
     to, rows = StudyPaths(tmp_path), many_rows(2, 1)
-    write_report(to, compare(rows), [], [], [predictions_table([new])])
+    write_report(to, Collected(compare(rows), [], [predictions_table([new])]))
     log(page, "performance")
     open_whole(page, to.report.as_uri())
     image = page.find_element(By.CSS_SELECTOR, "#predictions ~ figure img")

@@ -27,8 +27,9 @@ from weather_hpc.collect.reference_csv import load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.files import replacing, write_csv
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.findings import key_findings
-from weather_hpc.report.plots import remove_old_plots, write_plots
+from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
@@ -123,10 +124,9 @@ def collect(
         write_csv(new.audit, columns, map(vars, findings))
         for table in [*tables, *extras]:
             write_table(new.tables, table)
-        plots = write_plots(new.plots, comparison, devices)
-        write_report(new, comparison, findings, plots, extras, key_sentences)
+        report = write_report(new, Collected(comparison, findings, extras, key_sentences))
     remove_old_grids(to.tables, {table.name for table in extras})
-    remove_old_plots(to.plots, plots)
+    remove_old_plots(to.plots, report)
 
     severities = Counter(finding.severity for finding in findings)
     return {
@@ -146,7 +146,9 @@ def collect(
         "rejects": str(to.rejects),
         "audit": str(to.audit),
         "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
-        "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
+        "plots": [
+            str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
+        ],
         "report": str(to.report),
         "key_findings": key_findings(comparison, findings, key_sentences),
     }

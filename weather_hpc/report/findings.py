@@ -10,6 +10,8 @@ from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.section import ReportSection
 from weather_hpc.runs.row import Finding, Row, Severity
 from weather_hpc.text import alike, counted
 
@@ -207,3 +209,17 @@ def _by_text(entries: Sequence[Entry]) -> Collection[Sequence[Entry]]:
     for entry in entries:
         by_text[entry.text].append(entry)
     return by_text.values() if len(by_text) <= MOST_ALIKE else [entries]
+
+
+def audit_section(collected: Collected) -> ReportSection:
+    """What looks wrong, and the runs that are in no table."""
+    audit, rejects = audit_table(collected.findings), rejects_table(collected.comparison.rows)
+    parts = [
+        ReportSection("findings", "Findings", tables=[audit], file="audit.csv"),
+        ReportSection("rejects", "Rejected runs", tables=[rejects], file="rejects.csv"),
+    ]
+    return ReportSection(
+        "audit",
+        "Audit and rejected runs",
+        parts=[part for part in parts if any(table.rows for table in part.tables)],
+    )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from weather_hpc.analysis.table import SETTINGS, Table
+from weather_hpc.report.section import Card, Report
 from weather_hpc.text import rounded, shown
 
 DOCUMENT_ROWS = 200
@@ -85,3 +86,16 @@ def is_text(table: Table, column: str) -> bool:
 
 def _trailing(table: Table) -> list[str]:
     return [column for column in _TRAILING if column in table.columns]
+
+
+def card_text(card: Card) -> str:
+    """``card`` in one line."""
+    value = f"{card.value} {card.interval}".rstrip()
+    return f"{card.label}: {value}" + (f", {card.detail}" if card.detail else "")
+
+
+def left_out_sentence(report: Report) -> str:
+    """What the report does not show, as one sentence; empty where it shows everything."""
+    if not report.left_out:
+        return ""
+    return f"Not shown, because these runs have no data for it: {'; '.join(report.left_out)}."

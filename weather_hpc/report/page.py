@@ -8,8 +8,8 @@ from typing import Any
 
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.drawing import inline_svg
-from weather_hpc.report.layout import interval_text, readable_columns, shared
-from weather_hpc.report.sections import Report
+from weather_hpc.report.layout import interval_text, left_out_sentence, readable_columns, shared
+from weather_hpc.report.section import Report
 from weather_hpc.text import rounded, shown
 
 MOST_ROWS = 1000
@@ -54,6 +54,7 @@ def html_page(report: Report) -> str:
         style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_hash=digest,
+        left_out=left_out_sentence(report),
         shown_table=_table,
         data_uri=lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
         inline=lambda plot: Markup(  # noqa: S704
