@@ -55,6 +55,9 @@ def parser() -> cli.Parser:
     add("--partition", metavar="NAME", help="Slurm partition of every run (default: the site's)")
     add("--cpu-partition", metavar="NAME", help="Slurm partition of runs without GPUs")
     add("--wait", action="store_true", help="wait until all jobs have ended, then collect")
+    add("--live", action="store_true", help="write the report again as runs end; its page loads "
+        "itself again until all have ended; with Slurm it implies --wait; with `status --follow` "
+        "for the jobs of an earlier call")  # fmt: skip
     add("--follow", action="store_true", help="with status: show progress until all runs have "
         "ended")  # fmt: skip
     add("--data", type=Path, metavar="DIR", help="folder of class folders "
@@ -130,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.action == "check":
         return check.run_check(options, paths)
     if args.action == "status":
-        return (follow.follow if args.follow else results_folder.status)(paths, options.json)
+        if args.follow:
+            return follow.follow(paths, options.json, options.live)
+        return results_folder.status(paths, options.json)
     if args.action == "cancel":
         message = results_folder.cancel(paths)
     else:

@@ -3,10 +3,11 @@
 On a terminal a picture that is drawn anew, elsewhere a line for every change.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Protocol, TextIO
 
 from weather_hpc import cli
@@ -18,6 +19,7 @@ from weather_hpc.slurm.accounting import kept_jobs, poll
 from weather_hpc.slurm.client import Slurm, SlurmError
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.pending import News
+from weather_hpc.sweep.live import LiveReport
 from weather_hpc.sweep.progress import StudyProgress, Watcher
 from weather_hpc.text import counted, one_line
 
@@ -87,35 +89,44 @@ class Jobs:
         return jobs
 
 
-def follow(
-    paths: StudyPaths, as_json: bool, tell: Callable[[StudyProgress], None] = lambda _: None
-) -> int:
+def follow(paths: StudyPaths, as_json: bool, live: bool = False) -> int:
     """Show the progress of the study until its runs have ended; the exit code.
 
     0 where all are made or skipped, 1 where some failed, or nothing makes those that are missing;
-    130 on Ctrl-C, which ends nothing else. ``tell`` is called with each progress that is shown.
-    With ``as_json`` stdout has one JSON object at the end, and stderr the rest.
+    130 on Ctrl-C, which ends nothing else. With ``as_json`` stdout has one JSON object at the end,
+    and stderr the rest. ``live``: write the report as jobs end, and when all have.
+
+    Raises UserError where the folder has no study, or a live report would be written beside runs
+    that are measured on this machine.
     """
+    plan = load_plan(paths)
+    if live and not paths.submissions.exists():
+        raise UserError(
+            "--live: collecting would take CPU from runs that are measured on this machine; "
+            "start the sweep itself with --live"
+        )
     stream = sys.stderr if as_json else sys.stdout
     shown = Picture if stream.isatty() else Lines
-    watcher = Watcher(paths, load_plan(paths))
+    report = LiveReport(paths, plan, jobs=True) if live else nullcontext()
     try:
-        with shown(stream) as show:
-            progress = _until_ended(watcher, show, tell)
+        with report as written, shown(stream) as show:
+            progress = _until_ended(Watcher(paths, plan), show, written)
     except cli.Signalled:
         raise
     except KeyboardInterrupt:
         print("not followed any longer; the runs go on", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
+    if live:
+        from weather_hpc.collect.pipeline import collect_study
+
+        print(f"report: {collect_study(paths.root)['report']}", file=sys.stderr)
     if as_json:
-        cli.print_json({"results": str(paths.root), "states": progress.states}
-                       | progress.as_dict())  # fmt: skip
+        of_runs = {"results": str(paths.root), "states": progress.states}
+        cli.print_json(of_runs | progress.as_dict())
     return progress.exit_code
 
 
-def _until_ended(
-    watcher: Watcher, show: Show, tell: Callable[[StudyProgress], None]
-) -> StudyProgress:
+def _until_ended(watcher: Watcher, show: Show, live: LiveReport | None) -> StudyProgress:
     jobs, news = Jobs(watcher.paths, show.say), News()
     active_at = time.monotonic()
     ended: int | None = None
@@ -127,7 +138,8 @@ def _until_ended(
             progress = watcher.look(jobs.now(at_once=True))
         ended = progress.open
         show.now(progress, news.lines(progress.waits, start))
-        tell(progress)
+        if live is not None and progress.sweep is None:
+            live.update(progress)
         if progress.active:
             active_at = start
         settle_s = SETTLE_JOBS_S if watcher.paths.submissions.exists() else SETTLE_S

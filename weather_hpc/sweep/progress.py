@@ -51,7 +51,7 @@ class Running:
 
     def __str__(self) -> str:
         times = [] if self.since_s is None else [f"for {duration(self.since_s)}"]
-        times.append("time left unknown" if self.left_s is None else _left(self.left_s))
+        times.append("time left not known" if self.left_s is None else _left(self.left_s))
         return f"{self.spec.run_id}: {self.progress}; {', '.join(times)}"
 
 
@@ -98,12 +98,12 @@ class StudyProgress:
 
     @property
     def count_line(self) -> str:
-        """``study quick: 3 of 20 runs done, 1 running, 16 to come``."""
+        """``3 of 20 runs done, 1 running, 16 to come``."""
         counts, (first, *others) = self.counts, _ORDER
         parts = [f"{counts[first]} of {counted(len(self.states), 'run')} {first}"]
         others += [state for state in RunState if state not in _ORDER]
         parts += [f"{counts[s]} {_WORDS.get(s, s)}" for s in others if counts[s]]
-        return f"study {self.study}: {', '.join(parts)}"
+        return ", ".join(parts)
 
     @property
     def left_line(self) -> str:
@@ -113,7 +113,7 @@ class StudyProgress:
         if not self.active:
             return f"nothing makes the other {counted(self.open, 'run')}: sweep again to resume"
         if self.left_s is None:
-            return f"time left unknown: {self.why_unknown}"
+            return f"time left not known: {self.why_unknown}"
         return f"{_left(self.left_s)} for {counted(self.open, 'run')}"
 
     @property
@@ -132,7 +132,7 @@ class StudyProgress:
     @property
     def lines(self) -> list[str]:
         """The whole picture."""
-        lines = [self.count_line, self.left_line, self.cost_line]
+        lines = [f"study {self.study}: {self.count_line}", self.left_line, self.cost_line]
         lines += [f"running  {run}" for run in self.running[:MOST_RUNNING]]
         if len(self.running) > MOST_RUNNING:
             lines.append(f"running  {len(self.running) - MOST_RUNNING} more")
@@ -337,5 +337,5 @@ def _time_left(
     without = [e for e in estimates if e.basis is Basis.TIME_LIMIT]
     unknown = len(without) + len(of_running) - len(known)
     if unknown:
-        return None, f"no finished run to estimate {counted(unknown, 'run')} from"
+        return None, f"no repeat of {counted(unknown, 'run')} has ended"
     return max(known, default=0.0) + sum(map(_seconds, estimates)), ""
