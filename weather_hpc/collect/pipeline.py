@@ -31,6 +31,7 @@ from weather_hpc.collect.summary import choices, ends, reject_reasons
 from weather_hpc.files import replacing, write_csv
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.findings import audit_counts, key_findings, superlinear
+from weather_hpc.report.live import Live
 from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
@@ -57,6 +58,8 @@ class CollectOptions:
     """A YAML file of claims to test; None: those of the reproduced study."""
     allocation: str | None = None
     """See Allocation.parse."""
+    live: Live | None = None
+    """Of a study that is running: its page loads itself again."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -137,7 +140,9 @@ def collect(
         write_csv(new.audit, columns, map(vars, findings))
         for table in [*tables, *extras]:
             write_table(new.tables, table)
-        report = write_report(new, Collected(comparison, findings, extras, key_sentences))
+        report = write_report(
+            new, Collected(comparison, findings, extras, key_sentences, options.live)
+        )
     remove_old_grids(to.tables, {table.name for table in extras})
     remove_old_plots(to.plots, report)
 

@@ -10,6 +10,7 @@ from typing import Any
 from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.report.heads import head
 from weather_hpc.report.layout import left_out_sentence
+from weather_hpc.report.live import Live
 from weather_hpc.report.section import Report, ReportSection, RowDetails
 from weather_hpc.report.table_view import MOST_ROWS, table_view
 from weather_hpc.text import rounded
@@ -18,8 +19,8 @@ MOST_SENTENCES = 5
 """Sentences of a section that are shown at first."""
 
 
-def html_page(report: Report) -> str:
-    """The report as one page. Text from records is escaped.
+def html_page(report: Report, live: Live | None = None) -> str:
+    """The report as one page, which loads itself again if it is ``live``. Text is escaped.
 
     Its content security policy allows only its own script, and loads nothing.
     """
@@ -30,16 +31,17 @@ def html_page(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates = files("weather_hpc.report") / "templates"
-    script = (templates / "report.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    names = ["report.js", *(["live.js"] if live else [])]
+    scripts = [(templates / name).read_text("utf-8") for name in names]
     template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
     # style, script and SVG are generated here, and matplotlib escapes every label
     return template.render(
         report=report,
         left_out=left_out_sentence(report),
         style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=digest,
+        scripts=list(map(Markup, scripts)),
+        script_hashes=list(map(_hash, scripts)),
+        live=live,
         data=Markup(_as_data(report)),  # noqa: S704
         most_sentences=MOST_SENTENCES,
         wide=_is_wide,
@@ -50,6 +52,11 @@ def html_page(report: Report) -> str:
             inline_svg(plot.svg or "", plot.name, f"{plot.title}. {plot.text}")
         ),
     )
+
+
+def _hash(script: str) -> str:
+    """What the page's policy knows ``script`` by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _is_wide(section: ReportSection) -> bool:

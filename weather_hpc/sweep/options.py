@@ -17,6 +17,7 @@ class SweepOptions:
     partition: str | None
     cpu_partition: str | None
     wait: bool
+    live: bool
     data: Path | None
     new_images: Path | None
     results: Path | None
@@ -31,6 +32,11 @@ class SweepOptions:
     dry_run: bool
     yes: bool
     json: bool
+
+    @property
+    def waits(self) -> bool:
+        """Whether the call ends only once its jobs have."""
+        return self.wait or self.staged or self.live
 
     @property
     def check_command(self) -> str:
