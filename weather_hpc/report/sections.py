@@ -51,14 +51,18 @@ def report_of(collected: Collected) -> Report:
         if plot.draw is None
     ]
     studies = distinct(row.study for row in comparison.rows)
+    own = [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
+    known = {table.name for table in (*comparison.tables, *collected.extras, *own)}
+    parts = [part for section in filled for part in section.all_parts if not part.file]
+    own += [table for part in parts for table in part.tables if table.name not in known]
     return Report(
         f"Scaling report: {studies or 'no study'}",
         first_screen(collected),
         filled,
         left_out=[*empty, *undrawn],
-        own_tables=(
-            published_table(comparison.tables),
-            phase_table(phase_times(comparison)),
-            pop_table(comparison),
-        ),
+        own_tables=own,
     )
