@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc.analysis.statistics import wilson_interval
 from weather_hpc.report.colours import PALETTE
-from weather_hpc.report.drawing import FAINT, Drawing
+from weather_hpc.report.drawing import FAINT, SINGLE_WIDTH, Drawing
 from weather_hpc.runs.evaluation import Bin, Evaluation
 from weather_hpc.text import counted
 
@@ -27,7 +27,10 @@ def calibration_plot(evaluation: Evaluation) -> Drawing:
         for each in bins
     ]
     text = f"Accuracy by mean probability of the predicted class. {'; '.join(parts)}."
-    return Drawing(NAME, TITLE, text, lambda figure: _draw(figure, bins), (6.4, 4.8))
+    rows = [each.model_dump(by_alias=True) for each in bins]
+    return Drawing(
+        NAME, TITLE, text, lambda figure: _draw(figure, bins), (SINGLE_WIDTH, 4.8), data=rows
+    )
 
 
 def calibration_sentences(evaluation: Evaluation) -> Iterator[str]:
@@ -61,10 +64,14 @@ def _draw(figure: "Figure", bins: list[Bin]) -> None:
         [max(0.0, y - (low or 0.0)) for y, (low, _) in zip(ys, ends, strict=True)],
         [max(0.0, (high or 0.0) - y) for y, (_, high) in zip(ys, ends, strict=True)],
     ]
-    axes.errorbar(xs, ys, yerr=bars, fmt="none", ecolor=PALETTE[0], elinewidth=1.2, capsize=3)
+    axes.errorbar(
+        xs, ys, yerr=bars, fmt="none", ecolor=PALETTE[0], elinewidth=1.2, capsize=3, clip_on=False
+    )
     most = max(each.images for each in bins)
     areas = [max(12.0, _LARGEST * each.images / most) for each in bins]
-    axes.scatter(xs, ys, s=areas, color=PALETTE[0], zorder=3, label="held-out, 95 % interval")
+    axes.scatter(
+        xs, ys, s=areas, color=PALETTE[0], zorder=3, clip_on=False, label="held-out, 95 % interval"
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the predicted class")

@@ -33,6 +33,7 @@ def class_bars(summary: ImagesSummary, name: str) -> Drawing:
         lambda figure: _draw(figure, title, shown),
         (SINGLE_WIDTH, 1.6 + 0.26 * len(shown)),
         left_out=len(ordered) - len(shown),
+        data=[{"class": each, "train": count.train, "test": count.test} for each, count in shown],
     )
 
 

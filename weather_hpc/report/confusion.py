@@ -113,6 +113,15 @@ def confusion_plot(evaluation: Evaluation) -> Drawing:
         lambda figure: _draw(figure, evaluation, shown),
         (DOUBLE_WIDTH, min(side, 12.0)) if wide else (SINGLE_WIDTH, max(4.2, side)),
         left_out=count - len(shown),
+        data=[
+            {
+                "true_class": clean(evaluation.classes[true]),
+                "predicted_class": clean(evaluation.classes[other]),
+                "images": evaluation.confusion[true][other],
+            }
+            for true in shown
+            for other in shown
+        ],
     )
 
 

@@ -45,6 +45,16 @@ def examples_plot(evaluation: Evaluation, files: RunPaths) -> Drawing:
         f"network was surest, of each class at most one: {'; '.join(parts)}.",
         lambda figure: _draw(figure, rows, names),
         (DOUBLE_WIDTH, 0.6 + 2.9 * len(rows)),
+        data=[
+            {
+                "store_row": example.row,
+                "true_class": names[example.true],
+                "predicted_class": names[example.predicted],
+                "probability": example.probability,
+            }
+            for row in rows
+            for example, _ in row
+        ],
     )
 
 

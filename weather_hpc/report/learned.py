@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from weather_hpc.analysis.candidates import Candidate, Work, all_works, fastest_of
 from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.report.collected import run_folders
+from weather_hpc.logs.curve import log_epochs
+from weather_hpc.report.collected import run_files, run_folders
 from weather_hpc.report.drawing import MOST_LINES
 from weather_hpc.runs.epochs import Epoch, read_epochs
 from weather_hpc.runs.paths import RunPaths
@@ -63,13 +65,19 @@ def learned(candidates: Sequence[Candidate]) -> list[Learned]:
 
 def _read(candidate: Candidate) -> Learned:
     rows = candidate.group.measured[:MOST_REPEATS]
-    read = (read_epochs(files.events) for _, files in run_folders(rows))
+    read = (_epochs(row) for row in rows)
     return Learned(
         candidate.label,
         candidate.group.settings.strategy or "",
         candidate.accuracy,
         tuple(epochs for epochs in read if epochs),
     )
+
+
+def _epochs(row: Row) -> tuple[Epoch, ...]:
+    """The epochs of the run that ``row`` was read from: a run folder or a text log."""
+    files = run_files(row)
+    return log_epochs(Path(row.source)) if files is None else read_epochs(files.events)
 
 
 def most_accurate(candidates: Sequence[Candidate]) -> tuple[Candidate, Row, RunPaths] | None:

@@ -1,12 +1,14 @@
 """The section on learning."""
 
+from collections.abc import Sequence
+
 from weather_hpc.analysis.candidates import Candidate, all_works
 from weather_hpc.errors import UserError
 from weather_hpc.report.calibration_plot import calibration_plot, calibration_sentences
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.confusion import class_table, confused_sentences, confusion_plot
 from weather_hpc.report.examples import examples_plot
-from weather_hpc.report.learned import chosen, learned, most_accurate
+from weather_hpc.report.learned import Learned, chosen, learned, most_accurate
 from weather_hpc.report.learning_curves import learning_plots
 from weather_hpc.report.learning_sentences import learning_sentences
 from weather_hpc.report.section import ReportSection
@@ -40,7 +42,7 @@ def learning_section(collected: Collected) -> ReportSection:
     return ReportSection(
         NAME,
         TITLE,
-        _text(len(found), len(candidates)) if drawn else "",
+        _text(found, len(candidates)) if drawn else "",
         sentences=[*learning_sentences(works, found, evaluation), *time_sentences(times)],
         plots=curves,
         tables=[times] if times.rows else [],
@@ -48,16 +50,19 @@ def learning_section(collected: Collected) -> ReportSection:
     )
 
 
-def _text(shown: int, of: int) -> str:
+def _text(found: Sequence[Learned], of: int) -> str:
     which = ""
-    if shown < of:
+    if len(found) < of:
         which = (
-            f" of {shown} of {of} configurations: the fastest, the most accurate, the cheapest, "
+            f" of {len(found)} of {of} configurations: the fastest, the most accurate, the cheapest, "
             "the baseline, and others as far as there is room"
         )
+    marked = "training images, while they train"
+    if any(each.test_accuracy is not None for one in found for each in one.at(one.epochs)):
+        marked = f"held-out images, after the epoch; dotted: {marked}"
     return (
-        f"Medians over the repeats{which}. With markers: held-out images, after the epoch, the "
-        "range of the repeats shaded; dotted: training images, while they train."
+        f"Medians over the repeats{which}. With markers: {marked}. Shaded: range of the repeats, "
+        "which have equal values where they share a seed."
     )
 
 

@@ -1,8 +1,8 @@
 """Loss and accuracy against epoch and against seconds: medians, the range of repeats shaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weather_hpc.analysis.statistics import median
 from weather_hpc.report.colours import colour_of
@@ -67,6 +67,7 @@ def _drawing(measure: _Measure, found: Sequence[Learned], *, by_time: bool) -> D
         _as_text(shown, measure, by_time=by_time),
         lambda figure: _draw(figure, title, shown, measure, by_time=by_time),
         (SINGLE_WIDTH, 4.1 + 0.2 * len(shown)),
+        data=list(_rows(shown, measure, by_time=by_time)),
     )
 
 
@@ -125,7 +126,7 @@ def _draw_one(axes: "Axes", one: Learned, curves: dict[str, list[_Point]], place
             [point.middle for point in points],
             color=colour,
             linestyle=LINES[place % len(LINES)] if test else ":",
-            linewidth=1.8 if test else 1.0,
+            linewidth=1.8 if test else 1.2,
             marker=MARKERS[place % len(MARKERS)] if test or len(curves) == 1 else None,
             markersize=5,
             label=label,
@@ -134,6 +135,23 @@ def _draw_one(axes: "Axes", one: Learned, curves: dict[str, list[_Point]], place
         if test or len(curves) == 1:
             low, high = ([point[end] for point in points] for end in (2, 3))
             axes.fill_between(xs, low, high, color=colour, alpha=_BAND, linewidth=0)
+
+
+def _rows(
+    found: Sequence[Learned], measure: _Measure, *, by_time: bool
+) -> Iterator[dict[str, Any]]:
+    """The values drawn."""
+    for one in found:
+        for images, points in _curves(one, measure, by_time=by_time).items():
+            for point in points:
+                yield {
+                    "configuration": one.label,
+                    "images": images,
+                    "measured_s" if by_time else "epoch": point.x,
+                    measure.name: point.middle,
+                    f"{measure.name}_low": point.low,
+                    f"{measure.name}_high": point.high,
+                }
 
 
 def _as_text(found: Sequence[Learned], measure: _Measure, *, by_time: bool) -> str:

@@ -14,6 +14,7 @@ from weather_hpc.report.phases import phase_table, phase_times
 from weather_hpc.report.predictions import predictions_section
 from weather_hpc.report.provenance import distinct, provenance_section
 from weather_hpc.report.published import published_section, published_table
+from weather_hpc.report.row_details import row_details
 from weather_hpc.report.scaling import scaling_section
 from weather_hpc.report.section import Report, ReportSection
 from weather_hpc.report.tables_section import tables_section
@@ -57,12 +58,18 @@ def report_of(collected: Collected) -> Report:
         pop_table(comparison),
     ]
     known = {table.name for table in (*comparison.tables, *collected.extras, *own)}
-    parts = [part for section in filled for part in section.all_parts if not part.file]
-    own += [table for part in parts for table in part.tables if table.name not in known]
+    own += [
+        table
+        for section in filled
+        for part in section.all_parts
+        for table in part.tables
+        if table.name not in known and table.name not in part.files
+    ]
     return Report(
         f"Scaling report: {studies or 'no study'}",
         first_screen(collected),
         filled,
         left_out=[*empty, *undrawn],
+        details=row_details(collected),
         own_tables=own,
     )
