@@ -41,11 +41,15 @@ def calibration_sentences(evaluation: Evaluation) -> Iterator[str]:
     confidence = sum(b.images * b.confidence for b in evaluation.calibration) / evaluation.images
     accuracy = evaluation.correct() / evaluation.images
     slices = round(1 / (evaluation.calibration[0].high - evaluation.calibration[0].low))
-    sure = "too sure" if confidence > accuracy else "not sure enough"
+    low, high = wilson_interval(evaluation.correct(), evaluation.images)
+    judged = "which agrees within that interval"
+    if not (low or 0.0) <= confidence <= (high or 1.0):
+        judged = f"so it is {'too sure' if confidence > accuracy else 'not sure enough'}"
     yield (
-        f"The network says {confidence:.2f} on average and is right in {accuracy:.2f} of the "
-        f"held-out images, so it is {sure}; expected calibration error {error:.3f} (over {slices} "
-        "equal slices of probability, weighted by images)."
+        f"The network's mean probability is {confidence:.2f}, and it is right for {accuracy:.2f} "
+        f"of the held-out images (95 % interval {low:.2f} to {high:.2f}), {judged}; expected "
+        f"calibration error {error:.3f} (over {slices} equal slices of probability, weighted by "
+        "images)."
     )
     if after := evaluation.calibrated:
         yield (
@@ -64,14 +68,12 @@ def _draw(figure: "Figure", bins: list[Bin]) -> None:
         [max(0.0, y - (low or 0.0)) for y, (low, _) in zip(ys, ends, strict=True)],
         [max(0.0, (high or 0.0) - y) for y, (_, high) in zip(ys, ends, strict=True)],
     ]
-    axes.errorbar(
-        xs, ys, yerr=bars, fmt="none", ecolor=PALETTE[0], elinewidth=1.2, capsize=3, clip_on=False
-    )
+    # not clipped: marks at 0 and 1 stay whole
+    axes.errorbar(xs, ys, yerr=bars, fmt="none", ecolor=PALETTE[0], capsize=3, clip_on=False)
     most = max(each.images for each in bins)
     areas = [max(12.0, _LARGEST * each.images / most) for each in bins]
-    axes.scatter(
-        xs, ys, s=areas, color=PALETTE[0], zorder=3, clip_on=False, label="held-out, 95 % interval"
-    )
+    label = "held-out images, with 95 % interval"
+    axes.scatter(xs, ys, s=areas, color=PALETTE[0], zorder=3, clip_on=False, label=label)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the predicted class")

@@ -181,7 +181,7 @@ def _left_out(summary: ImagesSummary) -> Iterator[str]:
         of = files + summary.images
         most = summary.quarantined[0]
         yield (
-            f"{counted(files, 'file')} of {of:,} ({files / of:.1%}) were left out, "
+            f"{counted(files, 'file')} of {of:,} ({100 * files / of:.1f} %) were left out, "
             f"{'most' if len(summary.quarantined) > 1 else 'all'} for one reason "
             f"({most.files}: {clean(most.reason)})."
         )

@@ -44,7 +44,7 @@ def examples_plot(evaluation: Evaluation, files: RunPaths) -> Drawing:
         "Of the images classified right and of those classified wrong, the ones of which the "
         f"network was surest, of each class at most one: {'; '.join(parts)}.",
         lambda figure: _draw(figure, rows, names),
-        (DOUBLE_WIDTH, 0.6 + 2.9 * len(rows)),
+        (DOUBLE_WIDTH, 0.3 + 2.75 * len(rows)),
         data=[
             {
                 "store_row": example.row,

@@ -41,14 +41,18 @@ class Learned:
         return [each for run in self.runs for each in run if each.epoch == epoch]
 
 
-def chosen(comparison: Comparison) -> list[Candidate]:
-    """The training configurations that matter, at most MOST_LINES.
+def training_works(comparison: Comparison) -> list[Work]:
+    """The configurations that trained, those together that did the same work."""
+    table = MEASURED[Stage.TRAIN].table
+    return [work for work in all_works(comparison) if work.stage == table]
+
+
+def chosen(works: Sequence[Work]) -> list[Candidate]:
+    """The configurations in ``works`` that matter, at most MOST_LINES.
 
     Of each work the fastest, the most accurate, the cheapest and the baseline; then, as far as
     there is room, the fastest of each other strategy and the others, in the order of the table.
     """
-    training = MEASURED[Stage.TRAIN].table
-    works = [work for work in all_works(comparison) if work.stage == training]
     found: dict[int, Candidate] = {}
     for choose in (_that_matter, _of_each_strategy, lambda work: work.candidates):
         for work in works:

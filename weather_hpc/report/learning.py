@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from weather_hpc.analysis.candidates import Candidate, all_works
+from weather_hpc.analysis.candidates import Candidate
 from weather_hpc.errors import UserError
 from weather_hpc.report.calibration_plot import calibration_plot, calibration_sentences
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.confusion import class_table, confused_sentences, confusion_plot
 from weather_hpc.report.examples import examples_plot
-from weather_hpc.report.learned import Learned, chosen, learned, most_accurate
+from weather_hpc.report.learned import Learned, chosen, learned, most_accurate, training_works
 from weather_hpc.report.learning_curves import learning_plots
 from weather_hpc.report.learning_sentences import learning_sentences
 from weather_hpc.report.section import ReportSection
@@ -16,8 +16,6 @@ from weather_hpc.report.time_to_accuracy import time_sentences, time_to_accuracy
 from weather_hpc.runs.evaluation import Evaluation, read_evaluation
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Row
-from weather_hpc.study.spec import Stage
-from weather_hpc.study.stages import MEASURED
 from weather_hpc.text import clean
 
 NAME, TITLE = "learning", "Learning"
@@ -25,10 +23,9 @@ NAME, TITLE = "learning", "Learning"
 
 def learning_section(collected: Collected) -> ReportSection:
     """Loss and accuracy by epoch and by time, and the mistakes of the most accurate network."""
-    training = MEASURED[Stage.TRAIN].table
-    works = [work for work in all_works(collected.comparison) if work.stage == training]
+    works = training_works(collected.comparison)
     candidates = [candidate for work in works for candidate in work.candidates]
-    found = learned(chosen(collected.comparison))
+    found = learned(chosen(works))
     best = most_accurate(candidates)
     evaluation, mistakes = None, []
     if best is not None:
@@ -54,8 +51,8 @@ def _text(found: Sequence[Learned], of: int) -> str:
     which = ""
     if len(found) < of:
         which = (
-            f" of {len(found)} of {of} configurations: the fastest, the most accurate, the cheapest, "
-            "the baseline, and others as far as there is room"
+            f" of {len(found)} of {of} configurations: the fastest, the most accurate, the "
+            "cheapest, the baseline, and others as far as there is room"
         )
     marked = "training images, while they train"
     if any(each.test_accuracy is not None for one in found for each in one.at(one.epochs)):

@@ -126,7 +126,7 @@ def _draw_one(axes: "Axes", one: Learned, curves: dict[str, list[_Point]], place
             [point.middle for point in points],
             color=colour,
             linestyle=LINES[place % len(LINES)] if test else ":",
-            linewidth=1.8 if test else 1.2,
+            linewidth=1.8 if test else 1.4,
             marker=MARKERS[place % len(MARKERS)] if test or len(curves) == 1 else None,
             markersize=5,
             label=label,

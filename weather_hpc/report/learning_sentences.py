@@ -170,6 +170,6 @@ def _still_falling(found: Sequence[Learned]) -> Iterator[_Effect]:
         yield _Effect(
             0.0,
             f"The training loss of {len(falling)} of {counted(judged, 'configuration')} was still "
-            f"falling, by up to {share:.0%} in the last epoch ({one.label}): more epochs would "
-            "lower it further.",
+            f"falling, by up to {100 * share:.0f} % in the last epoch ({one.label}): more epochs "
+            "may lower it further.",
         )

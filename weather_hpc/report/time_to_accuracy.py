@@ -1,6 +1,6 @@
 """How long each configuration trained until it reached an accuracy on held-out images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from weather_hpc.analysis.statistics import median, median_interval
@@ -16,7 +16,7 @@ ROUND = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 COLUMNS = [
     "target_test_accuracy", "configuration", "runs", "reached", "time_s", "time_s_low",
-    "time_s_high", "epoch", "wall_s",
+    "time_s_high", "epoch", "wall_s", "note",
 ]  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def _row(target: _Target, one: Learned) -> dict[str, Any]:
         "time_s_high": high,
         "epoch": median([float(each.epoch) for each in reached]) if whole else None,
         "wall_s": median([e.wall_s for e in reached if e.wall_s is not None]) if whole else None,
+        "note": None if whole else "not reached" if not reached else "not reached by all runs",
     }
 
 
@@ -107,10 +108,14 @@ def time_sentences(table: Table) -> Iterator[str]:
         if len(timed) > 1:
             last = timed[-1]
             text += f", after {brief(last['time_s'])} s by {last['configuration']}"
-        missed = [row for row in rows if row["reached"] < row["runs"]]
+        missed = [_missed(row) for row in rows if row["reached"] < row["runs"]]
         if missed:
-            names = "; ".join(
-                f"{row['configuration']} ({row['reached']} of {row['runs']} runs)" for row in missed
-            )
-            text += f"; not reached by all runs of {names}"
+            text += f"; not reached by {'; '.join(missed)}"
         yield f"{text}."
+
+
+def _missed(row: Mapping[str, Any]) -> str:
+    """The configuration of ``row``, and how many of its runs missed the target, if not all."""
+    missed = row["runs"] - row["reached"]
+    some = f" ({missed} of {row['runs']} runs)" if row["reached"] else ""
+    return f"{row['configuration']}{some}"
