@@ -17,7 +17,6 @@ from weather_hpc.report.published import published_section, published_table
 from weather_hpc.report.row_details import row_details
 from weather_hpc.report.scaling import scaling_section
 from weather_hpc.report.section import Report, ReportSection
-from weather_hpc.report.sweep_cost import cost_table, stage_costs
 from weather_hpc.report.tables_section import tables_section
 from weather_hpc.report.time_section import time_section
 from weather_hpc.report.utilisation import utilisation_section
@@ -53,16 +52,24 @@ def report_of(collected: Collected) -> Report:
         if plot.draw is None
     ]
     studies = distinct(row.study for row in comparison.rows)
+    own = [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
+    known = {table.name for table in (*comparison.tables, *collected.extras, *own)}
+    own += [
+        table
+        for section in filled
+        for part in section.all_parts
+        for table in part.tables
+        if table.name not in known and table.name not in part.files
+    ]
     return Report(
         f"Scaling report: {studies or 'no study'}",
         first_screen(collected),
         filled,
         left_out=[*empty, *undrawn],
         details=row_details(collected),
-        own_tables=(
-            published_table(comparison.tables),
-            phase_table(phase_times(comparison)),
-            pop_table(comparison),
-            cost_table(stage_costs(comparison.rows)),
-        ),
+        own_tables=own,
     )

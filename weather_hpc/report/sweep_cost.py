@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.colours import PALETTE
 from weather_hpc.report.cut_axis import duration_text
-from weather_hpc.report.drawing import DOUBLE_WIDTH, INK, Drawing
+from weather_hpc.report.drawing import INK, SINGLE_WIDTH, Drawing
 from weather_hpc.report.gantt import how_ended
 from weather_hpc.runs.ending import without_log
 from weather_hpc.runs.forecast_file import Expected, read_forecast
@@ -205,7 +205,7 @@ def cost_bars(costs: Sequence[StageCost]) -> Drawing:
         title,
         "Node-hours by stage. " + "; ".join(map(_as_text, known)) + ".",
         lambda figure: _draw(figure, title, known),
-        size=(DOUBLE_WIDTH, 1.7 + 0.4 * len(known)),
+        size=(SINGLE_WIDTH, 1.9 + 0.4 * len(known)),
     )
 
 
@@ -240,9 +240,9 @@ def _draw(figure: "Figure", title: str, costs: Sequence[StageCost]) -> None:
                 label=label,
             )  # fmt: skip
     axes.set_yticks(places, [cost.stage for cost in costs])
-    axes.invert_yaxis()
+    axes.set_ylim(len(costs) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("node-hours, all tries")
     axes.set_xlim(left=0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    figure.legend(loc="outside lower left", ncols=4)
+    figure.legend(loc="outside lower left", ncols=2)

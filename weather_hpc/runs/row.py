@@ -204,6 +204,13 @@ class Row:
     node_hours_spent: float | None = None
     """Of all tries, failed ones included, as far as their durations are known."""
 
+    host_memory_mb: float | None = None
+    """Memory of rank 0's host."""
+    memory_asked_mb: float | None = None
+    """Memory that the run's job asked for on each node; None: not known, or all of the node's."""
+    ranks_memory_mb: float | None = None
+    """Sum of the peaks of the ranks on rank 0's host; memory that they share counts for each."""
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""

@@ -251,6 +251,9 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "host": origin.host,
         "cpu_model": origin.cpu_model,
         "cpu_count": origin.cpu_count,
+        "host_memory_mb": origin.memory_mb,
+        "memory_asked_mb": _memory_asked(record),
+        "ranks_memory_mb": _ranks_memory(record.actual),
         "device_name": " + ".join(sorted(device_names)) or None,
         "driver": origin.driver,
         "commit": origin.commit,
@@ -260,6 +263,33 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         **_computation(record.actual),
         **cpu_columns(record),
     }
+
+
+_MIB_MB = 2**20 / 1e6
+"""Slurm counts in MiB."""
+
+
+def _memory_asked(record: RunRecord) -> float | None:
+    """Memory of each node that the run's job asked for, MB, as Slurm has told it."""
+    slurm = record.provenance.slurm
+    for name, count in (
+        ("SLURM_MEM_PER_NODE", 1),
+        ("SLURM_MEM_PER_CPU", record.spec.resources.cpus_per_node),
+    ):
+        value = slurm.get(name, "")
+        if value.isascii() and value.isdecimal() and 0 < int(value) <= LARGEST:
+            return int(value) * count * _MIB_MB
+    return None
+
+
+def _ranks_memory(actual: Actual) -> float | None:
+    """Peaks of the ranks on rank 0's host together, MB; None unless known of each."""
+    if not actual.ranks:
+        return None
+    host = min(actual.ranks, key=lambda rank: rank.rank).host
+    peaks = [rank.memory_peak_mb for rank in actual.ranks if rank.host == host]
+    known = [peak for peak in peaks if peak is not None]
+    return math.fsum(known) if len(known) == len(peaks) else None
 
 
 def _computation(actual: Actual) -> dict[str, Any]:
