@@ -1,12 +1,18 @@
 """An axis of time without the pauses between sessions."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import pairwise
 
-_GAP = 0.025
-"""Width of a pause, as a share of the time shown."""
+_GAP, _GAPS = 0.025, 0.25
+"""Width of a pause, and of all pauses at most, as a share of the time shown."""
+NARROWEST = 0.015
+"""A pause that is a smaller share of the axis has no room for words."""
+_APART = 0.025
+"""Share of the axis between two labels, at least."""
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 _DAY = 86_400
 _TICKS = 12
@@ -20,7 +26,7 @@ class CutAxis:
     sessions: Sequence[tuple[float, float]]
     """Start and end of each, in order, UNIX times."""
 
-    @property
+    @cached_property
     def shown_s(self) -> float:
         """Seconds of all sessions together, at least 1."""
         return max(1.0, sum(end - start for start, end in self.sessions))
@@ -28,14 +34,14 @@ class CutAxis:
     @property
     def gap(self) -> float:
         """Width of a pause."""
-        return _GAP * self.shown_s
+        return min(_GAP, _GAPS / max(1, len(self.sessions) - 1)) * self.shown_s
 
     @property
     def length(self) -> float:
         """Of the axis."""
         return self.shown_s + self.gap * (len(self.sessions) - 1)
 
-    @property
+    @cached_property
     def starts(self) -> list[float]:
         """The place where each session begins."""
         places, place = [], 0.0
@@ -46,11 +52,15 @@ class CutAxis:
 
     def place(self, time: float) -> float:
         """Where ``time`` is; one in a pause is at the end of the session before."""
-        found = 0.0
-        for (start, end), place in zip(self.sessions, self.starts, strict=True):
-            if time >= start:
-                found = place + min(time, end) - start
-        return found
+        number = bisect_right(self._begins, time) - 1
+        if number < 0:
+            return 0.0
+        start, end = self.sessions[number]
+        return self.starts[number] + min(time, end) - start
+
+    @cached_property
+    def _begins(self) -> list[float]:
+        return [start for start, _ in self.sessions]
 
     @property
     def pauses(self) -> list[tuple[float, float]]:
@@ -72,11 +82,14 @@ class CutAxis:
             for name, size in (("days", _DAY), ("hours", 3600), ("minutes", 60), ("seconds", 1))
             if step % size == 0 or (step >= size and step * 2 % size == 0)
         )
-        places, labels = [], []
+        places: list[float] = []
+        labels: list[str] = []
         for (start, end), place in zip(self.sessions, self.starts, strict=True):
             for number in range(int((end - start) // step) + 1):
-                places.append(place + number * step)
-                labels.append(f"{number * step / seconds:g}")
+                at = place + number * step
+                if not places or at - places[-1] >= _APART * self.length:
+                    places.append(at)
+                    labels.append(f"{number * step / seconds:g}")
         return places, labels, unit
 
 

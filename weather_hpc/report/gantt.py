@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.report.colours import colour_of
-from weather_hpc.report.cut_axis import CutAxis, date_text, duration_text
+from weather_hpc.report.cut_axis import NARROWEST, CutAxis, date_text, duration_text
 from weather_hpc.report.drawing import DOUBLE_WIDTH, FAINT, INK, LONGEST_LABEL, Drawing, plain
 from weather_hpc.report.timeline import Line, Span, Timeline
 from weather_hpc.runs.record import Status
@@ -307,6 +307,8 @@ def _draw_axes(axes: "Axes", lines: Sequence[Line], axis: CutAxis) -> None:
     for place, seconds in axis.pauses:
         for edge in (place - axis.gap / 2, place + axis.gap / 2):
             axes.axvline(edge, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        if axis.gap < NARROWEST * axis.length:
+            continue
         axes.text(
             place, len(lines) / 2 - 0.5, f"nothing for {duration_text(seconds)}", rotation=90,
             ha="center", va="center", fontsize=8,
@@ -326,15 +328,16 @@ def _draw_axes(axes: "Axes", lines: Sequence[Line], axis: CutAxis) -> None:
 
 
 def _head_stages(axes: "Axes", lines: Sequence[Line], axis: CutAxis) -> None:
-    """Separate the stages by a line, and name each at its right end."""
+    """Separate the stages by a line, and name each beside its first line."""
     for number, line in enumerate(lines):
         if number and line.stage == lines[number - 1].stage:
             continue
         if number:
             axes.axhline(number - 0.5, color=FAINT, linewidth=0.8)
         axes.annotate(
-            plain(line.stage), (1.0, number), xycoords=("axes fraction", "data"), ha="right",
-            va="center", fontsize=8, fontweight="bold", xytext=(-4, 0), textcoords="offset points",
+            plain(line.stage), (1.0, number), xycoords=("axes fraction", "data"), ha="left",
+            va="center", fontsize=8, fontweight="bold", xytext=(6, 0), textcoords="offset points",
+            annotation_clip=False,
         )  # fmt: skip
 
 

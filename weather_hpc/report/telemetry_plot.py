@@ -29,6 +29,8 @@ _FEW = 20
 """Fewer points are marked."""
 _FOREIGN, _OUTSIDE = "other processes", "evaluation or checkpoint"
 _ASKED = "CPUs asked for on this node"
+_LITTLE = 0.05
+"""CPUs of other processes that are not drawn."""
 _NARROWEST = 0.002
 """Share of the axis from which a phase is drawn."""
 
@@ -198,8 +200,9 @@ def _draw_panel(axes: "Axes", course: _Course, panel: _Panel) -> None:
         if panel is _CPU:  # a sample is the mean since the one before
             xs, ys = np.insert(xs, 0, 0.0), np.insert(ys, 0, ys[0])
         axes.plot(
-            xs, ys, color=colour, linewidth=1.4, marker="o" if len(xs) < _FEW else None,
-            markersize=3, drawstyle="steps-pre" if panel is _CPU else "default",
+            xs, ys, color=colour, linewidth=1.4, markersize=3,
+            marker=None if panel is _CPU or len(xs) > _FEW else "o",
+            drawstyle="steps-pre" if panel is _CPU else "default",
             label="all processes; all GPUs of rank 0",
         )  # fmt: skip
     else:
@@ -215,6 +218,8 @@ def _draw_foreign(axes: "Axes", course: _Course) -> None:
 
     xs, everything = course.line(_CPU)
     _, foreign = course.line(_OTHERS)
+    if not len(xs) or foreign.max() < _LITTLE:
+        return
     xs = np.insert(xs, 0, 0.0)
     everything, foreign = (np.insert(ys, 0, ys[:1]) for ys in (everything, foreign))
     axes.fill_between(

@@ -8,10 +8,17 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.runs.clock import seconds_of
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row
+from weather_hpc.study.spec import Stage
 
 _PAUSE, _PAUSE_S = 0.1, 60.0
 """A time without any run is a pause where it is longer than this share of the rest, and than this
 many seconds."""
+
+_UNMEASURED = {
+    str(Stage.PREPARE): ("Packing", "store that training reads"),
+    str(Stage.PREDICT): ("Prediction", "classes of new images"),
+}
+"""Title and label of the stages that are not measured."""
 
 
 @dataclass(frozen=True)
@@ -181,5 +188,5 @@ def _configurations(comparison: Comparison) -> Iterator[tuple[str, str, Sequence
         if id(row) not in known:
             others.setdefault(row.stage or "other runs", []).append(row)
     for name, found in others.items():
-        yield name.capitalize(), name, found
+        yield *_UNMEASURED.get(name, (name.capitalize(), "runs")), found
     yield from lines
