@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.dataset.nasty import plain_folder
+from weather_hpc.runs.forecast_file import read_forecast
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep.__main__ import main
 
@@ -336,6 +337,11 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     assert len(records(paths)) == 2
     assert sweep(*options, "--max-node-hours", "1.5").returncode == 0
     assert len(records(paths)) == 3
+
+    kept = read_forecast(paths)
+    assert [kept[record["run_id"]].at_most for record in records(paths)] == [1.0, 1.0, 1.0]
+    hours = [expected.node_hours for expected in kept.values()]
+    assert sorted(hours, key=str) == [pytest.approx(costs["node_hours"]), None, None]
 
 
 @pytest.mark.parametrize(
