@@ -16,6 +16,7 @@ from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.device_sentences import device_sentences
 from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.grids import grid_tables
+from weather_hpc.analysis.headlines import headlines
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
@@ -150,7 +151,10 @@ def collect(
             str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
         ],
         "report": str(to.report),
-        "key_findings": key_findings(comparison, findings, key_sentences),
+        "key_findings": [
+            *headlines(comparison, extras, findings),
+            *key_findings(comparison, findings, key_sentences),
+        ],
     }
 
 

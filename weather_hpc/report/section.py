@@ -2,27 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.verdict import Verdict
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.picture import Picture
-
-
-class Trust(StrEnum):
-    """How far the numbers can be trusted."""
-
-    GREEN = "green"
-    AMBER = "amber"
-    RED = "red"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far the numbers can be trusted, and why, in one sentence."""
-
-    trust: Trust
-    text: str
 
 
 @dataclass(frozen=True)
