@@ -116,7 +116,7 @@ def _device(device: str, model: str | None) -> str:
 def _asked(advice: Table | None) -> Iterator[Effect]:
     """Answers to a deadline and a budget."""
     for row in advice.rows if advice else []:
-        if row["question"].startswith(("deadline", "budget")):
+        if str(row.get("question")).startswith(("deadline", "budget")):
             answer = row["answer"] or f"no answer, {row['reason']}"
             time_s = f" ({brief(row['time_s'])} s)" if row["time_s"] else ""
             yield Effect(f"For a {row['question']}: {answer}{time_s}.", ASKED)

@@ -17,7 +17,7 @@ from weather_hpc.analysis.subject import Stop, Subject
 from weather_hpc.report.section import Card
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.tasks import Device
-from weather_hpc.text import brief, counted
+from weather_hpc.text import counted, significant
 
 _NOT_MEASURED = "not measured"
 
@@ -65,7 +65,8 @@ def _fastest(subject: Subject, candidates: Sequence[Candidate], trusted: bool) -
     group, tied = best.group, _tied(best, candidates)
     unit = "images/s" if group.is_weak else "s"
     label = _label("fastest", "Time", tied, trusted and len(candidates) > 1)
-    value = f"{brief((group.median('images_per_s') if group.is_weak else best.time_s) or 0)} {unit}"
+    middle = group.median("images_per_s" if group.is_weak else "time_s")
+    value = f"{significant(middle or 0.0)} {unit}"
     detail = _detail(subject.label(group), _over_baseline(subject, group), _ties(tied))
     return Card(label, value, _interval(median_interval(group.speeds), len(group.speeds)), detail)
 
@@ -101,7 +102,7 @@ def _cheapest(subject: Subject, among: Sequence[Candidate], trusted: bool) -> Ca
         percent = 100 * best.node_hours / baseline
         share = f"{percent:.0f} % of the node-hours of {one.cells['baseline']}"
     label = _label("cheapest", "Cost", tied, trusted and len(priced) > 1)
-    value = f"{brief(best.node_hours or 0.0)} node-hours"
+    value = f"{significant(best.node_hours or 0.0)} node-hours"
     detail = _detail(subject.label(best.group), share, _ties(tied))
     return Card(label, value, _interval(median_interval(hours), len(hours)), detail)
 
@@ -177,7 +178,7 @@ def _interval(interval: Interval, repeats: int) -> str:
     low, high = interval
     if interval == NO_INTERVAL or low is None or high is None:
         return "one run" if repeats == 1 else counted(repeats, "run")
-    return f"{interval_name(repeats)} {brief(low)} to {brief(high)}"
+    return f"{interval_name(repeats)} {significant(low)} to {significant(high)}"
 
 
 def _detail(*parts: str) -> str:

@@ -8,6 +8,8 @@ from weather_hpc.analysis.verdict import Trust, verdict
 from weather_hpc.report.cards import cards
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.section import FirstScreen
+from weather_hpc.report.speedup_plot import speedup_plot
+from weather_hpc.report.strategy_map import strategy_map
 from weather_hpc.runs.row import Row
 from weather_hpc.text import counted
 
@@ -29,6 +31,10 @@ def first_screen(collected: Collected) -> FirstScreen:
         line,
         trust,
         cards(subject, stop, trusted=trusted),
+        [
+            strategy_map(subject, trusted=trusted),
+            speedup_plot(subject, stop, collected.table("laws")),
+        ],
         sentences=headlines(comparison, collected.extras, findings),
     )
 
