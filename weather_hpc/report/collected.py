@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.live import Live
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Finding, Row
 
@@ -20,6 +21,8 @@ class Collected:
     """Tables of the analysis besides the scaling tables."""
     sentences: Sequence[str] = ()
     """Sentences of the analysis, such as its laws and advice."""
+    live: Live | None = None
+    """Of a study that is running."""
 
     def table(self, name: str) -> Table | None:
         """The one of ``extras`` with that name; None where there is none or it has no rows."""

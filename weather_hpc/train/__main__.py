@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``--resume`` would continue it (0 under torchrun, which would turn 75 into 1 and a traceback).
     """
     typed = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(typed)
+    args = parser().parse_args(typed)
     from weather_hpc.runs.record import Status
     from weather_hpc.train.ranks import torchrun_env
     from weather_hpc.train.request import TrainOptions, already_done, make_request
@@ -68,12 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_FAILED
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser("train", description="Train a network from a packed store.")
-    add = parser.add_argument
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("train", description="Train a network from a packed store.")
+    add = result.add_argument
     add("--store", type=Path, required=True, help="the packed store to train from")
     defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
-    add_flags(parser, "train", defaults, without=["image_size"])
+    add_flags(result, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
         help="evaluate also after every E epochs; 0: only after the last")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],
@@ -82,8 +83,8 @@ def _parser() -> cli.Parser:
         help="folder for record, events and checkpoint; an earlier run's are replaced")  # fmt: skip
     add("--resume", action="store_true",
         help="continue from the run folder's checkpoint, if there is one")  # fmt: skip
-    parser.add_json()
-    return parser
+    result.add_output()
+    return result
 
 
 def _summary(record: "RunRecord") -> dict[str, object]:
