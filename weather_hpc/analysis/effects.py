@@ -101,6 +101,8 @@ class Ratios:
         low, high = sorted(1 / end if slower else end for end in ends)
         middle = 1 / self.middle if slower else self.middle
         texts = [times(end, like=middle) for end in (low, high)]
+        if texts[0] == texts[1] and len(self.parts) == 1:
+            texts = [f"{end:.3g}" for end in (low, high)]
         fewest = min(one.runs for one in self.parts)
         few = "" if all(one.low is not None for one in self.parts) else _runs(fewest)
         span = f"{name}{' to '.join(texts)}" if texts[0] != texts[1] else ""

@@ -104,8 +104,9 @@ def _devices(devices: Table | None) -> Iterator[Effect]:
                 for name, model in (("device", "device_name"), ("against_device", "against_name"))
             )
             text = said(one, ratios, other, plural=False)
-            details = f"{first['strategy']}; {ratios.range(slower=ratios.middle < 1)}"
-            yield Effect(f"{text} ({details}).", ratios.size)
+            details = [first["strategy"], ratios.range(slower=ratios.middle < 1)]
+            text = f"{text} ({'; '.join(filter(None, details))})."
+            yield Effect(text[:1].upper() + text[1:], ratios.size)
 
 
 def _device(device: str, model: str | None) -> str:

@@ -76,8 +76,9 @@ def collect(
     in_tables, rejected, ends of the others, findings by severity), how far to trust the numbers
     (verdict), what to run (choices), the largest effects (headlines) and these with all other
     sentences (key_findings), the outcome of the comparison with the reference, and the paths
-    written, all serializable as JSON. Raises UserError if a path does not exist or holds no runs, or an option is wrong, and OSError if
-    ``out`` cannot be written, for example on a full disk; an earlier collection stays whole then.
+    written, all serializable as JSON. Raises UserError if a path does not exist or holds no runs,
+    or an option is wrong, and OSError if ``out`` cannot be written, for example on a full disk; an
+    earlier collection stays whole then.
     """
     laps = verbosity.Laps()
     tolerance = Tolerance.parse(options.tolerance)

@@ -90,7 +90,7 @@ def _cheapest(subject: Subject, among: Sequence[Candidate], trusted: bool) -> Ca
     if subject.work is not None and subject.work.weak:
         return Card("Cost", "not comparable", detail=no_same_work("the cheapest"))
     if not priced:
-        return Card("Best value", _NOT_MEASURED, detail=NO_NODE_HOURS)
+        return Card("Cost", _NOT_MEASURED, detail=NO_NODE_HOURS)
     best = min(priced, key=lambda c: c.node_hours or 0.0)
     hours, tied = best.group.values("node_hours"), _tied(best, priced, "node_hours")
     one = subject.configuration(best.group)

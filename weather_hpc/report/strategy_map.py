@@ -13,6 +13,7 @@ from weather_hpc.analysis.baselines import batch_size, method
 from weather_hpc.analysis.candidates import ties
 from weather_hpc.analysis.comparison import Configuration
 from weather_hpc.analysis.effects import times
+from weather_hpc.analysis.statistics import FEWEST_REPEATS
 from weather_hpc.analysis.subject import Subject
 from weather_hpc.analysis.table import training_words
 from weather_hpc.report.cell_colours import UNKNOWN, cell_colour, text_colour
@@ -30,6 +31,11 @@ NAME = "strategy_map"
 SIZE = (SINGLE_WIDTH, 4.1)
 MOST_BLOCKS, MOST_ROWS, MOST_COLUMNS = 6, 8, 10
 """As many as can be read; of more rows and columns those with the most cells are shown."""
+
+_OUTLINES = {
+    "best": "fastest", "untested": "fastest, not tested", "tied": "statistically tied with it",
+}  # fmt: skip
+"""Kinds of outlines and what they mean."""
 
 _LARGEST_FONT, _SMALLEST_FONT = 11.0, 5.5
 _CHARACTER = 0.62
@@ -71,7 +77,7 @@ def _blocks(subject: Subject) -> list[Block]:
         row = one.group.settings
         training = row.stage == Stage.TRAIN
         title = (training_words(row.strategy, row.device), str(row.strategy))
-        title = title if training else (subject.of.title, "")
+        title = title if training else ("", "")
         place = (batch_size(row) if training else str(method(row)), row.workers or 0)
         cells = found.setdefault(title, {})
         if place not in cells or (one.group.speedup(cells[place].group) or 0.0) > 1:
@@ -117,7 +123,8 @@ def _outlined(subject: Subject) -> dict[int, str]:
     if best is None or subject.work is None or len(subject.work.candidates) == 1:
         return {}
     tied = {id(other.group): "tied" for other in ties(best, subject.work.candidates)}
-    return tied | {id(best.group): "best"}
+    known = len(best.group.speeds) >= FEWEST_REPEATS
+    return tied | {id(best.group): "best" if known else "untested"}
 
 
 def _draw(
@@ -243,7 +250,7 @@ def _key(
 ) -> None:
     """What colours and outlines mean."""
     x, height = 0.1, 0.2
-    for kind, words in (("best", "fastest"), ("tied", "statistically tied with it")):
+    for kind, words in _OUTLINES.items():
         if kind in outlined.values():
             _outline(axes, (x, y - height / 2), (0.34, height), layout.gap, kind)
             axes.text(x + 0.42, y, words, fontsize=8, va="center", color=INK)
