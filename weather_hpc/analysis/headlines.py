@@ -9,9 +9,10 @@ from weather_hpc.analysis.claims.answers import Answer
 from weather_hpc.analysis.claims.table import ClaimsTable
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.devices import Kind
-from weather_hpc.analysis.effects import Effect, Ratio, Ratios, effects, said, times
+from weather_hpc.analysis.effects import Effect, effects
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.pop import imbalances, pop_table
+from weather_hpc.analysis.ratios import Ratio, Ratios, said, times
 from weather_hpc.analysis.statistics import ratio_interval
 from weather_hpc.analysis.steps import Verdict
 from weather_hpc.analysis.subject import subject_of

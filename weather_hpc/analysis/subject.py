@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from weather_hpc.analysis.baselines import measured, task
+from weather_hpc.analysis.baselines import batch_size, measured, method, task
 from weather_hpc.analysis.candidates import Candidate, Work, all_works, fastest_of
 from weather_hpc.analysis.comparison import Comparison, Configuration, StageComparison
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.steps import Verdict
-from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.table import Table, training_words
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.stages import MeasuredStage
 
@@ -133,3 +133,17 @@ def stop_of(series: Series, steps: Table) -> Stop:
         series, workers, tested, series.workers[-1],
         slower[0] if slower else None, bool(slower and slower[1]),
     )  # fmt: skip
+
+
+def series_way(series: Series) -> str:
+    """Method and device of ``series``."""
+    row = series.points[-1].settings
+    if row.stage == Stage.TRAIN:
+        return training_words(row.strategy, row.device)
+    return str(method(row))
+
+
+def series_label(series: Series) -> str:
+    """Method, device and batch size of ``series``: enough within one work."""
+    batch = batch_size(series.points[-1].settings)
+    return series_way(series) + (f", batch {batch}" if batch is not None else "")

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from weather_hpc.analysis.accuracy import AccuracyKept
 from weather_hpc.analysis.candidates import Candidate, ties
 from weather_hpc.analysis.choices import NO_NODE_HOURS, no_same_work
-from weather_hpc.analysis.effects import times
 from weather_hpc.analysis.groups import Group
+from weather_hpc.analysis.ratios import times
 from weather_hpc.analysis.statistics import (
     NO_INTERVAL,
     Interval,
     interval_name,
     median_interval,
 )
-from weather_hpc.analysis.subject import Stop, Subject
+from weather_hpc.analysis.subject import Stop, Subject, series_label
 from weather_hpc.report.section import Card
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.tasks import Device
@@ -117,7 +117,7 @@ def _stop(subject: Subject, stop: Stop | None) -> Card:
     at = "" if stop.workers == stop.series.workers[0] else _efficiency(subject, stop)
     if stop.workers == stop.largest:
         value = f"not up to {counted(stop.largest, unit)}"
-        return Card("Scaling stops", value, untested, _detail(stop.series.label, at))
+        return Card("Scaling stops", value, untested, _detail(series_label(stop.series), at))
     nearest = next(size for size in stop.series.workers if size > stop.workers)
     if stop.slower_from == nearest:
         ratio = stop.after.speedup(stop.point) or 1.0
@@ -127,7 +127,7 @@ def _stop(subject: Subject, stop: Stop | None) -> Card:
     else:
         after = f"{nearest} are not shown to be faster"
     value = counted(stop.workers, unit)
-    return Card("Scaling stops at", value, untested, _detail(stop.series.label, at, after))
+    return Card("Scaling stops at", value, untested, _detail(series_label(stop.series), at, after))
 
 
 def _efficiency(subject: Subject, stop: Stop) -> str:

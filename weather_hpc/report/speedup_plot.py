@@ -11,8 +11,8 @@ from weather_hpc.analysis.baselines import batch_size
 from weather_hpc.analysis.law_table import law_curve
 from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.series import Series
-from weather_hpc.analysis.subject import Stop, Subject
-from weather_hpc.analysis.table import Table, training_words
+from weather_hpc.analysis.subject import Stop, Subject, series_label, series_way
+from weather_hpc.analysis.table import Table
 from weather_hpc.report.colours import colour_of, ramp
 from weather_hpc.report.curve import Point
 from weather_hpc.report.drawing import FAINT, INK, MARKERS, SINGLE_WIDTH, Drawing, plain
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "best_speedup"
-SIZE = (SINGLE_WIDTH, 4.1)
+SIZE = (SINGLE_WIDTH, 0.64 * SINGLE_WIDTH)
 MOST_CURVES = 5
 
 _LAWS = (Law.USL, Law.AMDAHL, Law.GUSTAFSON)
@@ -71,7 +71,7 @@ def _curves(subject: Subject) -> tuple[list[_Curve], int]:
     for series in subject.series:
         points = () if series.problem else _points(subject, series)
         if any(point.x > 1 for point in points) and len(points) > 1:
-            by_way.setdefault(_way(series), []).append((series, points))
+            by_way.setdefault(series_way(series), []).append((series, points))
     if len(by_way) == 1:
         (found,) = by_way.values()
         sizes = {batch_size(series.points[-1].settings) or 0 for series, _ in found}
@@ -91,7 +91,7 @@ def _curves(subject: Subject) -> tuple[list[_Curve], int]:
             for found in by_way.values()
         ]
         curves = [_Curve(series.label, _colour(series), points, series) for series, points in best]
-    short = [_label(curve.series) for curve in curves]
+    short = [series_label(curve.series) for curve in curves]
     if len(set(short)) == len(short):
         pairs = zip(curves, short, strict=True)
         curves = [replace(curve, label=label) for curve, label in pairs]
@@ -101,19 +101,6 @@ def _curves(subject: Subject) -> tuple[list[_Curve], int]:
     )
     kept = [curve for curve in curves if curve in ordered[:MOST_CURVES]]
     return kept, len(curves) - len(kept)
-
-
-def _label(series: Series) -> str:
-    """Method, device and batch size."""
-    batch = batch_size(series.points[-1].settings)
-    return _way(series) + (f", batch {batch}" if batch is not None else "")
-
-
-def _way(series: Series) -> str:
-    row = series.points[-1].settings
-    if row.stage == Stage.TRAIN:
-        return training_words(row.strategy, row.device)
-    return str(row.backend or row.engine)
 
 
 def _colour(series: Series) -> str:
@@ -229,9 +216,9 @@ def _as_text(curves: Sequence[_Curve], stop: Stop | None, law: Law | None, unit:
     ]
     text = f"Speedup by {unit}s. {'; '.join(parts)}."
     if law is not None and stop is not None:
-        text += f" {law}'s law is fitted to {stop.series.label}."
+        text += f" {law}'s law is fitted to {series_label(stop.series)}."
     if stop is not None and stop.workers < stop.largest:
-        text += f" Scaling of {stop.series.label} stops at {stop.workers}."
+        text += f" Scaling of {series_label(stop.series)} stops at {stop.workers}."
     if stop is not None and stop.slower_from is not None:
         text += f" It is slower again with {stop.slower_from}."
     return text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc.analysis.baselines import batch_size, method
 from weather_hpc.analysis.candidates import ties
 from weather_hpc.analysis.comparison import Configuration
-from weather_hpc.analysis.effects import times
+from weather_hpc.analysis.ratios import times
 from weather_hpc.analysis.statistics import FEWEST_REPEATS
 from weather_hpc.analysis.subject import Subject
 from weather_hpc.analysis.table import training_words
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "strategy_map"
-SIZE = (SINGLE_WIDTH, 4.1)
+SIZE = (SINGLE_WIDTH, 0.64 * SINGLE_WIDTH)
 MOST_BLOCKS, MOST_ROWS, MOST_COLUMNS = 6, 8, 10
 """As many as can be read; of more rows and columns those with the most cells are shown."""
 
