@@ -15,6 +15,7 @@ from weather_hpc import cli
 from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, QUARANTINE, Store, is_store
+from weather_hpc.dataset.stored_images import summary_of
 from weather_hpc.dataset.unreadable import Unreadable
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
@@ -78,7 +79,7 @@ def preprocess(
     if unreadable:
         print(f"preprocess: {unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
     try:
-        _record_store(writer.record, store, catalogue)
+        _record_store(writer, store, catalogue)
     finally:
         if discard:
             shutil.rmtree(out)
@@ -166,8 +167,11 @@ def _check(unreadable: Unreadable, record: RunRecord) -> None:
     unreadable.check()
 
 
-def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
-    """Fill in the counts, checksum and total time."""
+def _record_store(writer: RunWriter, store: Store, catalogue: Catalogue) -> None:
+    """Fill in the counts, checksum and total time, and leave a summary of the images."""
+    record = writer.record
+    if writer.paths is not None:
+        summary_of(store, catalogue).write(writer.paths.images)
     record.counts.images = len(store.rows())
     record.counts.quarantined = len(store.quarantine())
     record.counts.damaged = len(store.damaged())

@@ -54,15 +54,24 @@ def report_of(collected: Collected) -> Report:
         if plot.draw is None
     ]
     studies = distinct(row.study for row in comparison.rows)
+    own = [
+        published_table(comparison.tables),
+        phase_table(phase_times(comparison)),
+        pop_table(comparison),
+    ]
+    known = {table.name for table in (*comparison.tables, *collected.extras, *own)}
+    own += [
+        table
+        for section in filled
+        for part in section.all_parts
+        for table in part.tables
+        if table.name not in known and table.name not in part.files
+    ]
     return Report(
         f"Scaling report: {studies or 'no study'}",
         first_screen(collected),
         filled,
         left_out=[*empty, *undrawn],
         details=row_details(collected),
-        own_tables=(
-            published_table(comparison.tables),
-            phase_table(phase_times(comparison)),
-            pop_table(comparison),
-        ),
+        own_tables=own,
     )
