@@ -119,11 +119,12 @@ def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
 
 
 def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
-    done = sweep("--partition", "gpu", "--wait", "--json")
+    done = sweep("--partition", "gpu", "--live", "--json")
     assert json.loads(done.stdout.splitlines()[-1])["ran"] == {"done": 5}
+    assert f"live report: {sweep.paths.report}" in done.stderr
     assert set(sweep.states().values()) == {"done"}
     assert sweep.starts() == 5
-    assert sweep.paths.report.exists()
+    assert 'id="live"' not in sweep.paths.report.read_text()
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     assert train["queue_s"] >= 0
@@ -141,6 +142,9 @@ def test_without_wait_a_last_job_collects(sweep: Sweep) -> None:
     jobs = json.loads(left.stdout.splitlines()[-1])["jobs"]
     assert len(jobs) == 4
     sweep("--executor", "slurm")
+    followed = sweep("status", "--follow", "--json")
+    assert json.loads(followed.stdout)["counts"] == {"done": 5}
+    assert "5 of 5 runs done; all runs have ended; node-hours: " in followed.stderr
     sweep.until(sweep.paths.report.exists)
     assert sweep.starts() == 5
     # three arrays and one collecting job: going on while that waits asks for no second one

@@ -139,7 +139,8 @@ class StudyProgress:
         lines += [f"waiting  {kind}" for kind in self.waits]
         lines += [f"failed   {name}: {why}" for name, why in self.failures[:MOST_FAILURES]]
         if len(self.failures) > MOST_FAILURES:
-            lines.append(f"failed   {len(self.failures) - MOST_FAILURES} earlier ones")
+            earlier = len(self.failures) - MOST_FAILURES
+            lines.append(f"failed   {earlier} earlier one{'' if earlier == 1 else 's'}")
         if self.sweep is not None:
             lines.append(f"a sweep is running as {self.sweep}")
         return lines
@@ -162,6 +163,7 @@ class StudyProgress:
                 }
                 for run in self.running
             ],
+            "waiting": list(map(str, self.waits)),
             "left_s": self.left_s,
             "node_hours": {
                 "used": self.used,
