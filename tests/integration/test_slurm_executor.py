@@ -197,7 +197,7 @@ def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(swee
     names = sweep.slurm.run(["squeue", "-h", "-o", "%j", "--name", intent.job_name]).stdout.split()
     assert names == [intent.job_name]
     assert all(entry.job_id for entry in ledger.load(sweep.paths))
-    assert "cancelled 4 jobs" in sweep("cancel").stderr
+    assert "cancelled 4 jobs" in sweep("cancel").stdout
 
 
 def test_a_job_that_gets_through_after_its_run_was_submitted_again_does_nothing(
@@ -266,7 +266,7 @@ def test_cancel_and_resume(sweep: Sweep) -> None:
     sweep("--executor", "slurm")
     sweep.until(lambda: sweep.states()["train-1"] == "running")
     assert sweep.states()["prepare-0"] == "done"
-    assert "cancelled 2 jobs" in sweep("cancel").stderr
+    assert "cancelled 2 jobs" in sweep("cancel").stdout
     sweep.until(lambda: sweep.states()["train-0"] == "failed")
     assert sweep.record("train-*-r0-*")["status"] == "cancelled"
     sweep.behave()
@@ -458,4 +458,4 @@ def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> Non
     assert f"failed: job {runs}_0 ended as FAILED (exit code 3) on node" in told
     assert f": environment: no such file (see {job_log})" in told
     assert sweep.starts() == 0
-    assert "cancelled 1 job" in sweep("cancel").stderr
+    assert "cancelled 1 job" in sweep("cancel").stdout
