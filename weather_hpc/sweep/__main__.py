@@ -120,6 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line.error("--efficiency-floor needs --staged")
     if args.follow and args.action != "status":
         command_line.error("--follow is an option of `status`")
+    if args.live and args.action == "status" and not args.follow:
+        command_line.error("with status, --live needs --follow")
+    if args.live and args.action not in ("run", "status"):
+        command_line.error("--live is an option of a sweep and of `status --follow`")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
     options = SweepOptions(
         **{f.name: getattr(args, f.name) for f in dataclasses.fields(SweepOptions)}
