@@ -53,6 +53,7 @@ def task(**settings: Any) -> TrainTask:
         ("--strategy ddp --world-size 2", "--nproc-per-node=2 -m weather_hpc.train --store"),
         ("--strategy model --world-size 3", "--nproc-per-node=3 -m weather_hpc.train"),
         ("--resume", "--resume needs --run-dir"),
+        ("--discard", "--discard needs --run-dir"),
         ("--evaluate-every -1", "--evaluate-every -1: must be 0 or more"),
     ],
 )

@@ -168,10 +168,10 @@ def test_stopped_just_before_the_end(train: Train, finished: tuple[list[str], Pa
     assert after["provenance"]["restarts"] == 1
 
 
-def test_without_resume_a_run_begins_anew(train: Train, finished: tuple[list[str], Path]) -> None:
+def test_with_discard_a_run_begins_anew(train: Train, finished: tuple[list[str], Path]) -> None:
     options, run_dir = finished
     curve = losses(run_dir)
-    assert train(*options, run_dir=run_dir)["provenance"]["restarts"] == 0
+    assert train(*options, "--discard", run_dir=run_dir)["provenance"]["restarts"] == 0
     assert losses(run_dir) == curve
 
 

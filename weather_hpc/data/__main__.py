@@ -66,7 +66,10 @@ def _parser() -> cli.Parser:
 def _synth(args: argparse.Namespace) -> int:
     from weather_hpc.dataset.synthetic import make_synthetic
 
-    images = make_synthetic(args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd)
+    with cli.advice():
+        images = make_synthetic(
+            args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd
+        )
     _print(args, {"path": printable(str(args.out)), "images": images})
     return cli.EXIT_OK
 
@@ -75,7 +78,8 @@ def _fetch(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import summarize
     from weather_hpc.dataset.fetch import fetch
 
-    fetch(args.source, args.out, args.sha256)
+    with cli.advice():
+        fetch(args.source, args.out, args.sha256)
     _print(args, summarize(args.out))
     return cli.EXIT_OK
 

@@ -125,7 +125,8 @@ def _explore(args: argparse.Namespace) -> int:
     from weather_hpc.eda.stage import explore
 
     try:
-        result = explore(options)
+        with cli.advice():  # what is packed of the store is kept
+            result = explore(options)
     except OSError as error:  # the disk is full, or the file system was unmounted
         raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None
     if args.json:

@@ -40,7 +40,7 @@ def train(request: Request, done: RunRecord | None = None) -> RunRecord:
     torch.set_num_threads(request.task.threads_per_rank)
     reading = Reading(request)
     leads = request.env.rank == 0
-    writes = leads and done is None and not reading.of_another_run
+    writes = leads and done is None and not reading.is_kept
     with RunWriter(request.spec, request.options.run_dir if writes else None) as writer:
         if leads and request.paths is not None and done is None:
             remove_own_stop_file(request.paths)  # an earlier process's
