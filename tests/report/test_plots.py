@@ -61,7 +61,7 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
     points = tuple(Point(float(x), 1.0 / x) for x in range(1, 65))
     drawing = LinePlot("time", "Time", "workers", "s", [Curve("a", points)], "nothing").drawing()
     assert drawing.draw is not None
-    svg, _ = render(drawing.name, drawing.draw, drawing.size)
+    svg = render(drawing.name, drawing.draw, drawing.size).svg
     ticks = [
         int(tick) for tick in re.findall(r">(\d+)</text>", svg.split('id="matplotlib.axis_2"')[0])
     ]

@@ -16,22 +16,16 @@ from weather_hpc.dataset.image_file import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the subverbs. Exit code: 0; 1 where verify finds damage."""
-    args = _parser().parse_args(argv)
+    """Run one of the actions. Exit code: 0; 1 where verify finds damage."""
+    args = parser().parse_args(argv)
     code: int = args.run(args)
     return code
 
 
-class _SubverbParser(cli.Parser):
-    """A subverb's parser: argparse passes it the whole ``prog``, not the verb."""
-
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
-
-
-def _parser() -> cli.Parser:
-    parser = cli.Parser("data", description="Make, fetch, check and summarize images.")
-    verbs = parser.add_subparsers(required=True, metavar="SUBVERB", parser_class=_SubverbParser)
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("data", description=__doc__)
+    verbs = result.add_actions("ACTION")
 
     synth = verbs.add_parser("synth", help="make synthetic images of 11 weather classes")
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
@@ -59,8 +53,8 @@ def _parser() -> cli.Parser:
     info.set_defaults(run=_info)
 
     for subparser in (synth, fetch, verify, info):
-        subparser.add_json()
-    return parser
+        subparser.add_output()
+    return result
 
 
 def _synth(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,8 @@ class Drawing:
     """Number of lines or bars that did not fit."""
     svg: str | None = None
     """The SVG, once it is drawn."""
+    data: Sequence[Mapping[str, Any]] = ()
+    """The values drawn, a row each; every row may have columns of its own."""
 
     @property
     def wide(self) -> bool:
@@ -82,24 +84,35 @@ class Drawing:
         return self.size[0] > SINGLE_WIDTH
 
 
-def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG bytes; equal figures give equal bytes."""
+@dataclass(frozen=True)
+class PlotFiles:
+    """One figure in every format; equal figures give equal bytes."""
+
+    svg: str
+    png: bytes
+    pdf: bytes
+
+
+def render(name: str, draw: "Draw", size: tuple[float, float]) -> PlotFiles:
+    """Draw a figure of ``size`` inches; ``name`` makes its ids unique among figures."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the salt makes equal figures equal files, and ids unique among figures
+    # the salt makes equal figures equal files
     with mpl.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         # a character that no font has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         draw(figure)
-        svg, png = io.BytesIO(), io.BytesIO()
+        svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.set_layout_engine("none")  # already laid out
-        figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
-    return svg.getvalue().decode(), png.getvalue()
+        white: Any = {"transparent": False, "facecolor": "white"}
+        figure.savefig(png, format="png", dpi=160, **white)
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None}, **white)
+    return PlotFiles(svg.getvalue().decode(), png.getvalue(), pdf.getvalue())
 
 
 def inline_svg(svg: str, name: str, label: str) -> str:

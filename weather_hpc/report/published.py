@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weather_hpc.analysis.claims.table import ClaimsTable
 from weather_hpc.analysis.published import EPOCHS, IMAGES, P100, Published, read_published
 from weather_hpc.analysis.table import ScalingTable, Table, above
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.curve import Curve, Point
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.line_plot import LinePlot
+from weather_hpc.report.section import ReportSection
 from weather_hpc.study.spec import Scaling
 from weather_hpc.study.tasks import Backend, Strategy
 from weather_hpc.text import counted
@@ -142,3 +145,30 @@ def not_comparable(tables: Sequence[ScalingTable]) -> str:
             facts.append(span if len(values) > 1 else counted(values[0], noun))
     ours = f"ours have {' and '.join(facts)}" if facts else "ours are in the tables"
     return NOT_COMPARABLE.format(ours=ours)
+
+
+def published_section(collected: Collected) -> ReportSection:
+    """Our times and speedups beside the study's, and its conclusions tested."""
+    tables = collected.comparison.tables
+    table = published_table(tables)
+    claims = [t for t in collected.extras if t.rows and isinstance(t, ClaimsTable)]
+    return ReportSection(
+        "published",
+        "Beside the published study",
+        not_comparable(tables) if table.rows else "",
+        tables=[table] if table.rows else [],
+        plots=[published_speedup(tables)],
+        parts=[_claims(table) for table in claims],
+    )
+
+
+def _claims(table: ClaimsTable) -> ReportSection:
+    text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
+    return ReportSection(
+        table.name,
+        table.title,
+        text,
+        sentences=table.contradictions,
+        tables=table.parts,
+        files={part.name: f"tables/{table.name}.csv" for part in table.parts},
+    )

@@ -33,18 +33,7 @@ def status(paths: StudyPaths, as_json: bool) -> int:
     plan = load_plan(paths)
     jobs = refresh_accounting(paths)
     states = current_states(paths, plan.all, jobs)
-    for spec in plan.all:
-        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
-        if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
-            run = read_run(paths.run(spec.run_id).root)
-            print(f"         {run.row.reason or run.status}")
-    kinds = waiting(jobs.values())
-    for kind in kinds:
-        print(kind)
-    counts = Counter(map(str, states.values()))
-    sweep = holder(paths)
-    running = f"; a sweep is running as {sweep}" if sweep else ""
-    print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
+    kinds, sweep = waiting(jobs.values()), holder(paths)
     if as_json:
         job_ids = {run_id: job.job_id for run_id, job in jobs.items()}
         cli.print_json(
@@ -56,6 +45,17 @@ def status(paths: StudyPaths, as_json: bool) -> int:
                 "waiting": list(map(str, kinds)),
             }
         )
+        return cli.EXIT_OK
+    for spec in plan.all:
+        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
+        if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
+            run = read_run(paths.run(spec.run_id).root)
+            print(f"         {run.row.reason or run.status}")
+    for kind in kinds:
+        print(kind)
+    counts = Counter(map(str, states.values()))
+    running = f"; a sweep is running as {sweep}" if sweep else ""
+    print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
     return cli.EXIT_OK
 
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``--resume`` would continue it (0 under torchrun, which would turn 75 into 1 and a traceback).
     """
     typed = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(typed)
+    args = parser().parse_args(typed)
     from weather_hpc.train.again import how_to_go_on
     from weather_hpc.train.ranks import torchrun_env
 
@@ -86,25 +86,26 @@ def _train(args: argparse.Namespace, typed: list[str], env: "TorchrunEnv") -> in
     return cli.EXIT_FAILED
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser("train", description="Train a network from a packed store.")
-    add = parser.add_argument
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("train", description="Train a network from a packed store.")
+    add = result.add_argument
     add("--store", type=Path, required=True, help="the packed store to train from")
     defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
-    add_flags(parser, "train", defaults, without=["image_size"])
+    add_flags(result, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
         help="evaluate also after every E epochs; 0: only after the last")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],
         help="what to do where CUDA is requested and there is none")  # fmt: skip
     add("--run-dir", type=Path, metavar="DIR",
         help="folder for record, events and checkpoint")  # fmt: skip
-    earlier = parser.add_mutually_exclusive_group()
+    earlier = result.add_mutually_exclusive_group()
     earlier.add_argument("--resume", action="store_true",
         help="continue from the run folder's checkpoint, if there is one")  # fmt: skip
     earlier.add_argument("--discard", action="store_true",
         help="start afresh, and replace the run folder's checkpoint")  # fmt: skip
-    parser.add_json()
-    return parser
+    result.add_output()
+    return result
 
 
 def _summary(record: "RunRecord") -> dict[str, object]:
