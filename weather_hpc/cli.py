@@ -228,7 +228,9 @@ def progress(text: str, total: int) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # rich would take what is printed on stdout meanwhile to the terminal, also from a file
+    console, both = Console(stderr=True), sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(count: int = 1, text: str | None = None) -> None:
