@@ -7,6 +7,7 @@ python -m weather_hpc.data info images
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,11 @@ def _fetch(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import find_damage
 
-    damaged = find_damage(args.path)
+    damaged, warning = find_damage(args.path)
+    if warning:
+        print(f"data: {printable(str(args.path))}: {warning}", file=sys.stderr)
     if args.json:
-        cli.print_json({"path": printable(str(args.path)), "damaged": damaged})
+        cli.print_json({"path": printable(str(args.path)), "damaged": damaged, "left_out": warning})
     else:
         print("\n".join(damaged) or f"{printable(str(args.path))}: nothing is damaged")
     return cli.EXIT_FAILED if damaged else cli.EXIT_OK
