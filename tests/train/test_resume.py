@@ -142,9 +142,12 @@ def test_a_run_resumed_on_another_device_says_so_and_is_in_no_table(
 
 
 @pytest.fixture
-def finished(train: Train, small_store: Path, tmp_path: Path) -> tuple[list[str], Path]:
+def finished(
+    train: Train, small_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[list[str], Path]:
     options = ["--store", str(small_store), "--model", "tiny", "--epochs", "2"]
     train(*options, run_dir=tmp_path / "run")
+    capsys.readouterr()
     return options, tmp_path / "run"
 
 
