@@ -10,6 +10,7 @@ from tests.train.conftest import Train, events
 from weather_hpc import cli
 from weather_hpc.logs.reader import read_logs
 from weather_hpc.runs.error_line import error_line
+from weather_hpc.runs.row import Reading
 from weather_hpc.train.__main__ import main
 from weather_hpc.train.epoch_lines import EpochLines, clock, line
 from weather_hpc.train.evaluation import Score
@@ -79,7 +80,7 @@ def test_training_tells_each_epoch_and_the_log_is_read_as_without(
         )
         assert text.startswith(f"{start}  ")
         assert ("test " in text) is (event["epoch"] % 2 == 0)
-    readings = []
+    readings: list[Reading] = []
     for kept in (lines, [text for text in lines if text not in told]):
         (tmp_path / "run.log").write_text("\n".join(kept) + "\n")
         readings += read_logs([tmp_path / "run.log"])
