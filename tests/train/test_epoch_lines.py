@@ -8,6 +8,7 @@ import pytest
 
 from tests.train.conftest import Train, events
 from weather_hpc import cli
+from weather_hpc.dataset.left_out import left_out
 from weather_hpc.logs.reader import read_logs
 from weather_hpc.runs.error_line import error_line
 from weather_hpc.runs.row import Reading
@@ -96,4 +97,6 @@ def test_a_killed_run_is_not_explained_by_its_progress() -> None:
     assert error_line(f"train: --held-apart 0.1: too few\n{epoch}\n") == (
         "train: --held-apart 0.1: too few"
     )
-    assert error_line(f"loading\n{epoch}\n") == "loading"
+    warning = f"train: store: {left_out(1, [], {'a.jpg': 'empty file', 'b.jpg': 'empty file'})}"
+    assert " are left out: " in warning
+    assert error_line(f"loading\n{warning}\n{epoch}\n") == "loading"
