@@ -16,7 +16,7 @@ FAR = 3.5
 """Robust standard deviations from the median that make an outlier (Iglewicz and Hoaglin 1993)."""
 
 FEWEST = 10
-"""Images of a class from which on its brightness and sharpness have a usual range."""
+"""Images of a class from which on it has usual images."""
 
 NEIGHBOURS = 10
 STRANGERS = 8
@@ -110,9 +110,10 @@ def _number(kind: str, value: float) -> str:
 
 def _of_class(exploration: Exploration, counts: npt.NDArray[np.int64]) -> Iterable[OddImage]:
     """By the classes of the images that are most alike, none of which is the image's own."""
+    sizes = np.bincount(exploration.labels, minlength=len(exploration.classes))
     for at, (label, votes) in enumerate(zip(exploration.labels.tolist(), counts, strict=True)):
         other = int(votes.argmax())
-        if votes[label] == 0 and votes[other] >= STRANGERS:
+        if sizes[label] >= FEWEST and votes[label] == 0 and votes[other] >= STRANGERS:
             text = f"{exploration.classes[label]}, but {votes[other]} of the {NEIGHBOURS} images "
             text += f"most like it are {exploration.classes[other]}"
             yield OddImage(at, "class", text, float(votes[other]))
@@ -145,6 +146,7 @@ def neighbour_classes(exploration: Exploration) -> npt.NDArray[np.int64]:
             distance[row, excluded] = np.inf
         nearest = np.argpartition(distance, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         for row, columns in enumerate(nearest):
+            columns = columns[np.isfinite(distance[row, columns])]
             np.add.at(counts[first + row], labels[others[columns]], 1)
     return counts
 
