@@ -92,7 +92,7 @@ def _counts(summary: dict[str, Any]) -> str:
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
     reference = [summary["reference"]["summary"]] if summary["reference"] else []
-    return [*reference, *summary["headlines"]][:MOST_SENTENCES]
+    return [*summary["left_out"], *reference, *summary["headlines"]][:MOST_SENTENCES]
 
 
 def _bullets(sentences: Sequence[str], width: int) -> Iterator[str]:

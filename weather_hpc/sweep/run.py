@@ -25,7 +25,7 @@ from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.predict.images import image_files
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import save_plan, with_earlier_predict, with_known_names
-from weather_hpc.runs.reader import earlier_runs, images_left_out
+from weather_hpc.runs.reader import earlier_runs
 from weather_hpc.runs.state import RunState, run_states
 from weather_hpc.slurm.cluster import DEFAULT_MAX_ARRAY_SIZE
 from weather_hpc.slurm.directives import by_shape, job_name
@@ -192,10 +192,6 @@ class _Sweep:
         from weather_hpc.collect.pipeline import collect_study
         from weather_hpc.collect.summary import summary_text
 
-        prepare = self.plan.prepare
-        told = self.executor_name == "local" and prepare and prepare.run_id in states
-        if prepare and not told and (warning := images_left_out(self.paths.run(prepare.run_id))):
-            print(warning, file=sys.stderr)
         summary = collect_study(self.paths.root)
         counts = Counter(map(str, states.values()))
         if self.options.json:
