@@ -73,12 +73,12 @@ def collect(
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, ends of the others, findings by severity), how far to trust the numbers
-    (verdict), what to run (choices), the largest effects (headlines) and these with all other
-    sentences (key_findings), the outcome of the comparison with the reference, and the paths
-    written, all serializable as JSON. Raises UserError if a path does not exist or holds no runs,
-    or an option is wrong, and OSError if ``out`` cannot be written, for example on a full disk; an
-    earlier collection stays whole then.
+    in_tables, rejected, ends of the others, findings by severity), images left out of the stores
+    (left_out), how far to trust the numbers (verdict), what to run (choices), the largest effects
+    (headlines) and these with all other sentences (key_findings), the outcome of the comparison
+    with the reference, and the paths written, all serializable as JSON. Raises UserError if a path
+    does not exist or holds no runs, or an option is wrong, and OSError if ``out`` cannot be
+    written, for example on a full disk; an earlier collection stays whole then.
     """
     laps = verbosity.Laps()
     tolerance = Tolerance.parse(options.tolerance)
@@ -151,6 +151,7 @@ def collect(
         "ends": ends(rows),
         "rejects_by_reason": reject_reasons(rows),
         "findings": {str(severity): severities[severity] for severity in Severity},
+        "left_out": sorted({f.message for f in findings if f.tells_of_images_left_out}),
         "reference": None
         if compared is None
         else {

@@ -93,7 +93,8 @@ def _counts(summary: dict[str, Any]) -> str:
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
     """The reference's outcome, the verdict where there is a reservation, the largest effects."""
-    first = [summary["reference"]["summary"]] if summary["reference"] else []
+    first = [*summary["left_out"]]
+    first += [summary["reference"]["summary"]] if summary["reference"] else []
     verdict = summary["verdict"]
     if verdict is not None and verdict["trust"] != Trust.GREEN:
         first.append(f"{verdict['trust'].capitalize()}: {verdict['text']}")

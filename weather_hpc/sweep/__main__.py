@@ -132,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     paths = _paths(options)
     if args.action == "run":
-        return run.run_study(options, paths)
+        with cli.advice():
+            return run.run_study(options, paths)
     if args.action == "check":
         return check.run_check(options, paths)
     if args.action == "status":

@@ -14,7 +14,7 @@ from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.folders import SUBMITTING_S, holder, lock
 from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.plan_file import check_results, load_plan
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.accounting import refresh_accounting
@@ -64,8 +64,10 @@ def _job_note(job: Job | None) -> str:
 def cancel(paths: StudyPaths) -> str:
     """Interrupt the sweep that runs in the folder, and cancel the folder's jobs; what was done.
 
-    In this order, so that no job is submitted in between.
+    In this order, so that no job is submitted in between. Raises UserError where no study has been
+    run.
     """
+    check_results(paths)
     interrupted = _interrupt(paths)
     cancelled = None
     if paths.submissions.exists():
@@ -127,8 +129,9 @@ def clean(paths: StudyPaths, ask: bool) -> str:
     """Remove what :func:`removable` lists; how much was freed.
 
     Records, events, logs, tables and the report stay. With ``ask``, the user at the terminal
-    confirms first; without a terminal :class:`UserError` is raised.
+    confirms first; without a terminal :class:`UserError` is raised, as where no study has been run.
     """
+    check_results(paths)
     with lock(paths):
         if paths.submissions.exists():
             with _slurm() as slurm:
