@@ -55,6 +55,8 @@ class ReportSection:
     """The files with every row of tables, by their names; of others: tables/<name>.csv."""
     parts: Sequence["ReportSection"] = ()
     """Sections inside it, after its own content."""
+    optional: bool = False
+    """Whether it is no loss where it has nothing to show."""
 
     def full_file(self, table: Table) -> str:
         """The file that has all rows of ``table``."""

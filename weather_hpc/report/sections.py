@@ -45,7 +45,7 @@ def report_of(collected: Collected) -> Report:
     sections = [section(collected) for section in SECTIONS]
     comparison = collected.comparison
     filled = [section for section in sections if not section.is_empty]
-    empty = [section.title for section in sections if section.is_empty]
+    empty = [section.title for section in sections if section.is_empty and not section.optional]
     undrawn = [
         plot.title
         for section in filled
