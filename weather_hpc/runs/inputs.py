@@ -93,6 +93,15 @@ def exit_code(path: Path) -> int | None:
     return code if type(code) is int and 0 <= code < 256 else None
 
 
+def exit_time(path: Path) -> str | None:
+    """When the run ended by its exit.json, ISO 8601; None where it does not say."""
+    try:
+        ended = read_object(path).get("ended_at")
+    except UserError:
+        return None
+    return ended if isinstance(ended, str) else None
+
+
 def job_seconds(path: Path) -> float | None:
     """How long the Slurm job took whose script wrote an exit.json, s.
 

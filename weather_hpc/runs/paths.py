@@ -167,6 +167,11 @@ class StudyPaths:
         return self.root / "plan.json"
 
     @property
+    def forecast(self) -> Path:
+        """What each run was expected to cost when it was submitted, as JSON."""
+        return self.root / "forecast.json"
+
+    @property
     def lock(self) -> Path:
         """Held while a sweep changes this folder."""
         return self.root / ".lock"

@@ -223,6 +223,7 @@ class Provenance(Part):
     host: str | None = Field(None, description="host name of rank 0")
     cpu_model: str | None = Field(None, description="model name of the host's processor")
     cpu_count: int | None = Field(None, description="number of logical CPUs of the host")
+    memory_mb: float | None = Field(None, description="memory of the host, MB (1e6 bytes)")
     driver: str | None = Field(None, description="version of the GPU driver; null: no GPU")
     devices: list[str] = Field(
         default=[],

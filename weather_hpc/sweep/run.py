@@ -23,6 +23,7 @@ from weather_hpc.launch.script import run_script, slurm_run_script
 from weather_hpc.launch.submitit_executor import parameters, without_requeue
 from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.predict.images import image_files
+from weather_hpc.runs.forecast_file import add_forecast
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import save_plan, with_earlier_predict, with_known_names
 from weather_hpc.runs.reader import earlier_runs
@@ -104,6 +105,7 @@ class _Sweep:
             costs, _ = self.forecast(missing, [s for s in plan.all if s.run_id in active])
             check_budget(costs, options.max_node_hours)
             save_plan(paths, plan)
+            add_forecast(paths, costs.by_run)
             suggest_check(options, paths)
             if options.data is None:
                 _make_images(Path(plan.data), self.study.synthetic)
