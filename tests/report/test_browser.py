@@ -6,6 +6,8 @@ import io
 import itertools
 import json
 import re
+import xml.etree.ElementTree as ElementTree
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,19 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
+from weather_hpc.files import write_json
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.predictions import COLUMNS, NewImages, predictions_table
 from weather_hpc.report.write import write_report
-from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.predictions import PredictionSummary
+from weather_hpc.runs.row import Row
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+COMMAND = "python -m weather_hpc.train --batch-size 16"
+LAST_WORDS = "RuntimeError: rank 3 is lost"
 EVIL = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>"
 A4_WIDTH_PX = 1032  # 297 mm less the margins of 12 mm, at 96 dpi
 
@@ -39,11 +46,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
     rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
+    for number in (0, 7):  # one that ended well, one that failed
+        rows[number] = with_files(rows[number], to.run(rows[number].run_id))
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])
     write_report(to, Collected(compare(rows), many_findings(rows), [long, mixed], [EVIL]))
     return to.report.as_uri()
+
+
+def with_files(row: Row, run: RunPaths) -> Row:
+    """``row`` with a run folder of its own."""
+    run.root.mkdir(parents=True)
+    write_json(run.record, {"provenance": {"command": COMMAND.split()}})
+    run.stderr.write_text(f"Traceback\n{EVIL}\n{LAST_WORDS}\n")
+    return dataclasses.replace(row, source=str(run.root))
 
 
 @pytest.fixture
@@ -75,12 +92,18 @@ def set_width(browser: Chrome, width: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def click(element: WebElement) -> None:
+    """Click in the middle of the screen, where the contents that stay at the top hide nothing."""
+    element.parent.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
+
+
 def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
     """The head of a column of a table, and the column's texts from top to bottom."""
     script = """
         const table = document.getElementById(`rows-${arguments[0]}`);
         const heads = [...table.tHead.rows[0].cells];
-        const index = heads.findIndex((head) => head.textContent === arguments[1]);
+        const index = heads.findIndex((head) => head.dataset.column === arguments[1]);
         return [heads[index], [...table.tBodies[0].rows].map((r) => r.cells[index].textContent)];
     """
     head, texts = page.execute_script(script, table, name)
@@ -121,14 +144,14 @@ def test_the_keyboard_sorts_words(page: Chrome) -> None:
 
 
 def test_the_filter_leaves_the_rows_that_hold_every_word(page: Chrome) -> None:
-    box = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table input")
+    box = page.find_element(By.CSS_SELECTOR, "[data-table=training] input")
     assert box.accessible_name == "Filter"
     rows = page.find_elements(By.CSS_SELECTOR, "#rows-training tbody tr")
     box.send_keys("DDP 512")
-    shown = [row.text for row in rows if row.is_displayed()]
+    shown = [row.get_attribute("textContent") or "" for row in rows if row.is_displayed()]
     assert 0 < len(shown) < len(rows)
     assert all("ddp" in text and "512" in text for text in shown)
-    said = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table output").text
+    said = page.find_element(By.CSS_SELECTOR, "[data-table=training] output").text
     assert said == f"{len(shown)} of {len(rows)} rows"
 
 
@@ -136,11 +159,11 @@ def test_of_a_long_table_the_first_rows_are_shown_until_asked(page: Chrome) -> N
     table = page.find_element(By.ID, "rows-long")
     part = table.find_element(By.XPATH, "ancestor::*[@class='table']")
     visible = "return [...arguments[0].rows].filter((row) => row.offsetHeight > 0).length - 1"
-    assert page.execute_script(visible, table) == 200
+    assert page.execute_script(visible, table) == 25
     table.find_element(By.TAG_NAME, "button").click()
     table.find_element(By.TAG_NAME, "button").click()
     assert table.find_element(By.TAG_NAME, "td").text == "299"
-    assert page.execute_script(visible, table) == 200
+    assert page.execute_script(visible, table) == 25
     more = part.find_element(By.CLASS_NAME, "more")
     assert more.text == "Show all 300 rows"
     more.click()
@@ -167,6 +190,104 @@ def test_headings_are_in_order_and_the_contents_lead_to_them(page: Chrome) -> No
     for link in links:
         target = (link.get_attribute("href") or "").partition("#")[2]
         assert page.find_element(By.ID, target).tag_name == "h2"
+
+
+def test_seven_columns_are_shown_and_the_others_on_request(page: Chrome) -> None:
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=training]")
+    heads = part.find_elements(By.CSS_SELECTOR, "thead th")
+    shown = [head.text for head in heads if head.is_displayed()]
+    assert len(shown) == 7
+    assert "ranks" in shown[2]
+    assert any(text.startswith("time, s") for text in shown)
+    button = part.find_element(By.CLASS_NAME, "columns")
+    assert button.text == f"{len(heads) - 7} more columns"
+    button.click()
+    assert all(head.is_displayed() for head in heads)
+    button.click()
+    assert sum(head.is_displayed() for head in heads) == 7
+
+
+def test_a_row_opens_its_runs_their_command_and_what_they_last_printed(page: Chrome) -> None:
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=training]")
+    button = part.find_elements(By.CLASS_NAME, "open")[0]
+    page.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    opened = part.find_element(By.CLASS_NAME, "opened")
+    assert button.get_attribute("aria-expanded") == "true"
+    assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == 8  # 4 of them rejected
+    assert COMMAND in opened.text
+    button.send_keys(Keys.ENTER)
+    assert part.find_elements(By.CLASS_NAME, "opened") == []
+    rejects = page.find_element(By.CSS_SELECTOR, "[data-table=rejects]")
+    click(rejects.find_element(By.CSS_SELECTOR, "tbody tr"))
+    assert LAST_WORDS in rejects.find_element(By.CLASS_NAME, "opened").text
+    click(rejects.find_element(By.CSS_SELECTOR, "thead button"))
+    assert rejects.find_elements(By.CLASS_NAME, "opened") == []
+    assert page.title == "Scaling report: many"
+
+
+def test_plots_and_tables_are_saved_from_the_page_alone(page: Chrome) -> None:
+    page.execute_script("""
+        window.saved = [];
+        HTMLAnchorElement.prototype.click = function () {
+          keep(this.href, this.download);
+        };
+        const blobs = new Map(), create = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+          const url = create(blob);
+          blobs.set(url, blob);
+          return url;
+        };
+        const keep = async (url, name) => saved.push([name, await blobs.get(url).text()]);
+    """)
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=numbers]")
+    click(part.find_element(By.CLASS_NAME, "csv"))
+    plot = page.find_element(By.CSS_SELECTOR, "figure[id^=plot-]")
+    click(plot.find_element(By.CLASS_NAME, "svg"))
+    WebDriverWait(page, 10).until(lambda _: page.execute_script("return saved.length") == 2)
+    (name, text), (plot_name, svg) = page.execute_script("return saved")
+    assert (name, text.splitlines()[:4]) == ("numbers.csv", ["value", "", "10", "9.25"])
+    assert plot_name == f"{plot.get_attribute('id').removeprefix('plot-')}.svg"  # type: ignore[union-attr]
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    to = StudyPaths(tmp_path_factory.mktemp("results") / "small")
+    rows = many_rows(16, 3)
+    rows[7] = with_files(rows[7], to.run(rows[7].run_id))
+    write_report(to, Collected(compare(rows), many_findings(rows)))
+    return to.report.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "options"),
+    [
+        (1280, "light", {}),
+        (400, "light", {}),
+        (1280, "dark", {"runOnly": ["color-contrast"]}),
+        (400, "dark", {"runOnly": ["color-contrast"]}),
+    ],
+)
+def test_axe_finds_no_violation(
+    page: Chrome, small: str, width: int, scheme: str, options: dict[str, Any]
+) -> None:
+    set_width(page, width)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    open_whole(page, small)
+    page.find_elements(By.CLASS_NAME, "open")[0].click()
+    page.execute_script(AXE)
+    page.set_script_timeout(120)
+    # inside a plot every label stands alone: its colours have tests of their own
+    run = "axe.run({exclude: [['svg *']]}, arguments[0]).then(arguments[1])"
+    found = page.execute_async_script(run, options)
+    assert len(found["passes"]) >= (1 if options else 20)
+    told = [
+        (one["id"], one["help"], one["nodes"][0]["html"][:300], one["nodes"][0]["failureSummary"])
+        for one in found["violations"]
+    ]
+    assert told == []
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -12,7 +12,7 @@ from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_text
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.layout import DOCUMENT_ROWS
-from weather_hpc.report.page import MOST_ROWS
+from weather_hpc.report.table_view import MOST_ROWS
 from weather_hpc.report.write import remove_old_grids, write_report
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Code, Finding, Severity

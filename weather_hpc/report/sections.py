@@ -14,6 +14,7 @@ from weather_hpc.report.phases import phase_table, phase_times
 from weather_hpc.report.predictions import predictions_section
 from weather_hpc.report.provenance import distinct, provenance_section
 from weather_hpc.report.published import published_section, published_table
+from weather_hpc.report.row_details import row_details
 from weather_hpc.report.scaling import scaling_section
 from weather_hpc.report.section import Report, ReportSection
 from weather_hpc.report.tables_section import tables_section
@@ -56,6 +57,7 @@ def report_of(collected: Collected) -> Report:
         first_screen(collected),
         filled,
         left_out=[*empty, *undrawn],
+        details=row_details(collected),
         own_tables=(
             published_table(comparison.tables),
             phase_table(phase_times(comparison)),

@@ -78,12 +78,23 @@ _SIGNAL = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID \d+")
 
 def error_in(path: Path) -> str:
     """The line of the log at ``path`` that :func:`error_line` finds; empty where there is none."""
+    return error_line(_end(path))
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last ``count`` lines of the log at ``path`` that are not blank; none if unreadable."""
+    lines = (_cut(line.rstrip()) for line in re.split(r"[\r\n]+", _end(path)))
+    return [line for line in lines if line.strip()][-count:]
+
+
+def _end(path: Path) -> str:
+    """The end of the file ``path``; empty where it cannot be read."""
     try:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LAST_BYTES))
-            return error_line(file.read().decode("utf-8", "backslashreplace"))
+            return file.read().decode("utf-8", "backslashreplace")
     except OSError:
         return ""
 
