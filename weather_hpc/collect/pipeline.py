@@ -168,7 +168,7 @@ def collect(
             str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
         ],
         "report": str(to.report),
-        "choices": choices(advice, tables),
+        "choices": choices(advice, tables, allocation=allocation is not None),
         "verdict": dataclasses.asdict(first.verdict) if first.verdict else None,
         "headlines": list(first.sentences),
         "key_findings": [
