@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.others import OtherValue
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Finding, Row
 
@@ -20,6 +21,12 @@ class Collected:
     """Tables of the analysis besides the scaling tables."""
     sentences: Sequence[str] = ()
     """Sentences of the analysis, such as its laws and advice."""
+    reference: Sequence[OtherValue] = ()
+    """What the tables to compare with have."""
+    deadline_s: float | None = None
+    """The deadline asked for, in measured seconds."""
+    budget_node_hours: float | None = None
+    """The budget asked for, of one run."""
 
     def table(self, name: str) -> Table | None:
         """The one of ``extras`` with that name; None where there is none or it has no rows."""
