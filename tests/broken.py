@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import tempfile
-import unittest.mock
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -57,9 +56,10 @@ def called(verb: str, main: Main, argv: list[str]) -> tuple[int, str]:
     """The exit code of a verb, and what it prints on stderr. Checks what holds for any input."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as printed:
         with (
-            bounded(), unittest.mock.patch("os.fsync"), contextlib.redirect_stderr(printed),
+            bounded(),
+            contextlib.redirect_stderr(printed),
             contextlib.redirect_stdout(io.StringIO()),
-        ):  # fmt: skip
+        ):
             code = cli.guarded(verb, main, argv)
         printed.seek(0)
         text = printed.read()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +24,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What a test writes need not survive a power cut, and every table is flushed to disk."""
+
+    def nothing(descriptor: int) -> None:
+        """Flush nothing."""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", nothing)
+        yield
 
 
 def _shared(variable: str, name: str, *holds: str) -> Path:

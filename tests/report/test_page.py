@@ -40,7 +40,7 @@ class Page(HTMLParser):
         values = {name: value or "" for name, value in attrs}
         if "id" in values:
             self.ids.append(values["id"])
-        self.scripts += tag == "script"
+        self.scripts += tag == "script" and values.get("type") != "application/json"
         for name in ("src", "href", "xlink:href"):
             link = values.get(name, "#")
             is_relative = tag == "a" and not link.startswith("/") and ":" not in link

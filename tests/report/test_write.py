@@ -12,7 +12,7 @@ from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_text
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.layout import DOCUMENT_ROWS
-from weather_hpc.report.page import MOST_ROWS
+from weather_hpc.report.table_view import MOST_ROWS
 from weather_hpc.report.write import remove_old_grids, write_report
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Code, Finding, Severity
@@ -54,7 +54,8 @@ def test_json_holds_all_with_nothing_rounded_away(written: StudyPaths) -> None:
     assert len(sections["tables"]["tables"][0]["rows"]) == 64
     assert sections["tables"]["parts"][0]["tables"][0]["rows"][1]["share"] is None
     assert sections["advice"]["tables"][0]["rows"][0]["goal"] == EVIL
-    files = [plot["file"] for plot in sections["scaling"]["plots"] if plot["file"]]
+    plots = [plot for part in sections["scaling"]["parts"] for plot in part["plots"]]
+    files = [plot["file"] for plot in plots if plot["file"]]
     assert "plots/training_speedup.svg" in files
     assert all((written.root / file).exists() for file in files)
     assert report["findings"][0]["message"] == EVIL

@@ -34,10 +34,10 @@ def write_charts(folder: Path, exploration: Exploration) -> list[tuple[Drawing, 
         for drawing in drawings:
             if drawing.draw is None:
                 continue
-            svg, png = render(drawing.name, drawing.draw, drawing.size)
-            write_text(folder / f"{drawing.name}.svg", svg)
-            write_bytes(folder / f"{drawing.name}.png", png)
-            charts.append((drawing, svg))
+            drawn = render(drawing.name, drawing.draw, drawing.size)
+            write_text(folder / f"{drawing.name}.svg", drawn.svg)
+            write_bytes(folder / f"{drawing.name}.png", drawn.png)
+            charts.append((drawing, drawn.svg))
             advance()
     return charts
 

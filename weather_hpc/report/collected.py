@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.live import Live
 from weather_hpc.report.others import OtherValue
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Finding, Row
@@ -21,6 +22,8 @@ class Collected:
     """Tables of the analysis besides the scaling tables."""
     sentences: Sequence[str] = ()
     """Sentences of the analysis, such as its laws and advice."""
+    live: Live | None = None
+    """Of a study that is running."""
     reference: Sequence[OtherValue] = ()
     """What the tables to compare with have."""
     deadline_s: float | None = None

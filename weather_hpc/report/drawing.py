@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,8 @@ class Drawing:
     """Number of lines or bars that did not fit."""
     svg: str | None = None
     """The SVG, once it is drawn."""
+    data: Sequence[Mapping[str, Any]] = ()
+    """The values drawn, a row each; every row may have columns of its own."""
 
     @property
     def wide(self) -> bool:

@@ -64,7 +64,7 @@ class LinePlot:
             return Drawing(self.name, self.title, self.empty_reason)
         panels = self._panels()
         shown = [curve for curves in panels.values() for curve in curves]
-        style = _Styles(shown, alone=len(panels) == 1)
+        style = _Styles(shown, alone="" in panels)
         rows, columns = _grid(len(panels))
         legend = len(style.entries(self.ideal is not None))
         if columns == 1:
@@ -111,10 +111,10 @@ class LinePlot:
             _draw_outlines(axes, curves, offsets, style)
             # panels share their scales, so that they can be compared
             self._draw_axes(axes, everything)
-            axes.set_title(self.title if alone else plain(name))
+            axes.set_title(plain(name) or self.title)
             if number % columns != 1 and not alone:
                 axes.set_ylabel("")
-        if not alone:
+        if "" not in panels:
             figure.suptitle(self.title, x=0.01, ha="left")
         handles = style.entries(self.ideal is not None)
         if handles:

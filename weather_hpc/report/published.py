@@ -151,5 +151,5 @@ def _claims(table: ClaimsTable) -> ReportSection:
         text,
         sentences=table.contradictions,
         tables=table.parts,
-        file=f"tables/{table.name}.csv",
+        files={part.name: f"tables/{table.name}.csv" for part in table.parts},
     )

@@ -1,28 +1,12 @@
 """What a report consists of, whatever its format: a first screen and sections."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.verdict import Verdict
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.picture import Picture
-
-
-class Trust(StrEnum):
-    """How far the numbers can be trusted."""
-
-    GREEN = "green"
-    AMBER = "amber"
-    RED = "red"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far the numbers can be trusted, and why, in one sentence."""
-
-    trust: Trust
-    text: str
 
 
 @dataclass(frozen=True)
@@ -67,14 +51,16 @@ class ReportSection:
     tables: Sequence[Table] = ()
     plots: Sequence[Drawing] = ()
     pictures: Sequence[Picture] = ()
-    file: str = ""
-    """The file with every row of the tables; empty: tables/<name>.csv."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files with every row of tables, by their names; of others: tables/<name>.csv."""
     parts: Sequence["ReportSection"] = ()
     """Sections inside it, after its own content."""
+    optional: bool = False
+    """Whether it is no loss where it has nothing to show."""
 
     def full_file(self, table: Table) -> str:
         """The file that has all rows of ``table``."""
-        return self.file or f"tables/{table.name}.csv"
+        return self.files.get(table.name, f"tables/{table.name}.csv")
 
     @property
     def is_empty(self) -> bool:
@@ -92,6 +78,21 @@ class ReportSection:
 
 
 @dataclass(frozen=True)
+class RowDetails:
+    """The runs behind one row of a table."""
+
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    """A line for each run, its cells in the order of ``columns``."""
+    command: str = ""
+    """The command line of one of them."""
+    printed: Sequence[tuple[str, str]] = ()
+    """Runs and the last lines of their standard error."""
+    more: int = 0
+    """Number of runs that did not fit."""
+
+
+@dataclass(frozen=True)
 class Report:
     """A title, a first screen and sections."""
 
@@ -103,6 +104,8 @@ class Report:
     """The titles of sections and plots that have nothing to show."""
     own_tables: Sequence[Table] = ()
     """The tables that the report adds to those of the analysis."""
+    details: Mapping[str, Sequence[RowDetails]] = field(default_factory=dict)
+    """What rows of tables open, by the table's name."""
 
     @property
     def parts(self) -> Iterator[ReportSection]:

@@ -49,7 +49,7 @@ def write_report(to: StudyPaths, collected: Collected) -> Report:
         write_table(to.tables, table)
     for picture in (picture for part in report.parts for picture in part.pictures):
         write_bytes(to.plots / f"{picture.name}.png", picture.png)
-    write_text(to.report, html_page(report))
+    write_text(to.report, html_page(report, collected.live))
     write_text(to.report_markdown, markdown_report(report))
     write_text(to.report_latex, latex_report(report))
     write_json(to.report_json, json_report(report, collected))
