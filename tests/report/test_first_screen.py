@@ -13,7 +13,8 @@ from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.report.cell_colours import cell_colour, contrast, text_colour
 from weather_hpc.report.collected import Collected
-from weather_hpc.report.drawing import INK, render
+from weather_hpc.report.colours import INK
+from weather_hpc.report.drawing import render
 from weather_hpc.report.first_screen import first_screen
 from weather_hpc.report.map_layout import layout_of
 from weather_hpc.report.section import FirstScreen

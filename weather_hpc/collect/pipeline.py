@@ -24,7 +24,7 @@ from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
 from weather_hpc.collect.reference import compare_with_reference
-from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_csv import Reference, load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.collect.summary import choices, ends, reject_reasons
@@ -32,6 +32,7 @@ from weather_hpc.files import replacing, write_csv
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.findings import key_findings
 from weather_hpc.report.live import Live
+from weather_hpc.report.others import REFERENCE, OtherValue
 from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
@@ -133,9 +134,17 @@ def collect(
         write_csv(new.audit, columns, map(vars, findings))
         for table in [*tables, *extras]:
             write_table(new.tables, table)
-        report = write_report(
-            new, Collected(comparison, findings, extras, key_sentences, options.live)
+        collected = Collected(
+            comparison,
+            findings,
+            extras,
+            key_sentences,
+            live=options.live,
+            reference=_others(reference),
+            deadline_s=options.deadline_s,
+            budget_node_hours=options.budget_node_hours,
         )
+        report = write_report(new, collected)
     remove_old_grids(to.tables, {table.name for table in extras})
     remove_old_plots(to.plots, report)
 
@@ -176,3 +185,9 @@ def collect(
             *key_findings(comparison, findings, key_sentences),
         ],
     }
+
+
+def _others(reference: Reference | None) -> list[OtherValue]:
+    """The values of the tables to compare with, for the plots."""
+    rows = () if reference is None else reference.rows
+    return [OtherValue(REFERENCE, row.table, row.key, row.values) for row in rows]

@@ -12,7 +12,8 @@ from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.tables import class_counts
 from weather_hpc.files import write_bytes, write_text
-from weather_hpc.report.drawing import FAINT, MARKERS, PALETTE, SINGLE_WIDTH, Drawing, plain, render
+from weather_hpc.report.colours import FAINT, PALETTE
+from weather_hpc.report.drawing import MARKERS, SINGLE_WIDTH, Drawing, plain, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,9 +13,9 @@ from weather_hpc.analysis.laws import Law
 from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.subject import Stop, Subject, series_label, series_way
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.colours import colour_of, ramp
+from weather_hpc.report.colours import FAINT, INK, colour_of, ramp
 from weather_hpc.report.curve import Point
-from weather_hpc.report.drawing import FAINT, INK, MARKERS, SINGLE_WIDTH, Drawing, plain
+from weather_hpc.report.drawing import MARKERS, SINGLE_WIDTH, Drawing, plain
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.tasks import Device
 

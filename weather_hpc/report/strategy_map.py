@@ -17,8 +17,8 @@ from weather_hpc.analysis.statistics import FEWEST_REPEATS
 from weather_hpc.analysis.subject import Subject
 from weather_hpc.analysis.table import training_words
 from weather_hpc.report.cell_colours import UNKNOWN, cell_colour, text_colour
-from weather_hpc.report.colours import colour_of
-from weather_hpc.report.drawing import FAINT, INK, SINGLE_WIDTH, Drawing, plain
+from weather_hpc.report.colours import FAINT, INK, colour_of
+from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, plain
 from weather_hpc.report.map_layout import BOTTOM, Layout, layout_of
 from weather_hpc.study.spec import Stage
 from weather_hpc.text import significant
