@@ -26,6 +26,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
 """Stopped on request after writing a checkpoint; can be resumed (EX_TEMPFAIL)."""
 
+SAME_AGAIN = "run the same command again to resume"
+"""Advice of the verbs of which that is true."""
+
 _STDOUT = "standard output"
 
 _ABOUT_FILES = {
@@ -56,6 +59,11 @@ def how_ended(error: BaseException) -> str:
     return f"ended by an error: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def exit_code_of(error: KeyboardInterrupt) -> int:
+    """As a shell gives it for the signal that ended a program: 130 on Ctrl-C."""
+    return 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
+
+
 def raise_on_signals() -> None:
     """Raise :class:`Signalled` on TERM and HUP, once: what follows must not be cut short.
 
@@ -77,6 +85,19 @@ def raise_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, stop)
+
+
+@contextmanager
+def advice(text: str | Callable[[], str] = SAME_AGAIN) -> Iterator[None]:
+    """Where Ctrl-C, TERM or HUP ends the block, the verb's last line ends with ``text``.
+
+    Without it that line gives no advice: most verbs have nothing to go on from.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(text if isinstance(text, str) else text())
+        raise
 
 
 def own_umask() -> None:
@@ -114,8 +135,8 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
         return _say(f"{verb}: {one_line(error)}", EXIT_FAILED)
     except KeyboardInterrupt as error:
         how = str(error) if isinstance(error, Signalled) else "interrupted"
-        code = 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
-        return _say(f"{verb}: {how}; run the same command again to resume", code)
+        line = "; ".join([f"{verb}: {how}", *getattr(error, "__notes__", [])])
+        return _say(line, exit_code_of(error))
     except BrokenPipeError:
         # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
         _silence(sys.stdout)
@@ -207,7 +228,9 @@ def progress(text: str, total: int) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # rich would take what is printed on stdout meanwhile to the terminal, also from a file
+    console, both = Console(stderr=True), sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(count: int = 1, text: str | None = None) -> None:

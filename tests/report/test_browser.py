@@ -4,12 +4,9 @@ import base64
 import dataclasses
 import io
 import itertools
-import json
 import re
 import xml.etree.ElementTree as ElementTree
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,6 +16,15 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.report.browsing import (
+    click,
+    emulate,
+    log,
+    open_whole,
+    requested,
+    set_width,
+    violations,
+)
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
@@ -32,7 +38,6 @@ from weather_hpc.runs.row import Row
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 COMMAND = "python -m weather_hpc.train --batch-size 16"
 LAST_WORDS = "RuntimeError: rank 3 is lost"
 EVIL = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>"
@@ -65,37 +70,12 @@ def with_files(row: Row, run: RunPaths) -> Row:
 
 @pytest.fixture
 def page(browser: Chrome, url: str) -> Chrome:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    emulate(browser)
     set_width(browser, 1280)
     for kind in ("browser", "performance"):
         log(browser, kind)  # forgets what was before
     open_whole(browser, url)
     return browser
-
-
-def open_whole(browser: Chrome, url: str) -> None:
-    """Open a page and wait until all of it is there: on a busy machine get() can return sooner."""
-    browser.get("about:blank")  # else the page of the test before is taken for this one
-    browser.get(url)
-    whole = "return document.readyState === 'complete' && location.href === arguments[0]"
-    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(whole, url))
-
-
-def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """Log entries since the last call."""
-    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
-
-
-def set_width(browser: Chrome, width: int) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def click(element: WebElement) -> None:
-    """Click in the middle of the screen, where the contents that stay at the top hide nothing."""
-    element.parent.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-    element.click()
 
 
 def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
@@ -112,13 +92,7 @@ def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
 
 def test_the_page_logs_no_error_and_requests_nothing_else(page: Chrome, url: str) -> None:
     assert log(page, "browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
-    asked = {
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert asked - {"data:,"} == {url}
+    assert requested(page) - {"data:,"} == {url}
 
 
 def test_numbers_sort_as_numbers_with_empty_cells_last(page: Chrome) -> None:
@@ -261,33 +235,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme", "options"),
+    ("width", "scheme", "rules"),
     [
-        (1280, "light", {}),
-        (400, "light", {}),
-        (1280, "dark", {"runOnly": ["color-contrast"]}),
-        (400, "dark", {"runOnly": ["color-contrast"]}),
+        (1280, "light", []),
+        (400, "light", []),
+        (1280, "dark", ["color-contrast"]),
+        (400, "dark", ["color-contrast"]),
     ],
 )
 def test_axe_finds_no_violation(
-    page: Chrome, small: str, width: int, scheme: str, options: dict[str, Any]
+    page: Chrome, small: str, width: int, scheme: str, rules: list[str]
 ) -> None:
     set_width(page, width)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    emulate(page, scheme=scheme)
     open_whole(page, small)
     page.find_elements(By.CLASS_NAME, "open")[0].click()
-    page.execute_script(AXE)
-    page.set_script_timeout(120)
-    # inside a plot every label stands alone: its colours have tests of their own
-    run = "axe.run({exclude: [['svg *']]}, arguments[0]).then(arguments[1])"
-    found = page.execute_async_script(run, options)
-    assert len(found["passes"]) >= (1 if options else 20)
-    told = [
-        (one["id"], one["help"], one["nodes"][0]["html"][:300], one["nodes"][0]["failureSummary"])
-        for one in found["violations"]
-    ]
-    assert told == []
+    assert violations(page, *rules) == []
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -298,7 +261,7 @@ def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
 
 def test_it_prints_whole_on_a4(page: Chrome) -> None:
     set_width(page, A4_WIDTH_PX)
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    emulate(page, "print")
     assert page.execute_script("return document.documentElement.scrollWidth") <= A4_WIDTH_PX
     clipped = """return [...document.querySelectorAll(".scroll")].filter(
         (box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight).length"""
@@ -313,8 +276,7 @@ def test_it_prints_whole_on_a4(page: Chrome) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_light_and_dark(page: Chrome, scheme: str) -> None:
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    emulate(page, scheme=scheme)
     colours = """const style = getComputedStyle(arguments[0]);
         return [style.color, getComputedStyle(document.body).backgroundColor]"""
     for selector in ("body", ".soft", "td.warning", "a", "figure svg text"):
@@ -360,12 +322,7 @@ def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
     assert EVIL in page.find_element(By.ID, "rows-predictions").text
     assert page.title == "Scaling report: many"
     assert log(page, "browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
-    asked = {
-        event["params"]["request"]["url"].partition(",")[0]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
+    asked = {url.partition(",")[0] for url in requested(page)}
     assert asked <= {to.report.as_uri(), "data:", "data:image/png;base64"}
     for width in (1280, 400):
         set_width(page, width)

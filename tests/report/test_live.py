@@ -10,7 +10,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.report.test_browser import log, open_whole, set_width
+from tests.report.browsing import log, open_whole, set_width
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_text
 from weather_hpc.report.drawing import Drawing

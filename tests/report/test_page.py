@@ -91,8 +91,10 @@ def test_the_page_is_well_formed_and_alone(page: Page) -> None:
 
 def test_every_plot_is_described(root: Path, page: Page) -> None:
     assert len(page.described) == len(list((root / "plots").glob("*.svg")))
-    assert any("multiprocessing: 2: 5.5" in text for text in page.described)
-    assert all(text in page.text for text in ("multiprocessing: 2: 5.5", "ddp on cpu"))
+    assert any("multiprocessing: 1: 10 (baseline), 2: 5.5" in text for text in page.described)
+    assert all(
+        text in page.text for text in ("multiprocessing: 1: 10 (baseline), 2: 5.5", "ddp on cpu")
+    )
 
 
 def test_the_page_has_findings_skips_and_provenance(page: Page) -> None:

@@ -114,8 +114,9 @@ def test_parts_of_exploration_are_stacked_and_named() -> None:
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)
-    (axes,) = figure.axes
+    axes, shares = figure.axes
     assert axes.dataLim.x1 == 3.5
+    assert sorted(text.get_text() for text in shares.texts) == ["14", "14", "86", "86"]
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "sequential, 1 worker",
         "dask, 2 workers",

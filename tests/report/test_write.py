@@ -54,7 +54,8 @@ def test_json_holds_all_with_nothing_rounded_away(written: StudyPaths) -> None:
     assert len(sections["tables"]["tables"][0]["rows"]) == 64
     assert sections["tables"]["parts"][0]["tables"][0]["rows"][1]["share"] is None
     assert sections["advice"]["tables"][0]["rows"][0]["goal"] == EVIL
-    files = [plot["file"] for plot in sections["scaling"]["plots"] if plot["file"]]
+    plots = [plot for part in sections["scaling"]["parts"] for plot in part["plots"]]
+    files = [plot["file"] for plot in plots if plot["file"]]
     assert "plots/training_speedup.svg" in files
     assert all((written.root / file).exists() for file in files)
     assert report["findings"][0]["message"] == EVIL

@@ -84,7 +84,7 @@ def test_warm_up_meets_every_size_of_step(
     options = ("--store", small_store, "--model", "tiny", "--batch-size", 8, "--images", 29)
     for steps, warmed_up in ((0, []), (1, [8, 7, 6]), (4, [8, 7, 6, 8])):
         sizes.clear()
-        train(*options, "--epochs", 1, "--warmup-steps", steps, run_dir=tmp_path)
+        train(*options, "--epochs", 1, "--warmup-steps", steps, run_dir=tmp_path / str(steps))
         assert sizes == [*warmed_up, 8, 8, 7, 6]
 
 

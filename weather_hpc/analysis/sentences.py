@@ -39,12 +39,13 @@ def outliers(comparison: Comparison) -> list[tuple[Row, Outlier]]:
 
 def sentences(comparison: Comparison, laws: Table, steps: Table) -> list[str]:
     """What more workers and the scaling laws show, and which runs are outliers or rejected."""
-    return [*trends(comparison, laws, steps), *_rejected(comparison.rows)]
-
-
-def trends(comparison: Comparison, laws: Table, steps: Table) -> list[str]:
-    """The same without the rejected runs."""
-    return [*_steps(steps), *_peaks(laws), *_parts(comparison), *_outlying(comparison)]
+    return [
+        *_steps(steps),
+        *_peaks(laws),
+        *_parts(comparison),
+        *_outlying(comparison),
+        *_rejected(comparison.rows),
+    ]
 
 
 def _steps(steps: Table) -> Iterator[str]:

@@ -18,20 +18,21 @@ from weather_hpc.analysis.device_sentences import device_sentences
 from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
-from weather_hpc.analysis.sentences import sentences, trends
+from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
 from weather_hpc.collect.reference import compare_with_reference
-from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_csv import Reference, load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
 from weather_hpc.collect.summary import choices, ends, reject_reasons
 from weather_hpc.files import replacing, write_csv
 from weather_hpc.report.collected import Collected
-from weather_hpc.report.findings import audit_counts, key_findings, superlinear
+from weather_hpc.report.findings import key_findings
 from weather_hpc.report.live import Live
+from weather_hpc.report.others import REFERENCE, OtherValue
 from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
@@ -73,11 +74,12 @@ def collect(
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, ends of the others, findings by severity), what to run (choices), the most
-    important sentences (headlines) and all (key_findings), the outcome of the comparison with the
-    reference, and the paths written, all serializable as JSON. Raises
-    UserError if a path does not exist or holds no runs, or an option is wrong, and OSError if
-    ``out`` cannot be written, for example on a full disk; an earlier collection stays whole then.
+    in_tables, rejected, ends of the others, findings by severity), images left out of the stores
+    (left_out), how far to trust the numbers (verdict), what to run (choices), the largest effects
+    (headlines) and these with all other sentences (key_findings), the outcome of the comparison
+    with the reference, and the paths written, all serializable as JSON. Raises UserError if a path
+    does not exist or holds no runs, or an option is wrong, and OSError if ``out`` cannot be
+    written, for example on a full disk; an earlier collection stays whole then.
     """
     laps = verbosity.Laps()
     tolerance = Tolerance.parse(options.tolerance)
@@ -120,14 +122,6 @@ def collect(
         *sentences(comparison, laws, comparisons),
         *tested.findings,
     ]
-    headlines = [
-        *audit_counts(findings),
-        *superlinear(comparison),
-        *device_sentences(devices),
-        *trends(comparison, laws, comparisons),
-        *tested.findings,
-    ]
-
     laps.done("audit and analysis")
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
@@ -140,15 +134,24 @@ def collect(
         write_csv(new.audit, columns, map(vars, findings))
         for table in [*tables, *extras]:
             write_table(new.tables, table)
-        report = write_report(
-            new, Collected(comparison, findings, extras, key_sentences, options.live)
+        collected = Collected(
+            comparison,
+            findings,
+            extras,
+            key_sentences,
+            live=options.live,
+            reference=_others(reference),
+            deadline_s=options.deadline_s,
+            budget_node_hours=options.budget_node_hours,
         )
+        report = write_report(new, collected)
     remove_old_grids(to.tables, {table.name for table in extras})
     remove_old_plots(to.plots, report)
 
     laps.done("tables, plots and report")
     for path in (to.rows, to.rejects, to.audit, to.tables, to.plots):
         verbosity.detail(str(path))
+    first = report.first
     severities = Counter(finding.severity for finding in findings)
     return {
         "runs": len(rows),
@@ -157,6 +160,7 @@ def collect(
         "ends": ends(rows),
         "rejects_by_reason": reject_reasons(rows),
         "findings": {str(severity): severities[severity] for severity in Severity},
+        "left_out": sorted({f.message for f in findings if f.tells_of_images_left_out}),
         "reference": None
         if compared is None
         else {
@@ -173,7 +177,17 @@ def collect(
             str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
         ],
         "report": str(to.report),
-        "choices": choices(advice, tables),
-        "headlines": headlines,
-        "key_findings": key_findings(comparison, findings, key_sentences),
+        "choices": choices(advice, tables, allocation=allocation is not None),
+        "verdict": dataclasses.asdict(first.verdict) if first.verdict else None,
+        "headlines": list(first.sentences),
+        "key_findings": [
+            *first.sentences,
+            *key_findings(comparison, findings, key_sentences),
+        ],
     }
+
+
+def _others(reference: Reference | None) -> list[OtherValue]:
+    """The values of the tables to compare with, for the plots."""
+    rows = () if reference is None else reference.rows
+    return [OtherValue(REFERENCE, row.table, row.key, row.values) for row in rows]

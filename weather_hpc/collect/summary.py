@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.advice_sentences import MOST_WORKS
+from weather_hpc.analysis.end_to_end import QUESTION
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.analysis.verdict import Trust
 from weather_hpc.report.findings import rejects_table
 from weather_hpc.runs.row import Row
 from weather_hpc.study.stages import BY_TABLE
@@ -20,39 +22,50 @@ MOST_REASONS = 5
 PIPE_WIDTH, WIDEST = 100, 120
 """Columns where stdout is no terminal; the most that sentences take."""
 
-_QUESTIONS = {
+_USUAL = {
     "fastest": "fastest", "fastest_without_loss": "no loss of accuracy", "cheapest": "best value",
 }  # fmt: skip
-"""Questions of the advice under the names that the terminal shows."""
+"""The advice's default questions, under the names that the terminal shows."""
+
+_UNCERTAIN = {"fastest": "among the fastest", "cheapest": "among the best value"}
 
 
-def choices(advice: Table, tables: Iterable[ScalingTable]) -> list[dict[str, Any]]:
+def choices(
+    advice: Table, tables: Iterable[ScalingTable], *, allocation: bool = False
+) -> list[dict[str, Any]]:
     """What the advice says to run: an answer with its values for each stage, work and question.
 
-    Questions with one answer share it. Of the default questions only those with an answer.
+    Default questions with one answer share it; those without one are left out. The best mix of
+    both stages is there where an ``allocation`` was asked for.
     """
-    rows = {(table.name, table.label(row)): row for table in tables for row in table.rows}
+    measured = {(table.name, table.label(row)): row for table in tables for row in table.rows}
+    asked = ("deadline", "budget", *([QUESTION] * allocation))
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in advice.rows:
-        asked = row["question"].startswith(("deadline", "budget"))
-        if not (asked or (row["question"] in _QUESTIONS and row["answer"])):
+        question, answer = row["question"], row["answer"]
+        default = question in _USUAL
+        if not (answer if default else question.startswith(asked)):
             continue
-        question = _QUESTIONS.get(row["question"], row["question"])
-        if row["doubt"] and row["question"] in ("fastest", "cheapest"):
-            question = f"among the {'fastest' if question == 'fastest' else 'best values'}"
-        key = row["stage"], row["work"], row["answer"] or question
-        measured = rows.get((row["stage"], row["answer"]), {})
+        key = row["stage"], row["work"], answer if default else question
+        values = measured.get((row["stage"], answer), {})
         names = ("time_s", "time_s_low", "time_s_high", "node_hours", "test_accuracy")
         more = ("speedup", "speedup_low", "speedup_high", "runs")
         choice = found.setdefault(key, {
             "stage": row["stage"], "work": row["work"] or None, "questions": [],
-            "answer": row["answer"], "reason": row["reason"], "doubts": [],
-            **{name: row[name] for name in names}, **{name: measured.get(name) for name in more},
+            "answer": answer, "reason": row["reason"], "doubts": [],
+            **{name: row[name] for name in names}, **{name: values.get(name) for name in more},
         })  # fmt: skip
-        choice["questions"].append(question)
+        choice["questions"].append(_question(question, certain=not row["doubt"]))
         if row["doubt"] and row["doubt"] not in choice["doubts"]:
             choice["doubts"].append(row["doubt"])
     return list(found.values())
+
+
+def _question(name: str, *, certain: bool) -> str:
+    """What the terminal calls a question; no superlative where others may be as good."""
+    if not certain and name in _UNCERTAIN:
+        return _UNCERTAIN[name]
+    return {**_USUAL, QUESTION: "one after the other"}.get(name, name)
 
 
 def reject_reasons(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -91,16 +104,25 @@ def _counts(summary: dict[str, Any]) -> str:
 
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
-    reference = [summary["reference"]["summary"]] if summary["reference"] else []
-    return [*reference, *summary["headlines"]][:MOST_SENTENCES]
+    """The reference's outcome, the verdict where there is a reservation, the largest effects."""
+    first = [*summary["left_out"]]
+    first += [summary["reference"]["summary"]] if summary["reference"] else []
+    verdict = summary["verdict"]
+    if verdict is not None and verdict["trust"] != Trust.GREEN:
+        first.append(f"{verdict['trust'].capitalize()}: {verdict['text']}")
+    return [*first, *summary["headlines"][:MOST_SENTENCES]]
 
 
 def _bullets(sentences: Sequence[str], width: int) -> Iterator[str]:
     for sentence in sentences:
-        yield textwrap.fill(
-            sentence, min(width, WIDEST), initial_indent="- ", subsequent_indent="  ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+        yield _filled(sentence, width, "- ")
+
+
+def _filled(text: str, width: int, indent: str) -> str:
+    return textwrap.fill(
+        text, min(width, WIDEST), initial_indent=indent, subsequent_indent="  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _choice_lines(found: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
@@ -123,9 +145,11 @@ def _choice_lines(found: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
     for choice in shown:
         if (choice["stage"], choice["work"]) != (stage, work):
             stage, work = choice["stage"], choice["work"]
-            yield BY_TABLE[stage].title + (f" ({work})" if work else "")
+            title = BY_TABLE[stage].title if stage in BY_TABLE else "Preprocessing and training"
+            yield title + (f" ({work})" if work else "")
         if choice["answer"] is None:
-            yield _cut(f"  {', '.join(choice['questions'])}: no answer, {choice['reason']}", width)
+            text = f"{', '.join(choice['questions'])}: no answer, {choice['reason']}"
+            yield _filled(text, width, "  ")
         elif wide:
             row = _cells(choice)
             yield "  ".join(row[n].ljust(widths[n]) for n in kept) + f"  {choice['answer']}"

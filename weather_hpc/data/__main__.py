@@ -7,6 +7,7 @@ python -m weather_hpc.data info images
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def parser() -> cli.Parser:
 def _synth(args: argparse.Namespace) -> int:
     from weather_hpc.dataset.synthetic import make_synthetic
 
-    images = make_synthetic(args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd)
+    with cli.advice():
+        images = make_synthetic(
+            args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd
+        )
     _print(args, {"path": printable(str(args.out)), "images": images})
     return cli.EXIT_OK
 
@@ -69,7 +73,8 @@ def _fetch(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import summarize
     from weather_hpc.dataset.fetch import fetch
 
-    fetch(args.source, args.out, args.sha256)
+    with cli.advice():
+        fetch(args.source, args.out, args.sha256)
     _print(args, summarize(args.out))
     return cli.EXIT_OK
 
@@ -77,9 +82,11 @@ def _fetch(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import find_damage
 
-    damaged = find_damage(args.path)
+    damaged, warning = find_damage(args.path)
+    if warning:
+        print(f"data: {printable(str(args.path))}: {warning}", file=sys.stderr)
     if args.json:
-        cli.print_json({"path": printable(str(args.path)), "damaged": damaged})
+        cli.print_json({"path": printable(str(args.path)), "damaged": damaged, "left_out": warning})
     else:
         print("\n".join(damaged) or f"{printable(str(args.path))}: nothing is damaged")
     return cli.EXIT_FAILED if damaged else cli.EXIT_OK

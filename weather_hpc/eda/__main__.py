@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weather_hpc.eda.stage import EdaOptions
     from weather_hpc.runs.record import RunRecord
 
-SEED, ROUNDS = 0, 5
+SEED = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,8 +51,8 @@ def parser() -> cli.Parser:
     page = result.add_argument_group("for the page")
     page.add_argument("--seed", type=int, metavar="S", help="of the images, split and "
                       "augmentations chosen (default: 0)")  # fmt: skip
-    page.add_argument("--rounds", type=int, metavar="N", help="rounds of timing the kernels "
-                      "against NumPy and dask.array; 0: none (default: 5)")  # fmt: skip
+    page.add_argument("--rounds", type=int, metavar="N", help="compare the kernels "
+                      "with NumPy and dask.array, in N rounds (default: none)")  # fmt: skip
     timed = result.add_argument_group("for timing")
     timed.add_argument("--run-dir", type=Path, metavar="DIR",
                        help="where to write record.json and events.jsonl")  # fmt: skip
@@ -126,7 +126,8 @@ def _explore(args: argparse.Namespace) -> int:
     from weather_hpc.eda.stage import explore
 
     try:
-        result = explore(options)
+        with cli.advice():  # what is packed of the store is kept
+            result = explore(options)
     except OSError as error:  # the disk is full, or the file system was unmounted
         raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None
     if args.json:
@@ -156,7 +157,7 @@ def _options(args: argparse.Namespace) -> "EdaOptions":
         make_task(PreprocessTask, values),
         seed=SEED if args.seed is None else args.seed,
         store=args.store,
-        rounds=ROUNDS if args.rounds is None else args.rounds,
+        rounds=args.rounds or 0,
         site=load_site(args.site),
     )
 

@@ -22,7 +22,7 @@ from weather_hpc.launch.script import run_script
 from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
-from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.reader import images_left_out, read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.state import RunState, run_state, run_states
 from weather_hpc.slurm.accounting import refresh_accounting
@@ -191,6 +191,8 @@ class LocalExecutor:
                     file=sys.stderr,
                     flush=True,
                 )
+                if spec.stage is Stage.PREPARE and (warning := images_left_out(run)):
+                    print(f"    {warning}", file=sys.stderr, flush=True)
                 if state is not RunState.DONE:
                     row = read_run(run.root).row
                     reason = row.reason or row.status

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec, site = _spec(args), load_site(args.site)
     if not isinstance(spec.task, PreprocessTask):
         raise UserError(f"{args.run_dir}: its spec.json asks for a training run")
-    with RunWriter(spec, args.run_dir) as writer:
+    keeps = nullcontext() if args.discard else cli.advice()
+    with keeps, RunWriter(spec, args.run_dir) as writer:
         out = args.out or RunPaths(args.run_dir).store
         record = preprocess(
             spec.task, args.data, out, writer, seed=args.seed, discard=args.discard, site=site

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
+from weather_hpc.dataset.left_out import left_out_of
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, QUARANTINE, Store, is_store
 from weather_hpc.dataset.stored_images import summary_of
@@ -76,8 +77,9 @@ def preprocess(
     else:
         unreadable.add(store.invalid())
         _check(unreadable, writer.record)
-    if unreadable:
-        print(f"preprocess: {unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
+    writer.record.left_out = warning = left_out_of(store)
+    if warning or unreadable:
+        print(f"preprocess: {warning or unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
     try:
         _record_store(writer, store, catalogue)
     finally:

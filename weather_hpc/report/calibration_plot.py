@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from weather_hpc.analysis.statistics import wilson_interval
-from weather_hpc.report.colours import PALETTE
-from weather_hpc.report.drawing import FAINT, SINGLE_WIDTH, Drawing
+from weather_hpc.report.colours import FAINT, PALETTE
+from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing
 from weather_hpc.runs.evaluation import Bin, Evaluation
 from weather_hpc.text import counted
 

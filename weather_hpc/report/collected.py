@@ -7,6 +7,7 @@ from pathlib import Path
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.live import Live
+from weather_hpc.report.others import OtherValue
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Finding, Row
 
@@ -23,6 +24,12 @@ class Collected:
     """Sentences of the analysis, such as its laws and advice."""
     live: Live | None = None
     """Of a study that is running."""
+    reference: Sequence[OtherValue] = ()
+    """What the tables to compare with have."""
+    deadline_s: float | None = None
+    """The deadline asked for, in measured seconds."""
+    budget_node_hours: float | None = None
+    """The budget asked for, of one run."""
 
     def table(self, name: str) -> Table | None:
         """The one of ``extras`` with that name; None where there is none or it has no rows."""

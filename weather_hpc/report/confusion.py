@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from weather_hpc.analysis.statistics import wilson_interval
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.colours import PALETTE
-from weather_hpc.report.drawing import DOUBLE_WIDTH, INK, SINGLE_WIDTH, Drawing, plain
+from weather_hpc.report.colours import INK, PALETTE
+from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing, plain
 from weather_hpc.runs.evaluation import Evaluation
 from weather_hpc.text import clean
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.report.colours import colour_of
+from weather_hpc.report.colours import FAINT, INK, colour_of
 from weather_hpc.report.cut_axis import NARROWEST, CutAxis, date_text, duration_text
-from weather_hpc.report.drawing import DOUBLE_WIDTH, FAINT, INK, LONGEST_LABEL, Drawing, plain
+from weather_hpc.report.drawing import DOUBLE_WIDTH, LONGEST_LABEL, Drawing, plain
 from weather_hpc.report.timeline import Line, Span, Timeline
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row

@@ -9,7 +9,6 @@ from weather_hpc.analysis.candidates import Candidate, Work, all_works, fastest_
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.logs.curve import log_epochs
 from weather_hpc.report.collected import run_files, run_folders
-from weather_hpc.report.drawing import MOST_LINES
 from weather_hpc.runs.epochs import Epoch, read_epochs
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Row
@@ -18,6 +17,10 @@ from weather_hpc.study.stages import MEASURED
 
 MOST_REPEATS = 20
 """Runs of one configuration whose epochs are read."""
+
+
+MOST_CURVES = 6
+"""Configurations whose curves are drawn."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def training_works(comparison: Comparison) -> list[Work]:
 
 
 def chosen(works: Sequence[Work]) -> list[Candidate]:
-    """The configurations in ``works`` that matter, at most MOST_LINES.
+    """The configurations in ``works`` that matter, at most :data:`MOST_CURVES`.
 
     Of each work the fastest, the most accurate, the cheapest and the baseline; then, as far as
     there is room, the fastest of each other strategy and the others, in the order of the table.
@@ -57,7 +60,7 @@ def chosen(works: Sequence[Work]) -> list[Candidate]:
     for choose in (_that_matter, _of_each_strategy, lambda work: work.candidates):
         for work in works:
             found |= {id(candidate.group): candidate for candidate in choose(work)}
-    kept = [id(candidate.group) for candidate in found.values()][:MOST_LINES]
+    kept = [id(candidate.group) for candidate in found.values()][:MOST_CURVES]
     candidates = [candidate for work in works for candidate in work.candidates]
     return [candidate for candidate in candidates if id(candidate.group) in kept]
 

@@ -138,7 +138,7 @@ def predictions_section(collected: Collected) -> ReportSection:
     """What the study's best network says of new images."""
     table = collected.table(NAME)
     if not isinstance(table, PredictionsTable):
-        return ReportSection(NAME, "Predictions on new images")
+        return ReportSection(NAME, "Predictions on new images", optional=True)
     return ReportSection(
         NAME,
         "Predictions on new images",

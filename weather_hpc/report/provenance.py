@@ -20,7 +20,7 @@ def provenance_section(collected: Collected) -> ReportSection:
         "provenance",
         "Method and provenance",
         facts=[*overview(rows), *provenance(rows)],
-        tables=[gpus] if gpus else [],
+        parts=[ReportSection("gpus", "Which GPUs computed", tables=[gpus])] if gpus else [],
     )
 
 

@@ -13,6 +13,8 @@ from weather_hpc.text import clean, shown
 
 MOST_RUNS = 50
 """Runs that one row lists."""
+MOST_LISTED = 5000
+"""Runs that all rows list together."""
 MOST_FILES = 300
 """Files of runs that are read for all rows together."""
 _LINES = 12
@@ -28,10 +30,12 @@ class DetailsReader:
 
     def __init__(self) -> None:
         self._left = MOST_FILES
+        self._listed = MOST_LISTED
 
     def of(self, rows: Sequence[Row]) -> RowDetails:
         """The details of a table's row that ``rows`` are behind."""
-        shown_rows = rows[:MOST_RUNS]
+        shown_rows = rows[: min(MOST_RUNS, self._listed)]
+        self._listed -= len(shown_rows)
         columns = [c for c in _COLUMNS if any(getattr(row, c) is not None for row in shown_rows)]
         cells = [[shown(c, getattr(row, c)) for c in columns] for row in shown_rows]
         return RowDetails(

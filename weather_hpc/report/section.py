@@ -2,27 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.verdict import Verdict
 from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.picture import Picture
-
-
-class Trust(StrEnum):
-    """How far the numbers can be trusted."""
-
-    GREEN = "green"
-    AMBER = "amber"
-    RED = "red"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far the numbers can be trusted, and why, in one sentence."""
-
-    trust: Trust
-    text: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +55,8 @@ class ReportSection:
     """The files with every row of tables, by their names; of others: tables/<name>.csv."""
     parts: Sequence["ReportSection"] = ()
     """Sections inside it, after its own content."""
+    optional: bool = False
+    """Whether it is no loss where it has nothing to show."""
 
     def full_file(self, table: Table) -> str:
         """The file that has all rows of ``table``."""

@@ -10,6 +10,7 @@ from weather_hpc.report.findings import audit_section
 from weather_hpc.report.first_screen import first_screen
 from weather_hpc.report.jobs_section import jobs_section
 from weather_hpc.report.learning import learning_section
+from weather_hpc.report.more_section import more_section
 from weather_hpc.report.phases import phase_table, phase_times
 from weather_hpc.report.predictions import predictions_section
 from weather_hpc.report.provenance import distinct, provenance_section
@@ -31,6 +32,7 @@ SECTIONS: Sequence[Callable[[Collected], ReportSection]] = (
     jobs_section,
     data_section,
     tables_section,
+    more_section,
     published_section,
     audit_section,
     provenance_section,
@@ -43,7 +45,7 @@ def report_of(collected: Collected) -> Report:
     sections = [section(collected) for section in SECTIONS]
     comparison = collected.comparison
     filled = [section for section in sections if not section.is_empty]
-    empty = [section.title for section in sections if section.is_empty]
+    empty = [section.title for section in sections if section.is_empty and not section.optional]
     undrawn = [
         plot.title
         for section in filled

@@ -8,9 +8,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.colours import PALETTE
+from weather_hpc.report.colours import INK, PALETTE
 from weather_hpc.report.cut_axis import duration_text
-from weather_hpc.report.drawing import INK, SINGLE_WIDTH, Drawing
+from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing
 from weather_hpc.report.gantt import how_ended
 from weather_hpc.runs.ending import without_log
 from weather_hpc.runs.forecast_file import Expected, read_forecast

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weather_hpc.report.chosen_runs import ChosenRun
-from weather_hpc.report.colours import PALETTE, colour_of
+from weather_hpc.report.colours import FAINT, INK, PALETTE, colour_of
 from weather_hpc.report.cut_axis import duration_text
-from weather_hpc.report.drawing import DOUBLE_WIDTH, FAINT, INK, Drawing, plain
+from weather_hpc.report.drawing import DOUBLE_WIDTH, Drawing, plain
 from weather_hpc.runs.inputs import events, is_seconds
 from weather_hpc.runs.telemetry import Sample
 from weather_hpc.runs.telemetry_file import read_telemetry
@@ -169,8 +169,8 @@ def _draw(
             axes = grid[row][column]
             _draw_panel(axes, course, panel)
             if row == 0:
-                words = textwrap.wrap(plain(course.run.title, 200), 200 // len(courses) - 4)
-                axes.set_title("\n".join(words), fontsize=10)
+                words = textwrap.wrap(plain(course.run.title, 200), 140 // len(courses) - 4)
+                axes.set_title("\n".join(words), fontsize=9)
             if row == len(panels) - 1:
                 axes.set_xlabel("seconds since the start of measured time")
             if column == 0:

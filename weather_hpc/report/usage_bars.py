@@ -5,16 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weather_hpc.analysis.statistics import NO_INTERVAL, interval_name, median
-from weather_hpc.report.colours import colour_of
-from weather_hpc.report.drawing import (
-    DOUBLE_WIDTH,
-    FAINT,
-    INK,
-    LONGEST_LABEL,
-    MOST_BARS,
-    Drawing,
-    plain,
-)
+from weather_hpc.report.colours import FAINT, INK, colour_of
+from weather_hpc.report.drawing import DOUBLE_WIDTH, LONGEST_LABEL, MOST_BARS, Drawing, plain
 from weather_hpc.report.usage import Share, Usage
 from weather_hpc.text import brief
 

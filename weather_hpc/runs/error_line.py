@@ -62,6 +62,7 @@ _NOISE = re.compile(
     r"|^\[\d+\]:$|Setting OMP_NUM_THREADS|closing signal SIG"
     r"|resource_tracker|leaked (?:semaphore|shared_memory)|destroy_process_group"
     r"|^During handling of the above|^The above exception was the direct"
+    r"|^epoch +\d+/\d+  loss | are left out: \d+ × |; see the store's quarantine\.csv$"
     r"|^Traceback |^CUDA kernel errors might|^For debugging consider|^Compile with `?TORCH_USE"
     r"|^Extension modules: |^Current thread 0x|^Thread 0x|Warning: |warnings\.warn"
 )

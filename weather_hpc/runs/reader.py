@@ -94,6 +94,12 @@ def _ended(paths: RunPaths, job: JobSummary | None, when: str) -> tuple[Status, 
     return None if code is None else (Status.FAILED, f"{exit_text(code)} {when}{logs}")
 
 
+def images_left_out(run: RunPaths) -> str | None:
+    """The warning of a run about the images that its store lacks; None where there is none."""
+    record = read_run(run.root).record
+    return record.left_out if record else None
+
+
 def earlier_runs(paths: StudyPaths) -> list[Run]:
     """The runs in the run folders of a results folder; empty if it has none yet."""
     folders = sorted(paths.runs.iterdir()) if paths.runs.is_dir() else []

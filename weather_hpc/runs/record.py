@@ -273,6 +273,11 @@ class RunRecord(Part):
     counts: Counts = Field(
         default_factory=Counts, description="numbers of images, files, epochs and steps"
     )
+    left_out: str | None = Field(
+        None,
+        description="how many of the folder's image files were left out of the store, and why;"
+        " null: under a tenth",
+    )
     quality: Quality = Field(default_factory=Quality, description="losses, accuracies and checksum")
     usage: Usage = Field(default_factory=Usage, description="memory, energy and load")
     exploration: ExplorationTimes = Field(

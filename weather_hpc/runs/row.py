@@ -271,6 +271,11 @@ class Finding:
     code: Code
     message: str
 
+    @property
+    def tells_of_images_left_out(self) -> bool:
+        """Whether many of a folder's images are not used, although the run did not fail."""
+        return (self.severity, self.code) == (Severity.WARNING, Code.UNREADABLE_IMAGES)
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -120,6 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command_line.error("--efficiency-floor needs --staged")
     if args.follow and args.action != "status":
         command_line.error("--follow is an option of `status`")
+    if args.live and args.action == "status" and not args.follow:
+        command_line.error("with status, --live needs --follow")
+    if args.live and args.action not in ("run", "status"):
+        command_line.error("--live is an option of a sweep and of `status --follow`")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
     options = SweepOptions(
         **{f.name: getattr(args, f.name) for f in dataclasses.fields(SweepOptions)}
@@ -128,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     paths = _paths(options)
     if args.action == "run":
-        return run.run_study(options, paths)
+        with cli.advice():
+            return run.run_study(options, paths)
     if args.action == "check":
         return check.run_check(options, paths)
     if args.action == "status":

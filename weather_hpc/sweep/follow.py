@@ -80,7 +80,9 @@ class Jobs:
             jobs = poll(self.paths, self._slurm, keep=False)
         except (FailedError, SlurmError, UserError) as error:
             if self._answers:
-                self._say(f"Slurm is not asked about jobs: {one_line(error)}")
+                away = isinstance(error, FailedError)  # it asks only once
+                why = "Slurm does not answer" if away else one_line(error)
+                self._say(f"{why}: jobs are shown as they were when it was asked last")
             self._answers = False
             with suppress(UserError):
                 return self._jobs or kept_jobs(self.paths)

@@ -139,7 +139,8 @@ class StudyProgress:
         lines += [f"waiting  {kind}" for kind in self.waits]
         lines += [f"failed   {name}: {why}" for name, why in self.failures[:MOST_FAILURES]]
         if len(self.failures) > MOST_FAILURES:
-            lines.append(f"failed   {len(self.failures) - MOST_FAILURES} earlier ones")
+            earlier = len(self.failures) - MOST_FAILURES
+            lines.append(f"failed   {earlier} earlier one{'' if earlier == 1 else 's'}")
         if self.sweep is not None:
             lines.append(f"a sweep is running as {self.sweep}")
         return lines
@@ -162,6 +163,7 @@ class StudyProgress:
                 }
                 for run in self.running
             ],
+            "waiting": list(map(str, self.waits)),
             "left_s": self.left_s,
             "node_hours": {
                 "used": self.used,
@@ -214,7 +216,7 @@ class Watcher:
             costs=costs,
             failures=self._failures(states, jobs),
             sweep=sweep,
-            active=bool(running or queued or sweep or any(j.active for j in jobs.values())),
+            active=bool(running or queued or sweep),
         )
 
     def _forecast(self, states: dict[str, RunState]) -> Forecast:
@@ -248,16 +250,16 @@ class Watcher:
         return holder if elsewhere else None
 
     def _state(self, run_id: str, job: Job | None) -> RunState:
-        if job is not None and job.active:
-            pending = job.status is QueueState.PENDING
-            return RunState.PENDING if pending else RunState.RUNNING
         spec, run = self._runs[run_id]
         files = _files(run)
         known = self._seen.get(run_id)
         state = known[1] if known and known[0] == files else run_state(run, spec)
         self._seen[run_id] = (files, state)
         if state in (RunState.DONE, RunState.SKIPPED):
-            return state
+            return state  # also where its job has not left the queue yet
+        if job is not None and job.active:
+            pending = job.status is QueueState.PENDING
+            return RunState.PENDING if pending else RunState.RUNNING
         if is_being_made(run, spec, elsewhere=job is None):
             return RunState.RUNNING
         return state if job is None else RunState.FAILED

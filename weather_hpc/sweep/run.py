@@ -215,7 +215,7 @@ class _Sweep:
         *runs, report = map(str, jobs)
         if not self.options.json:
             print(f"jobs {', '.join(runs)}; job {report} writes the report")
-            print(f"state: {cli.command('sweep')} status --results {root}")
+            print(f"progress: {cli.command('sweep')} status --follow --results {root}")
         if self.options.json:
             counts = dict(Counter(map(str, states.values())))
             submitted = {"results": str(root), "jobs": jobs, "states": counts}

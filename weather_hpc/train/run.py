@@ -24,6 +24,7 @@ from weather_hpc.study.steps import FEWEST_HELD_APART
 from weather_hpc.train.calibration import Calibration, calibrate
 from weather_hpc.train.checkpoint import Checkpoint, StateDict, restoring
 from weather_hpc.train.cuda import reset_peaks
+from weather_hpc.train.epoch_lines import EpochLines
 from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
 from weather_hpc.train.examples import choose_examples, write_examples
 from weather_hpc.train.loader import EpochSampler, check_share, split_training_rows, stream_seed
@@ -88,7 +89,9 @@ class TrainingRun:
         paths = writer.paths
         leads = request.env.rank == 0
         self.rank_log = RankLog(
-            paths.ranks if paths else None, prints=leads and request.options.prints_epochs
+            paths.ranks if paths else None,
+            # a person at a terminal has the line per epoch
+            prints=leads and request.options.prints_epochs and not sys.stdout.isatty(),
         )
         self.stop = StopFile(request.paths.stop if request.paths else None, strategy)
 
@@ -216,6 +219,7 @@ class TrainingRun:
         done, partial = self._position()
         per_epoch = len(trainer.sampler.sizes)
         left = per_epoch * (task.epochs - done) - (partial.steps if partial else 0)
+        lines = EpochLines(task.epochs, done) if self.request.env.rank == 0 else None
         with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
                 self.progress.epoch = epoch
@@ -244,6 +248,8 @@ class TrainingRun:
                     data_wait_s=self.meter.epoch_data_wait_s,
                     energy_j=self.meter.energy.epoch_j,
                 )
+                if lines:
+                    lines.add(epoch, score, test, images, self.meter.epoch_s)
                 own = self._own_epoch(trainer, epoch, position)
                 ranks = self.strategy.gather(asdict(own))
                 self.rank_log.add([RankEpoch(**values) for values in ranks])

@@ -19,6 +19,14 @@
   const filters = () =>
     named(all("input"), (part) => part.closest(".table")?.querySelector("table").id);
 
+  const pressed = (button) =>
+    [button.ariaPressed, button.ariaExpanded].includes("true");
+  const buttons = () =>
+    named(all("[aria-pressed], [aria-expanded]"), (button) => [
+      button.closest(".table")?.querySelector("table").id, button.className,
+      button.closest("tr")?.dataset.details,
+    ].join());
+
   const keep = () => {
     const sorted = all("th[aria-sort]").map((head) => [
       head.closest("table").id, head.cellIndex, head.getAttribute("aria-sort"),
@@ -28,6 +36,7 @@
       open: details().filter(([, part]) => part.open).map(([name]) => name),
       filters: filters().filter(([, box]) => box.value).map(([name, box]) => [name, box.value]),
       sorted,
+      pressed: buttons().filter(([, button]) => pressed(button)).map(([name]) => name),
     }));
   };
 
@@ -44,6 +53,9 @@
       for (let clicks = 0; head && head.getAttribute("aria-sort") !== order && clicks < 2; clicks++)
         head.querySelector("button")?.click();
     }
+    const press = new Set(kept.pressed);
+    for (const [name, button] of buttons())
+      if (press.has(name) && !pressed(button)) button.click();
     scrollTo(0, kept.top);
   };
 

@@ -1,7 +1,7 @@
 // Sort, filter and unfold tables, open the runs behind a row, save plots and tables as files.
 const AT_FIRST = 25;
 const collator = new Intl.Collator(undefined, { numeric: true });
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(document.getElementById("page-data").textContent);
 
 function make(name, text, ...children) {
   const element = document.createElement(name);
