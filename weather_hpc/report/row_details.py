@@ -1,9 +1,10 @@
 """What a row of a table opens: the runs behind it, their command, what they last printed."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from weather_hpc.errors import UserError
+from weather_hpc.reading import read_json
 from weather_hpc.report.collected import Collected, run_files
 from weather_hpc.report.findings import EntryGroup, audit_groups, reject_groups
 from weather_hpc.report.section import RowDetails
@@ -69,8 +70,8 @@ class DetailsReader:
 def _recorded_command(record: Path) -> str:
     """The command line in a record, as far as it can be read."""
     try:
-        command = json.loads(record.read_bytes())["provenance"]["command"]
-    except (OSError, ValueError, KeyError, TypeError):
+        command = read_json(record)["provenance"]["command"]
+    except (UserError, OSError, KeyError, TypeError):
         return ""
     return clean(" ".join(map(str, command))) if isinstance(command, list) else ""
 
