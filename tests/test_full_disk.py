@@ -172,7 +172,8 @@ def test_a_sweep_on_a_full_disk_goes_on_when_there_is_room(
     capsys: Output,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("weather_hpc.collect.pipeline.write_plots", lambda *_: [])  # for speed
+    without_plots = "weather_hpc.report.write.with_plots"  # for speed
+    monkeypatch.setattr(without_plots, lambda report, _: report)
     argv = [*argv_of("sweep", disk.root / "out", images, results), "--data", images]
     assert call(*map(str, argv), "--only", "*-r0-*") == cli.EXIT_OK
     disk.fill()

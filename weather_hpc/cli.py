@@ -1,9 +1,8 @@
-"""Common to all verbs: exit codes, one-line errors, the final JSON line, progress bars.
+"""Common to all verbs: exit codes, one-line errors, the JSON line, progress bars.
 
 Without heavy imports, so that ``--help`` is fast.
 """
 
-import argparse
 import errno
 import importlib.util
 import json
@@ -16,12 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol, TextIO
 
+from weather_hpc import verbosity
 from weather_hpc.errors import FailedError, UserError
-from weather_hpc.text import one_line
+from weather_hpc.parser import Parser as Parser
+from weather_hpc.parser import command as command
+from weather_hpc.parser import speaker, spoken
+from weather_hpc.text import one_line, shortened
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_STOPPED = 75
 """Stopped on request after writing a checkpoint; can be resumed (EX_TEMPFAIL)."""
+
+SAME_AGAIN = "run the same command again to resume"
+"""Advice of the verbs of which that is true."""
 
 _STDOUT = "standard output"
 
@@ -33,36 +39,6 @@ _ABOUT_FILES = {
 
 _WRONG_PATH = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Those that say that a path cannot be right."""
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows an option's default unless the help text already has it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        has_default = "default" in (action.help or "")
-        if has_default or action.default is None or action.default is False:
-            return action.help
-        return super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and whose help shows the defaults."""
-
-    def __init__(self, verb: str, **options: Any) -> None:
-        options.setdefault("formatter_class", _Help)
-        options.setdefault("allow_abbrev", False)
-        super().__init__(prog=f"python -m weather_hpc.{verb}", **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Print ``message`` on one line and exit with 2."""
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-
-    def add_json(self) -> None:
-        """Add the ``--json`` flag that every verb has."""
-        self.add_argument(
-            "--json", action="store_true", help="print one JSON object as the last line"
-        )
 
 
 Main = Callable[[Sequence[str] | None], int]
@@ -81,6 +57,11 @@ def how_ended(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return str(error) if isinstance(error, Signalled) else "interrupted (SIGINT)"
     return f"ended by an error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def exit_code_of(error: KeyboardInterrupt) -> int:
+    """As a shell gives it for the signal that ended a program: 130 on Ctrl-C."""
+    return 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
 
 
 def raise_on_signals() -> None:
@@ -106,6 +87,19 @@ def raise_on_signals() -> None:
             signal.signal(number, stop)
 
 
+@contextmanager
+def advice(text: str | Callable[[], str] = SAME_AGAIN) -> Iterator[None]:
+    """Where Ctrl-C, TERM or HUP ends the block, the verb's last line ends with ``text``.
+
+    Without it that line gives no advice: most verbs have nothing to go on from.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(text if isinstance(text, str) else text())
+        raise
+
+
 def own_umask() -> None:
     """Let others write to nothing that this process makes, and leave to the umask what they read.
 
@@ -128,19 +122,21 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
     Where a file cannot be read or written, for example on a full disk, the line names it: 1, or 2
     where its path cannot be right.
     """
+    verb, laps = speaker(verb), verbosity.Laps()
     try:
         code = main(argv)
         with _to_stdout():
             sys.stdout.flush()
+        laps.done(f"{verb}, everything")
         return code
     except UserError as error:
-        return _say(f"{verb}: {one_line(error)}", EXIT_USAGE)
+        return _say("\n".join(f"{verb}: {shortened(line)}" for line in error.lines), EXIT_USAGE)
     except FailedError as error:
         return _say(f"{verb}: {one_line(error)}", EXIT_FAILED)
     except KeyboardInterrupt as error:
         how = str(error) if isinstance(error, Signalled) else "interrupted"
-        code = 128 + (error.number if isinstance(error, Signalled) else signal.SIGINT)
-        return _say(f"{verb}: {how}; run the same command again to resume", code)
+        line = "; ".join([f"{verb}: {how}", *getattr(error, "__notes__", [])])
+        return _say(line, exit_code_of(error))
     except BrokenPipeError:
         # The reader closed the pipe (`| head`): not an error, but nothing more can be printed.
         _silence(sys.stdout)
@@ -151,6 +147,8 @@ def guarded(verb: str, main: Main, argv: Sequence[str] | None = None) -> int:
             raise
         code = EXIT_USAGE if error.errno in _WRONG_PATH else EXIT_FAILED
         return _say(f"{verb}: {one_line(FailedError(what))}", code)
+    finally:
+        verbosity.restore()
 
 
 def file_error(error: OSError) -> str | None:
@@ -181,9 +179,9 @@ def _text(name: object) -> str:
     return f"open file {name}" if isinstance(name, int) else os.fsdecode(name)  # type: ignore[arg-type]
 
 
-def _say(line: str, code: int) -> int:
-    """Print ``line`` on stderr; returns ``code``. Both streams may be files on a full disk."""
-    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{line}\n")):
+def _say(lines: str, code: int) -> int:
+    """Print ``lines`` on stderr; returns ``code``. Both streams may be files on a full disk."""
+    for stream, text in ((sys.stdout, ""), (verbosity.errors(), f"{spoken(lines)}\n")):
         try:
             print(text, end="", file=stream, flush=True)
         except OSError:
@@ -197,8 +195,13 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def words(as_json: bool) -> TextIO:
+    """Where a result in words goes: stdout, which with ``--json`` holds a JSON object alone."""
+    return sys.stderr if as_json else sys.stdout
+
+
 def print_json(value: dict[str, Any]) -> None:
-    """Print ``value`` as the one JSON line that ``--json`` promises."""
+    """Print ``value`` as the one JSON object that ``--json`` promises."""
     with _to_stdout():
         print(json.dumps(value, allow_nan=False), flush=True)
 
@@ -225,7 +228,9 @@ def progress(text: str, total: int) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # rich would take what is printed on stdout meanwhile to the terminal, also from a file
+    console, both = Console(stderr=True), sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(count: int = 1, text: str | None = None) -> None:

@@ -4,8 +4,17 @@
 class UserError(Exception):
     """The user's input is wrong: one line that says what, where, and what is expected.
 
-    :func:`weather_hpc.cli.run` prints it and exits with 2.
+    Several arguments are lines on several mistakes. :func:`weather_hpc.cli.run` prints them and
+    exits with 2.
     """
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each mistake."""
+        return tuple(map(str, self.args))
+
+    def __str__(self) -> str:
+        return "; ".join(self.lines)
 
 
 class FailedError(Exception):
@@ -15,11 +24,20 @@ class FailedError(Exception):
     """
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """``; did you mean 'x'?`` when ``word`` is close to one of ``known``, else all ``known``."""
+def closest(word: str, known: list[str]) -> str | None:
+    """The one of ``known`` that is close to ``word`` or alone begins with it; None: none is."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    plain = {name.casefold().replace("_", "-"): name for name in map(str, reversed(known))}
+    meant = word.casefold().replace("_", "-")
+    if close := difflib.get_close_matches(meant, plain, n=1, cutoff=0.6):
+        return plain[close[0]]
+    begun = [name for name in plain if len(meant.strip("-")) > 1 and name.startswith(meant)]
+    return plain[begun[0]] if len(begun) == 1 else None
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """``; did you mean 'x'?`` when ``word`` is close to one of ``known``, else all ``known``."""
+    if close := closest(word, known):
+        return f"; did you mean {close!r}?"
     return f"; known: {', '.join(known)}"

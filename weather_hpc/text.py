@@ -15,6 +15,18 @@ def brief(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
+def duration(seconds: float) -> str:
+    """``seconds`` in running text: ``42 s``, ``12 min``, ``3 h 05 min``, ``2 days 4 h``."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
 def storage(size: int) -> str:
     """``size`` bytes as ``1.4 GB`` or ``0.25 MB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
@@ -124,6 +136,11 @@ LONGEST = 4000
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text on one line; what is not printable, such as colours, is an escape."""
-    text = clean(str(error))
+    """The error's text as :func:`shortened`."""
+    return shortened(str(error))
+
+
+def shortened(message: str) -> str:
+    """``message`` on one line; what is not printable, such as colours, is an escape."""
+    text = clean(message)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -91,8 +91,8 @@ def test_failed_and_wrong_implementations_are_reported_and_not_measured(
     }
     assert result.failed
     assert [len(one.measurements) for one in result.results] == [2, 0, 0, 0, 0]
-    print_lines(result.as_dict())
-    good, *others = capsys.readouterr().err.splitlines()
+    print_lines(result.as_dict(), sys.stdout)
+    good, *others = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"good: [0-9.]+ s, ratio 1\.00", good)
     assert others == [f"{name}: failed: {why}" for name, why in reasons.items() if why]
 

@@ -155,7 +155,7 @@ def test_checks_without_enough_time_are_reported_as_not_done(tmp_path: Path) -> 
     ("options", "message"),
     [
         (["--device", "cuda"], "--device cuda: torch 2"),
-        (["--device", "tpu"], "--device tpu: no such device; known: auto, cpu, cuda"),
+        (["--device", "tpu"], "--device tpu: no such device; did you mean 'cpu'?"),
         (["--out", __file__], "test_check.py: cannot be written to: File exists"),
         (["--out", f"{__file__}/below"], "cannot be written to: Not a directory"),
         (["--out", "/proc/none"], "cannot be written to: No such file or directory"),

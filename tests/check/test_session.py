@@ -79,7 +79,7 @@ def test_a_run_that_was_started_over_does_not_count_as_resumed(
     here = TrainRuns.here
 
     def without_resume(runs: TrainRuns, *options: object, **more: Any) -> FinishedRun:
-        return here(runs, *(one for one in options if one != "--resume"), **more)
+        return here(runs, *("--discard" if one == "--resume" else one for one in options), **more)
 
     monkeypatch.setattr(TrainRuns, "here", without_resume)
     (result,) = results_of(session_in(tmp_path), Check("resumed", 0, resumed()))

@@ -233,9 +233,10 @@ def test_the_studys_conclusions_are_tested_on_its_logs(paper: Path, tmp_path: Pa
     assert found["ddp-four-gpus-optimal"] == [
         "does not hold", "not measured", "ddp on cuda, 3 ranks; ddp on cuda, 4 ranks",
     ]  # fmt: skip
-    sections = {s["name"]: s for s in json.loads((out / "report.json").read_text())["sections"]}
+    report = json.loads((out / "report.json").read_text())
+    sections = {part["name"]: part for s in report["sections"] for part in (s, *s["parts"])}
     assert any("batch 64: 1 rank 94 s" in text for text in sections["claims"]["sentences"])
-    assert any("contradict 4 of its 16" in text for text in sections["findings"]["sentences"])
+    assert any("contradict 4 of its 16" in text for text in sections["more"]["sentences"])
     assert [table["name"] for table in sections["claims"]["tables"]] == [
         "claims_measured", "claims_not_measured",
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.broken import replace_file
 from tests.records_maker import leave, measured, preprocess_spec, train_spec
 from weather_hpc.collect.pipeline import collect
+from weather_hpc.report.section import FirstScreen, Report
 from weather_hpc.runs.paths import StudyPaths
 
 QUICK = settings(max_examples=120, deadline=None, derandomize=True, database=None)
@@ -114,8 +115,8 @@ def study(victim: int, files: dict[str, bytes]) -> Iterator[tuple[Path, Path]]:
 def without_plots() -> Iterator[None]:
     """Collecting without plots and page, which take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weather_hpc.collect.pipeline.write_plots", lambda *_: [])
-        patch.setattr("weather_hpc.collect.pipeline.write_report", lambda *_: None)
+        nothing = Report("", FirstScreen(""), [])
+        patch.setattr("weather_hpc.collect.pipeline.write_report", lambda *_: nothing)
         yield
 
 

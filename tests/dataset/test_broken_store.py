@@ -157,5 +157,5 @@ def test_the_marker_of_synthetic_images(tmp_path: Path) -> None:
             replace_file(marker, content)
         code, printed = called("data", data, [*argv, "--images-per-class", "1"])
         assert (code, printed) == (
-            2, f"data: {marker}: damaged; remove {folder} to make the images again\n"
+            2, f"data: {marker}: damaged; choose another folder, or move {folder} away\n"
         )  # fmt: skip

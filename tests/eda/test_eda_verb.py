@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from weather_hpc.study.tasks import PreprocessTask
 Output = pytest.CaptureFixture[str]
 ONE_WORKER = pytest.mark.xdist_group("eda_explored")
 """Tests that share a slow fixture."""
-FAST = ["--size", "64", "--rounds", "0"]
+FAST = ["--size", "64"]
 
 
 def call(data: Path, out: Path, *flags: str) -> int:
@@ -54,7 +55,7 @@ def test_everything_is_written(explored: Path) -> None:
     assert {path.name for path in explored.iterdir()} == {
         "store", "eda.json", "eda.html", "class_counts.csv", "census.csv", "histograms.csv",
         "normalization.json", "near_duplicates.csv", "features.npy", "map.csv", "figures",
-        "color_profiles.csv",
+        "color_profiles.csv", "odd_images.csv",
     }  # fmt: skip
     figures = {path.name for path in (explored / "figures").iterdir()}
     charts = {
@@ -120,6 +121,12 @@ def test_the_page_stands_alone_and_names_are_text(explored: Path) -> None:
         assert attributes["alt"]
     ids = [value for _, attributes in tags.seen if (value := attributes.get("id"))]
     assert len(ids) == len(set(ids))
+    result = json.loads((explored / "eda.json").read_bytes())
+    for row in result["classes"]:
+        path = re.escape(html.escape(row["class"])) + "/"
+        assert row["images"] == 0 or re.search(f'<img src="[^"]*" [^>]*alt="{path}', page)
+    assert 'id="kernels"' not in page, "nobody asked for a comparison"
+    assert result["kernels"] is None
     for tag, attributes in tags.seen:
         link = attributes.get("href")
         if tag == "a" and link and link.startswith("#"):
@@ -253,7 +260,7 @@ def test_a_full_disk_is_one_line(
     data, out = plain_folder(tmp_path / "images", per_class=1), tmp_path / "out"
     packed(options_of(data, out))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    assert call(data, out, "--size", "16", "--rounds", "0") == 2
+    assert call(data, out, "--size", "16") == 2
     assert "0.00 MB are free" in capsys.readouterr().err
 
 
@@ -261,7 +268,7 @@ def test_a_disk_that_fills_up_keeps_the_earlier_page(tmp_path: Path, capsys: Out
     data = plain_folder(tmp_path / "images", per_class=1)
     with mounted(tmp_path / "disk") as disk:
         out = disk.root / "out"
-        argv = ["--data", str(data), "--out", str(out), "--size", "16", "--rounds", "0"]
+        argv = ["--data", str(data), "--out", str(out), "--size", "16"]
         packed(options_of(data, out))
         write_text(out / "eda.html", "earlier")
         before = disk.files()
@@ -284,7 +291,7 @@ def test_without_torch_only_the_augmentations_are_missing(
     monkeypatch.delitem(sys.modules, "weather_hpc.train.augment", raising=False)
     data = plain_folder(tmp_path / "images", per_class=1)
     packed(options_of(data, tmp_path / "out"))
-    assert call(data, tmp_path / "out", "--size", "16", "--rounds", "0") == 0
+    assert call(data, tmp_path / "out", "--size", "16") == 0
     assert "eda: torch not installed: no sheet of augmentations" in capsys.readouterr().err
     assert "because torch is not installed" in (tmp_path / "out" / "eda.html").read_text("utf-8")
     assert not (tmp_path / "out" / "figures" / "augmentation.jpg").exists()

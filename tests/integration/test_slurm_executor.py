@@ -119,11 +119,12 @@ def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
 
 
 def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
-    done = sweep("--partition", "gpu", "--wait", "--json")
+    done = sweep("--partition", "gpu", "--live", "--json")
     assert json.loads(done.stdout.splitlines()[-1])["ran"] == {"done": 5}
+    assert f"live report: {sweep.paths.report}" in done.stderr
     assert set(sweep.states().values()) == {"done"}
     assert sweep.starts() == 5
-    assert sweep.paths.report.exists()
+    assert 'id="live"' not in sweep.paths.report.read_text()
     train = sweep.accounted("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     assert train["queue_s"] >= 0
@@ -141,6 +142,9 @@ def test_without_wait_a_last_job_collects(sweep: Sweep) -> None:
     jobs = json.loads(left.stdout.splitlines()[-1])["jobs"]
     assert len(jobs) == 4
     sweep("--executor", "slurm")
+    followed = sweep("status", "--follow", "--json")
+    assert json.loads(followed.stdout)["counts"] == {"done": 5}
+    assert "5 of 5 runs done; all runs have ended; node-hours: " in followed.stderr
     sweep.until(sweep.paths.report.exists)
     assert sweep.starts() == 5
     # three arrays and one collecting job: going on while that waits asks for no second one
@@ -193,7 +197,7 @@ def test_a_sweep_killed_between_sbatch_and_its_answer_submits_nothing_twice(swee
     names = sweep.slurm.run(["squeue", "-h", "-o", "%j", "--name", intent.job_name]).stdout.split()
     assert names == [intent.job_name]
     assert all(entry.job_id for entry in ledger.load(sweep.paths))
-    assert "cancelled 4 jobs" in sweep("cancel").stderr
+    assert "cancelled 4 jobs" in sweep("cancel").stdout
 
 
 def test_a_job_that_gets_through_after_its_run_was_submitted_again_does_nothing(
@@ -262,7 +266,7 @@ def test_cancel_and_resume(sweep: Sweep) -> None:
     sweep("--executor", "slurm")
     sweep.until(lambda: sweep.states()["train-1"] == "running")
     assert sweep.states()["prepare-0"] == "done"
-    assert "cancelled 2 jobs" in sweep("cancel").stderr
+    assert "cancelled 2 jobs" in sweep("cancel").stdout
     sweep.until(lambda: sweep.states()["train-0"] == "failed")
     assert sweep.record("train-*-r0-*")["status"] == "cancelled"
     sweep.behave()
@@ -432,4 +436,4 @@ def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> Non
     assert f"failed: job {runs}_0 ended as FAILED (exit code 3) on node" in told
     assert f": environment: no such file (see {job_log})" in told
     assert sweep.starts() == 0
-    assert "cancelled 1 job" in sweep("cancel").stderr
+    assert "cancelled 1 job" in sweep("cancel").stdout

@@ -75,7 +75,7 @@ def test_cancel_ends_its_jobs(sweep: Sweep) -> None:
     sweep(*SUBMITIT)
     sweep.until(lambda: sweep.states()["prepare-0"] == "running")
     # three arrays, and the job that collects
-    assert "cancelled 4 jobs" in sweep("cancel").stderr
+    assert "cancelled 4 jobs" in sweep("cancel").stdout
     sweep.until(lambda: "running" not in sweep.states().values())
     assert sweep.record("prepare-*")["status"] == "cancelled"
 

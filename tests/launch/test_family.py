@@ -45,7 +45,11 @@ from weather_hpc.launch import family
 family.GRACE_S = 0.2
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
-cli.run("sweep", lambda _: executor(folder).run(a_study(folder)[0].runs) and 0, [])
+def main(_):
+    with cli.advice():  # as the verb does
+        executor(folder).run(a_study(folder)[0].runs)
+    return 0
+cli.run("sweep", main, [])
 """
 
 

@@ -16,6 +16,7 @@ from tests.disks import mounted
 from weather_hpc import cli
 from weather_hpc.models.registry import build_model
 from weather_hpc.predict.__main__ import main
+from weather_hpc.preprocess.__main__ import main as preprocess_main
 from weather_hpc.preprocess.decoders import FastDecoder
 from weather_hpc.train.checkpoint import VERSION, load_checkpoint
 from weather_hpc.train.loader import network_input
@@ -226,6 +227,41 @@ def test_a_checkpoint_that_cannot_serve(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+WRONG: list[tuple[Any, str]] = [
+    ("a note\n", "it is text"),
+    (torch.zeros(2), "is a file of torch.save with a Tensor"),
+    ({"weight": 1, "bias": 2}, "is a file of torch.save with 2 entries (weight, bias, ...)"),
+    ({"version": VERSION + 1}, "was written by a later weather_hpc"),
+    ({"version": 2}, "was written by an earlier weather_hpc"),
+    (torch.nn.Linear(1, 1), "it holds Python objects, which are not loaded"),
+]
+
+
+@pytest.mark.parametrize(("content", "told"), WRONG)
+def test_a_wrong_file_is_named_and_nobody_told_to_remove_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, told: str
+) -> None:
+    path = tmp_path / "mine"
+    path.write_text(content) if isinstance(content, str) else torch.save(content, path)
+    argv = ["x.jpg", "--checkpoint", str(path), "--out", str(tmp_path / "out")]
+    assert cli.guarded("predict", main, argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert "remove" not in line
+
+
+def test_a_store_and_a_results_folder_are_named(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    preprocess = ["--data", str(images), "--out", str(tmp_path / "store"), "--size", "32"]
+    assert preprocess_main(preprocess) == 0
+    for name, told in (("store", "is a packed store"), ("results", "give it as --best-of")):
+        argv = ["x.jpg", "--checkpoint", str(tmp_path / name), "--out", str(tmp_path / "out")]
+        assert cli.guarded("predict", main, argv) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_wrong_options_are_one_line(

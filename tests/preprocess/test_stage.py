@@ -16,6 +16,7 @@ from weather_hpc.preprocess.backends.local import SequentialBackend
 from weather_hpc.preprocess.chunk import Chunk, ChunkResult, Target
 from weather_hpc.preprocess.decoders import decode_exact
 from weather_hpc.preprocess.stage import preprocess
+from weather_hpc.runs.images_summary import ImagesSummary
 from weather_hpc.runs.record import RunRecord, read_record
 from weather_hpc.runs.writer import RunWriter
 from weather_hpc.study.spec import RunSpec, Stage
@@ -132,6 +133,11 @@ def test_what_cannot_be_decoded_is_quarantined_and_the_run_continues(
     assert (record.counts.unreadable, record.counts.damaged) == (6, 0)
     reasons = {entry["path"]: entry["reason"] for entry in store.quarantine()}
     assert "truncated" in reasons["rain/truncated.jpg"]
+    summary = ImagesSummary.read(tmp_path / "run" / "images.json")
+    assert (summary.images, summary.duplicates) == (record.counts.images, 1)
+    assert summary.checksum == store.checksum
+    assert sum(reason.files for reason in summary.quarantined) == record.counts.quarantined
+    assert sum((summary.formats or {}).values()) == len(store.items)
 
 
 def damage(path: Path, content: bytes) -> None:
@@ -202,7 +208,7 @@ def test_a_measured_run_leaves_its_record_and_no_store(tmp_path: Path) -> None:
     record = run(data, tmp_path / "run", discard=True)
     assert record.quality.store_checksum == kept.quality.store_checksum
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"record.json", "events.jsonl", ".lock"}
+    assert names == {"record.json", "images.json", "events.jsonl", ".lock"}
 
 
 class DiesAfterTwo(SequentialBackend):

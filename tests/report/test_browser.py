@@ -4,10 +4,9 @@ import base64
 import dataclasses
 import io
 import itertools
-import json
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,18 +16,30 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.report.browsing import (
+    click,
+    emulate,
+    log,
+    open_whole,
+    requested,
+    set_width,
+    violations,
+)
 from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
-from weather_hpc.analysis.devices import devices_table
 from weather_hpc.analysis.table import Table
-from weather_hpc.report.plots import write_plots
+from weather_hpc.files import write_json
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.predictions import COLUMNS, NewImages, predictions_table
 from weather_hpc.report.write import write_report
-from weather_hpc.runs.paths import StudyPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.predictions import PredictionSummary
+from weather_hpc.runs.row import Row
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+COMMAND = "python -m weather_hpc.train --batch-size 16"
+LAST_WORDS = "RuntimeError: rank 3 is lost"
 EVIL = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>"
 A4_WIDTH_PX = 1032  # 297 mm less the margins of 12 mm, at 96 dpi
 
@@ -40,17 +51,26 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     rows += [dataclasses.replace(r, table=None, time_s=None, reason=EVIL) for r in rows[:4]]
     rows[-1] = dataclasses.replace(rows[-1], configuration=f"alone {EVIL}", strategy=EVIL)
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
-    plots = write_plots(to.plots, compare(rows), devices_table(compare(rows)))
+    for number in (0, 7):  # one that ended well, one that failed
+        rows[number] = with_files(rows[number], to.run(rows[number].run_id))
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])
-    write_report(to, compare(rows), many_findings(rows), plots, [long, mixed], [EVIL])
+    write_report(to, Collected(compare(rows), many_findings(rows), [long, mixed], [EVIL]))
     return to.report.as_uri()
+
+
+def with_files(row: Row, run: RunPaths) -> Row:
+    """``row`` with a run folder of its own."""
+    run.root.mkdir(parents=True)
+    write_json(run.record, {"provenance": {"command": COMMAND.split()}})
+    run.stderr.write_text(f"Traceback\n{EVIL}\n{LAST_WORDS}\n")
+    return dataclasses.replace(row, source=str(run.root))
 
 
 @pytest.fixture
 def page(browser: Chrome, url: str) -> Chrome:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    emulate(browser)
     set_width(browser, 1280)
     for kind in ("browser", "performance"):
         log(browser, kind)  # forgets what was before
@@ -58,31 +78,12 @@ def page(browser: Chrome, url: str) -> Chrome:
     return browser
 
 
-def open_whole(browser: Chrome, url: str) -> None:
-    """Open a page and wait until all of it is there: on a busy machine get() can return sooner."""
-    browser.get("about:blank")  # else the page of the test before is taken for this one
-    browser.get(url)
-    whole = "return document.readyState === 'complete' && location.href === arguments[0]"
-    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(whole, url))
-
-
-def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """Log entries since the last call."""
-    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
-
-
-def set_width(browser: Chrome, width: int) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
 def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
     """The head of a column of a table, and the column's texts from top to bottom."""
     script = """
         const table = document.getElementById(`rows-${arguments[0]}`);
         const heads = [...table.tHead.rows[0].cells];
-        const index = heads.findIndex((head) => head.textContent === arguments[1]);
+        const index = heads.findIndex((head) => head.dataset.column === arguments[1]);
         return [heads[index], [...table.tBodies[0].rows].map((r) => r.cells[index].textContent)];
     """
     head, texts = page.execute_script(script, table, name)
@@ -91,13 +92,7 @@ def column(page: Chrome, table: str, name: str) -> tuple[WebElement, list[str]]:
 
 def test_the_page_logs_no_error_and_requests_nothing_else(page: Chrome, url: str) -> None:
     assert log(page, "browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
-    asked = {
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert asked - {"data:,"} == {url}
+    assert requested(page) - {"data:,"} == {url}
 
 
 def test_numbers_sort_as_numbers_with_empty_cells_last(page: Chrome) -> None:
@@ -123,14 +118,14 @@ def test_the_keyboard_sorts_words(page: Chrome) -> None:
 
 
 def test_the_filter_leaves_the_rows_that_hold_every_word(page: Chrome) -> None:
-    box = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table input")
+    box = page.find_element(By.CSS_SELECTOR, "[data-table=training] input")
     assert box.accessible_name == "Filter"
     rows = page.find_elements(By.CSS_SELECTOR, "#rows-training tbody tr")
     box.send_keys("DDP 512")
-    shown = [row.text for row in rows if row.is_displayed()]
+    shown = [row.get_attribute("textContent") or "" for row in rows if row.is_displayed()]
     assert 0 < len(shown) < len(rows)
     assert all("ddp" in text and "512" in text for text in shown)
-    said = page.find_element(By.CSS_SELECTOR, "#table-training ~ .table output").text
+    said = page.find_element(By.CSS_SELECTOR, "[data-table=training] output").text
     assert said == f"{len(shown)} of {len(rows)} rows"
 
 
@@ -138,11 +133,11 @@ def test_of_a_long_table_the_first_rows_are_shown_until_asked(page: Chrome) -> N
     table = page.find_element(By.ID, "rows-long")
     part = table.find_element(By.XPATH, "ancestor::*[@class='table']")
     visible = "return [...arguments[0].rows].filter((row) => row.offsetHeight > 0).length - 1"
-    assert page.execute_script(visible, table) == 200
+    assert page.execute_script(visible, table) == 25
     table.find_element(By.TAG_NAME, "button").click()
     table.find_element(By.TAG_NAME, "button").click()
     assert table.find_element(By.TAG_NAME, "td").text == "299"
-    assert page.execute_script(visible, table) == 200
+    assert page.execute_script(visible, table) == 25
     more = part.find_element(By.CLASS_NAME, "more")
     assert more.text == "Show all 300 rows"
     more.click()
@@ -171,6 +166,93 @@ def test_headings_are_in_order_and_the_contents_lead_to_them(page: Chrome) -> No
         assert page.find_element(By.ID, target).tag_name == "h2"
 
 
+def test_seven_columns_are_shown_and_the_others_on_request(page: Chrome) -> None:
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=training]")
+    heads = part.find_elements(By.CSS_SELECTOR, "thead th")
+    shown = [head.text for head in heads if head.is_displayed()]
+    assert len(shown) == 7
+    assert "ranks" in shown[2]
+    assert any(text.startswith("time, s") for text in shown)
+    button = part.find_element(By.CLASS_NAME, "columns")
+    assert button.text == f"{len(heads) - 7} more columns"
+    button.click()
+    assert all(head.is_displayed() for head in heads)
+    button.click()
+    assert sum(head.is_displayed() for head in heads) == 7
+
+
+def test_a_row_opens_its_runs_their_command_and_what_they_last_printed(page: Chrome) -> None:
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=training]")
+    button = part.find_elements(By.CLASS_NAME, "open")[0]
+    page.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    opened = part.find_element(By.CLASS_NAME, "opened")
+    assert button.get_attribute("aria-expanded") == "true"
+    assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == 8  # 4 of them rejected
+    assert COMMAND in opened.text
+    button.send_keys(Keys.ENTER)
+    assert part.find_elements(By.CLASS_NAME, "opened") == []
+    rejects = page.find_element(By.CSS_SELECTOR, "[data-table=rejects]")
+    click(rejects.find_element(By.CSS_SELECTOR, "tbody tr"))
+    assert LAST_WORDS in rejects.find_element(By.CLASS_NAME, "opened").text
+    click(rejects.find_element(By.CSS_SELECTOR, "thead button"))
+    assert rejects.find_elements(By.CLASS_NAME, "opened") == []
+    assert page.title == "Scaling report: many"
+
+
+def test_plots_and_tables_are_saved_from_the_page_alone(page: Chrome) -> None:
+    page.execute_script("""
+        window.saved = [];
+        HTMLAnchorElement.prototype.click = function () {
+          keep(this.href, this.download);
+        };
+        const blobs = new Map(), create = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+          const url = create(blob);
+          blobs.set(url, blob);
+          return url;
+        };
+        const keep = async (url, name) => saved.push([name, await blobs.get(url).text()]);
+    """)
+    part = page.find_element(By.CSS_SELECTOR, "[data-table=numbers]")
+    click(part.find_element(By.CLASS_NAME, "csv"))
+    plot = page.find_element(By.CSS_SELECTOR, "figure[id^=plot-]")
+    click(plot.find_element(By.CLASS_NAME, "svg"))
+    WebDriverWait(page, 10).until(lambda _: page.execute_script("return saved.length") == 2)
+    (name, text), (plot_name, svg) = page.execute_script("return saved")
+    assert (name, text.splitlines()[:4]) == ("numbers.csv", ["value", "", "10", "9.25"])
+    assert plot_name == f"{plot.get_attribute('id').removeprefix('plot-')}.svg"  # type: ignore[union-attr]
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    to = StudyPaths(tmp_path_factory.mktemp("results") / "small")
+    rows = many_rows(16, 3)
+    rows[7] = with_files(rows[7], to.run(rows[7].run_id))
+    write_report(to, Collected(compare(rows), many_findings(rows)))
+    return to.report.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "rules"),
+    [
+        (1280, "light", []),
+        (400, "light", []),
+        (1280, "dark", ["color-contrast"]),
+        (400, "dark", ["color-contrast"]),
+    ],
+)
+def test_axe_finds_no_violation(
+    page: Chrome, small: str, width: int, scheme: str, rules: list[str]
+) -> None:
+    set_width(page, width)
+    emulate(page, scheme=scheme)
+    open_whole(page, small)
+    page.find_elements(By.CLASS_NAME, "open")[0].click()
+    assert violations(page, *rules) == []
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
     set_width(page, width)
@@ -179,7 +261,7 @@ def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
 
 def test_it_prints_whole_on_a4(page: Chrome) -> None:
     set_width(page, A4_WIDTH_PX)
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    emulate(page, "print")
     assert page.execute_script("return document.documentElement.scrollWidth") <= A4_WIDTH_PX
     clipped = """return [...document.querySelectorAll(".scroll")].filter(
         (box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight).length"""
@@ -194,8 +276,7 @@ def test_it_prints_whole_on_a4(page: Chrome) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_light_and_dark(page: Chrome, scheme: str) -> None:
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    emulate(page, scheme=scheme)
     colours = """const style = getComputedStyle(arguments[0]);
         return [style.color, getComputedStyle(document.body).backgroundColor]"""
     for selector in ("body", ".soft", "td.warning", "a", "figure svg text"):
@@ -231,7 +312,7 @@ def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
     row = dict.fromkeys(COLUMNS) | {"file": EVIL, "predicted": EVIL, "probability": 0.9}
     new = NewImages("predict-1", "runs/predict-1", EVIL, summary, [row], sheet.getvalue())
     to, rows = StudyPaths(tmp_path), many_rows(2, 1)
-    write_report(to, compare(rows), [], [], [predictions_table([new])])
+    write_report(to, Collected(compare(rows), [], [predictions_table([new])]))
     log(page, "performance")
     open_whole(page, to.report.as_uri())
     image = page.find_element(By.CSS_SELECTOR, "#predictions ~ figure img")
@@ -241,12 +322,7 @@ def test_a_sheet_of_predictions_is_shown_and_nothing_is_loaded(
     assert EVIL in page.find_element(By.ID, "rows-predictions").text
     assert page.title == "Scaling report: many"
     assert log(page, "browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in log(page, "performance")]
-    asked = {
-        event["params"]["request"]["url"].partition(",")[0]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
+    asked = {url.partition(",")[0] for url in requested(page)}
     assert asked <= {to.report.as_uri(), "data:", "data:image/png;base64"}
     for width in (1280, 400):
         set_width(page, width)

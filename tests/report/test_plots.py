@@ -61,7 +61,7 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
     points = tuple(Point(float(x), 1.0 / x) for x in range(1, 65))
     drawing = LinePlot("time", "Time", "workers", "s", [Curve("a", points)], "nothing").drawing()
     assert drawing.draw is not None
-    svg, _ = render(drawing.name, drawing.draw, drawing.size)
+    svg = render(drawing.name, drawing.draw, drawing.size).svg
     ticks = [
         int(tick) for tick in re.findall(r">(\d+)</text>", svg.split('id="matplotlib.axis_2"')[0])
     ]
@@ -114,8 +114,9 @@ def test_parts_of_exploration_are_stacked_and_named() -> None:
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)
-    (axes,) = figure.axes
+    axes, shares = figure.axes
     assert axes.dataLim.x1 == 3.5
+    assert sorted(text.get_text() for text in shares.texts) == ["14", "14", "86", "86"]
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "sequential, 1 worker",
         "dask, 2 workers",

@@ -10,7 +10,8 @@ from weather_hpc.analysis.table import (
     TRAINING_COLUMNS,
     ScalingTable,
 )
-from weather_hpc.report.published import not_comparable, published_speedup, published_table
+from weather_hpc.report.published import not_comparable, published_speedups, published_table
+from weather_hpc.report.published_plot import ratio_sentence, speedups_drawing
 
 
 def preprocess(*rows: dict[str, Any]) -> ScalingTable:
@@ -74,17 +75,29 @@ def test_preprocessing_is_compared_by_backend_and_workers() -> None:
 def test_what_the_study_did_not_measure_is_compared_with_nothing(row: dict[str, Any]) -> None:
     table = preprocess(row)
     assert published_table([table]).rows == []
-    assert published_speedup([table]).draw is None
+    both = published_speedups([table])
+    assert all(one.ours is None for one in both)
+    assert speedups_drawing(both).draw is None
+    assert ratio_sentence(both) == []
 
 
-def test_the_plot_names_both() -> None:
+def test_the_plot_names_both_and_what_only_the_study_measured() -> None:
     table = preprocess(
         {"backend": "dask", "workers": 1, "speedup": 0.9},
         {"backend": "dask", "workers": 2, "speedup": 1.7},
     )
-    text = published_speedup([table]).text
-    assert "dask, published: 1: 2.77, 2: 3.45" in text
-    assert "dask: 1: 0.9, 2: 1.7" in text
+    both = published_speedups([table])
+    assert [(one.method, one.ours) for one in both] == [
+        ("dask", 0.9), ("dask", 1.7), ("dask", None), ("dask", None),
+    ]  # fmt: skip
+    text = speedups_drawing(both).text
+    assert "dask, 1 worker: 0.9 here, 2.77 published; dask, 2 workers: 1.7 here, 3.45" in text
+    assert "dask, 8 workers: not measured here, 3.31 published" in text
+    (told,) = ratio_sentence(both)
+    assert told == (
+        "Our speedup is 0.32 to 0.49 times the study's (median 0.41) in the 2 configurations that "
+        "both measured; farthest apart is dask, 1 worker: 0.90 here, 2.77 there."
+    )
 
 
 def test_the_text_on_comparability_has_our_numbers() -> None:

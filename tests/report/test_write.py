@@ -10,9 +10,9 @@ from tests.report.many_rows import many_findings, many_rows
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.analysis.table import Table
 from weather_hpc.files import write_text
-from weather_hpc.report.drawing import Drawing
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.layout import DOCUMENT_ROWS
-from weather_hpc.report.page import MOST_ROWS
+from weather_hpc.report.table_view import MOST_ROWS
 from weather_hpc.report.write import remove_old_grids, write_report
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.row import Code, Finding, Severity
@@ -33,17 +33,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
     to = StudyPaths(tmp_path_factory.mktemp("results") / "demo")
     rows = many_rows(64, 4)
     findings = [Finding("a_run", Severity.ERROR, Code.NAN_LOSS, EVIL)]
-    plots = [Drawing("some", "Some plot", EVIL, svg="<svg/>"), Drawing("other", "Other", "no time")]
-    write_report(to, compare(rows), findings, plots, [LAWS, ADVICE], [f"Mind {EVIL}"])
+    write_report(to, Collected(compare(rows), findings, [LAWS, ADVICE], [f"Mind {EVIL}"]))
     return to
 
 
 def test_advice_comes_before_the_tables_and_the_rest_after(written: StudyPaths) -> None:
-    names = re.findall(r'<h2 id="(\w+)"', written.report.read_text())
+    names = re.findall(r'<h[23] id="(\w+)"', written.report.read_text())
     assert names.index("advice") < names.index("tables") < names.index("analysis")
     for path in (written.report_markdown, written.report_latex):
         text = path.read_text()
-        places = [text.index(word) for word in ("What to run", "Tables", "Laws", "Provenance")]
+        places = [
+            text.index(word) for word in ("What to run", "Tables", "Laws", "Method and provenance")
+        ]
         assert places == sorted(places)
 
 
@@ -51,10 +52,12 @@ def test_json_holds_all_with_nothing_rounded_away(written: StudyPaths) -> None:
     report = json.loads(written.report_json.read_text())
     sections = {section["name"]: section for section in report["sections"]}
     assert len(sections["tables"]["tables"][0]["rows"]) == 64
-    assert sections["analysis"]["tables"][0]["rows"][1]["share"] is None
+    assert sections["tables"]["parts"][0]["tables"][0]["rows"][1]["share"] is None
     assert sections["advice"]["tables"][0]["rows"][0]["goal"] == EVIL
-    assert f"Mind {EVIL}" in sections["findings"]["sentences"]
-    assert [plot["file"] for plot in sections["plots"]["plots"]] == ["plots/some.svg", None]
+    plots = [plot for part in sections["scaling"]["parts"] for plot in part["plots"]]
+    files = [plot["file"] for plot in plots if plot["file"]]
+    assert "plots/training_speedup.svg" in files
+    assert all((written.root / file).exists() for file in files)
     assert report["findings"][0]["message"] == EVIL
     assert len(report["rejects"]) == 10
 
@@ -62,7 +65,7 @@ def test_json_holds_all_with_nothing_rounded_away(written: StudyPaths) -> None:
 def test_markdown_keeps_its_form(written: StudyPaths) -> None:
     text = written.report_markdown.read_text()
     assert "![" in text
-    assert "](plots/some.png)" in text
+    assert "](plots/training_time.png)" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         counts = {line.replace(r"\|", "").count("|") for line in block.splitlines()}
         assert len(counts) == 1
@@ -90,7 +93,7 @@ def test_latex_hides_no_sign() -> None:
 def test_very_many_runs_stay_small(tmp_path: Path, configurations: int, repeats: int) -> None:
     rows = many_rows(configurations, repeats)
     to = StudyPaths(tmp_path)
-    write_report(to, compare(rows), many_findings(rows), [])
+    write_report(to, Collected(compare(rows), many_findings(rows)))
     assert to.report.stat().st_size < 3e6
     page = to.report.read_text()
     assert page.count("<tr>") < 3 * MOST_ROWS + 150

@@ -15,6 +15,8 @@ SLURM_JSON = {
     "status": "ok", "job_id": "12_3", "name": "whpc-demo", "state": "COMPLETED", "source": "sacct",
     "queue_s": 7.0, "elapsed_s": 1800.0, "nodes": 2, "node_list": "node[1-2]", "cpus": 4,
     "max_rss_mb": 512.5, "restarts": 1, "exit_code": 0,
+    "submitted_at": "2026-01-01T00:00:00+00:00", "started_at": "2026-01-01T00:00:09+00:00",
+    "ended_at": "2026-01-01T00:30:09+00:00",
 }  # fmt: skip
 
 
@@ -31,12 +33,15 @@ def test_a_job_reaches_the_row(tmp_path: Path) -> None:
     assert (row.queue_s, row.slurm_elapsed_s, row.slurm_max_rss_mb) == (7.0, 1800.0, 512.5)
     assert (row.nodes, row.slurm_node_list, row.restarts) == (2, "node[1-2]", 1)
     assert row.node_hours == 1.0
+    times = row.submitted_at, row.slurm_started_at, row.ended_at
+    assert times == tuple(SLURM_JSON[f"{name}_at"] for name in ("submitted", "started", "ended"))
 
 
 def test_missing_values_are_empty_and_not_0(tmp_path: Path) -> None:
     content = {"job_id": "12_3", "state": "COMPLETED", "source": "exit_file"}
     row = row_with(tmp_path, content)
     assert (row.queue_s, row.slurm_elapsed_s, row.slurm_max_rss_mb) == (None, None, None)
+    assert (row.submitted_at, row.slurm_started_at, row.ended_at) == (None, None, None)
     # the run's own duration, 11 s on one node, is less than the job's
     assert row.node_hours is None
 
@@ -66,3 +71,28 @@ def test_a_device_other_than_requested_is_noted(
 ) -> None:
     (group,) = group_rows([row_with(tmp_path, {}, device=requested)])
     assert group.note == note
+
+
+@pytest.mark.parametrize(
+    ("slurm", "asked_mb"),
+    [
+        ({"SLURM_MEM_PER_NODE": "1000"}, 1048.576),  # Slurm's megabytes are MiB
+        ({"SLURM_MEM_PER_CPU": "1000"}, 4 * 1048.576),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),  # all of the node's
+        ({"SLURM_MEM_PER_NODE": "1G"}, None),
+        ({}, None),
+    ],
+)
+def test_memory_that_a_job_asked_for(
+    tmp_path: Path, slurm: dict[str, str], asked_mb: float | None
+) -> None:
+    spec = train_spec("ddp", 2, resources={"cpus_per_node": 4, "time_limit_min": 30})
+    ranks = [
+        {"rank": rank, "host": host, "pid": rank + 1, "memory_peak_mb": 100.0 * (rank + 1)}
+        for rank, host in enumerate(("node1", "node1", "node2"))
+    ]
+    provenance = {"slurm": slurm, "memory_mb": 64_000.0}
+    record = measured(spec, 10.0, provenance=provenance, actual={"ranks": ranks})
+    row = read_run(leave(tmp_path, record).root).row
+    assert row.memory_asked_mb == (None if asked_mb is None else pytest.approx(asked_mb))
+    assert (row.ranks_memory_mb, row.host_memory_mb) == (300.0, 64_000.0)

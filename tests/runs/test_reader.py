@@ -141,7 +141,9 @@ def test_an_incomplete_record_takes_its_end_from_the_exit_code(tmp_path: Path) -
     run = leave(tmp_path, record)
     assert (found := read_run(run.root)).status is Status.INCOMPLETE
     assert found.reject == "still running, or exited without writing a final record"
+    assert found.ended_at is None
     run.exit.write_text('{"code": 137, "ended_at": "2026-01-01T00:00:00Z"}')
+    assert read_run(run.root).row.ended_at == "2026-01-01T00:00:00Z"
     found = read_run(run.root)
     assert found.status is Status.FAILED
     assert found.reject is not None

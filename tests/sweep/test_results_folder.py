@@ -10,11 +10,13 @@ from threading import Timer
 
 import pytest
 
+from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import take_lock
 from weather_hpc.launch.folders import holder, lock
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep import results_folder
+from weather_hpc.sweep.__main__ import main
 
 HOLD = """
 import sys, time
@@ -98,3 +100,14 @@ def test_clean_keeps_records(tmp_path: Path) -> None:
     assert not run.checkpoint.exists()
     assert not run.store.exists()
     assert not paths.stores.exists()
+
+
+@pytest.mark.parametrize("action", ["status", "cancel", "clean"])
+def test_where_no_study_has_been_run_nothing_is_done_or_made(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (tmp_path / "none", tmp_path):
+        assert cli.guarded("sweep", main, [action, "--yes", "--results", str(folder)]) == 2
+        told = f"sweep: {folder}: no study has been run here; give its folder with --results\n"
+        assert capsys.readouterr().err == told
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.dataset.nasty import plain_folder
+from weather_hpc.runs.forecast_file import read_forecast
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.sweep.__main__ import main
 
@@ -239,6 +241,30 @@ def test_staged_sweeps_stop_too(failing: tuple[list[object], StudyPaths]) -> Non
     assert json.loads(done.stdout.splitlines()[-1])["ran"] == {"failed": 3, "todo": 12}
 
 
+def every_file(root: Path) -> dict[Path, tuple[int, bytes]]:
+    """When each file was changed, and what it holds."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def assert_can_be_followed(paths: StudyPaths, sweep_pid: int) -> None:
+    """Follow the sweep until its second run is shown, and leave it by Ctrl-C."""
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "weather_hpc.sweep", "status", "--follow", "--results",
+         str(paths.root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    shown = [follower.stdout.readline() for _ in range(5)]
+    follower.send_signal(signal.SIGINT)
+    _, stderr = follower.communicate(timeout=60)
+    assert follower.returncode == 130
+    assert stderr == "not followed any longer; the runs go on\n"
+    assert shown[0] == "study small: 1 of 2 runs done, 1 running\n"
+    assert re.fullmatch(r"about \d+ s left for 1 run\n|should end any moment.*\n", shown[1])
+    assert re.fullmatch(r"running  \S+-r1-\S+: starts; for \d+ s, .*\n", shown[3])
+    assert shown[4].startswith(f"a sweep is running as pid {sweep_pid} on ")
+
+
 def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) -> None:
     study, paths = small
     site = tmp_path / "site.yaml"
@@ -252,7 +278,7 @@ def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) ->
     (tmp_path / "slow").touch()
     options = ["--study", str(study), "--site", str(site), "--results", str(paths.root)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", *options],
+        [sys.executable, "-m", "weather_hpc.sweep", "--executor", "local", "--live", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -260,17 +286,26 @@ def test_interrupt_and_resume(small: tuple[Path, StudyPaths], tmp_path: Path) ->
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
+    assert "Live: 0 of 2 runs done, 2 to come; time left not known" in paths.report.read_text()
+    before = every_file(paths.root)
+    assert_can_be_followed(paths, process.pid)
+    assert every_file(paths.root) == before
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in stderr
     assert {r["status"] for r in records(paths)} == {"ok", "cancelled"}
+    (left,) = re.findall(r'<p id="live"[^>]*>[^<]*', paths.report.read_text())
+    assert "interrupted (SIGINT); sweep again to resume." in left
+    assert "data-reload" not in left
 
     (tmp_path / "slow").unlink()
     first = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)
              if r["status"] == "ok"}  # fmt: skip
     done = sweep(*options)
     assert done.returncode == 0, done.stderr
+    assert 'id="live"' not in paths.report.read_text()
     assert {r["status"] for r in records(paths)} == {"ok"}
     now = {r["run_id"]: r["provenance"]["started_at"] for r in records(paths)}
     assert first.items() <= now.items()
@@ -336,6 +371,12 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     assert len(records(paths)) == 2
     assert sweep(*options, "--max-node-hours", "1.5").returncode == 0
     assert len(records(paths)) == 3
+
+    kept = read_forecast(paths)
+    assert [kept[record["run_id"]].at_most for record in records(paths)] == [1.0, 1.0, 1.0]
+    hours = [expected.node_hours for expected in kept.values()]
+    expected_hours = [pytest.approx(costs["node_hours"]), None, None]
+    assert sorted(hours, key=str) == expected_hours
 
 
 @pytest.mark.parametrize(

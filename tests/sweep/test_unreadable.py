@@ -30,7 +30,10 @@ def test_most_images_gone_is_a_failure_unless_the_share_is_raised(tmp_path: Path
     done = sweep(*options, "--max-unreadable", "84%")
     assert done.returncode == 0, done.stderr
     findings = {f["code"]: f for f in table(paths.root / "audit.csv")}
-    assert findings["unreadable_images"]["severity"] == "info"
+    assert findings["unreadable_images"]["severity"] == "warning"
+    told = "60 of 72 image files (83%) are left out: 60 × cannot be read: No such file or directory"
+    assert findings["unreadable_images"]["message"].startswith(told)
+    assert f"- {told}" in " ".join(done.stdout.split())
     done = sweep(*options, "--max-unreadable", "most")
     assert done.returncode == 2
     assert "--max-unreadable most: " in done.stderr

@@ -167,7 +167,7 @@ def test_where_no_rank_can_use_the_checkpoint_each_says_so_as_one_alone_would(
 
     for error in together(work, 2):
         assert isinstance(error, UserError)
-        assert "remove it to start over" in str(error)
+        assert "to start afresh move it away" in str(error)
 
 
 def test_rank_0_decides_whether_the_run_is_done(small_store: Path, tmp_path: Path) -> None:

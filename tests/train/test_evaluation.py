@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.train.conftest import Train
 from weather_hpc.dataset.store import Store
+from weather_hpc.runs.evaluation import read_evaluation, read_strip
 from weather_hpc.train.evaluation import evaluation_report
+from weather_hpc.train.examples import SIDE_PX
 
 LABELS = np.array([0, 0, 0, 1, 1])
 PROBABILITIES = np.array(
@@ -61,3 +64,10 @@ def test_a_run_reports_every_held_out_image_once(
     assert report["accuracy"] == pytest.approx(record["quality"]["test_accuracy"], abs=1e-6)
     held_out = np.bincount(store.labels[store.rows("test")], minlength=len(store.classes))
     assert [entry["images"] for entry in report["per_class"]] == held_out.tolist()
+    examples = read_evaluation(tmp_path / "evaluation.json").examples
+    assert {example.row for example in examples} <= set(store.rows("test").tolist())
+    assert [int(store.labels[example.row]) for example in examples] == [e.true for e in examples]
+    thumbnails = read_strip(tmp_path / "examples.jpg", len(examples))
+    first = Image.fromarray(np.asarray(store.images[examples[0].row])).resize((SIDE_PX, SIDE_PX))
+    difference = np.asarray(first, dtype=float) - thumbnails[0]
+    assert np.abs(difference).mean() < 4  # JPEG

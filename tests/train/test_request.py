@@ -1,6 +1,7 @@
 """What the verb refuses, skips and says."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.conftest import Train, torchrun_argv, torchrun_environment
+from tests.train.conftest import Train, packed, torchrun_argv, torchrun_environment
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
@@ -53,6 +54,7 @@ def task(**settings: Any) -> TrainTask:
         ("--strategy ddp --world-size 2", "--nproc-per-node=2 -m weather_hpc.train --store"),
         ("--strategy model --world-size 3", "--nproc-per-node=3 -m weather_hpc.train"),
         ("--resume", "--resume needs --run-dir"),
+        ("--discard", "--discard needs --run-dir"),
         ("--evaluate-every -1", "--evaluate-every -1: must be 0 or more"),
     ],
 )
@@ -70,6 +72,19 @@ def test_images_too_small_for_the_network(
 ) -> None:
     assert cli.guarded("train", main, ["--store", str(small_store)]) == 2
     assert "--model paper_cnn takes images of 253 to 292 px" in capsys.readouterr().err
+
+
+def test_images_left_out_of_the_store_are_told(
+    train: Train, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(images, tmp_path / "images")
+    shutil.copytree(images / "dew", tmp_path / "images" / "morning")
+    store = packed(tmp_path / "images", tmp_path / "store", 32)
+    capsys.readouterr()
+    record = train("--store", store, "--model", "tiny", "--epochs", 1, run_dir=tmp_path / "run")
+    told = "4 of 48 image files (8%) are left out"
+    assert capsys.readouterr().err.startswith(f"train: {store}: {told}")
+    assert record["left_out"].startswith(told)
 
 
 def test_no_such_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,9 +142,12 @@ def test_a_run_resumed_on_another_device_says_so_and_is_in_no_table(
 
 
 @pytest.fixture
-def finished(train: Train, small_store: Path, tmp_path: Path) -> tuple[list[str], Path]:
+def finished(
+    train: Train, small_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[list[str], Path]:
     options = ["--store", str(small_store), "--model", "tiny", "--epochs", "2"]
     train(*options, run_dir=tmp_path / "run")
+    capsys.readouterr()
     return options, tmp_path / "run"
 
 
@@ -168,10 +171,10 @@ def test_stopped_just_before_the_end(train: Train, finished: tuple[list[str], Pa
     assert after["provenance"]["restarts"] == 1
 
 
-def test_without_resume_a_run_begins_anew(train: Train, finished: tuple[list[str], Path]) -> None:
+def test_with_discard_a_run_begins_anew(train: Train, finished: tuple[list[str], Path]) -> None:
     options, run_dir = finished
     curve = losses(run_dir)
-    assert train(*options, run_dir=run_dir)["provenance"]["restarts"] == 0
+    assert train(*options, "--discard", run_dir=run_dir)["provenance"]["restarts"] == 0
     assert losses(run_dir) == curve
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.train.conftest import Train, events, losses, record_in
+from weather_hpc.runs.epochs import read_epochs
 from weather_hpc.runs.record import read_record
 from weather_hpc.train.loop import Trainer
 
@@ -83,7 +84,7 @@ def test_warm_up_meets_every_size_of_step(
     options = ("--store", small_store, "--model", "tiny", "--batch-size", 8, "--images", 29)
     for steps, warmed_up in ((0, []), (1, [8, 7, 6]), (4, [8, 7, 6, 8])):
         sizes.clear()
-        train(*options, "--epochs", 1, "--warmup-steps", steps, run_dir=tmp_path)
+        train(*options, "--epochs", 1, "--warmup-steps", steps, run_dir=tmp_path / str(steps))
         assert sizes == [*warmed_up, 8, 8, 7, 6]
 
 
@@ -101,7 +102,10 @@ def test_evaluation_on_the_way_changes_nothing(
     train(*options, run_dir=tmp_path / "end")
     train(*options, "--evaluate-every", 1, run_dir=tmp_path / "each")
     assert losses(tmp_path / "end") == losses(tmp_path / "each")
-    accuracies = [event["test_accuracy"] for event in events(tmp_path / "each", "epoch")]
+    curves = [read_epochs(tmp_path / name / "events.jsonl") for name in ("end", "each")]
+    assert [epoch.test_accuracy is None for epoch in curves[0]] == [True, True, False]
+    assert curves[0][-1].test_loss == record_in(tmp_path / "end")["quality"]["test_loss"]
+    accuracies = [epoch.test_accuracy for epoch in curves[1]]
     assert None not in accuracies
     assert accuracies[-1] == record_in(tmp_path / "end")["quality"]["test_accuracy"]
 

@@ -118,15 +118,20 @@ def doubt(best: Candidate, among: Sequence[Candidate], column: str | None = None
 def _rivals(best: Candidate, among: Sequence[Candidate], column: str | None) -> str:
     if len(among) == 1:
         return ""
-    interval = median_interval(_samples(best, column))
-    if interval == NO_INTERVAL:
+    if median_interval(_samples(best, column)) == NO_INTERVAL:
         return f"no interval (fewer than {FEWEST_REPEATS} repeats)"
-    rivals = [
-        other.label
+    names = [other.label for other in ties(best, among, column)]
+    return f"statistically indistinguishable from {listed(names)}" if names else ""
+
+
+def ties(best: Candidate, among: Sequence[Candidate], column: str | None = None) -> list[Candidate]:
+    """The others whose interval overlaps that of ``best``, see :func:`doubt`."""
+    interval = median_interval(_samples(best, column))
+    return [
+        other
         for other in among
         if other is not best and overlap(interval, median_interval(_samples(other, column)))
     ]
-    return f"statistically indistinguishable from {listed(rivals)}" if rivals else ""
 
 
 def _samples(candidate: Candidate, column: str | None) -> list[float]:

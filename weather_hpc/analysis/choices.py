@@ -1,11 +1,11 @@
 """Choosing one configuration among those that do the same work."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from weather_hpc.analysis.accuracy import shown_higher
 from weather_hpc.analysis.candidates import Candidate, Work, doubt, fastest_of, joined
-from weather_hpc.analysis.statistics import Z_95, median_interval
+from weather_hpc.analysis.statistics import median_interval
 from weather_hpc.text import brief, counted
 
 NO_NODE_HOURS = "no run reports how long its job took"
@@ -121,17 +121,14 @@ def _same_by_chance(top: Candidate, best: Candidate, other: Candidate) -> str:
     """Whether the accuracies of ``top`` and ``other`` may differ by chance, on so few test images.
 
     ``other`` is the fastest of all, ``best`` the fastest without a loss: where they are the same
-    nothing is lost. By the normal approximation.
+    nothing is lost.
     """
-    images = top.group.median("test_images")
-    if best is other or not images or top.accuracy is None or other.accuracy is None:
+    if best is other or shown_higher(top, other) is not False:
         return ""
-    variance = sum(a * (1 - a) for a in (top.accuracy, other.accuracy)) / images
-    if top.accuracy - other.accuracy > Z_95 * math.sqrt(variance):
-        return ""
+    images = top.group.median("test_images") or 0.0
     return (
-        f"on {images:.0f} test images {top.accuracy:.3f} is statistically indistinguishable from "
-        f"the {other.accuracy:.3f} of the fastest, {other.label}"
+        f"on {images:.0f} test images {top.accuracy or 0.0:.3f} is statistically "
+        f"indistinguishable from the {other.accuracy or 0.0:.3f} of the fastest, {other.label}"
     )
 
 

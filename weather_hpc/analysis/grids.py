@@ -141,7 +141,7 @@ def _leading(rows: Sequence[dict[str, Any]], method_column: str) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row)
     modes = {row["batch_mode"] for row in rows} - {None}
     if len(modes) < 2:
-        del names["batch_mode"]
+        names.pop("batch_mode", None)
     varying = [name for name in names if len({str(row.get(name)) for row in rows}) > 1]
     has_batch = any(row.get("batch_size") is not None for row in rows)
     varying = [name for name in varying if name != "batch_size"]

@@ -23,7 +23,12 @@ from weather_hpc.analysis.laws import (
     residual,
 )
 from weather_hpc.analysis.series import Series
-from weather_hpc.analysis.statistics import FEWEST_REPEATS, NO_INTERVAL, percentile_interval
+from weather_hpc.analysis.statistics import (
+    FEWEST_REPEATS,
+    NO_INTERVAL,
+    PERCENTILES,
+    percentile_interval,
+)
 from weather_hpc.analysis.table import Table
 
 LARGEST_RESIDUAL = 0.1
@@ -122,6 +127,20 @@ def _fitted(series: Series, law: Law) -> dict[str, Any]:
     if fits is None:
         notes.append(f"no intervals: fewer than {FEWEST_REPEATS} runs of some size")
     return figures | {"note": "; ".join(notes) or None}
+
+
+def law_curve(series: Series, law: Law, at: Array) -> tuple[Array, Array | None]:
+    """The speedups that ``law``, fitted to ``series``, gives ``at`` numbers of workers.
+
+    And the ends of their bootstrap intervals, of shape (2, len(at)); None below three repeats.
+    """
+    workers, speedups = _measured(series)
+    curve, resampled = predict(law, at, fit(law, workers, speedups)), _resampled(series)
+    if resampled is None:
+        return curve, None
+    fits = fit(law, workers, resampled)
+    curves = np.stack([predict(law, at, parameters) for parameters in fits])
+    return curve, np.percentile(curves, PERCENTILES, axis=0)
 
 
 def _measured(series: Series) -> tuple[Array, Array]:

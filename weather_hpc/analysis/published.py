@@ -49,6 +49,11 @@ class Published:
         return str(self.match.get("backend") or self.match["strategy"])
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether it is a plain method on one worker, whose speedup is 1."""
+        return self.panel in (Backend.SEQUENTIAL, Strategy.SINGLE)
+
+    @property
     def batch(self) -> str:
         """The batch size as text; empty where there is none."""
         for column, unit in (("batch_size_per_device", "per device"), ("batch_size_global", "")):

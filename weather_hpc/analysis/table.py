@@ -155,9 +155,15 @@ class ScalingTable(Table):
         """The rows that have a time."""
         return [row for row in self.rows if row["time_s"] is not None]
 
-    def label(self, row: Mapping[str, Any]) -> str:
-        """``row``'s configuration in words, such as ``ddp on cpu, 2 ranks, batch 32``."""
-        return ", ".join([*self._words(row), *(f"{c} {row[c]}" for c in self.distinguishing)])
+    def label(self, row: Mapping[str, Any], among: Sequence[Mapping[str, Any]] = ()) -> str:
+        """``row``'s configuration in words, such as ``ddp on cpu, 2 ranks, batch 32``.
+
+        ``among``: only settings in which these rows differ are named besides; else all rows.
+        """
+        named = self.distinguishing
+        if among:
+            named = [c for c in named if len({str(other.get(c)) for other in among}) > 1]
+        return ", ".join([*self._words(row), *(f"{c} {row[c]}" for c in named)])
 
     def _words(self, row: Mapping[str, Any]) -> list[str]:
         """What every label says."""

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
 
 from weather_hpc import cli
 
@@ -15,27 +14,24 @@ SUBJECTS = {
 """Each is a module of this package with ``add_arguments(parser)`` and ``run(args) -> int``."""
 
 
-class _SubjectParser(cli.Parser):
-    """The parser of a subject; argparse passes ``prog`` with the part that cli.Parser adds."""
-
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser(
+        "bench", description=__doc__, epilog="Every SUBJECT takes --rounds N, --out DIR and --json."
+    )
+    subjects = result.add_actions("SUBJECT", dest="subject")
+    for name, text in SUBJECTS.items():
+        module = importlib.import_module(f"weather_hpc.bench.{name}")
+        subject = subjects.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(subject)
+        subject.set_defaults(run=module.run)
+    return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit code: 0; 1: an implementation failed; 2: wrong input."""
-    parser = cli.Parser(
-        "bench", description=__doc__, epilog="Every SUBJECT takes --rounds N, --out DIR and --json."
-    )
-    subjects = parser.add_subparsers(
-        dest="subject", required=True, metavar="SUBJECT", parser_class=_SubjectParser
-    )
-    modules = {name: importlib.import_module(f"weather_hpc.bench.{name}") for name in SUBJECTS}
-    for name, text in SUBJECTS.items():
-        subject = subjects.add_parser(name, help=text, description=modules[name].__doc__)
-        modules[name].add_arguments(subject)
-    args = parser.parse_args(argv)
-    code: int = modules[args.subject].run(args)
+    args = parser().parse_args(argv)
+    code: int = args.run(args)
     return code
 
 

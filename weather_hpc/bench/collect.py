@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from weather_hpc import cli
 from weather_hpc.bench.benchmark import run_benchmark
@@ -64,7 +64,7 @@ class CollectBenchOptions(BenchOptions):
     peer_python: str
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--records", type=int, default=10_000, metavar="N", help="run folders")
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         growth = measure_growth(records, options.records, logs, options.logs)
     inputs = {"records": options.records, "logs": options.logs}
     inputs["log_bytes"] = options.logs * log_bytes
-    print_growth(growth)
+    print_growth(growth, cli.words(options.json))
     code = finish(result, options, inputs=inputs, growth=[g.as_dict() for g in growth])
     return cli.EXIT_FAILED if any(g.reason for g in growth) else code
 
@@ -197,8 +197,8 @@ def _grow(what: str, tenth: Input, whole: Input) -> Growth:
     return Growth(what, runs, (few.wall_s, many.wall_s), peaks)
 
 
-def print_growth(growth: list[Growth]) -> None:
-    """Print a table on stderr."""
+def print_growth(growth: list[Growth], stream: TextIO) -> None:
+    """Print a table."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -221,7 +221,7 @@ def print_growth(growth: list[Growth]) -> None:
             f"{g.peak_memory_mb[0]:.0f} → {g.peak_memory_mb[1]:.0f}",
             significant(g.kb_per_run),
         )
-    to = console()
+    to = console(stream)
     to.print(table)
     for g in growth:
         if g.reason is not None:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from weather_hpc import cli
 from weather_hpc.bench.benchmark import BenchmarkResult, GoalResult
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 110
-"""Characters of a line where stderr is not a terminal."""
+"""Characters of a line where it is not printed on a terminal."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class BenchOptions:
 SubjectOptions = TypeVar("SubjectOptions", bound=BenchOptions)
 
 
-def add_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
-    """Add ``--rounds``, ``--out`` and ``--json``."""
+def add_options(parser: cli.Parser, rounds: int = 5) -> None:
+    """Add ``--rounds``, ``--out``, and what every verb has."""
     add = parser.add_argument
     add("--rounds", type=int, default=rounds, metavar="N",
         help="runs of each implementation; from 3 on ratios have an interval")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="write bench-SUBJECT.json here")
-    add("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_output()
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def finish(
     judged: Sequence[GoalResult] | None = None,
     **more: Any,
 ) -> int:
-    """Print ``result`` and its goals on stderr, write and print the JSON object with ``more``.
+    """Print ``result`` and its goals, write and print the JSON object with ``more``.
 
     Returns the exit code: 1 if an implementation failed, else 0.
     """
@@ -81,12 +81,12 @@ def finish(
     if judged is not None:
         value["goals"] = [goal.as_dict() for goal in judged]
     if importlib.util.find_spec("rich") is None:
-        print_lines(value)
+        print_lines(value, cli.words(options.json))
     else:
-        print_table(value)
-    write_results(value, options)
+        print_table(value, cli.words(options.json))
     for goal in judged or []:
-        print(goal, file=sys.stderr)
+        print(goal, file=cli.words(options.json))
+    write_results(value, options)
     return cli.EXIT_FAILED if result.failed else cli.EXIT_OK
 
 
@@ -102,8 +102,8 @@ def write_results(value: dict[str, Any], options: BenchOptions) -> None:
         cli.print_json(value)
 
 
-def print_table(value: dict[str, Any]) -> None:
-    """Print ``value``, from BenchmarkResult.as_dict, as a table on stderr."""
+def print_table(value: dict[str, Any], stream: TextIO) -> None:
+    """Print ``value``, from BenchmarkResult.as_dict, as a table."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -132,7 +132,7 @@ def print_table(value: dict[str, Any]) -> None:
             _number(one["peak_memory_mb"]),
             _number(one["foreign_cpu_percent"]),
         )
-    to = console()
+    to = console(stream)
     to.print(table)
     for one in value["contestants"]:
         to.print(f"{escape(one['name'])}: {escape(one['what'])}")
@@ -141,21 +141,21 @@ def print_table(value: dict[str, Any]) -> None:
             to.print(f"  [bold]{state}[/bold]: {escape(one['reason'])}")
 
 
-def print_lines(value: dict[str, Any]) -> None:
+def print_lines(value: dict[str, Any], to: TextIO) -> None:
     """Print ``value`` with a line for each implementation, where rich is not installed."""
     for one in value["contestants"]:
         text = f"{_number(one['median_s'])} s, ratio {_number(one['ratio'])}"
         if one["reason"] is not None:
             text = f"{'failed' if one['failed'] else 'not run'}: {one['reason']}"
-        print(f"{one['name']}: {text}", file=sys.stderr)
+        print(f"{one['name']}: {text}", file=to)
 
 
-def console() -> "Console":
-    """A console on stderr, wide enough for a table where it is not a terminal."""
+def console(to: TextIO) -> "Console":
+    """A console wide enough for a table where it is no terminal."""
     from rich.console import Console
 
-    width = None if sys.stderr.isatty() else WIDTH
-    return Console(stderr=True, width=width, highlight=False, soft_wrap=False)
+    width = None if to.isatty() else WIDTH
+    return Console(file=to, width=width, highlight=False, soft_wrap=False)
 
 
 def _number(value: float | None) -> str:

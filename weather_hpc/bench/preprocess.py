@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather_hpc import cli
 from weather_hpc.bench.benchmark import Goal, judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     BenchOptions,
@@ -47,7 +48,7 @@ class PreprocessOptions(BenchOptions):
     only: list[str]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--data", type=Path, action="append", metavar="DIR",

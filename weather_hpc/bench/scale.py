@@ -9,12 +9,11 @@ import io
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from weather_hpc import cli
 from weather_hpc.bench.command_line import (
@@ -57,7 +56,7 @@ class ScaleOptions(BenchOptions):
     planned: int
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--sizes", default="1000,4000,16000", metavar="N,N", help="numbers of images to pack")
@@ -86,8 +85,10 @@ def run(args: argparse.Namespace) -> int:
         "rows": [asdict(row) for row in rows], "growth": growth,
         "goals": [asdict(goal) for goal in goals], "planned": planned, "provenance": provenance,
     }  # fmt: skip
-    _print_rows(rows, f"bench scale: {options.size} px, one worker, {options.rounds} rounds")
-    _print_goals(goals, planned)
+    to = cli.words(options.json)
+    title = f"bench scale: {options.size} px, one worker, {options.rounds} rounds"
+    _print_rows(rows, title, to)
+    _print_goals(goals, planned, to)
     write_results(value, options)
     met = all(goal.met for goal in goals)
     return cli.EXIT_OK if met else cli.EXIT_FAILED
@@ -205,7 +206,7 @@ def _median(rows: Sequence[Packed]) -> Packed:
     return Packed(**{name: statistics.median(getattr(row, name) for row in rows) for name in names})
 
 
-def _print_rows(rows: Sequence[Packed], title: str) -> None:
+def _print_rows(rows: Sequence[Packed], title: str, to: TextIO) -> None:
     from rich.table import Table
 
     from weather_hpc.text import significant
@@ -218,17 +219,17 @@ def _print_rows(rows: Sequence[Packed], title: str) -> None:
         numbers = [row.scan_s, row.scan_s * per_image, row.pack_s, row.pack_s * per_image,
                    row.cpu_s, row.parent_peak_mb]  # fmt: skip
         table.add_row(str(row.images), *map(significant, numbers))
-    console().print(table)
+    console(to).print(table)
 
 
-def _print_goals(goals: Sequence[GrowthGoal], planned: dict[str, Any] | None) -> None:
+def _print_goals(goals: Sequence[GrowthGoal], planned: dict[str, Any] | None, to: TextIO) -> None:
     from weather_hpc.text import significant
 
     for goal in goals:
         state = "met" if goal.met else "missed"
         name = goal.figure.replace("_", " ")
         text = f"{significant(goal.value)}, goal: at most {goal.goal:g}"
-        print(f"goal {state}: {name}: {text}", file=sys.stderr)
+        print(f"goal {state}: {name}: {text}", file=to)
     if planned is not None:
         print(
             f"{planned['images']} images planned, {planned['store_bytes'] / 1e9:.2f} GB: "
@@ -236,7 +237,7 @@ def _print_goals(goals: Sequence[GrowthGoal], planned: dict[str, Any] | None) ->
             f"{planned['chunks_made']} chunks packed in {planned['pack_s']:.2f} s, reopened "
             f"in {planned['resume_s']:.2f} s with {planned['chunks_missing']} chunks missing; "
             f"peak memory {planned['parent_peak_mb']:.0f} MB",
-            file=sys.stderr,
+            file=to,
         )
 
 

@@ -8,11 +8,11 @@ fastest variant on one GPU then trains for 20 epochs.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weather_hpc import cli
 from weather_hpc.bench.benchmark import judge_goals, run_benchmark, select
 from weather_hpc.bench.command_line import (
     BenchOptions,
@@ -48,7 +48,7 @@ class TrainBenchOptions(BenchOptions):
     only: list[str]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: cli.Parser) -> None:
     """Add this subject's options."""
     add = parser.add_argument
     add("--device", default="cpu", choices=["cpu", "cuda"], help="what computes")
@@ -105,7 +105,7 @@ def _run(options: TrainBenchOptions, work: "Workload", gpus: int) -> int:
     whole = train.whole_training(work, variant, options.rounds) if variant else None
     code = finish(result, options, judged, device="cuda", gpus=gpus, **inputs, whole_training=whole)
     if whole:
-        print(train.whole_training_goal(whole), file=sys.stderr)
+        print(train.whole_training_goal(whole), file=cli.words(options.json))
     return code
 
 

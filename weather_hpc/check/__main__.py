@@ -43,7 +43,7 @@ class CheckOptions:
     @property
     def lines(self) -> TextIO:
         """Where the line of each check is printed."""
-        return sys.stderr if self.json else sys.stdout
+        return cli.words(self.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_FAILED if counts["FAILED"] else cli.EXIT_OK
 
 
-def _parse(argv: Sequence[str] | None) -> CheckOptions:
-    parser = cli.Parser("check", description=__doc__)
-    add = parser.add_argument
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("check", description=__doc__)
+    add = result.add_argument
     add("--device", default="auto", metavar="NAME",
         help="auto (GPUs where torch can use them), cpu or cuda")  # fmt: skip
     add("--seconds", type=_seconds, default=SECONDS, metavar="S",
@@ -88,14 +89,20 @@ def _parse(argv: Sequence[str] | None) -> CheckOptions:
         help="folder of check.jsonl and its files (default: results/check/<host>)")  # fmt: skip
     add("--only", action="append", default=[], metavar="TEXT",
         help="run only checks with this in their names; may be repeated")  # fmt: skip
-    parser.add_json()
-    args = parser.parse_args(argv)
-    from weather_hpc.errors import UserError
+    result.add_output()
+    return result
+
+
+def _parse(argv: Sequence[str] | None) -> CheckOptions:
+    args = parser().parse_args(argv)
+    from weather_hpc.errors import UserError, nearest
     from weather_hpc.runs.provenance import node_name
     from weather_hpc.study.tasks import Device
 
     if args.device not in list(Device):
-        raise UserError(f"--device {args.device}: no such device; known: {', '.join(Device)}")
+        raise UserError(
+            f"--device {args.device}: no such device{nearest(args.device, list(Device))}"
+        )
     out = args.out or Path("results", "check", node_name())
     return CheckOptions(Device(args.device), args.seconds, out, args.only, args.json)
 

@@ -7,7 +7,6 @@ python -m weather_hpc.collect results/tonight --reference results/good-day --tol
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def parser() -> cli.Parser:
     add("--allocation", metavar="nodes=N,cpus=C,gpus=G",
         help="recommend preprocessing and training for this allocation: so many nodes, with so "
         "many CPUs and GPUs each (default: as large as what was measured)")  # fmt: skip
-    result.add_json()
+    result.add_output()
     return result
 
 
@@ -69,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     no configuration could be compared with it, or the output cannot be written; 2: wrong input.
     """
     args = parser().parse_args(argv)
-    from weather_hpc.collect.pipeline import CollectOptions, collect, summary_text
+    from weather_hpc.collect.pipeline import CollectOptions, collect
+    from weather_hpc.collect.summary import summary_text
 
     out = args.out or _own_folder(args.paths)
     if out.exists() and not out.is_dir():
@@ -91,9 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         why = f"{error.filename or out}: {error.strerror}"
         raise FailedError(f"{why}; choose another folder for the output with --out") from None
-    print(summary_text(summary), file=sys.stderr)
     if args.json:
         cli.print_json(summary)
+    else:
+        print(summary_text(summary))
     reference = summary["reference"]
     return cli.EXIT_FAILED if reference and reference["failed"] else cli.EXIT_OK
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weather_hpc import verbosity
 from weather_hpc.analysis.advice import advice_table
 from weather_hpc.analysis.advice_sentences import advice_sentences
 from weather_hpc.analysis.allocation import Allocation
@@ -23,12 +24,16 @@ from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
 from weather_hpc.collect.reference import compare_with_reference
-from weather_hpc.collect.reference_csv import load_reference
+from weather_hpc.collect.reference_csv import Reference, load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
+from weather_hpc.collect.summary import choices, ends, reject_reasons
 from weather_hpc.files import replacing, write_csv
+from weather_hpc.report.collected import Collected
 from weather_hpc.report.findings import key_findings
-from weather_hpc.report.plots import remove_old_plots, write_plots
+from weather_hpc.report.live import Live
+from weather_hpc.report.others import REFERENCE, OtherValue
+from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
@@ -54,6 +59,8 @@ class CollectOptions:
     """A YAML file of claims to test; None: those of the reproduced study."""
     allocation: str | None = None
     """See Allocation.parse."""
+    live: Live | None = None
+    """Of a study that is running: its page loads itself again."""
 
 
 def collect_study(root: Path) -> dict[str, Any]:
@@ -67,11 +74,14 @@ def collect(
     """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
 
     Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, findings by severity), the key findings in words, the outcome of the
-    comparison with the reference, and the paths written, all serializable as JSON. Raises
-    UserError if a path does not exist or holds no runs, or an option is wrong, and OSError if
-    ``out`` cannot be written, for example on a full disk; an earlier collection stays whole then.
+    in_tables, rejected, ends of the others, findings by severity), images left out of the stores
+    (left_out), how far to trust the numbers (verdict), what to run (choices), the largest effects
+    (headlines) and these with all other sentences (key_findings), the outcome of the comparison
+    with the reference, and the paths written, all serializable as JSON. Raises UserError if a path
+    does not exist or holds no runs, or an option is wrong, and OSError if ``out`` cannot be
+    written, for example on a full disk; an earlier collection stays whole then.
     """
+    laps = verbosity.Laps()
     tolerance = Tolerance.parse(options.tolerance)
     claims = load_claims(options.claims or published_claims())
     allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
@@ -81,6 +91,7 @@ def collect(
     readings, unused = read_sources(sources)
     checked = read_checked(sources.found.checks if sources.found else ())
     rows = [reading.row for reading in readings]
+    laps.done(f"reading {counted(len(rows), 'run')}")
     comparison = compare(rows)
     tables = comparison.tables
     findings = in_order([*audit(readings, comparison, checked), *unused])
@@ -111,7 +122,7 @@ def collect(
         *sentences(comparison, laws, comparisons),
         *tested.findings,
     ]
-
+    laps.done("audit and analysis")
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
     with replacing(to.root) as new_files:
@@ -123,17 +134,33 @@ def collect(
         write_csv(new.audit, columns, map(vars, findings))
         for table in [*tables, *extras]:
             write_table(new.tables, table)
-        plots = write_plots(new.plots, comparison, devices)
-        write_report(new, comparison, findings, plots, extras, key_sentences)
+        collected = Collected(
+            comparison,
+            findings,
+            extras,
+            key_sentences,
+            live=options.live,
+            reference=_others(reference),
+            deadline_s=options.deadline_s,
+            budget_node_hours=options.budget_node_hours,
+        )
+        report = write_report(new, collected)
     remove_old_grids(to.tables, {table.name for table in extras})
-    remove_old_plots(to.plots, plots)
+    remove_old_plots(to.plots, report)
 
+    laps.done("tables, plots and report")
+    for path in (to.rows, to.rejects, to.audit, to.tables, to.plots):
+        verbosity.detail(str(path))
+    first = report.first
     severities = Counter(finding.severity for finding in findings)
     return {
         "runs": len(rows),
         "in_tables": sum(row.table is not None for row in rows),
         "rejected": len(rejects),
+        "ends": ends(rows),
+        "rejects_by_reason": reject_reasons(rows),
         "findings": {str(severity): severities[severity] for severity in Severity},
+        "left_out": sorted({f.message for f in findings if f.tells_of_images_left_out}),
         "reference": None
         if compared is None
         else {
@@ -146,17 +173,21 @@ def collect(
         "rejects": str(to.rejects),
         "audit": str(to.audit),
         "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
-        "plots": [str(to.plots / f"{plot.name}.svg") for plot in plots if plot.svg is not None],
+        "plots": [
+            str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
+        ],
         "report": str(to.report),
-        "key_findings": key_findings(comparison, findings, key_sentences),
+        "choices": choices(advice, tables, allocation=allocation is not None),
+        "verdict": dataclasses.asdict(first.verdict) if first.verdict else None,
+        "headlines": list(first.sentences),
+        "key_findings": [
+            *first.sentences,
+            *key_findings(comparison, findings, key_sentences),
+        ],
     }
 
 
-def summary_text(summary: dict[str, Any]) -> str:
-    """The result of :func:`collect` in a few lines for the terminal."""
-    findings = ", ".join(f"{n} {name}" for name, n in summary["findings"].items() if n)
-    runs = f"{counted(summary['runs'], 'run')}: {summary['in_tables']} in tables, "
-    runs += f"{summary['rejected']} rejected; audit: {findings or 'no findings'}"
-    reference = [summary["reference"]["summary"]] if summary["reference"] else []
-    report = f"report: {summary['report']}"
-    return "\n".join([runs, *summary["key_findings"], *reference, report])
+def _others(reference: Reference | None) -> list[OtherValue]:
+    """The values of the tables to compare with, for the plots."""
+    rows = () if reference is None else reference.rows
+    return [OtherValue(REFERENCE, row.table, row.key, row.values) for row in rows]

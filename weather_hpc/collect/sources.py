@@ -17,6 +17,7 @@ from weather_hpc.logs import audit_across_logs, find_logs, formats, parse_patter
 from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.names import Pattern
 from weather_hpc.runs.audit import audit_run
+from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
 from weather_hpc.runs.reader import read_run
@@ -217,7 +218,9 @@ def read_runs(found: Found) -> Iterator[Reading]:
 
 def _reading(run: Run) -> Reading:
     key = run.spec.key if run.spec else None
-    return Reading(run.row, tuple(audit_run(run)), run.content, key=key)
+    row = run.row
+    row = dataclasses.replace(row, node_hours_spent=spent(run, row) or None)
+    return Reading(row, tuple(audit_run(run)), run.content, key=key)
 
 
 def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:

@@ -7,6 +7,7 @@ python -m weather_hpc.data info images
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,16 @@ from weather_hpc.dataset.image_file import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the subverbs. Exit code: 0; 1 where verify finds damage."""
-    args = _parser().parse_args(argv)
+    """Run one of the actions. Exit code: 0; 1 where verify finds damage."""
+    args = parser().parse_args(argv)
     code: int = args.run(args)
     return code
 
 
-class _SubverbParser(cli.Parser):
-    """A subverb's parser: argparse passes it the whole ``prog``, not the verb."""
-
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog.removeprefix("python -m weather_hpc."), **options)
-
-
-def _parser() -> cli.Parser:
-    parser = cli.Parser("data", description="Make, fetch, check and summarize images.")
-    verbs = parser.add_subparsers(required=True, metavar="SUBVERB", parser_class=_SubverbParser)
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("data", description=__doc__)
+    verbs = result.add_actions("ACTION")
 
     synth = verbs.add_parser("synth", help="make synthetic images of 11 weather classes")
     synth.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
@@ -59,14 +54,17 @@ def _parser() -> cli.Parser:
     info.set_defaults(run=_info)
 
     for subparser in (synth, fetch, verify, info):
-        subparser.add_json()
-    return parser
+        subparser.add_output()
+    return result
 
 
 def _synth(args: argparse.Namespace) -> int:
     from weather_hpc.dataset.synthetic import make_synthetic
 
-    images = make_synthetic(args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd)
+    with cli.advice():
+        images = make_synthetic(
+            args.out, args.images_per_class, args.seed, like_weapd=args.like_weapd
+        )
     _print(args, {"path": printable(str(args.out)), "images": images})
     return cli.EXIT_OK
 
@@ -75,7 +73,8 @@ def _fetch(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import summarize
     from weather_hpc.dataset.fetch import fetch
 
-    fetch(args.source, args.out, args.sha256)
+    with cli.advice():
+        fetch(args.source, args.out, args.sha256)
     _print(args, summarize(args.out))
     return cli.EXIT_OK
 
@@ -83,9 +82,11 @@ def _fetch(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from weather_hpc.data.summary import find_damage
 
-    damaged = find_damage(args.path)
+    damaged, warning = find_damage(args.path)
+    if warning:
+        print(f"data: {printable(str(args.path))}: {warning}", file=sys.stderr)
     if args.json:
-        cli.print_json({"path": printable(str(args.path)), "damaged": damaged})
+        cli.print_json({"path": printable(str(args.path)), "damaged": damaged, "left_out": warning})
     else:
         print("\n".join(damaged) or f"{printable(str(args.path))}: nothing is damaged")
     return cli.EXIT_FAILED if damaged else cli.EXIT_OK

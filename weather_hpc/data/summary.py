@@ -8,6 +8,7 @@ from typing import Any
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import scan
 from weather_hpc.dataset.image_file import ImageError, printable
+from weather_hpc.dataset.left_out import left_out, left_out_of
 from weather_hpc.dataset.store import Store, is_store
 
 DECODE_SIZE = 8
@@ -19,13 +20,15 @@ def summarize(path: Path) -> dict[str, Any]:
     return _summarize_store(Store.open(path)) if is_store(path) else _summarize_folder(path)
 
 
-def find_damage(path: Path) -> list[str]:
-    """One line for each damaged part of the store or image folder at ``path``.
+def find_damage(path: Path) -> tuple[list[str], str | None]:
+    """One line for each damaged part of the store or image folder at ``path``, and a warning where
+    many images are left out.
 
     Everything is read: pixels are compared with their checksums, images are decoded in full.
     """
     if is_store(path):
-        return Store.open(path).verify()
+        store = Store.open(path)
+        return store.verify(), left_out_of(store)
     from weather_hpc.preprocess.decoders import decode_exact
 
     catalogue = scan(path)
@@ -37,7 +40,9 @@ def find_damage(path: Path) -> list[str]:
             except ImageError as error:
                 damaged[item.path] = str(error)
             advance()
-    return [f"{printable(name)}: {reason}" for name, reason in sorted(damaged.items())]
+    kept = len(catalogue.items) + len(catalogue.quarantine) - len(damaged)
+    lines = [f"{printable(name)}: {reason}" for name, reason in sorted(damaged.items())]
+    return lines, left_out(kept, catalogue.classes, damaged)
 
 
 def _summarize_store(store: Store) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class PartialStore:
         where it cannot be written.
         """
         if out.exists():
-            raise UserError(f"{out}: already exists; remove it or choose another --out")
+            raise UserError(f"{out}: already exists; choose another --out")
         self.out = out
         self.contents = contents
         self.folder = out.with_name(out.name + ".partial")
@@ -226,7 +226,7 @@ class PartialStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(self.folder / LOCK) and not _is_own(self.folder / LOCK):
-                raise UserError(f"{self.folder / LOCK}: is not a file; remove {self.folder}")
+                raise UserError(f"{self.folder / LOCK}: is not a file; choose another --out")
             lock = (self.folder / LOCK).open("a+b", buffering=0)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from None
@@ -326,9 +326,7 @@ def reusable(out: Path, contents: Contents) -> Store | None:
     store = Store.open(out)
     for key, value in contents.identity().items():
         if store.header.get(key) != value:
-            raise UserError(
-                f"{out}: holds another store ({key} differs); remove it or choose another --out"
-            )
+            raise UserError(f"{out}: holds another store ({key} differs); choose another --out")
     return store
 
 

@@ -89,11 +89,13 @@ def _is_complete(folder: Path, parameters: dict[str, object]) -> bool:
         made = read_object(marker)
         same, complete = made["parameters"] == parameters, bool(made["complete"])
     except (UserError, KeyError):
-        raise UserError(f"{marker}: damaged; remove {folder} to make the images again") from None
+        raise UserError(
+            f"{marker}: damaged; choose another folder, or move {folder} away"
+        ) from None
     if not same:
         raise UserError(
             f"{folder}: holds synthetic images made with other settings; "
-            "remove it or choose another folder"
+            "choose another folder, or move it away"
         )
     return complete
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weather_hpc.eda.stage import EdaOptions
     from weather_hpc.runs.record import RunRecord
 
-SEED, ROUNDS = 0, 5
+SEED = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,36 +27,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Exit code: 0; 1 where a kernel's result is wrong or a worker was lost.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from weather_hpc.preprocess.chunk import ONE_THREAD
 
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
     return _measure(args) if args.data is None else _explore(args)
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser(
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser(
         "eda",
         description="Explore a folder of images before training on it: --data and --out write a "
         "page. Or time the work on the pixels of a packed store: --store alone.",
     )
-    add = parser.add_argument
+    add = result.add_argument
     add("--data", type=Path, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="DIR", help="where eda.html, tables and figures go")
     add("--store", type=Path, metavar="STORE", help="packed store to use (default: OUT/store)")
-    add_flags(parser, "eda", {"backend": "sequential"})
+    add_flags(result, "eda", {"backend": "sequential"})
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: the jobs of "
         "dask-jobqueue's workers (default: the cluster's defaults)")  # fmt: skip
-    page = parser.add_argument_group("for the page")
+    page = result.add_argument_group("for the page")
     page.add_argument("--seed", type=int, metavar="S", help="of the images, split and "
                       "augmentations chosen (default: 0)")  # fmt: skip
-    page.add_argument("--rounds", type=int, metavar="N", help="rounds of timing the kernels "
-                      "against NumPy and dask.array; 0: none (default: 5)")  # fmt: skip
-    timed = parser.add_argument_group("for timing")
+    page.add_argument("--rounds", type=int, metavar="N", help="compare the kernels "
+                      "with NumPy and dask.array, in N rounds (default: none)")  # fmt: skip
+    timed = result.add_argument_group("for timing")
     timed.add_argument("--run-dir", type=Path, metavar="DIR",
                        help="where to write record.json and events.jsonl")  # fmt: skip
-    parser.add_json()
-    return parser
+    result.add_output()
+    return result
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], why: str) -> None:
@@ -125,7 +126,8 @@ def _explore(args: argparse.Namespace) -> int:
     from weather_hpc.eda.stage import explore
 
     try:
-        result = explore(options)
+        with cli.advice():  # what is packed of the store is kept
+            result = explore(options)
     except OSError as error:  # the disk is full, or the file system was unmounted
         raise FailedError(f"{error.filename or args.out}: {error.strerror or error}") from None
     if args.json:
@@ -155,7 +157,7 @@ def _options(args: argparse.Namespace) -> "EdaOptions":
         make_task(PreprocessTask, values),
         seed=SEED if args.seed is None else args.seed,
         store=args.store,
-        rounds=ROUNDS if args.rounds is None else args.rounds,
+        rounds=args.rounds or 0,
         site=load_site(args.site),
     )
 

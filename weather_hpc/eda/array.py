@@ -24,7 +24,7 @@ DEFAULTS = {"operation": "mean-std", "engine": "numpy"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, check and time one operation. Exit code: 0; 1 where it failed or is wrong."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from weather_hpc.preprocess.chunk import ONE_THREAD
 
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
@@ -47,18 +47,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_OK
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser(
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser(
         "eda.array", description="Compute one operation on all images of a packed store."
     )
-    add = parser.add_argument
+    add = result.add_argument
     add("--store", type=Path, required=True, metavar="STORE",
         help="packed store, made by weather_hpc.preprocess")  # fmt: skip
-    add_flags(parser, "array", DEFAULTS, without=["image_size"])
+    add_flags(result, "array", DEFAULTS, without=["image_size"])
     add("--out", type=Path, metavar="FILE", help="where to write the result, as .npy")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
-    parser.add_json()
-    return parser
+    result.add_output()
+    return result
 
 
 def _write(path: Path, result: "npt.NDArray[np.generic]") -> None:

@@ -12,7 +12,8 @@ from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.tables import class_counts
 from weather_hpc.files import write_bytes, write_text
-from weather_hpc.report.drawing import FAINT, MARKERS, PALETTE, SINGLE_WIDTH, Drawing, plain, render
+from weather_hpc.report.colours import FAINT, PALETTE
+from weather_hpc.report.drawing import MARKERS, SINGLE_WIDTH, Drawing, plain, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +34,10 @@ def write_charts(folder: Path, exploration: Exploration) -> list[tuple[Drawing, 
         for drawing in drawings:
             if drawing.draw is None:
                 continue
-            svg, png = render(drawing.name, drawing.draw, drawing.size)
-            write_text(folder / f"{drawing.name}.svg", svg)
-            write_bytes(folder / f"{drawing.name}.png", png)
-            charts.append((drawing, svg))
+            drawn = render(drawing.name, drawing.draw, drawing.size)
+            write_text(folder / f"{drawing.name}.svg", drawn.svg)
+            write_bytes(folder / f"{drawing.name}.png", drawn.png)
+            charts.append((drawing, drawn.svg))
             advance()
     return charts
 

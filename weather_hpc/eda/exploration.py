@@ -27,6 +27,9 @@ CENSUS, FEATURES = "census.csv", "features.npy"
 FEATURE_GROUPS = (9, kernels.HOG_LENGTH)
 """Columns of the features: colour moments, then HOG."""
 
+AXES = 16
+"""Principal components of the features, by which images are compared."""
+
 
 @dataclass
 class Exploration:
@@ -35,11 +38,18 @@ class Exploration:
     store: Store
     headers: HeaderCounts
     pixels: PixelCounts
-    positions: npt.NDArray[np.float64]
-    """On the map, (images, 2)."""
+    looks: npt.NDArray[np.float64]
+    """Brightness and sharpness of each image, (images, 2)."""
+    components: npt.NDArray[np.float64]
+    """Principal components of the features of each image, (images, AXES)."""
     explained: npt.NDArray[np.float64]
     """Share of the variance on each axis of the map, (2,)."""
     pairs: list[NearDuplicatePair]
+
+    @property
+    def positions(self) -> npt.NDArray[np.float64]:
+        """On the map, (images, 2)."""
+        return self.components[:, :2]
 
     @cached_property
     def classes(self) -> list[str]:
@@ -65,6 +75,10 @@ class Exploration:
         """The row of an image in items.csv, its names printable."""
         row = self.store.items[int(self.rows[position])]
         return {column: printable(value) for column, value in row.items()}
+
+    def size_of(self, position: int) -> tuple[int, int] | None:
+        """Width and height of an image's file as it is seen, pixels; None where it is gone."""
+        return self.headers.seen.get(self.store.items[int(self.rows[position])]["path"])
 
     def image(self, position: int) -> kernels.Bytes:
         """The pixels of an image, uint8 (side, side, 3)."""
@@ -113,14 +127,15 @@ def measure(
         reserve(features_file, out / FEATURES)
         reserve(pictures_file.fileno(), out)
         hashes = np.empty((images, 2, 2), dtype=np.uint64)
+        looks = np.empty((images, 2))
         with timed(clock, "pixels"):
-            pixels = _measure_pixels(store, workers, features, hashes, pictures)
+            pixels = _measure_pixels(store, workers, features, hashes, looks, pictures)
         with timed(clock, "map"):
-            positions, explained = principal_map(features, FEATURE_GROUPS)
+            components, explained = principal_map(features, FEATURE_GROUPS, AXES)
         with timed(clock, "near_duplicates"):
             pairs = near_duplicates(hashes, pictures)
         features.flush()
-    return Exploration(store, headers, pixels, positions, explained, pairs)
+    return Exploration(store, headers, pixels, looks, components, explained[:2], pairs)
 
 
 def _measure_pixels(
@@ -128,9 +143,10 @@ def _measure_pixels(
     workers: OrderedMap,
     features: npt.NDArray[np.float32],
     hashes: npt.NDArray[np.uint64],
+    looks: npt.NDArray[np.float64],
     pictures: kernels.Bytes,
 ) -> PixelCounts:
-    """Read all pixels once; fill the three arrays, one row per image."""
+    """Read all pixels once; fill the four arrays, one row per image."""
     counts = PixelCounts()
     first = 0
     with cli.progress("measuring pixels", total=len(features)) as advance:
@@ -139,6 +155,7 @@ def _measure_pixels(
             rows = slice(first, first + len(block.hashes))
             features[rows] = block.features
             hashes[rows] = block.hashes
+            looks[rows] = block.looks
             pictures[rows] = block.pictures
             first = rows.stop
             advance(len(block.hashes))

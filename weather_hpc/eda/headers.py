@@ -23,6 +23,9 @@ from weather_hpc.preprocess.profiles import CONVERTED, profile_of
 if TYPE_CHECKING:
     from PIL import ImageFile
 
+TURNED = 5
+"""EXIF orientations from here on exchange width and height."""
+
 FILES_PER_BATCH = 128
 """Files that a worker reads before it returns their headers."""
 
@@ -92,6 +95,8 @@ class HeaderCounts:
     misnamed: int = 0
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """(width, height, bytes) of each file."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Path -> width and height as a viewer shows the file, turned by its EXIF data."""
     profiles: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
     """Files by the profile's description, colour space and use, and by label."""
     plain_inks: int = 0
@@ -105,6 +110,8 @@ class HeaderCounts:
         self.animated += (header.frames or 1) > 1
         self.misnamed += not header.name_fits
         self.sizes.append((header.width_px, header.height_px, header.bytes))
+        size = header.width_px, header.height_px
+        self.seen[header.path] = size[::-1] if header.orientation >= TURNED else size
         if header.profile_use:
             profile = (header.color_profile, header.color_space, header.profile_use)
             self.profiles[*profile, header.label] += 1

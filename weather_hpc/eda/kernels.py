@@ -77,6 +77,21 @@ def mean_std(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
     return mean / 255, np.sqrt(squares / pixels) / 255
 
 
+def looks(images: Bytes, greys: Bytes) -> npt.NDArray[np.float64]:
+    """Brightness and sharpness of ``images``, uint8 (images, side, side, 3): float64 (images, 2).
+
+    Brightness is the mean luma, 0..255, of the thumbnails ``greys``; sharpness the variance of the
+    Laplacian of the luma, which blur makes small.
+    """
+    cv2 = load_opencv()
+    found = np.empty((len(images), 2))
+    found[:, 0] = greys.mean(axis=(1, 2))
+    for number, image in enumerate(images):
+        edges = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_16S)
+        found[number, 1] = float(cv2.meanStdDev(edges)[1][0, 0]) ** 2
+    return found
+
+
 def equalized(image: Bytes) -> Bytes:
     """``image``, uint8 (side, side, 3), with its luminance equalized and its chrominance kept.
 

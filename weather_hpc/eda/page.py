@@ -7,13 +7,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from weather_hpc.eda import near_duplicates
+from weather_hpc.eda import near_duplicates, thumbnails
 from weather_hpc.eda.sheets import Sheet
+from weather_hpc.eda.thumbnails import ContactSheet, Thumbnail
 from weather_hpc.files import write_text
 from weather_hpc.preprocess.profiles import CONVERTED, METHODS
 from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.study.tasks import Color
 from weather_hpc.text import significant
+
+ODD_HEADS = {
+    "class": ("Look like another class",
+              ("Of the 10 images most like them by colour and coarse shape none is of their class "
+               "and at least 8 are of one other. Not all of them are wrong.")),
+    "brightness": ("Brightness", "Dark or bright for their class."),
+    "sharpness": ("Sharpness", "Few or many edges for their class, as stored: blur, noise, text."),
+    "size": ("Size", "Many or few pixels."),
+    "shape": ("Shape", "Tall or wide; stored images are square, so these are distorted the most."),
+}  # fmt: skip
+"""Heading and text of each kind of odd images."""
 
 SHOWN_ROWS = 200
 """Rows of the page's tables of pairs and of profiles; the files have all."""
@@ -25,6 +37,8 @@ def write_page(
     result: dict[str, Any],
     charts: Sequence[tuple[Drawing, str]],
     sheets: Sequence[Sheet],
+    contacts: Sequence[ContactSheet],
+    odd: dict[str, tuple[int, list[Thumbnail]]],
 ) -> None:
     """Write the page to ``path``. Names of files and classes appear as text, never as markup.
 
@@ -50,7 +64,13 @@ def write_page(
             drawing.name: (drawing, Markup(inline_svg(svg, drawing.name, drawing.text)))  # noqa: S704
             for drawing, svg in charts
         },
-        sheets={sheet.name: (sheet, _data_uri(sheet)) for sheet in sheets},
+        sheets={sheet.name: (sheet, sheet.jpeg and data_uri(sheet.jpeg)) for sheet in sheets},
+        contacts=contacts,
+        odd=odd,
+        odd_heads=ODD_HEADS,
+        height=thumbnails.HEIGHT,
+        data_uri=data_uri,
+        imbalance=imbalance(result["classes"]),
         **result,
     )
     write_text(path, page)
@@ -60,7 +80,15 @@ def findings(result: dict[str, Any]) -> list[str]:
     """Findings to consider before training, most important first."""
     return [
         sentence
-        for find in (_leak, _mislabelled, _imbalance, _left_out, _unusual_files, _color_profiles)
+        for find in (
+            _leak,
+            _mislabelled,
+            _odd,
+            _imbalance,
+            _left_out,
+            _unusual_files,
+            _color_profiles,
+        )
         for sentence in find(result)
     ]
 
@@ -79,15 +107,40 @@ def _mislabelled(result: dict[str, Any]) -> list[str]:
     return [f"Pairs of near-duplicates in different classes: {across}."] if across else []
 
 
+def _odd(result: dict[str, Any]) -> list[str]:
+    by_kind = result["odd_images"]["by_kind"]
+    strange = by_kind.get("class", 0)
+    found = [f"Images that look like those of another class, whose labels to check: {strange}."]
+    others = [f"{kind} {count}" for kind, count in by_kind.items() if kind != "class"]
+    return found[: bool(strange)] + (
+        [f"Images far from the others: {', '.join(others)}."] if others else []
+    )
+
+
+UNEVEN = 1.5
+"""The largest class over the smallest, from which on it is a finding."""
+
+
 def _imbalance(result: dict[str, Any]) -> list[str]:
-    counts = sorted((row["images"], row["class"]) for row in result["classes"])
+    counts = [row["images"] for row in result["classes"]]
+    return [imbalance(result["classes"])] if max(counts) >= UNEVEN * min(counts) else []
+
+
+def imbalance(classes: Sequence[dict[str, Any]]) -> str:
+    """How even the classes are, in a sentence."""
+    counts = sorted((row["images"], row["class"]) for row in classes)
     (fewest, rare), (most, common) = counts[0], counts[-1]
     if not fewest:
-        return [f"{rare} has no image here."]
-    if most < 1.5 * fewest:
-        return []
-    ratio = f"{common} has {most / fewest:.1f} times the images of {rare} ({most} and {fewest})"
-    return [f"{ratio}: accuracy alone hides results of small classes."]
+        return f"{rare} has no image here."
+    if len(counts) == 1:
+        return f"There is one class, {common}: nothing can be told apart."
+    always = f"who always answers {common} is right for {most / sum(n for n, _ in counts):.0%}"
+    if most < UNEVEN * fewest:
+        return f"The classes are of similar size, {fewest} to {most} images; {always}."
+    return (
+        f"{common} has {most / fewest:.1f} times the images of {rare} ({most} and {fewest}); "
+        f"{always}. Accuracy alone hides results of small classes: look at each class's recall."
+    )
 
 
 def _left_out(result: dict[str, Any]) -> list[str]:
@@ -121,7 +174,6 @@ def _color_profiles(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def _data_uri(sheet: Sheet) -> str | None:
-    if sheet.jpeg is None:
-        return None
-    return "data:image/jpeg;base64," + base64.b64encode(sheet.jpeg).decode()
+def data_uri(jpeg: bytes) -> str:
+    """A picture as an address that holds it."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -80,6 +80,8 @@ class BlockResult:
     """(images, 333)."""
     hashes: npt.NDArray[np.uint64]
     """(images, 2, 2), see :func:`weather_hpc.eda.near_duplicates.difference_hashes`."""
+    looks: Doubles
+    """(images, 2), see :func:`weather_hpc.eda.kernels.looks`."""
     pictures: kernels.Bytes
     """(images, 32, 32), see :func:`weather_hpc.eda.near_duplicates.pictures`."""
 
@@ -112,27 +114,28 @@ def measure_block(block: Block) -> BlockResult:
         counts.images[label] = int(of_class.sum())
     greys = kernels.grey_thumbnails(images)
     features = kernels.features(images, greys)
-    return BlockResult(counts, features, difference_hashes(greys), pictures(greys))
+    looks = kernels.looks(images, greys)
+    return BlockResult(counts, features, difference_hashes(greys), looks, pictures(greys))
 
 
 def principal_map(
-    features: npt.NDArray[np.float32], groups: tuple[int, ...]
+    features: npt.NDArray[np.float32], groups: tuple[int, ...], axes: int = 2
 ) -> tuple[Doubles, Doubles]:
     """Place each row of ``features``, float32 (images, columns), which may be a memory map.
 
     Columns are standardized, then weighted so that each of the ``groups`` of columns (their
-    lengths, in order) has the same weight. Returns the positions, (images, 2), and the
-    share of the variance on each axis, (2,).
+    lengths, in order) has the same weight. Returns the positions on the first principal axes,
+    (images, axes), and the share of the variance on each of them, (axes,).
     """
     centre, scale, covariance = _moments(features)
     weight = np.concatenate([np.full(length, length**-0.5) for length in groups]) / scale
     values, vectors = np.linalg.eigh(covariance * np.outer(weight, weight))
-    axes = vectors[:, [-1, -2]]
+    first = vectors[:, : -axes - 1 : -1]
     # an eigenvector's sign is arbitrary: its largest entry is made positive
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
-    positions = np.concatenate([(rows - centre) * weight @ axes for rows in _row_blocks(features)])
+    first = first * np.sign(first[np.abs(first).argmax(axis=0), np.arange(axes)])
+    positions = np.concatenate([(rows - centre) * weight @ first for rows in _row_blocks(features)])
     total = values.sum()
-    return positions, values[[-1, -2]] / total if total > 0 else np.zeros(2)
+    return positions, values[: -axes - 1 : -1] / total if total > 0 else np.zeros(axes)
 
 
 def _moments(features: npt.NDArray[np.float32]) -> tuple[Doubles, Doubles, Doubles]:

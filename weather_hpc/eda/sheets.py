@@ -17,7 +17,8 @@ from weather_hpc.eda.kernels import LEVELS, Bytes
 from weather_hpc.eda.near_duplicates import NearDuplicatePair
 from weather_hpc.eda.tables import straddles
 from weather_hpc.files import write_bytes
-from weather_hpc.report.drawing import PALETTE, RC, plain
+from weather_hpc.report.colours import PALETTE
+from weather_hpc.report.drawing import RC, plain
 from weather_hpc.study.recipe import RECIPES, Augmentation
 
 if TYPE_CHECKING:

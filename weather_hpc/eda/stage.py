@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from weather_hpc.dataset.store import Store, is_store
 from weather_hpc.eda import charts, kernels, sheets, tables
 from weather_hpc.eda.benchmark import time_kernels
 from weather_hpc.eda.exploration import check_room, measure, timed
+from weather_hpc.eda.odd_images import agreement, neighbour_classes, odd_images
 from weather_hpc.eda.page import write_page
+from weather_hpc.eda.thumbnails import contact_sheets, odd_thumbnails
 from weather_hpc.errors import UserError
 from weather_hpc.files import replacing, write_json
 from weather_hpc.preprocess.backends.base import Context
@@ -45,7 +48,7 @@ class EdaOptions:
     seed: int = 0
     store: Path | None = None
     """A packed store to use, or to make; None: one in ``out``."""
-    rounds: int = 5
+    rounds: int = 0
     """Rounds of timing the kernels; 0: none."""
     site: SiteProfile = field(default_factory=SiteProfile)
     """The jobs of dask-jobqueue's workers."""
@@ -92,8 +95,13 @@ def _explore(options: EdaOptions, new: Path) -> tuple[dict[str, Any], list[sheet
         task.backend, task.workers, ADVICE, prepare, context if as_jobs else None
     ) as workers:
         exploration = measure(store, data, new, workers, clock)
-    with timed(clock, "kernels"):
-        timings = time_kernels(store, options.rounds) if options.rounds else None
+    with timed(clock, "odd_images"):
+        neighbours = neighbour_classes(exploration)
+        odd = odd_images(exploration, neighbours)
+    timings = None
+    if options.rounds:
+        with timed(clock, "kernels"):
+            timings = time_kernels(store, options.rounds)
     result = tables.summary(exploration) | {
         "store": {
             "path": printable(str(store.path)),
@@ -104,15 +112,22 @@ def _explore(options: EdaOptions, new: Path) -> tuple[dict[str, Any], list[sheet
         "backend": str(task.backend),
         "workers": task.workers,
         "kernels": timings,
+        "odd_images": {
+            "by_kind": dict(Counter(each.kind for each in odd)),
+            "neighbours_agree": round(agreement(neighbours, exploration.labels), tables.DIGITS),
+        },
     }
     with timed(clock, "drawing"):
         tables.write_tables(new, exploration)
+        tables.write_odd_images(new, exploration, odd)
         drawings = charts.write_charts(new / FIGURES, exploration)
         pictures = sheets.write_sheets(new / FIGURES, exploration, options.seed)
+        contacts = contact_sheets(exploration)
+        shown = odd_thumbnails(exploration, odd)
     result["memory_peak_mb"] = memory_peak_mb()
     result["time_s"] = clock | {"total": round(time.perf_counter() - started, 4)}
     write_json(new / "eda.json", result)
-    write_page(new / "eda.html", printable(data.name), result, drawings, pictures)
+    write_page(new / "eda.html", printable(data.name), result, drawings, pictures, contacts, shown)
     return result, pictures
 
 

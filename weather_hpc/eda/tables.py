@@ -1,7 +1,7 @@
 """The measurements as CSV tables, normalization constants and JSON."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from weather_hpc.dataset.unreadable import grouped
 from weather_hpc.eda import kernels
 from weather_hpc.eda.exploration import Exploration
 from weather_hpc.eda.near_duplicates import MOST_PAIRS, NearDuplicatePair
+from weather_hpc.eda.odd_images import OddImage
 from weather_hpc.files import write_csv, write_json
 
 DIGITS = 6
@@ -36,6 +37,21 @@ def write_tables(out: Path, exploration: Exploration) -> None:
     columns = ["profile", "color_space", "use", "class", "files"]
     write_csv(out / "color_profiles.csv", columns, _profile_rows(exploration))
     write_csv(out / "map.csv", ["path", "class", "split", "x", "y"], _map_rows(exploration))
+
+
+def write_odd_images(out: Path, exploration: Exploration, odd: Iterable[OddImage]) -> None:
+    """Write ``odd_images.csv``: a line for each kind in which an image is odd."""
+    rows = (
+        {
+            "path": (item := exploration.item(each.position))["path"],
+            "class": item["class"],
+            "kind": each.kind,
+            "text": each.text,
+            "score": round(each.score, 2),
+        }
+        for each in odd
+    )
+    write_csv(out / "odd_images.csv", ["path", "class", "kind", "text", "score"], rows)
 
 
 def summary(exploration: Exploration) -> dict[str, Any]:

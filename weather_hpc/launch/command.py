@@ -1,5 +1,6 @@
 """RunSpec -> the command that runs it, as an argument list."""
 
+import math
 from pathlib import Path
 
 from weather_hpc.runs.paths import StudyPaths
@@ -20,6 +21,10 @@ from weather_hpc.train.ranks import torchrun
 
 MODULES = {"eda": ["weather_hpc.eda"], "array": ["weather_hpc.eda.array"]}
 """The modules that explore a store, by kind of task."""
+
+MOST_EVALUATIONS = 10
+"""A training run is evaluated on the way so many times at most: a curve needs no more, and each
+costs a few per cent of an epoch, outside measured time."""
 
 
 def stage_command(
@@ -57,6 +62,8 @@ def stage_command(
             argv += torchrun(nodes, task.world_size // nodes)
         # the image size is the store's
         argv += ["-m", "weather_hpc.train", *task_flags(task, without=["image_size"])]
+        if task.epochs > 1:
+            argv += ["--evaluate-every", str(math.ceil(task.epochs / MOST_EVALUATIONS))]
         if needs_cuda(task) and without_cuda is not WithoutCuda.SKIP:
             argv += ["--without-cuda", without_cuda.value]
         argv += ["--store", str(paths.store(plan.store_name))]

@@ -12,6 +12,7 @@ from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.local_executor import LocalExecutor
 from weather_hpc.launch.slurm_executor import SlurmExecutor
 from weather_hpc.launch.submitit_executor import SubmititExecutor
+from weather_hpc.launch.watch import BetweenRuns
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm import cluster
@@ -46,7 +47,9 @@ class Background(Executor, Protocol):
         """Wait until all of ``specs`` have ended; the state of each."""
 
 
-EXECUTORS: dict[str, Callable[[Plan, StudyPaths, SiteProfile, FirstRuns], Executor]] = {
+Make = Callable[[Plan, StudyPaths, SiteProfile, FirstRuns, BetweenRuns], Executor]
+
+EXECUTORS: dict[str, Make] = {
     "slurm": SlurmExecutor,
     "submitit": SubmititExecutor,
     "local": LocalExecutor,

@@ -19,9 +19,10 @@ from weather_hpc.launch.family import Family
 from weather_hpc.launch.first_runs import AlikeFailure, FirstRuns
 from weather_hpc.launch.folders import free_runs, make_ready, record_end, write_script
 from weather_hpc.launch.script import run_script
+from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.provenance import utc_now
-from weather_hpc.runs.reader import read_run
+from weather_hpc.runs.reader import images_left_out, read_run
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.state import RunState, run_state, run_states
 from weather_hpc.slurm.accounting import refresh_accounting
@@ -135,11 +136,13 @@ class LocalExecutor:
         paths: StudyPaths,
         site: SiteProfile,
         first_runs: FirstRuns | None = None,
+        between_runs: BetweenRuns = nothing,
     ) -> None:
         self.plan = plan
         self.paths = paths
         self.site = site
         self.first_runs = first_runs or FirstRuns(paths, plan, keep_going=True)
+        self.between_runs = between_runs
         self.made: list[RunSpec] = []
         """Runs whose process this executor has started, in their order."""
         self.machine = Machine(cpus=(), gpus=0, packages=frozenset())
@@ -176,6 +179,7 @@ class LocalExecutor:
         with cli.progress("starting", total=len(possible)) as advance:
             advance(done)
             for number, spec in enumerate(possible[done:], start=done + 1):
+                self.between_runs({})
                 advance(0, text=spec.label)
                 start = time.monotonic()
                 self._run(spec)
@@ -187,6 +191,8 @@ class LocalExecutor:
                     file=sys.stderr,
                     flush=True,
                 )
+                if spec.stage is Stage.PREPARE and (warning := images_left_out(run)):
+                    print(f"    {warning}", file=sys.stderr, flush=True)
                 if state is not RunState.DONE:
                     row = read_run(run.root).row
                     reason = row.reason or row.status

@@ -52,7 +52,7 @@ _TOO_OFTEN = f"""\
 # Slurm sets no limit to how often it requeues a job after preemptions and failures of nodes: this
 # one bounds what the run can cost.
 if [ "${{SLURM_RESTART_COUNT:-0}}" -gt %d ]; then
-    echo "requeued more than %d times (the site's max_requeues); submit it again to resume" \\
+    echo "requeued more than %d times (the site's max_requeues)" \\
         >"{RUN.stderr}"
     code=1
     write_exit

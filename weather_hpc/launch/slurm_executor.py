@@ -56,12 +56,14 @@ class SlurmExecutor:
         paths: StudyPaths,
         site: SiteProfile,
         first_runs: FirstRuns | None = None,
+        between_runs: watch.BetweenRuns = watch.nothing,
         slurm: Slurm | None = None,
     ) -> None:
         self.plan = plan
         self.paths = paths
         self.site = site
         self.first_runs = first_runs or FirstRuns(paths, plan, keep_going=True)
+        self.between_runs = between_runs
         self.slurm = slurm or Slurm()
         self.queued: set[str] = set()
         """Runs that are queued or running, as far as this sweep knows."""
@@ -118,6 +120,7 @@ class SlurmExecutor:
                 self.site.slurm,
                 self.slurm,
                 until=lambda states: self._alike(specs, states) is not None,
+                between=self.between_runs,
             )
             failure = self._alike(specs, states)
             if failure is None:

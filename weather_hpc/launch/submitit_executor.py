@@ -21,6 +21,7 @@ from weather_hpc.files import own_folder
 from weather_hpc.launch.first_runs import FirstRuns
 from weather_hpc.launch.script import module_lines
 from weather_hpc.launch.slurm_executor import SlurmExecutor
+from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.writer import read_spec
 from weather_hpc.slurm import ledger
@@ -46,6 +47,7 @@ class SubmititExecutor(SlurmExecutor):
         paths: StudyPaths,
         site: SiteProfile,
         first_runs: FirstRuns | None = None,
+        between_runs: BetweenRuns = nothing,
         slurm: Slurm | None = None,
     ) -> None:
         if importlib.util.find_spec("submitit") is None:
@@ -54,7 +56,7 @@ class SubmititExecutor(SlurmExecutor):
             )
         if "%" in str(paths.root):
             raise UserError(f"{paths.root}: submitit reads % as a pattern; give another --results")
-        super().__init__(plan, paths, site, first_runs, slurm)
+        super().__init__(plan, paths, site, first_runs, between_runs, slurm)
 
     def active(self) -> dict[str, Job]:
         """The jobs of queued or running runs, by run_id; they are never submitted again."""

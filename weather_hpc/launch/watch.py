@@ -6,7 +6,7 @@ Either says why jobs wait in the queue.
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from weather_hpc.runs.ending import without_log
@@ -29,6 +29,15 @@ COLUMNS = (
 
 Counts = dict[str, Counter[RunState]]
 """How many runs of each resource shape are in each state."""
+
+
+BetweenRuns = Callable[[Mapping[str, Job]], None]
+"""Called again and again while runs are made, but never beside one that is measured on this
+machine; with the jobs that there are, by run_id."""
+
+
+def nothing(_: Mapping[str, Job]) -> None:
+    """The same where nothing is to be done."""
 
 
 class Show(Protocol):
@@ -62,12 +71,13 @@ def wait(
     site: SlurmSite,
     slurm: Slurm,
     until: Callable[[dict[str, RunState]], bool] = lambda _: False,
+    between: BetweenRuns = nothing,
 ) -> dict[str, RunState]:
     """Wait until none of ``specs`` is queued or running; the state of each then.
 
     Or until ``until`` is true of their states, or none of those left can ever start. One query
     covers all of them; the pauses grow while nothing changes. It is told why jobs wait, and the
-    first run that fails for each reason.
+    first run that fails for each reason. ``between`` is called at every question.
     """
     shown = _Table if sys.stderr.isatty() else _Lines
     with shown() as show:
@@ -86,6 +96,7 @@ def wait(
                 pause, before = FIRST_PAUSE_S, states
                 if until(states):
                     return states
+            between(all_jobs)
             kinds, now = waiting(jobs), time.monotonic()
             show.waits(kinds, news.lines(kinds, now))
             active = sum(job.active for job in jobs)

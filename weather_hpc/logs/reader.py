@@ -113,7 +113,7 @@ def _read(
     found = []
     for each in job:
         try:
-            found.append((each, _tally(each, known)))
+            found.append((each, tally_of(each, known)))
         except lines.UnreadableError as error:
             if each is file:
                 return rejected(Status.FAILED, f"cannot be read: {error}")
@@ -143,7 +143,7 @@ def _read(
     return [Reading(row, findings, log.content(), log.marks())]
 
 
-def _tally(file: Path, known: Sequence[LogFormat]) -> Tally:
+def tally_of(file: Path, known: Sequence[LogFormat]) -> Tally:
     """What the format that fits ``file`` best finds in it; not closed yet."""
     candidates = _Candidates(known)
     for block, ended in lines.blocks(file):

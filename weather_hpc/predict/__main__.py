@@ -55,7 +55,7 @@ def parser() -> cli.Parser:
     add("--threads", type=int, default=1, metavar="T", help="CPU threads")
     add("--no-sheet", action="store_true", help="write no sheets of images")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json")
-    result.add_json()
+    result.add_output()
     return result
 
 
@@ -66,11 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary = _predict(args) if args.run_dir is None else _recorded(args)
     for entry in summary.skipped:
         print(f"skipped {entry.file}: {entry.reason}", file=sys.stderr)
-    print(f"{_done(summary)}; see {summary.predictions}", file=sys.stderr)
     if args.json:
         cli.print_json(summary.model_dump())
     else:
-        print("\n".join(_lines(summary)))
+        print(f"{_done(summary)}; see {summary.predictions}", *_lines(summary), sep="\n")
     return cli.EXIT_OK if summary.images else cli.EXIT_FAILED
 
 

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from weather_hpc.dataset.store import is_store
 from weather_hpc.errors import UserError
 from weather_hpc.models.pretrained import build_for_weights
-from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.train.calibration import Calibration, answer, mirrored, tempered
-from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
+from weather_hpc.train.checkpoint import EXPECTED, Checkpoint, load_checkpoint
 from weather_hpc.train.cuda import usable_gpus, why_no_cuda
 
 Images = npt.NDArray[np.uint8]
@@ -113,16 +114,23 @@ def _checkpoint_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"--checkpoint {path}: no such file; training writes checkpoint.pt")
+        raise UserError(f"--checkpoint {path}: no such file; {EXPECTED}")
     run = RunPaths(path)
     if run.checkpoint.is_file():
         return run.checkpoint
+    if is_store(path):
+        raise UserError(f"--checkpoint {path}: is a packed store of images; {EXPECTED}")
+    if StudyPaths(path).runs.is_dir():
+        raise UserError(
+            f"--checkpoint {path}: is the results folder of a sweep; give it as --best-of, or one "
+            "of its runs/<run>"
+        )
     if run.spec.exists() or run.record.exists():
         raise UserError(
             f"--checkpoint {path}: this run has no {run.checkpoint.name}: it wrote none, or "
             "`sweep clean` removed it"
         )
-    raise UserError(f"--checkpoint {path}: is no run folder; expected runs/<run> of a training")
+    raise UserError(f"--checkpoint {path}: is no run folder; {EXPECTED}")
 
 
 def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:

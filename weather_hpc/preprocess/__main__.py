@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Pack a store, or time how long that takes. Exit code: 0; 1 where it failed."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from weather_hpc.preprocess.chunk import ONE_THREAD
 
     os.environ.update(ONE_THREAD)  # before NumPy comes, here and in the workers that inherit it
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec, site = _spec(args), load_site(args.site)
     if not isinstance(spec.task, PreprocessTask):
         raise UserError(f"{args.run_dir}: its spec.json asks for a training run")
-    with RunWriter(spec, args.run_dir) as writer:
+    keeps = nullcontext() if args.discard else cli.advice()
+    with keeps, RunWriter(spec, args.run_dir) as writer:
         out = args.out or RunPaths(args.run_dir).store
         record = preprocess(
             spec.task, args.data, out, writer, seed=args.seed, discard=args.discard, site=site
@@ -48,14 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.EXIT_OK
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser("preprocess", description="Turn an image folder into a packed store.")
-    add = parser.add_argument
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("preprocess", description="Turn an image folder into a packed store.")
+    add = result.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder of class folders")
     add("--out", type=Path, metavar="STORE", help="the store to make (default: RUN_DIR/store)")
     add("--site", metavar="FILE", help="site YAML, or the name of a shipped one: the jobs of "
         "dask-jobqueue's workers (default: the cluster's defaults)")  # fmt: skip
-    add_flags(parser, "preprocess", {"backend": "sequential"})
+    add_flags(result, "preprocess", {"backend": "sequential"})
     add("--seed", type=int, default=0, help="of the choice of images and of the train/test split")
     add("--run-dir", type=Path, metavar="DIR", help="where to write record.json and events.jsonl")
     add(
@@ -63,8 +66,8 @@ def _parser() -> cli.Parser:
         action="store_true",
         help="only measure: start over, remove the store after",
     )
-    parser.add_json()
-    return parser
+    result.add_output()
+    return result
 
 
 def _spec(args: argparse.Namespace) -> "RunSpec":

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from weather_hpc import cli
 from weather_hpc.dataset.catalogue import Catalogue, Item, make_split, scan
+from weather_hpc.dataset.left_out import left_out_of
 from weather_hpc.dataset.partial import Contents, PartialStore, reusable
 from weather_hpc.dataset.store import CHUNK_ROWS, QUARANTINE, Store, is_store
+from weather_hpc.dataset.stored_images import summary_of
 from weather_hpc.dataset.unreadable import Unreadable
 from weather_hpc.errors import FailedError
 from weather_hpc.preprocess.backends.base import Context, PreprocessBackend, make_backend
@@ -75,10 +77,11 @@ def preprocess(
     else:
         unreadable.add(store.invalid())
         _check(unreadable, writer.record)
-    if unreadable:
-        print(f"preprocess: {unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
+    writer.record.left_out = warning = left_out_of(store)
+    if warning or unreadable:
+        print(f"preprocess: {warning or unreadable}; see the store's {QUARANTINE}", file=sys.stderr)
     try:
-        _record_store(writer.record, store, catalogue)
+        _record_store(writer, store, catalogue)
     finally:
         if discard:
             shutil.rmtree(out)
@@ -166,8 +169,11 @@ def _check(unreadable: Unreadable, record: RunRecord) -> None:
     unreadable.check()
 
 
-def _record_store(record: RunRecord, store: Store, catalogue: Catalogue) -> None:
-    """Fill in the counts, checksum and total time."""
+def _record_store(writer: RunWriter, store: Store, catalogue: Catalogue) -> None:
+    """Fill in the counts, checksum and total time, and leave a summary of the images."""
+    record = writer.record
+    if writer.paths is not None:
+        summary_of(store, catalogue).write(writer.paths.images)
     record.counts.images = len(store.rows())
     record.counts.quarantined = len(store.quarantine())
     record.counts.damaged = len(store.damaged())

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from weather_hpc.analysis.devices import Kind
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.colours import INK, PALETTE
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
-    INK,
     LONGEST_LABEL,
     MOST_BARS,
-    PALETTE,
     Drawing,
     plain,
 )

@@ -9,12 +9,14 @@ from weather_hpc.report.drawing import Drawing
 from weather_hpc.report.layout import (
     DOCUMENT_ROWS,
     caption,
+    card_text,
     cell_text,
     is_text,
+    left_out_sentence,
     readable_columns,
     shared,
 )
-from weather_hpc.report.sections import Report, ReportSection
+from weather_hpc.report.section import FirstScreen, Report, ReportSection
 from weather_hpc.text import latex, markdown
 
 _PER_PAGE = 24
@@ -38,13 +40,35 @@ _HEAD = r"""\documentclass[a4paper,10pt]{article}
 def markdown_report(report: Report) -> str:
     """``report`` with its plots as links to ``plots/*.png``."""
     lines = [f"# {markdown(report.title)}", ""]
+    lines += _markdown_first(report.first)
     for section in report.sections:
         lines += _markdown_section(section)
+    if report.left_out:
+        lines += [markdown(left_out_sentence(report)), ""]
     return "\n".join(lines)
 
 
-def _markdown_section(section: ReportSection) -> Iterator[str]:
-    yield from (f"## {section.title}", "")
+def _markdown_first(first: FirstScreen) -> Iterator[str]:
+    if first.subject:
+        yield from (markdown(first.subject), "")
+    if first.verdict:
+        yield from (f"**{first.verdict.trust}**: {markdown(first.verdict.text)}", "")
+    for card in first.cards:
+        yield f"- {markdown(card_text(card))}"
+    yield ""
+    yield from (f"- {markdown(sentence)}" for sentence in first.sentences)
+    yield ""
+    yield from _markdown_plots(first.plots)
+
+
+def _markdown_plots(plots: Sequence[Drawing]) -> Iterator[str]:
+    for plot in plots:
+        if plot.svg is not None:
+            yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
+
+
+def _markdown_section(section: ReportSection, level: int = 2) -> Iterator[str]:
+    yield from (f"{'#' * level} {markdown(section.title)}", "")
     if section.text:
         yield from (markdown(section.text), "")
     if section.facts:
@@ -53,18 +77,16 @@ def _markdown_section(section: ReportSection) -> Iterator[str]:
     if section.sentences:
         yield from (f"- {markdown(sentence)}" for sentence in section.sentences)
         yield ""
-    for plot in section.plots:
-        if plot.svg is None:
-            yield from (f"{markdown(plot.title)}: not drawn, because {markdown(plot.text)}.", "")
-        else:
-            yield from (f"![{markdown(plot.text)}](plots/{plot.name}.png)", "")
+    yield from _markdown_plots(section.plots)
     for picture in section.pictures:
         yield from (f"![{markdown(picture.text)}](plots/{picture.name}.png)", "")
         yield from (markdown(picture.title), "")
     for table in section.tables:
         yield markdown_table(
-            table, level=3, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table)
+            table, level=level + 1, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table)
         )
+    for part in section.parts:
+        yield from _markdown_section(part, level + 1)
 
 
 def markdown_table(
@@ -91,21 +113,37 @@ def markdown_table(
 def latex_report(report: Report) -> str:
     """``report`` as a document for pdflatex, xelatex or lualatex; its plots are in ``plots/``."""
     lines = [_HEAD + rf"\section*{{{latex(report.title)}}}"]
+    lines += _latex_first(report.first)
     for section in report.sections:
         lines += _latex_section(section)
+    if report.left_out:
+        lines.append(latex(left_out_sentence(report)) + r"\par")
     return "\n".join([*lines, r"\end{document}", ""])
 
 
-def _latex_section(section: ReportSection) -> Iterator[str]:
-    yield rf"\subsection*{{{latex(section.title)}}}"
-    if section.text:
-        yield latex(section.text) + r"\par"
-    items = [rf"\textbf{{{latex(label)}}}: {latex(text)}" for label, text in section.facts]
-    items += map(latex, section.sentences)
+def _latex_first(first: FirstScreen) -> Iterator[str]:
+    if first.subject:
+        yield latex(first.subject) + r"\par"
+    if first.verdict:
+        yield rf"\textbf{{{first.verdict.trust}}}: {latex(first.verdict.text)}\par"
+    yield from _latex_items([*map(card_text, first.cards), *first.sentences])
+    yield from _latex_plots(first.plots)
+    yield r"\clearpage"
+
+
+def _latex_items(items: Sequence[str]) -> Iterator[str]:
     if items:
         yield r"\begin{itemize}"
-        yield from (rf"\item {item}" for item in items)
+        yield from (rf"\item {latex(item)}" for item in items)
         yield r"\end{itemize}"
+
+
+def _latex_section(section: ReportSection, level: int = 1) -> Iterator[str]:
+    yield rf"\{'sub' * level}section*{{{latex(section.title)}}}"
+    if section.text:
+        yield latex(section.text) + r"\par"
+    facts = [f"{label}: {text}" for label, text in section.facts]
+    yield from _latex_items([*facts, *section.sentences])
     yield from _latex_plots(section.plots)
     for picture in section.pictures:
         yield rf"{_image(picture.name, 0.9)}\par {latex(picture.title)}\par"
@@ -113,6 +151,8 @@ def _latex_section(section: ReportSection) -> Iterator[str]:
         yield latex_table(table, max_rows=DOCUMENT_ROWS, full_file=section.full_file(table))
     if section.plots or section.pictures or section.tables:
         yield r"\clearpage"
+    for part in section.parts:
+        yield from _latex_section(part, level + 1)
 
 
 def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
@@ -122,9 +162,6 @@ def _latex_plots(plots: Sequence[Drawing]) -> Iterator[str]:
         for plot in drawn:
             yield _image(plot.name, 0.9 if plot.wide else 0.45)
         yield r"\par}"
-    for plot in plots:
-        if plot.svg is None:
-            yield rf"{latex(plot.title)}: not drawn, because {latex(plot.text)}.\par"
 
 
 def _image(name: str, width: float) -> str:

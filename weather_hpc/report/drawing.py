@@ -3,27 +3,22 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from weather_hpc.report.colours import FAINT, INK, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     Draw = Callable[[Figure], None]
 
-# Okabe and Ito's palette: distinguishable under the common colour-vision deficiencies. Its yellow
-# is left out (too pale on white); its black is the ink.
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1))]
 """With markers, so that lines differ without colour too."""
-INK = "#1a1a19"
-"""Text and axes. The page replaces it by its own text colour, light or dark."""
-FAINT = "#8a8a85"
-"""Grid and ideal lines: readable on white and on black."""
-MOST_LINES = 6
-"""Lines in one panel: as many as there are colours."""
+MOST_LINES = 7
+"""Lines in one panel: as many as there are markers, and colours of sizes."""
 MOST_PANELS = 6
 """Panels in one figure."""
 MOST_BARS = 20
@@ -34,12 +29,13 @@ RC: Any = {
     "figure.constrained_layout.use": True,
     "savefig.transparent": True,
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
     "axes.titlecolor": INK,
-    "axes.titlesize": 11,
+    "axes.titlesize": 10,
+    "figure.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -50,13 +46,14 @@ RC: Any = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 8.5,
     # text stays text: searchable, and in the page's own font
     "svg.fonttype": "none",
 }
 
-SINGLE_WIDTH, DOUBLE_WIDTH = 6.4, 14.8
-"""Width of a figure, and of one that takes the whole width of a page, inches."""
+SINGLE_WIDTH, DOUBLE_WIDTH = 5.6, 11.2
+"""Width of a figure, and of one that takes the whole width of a page, inches: so small that text
+is readable where the page shows it in 480 and in 960 pixels."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,8 @@ class Drawing:
     """Number of lines or bars that did not fit."""
     svg: str | None = None
     """The SVG, once it is drawn."""
+    data: Sequence[Mapping[str, Any]] = ()
+    """The values drawn, a row each; every row may have columns of its own."""
 
     @property
     def wide(self) -> bool:
@@ -82,24 +81,35 @@ class Drawing:
         return self.size[0] > SINGLE_WIDTH
 
 
-def render(name: str, draw: "Draw", size: tuple[float, float]) -> tuple[str, bytes]:
-    """The figure as SVG text and as PNG bytes; equal figures give equal bytes."""
+@dataclass(frozen=True)
+class PlotFiles:
+    """One figure in every format; equal figures give equal bytes."""
+
+    svg: str
+    png: bytes
+    pdf: bytes
+
+
+def render(name: str, draw: "Draw", size: tuple[float, float]) -> PlotFiles:
+    """Draw a figure of ``size`` inches; ``name`` makes its ids unique among figures."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the salt makes equal figures equal files, and ids unique among figures
+    # the salt makes equal figures equal files
     with mpl.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         # a character that no font has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         draw(figure)
-        svg, png = io.BytesIO(), io.BytesIO()
+        svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.set_layout_engine("none")  # already laid out
-        figure.savefig(png, format="png", dpi=160, transparent=False, facecolor="white")
-    return svg.getvalue().decode(), png.getvalue()
+        white: Any = {"transparent": False, "facecolor": "white"}
+        figure.savefig(png, format="png", dpi=160, **white)
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None}, **white)
+    return PlotFiles(svg.getvalue().decode(), png.getvalue(), pdf.getvalue())
 
 
 def inline_svg(svg: str, name: str, label: str) -> str:
@@ -110,21 +120,8 @@ def inline_svg(svg: str, name: str, label: str) -> str:
     _, start, rest = svg.partition("<svg")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", start + rest)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "currentColor")
+    text = text.replace(INK, "currentColor").replace(PAPER, "var(--back, Canvas)")
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
-
-
-def line_style(index: int, published: bool = False) -> dict[str, Any]:
-    """Colour, marker and line of curve ``index``; published ones are hollow and dotted."""
-    return {
-        "color": PALETTE[index % len(PALETTE)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "markersize": 6,
-        "markerfacecolor": "none" if published else PALETTE[index % len(PALETTE)],
-        "linestyle": ":" if published else LINES[index % len(LINES)],
-        "linewidth": 1.6,
-        "capsize": 3,
-    }
 
 
 def plain(label: str, longest: int = LONGEST_LABEL) -> str:

@@ -10,6 +10,8 @@ from weather_hpc.analysis.baselines import task
 from weather_hpc.analysis.comparison import Comparison, StageComparison
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.section import ReportSection
 from weather_hpc.runs.row import Finding, Row, Severity
 from weather_hpc.text import alike, counted
 
@@ -27,14 +29,15 @@ def key_findings(
     ``extra`` are sentences of other parts of the analysis, such as its laws and advice.
     """
     return [
-        *_audit_counts(findings),
+        *audit_counts(findings),
         *(sentence for stage in comparison.stages for sentence in _best_speedups(stage)),
-        *_superlinear(comparison),
+        *superlinear(comparison),
         *extra,
     ]
 
 
-def _audit_counts(findings: Sequence[Finding]) -> Iterator[str]:
+def audit_counts(findings: Sequence[Finding]) -> Iterator[str]:
+    """The number of errors and warnings of the audit, where it has any."""
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     warnings = sum(finding.severity is Severity.WARNING for finding in findings)
     if errors or warnings:
@@ -66,7 +69,7 @@ def _best_speedups(stage: StageComparison) -> Iterator[str]:
         yield f"{table.title}: the best speedups of {more} are in tables/{table.name}.csv."
 
 
-def _superlinear(comparison: Comparison) -> Iterator[str]:
+def superlinear(comparison: Comparison) -> Iterator[str]:
     """The configurations that are faster than their workers explain, the farthest first."""
     found = [
         (row["efficiency"], f"{stage.table.label(row)} ({row['speedup']:.2f})")
@@ -105,11 +108,15 @@ def _best_speedup(table: ScalingTable, row: dict[str, Any]) -> str:
     )
 
 
-def audit_table(findings: Iterable[Finding]) -> Table:
-    """One row per kind of finding and message, errors first."""
+def audit_groups(findings: Iterable[Finding]) -> "list[EntryGroup]":
+    """Findings of one kind and message together, errors first."""
     order = list(Severity)
     groups = group_entries(Entry((f.severity, f.code), f.source, f.message) for f in findings)
-    groups.sort(key=lambda group: order.index(Severity(group.kind[0])))
+    return sorted(groups, key=lambda group: order.index(Severity(group.kind[0])))
+
+
+def audit_table(findings: Iterable[Finding]) -> Table:
+    """One row per kind of finding and message, errors first."""
     return Table(
         name="audit",
         title="Findings",
@@ -123,18 +130,22 @@ def audit_table(findings: Iterable[Finding]) -> Table:
                 "source": group.examples,
                 "evidence": group.text,
             }
-            for group in groups
+            for group in audit_groups(findings)
         ],
+    )
+
+
+def reject_groups(rows: Iterable[Row]) -> "list[EntryGroup]":
+    """Runs that are in no table for the same reason together."""
+    return group_entries(
+        Entry((row.status,), row.run_id, row.reason or "no reason given")
+        for row in rows
+        if row.is_rejected
     )
 
 
 def rejects_table(rows: Iterable[Row]) -> Table:
     """One row per reason why runs are in no table."""
-    groups = group_entries(
-        Entry((row.status,), row.run_id, row.reason or "no reason given")
-        for row in rows
-        if row.is_rejected
-    )
     return Table(
         name="rejects",
         title="Rejected runs",
@@ -147,7 +158,7 @@ def rejects_table(rows: Iterable[Row]) -> Table:
                 "run_id": group.examples,
                 "reason": group.text,
             }
-            for group in groups
+            for group in reject_groups(rows)
         ],
     )
 
@@ -207,3 +218,14 @@ def _by_text(entries: Sequence[Entry]) -> Collection[Sequence[Entry]]:
     for entry in entries:
         by_text[entry.text].append(entry)
     return by_text.values() if len(by_text) <= MOST_ALIKE else [entries]
+
+
+def audit_section(collected: Collected) -> ReportSection:
+    """What looks wrong, and the runs that are in no table."""
+    audit, rejects = audit_table(collected.findings), rejects_table(collected.comparison.rows)
+    return ReportSection(
+        "audit",
+        "Audit and rejected runs",
+        tables=[table for table in (audit, rejects) if table.rows],
+        files={audit.name: "audit.csv", rejects.name: "rejects.csv"},
+    )

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from weather_hpc.analysis.table import SETTINGS, Table
+from weather_hpc.analysis.table import SETTINGS, ScalingTable, Table
+from weather_hpc.report.section import Card, Report
 from weather_hpc.text import rounded, shown
 
 DOCUMENT_ROWS = 200
 """Rows of a table in a Markdown or LaTeX report; the table's file has all."""
+
+MOST_COLUMNS = 7
+"""Columns of a table that the page shows first."""
+
+_MEASURED = ("time_s", "speedup", "efficiency", "test_accuracy", "node_hours", "images_per_s")
+"""Columns of scaling tables with measured values, the most important first."""
 
 _TRAILING = [*SETTINGS, "batch_mode", "audit_errors", "note"]
 
@@ -28,6 +35,25 @@ def readable_columns(table: Table) -> list[str]:
         for column in table.columns
         if column not in left_out and any(row[column] is not None for row in table.rows)
     ]
+
+
+def main_columns(table: Table) -> list[str]:
+    """Those of :func:`readable_columns` that are shown first, at most :data:`MOST_COLUMNS`.
+
+    In a scaling table: what tells its rows apart, then what they measured, the most important
+    first.
+    """
+    columns = readable_columns(table)
+    if not isinstance(table, ScalingTable):
+        return columns[:MOST_COLUMNS]
+    apart = [*table.key, *table.varying(["nodes"] if "nodes" in columns else [])]
+    apart += [table.workers_column, *table.distinguishing]
+    wanted = list(dict.fromkeys(c for c in (*apart, *_MEASURED) if c in columns))
+    # room for time and speedup, however many settings differ
+    values = [column for column in _MEASURED if column in columns]
+    kept = [c for c in wanted if c not in _MEASURED][: MOST_COLUMNS - min(2, len(values))]
+    kept += values[: MOST_COLUMNS - len(kept)]
+    return [column for column in columns if column in kept]
 
 
 def cell_text(row: dict[str, Any], column: str) -> str:
@@ -85,3 +111,16 @@ def is_text(table: Table, column: str) -> bool:
 
 def _trailing(table: Table) -> list[str]:
     return [column for column in _TRAILING if column in table.columns]
+
+
+def card_text(card: Card) -> str:
+    """``card`` in one line."""
+    value = f"{card.value} {card.interval}".rstrip()
+    return f"{card.label}: {value}" + (f", {card.detail}" if card.detail else "")
+
+
+def left_out_sentence(report: Report) -> str:
+    """What the report does not show, as one sentence; empty where it shows everything."""
+    if not report.left_out:
+        return ""
+    return f"Not shown, because these runs have no data for it: {'; '.join(report.left_out)}."

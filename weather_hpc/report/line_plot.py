@@ -1,40 +1,44 @@
-"""Line plots: error bars, logarithmic axes, and one panel per group where curves are many."""
+"""Line plots: error bars, logarithmic axes, one panel per method where curves are many."""
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from weather_hpc.report.curve import Curve, labels
+from weather_hpc.report.colours import FAINT, INK, PAPER, colour_of, ramp
+from weather_hpc.report.curve import Curve, Point, labels
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
-    FAINT,
-    INK,
+    LINES,
+    MARKERS,
     MOST_LINES,
     MOST_PANELS,
     SINGLE_WIDTH,
     Drawing,
-    line_style,
     plain,
 )
+from weather_hpc.report.log_axes import log_limits, set_log_x, set_log_y
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 SHARED = "more threads than CPUs"
 """What the plot says of points with a ring."""
-_TICKS = 10
-"""Most labels of an axis."""
-_FEWEST_TICKS = 3
-"""An axis with fewer powers of two is labelled with round numbers."""
-_MARGIN = 0.06
-"""Free space at the ends of a logarithmic axis, as a share of it."""
+NODES = "more than one node"
+"""What it says of points in a square."""
+INTERVAL = "interval"
+"""What it says of error bars."""
+BASELINE = "baseline on one worker"
 _OFFSET = 0.018
 """Distance of curves with bars drawn side by side, as a share of the axis."""
-_TWO_COLUMNS = 26
-"""Characters of the longest label up to which a legend has two columns."""
+_SPREAD = 0.06
+"""The most that such curves are apart together."""
+_LEGEND_WIDTH = 100
+"""Characters in a row of a wide figure's legend."""
 
 
 @dataclass(frozen=True)
@@ -51,178 +55,259 @@ class LinePlot:
     ideal: Callable[[float], float] | None = None
     log_y: bool = True
     """Whether y, like x, is logarithmic: the ideal speedup is then a straight line."""
-    separate_panels: bool = False
-    """Whether each group has a panel with its own scales, even if one panel could hold all."""
+    lost_below: float | None = None
+    """Values of y below are shaded: more workers are slower than one."""
 
     def drawing(self) -> Drawing:
         """The plot, ready to be drawn."""
-        if not self.curves:
+        if not any(curve for curve in self.curves if not curve.origin):
             return Drawing(self.name, self.title, self.empty_reason)
         panels = self._panels()
         shown = [curve for curves in panels.values() for curve in curves]
+        style = _Styles(shown, alone="" in panels)
         rows, columns = _grid(len(panels))
-        size = (DOUBLE_WIDTH, 0.6 + 4.0 * rows)
+        legend = len(style.entries(self.ideal is not None))
         if columns == 1:
-            shared = any(point.shared for curve in shown for point in curve.points)
-            entries = len(shown) + (self.ideal is not None) + shared
-            size = (SINGLE_WIDTH, 3.7 + 0.2 * math.ceil(entries / _legend_columns(shown)))
+            size = (SINGLE_WIDTH, 3.3 + 0.18 * math.ceil(legend / 2))
+        else:
+            size = (DOUBLE_WIDTH, 0.5 + 2.9 * rows + 0.18 * math.ceil(legend / 5))
         return Drawing(
             self.name,
             self.title,
             self._as_text(shown),
-            lambda figure: self._draw(figure, panels),
+            lambda figure: self._draw(figure, panels, style),
             size,
             left_out=len(self.curves) - len(shown),
         )
 
     def _panels(self) -> dict[str, list[Curve]]:
-        """Curves by panel: one panel for all if colours suffice, else one per group.
+        """Curves by panel: one for all if each has a colour then, else one per method.
 
-        A group with too many curves keeps those with the most points.
+        A panel with too many curves keeps those with the most points.
         """
-        if len(labels(self.curves)) <= MOST_LINES and not self.separate_panels:
-            return {"": list(self.curves)}
         groups: dict[str, list[Curve]] = defaultdict(list)
         for curve in self.curves:
             groups[curve.panel].append(curve)
+        if len(groups) <= MOST_LINES and all(len(labels(of)) == 1 for of in groups.values()):
+            return {"": list(self.curves)}
         panels = {}
         for name, curves in list(groups.items())[:MOST_PANELS]:
-            longest = sorted(curves, key=lambda curve: -len(curve.points))
+            longest = sorted(curves, key=lambda curve: (bool(curve.origin), -len(curve.points)))
             kept = labels(longest)[:MOST_LINES]
             panels[name] = [curve for curve in curves if curve.label in kept]
         return panels
 
-    def _draw(self, figure: "Figure", panels: dict[str, list[Curve]]) -> None:
+    def _draw(
+        self, figure: "Figure", panels: Mapping[str, Sequence[Curve]], style: "_Styles"
+    ) -> None:
         alone = len(panels) == 1
         rows, columns = _grid(len(panels))
         everything = [curve for curves in panels.values() for curve in curves]
         for number, (name, curves) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(rows, columns, number)
-            names = labels(curves)
-            offsets = _offsets(curves, len(names))
+            offsets = _offsets(curves, style)
             for curve in curves:
-                index = names.index(curve.label)
-                _draw_curve(axes, curve, index, offsets[index])
-            _draw_rings(axes, curves, dict(zip(names, offsets, strict=True)))
-            # panels of one stage share their scales, so that they can be compared
-            self._draw_axes(axes, curves if self.separate_panels else everything)
-            axes.set_title(self.title if alone else plain(name))
-            if not any(names):
-                continue  # text logs that name no configuration
-            if alone:
-                # below the plot, which keeps its width on a phone
-                figure.legend(loc="outside lower left", ncols=_legend_columns(curves))
-            else:
-                axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=1)
-        if not alone:
-            figure.suptitle(self.title, x=0.01, ha="left", fontsize=12)
+                _draw_curve(axes, curve, style.of(curve), offsets[style.key(curve)])
+            _draw_outlines(axes, curves, offsets, style)
+            # panels share their scales, so that they can be compared
+            self._draw_axes(axes, everything)
+            axes.set_title(plain(name) or self.title)
+            if number % columns != 1 and not alone:
+                axes.set_ylabel("")
+        if "" not in panels:
+            figure.suptitle(self.title, x=0.01, ha="left")
+        handles = style.entries(self.ideal is not None)
+        if handles:
+            # below the plot, which keeps its width on a phone
+            longest = max(len(str(handle.get_label())) for handle in handles)
+            columns = max(1, min(6, (_LEGEND_WIDTH if not alone else 60) // (longest + 8)))
+            figure.legend(handles=handles, loc="outside lower left", ncols=columns)
 
     def _draw_axes(self, axes: "Axes", curves: Sequence[Curve]) -> None:
-        points = [point for curve in curves for point in curve.points]
+        points = [point for curve in curves for point in curve.drawn]
         xs = sorted({point.x for point in points})
-        axes.set_xscale("log", base=2)
-        axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
-        axes.set_xticks(_x_ticks(xs), [f"{x:g}" for x in _x_ticks(xs)])
-        axes.minorticks_off()
+        set_log_x(axes, xs, self.x_label)
         ys = [y for p in points for y in (p.y, p.low, p.high) if y is not None]
         if self.ideal is not None:
             ideal = [self.ideal(x) for x in xs]
-            axes.plot(xs, ideal, color=FAINT, linestyle=(0, (1, 1)), linewidth=1.4, label="ideal")
+            axes.plot(xs, ideal, color=FAINT, linestyle=(0, (1, 1)), linewidth=1.4, zorder=1)
             ys += ideal
         if self.log_y:
-            axes.set_yscale("log", base=2)
-            limits = _y_limits(ys)
-            axes.set_ylim(*limits)
-            ticks = _y_ticks(*limits)
-            axes.set_yticks(
-                ticks, [f"{tick:.10g}" if tick >= 1 else f"{tick:.3g}" for tick in ticks]
-            )
-            axes.minorticks_off()
+            set_log_y(axes, ys, self.y_label, doubling=self.ideal is not None)
         else:
             axes.set_ylim(0, 1.08 * max(ys))
-        axes.set_xlabel(self.x_label)
-        axes.set_ylabel(self.y_label)
+            axes.set_ylabel(self.y_label)
+        if self.lost_below is not None and min(ys) < self.lost_below:
+            low = log_limits(ys)[0] if self.log_y else 0.0
+            axes.axhspan(low, self.lost_below, color=FAINT, alpha=0.14, linewidth=0, zorder=0)
+            axes.annotate(
+                "slower than one", (0, 0), xycoords="axes fraction",
+                xytext=(4, 4), textcoords="offset points", fontsize=8,
+            )  # fmt: skip
 
     def _as_text(self, curves: Iterable[Curve]) -> str:
         parts = []
         for curve in curves:
             points = [
-                f"{point.x:g}: {point.y:.3g}" + f" ({SHARED})" * point.shared
+                f"{point.x:g}: {point.y:.3g}"
+                + f" ({SHARED})" * point.shared
+                + f" ({point.nodes} nodes)" * (point.nodes > 1)
                 for point in curve.points
             ]
+            if curve.start is not None and curve.start != Point(1, 1):
+                points.insert(0, f"{curve.start.x:g}: {curve.start.y:.3g} (baseline)")
             parts.append(f"{curve.name}: {', '.join(points)}")
         return f"{self.y_label} by {self.x_label}. " + "; ".join(parts) + "."
 
 
-def _draw_curve(axes: "Axes", curve: Curve, index: int, offset: float) -> None:
+@dataclass(frozen=True)
+class _Styles:
+    """The colour, marker and line of each curve, the same in every panel of a plot."""
+
+    curves: Sequence[Curve]
+    alone: bool
+    """Whether all curves are in one panel, so that panels tell them apart."""
+    sizes: Mapping[float, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = ramp(curve.size for curve in self.curves if curve.size is not None)
+        object.__setattr__(self, "sizes", sizes)
+
+    def key(self, curve: Curve) -> str:
+        """What tells ``curve`` from others in the legend."""
+        if self.alone:
+            return curve.panel or curve.label
+        return curve.label
+
+    def place(self, curve: Curve) -> object:
+        """Equal for curves that are drawn on one another: of one size, ours and others'."""
+        sized = not self.alone and curve.size is not None and len(self.sizes) > 1
+        return curve.size if sized else self.key(curve)
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(map(self.key, self.curves)))
+
+    def of(self, curve: Curve) -> dict[str, Any]:
+        """For ``errorbar``; values from elsewhere are hollow and dotted."""
+        index, colour = self._keys.index(self.key(curve)), self._colour(curve)
+        alike = [k for k in self._keys if self._size_of(k) == curve.size]
+        line = LINES[alike.index(self.key(curve)) % len(LINES)] if not self.alone else LINES[0]
+        if curve.size is not None and len(self.sizes) > 1:
+            index = list(self.sizes).index(curve.size)
+        return {
+            "color": colour,
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 6,
+            "markerfacecolor": PAPER if curve.origin else colour,
+            "linestyle": (0, (1, 1.6)) if curve.origin else line,
+            "linewidth": 1.1 if curve.origin else 1.7,
+            "capsize": 3,
+        }
+
+    def _size_of(self, key: str) -> float | None:
+        return next(curve.size for curve in self.curves if self.key(curve) == key)
+
+    def _colour(self, curve: Curve) -> str:
+        if not self.alone and curve.size is not None and len(self.sizes) > 1:
+            return self.sizes[curve.size]
+        if curve.origin and not self.alone and len(self.sizes) > 1:
+            return INK  # its size is not known
+        methods = {c.method for c in self.curves if c.panel == curve.panel}
+        if not self.alone and len(methods) == 1 and len(self._keys) > 1:
+            return ramp(range(len(self._keys)))[self._keys.index(self.key(curve))]
+        return colour_of(curve.method or self.key(curve))
+
+    def entries(self, ideal: bool) -> list["Line2D"]:
+        """What the legend explains; nothing where there is but one curve without a name."""
+        from matplotlib.lines import Line2D
+
+        def ink(label: str, **style: Any) -> Line2D:
+            return Line2D([], [], color=INK, linestyle="none", label=label, **style)
+
+        first: dict[str, Curve] = {}
+        for curve in sorted(self.curves, key=lambda curve: bool(curve.origin)):
+            first.setdefault(self.key(curve), curve)
+        order = sorted(first, key=lambda key: (first[key].size or 0, self._keys.index(key)))
+        handles = []
+        for key in order:
+            style = {k: v for k, v in self.of(first[key]).items() if k != "capsize"}
+            if key:
+                handles.append(Line2D([], [], label=plain(key), **style))
+        points = [point for curve in self.curves for point in curve.drawn]
+        starts = [c.start for c in self.curves if c.start and c.start != Point(1, 1)]
+        if starts:
+            handles.append(ink(BASELINE, marker="x"))
+        origins = dict.fromkeys(curve.origin for curve in self.curves if curve.origin)
+        handles += [ink(plain(origin), marker="o", markerfacecolor=PAPER) for origin in origins]
+        if any(point.low is not None or point.high is not None for point in points):
+            handles.append(ink(INTERVAL, marker="|", markersize=10))
+        if any(point.shared for point in points):
+            handles.append(ink(SHARED, marker="o", markersize=11, markerfacecolor="none"))
+        if any(point.nodes > 1 for point in points):
+            handles.append(ink(NODES, marker="s", markersize=11, markerfacecolor="none"))
+        if ideal:
+            handles.append(
+                Line2D([], [], color=FAINT, linestyle=(0, (1, 1)), linewidth=1.4, label="ideal")
+            )
+        return handles if any(first) else []
+
+
+def _draw_curve(axes: "Axes", curve: Curve, style: dict[str, Any], offset: float) -> None:
     xs = [point.x * offset for point in curve.points]
     ys = [point.y for point in curve.points]
-    # a point without an interval has a bar of length 0
-    below = [p.y - p.low if p.low is not None else 0.0 for p in curve.points]
-    above = [p.high - p.y if p.high is not None else 0.0 for p in curve.points]
-    bars = [[max(0.0, value) for value in part] for part in (below, above)]
-    style = line_style(index, curve.published)
-    axes.errorbar(xs, ys, yerr=bars, label=plain(curve.name), **style)
+    start = curve.start
+    if start is not None:
+        line = {name: style[name] for name in ("color", "linestyle", "linewidth")}
+        marker = "" if start == Point(1, 1) else "x"
+        own = bool(curve.points) and curve.points[0].x <= start.x
+        to = [] if own or not curve.points else [(xs[0], ys[0])]
+        path = [(start.x * offset, start.y), *to]
+        axes.plot(*zip(*path, strict=True), **line, marker=marker, markersize=7, markevery=[0])
+    if not curve.points:
+        return
+    # a point without an interval has no bar
+    low = [p.y - p.low if p.low is not None else 0.0 for p in curve.points]
+    high = [p.high - p.y if p.high is not None else 0.0 for p in curve.points]
+    if any(low) or any(high):
+        bars = [[max(0.0, value) for value in part] for part in (low, high)]
+        axes.errorbar(xs, ys, yerr=bars, **style)
+    else:
+        axes.plot(xs, ys, **{name: value for name, value in style.items() if name != "capsize"})
 
 
-def _draw_rings(axes: "Axes", curves: Iterable[Curve], offsets: Mapping[str, float]) -> None:
-    """Draw a ring around each point whose workers shared CPUs; factors of x by label."""
-    rings = [
-        (point.x * offsets[curve.label], point.y)
-        for curve in curves
-        for point in curve.points
-        if point.shared
-    ]
-    if rings:
-        xs, ys = zip(*rings, strict=True)
-        axes.plot(xs, ys, "o", markersize=12, markerfacecolor="none", color=INK, label=SHARED)
+def _draw_outlines(
+    axes: "Axes", curves: Iterable[Curve], offsets: Mapping[str, float], style: "_Styles"
+) -> None:
+    """A ring around each point whose workers shared CPUs, a square if it had several nodes."""
+    rings, squares = [], []
+    for curve in curves:
+        for point in curve.drawn:
+            place = (point.x * offsets[style.key(curve)], point.y)
+            rings += [place] * point.shared
+            squares += [place] * (point.nodes > 1)
+    for places, marker, label in ((rings, "o", SHARED), (squares, "s", NODES)):
+        if places:
+            xs, ys = zip(*places, strict=True)
+            axes.plot(xs, ys, marker, markersize=12, markerfacecolor="none", color=INK, label=label)
 
 
-def _offsets(curves: Sequence[Curve], labels: int) -> list[float]:
-    """Factors of x, one per label, that draw bars with equal x side by side."""
-    points = [point for curve in curves for point in curve.points]
+def _offsets(curves: Sequence[Curve], style: "_Styles") -> dict[str, float]:
+    """Factors of x by legend entry, which draw bars with equal x side by side."""
+    points = [point for curve in curves for point in curve.drawn]
     if all(point.low is None for point in points):
-        return [1.0] * labels
+        return {style.key(curve): 1.0 for curve in curves}
     xs = [point.x for point in points]
-    step = _OFFSET * (math.log2(max(xs) / min(xs)) or 1.0)
-    return [2.0 ** (step * (index - (labels - 1) / 2)) for index in range(labels)]
-
-
-def _legend_columns(curves: Iterable[Curve]) -> int:
-    return 1 if max(len(curve.name) for curve in curves) > _TWO_COLUMNS else 2
+    places = list(dict.fromkeys(map(style.place, curves)))
+    step = min(_OFFSET, _SPREAD / len(places)) * (math.log2(max(xs) / min(xs)) or 1.0)
+    middle = (len(places) - 1) / 2
+    return {
+        style.key(curve): 2.0 ** (step * (places.index(style.place(curve)) - middle))
+        for curve in curves
+    }
 
 
 def _grid(panels: int) -> tuple[int, int]:
     """Rows and columns of the grid of ``panels``."""
     columns = panels if panels <= 3 else 2 if panels == 4 else 3
     return math.ceil(panels / columns), columns
-
-
-def _x_ticks(xs: Sequence[float]) -> list[float]:
-    """The ``xs`` that can be labelled without overlap, powers of two first."""
-    gap = (math.log2(xs[-1]) - math.log2(xs[0])) / _TICKS
-    kept: list[float] = []
-    for x in sorted(xs, key=lambda x: (not math.log2(x).is_integer(), x)):
-        if all(abs(math.log2(x) - math.log2(other)) >= gap for other in kept):
-            kept.append(x)
-    return sorted(kept)
-
-
-def _y_limits(ys: Iterable[float]) -> tuple[float, float]:
-    """Limits of a logarithmic axis that shows every positive one of ``ys``."""
-    exponents = [math.log2(y) for y in ys if y > 0]
-    low, high = min(exponents), max(exponents)
-    margin = _MARGIN * (high - low) + 0.1
-    return 2.0 ** (low - margin), 2.0 ** (high + margin)
-
-
-def _y_ticks(low: float, high: float) -> list[float]:
-    """Labels between ``low`` and ``high``: powers of two, or round numbers if those are few."""
-    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
-    powers = list(range(first, last + 1, math.ceil((last - first + 1) / _TICKS) or 1))
-    if len(powers) >= _FEWEST_TICKS:
-        return [2.0**power for power in powers]
-    from matplotlib.ticker import MaxNLocator
-
-    steps = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(tick) for tick in steps if low <= tick <= high]

@@ -3,8 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.report.drawing import DOUBLE_WIDTH, MOST_BARS, PALETTE, Drawing
-from weather_hpc.report.phases import bars_as_text, label_bars, stack_bars
+from weather_hpc.report.colours import PALETTE
+from weather_hpc.report.drawing import DOUBLE_WIDTH, MOST_BARS, Drawing
+from weather_hpc.report.short_label import ShortLabels
+from weather_hpc.report.stacked_bars import (
+    BAR_HEIGHT,
+    bars_as_text,
+    label_bars,
+    share_bars,
+    stack_bars,
+)
 from weather_hpc.runs.record import EDA_PARTS
 
 if TYPE_CHECKING:
@@ -23,13 +31,15 @@ def part_bars(table: ScalingTable) -> Drawing:
     longest = sorted(rows, key=_work, reverse=True)[:MOST_BARS]
     shown = [row for row in rows if row in longest]
     bars = [{column: row[column] for column in COLOURS} for row in shown]
-    labels = [table.label(row) for row in shown]
+    labels, short = [table.label(row) for row in shown], ShortLabels(table)
 
     def draw(figure: "Figure") -> None:
-        axes = figure.subplots()
-        stack_bars(axes, bars, COLOURS)
-        axes.set_xlabel("all workers together, s (median over the runs)")
-        label_bars(figure, axes, title, labels)
+        left, right = figure.subplots(1, 2, sharey=True)
+        stack_bars(left, bars, COLOURS)
+        left.set_xlabel("all workers together, s (median over the runs)")
+        share_bars(right, bars, COLOURS)
+        right.set_xlabel("share, %")
+        label_bars(figure, left, title, [short.of(row) for row in shown])
 
     return Drawing(
         name,
@@ -37,7 +47,7 @@ def part_bars(table: ScalingTable) -> Drawing:
         "Seconds of all workers together for each part of the work, by configuration. "
         + bars_as_text(zip(labels, bars, strict=True)),
         draw,
-        size=(DOUBLE_WIDTH, 1.4 + 0.32 * len(shown)),
+        size=(DOUBLE_WIDTH, 1.2 + BAR_HEIGHT * len(shown)),
         left_out=len(rows) - len(shown),
     )
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from weather_hpc.analysis.table import Table
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.picture import Picture
+from weather_hpc.report.section import ReportSection
 from weather_hpc.runs.predictions import Accuracy, PredictionSummary
 from weather_hpc.text import clean, counted
 
@@ -23,18 +26,6 @@ ACCURACY_COLUMNS = [
 
 _MOST_NAMES = 40
 """Names that a sentence lists."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report that is not drawn by it."""
-
-    name: str
-    """Of its file, and its id on the page."""
-    title: str
-    text: str
-    """What it shows, for screen readers."""
-    png: bytes
 
 
 @dataclass(frozen=True)
@@ -141,3 +132,17 @@ def _cells(accuracy: Accuracy) -> dict[str, Any]:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return clean(", ".join(names[:_MOST_NAMES])) + more
+
+
+def predictions_section(collected: Collected) -> ReportSection:
+    """What the study's best network says of new images."""
+    table = collected.table(NAME)
+    if not isinstance(table, PredictionsTable):
+        return ReportSection(NAME, "Predictions on new images", optional=True)
+    return ReportSection(
+        NAME,
+        "Predictions on new images",
+        sentences=table.sentences,
+        tables=[each for each in (table.by_class, table) if each.rows],
+        pictures=table.pictures,
+    )

@@ -1,20 +1,23 @@
 """Our times and speedups next to those that the reproduced study printed (``results/paper``)."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weather_hpc.analysis.published import EPOCHS, IMAGES, P100, Published, read_published
+from weather_hpc.analysis.claims.table import ClaimsTable
+from weather_hpc.analysis.published import EPOCHS, IMAGES, Published, read_published
 from weather_hpc.analysis.table import ScalingTable, Table, above
-from weather_hpc.report.curve import Curve, Point
-from weather_hpc.report.drawing import Drawing
-from weather_hpc.report.line_plot import LinePlot
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.published_plot import (
+    BothSpeedups,
+    both_speedups,
+    label_of,
+    ratio_sentence,
+    speedups_drawing,
+)
+from weather_hpc.report.section import ReportSection
 from weather_hpc.study.spec import Scaling
-from weather_hpc.study.tasks import Backend, Strategy
 from weather_hpc.text import counted
-
-BASELINES = {Backend.SEQUENTIAL, Strategy.SINGLE}
 
 COLUMNS = [
     "configuration", "published_on", "published_time_s", "time_s", "time_s_low", "time_s_high",
@@ -84,39 +87,18 @@ def _note(pair: PublishedPair) -> str | None:
     return f"super-linear {' and '.join(whose)}" if whose else None
 
 
-def published_speedup(tables: Sequence[ScalingTable]) -> Drawing:
-    """Speedup by workers: the study's hollow and dotted, ours solid in the same colour."""
-    points: dict[tuple[str, str, bool], set[Point]] = defaultdict(set)
-    compared = [pair for pair in pairs(tables) if pair.published.panel not in BASELINES]
+def published_speedups(tables: Sequence[ScalingTable]) -> list[BothSpeedups]:
+    """Every speedup of the study for a method that was measured here, with ours beside it."""
+    compared = [pair for pair in pairs(tables) if not pair.published.is_baseline]
+    found = []
     for pair in compared:
         published, row = pair.published, pair.row
-        if published.speedup is None or row["speedup"] is None:
-            continue
-        workers = pair.table.workers(row)
-        theirs = Point(workers, published.speedup)
-        points[published.panel, _label(published), True].add(theirs)
-        interval = row["speedup_low"], row["speedup_high"]
-        ours = Point(workers, row["speedup"], *interval, shared=bool(row["sharing"]))
-        points[published.panel, f"{_label(published)}{_settings(pair, compared)}", False].add(ours)
-    curves = [
-        Curve(label, tuple(sorted(values, key=lambda point: point[:2])), panel, is_published)
-        for (panel, label, is_published), values in points.items()
-    ]
-    return LinePlot(
-        "published_speedup",
-        "Speedup compared with the reproduced study",
-        "workers or world size",
-        "speedup",
-        curves,
-        "no configuration has a speedup both here and in the study",
-        ideal=lambda workers: workers,
-        separate_panels=True,
-    ).drawing()
-
-
-def _label(published: Published) -> str:
-    hardware = f" ({published.hardware})" if published.hardware == P100 else ""
-    return (published.batch or published.panel) + hardware
+        if published.speedup is not None and row["speedup"] is not None:
+            label = f"{label_of(published)}{_settings(pair, compared)}"
+            ours = row["speedup"], row["speedup_low"], row["speedup_high"]
+            both = BothSpeedups(published.table, published.panel, label, published.speedup, *ours)
+            found.append((published, both))
+    return both_speedups(tables, found)
 
 
 def _settings(pair: PublishedPair, others: Sequence[PublishedPair]) -> str:
@@ -128,7 +110,8 @@ def _settings(pair: PublishedPair, others: Sequence[PublishedPair]) -> str:
     known = ("device", "batch_size_per_device", *pair.table.distinguishing, "nodes")
     names = [c for c in known if c in pair.table.columns and c not in settled]
     varying = [name for name in names if len({row[name] for row in alike}) > 1]
-    return "".join(f", {name} {pair.row[name]}" for name in varying)
+    words = {"batch_size_per_device": "batch here"}
+    return "".join(f", {words.get(name, name)} {pair.row[name]}" for name in varying)
 
 
 def not_comparable(tables: Sequence[ScalingTable]) -> str:
@@ -142,3 +125,31 @@ def not_comparable(tables: Sequence[ScalingTable]) -> str:
             facts.append(span if len(values) > 1 else counted(values[0], noun))
     ours = f"ours have {' and '.join(facts)}" if facts else "ours are in the tables"
     return NOT_COMPARABLE.format(ours=ours)
+
+
+def published_section(collected: Collected) -> ReportSection:
+    """Our times and speedups beside the study's, and its conclusions tested."""
+    tables = collected.comparison.tables
+    table, both = published_table(tables), published_speedups(tables)
+    claims = [t for t in collected.extras if t.rows and isinstance(t, ClaimsTable)]
+    return ReportSection(
+        "published",
+        "Beside the published study",
+        not_comparable(tables) if table.rows else "",
+        tables=[table] if table.rows else [],
+        sentences=ratio_sentence(both),
+        plots=[speedups_drawing(both)],
+        parts=[_claims(table) for table in claims],
+    )
+
+
+def _claims(table: ClaimsTable) -> ReportSection:
+    text = f"From: {table.source}. docs/how-to/claims.md says how a claim is tested."
+    return ReportSection(
+        table.name,
+        table.title,
+        text,
+        sentences=table.contradictions,
+        tables=table.parts,
+        files={part.name: f"tables/{table.name}.csv" for part in table.parts},
+    )

@@ -59,6 +59,10 @@ def audit_run(run: Run) -> Iterator[Finding]:
 def _images(run: Run, record: RunRecord) -> Iterator[Finding]:
     """Images that a run could not use, or used although they are damaged."""
     unreadable, damaged = record.counts.unreadable, record.counts.damaged
+    if record.left_out and record.status is not Status.FAILED:
+        message = f"{record.left_out}; see the store's quarantine.csv"
+        yield _finding(run, Severity.WARNING, Code.UNREADABLE_IMAGES, message)
+        unreadable = None
     if unreadable:
         message = f"{counted(unreadable, 'image file')} could not be used"
         if record.status is Status.FAILED:

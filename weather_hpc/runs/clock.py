@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from weather_hpc.runs.proc import busy_s, family, process_times, running_s
 
@@ -40,6 +41,16 @@ class Clock:
 def since_process_start() -> float:
     """Wall-clock seconds since this process was created, interpreter start included."""
     return running_s(os.getpid()) or 0.0
+
+
+def seconds_of(text: str | None) -> float | None:
+    """UNIX time of an ISO 8601 time, s; None where it is none. Without a time zone it is UTC."""
+    try:
+        time_of = datetime.fromisoformat(text or "")
+        known = time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)
+        return known.timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class ForeignLoad:

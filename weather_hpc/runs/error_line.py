@@ -62,6 +62,7 @@ _NOISE = re.compile(
     r"|^\[\d+\]:$|Setting OMP_NUM_THREADS|closing signal SIG"
     r"|resource_tracker|leaked (?:semaphore|shared_memory)|destroy_process_group"
     r"|^During handling of the above|^The above exception was the direct"
+    r"|^epoch +\d+/\d+  loss | are left out: \d+ × |; see the store's quarantine\.csv$"
     r"|^Traceback |^CUDA kernel errors might|^For debugging consider|^Compile with `?TORCH_USE"
     r"|^Extension modules: |^Current thread 0x|^Thread 0x|Warning: |warnings\.warn"
 )
@@ -78,12 +79,23 @@ _SIGNAL = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID \d+")
 
 def error_in(path: Path) -> str:
     """The line of the log at ``path`` that :func:`error_line` finds; empty where there is none."""
+    return error_line(_end(path))
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last ``count`` lines of the log at ``path`` that are not blank; none if unreadable."""
+    lines = (_cut(line.rstrip()) for line in re.split(r"[\r\n]+", _end(path)))
+    return [line for line in lines if line.strip()][-count:]
+
+
+def _end(path: Path) -> str:
+    """The end of the file ``path``; empty where it cannot be read."""
     try:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LAST_BYTES))
-            return error_line(file.read().decode("utf-8", "backslashreplace"))
+            return file.read().decode("utf-8", "backslashreplace")
     except OSError:
         return ""
 

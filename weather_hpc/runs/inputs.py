@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -22,24 +23,39 @@ def read_events(path: Path) -> tuple[int | None, str | None]:
     epochs: set[int] = set()
     wrong: str | None = None
     try:
-        check_size(path, LARGEST_EVENTS)
-        with path.open("rb") as file:
-            while line := file.readline(LONGEST_LINE):
-                try:
-                    event = _event(line)
-                except (ValueError, RecursionError):
-                    continue  # a run that was killed leaves half a line
-                if not isinstance(event, dict) or event.get("event") != "epoch":
-                    continue
-                epoch = event.get("epoch")
-                if type(epoch) is int:
-                    epochs.add(epoch)
-                lost = _nan_losses(event)
-                if lost and wrong is None:
-                    wrong = f"{path.name}: epoch {epoch}: {lost[0]} is {event[lost[0]]}"
+        for event in _events(path):
+            if event.get("event") != "epoch":
+                continue
+            epoch = event.get("epoch")
+            if type(epoch) is int:
+                epochs.add(epoch)
+            lost = _nan_losses(event)
+            if lost and wrong is None:
+                wrong = f"{path.name}: epoch {epoch}: {lost[0]} is {event[lost[0]]}"
     except (OSError, UserError):
         return None, None
     return len(epochs), wrong
+
+
+def events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events in ``path``, one by one; none where it cannot be read, and no more after it."""
+    try:
+        yield from _events(path)
+    except (OSError, UserError):
+        return
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events in ``path``. Raises OSError or UserError where it cannot be read."""
+    check_size(path, LARGEST_EVENTS)
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            try:
+                event = _event(line)
+            except (ValueError, RecursionError):
+                continue  # a run that was killed leaves half a line
+            if isinstance(event, dict):
+                yield event
 
 
 def _event(line: bytes) -> Any:
@@ -77,6 +93,15 @@ def exit_code(path: Path) -> int | None:
     return code if type(code) is int and 0 <= code < 256 else None
 
 
+def exit_time(path: Path) -> str | None:
+    """When the run ended by its exit.json, ISO 8601; None where it does not say."""
+    try:
+        ended = read_object(path).get("ended_at")
+    except UserError:
+        return None
+    return ended if isinstance(ended, str) else None
+
+
 def job_seconds(path: Path) -> float | None:
     """How long the Slurm job took whose script wrote an exit.json, s.
 
@@ -98,23 +123,17 @@ def worker_jobs_seconds(path: Path) -> float | None:
     """
     seconds, open_submissions = 0.0, 0
     try:
-        check_size(path, LARGEST_EVENTS)
-        with path.open("rb") as file:
-            while line := file.readline(LONGEST_LINE):
-                try:
-                    event = dict(_event(line))
-                except (ValueError, TypeError, RecursionError):
-                    continue
-                if event.get("event") == "workers_submitted":
-                    open_submissions += 1
-                elif event.get("event") == "worker_jobs_ended":
-                    each = [job["elapsed_s"] for job in event["jobs"]]
-                    if not all(map(is_seconds, each)):
-                        return None
-                    seconds += sum(each)
-                    open_submissions -= 1
-                elif event.get("event") == "workers_queued" and not open_submissions:
-                    return None  # of an earlier version, which did not record the jobs
+        for event in _events(path):
+            if event.get("event") == "workers_submitted":
+                open_submissions += 1
+            elif event.get("event") == "worker_jobs_ended":
+                each = [job["elapsed_s"] for job in event["jobs"]]
+                if not all(map(is_seconds, each)):
+                    return None
+                seconds += sum(each)
+                open_submissions -= 1
+            elif event.get("event") == "workers_queued" and not open_submissions:
+                return None  # of an earlier version, which did not record the jobs
     except (UserError, OSError, KeyError, TypeError):
         return None
     return None if open_submissions else seconds

@@ -1,13 +1,14 @@
 """Node-hours that a run used, including its earlier tries."""
 
-from datetime import datetime
 from typing import Any
 
 from weather_hpc.errors import UserError
 from weather_hpc.reading import read_object
+from weather_hpc.runs.clock import seconds_of
 from weather_hpc.runs.inputs import LARGEST
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.record import Status
+from weather_hpc.runs.row import Row
 from weather_hpc.runs.run import SECONDS_PER_HOUR, Run
 from weather_hpc.study.spec import RunSpec
 
@@ -24,22 +25,27 @@ def hours_of(run: Run) -> float | None:
 
     Where the whole job's time is not known, it is that of the run's process.
     """
-    row = run.row
+    return _hours(run.row)
+
+
+def _hours(row: Row) -> float | None:
     seconds = row.total_s if row.slurm_elapsed_s is None else row.slurm_elapsed_s
     return None if seconds is None else seconds / SECONDS_PER_HOUR
 
 
-def spent(run: Run) -> float:
+def spent(run: Run, row: Row | None = None) -> float:
     """Node-hours of all tries of a run, as far as their durations are known.
 
     A run that hit its time limit and recorded no duration counts as long as the limit. Where those
-    of its workers' jobs are not known, each counts as long as the run.
+    of its workers' jobs are not known, each counts as long as the run. ``row``: the run's, where it
+    is at hand.
     """
     if run.spec is None:
         return 0.0
-    if run.row.node_hours is not None:
-        return run.row.node_hours + _earlier_tries(run)
-    hours = hours_of(run)
+    row = row or run.row
+    if row.node_hours is not None:
+        return row.node_hours + _earlier_tries(run)
+    hours = _hours(row)
     if hours is None and run.status is Status.TIMEOUT:
         hours = run.spec.resources.time_limit_min / MINUTES_PER_HOUR
     if hours is None:
@@ -58,13 +64,5 @@ def _earlier_tries(run: Run) -> float:
 def _until_exit_h(run: Run) -> float:
     """From a failed run's start to its exit, h; 0 where it recorded neither."""
     started = run.record.provenance.started_at if run.record else None
-    try:
-        ended = read_object(RunPaths(run.folder).exit).get("ended_at")
-        seconds = _seconds(str(ended)) - _seconds(str(started))
-    except (UserError, ValueError, OverflowError):
-        return 0.0
-    return max(0.0, seconds) / SECONDS_PER_HOUR
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    begin, end = seconds_of(started), seconds_of(run.ended_at)
+    return 0.0 if begin is None or end is None else max(0.0, end - begin) / SECONDS_PER_HOUR

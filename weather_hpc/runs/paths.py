@@ -36,6 +36,19 @@ class RunPaths:
         return self.root / "evaluation.json"
 
     @property
+    def examples(self) -> Path:
+        """Held-out images that the trained network classified right and wrong, side by side: JPEG.
+
+        ``examples`` of evaluation.json says what they are.
+        """
+        return self.root / "examples.jpg"
+
+    @property
+    def images(self) -> Path:
+        """Which images a run of preprocessing packed, by class, and what it left out: as JSON."""
+        return self.root / "images.json"
+
+    @property
     def ranks(self) -> Path:
         """Training: loss, accuracy and seconds of each rank and epoch: CSV."""
         return self.root / "ranks.csv"
@@ -152,6 +165,11 @@ class StudyPaths:
     def plan(self) -> Path:
         """Every planned run, as JSON."""
         return self.root / "plan.json"
+
+    @property
+    def forecast(self) -> Path:
+        """What each run was expected to cost when it was submitted, as JSON."""
+        return self.root / "forecast.json"
 
     @property
     def lock(self) -> Path:

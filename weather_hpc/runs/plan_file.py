@@ -14,6 +14,8 @@ from weather_hpc.runs.state import RunState, run_state
 from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec, is_file_name
 
+NO_STUDY = "no study has been run here; give its folder with --results"
+
 
 def save_plan(paths: StudyPaths, plan: Plan) -> None:
     """Write ``plan`` into the results folder.
@@ -91,10 +93,17 @@ def _spec_in(run: RunPaths) -> RunSpec | None:
         return None
 
 
+def check_results(paths: StudyPaths) -> None:
+    """Raise UserError where ``paths`` is no results folder: no sweep has left anything there."""
+    left = (paths.plan, paths.lock, paths.runs, paths.stores, paths.submissions)
+    if not any(map(os.path.lexists, left)):
+        raise UserError(f"{paths.root}: {NO_STUDY}")
+
+
 def load_plan(paths: StudyPaths) -> Plan:
     """The plan of a results folder. Raises :class:`UserError` where there is none."""
     if not os.path.lexists(paths.plan):
-        raise UserError(f"{paths.root}: no study has been run here; give its folder with --results")
+        raise UserError(f"{paths.root}: {NO_STUDY}")
     try:
         return _plan_in(paths.plan)
     except UserError as error:

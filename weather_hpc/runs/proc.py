@@ -165,9 +165,21 @@ def busy_s() -> float:
 
 def memory_used_mb() -> float:
     """Memory in use on the machine, MB (1e6 bytes): total minus available."""
-    lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
-    kb = {name.rstrip(":"): int(value) for name, value, *_ in lines}
+    kb = _meminfo_kb()
     return (kb["MemTotal"] - kb["MemAvailable"]) * BYTES_PER_KB / 1e6
+
+
+def memory_total_mb() -> float | None:
+    """Memory of the machine, MB (1e6 bytes); None if the kernel does not report it."""
+    try:
+        return _meminfo_kb()["MemTotal"] * BYTES_PER_KB / 1e6
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _meminfo_kb() -> dict[str, int]:
+    lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
+    return {name.rstrip(":"): int(value) for name, value, *_ in lines}
 
 
 def resident_kb(pid: int | str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from weather_hpc.runs.environment import THREAD_VARIABLES
+from weather_hpc.runs.proc import memory_total_mb
 from weather_hpc.runs.record import Provenance
 
 PACKAGES = [
@@ -47,6 +48,8 @@ SLURM = [
     "SLURM_JOB_PARTITION",
     "SLURM_CLUSTER_NAME",
     "SLURM_RESTART_COUNT",
+    "SLURM_MEM_PER_NODE",
+    "SLURM_MEM_PER_CPU",
 ]
 
 
@@ -66,6 +69,7 @@ def collect_provenance() -> Provenance:
         host=socket.gethostname(),
         cpu_model=cpu_model(),
         cpu_count=os.cpu_count(),
+        memory_mb=memory_total_mb(),
         packages={"python": platform.python_version()} | _versions(),
         environment=_settings(),
         slurm={name: os.environ[name] for name in SLURM if name in os.environ},

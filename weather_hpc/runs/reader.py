@@ -7,6 +7,7 @@ from weather_hpc.errors import UserError
 from weather_hpc.runs.ending import exit_text, from_logs, with_log
 from weather_hpc.runs.inputs import (
     exit_code,
+    exit_time,
     nan_in_record,
     read_events,
     worker_jobs_seconds,
@@ -32,6 +33,7 @@ def read_run(folder: Path) -> Run:
         "job": read_job(paths.slurm),
     }
     if not paths.record.exists():
+        events["ended_at"] = exit_time(paths.exit)
         status, reason = _without_record(paths, events["job"])
         return Run(folder.name, folder, status, reason, readable_spec(paths), **events)
     try:
@@ -42,6 +44,8 @@ def read_run(folder: Path) -> Run:
     status, reject = _judge(record, paths, events["job"])
     if reject is not None and status in FAILURES:
         reject = with_log(reject, paths.stderr)
+    if record.phases.total is None:
+        events["ended_at"] = exit_time(paths.exit)
     events["job"] = events["job"] or job_by_its_script(paths, record)
     if record.spec.submits_workers:
         events["worker_jobs_s"] = worker_jobs_seconds(paths.events)
@@ -88,6 +92,12 @@ def _ended(paths: RunPaths, job: JobSummary | None, when: str) -> tuple[Status, 
     if job is not None and job.failed is not None:
         return job.failed, f"{job.ended(code)} {when}{logs}"
     return None if code is None else (Status.FAILED, f"{exit_text(code)} {when}{logs}")
+
+
+def images_left_out(run: RunPaths) -> str | None:
+    """The warning of a run about the images that its store lacks; None where there is none."""
+    record = read_run(run.root).record
+    return record.left_out if record else None
 
 
 def earlier_runs(paths: StudyPaths) -> list[Run]:

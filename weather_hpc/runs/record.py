@@ -223,6 +223,7 @@ class Provenance(Part):
     host: str | None = Field(None, description="host name of rank 0")
     cpu_model: str | None = Field(None, description="model name of the host's processor")
     cpu_count: int | None = Field(None, description="number of logical CPUs of the host")
+    memory_mb: float | None = Field(None, description="memory of the host, MB (1e6 bytes)")
     driver: str | None = Field(None, description="version of the GPU driver; null: no GPU")
     devices: list[str] = Field(
         default=[],
@@ -271,6 +272,11 @@ class RunRecord(Part):
     phases: Phases = Field(default_factory=Phases, description="seconds of wall clock by phase")
     counts: Counts = Field(
         default_factory=Counts, description="numbers of images, files, epochs and steps"
+    )
+    left_out: str | None = Field(
+        None,
+        description="how many of the folder's image files were left out of the store, and why;"
+        " null: under a tenth",
     )
     quality: Quality = Field(default_factory=Quality, description="losses, accuracies and checksum")
     usage: Usage = Field(default_factory=Usage, description="memory, energy and load")

@@ -195,6 +195,22 @@ class Row:
     """Backend dask-jobqueue: seconds that all jobs of its workers took together, replaced ones
     included; None where that is not known."""
 
+    submitted_at: str | None = None
+    """When its job was submitted, UTC, ISO 8601; None without a scheduler."""
+    slurm_started_at: str | None = None
+    """When the last try of its job started, UTC."""
+    ended_at: str | None = None
+    """When its job ended, or the run where its record does not say how long it took, UTC."""
+    node_hours_spent: float | None = None
+    """Of all tries, failed ones included, as far as their durations are known."""
+
+    host_memory_mb: float | None = None
+    """Memory of rank 0's host."""
+    memory_asked_mb: float | None = None
+    """Memory that the run's job asked for on each node; None: not known, or all of the node's."""
+    ranks_memory_mb: float | None = None
+    """Sum of the peaks of the ranks on rank 0's host; memory that they share counts for each."""
+
     @property
     def is_rejected(self) -> bool:
         """Whether the run failed, or is in no table although its stage is measured."""
@@ -254,6 +270,11 @@ class Finding:
     severity: Severity
     code: Code
     message: str
+
+    @property
+    def tells_of_images_left_out(self) -> bool:
+        """Whether many of a folder's images are not used, although the run did not fail."""
+        return (self.severity, self.code) == (Severity.WARNING, Code.UNREADABLE_IMAGES)
 
 
 @dataclass(frozen=True)

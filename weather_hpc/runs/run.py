@@ -41,6 +41,10 @@ class JobSummary(BaseModel):
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    """Of its last try."""
+    ended_at: str | None = None
     queue_s: float | None = Field(None, ge=0)
     elapsed_s: float | None = Field(None, ge=0)
     nodes: int | None = Field(None, ge=1)
@@ -112,14 +116,21 @@ def with_job(row: Row, job: JobSummary) -> Row:
         slurm_job_id=clean(job.job_id),
         slurm_state=clean(job.state),
         slurm_source=clean(job.source),
-        slurm_node_list=None if job.node_list is None else clean(job.node_list),
+        slurm_node_list=_cleaned(job.node_list),
         slurm_elapsed_s=job.elapsed_s,
         slurm_max_rss_mb=job.max_rss_mb,
+        submitted_at=_cleaned(job.submitted_at),
+        slurm_started_at=_cleaned(job.started_at),
+        ended_at=_cleaned(job.ended_at) or row.ended_at,
         nodes=job.nodes or row.nodes,
         queue_s=row.queue_s if job.queue_s is None else job.queue_s,
         restarts=max((n for n in (job.restarts, row.restarts) if n is not None), default=None),
     )
     return with_node_hours(known)
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean(text)
 
 
 def with_node_hours(row: Row) -> Row:
@@ -151,6 +162,8 @@ class Run:
     """Where a loss was NaN or infinite."""
     job: JobSummary | None = None
     """Summary of its Slurm job; None if it ran without a scheduler."""
+    ended_at: str | None = None
+    """When its script saw it end, UTC, ISO 8601; None where its record says how long it took."""
     worker_jobs_s: float | None = None
     """Seconds that the jobs of its Dask workers took together; None: it has none, or not known."""
 
@@ -165,6 +178,7 @@ class Run:
             "table": MEASURED[spec.stage].table if spec and self.reject is None else None,
             "reason": self.reject or (record.reason if record else None),
             "worker_jobs_s": self.worker_jobs_s,
+            "ended_at": self.ended_at,
         }
         if spec is not None:
             values |= _configured(spec)
@@ -237,6 +251,9 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         "host": origin.host,
         "cpu_model": origin.cpu_model,
         "cpu_count": origin.cpu_count,
+        "host_memory_mb": origin.memory_mb,
+        "memory_asked_mb": _memory_asked(record),
+        "ranks_memory_mb": _ranks_memory(record.actual),
         "device_name": " + ".join(sorted(device_names)) or None,
         "driver": origin.driver,
         "commit": origin.commit,
@@ -246,6 +263,33 @@ def _measured(record: RunRecord, device_asked: str | None) -> dict[str, Any]:
         **_computation(record.actual),
         **cpu_columns(record),
     }
+
+
+_MIB_MB = 2**20 / 1e6
+"""Slurm counts in MiB."""
+
+
+def _memory_asked(record: RunRecord) -> float | None:
+    """Memory of each node that the run's job asked for, MB, as Slurm has told it."""
+    slurm = record.provenance.slurm
+    for name, count in (
+        ("SLURM_MEM_PER_NODE", 1),
+        ("SLURM_MEM_PER_CPU", record.spec.resources.cpus_per_node),
+    ):
+        value = slurm.get(name, "")
+        if value.isascii() and value.isdecimal() and 0 < int(value) <= LARGEST:
+            return int(value) * count * _MIB_MB
+    return None
+
+
+def _ranks_memory(actual: Actual) -> float | None:
+    """Peaks of the ranks on rank 0's host together, MB; None unless known of each."""
+    if not actual.ranks:
+        return None
+    host = min(actual.ranks, key=lambda rank: rank.rank).host
+    peaks = [rank.memory_peak_mb for rank in actual.ranks if rank.host == host]
+    known = [peak for peak in peaks if peak is not None]
+    return math.fsum(known) if len(known) == len(peaks) else None
 
 
 def _computation(actual: Actual) -> dict[str, Any]:

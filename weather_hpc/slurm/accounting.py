@@ -77,8 +77,7 @@ def refresh_accounting(paths: StudyPaths) -> dict[str, Job]:
         return jobs
     except (FailedError, SlurmError) as error:
         print(f"accounting: {one_line(error)}", file=sys.stderr)
-        kept = {run_id: _kept(submitted) for run_id, submitted in submitted_jobs(paths).items()}
-        return {run_id: job for run_id, job in kept.items() if job is not None}
+        return kept_jobs(paths)
 
 
 def _lags(jobs: dict[str, Job]) -> bool:
@@ -117,8 +116,17 @@ def job_logs(paths: StudyPaths, token: str, job_id: str) -> tuple[Path, ...]:
     return (paths.job_logs / f"{job_id}.log", *map(paths.submitit(token).joinpath, names))
 
 
-def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
-    """The job of each submitted run, by run_id; what changed is written to ``slurm.json``."""
+def kept_jobs(paths: StudyPaths) -> dict[str, Job]:
+    """The job of each submitted run as its ``slurm.json`` has it, by run_id; Slurm is not asked."""
+    kept = {run_id: _kept(submitted) for run_id, submitted in submitted_jobs(paths).items()}
+    return {run_id: job for run_id, job in kept.items() if job is not None}
+
+
+def poll(paths: StudyPaths, slurm: Slurm, keep: bool = True) -> dict[str, Job]:
+    """The job of each submitted run, by run_id; what changed is written to ``slurm.json``.
+
+    Unless it is not to ``keep`` it: then no file is written.
+    """
     submitted = submitted_jobs(paths)
     jobs = {run_id: _kept(one) for run_id, one in submitted.items()}
     to_ask = {run_id: one for run_id, one in submitted.items() if not _final(jobs[run_id])}
@@ -128,6 +136,8 @@ def poll(paths: StudyPaths, slurm: Slurm) -> dict[str, Job]:
         before = jobs[run_id]
         ended = before if before and not before.active else None
         jobs[run_id] = job = reported.get((one.job_id, one.name)) or ended or _from_exit_file(one)
+        if not keep:
+            continue
         try:
             if job != before:
                 write_json(one.run.slurm, as_dict(job))

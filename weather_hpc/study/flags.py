@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from weather_hpc import cli
-from weather_hpc.errors import UserError
+from weather_hpc.errors import UserError, nearest
 from weather_hpc.study import recipe as recipes
 from weather_hpc.study.settings import REQUIRED, SETTINGS, TASKS, Setting
 
@@ -89,6 +89,5 @@ def _wrong(setting: Setting, value: Any, reason: str, task: "type[Part]") -> str
     """The one line for a value that ``task`` refuses."""
     kind = task.model_fields[setting.name].annotation
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        known = ", ".join(kind)
-        reason = f"no such {setting.option.removeprefix('--')}; known: {known}"
+        reason = f"no such {setting.option.removeprefix('--')}{nearest(str(value), list(kind))}"
     return f"{setting.option} {value}: {reason}"

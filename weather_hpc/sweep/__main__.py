@@ -12,7 +12,6 @@ The same command again resumes: finished runs are not repeated.
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +54,11 @@ def parser() -> cli.Parser:
     add("--partition", metavar="NAME", help="Slurm partition of every run (default: the site's)")
     add("--cpu-partition", metavar="NAME", help="Slurm partition of runs without GPUs")
     add("--wait", action="store_true", help="wait until all jobs have ended, then collect")
+    add("--live", action="store_true", help="write the report again as runs end; its page loads "
+        "itself again until all have ended; with Slurm it implies --wait; with `status --follow` "
+        "for the jobs of an earlier call")  # fmt: skip
+    add("--follow", action="store_true", help="with status: show progress until all runs have "
+        "ended")  # fmt: skip
     add("--data", type=Path, metavar="DIR", help="folder of class folders "
         "(default: synthetic images, made once)")  # fmt: skip
     add("--new-images", type=Path, metavar="DIR", help="after training, classify the images in DIR "
@@ -83,7 +87,7 @@ def parser() -> cli.Parser:
     )
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
-    result.add_json()
+    result.add_output()
     return result
 
 
@@ -114,26 +118,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = command_line.parse_args(argv)
     if args.efficiency_floor is not None and not args.staged:
         command_line.error("--efficiency-floor needs --staged")
+    if args.follow and args.action != "status":
+        command_line.error("--follow is an option of `status`")
+    if args.live and args.action == "status" and not args.follow:
+        command_line.error("with status, --live needs --follow")
+    if args.live and args.action not in ("run", "status"):
+        command_line.error("--live is an option of a sweep and of `status --follow`")
     args.efficiency_floor = args.efficiency_floor or DEFAULT_FLOOR
     options = SweepOptions(
         **{f.name: getattr(args, f.name) for f in dataclasses.fields(SweepOptions)}
     )
-    from weather_hpc.sweep import check, results_folder, run
+    from weather_hpc.sweep import check, follow, results_folder, run
 
     paths = _paths(options)
     if args.action == "run":
-        return run.run_study(options, paths)
+        with cli.advice():
+            return run.run_study(options, paths)
     if args.action == "check":
         return check.run_check(options, paths)
     if args.action == "status":
+        if args.follow:
+            return follow.follow(paths, options.json, options.live)
         return results_folder.status(paths, options.json)
     if args.action == "cancel":
         message = results_folder.cancel(paths)
     else:
         message = results_folder.clean(paths, ask=not options.yes)
-    print(message, file=sys.stderr)
     if options.json:
         cli.print_json({"results": str(paths.root), "message": message})
+    else:
+        print(message)
     return cli.EXIT_OK
 
 

@@ -60,7 +60,7 @@ def run_check(options: SweepOptions, paths: StudyPaths) -> int:
     else:
         calls = _check_by_jobs(plan, paths, site)
         for call in calls:
-            _print(call)
+            _print(call, options.json)
     results = [(call.name, result) for call in calls for result in call.results]
     if options.json:
         rows = [{"where": name, **result.model_dump()} for name, result in results]
@@ -133,7 +133,8 @@ def _results(paths: StudyPaths, name: str, hint: str) -> Checked:
     return checked
 
 
-def _print(checked: Checked) -> None:
+def _print(checked: Checked, as_json: bool) -> None:
     for result in checked.results:
         detail = f": {result.detail}" if result.detail else ""
-        print(f"{checked.name}: {RESULTS[result.ok]:<8} {result.name}{detail}")
+        line = f"{checked.name}: {RESULTS[result.ok]:<8} {result.name}{detail}"
+        print(line, file=cli.words(as_json))

@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from weather_hpc.errors import UserError
+from weather_hpc.runs.forecast_file import Expected
 from weather_hpc.runs.node_hours import hours_of, nodes_of, spent
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import Run
@@ -104,6 +105,16 @@ class Forecast:
     def from_earlier(self) -> int:
         """How many of the runs are estimated from earlier ones."""
         return sum(estimate.basis is not Basis.TIME_LIMIT for estimate in self.runs)
+
+    @property
+    def by_run(self) -> dict[str, Expected]:
+        """What each of the runs that are still to be submitted is expected to cost, by run_id."""
+        return {
+            one.spec.run_id: Expected(
+                None if one.basis is Basis.TIME_LIMIT else one.node_hours, one.at_most
+            )
+            for one in self.runs
+        }
 
     @property
     def expected(self) -> str:

@@ -4,6 +4,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from weather_hpc import cli
+
 
 @dataclass(frozen=True)
 class SweepOptions:
@@ -15,6 +17,7 @@ class SweepOptions:
     partition: str | None
     cpu_partition: str | None
     wait: bool
+    live: bool
     data: Path | None
     new_images: Path | None
     results: Path | None
@@ -31,6 +34,11 @@ class SweepOptions:
     json: bool
 
     @property
+    def waits(self) -> bool:
+        """Whether the call ends only once its jobs have."""
+        return self.wait or self.staged or self.live
+
+    @property
     def check_command(self) -> str:
         """The command that checks the machines on which this call runs the study."""
         values = {
@@ -42,4 +50,4 @@ class SweepOptions:
             "--results": self.results,
         }
         flags = [str(part) for flag, value in values.items() if value for part in (flag, value)]
-        return shlex.join(["python", "-m", "weather_hpc.sweep", "check", *flags])
+        return f"{cli.command('sweep')} {shlex.join(['check', *flags])}"

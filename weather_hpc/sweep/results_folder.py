@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,8 @@ from pathlib import Path
 from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.launch.folders import SUBMITTING_S, holder, lock
-from weather_hpc.launch.watch import current_states
 from weather_hpc.runs.paths import RunPaths, StudyPaths
-from weather_hpc.runs.plan_file import load_plan
+from weather_hpc.runs.plan_file import check_results, load_plan
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.state import RunState
 from weather_hpc.slurm.accounting import refresh_accounting
@@ -24,7 +22,7 @@ from weather_hpc.slurm.client import Slurm, SlurmError
 from weather_hpc.slurm.jobs import Job
 from weather_hpc.slurm.ledger import cancel as cancel_jobs
 from weather_hpc.slurm.ledger import open_jobs, settle
-from weather_hpc.slurm.pending import waiting
+from weather_hpc.sweep.progress import Watcher
 from weather_hpc.text import counted
 
 
@@ -32,19 +30,8 @@ def status(paths: StudyPaths, as_json: bool) -> int:
     """Print the state of each run, and how many are in each state; the exit code."""
     plan = load_plan(paths)
     jobs = refresh_accounting(paths)
-    states = current_states(paths, plan.all, jobs)
-    for spec in plan.all:
-        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
-        if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
-            run = read_run(paths.run(spec.run_id).root)
-            print(f"         {run.row.reason or run.status}")
-    kinds = waiting(jobs.values())
-    for kind in kinds:
-        print(kind)
-    counts = Counter(map(str, states.values()))
-    sweep = holder(paths)
-    running = f"; a sweep is running as {sweep}" if sweep else ""
-    print(", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + running)
+    progress, sweep = Watcher(paths, plan).look(jobs), holder(paths)
+    states = progress.states
     if as_json:
         job_ids = {run_id: job.job_id for run_id, job in jobs.items()}
         cli.print_json(
@@ -53,9 +40,16 @@ def status(paths: StudyPaths, as_json: bool) -> int:
                 "states": states,
                 "jobs": job_ids,
                 "running": {"pid": sweep.pid, "host": sweep.host} if sweep else None,
-                "waiting": list(map(str, kinds)),
+                **progress.as_dict(),
             }
         )
+        return cli.EXIT_OK
+    for spec in plan.all:
+        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
+        if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
+            run = read_run(paths.run(spec.run_id).root)
+            print(f"         {run.row.reason or run.status}")
+    print("", *progress.lines, sep="\n")
     return cli.EXIT_OK
 
 
@@ -70,8 +64,10 @@ def _job_note(job: Job | None) -> str:
 def cancel(paths: StudyPaths) -> str:
     """Interrupt the sweep that runs in the folder, and cancel the folder's jobs; what was done.
 
-    In this order, so that no job is submitted in between.
+    In this order, so that no job is submitted in between. Raises UserError where no study has been
+    run.
     """
+    check_results(paths)
     interrupted = _interrupt(paths)
     cancelled = None
     if paths.submissions.exists():
@@ -133,8 +129,9 @@ def clean(paths: StudyPaths, ask: bool) -> str:
     """Remove what :func:`removable` lists; how much was freed.
 
     Records, events, logs, tables and the report stay. With ``ask``, the user at the terminal
-    confirms first; without a terminal :class:`UserError` is raised.
+    confirms first; without a terminal :class:`UserError` is raised, as where no study has been run.
     """
+    check_results(paths)
     with lock(paths):
         if paths.submissions.exists():
             with _slurm() as slurm:

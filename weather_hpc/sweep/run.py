@@ -21,7 +21,9 @@ from weather_hpc.launch.local_executor import skip_reason, this_machine
 from weather_hpc.launch.sbatch import array_script, chunks
 from weather_hpc.launch.script import run_script, slurm_run_script
 from weather_hpc.launch.submitit_executor import parameters, without_requeue
+from weather_hpc.launch.watch import BetweenRuns, nothing
 from weather_hpc.predict.images import image_files
+from weather_hpc.runs.forecast_file import add_forecast
 from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.runs.plan_file import save_plan, with_earlier_predict, with_known_names
 from weather_hpc.runs.reader import earlier_runs
@@ -40,6 +42,7 @@ from weather_hpc.study.tasks import Backend, PreprocessTask
 from weather_hpc.sweep.bounds import COLLECTING_H, Bound, other_jobs
 from weather_hpc.sweep.check import suggest_check
 from weather_hpc.sweep.forecast import Forecast, check_budget, forecast
+from weather_hpc.sweep.live import LiveReport
 from weather_hpc.sweep.options import SweepOptions
 from weather_hpc.sweep.staged import StagedJobs, StagedRuns, stages, stopped
 
@@ -84,7 +87,17 @@ class _Sweep:
         if options.max_node_hours is not None and not paths.root.exists():
             # a study above the budget does not even make a folder
             check_budget(self.forecast(self.missing())[0], options.max_node_hours)
-        executor = self.executor()
+        if not options.live:
+            return self.make(self.executor(nothing))
+        jobs = self.executor_name != "local"
+        if jobs and not options.wait:
+            print("--live: waits for the jobs", file=sys.stderr)
+        with LiveReport(paths, plan, jobs) as live:
+            return self.make(self.executor(live.look))
+
+    def make(self, executor: executors.Executor) -> int:
+        """The same with ``executor``, from the lock of the folder on."""
+        options, plan, paths = self.options, self.plan, self.paths
         background = isinstance(executor, executors.Background)
         with lock(paths, wait_s=SUBMITTING_S if background else 0.0):
             active = executor.active()
@@ -92,6 +105,7 @@ class _Sweep:
             costs, _ = self.forecast(missing, [s for s in plan.all if s.run_id in active])
             check_budget(costs, options.max_node_hours)
             save_plan(paths, plan)
+            add_forecast(paths, costs.by_run)
             suggest_check(options, paths)
             if options.data is None:
                 _make_images(Path(plan.data), self.study.synthetic)
@@ -105,7 +119,7 @@ class _Sweep:
             states = executor.run(missing)
             if not isinstance(executor, executors.Background):
                 return self._collect(states, costs)
-            if not (options.wait or options.staged):
+            if not options.waits:
                 return self._leave(executor.leave(), states, costs)
         run_ids = {spec.run_id for spec in missing} | active.keys()
         states = executor.wait([s for s in plan.all if s.run_id in run_ids])
@@ -118,8 +132,9 @@ class _Sweep:
         rows: list[dict[str, Any]] = []
         for script in scripts(self.executor_name, self.plan, missing, self.paths, self.site):
             reason = script.skipped or skipped.get(script.run_id or "")
-            print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
-            print(script.text)
+            if not self.options.json:
+                print(f"##### {script.path}{f'  (skipped: {reason})' if reason else ''}")
+                print(script.text)
             if script.run_id:
                 rows.append({"run_id": script.run_id, "skipped": reason})
         if self.options.staged:
@@ -127,7 +142,7 @@ class _Sweep:
             print(f"stages of {sizes} runs; a series below the floor stops", file=sys.stderr)
         print(
             f"{costs}\n{len(missing)} of {len(self.plan.all)} runs would be made; nothing was run",
-            file=sys.stderr,
+            file=cli.words(self.options.json),
         )
         self.print_destinations(missing)
         if self.options.json:
@@ -142,10 +157,10 @@ class _Sweep:
         if where := executors.destinations(self.executor_name, missing, self.site):
             print(where, file=sys.stderr)
 
-    def executor(self) -> executors.Executor:
+    def executor(self, between: BetweenRuns) -> executors.Executor:
         """The executor of the plan, by stages with ``--staged``."""
         make = executors.EXECUTORS[self.executor_name]
-        executor = make(self.plan, self.paths, self.site, self.first_runs)
+        executor = make(self.plan, self.paths, self.site, self.first_runs, between)
         floor = self.options.efficiency_floor
         if not self.options.staged:
             return executor
@@ -169,22 +184,24 @@ class _Sweep:
             skipped |= stopped(missing, earlier, self.options.efficiency_floor)
         specs = [spec for spec in missing if spec.run_id not in skipped]
         costs = forecast(specs, earlier, active, Bound.by(self.executor_name, self.site))
-        here = self.executor_name == "local" or self.options.wait or self.options.staged
+        here = self.executor_name == "local" or self.options.waits
         collecting = COLLECTING_H if specs and not here else 0.0
         used = costs.used + other_jobs(self.paths)
         return dataclasses.replace(costs, used=used, collecting=collecting), skipped
 
     def _collect(self, states: dict[str, RunState], costs: Forecast) -> int:
         """Collect what has ended; the exit code."""
-        from weather_hpc.collect.pipeline import collect_study, summary_text
+        from weather_hpc.collect.pipeline import collect_study
+        from weather_hpc.collect.summary import summary_text
 
         summary = collect_study(self.paths.root)
-        print(summary_text(summary), file=sys.stderr)
         counts = Counter(map(str, states.values()))
         if self.options.json:
             ran = {"results": str(self.paths.root), "ran": dict(counts)}
             stopped_stages = {"stopped": self.first_runs.stopped}
             cli.print_json({**ran, "forecast": costs.as_dict(), **summary, **stopped_stages})
+        else:
+            print(summary_text(summary))
         # once all was waited for: those that cannot start, and those that others are making
         wrong = counts[RunState.FAILED] + counts[RunState.PENDING] + counts[RunState.RUNNING]
         return cli.EXIT_FAILED if wrong else cli.EXIT_OK
@@ -196,8 +213,9 @@ class _Sweep:
             print("no jobs are queued and nothing was submitted", file=sys.stderr)
             return self._collect(states, costs)
         *runs, report = map(str, jobs)
-        print(f"jobs {', '.join(runs)}; job {report} writes the report", file=sys.stderr)
-        print(f"state: python -m weather_hpc.sweep status --results {root}", file=sys.stderr)
+        if not self.options.json:
+            print(f"jobs {', '.join(runs)}; job {report} writes the report")
+            print(f"progress: {cli.command('sweep')} status --follow --results {root}")
         if self.options.json:
             counts = dict(Counter(map(str, states.values())))
             submitted = {"results": str(root), "jobs": jobs, "states": counts}

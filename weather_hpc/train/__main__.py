@@ -5,6 +5,7 @@ python -m weather_hpc.train.torchrun --nproc-per-node 2 -m weather_hpc.train \
     --store photos.store --strategy ddp --run-dir runs/two
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from weather_hpc.study.flags import add_flags, given
 
 if TYPE_CHECKING:
     from weather_hpc.runs.record import RunRecord
+    from weather_hpc.train.ranks import TorchrunEnv
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,9 +27,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``--resume`` would continue it (0 under torchrun, which would turn 75 into 1 and a traceback).
     """
     typed = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(typed)
-    from weather_hpc.runs.record import Status
+    args = parser().parse_args(typed)
+    from weather_hpc.train.again import how_to_go_on
     from weather_hpc.train.ranks import torchrun_env
+
+    env = torchrun_env()
+    try:
+        with cli.advice(lambda: how_to_go_on(typed, args.run_dir, env)):
+            return _train(args, typed, env)
+    except KeyboardInterrupt as error:
+        if env.rank == 0:
+            raise
+        return cli.exit_code_of(error)  # rank 0 says it
+
+
+def _train(args: argparse.Namespace, typed: list[str], env: "TorchrunEnv") -> int:
+    from weather_hpc.runs.record import Status
+    from weather_hpc.train.again import how_to_go_on
     from weather_hpc.train.request import TrainOptions, already_done, make_request
 
     options = TrainOptions(
@@ -38,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         evaluate_every=args.evaluate_every,
         fall_back=args.without_cuda == "cpu",
         prints_epochs=not args.json,
+        discard=args.discard,
     )
-    env = torchrun_env()
     try:
         request = make_request(options, typed, env)
         record = already_done(request)
@@ -62,28 +78,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     if record.status in (Status.OK, Status.SKIPPED):
         return cli.EXIT_OK
     if record.status is Status.INCOMPLETE:
+        if env.rank == 0:
+            print(f"train: stopped; {how_to_go_on(typed, args.run_dir, env)}", file=sys.stderr)
         return cli.EXIT_OK if request.env.launched else cli.EXIT_STOPPED
     if request.env.rank == 0:
         raise FailedError(record.reason)
     return cli.EXIT_FAILED
 
 
-def _parser() -> cli.Parser:
-    parser = cli.Parser("train", description="Train a network from a packed store.")
-    add = parser.add_argument
+def parser() -> cli.Parser:
+    """The command line."""
+    result = cli.Parser("train", description="Train a network from a packed store.")
+    add = result.add_argument
     add("--store", type=Path, required=True, help="the packed store to train from")
     defaults = {"strategy": "single", "world_size": "torchrun's WORLD_SIZE, or 1"}
-    add_flags(parser, "train", defaults, without=["image_size"])
+    add_flags(result, "train", defaults, without=["image_size"])
     add("--evaluate-every", type=int, default=0, metavar="E",
         help="evaluate also after every E epochs; 0: only after the last")  # fmt: skip
     add("--without-cuda", default="skip", choices=["skip", "cpu"],
         help="what to do where CUDA is requested and there is none")  # fmt: skip
     add("--run-dir", type=Path, metavar="DIR",
-        help="folder for record, events and checkpoint; an earlier run's are replaced")  # fmt: skip
-    add("--resume", action="store_true",
+        help="folder for record, events and checkpoint")  # fmt: skip
+    earlier = result.add_mutually_exclusive_group()
+    earlier.add_argument("--resume", action="store_true",
         help="continue from the run folder's checkpoint, if there is one")  # fmt: skip
-    parser.add_json()
-    return parser
+    earlier.add_argument("--discard", action="store_true",
+        help="start afresh, and replace the run folder's checkpoint")  # fmt: skip
+    result.add_output()
+    return result
 
 
 def _summary(record: "RunRecord") -> dict[str, object]:

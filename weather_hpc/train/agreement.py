@@ -21,10 +21,11 @@ import weather_hpc
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.runs.provenance import node_name
 from weather_hpc.runs.record import RunRecord
-from weather_hpc.train.checkpoint import Checkpoint, check_same_run, load_checkpoint
+from weather_hpc.train.again import UNUSABLE, refusal
+from weather_hpc.train.checkpoint import Checkpoint, load_checkpoint
 from weather_hpc.train.exchange import exchange, ranks_named
 from weather_hpc.train.ranks import Ranks
-from weather_hpc.train.request import Request
+from weather_hpc.train.request import Request, differences
 
 REREAD_S = 10.0
 """How long a rank whose checkpoint is behind another's reads again: caches of files expire."""
@@ -63,27 +64,28 @@ class Reading:
         self.request = request
         self.checkpoint: Checkpoint | None = None
         self.error: UserError | None = None
-        self.of_another_run = False
-        """Whether the folder holds another run's checkpoint: nothing may be written there."""
+        self.is_kept = False
+        """Whether the folder holds what this run must not replace: nothing is written there."""
         self.read()
 
     def read(self) -> None:
-        """Read it, if the run is to be resumed and has one."""
-        paths = self.request.paths
-        self.checkpoint, self.error, self.of_another_run = None, None, False
-        if paths is None or not self.request.options.resume or not _exists(paths.checkpoint):
+        """Read it, if the run folder has one that is not to be discarded."""
+        paths, options = self.request.paths, self.request.options
+        self.checkpoint, self.error, self.is_kept = None, None, False
+        if paths is None or options.discard or not _exists(paths.checkpoint):
             return
         try:
             checkpoint = load_checkpoint(paths.checkpoint)
         except UserError as error:
-            self.error = error
+            self.error = UserError(f"{error}; {UNUSABLE}")
+            self.is_kept = not options.resume
             return
-        try:
-            check_same_run(checkpoint, self.request.configuration, paths.checkpoint)
-        except UserError as error:
-            self.error, self.of_another_run = error, True
+        different = differences(checkpoint.configuration, self.request.configuration)
+        if options.resume and not different:
+            self.checkpoint = checkpoint
             return
-        self.checkpoint = checkpoint
+        self.error = UserError(refusal(paths.root, checkpoint, self.request.task.epochs, different))
+        self.is_kept = True
 
     @property
     def seen(self) -> Seen:
@@ -161,6 +163,7 @@ def facts_of(request: Request) -> dict[str, Any]:
         "repeat": request.spec.repeat,
         "--evaluate-every": options.evaluate_every,
         "--resume": options.resume,
+        "--discard": options.discard,
         "--run-dir": options.run_dir is not None,
         "code of weather_hpc": f"{weather_hpc.__version__}, {code_digest()}",
         "torch": torch.__version__.partition("+")[0],

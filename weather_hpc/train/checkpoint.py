@@ -13,12 +13,17 @@ from typing import Annotated, Any, get_type_hints
 import torch
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from weather_hpc.dataset.file_kind import HEAD, kind_of
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import atomic_path
 from weather_hpc.reading import check_size, first_error
-from weather_hpc.train.request import Request, differences
+from weather_hpc.text import clean
+from weather_hpc.train.again import UNUSABLE
+from weather_hpc.train.request import Request
 
 VERSION = 6
+
+EXPECTED = "expected a checkpoint.pt that `weather-hpc train` wrote, or the folder of its run"
 
 UNCALIBRATED = 5
 """The version whose runs held no images apart."""
@@ -92,7 +97,7 @@ _PARTS: type[BaseModel] = create_model("_PARTS", **_FIELDS)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in ``path``, on the CPU. Raises UserError where it is not one."""
+    """The checkpoint in ``path``, on the CPU. Raises UserError saying what else it is."""
     check_size(path, None)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
@@ -102,16 +107,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
         raise UserError(
-            f"{path}: cannot be read as a checkpoint ({type(error).__name__}); "
-            "remove it to start over"
+            f"{path}: cannot be read as a checkpoint: it {_what_else(path, error)}; {EXPECTED}"
         ) from None
     version = value.pop("version", None) if isinstance(value, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise UserError(
+            f"{path}: was written by a later weather_hpc (checkpoint version {version}, this one "
+            f"reads up to {VERSION}): update weather_hpc"
+        )
     if version == UNCALIBRATED:
         value["calibration"] = {}
         if isinstance(value.get("asked"), dict):
             value["asked"].setdefault("held_apart", 0.0)
+    elif isinstance(version, int) and version != VERSION:
+        raise UserError(
+            f"{path}: was written by an earlier weather_hpc (checkpoint version {version}, this "
+            f"one reads from {UNCALIBRATED}): train the network again"
+        )
     elif version != VERSION:
-        raise UserError(f"{path}: checkpoint has version {version!r}; expected {VERSION}")
+        raise UserError(f"{path}: {_of_torch(value)}; {EXPECTED}")
     keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(Checkpoint)}
     if value.keys() != set(keys.values()):
         raise UserError(f"{path}: is no checkpoint of training: parts are missing or unknown")
@@ -121,6 +135,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except ValidationError as error:
         raise UserError(f"{path}: is no checkpoint of training: {first_error(error)}") from None
     return Checkpoint(**parts)
+
+
+def _what_else(path: Path, error: Exception) -> str:
+    """What a file is that torch cannot load, as ``error`` says."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    size = path.stat().st_size
+    if not head.startswith((b"PK\3\4", b"\x80")):  # torch's formats, of today and long ago
+        kind = kind_of(head, size)
+        return f"is an image ({kind.format})" if kind.format else f"is {kind.name}"
+    if "weights_only" in str(error):
+        return "holds Python objects, which are not loaded since they could run code"
+    return f"is a damaged file of torch.save ({type(error).__name__}), {size} bytes"
+
+
+def _of_torch(value: Any) -> str:
+    """What a file of torch.save holds that is no checkpoint of ours."""
+    if not isinstance(value, dict):
+        return f"is a file of torch.save with a {type(value).__name__}"
+    names = ", ".join(clean(str(name)) for name in list(value)[:3])
+    return f"is a file of torch.save with {len(value)} entries ({names}, ...)"
 
 
 @contextmanager
@@ -137,7 +172,7 @@ def restoring(request: Request) -> Iterator[None]:
         path = request.paths.checkpoint if request.paths else "checkpoint"
         reason = str(error).partition("\n")[0]
         raise UserError(
-            f"{path}: is damaged ({type(error).__name__}: {reason}); remove it to start over"
+            f"{path}: is damaged ({type(error).__name__}: {reason}); {UNUSABLE}"
         ) from None
 
 
@@ -146,16 +181,6 @@ def _os_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def check_same_run(checkpoint: Checkpoint, configuration: dict[str, Any], path: Path) -> None:
-    """Raise UserError naming what differs where ``checkpoint`` is another run's."""
-    different = differences(checkpoint.configuration, configuration)
-    if different:
-        raise UserError(
-            f"{path}: belongs to another run ({different}); choose another --run-dir, "
-            "or leave out --resume to start over"
-        )
 
 
 def on_cpu(value: Any) -> Any:

@@ -1,11 +1,13 @@
 """One rank's process: its device, the run, and how that ended."""
 
+import sys
 import time
 from contextlib import suppress
 from functools import partial
 
 import torch
 
+from weather_hpc.dataset.left_out import left_out_of
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.files import remove_leftovers
 from weather_hpc.runs.paths import RunPaths
@@ -40,12 +42,16 @@ def train(request: Request, done: RunRecord | None = None) -> RunRecord:
     torch.set_num_threads(request.task.threads_per_rank)
     reading = Reading(request)
     leads = request.env.rank == 0
-    writes = leads and done is None and not reading.of_another_run
+    writes = leads and done is None and not reading.is_kept
     with RunWriter(request.spec, request.options.run_dir if writes else None) as writer:
         if leads and request.paths is not None and done is None:
             remove_own_stop_file(request.paths)  # an earlier process's
             for file in (request.paths.checkpoint, request.paths.evaluation, request.paths.ranks):
                 remove_leftovers(file)
+        if leads:
+            writer.record.left_out = left_out_of(request.store)
+            if writer.record.left_out and done is None:
+                print(f"train: {request.store.path}: {writer.record.left_out}", file=sys.stderr)
         own = Rank.here(request.task, request.env, fall_back=request.options.fall_back)
         ranks = Ranks(request.env, own)
         with stop_on_sigterm(request.paths.stop if request.paths else None):

@@ -126,5 +126,5 @@ def _read(path: Path) -> list[RankEpoch]:
             except (KeyError, ValueError, TypeError, OverflowError):
                 continue
     except csv.Error as error:
-        raise UserError(f"{path}: not CSV: {error}; remove it to resume without it") from None
+        raise UserError(f"{path}: not CSV: {error}; move it away to resume without it") from None
     return lines

@@ -15,6 +15,7 @@ from weather_hpc.runs.writer import read_spec
 from weather_hpc.study.flags import check_agreement, make_task
 from weather_hpc.study.spec import Resources, RunSpec, Stage
 from weather_hpc.study.tasks import Device, Strategy, TrainTask
+from weather_hpc.train.again import DISCARD
 from weather_hpc.train.exchange import rank_timeout_s
 from weather_hpc.train.ranks import TorchrunEnv, check_launch
 
@@ -34,6 +35,8 @@ class TrainOptions:
     """Compute on the CPU where CUDA is requested and there is none."""
     prints_epochs: bool = False
     """Print a line for each rank and epoch."""
+    discard: bool = False
+    """Replace the checkpoint that the run folder holds."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def make_request(options: TrainOptions, argv: Sequence[str], env: TorchrunEnv) -
     rank_timeout_s()  # refuses a wrong one now
     if options.resume and options.run_dir is None:
         raise UserError("--resume needs --run-dir: the folder that holds the checkpoint")
+    if options.discard and options.run_dir is None:
+        raise UserError("--discard needs --run-dir: the folder whose checkpoint is replaced")
     if options.evaluate_every < 0:
         raise UserError(f"--evaluate-every {options.evaluate_every}: must be 0 or more")
     store = Store.open(options.store)
@@ -85,7 +90,7 @@ def already_done(request: Request) -> RunRecord | None:
         others = ", ".join(record.spec.differences(request.spec))
         raise UserError(
             f"{request.options.run_dir}: holds another run, which differs in {others}; "
-            "choose another --run-dir, or leave out --resume to start over"
+            f"choose another --run-dir, or give {DISCARD} instead of --resume"
         )
     return record if record.status is Status.OK and implausible(record) is None else None
 

@@ -24,7 +24,9 @@ from weather_hpc.study.steps import FEWEST_HELD_APART
 from weather_hpc.train.calibration import Calibration, calibrate
 from weather_hpc.train.checkpoint import Checkpoint, StateDict, restoring
 from weather_hpc.train.cuda import reset_peaks
+from weather_hpc.train.epoch_lines import EpochLines
 from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
+from weather_hpc.train.examples import choose_examples, write_examples
 from weather_hpc.train.loader import EpochSampler, check_share, split_training_rows, stream_seed
 from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.meter import (
@@ -87,7 +89,9 @@ class TrainingRun:
         paths = writer.paths
         leads = request.env.rank == 0
         self.rank_log = RankLog(
-            paths.ranks if paths else None, prints=leads and request.options.prints_epochs
+            paths.ranks if paths else None,
+            # a person at a terminal has the line per epoch
+            prints=leads and request.options.prints_epochs and not sys.stdout.isatty(),
         )
         self.stop = StopFile(request.paths.stop if request.paths else None, strategy)
 
@@ -112,7 +116,7 @@ class TrainingRun:
         if (
             self.test is None
         ):  # an earlier process stopped between its last checkpoint and its evaluation
-            self._evaluate(trainer)
+            self._evaluate(trainer, last=True)
         if self.score is None:
             raise ValueError(f"{self.request.spec.run_id}: no epoch has ended")
         own = report_of_rank(self.meter, trainer.sampler, self.task.epochs, telemetry)
@@ -215,6 +219,7 @@ class TrainingRun:
         done, partial = self._position()
         per_epoch = len(trainer.sampler.sizes)
         left = per_epoch * (task.epochs - done) - (partial.steps if partial else 0)
+        lines = EpochLines(task.epochs, done) if self.request.env.rank == 0 else None
         with cli.progress(f"training ({task.strategy})", total=left) as advance:
             for epoch in range(done + 1, task.epochs + 1):
                 self.progress.epoch = epoch
@@ -229,18 +234,22 @@ class TrainingRun:
                 self.score = score = trainer.score(position.total, images, epoch)
                 if epoch == task.epochs:
                     self._calibrate(trainer)
+                test = None
                 if epoch == task.epochs or self._is_evaluated(epoch):
-                    self._evaluate(trainer)
+                    test = self._evaluate(trainer, last=epoch == task.epochs)
                 self.writer.event(
                     "epoch",
                     epoch=epoch,
                     loss=score.loss,
                     accuracy=score.accuracy,
-                    test_accuracy=self.test.accuracy if self.test else None,
+                    test_loss=test.loss if test else None,
+                    test_accuracy=test.accuracy if test else None,
                     time_s=self.meter.epoch_s,
                     data_wait_s=self.meter.epoch_data_wait_s,
                     energy_j=self.meter.energy.epoch_j,
                 )
+                if lines:
+                    lines.add(epoch, score, test, images, self.meter.epoch_s)
                 own = self._own_epoch(trainer, epoch, position)
                 ranks = self.strategy.gather(asdict(own))
                 self.rank_log.add([RankEpoch(**values) for values in ranks])
@@ -317,8 +326,8 @@ class TrainingRun:
                 into |= rank[part]
         return whole
 
-    def _evaluate(self, trainer: Trainer) -> None:
-        """Score the held-out images, where the store has any."""
+    def _evaluate(self, trainer: Trainer, *, last: bool) -> Score | None:
+        """Score the held-out images, where the store has any; ``last``: of the trained network."""
         rows = self.request.store.rows("test")
         if len(rows):
             with self.meter.phase(Phase.EVALUATION):
@@ -330,19 +339,28 @@ class TrainingRun:
                     Predictions(rows.numpy(), probabilities.numpy())
                     for rank in self.strategy.gather(own)
                     for rows, probabilities in rank
-                ]
+                ],
+                last=last,
             )
+        return self.test
 
-    def _write_report(self, predictions: list[Predictions]) -> None:
-        """Write the report on the held-out images, in place of an earlier evaluation's."""
-        if not predictions or self.writer.paths is None:
+    def _write_report(self, predictions: list[Predictions], *, last: bool) -> None:
+        """Write the report on the held-out images, in place of an earlier evaluation's.
+
+        The ``last`` comes with examples.
+        """
+        paths, store = self.writer.paths, self.request.store
+        if not predictions or paths is None:
             return
-        store = self.request.store
         labels = store.labels[np.concatenate([part.rows for part in predictions])]
         probabilities = np.concatenate([part.probabilities for part in predictions])
         temperature = self.calibration.temperature if self.calibration else None
         report = evaluation_report(labels, probabilities, store.classes, temperature)
-        write_json(self.writer.paths.evaluation, report)
+        if last:
+            examples = choose_examples(store, predictions)
+            report["examples"] = [example.model_dump() for example in examples]
+            write_examples(store, examples, paths.examples)
+        write_json(paths.evaluation, report)
 
     def _save(self, trainer: Trainer, epoch: int, partial: Position | None = None) -> None:
         """Write a checkpoint, where the run has a folder.

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch.distributed as dist
 from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.distributed.elastic.rendezvous import (
     RendezvousHandler,
@@ -159,7 +160,10 @@ def _launch(args: Any) -> None:
 
 
 def main() -> int:
-    """Start the ranks. Exit code 0; 2 where they cannot meet, 1 where one fails."""
+    """Start the ranks. Exit code 0; 2 where they cannot meet, 1 where one fails.
+
+    Raises SignalException where a signal ends them.
+    """
     args = run.parse_args(sys.argv[1:])  # type: ignore[no-untyped-call]
     nodes, most = run.parse_min_max_nnodes(args.nnodes)
     node = args.node_rank
@@ -186,6 +190,8 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         code = main()
+    except SignalException as error:  # its ranks have been told, and rank 0 says how to go on
+        code = 128 + error.sigval
     except (UserError, FailedError) as error:  # of ranks, torchrun shows what they raised
         print(f"train.torchrun: {one_line(error)}", file=sys.stderr)
         code = cli.EXIT_USAGE if isinstance(error, UserError) else cli.EXIT_FAILED

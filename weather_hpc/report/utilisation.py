@@ -1,0 +1,22 @@
+"""The section on the use of CPUs, GPUs and memory."""
+
+from weather_hpc.report.chosen_runs import chosen_runs
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.section import ReportSection
+from weather_hpc.report.telemetry_plot import telemetry_plot
+from weather_hpc.report.usage import usage_table, usages
+from weather_hpc.report.usage_bars import energy_bars, usage_bars
+from weather_hpc.report.waste import waste_sentences
+
+
+def utilisation_section(collected: Collected) -> ReportSection:
+    """How much of what was asked for was used."""
+    comparison = collected.comparison
+    found = usages(comparison)
+    return ReportSection(
+        "utilisation",
+        "Utilisation",
+        sentences=waste_sentences(found, comparison),
+        tables=[usage_table(found)] if found else [],
+        plots=[telemetry_plot(chosen_runs(comparison)), usage_bars(found), energy_bars(found)],
+    )
