@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= hpc/constraints-cpu.txt
 # more than cores: those that test Slurm mostly wait
-WORKERS ?= 3
+WORKERS ?= 4
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 

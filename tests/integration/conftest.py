@@ -1,11 +1,14 @@
-"""A real Slurm for the tests in this folder, brought up once for all of them.
+"""A real Slurm for the tests in this folder, brought up once for each of two groups.
 
-Tests that use it carry both marks, so that with pytest-xdist they share one worker::
+Files that use it carry a mark and a group, so that with pytest-xdist each group has one worker, and
+the two, which mostly wait, wait at the same time: ``slurm_sweeps``, whose jobs are stand-ins, and
+``slurm_work``, whose jobs compute::
 
-    pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+    pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_sweeps")]
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -65,7 +68,9 @@ def a_slurm(*options: str) -> Iterator[Slurm]:
     env |= {"SLURM_CONF": str(state / "slurm.conf"), "WEATHER_HPC_TESTBED": str(state)}
     slurm = Slurm(state, env)
     try:
-        up = slurm.testbed("up", *options)
+        with TESTBED.open() as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)  # another group's may be installing packages
+            up = slurm.testbed("up", *options)
         if up.returncode:
             reason = f"no Slurm here: {up.stderr.strip()}"
             if os.environ.get("CI") == "true":

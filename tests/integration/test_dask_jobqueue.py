@@ -27,7 +27,7 @@ from weather_hpc.preprocess.backends.stall import WORKER_TIMEOUT
 from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, read_record
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from tests.integration.test_dask_jobqueue import REPOSITORY, Packing, until
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.runs.reader import read_run
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from weather_hpc.runs.checks import read_checks
 from weather_hpc.runs.record import read_record
 from weather_hpc.study.site import load_site
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

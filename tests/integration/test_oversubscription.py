@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import Slurm, a_slurm
 from tests.integration.test_slurm_executor import REPOSITORY, Sweep
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 WORKERS = 16
 CPUS = 2

@@ -14,7 +14,7 @@ from tests.integration.conftest import Slurm
 from weather_hpc.dataset.synthetic import make_synthetic
 from weather_hpc.study.yaml_file import shipped
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKERS = 2

@@ -8,7 +8,7 @@ from tests.integration.conftest import Slurm
 from weather_hpc.collect.sacct_file import is_sacct, read_sacct
 from weather_hpc.errors import UserError
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 
 def test_an_export_of_an_array(slurm: Slurm, tmp_path: Path) -> None:

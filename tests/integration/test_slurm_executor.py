@@ -19,7 +19,7 @@ from weather_hpc.runs.paths import StudyPaths
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.ledger import Submission
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_sweeps")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY: dict[str, Any] = {
@@ -327,18 +327,6 @@ def test_training_does_not_start_where_the_store_failed(sweep: Sweep) -> None:
     assert not list(sweep.paths.runs.glob("train-*/starts"))
 
 
-def test_a_run_that_nears_its_time_limit_stops_requeues_and_resumes(sweep: Sweep) -> None:
-    # Slurm looks at time limits twice a minute: the warning must not be due as the run starts
-    sweep.study(time_limit_min=2, repeats=1, preprocess=[])
-    sweep.site(warning_s=58)
-    sweep.behave(train="stop")
-    sweep("--wait")
-    job = sweep.accounted("train-*-r0-*")
-    assert (job["status"], job["restarts"]) == ("ok", 1)
-    assert sweep.record("train-*-r0-*")["provenance"]["restarts"] == 1
-    assert sweep.starts() == 3
-
-
 def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:
     train = {"strategy": "ddp", "device": "cpu", "world_size": 2, "threads_per_rank": 8}
     sweep.study(repeats=1, preprocess=[], train=[train])
@@ -413,16 +401,6 @@ def test_runs_wait_for_drained_nodes(sweep: Sweep) -> None:
         assert sweep.slurm.run([*nodes, "state=resume"]).returncode == 0
     sweep.until(lambda: set(sweep.states().values()) == {"done"})
     assert sweep.starts() == 5
-
-
-def test_a_run_that_ignores_its_time_limit_is_a_timeout(sweep: Sweep) -> None:
-    sweep.study(time_limit_min=1, repeats=1, train=[])
-    sweep.behave(preprocess="sleep")
-    sweep("--wait", code=1)
-    record = sweep.record("preprocess-*")
-    assert record["status"] == "timeout"
-    assert "TIMEOUT" in record["reason"]
-    assert sweep.accounted("preprocess-*")["status"] == "timeout"
 
 
 def test_jobs_that_cannot_start_are_told_and_not_waited_for(sweep: Sweep) -> None:

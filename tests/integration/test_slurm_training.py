@@ -16,7 +16,7 @@ from tests.integration.conftest import Slurm
 from weather_hpc.runs.record import read_record
 from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

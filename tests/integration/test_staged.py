@@ -10,7 +10,7 @@ from tests.integration.conftest import Slurm
 from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
 from weather_hpc.slurm import ledger
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_sweeps")]
 
 STAGED = ("--executor", "slurm", "--staged", "--efficiency-floor", "0.6")
 

@@ -14,21 +14,25 @@ from tests.integration.test_slurm_executor import REPOSITORY, Sweep, a_sweep
 from weather_hpc.slurm import ledger
 from weather_hpc.slurm.accounting import submitted_jobs
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_sweeps")]
 
 SUBMITIT = ("--executor", "submitit")
 
 
-@pytest.fixture
-def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
-    folder = tmp_path / "it's odd"
-    folder.mkdir()
+def a_submitit_sweep(slurm: Slurm, folder: Path) -> Sweep:
     made = a_sweep(slurm, folder)
     python = folder / "python"
     head, rest = python.read_text().split("\n", 1)
     submitit = f'case "$3" in submitit.*) cd {REPOSITORY}; exec {sys.executable} "$@" ;; esac'
     python.write_text(f"{head}\n{submitit}\n{rest}")
     return made
+
+
+@pytest.fixture
+def sweep(slurm: Slurm, tmp_path: Path) -> Sweep:
+    folder = tmp_path / "it's odd"
+    folder.mkdir()
+    return a_submitit_sweep(slurm, folder)
 
 
 def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
@@ -74,18 +78,6 @@ def test_cancel_ends_its_jobs(sweep: Sweep) -> None:
     assert "cancelled 4 jobs" in sweep("cancel").stdout
     sweep.until(lambda: "running" not in sweep.states().values())
     assert sweep.record("prepare-*")["status"] == "cancelled"
-
-
-def test_a_run_that_nears_its_time_limit_stops_requeues_and_resumes(sweep: Sweep) -> None:
-    # Slurm looks at time limits twice a minute: the warning must not be due as the run starts
-    sweep.study(time_limit_min=2, repeats=1, preprocess=[])
-    sweep.site(warning_s=58)
-    sweep.behave(train="stop")
-    sweep(*SUBMITIT, "--wait")
-    job = sweep.accounted("train-*")
-    assert (job["status"], job["restarts"]) == ("ok", 1)
-    assert sweep.record("train-*")["provenance"]["restarts"] == 1
-    assert sweep.starts() == 3
 
 
 def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import Slurm
 from weather_hpc.runs.paths import StudyPaths
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_sweeps")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import TESTBED, Slurm, a_slurm
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm_work")]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.train.forked import Forked
 from tests.train.run_tiny import TINY
 from weather_hpc import cli
 from weather_hpc.dataset.synthetic import make_synthetic
@@ -73,17 +75,19 @@ def torchrun() -> Train:
     """The verb under torchrun, with two processes."""
 
     def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
-        child = subprocess.Popen(
-            torchrun_argv(*words, "--run-dir", run_dir),
-            env=torchrun_environment(), stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            error = child.communicate(timeout=STALLED_S)[1]
-        except subprocess.TimeoutExpired:
-            for process in family(child.pid):
-                process.send_signal(signal.SIGABRT)  # each tells where it stands
-            pytest.fail(f"ranks stalled for {STALLED_S} s: {child.communicate()[1]}")
-        assert child.returncode == code, error
+        with tempfile.TemporaryFile("w+") as file:
+            argv = torchrun_argv(*words, "--run-dir", run_dir)
+            child = Forked(argv, torchrun_environment(), stderr=file)
+            try:
+                returned = child.wait(STALLED_S)
+            except subprocess.TimeoutExpired:
+                server = psutil.Process(child.pid).parent()
+                for process in server.children() if server else ():
+                    process.send_signal(signal.SIGABRT)  # each tells where it stands
+                returned = child.wait()
+            file.seek(0)
+            error = file.read()
+        assert returned == code, error
         assert "weather_hpc/" not in error, "a warning or a traceback of our own"
         return record_in(run_dir)
 

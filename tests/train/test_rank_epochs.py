@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def test_every_rank_and_epoch_of_ddp(small_store: Path, tmp_path: Path) -> None:
     with out.audit.open(newline="") as file:
         messages = [finding["message"] for finding in csv.DictReader(file)]
     # an epoch of milliseconds begins and ends at other times on ranks that wait for a core
-    assert [text for text in messages if not text.startswith("totals disagree")] == []
+    of_timing = re.compile("totals disagree|epoch .* they end other epochs together$")
+    assert [text for text in messages if not of_timing.match(text)] == []
 
 
 def test_gloo_tells_computation_by_the_thread_that_computes(
