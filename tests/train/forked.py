@@ -90,7 +90,7 @@ def _program(
     os.environ.update(environment)
     os.chdir(folder)
     faulthandler.enable()
-    subprocess_handler.Popen = Forked  # type: ignore[assignment, misc]
+    subprocess_handler.Popen = Forked  # type: ignore[assignment, attr-defined]
     if command[0] == "-m":
         sys.argv = list(command[1:])
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
