@@ -380,6 +380,7 @@ def test_the_forecast_uses_runs_and_the_budget_counts_them(
     ]
     assert forecast_hours.count(None) == 2
 
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
