@@ -1,10 +1,108 @@
-"""The section that says what to run."""
+"""The section that says what to run: an answer to each question, time against node-hours."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from weather_hpc.analysis.end_to_end import QUESTION
 from weather_hpc.report.collected import Collected
+from weather_hpc.report.layout import interval_text
+from weather_hpc.report.pareto import pareto
 from weather_hpc.report.section import ReportSection
+from weather_hpc.study.stages import BY_TABLE
+from weather_hpc.text import brief
+
+MOST_WORKS = 3
+"""Works of a stage whose questions are answered here; the table has all."""
+
+_QUESTIONS = {
+    "fastest": ("fastest", "among the fastest"),
+    "fastest_without_loss": ("fastest without a loss of accuracy",) * 2,
+    "cheapest": ("fewest node-hours", "among the fewest node-hours"),
+}
+"""What is asked; and what it is called where others may be as good."""
+
+_LIMITS = ("deadline of ", "budget of ")
+"""How the questions begin that options ask."""
 
 
 def advice_section(collected: Collected) -> ReportSection:
     """Which configurations to choose, for which purpose."""
+    advice = collected.table("advice")
+    if advice is None:
+        return ReportSection("advice", "What to run")
     tables = [t for t in collected.extras if t.rows and t.name.startswith("advice")]
-    return ReportSection("advice", "What to run", tables=tables)
+    return ReportSection(
+        "advice",
+        "What to run",
+        facts=list(answers(advice.rows)),
+        plots=[pareto(collected)],
+        tables=tables,
+    )
+
+
+def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Each question on the first works of each stage, with its answer in a sentence."""
+    works: dict[str, dict[str | None, None]] = defaultdict(dict)
+    for row in rows:
+        if _label(row):
+            works[row["stage"]][row.get("work")] = None
+    first = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
+    for row in rows:
+        label = _label(row)
+        if label and row.get("work") in first[row["stage"]]:
+            about = BY_TABLE[row["stage"]].title
+            about += f" ({row['work']})" if row.get("work") else ""
+            yield f"{about}: {label}", _answer(row)
+    yield from _knees([row for row in rows if row.get("question") == "knee"])
+    for row in rows:
+        if row.get("question") == "cpu_workers_per_gpu" and row.get("answer"):
+            yield "CPUs that decode for one device", f"{row['answer']}: {row['reason']}."
+    for row in rows:
+        if row.get("question") == QUESTION and row.get("answer"):
+            yield f"Preprocessing and training, {row['work']}", _answer(row)
+            break
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """What the question of ``row`` is called; empty where it has no answer of its own here."""
+    question = str(row.get("question"))
+    if question.startswith(_LIMITS):
+        return question
+    return _QUESTIONS.get(question, ("", ""))[row.get("doubt") is not None]
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    if row.get("answer") is None:
+        return f"No answer: {row['reason']}."
+    values = []
+    if isinstance(row.get("time_s"), float):
+        interval = interval_text(dict(row), "time_s")
+        values.append(f"{brief(row['time_s'])} s {interval}".rstrip())
+    if isinstance(row.get("node_hours"), float):
+        values.append(f"{brief(row['node_hours'])} node-hours")
+    if isinstance(row.get("test_accuracy"), float):
+        values.append(f"test accuracy {row['test_accuracy']:.3f}")
+    text = f"{row['answer']}: {', '.join(values)}" if values else str(row["answer"])
+    return f"{text}. {_doubt(row)}".rstrip()
+
+
+def _doubt(row: Mapping[str, Any]) -> str:
+    doubt = row.get("doubt")
+    return f"{doubt[0].upper()}{doubt[1:]}." if isinstance(doubt, str) and doubt else ""
+
+
+def _knees(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Up to how many workers each added one pays, for all series of a stage together."""
+    by_stage: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("answer") and row.get("workers"):
+            by_stage[row["stage"]].append(row)
+    for stage, found in by_stage.items():
+        workers = sorted({int(row["workers"]) for row in found})
+        up_to = str(workers[0]) if len(workers) == 1 else f"{workers[0]} to {workers[-1]}"
+        of = f"{BY_TABLE[stage].worker}s"
+        yield (
+            f"{BY_TABLE[stage].title}: up to how many {of} each one pays",
+            f"{up_to}, in {len(found)} series; the table says of each whether more were measured.",
+        )
