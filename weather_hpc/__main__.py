@@ -26,6 +26,7 @@ VERBS = {
         "check that nodes compute correctly, and measure how fast",
     ),
     "bench": ("weather_hpc.bench.__main__", "compare this package with other implementations"),
+    "completion": ("weather_hpc.completion", "print a script that completes commands in a shell"),
 }
 
 

@@ -41,6 +41,19 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert study.train[0]["batch_size"] == [32]
 
 
+def test_every_error_is_told_at_once_from_the_top_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = GOOD.replace("repeats: 2", "repeets: 2").replace("[1, 2]", "[1, -2]")
+    path.write_text(text.replace("- backend: [sequential]", "- backnd: [sequential]"))
+    with pytest.raises(UserError) as caught:
+        load(path, StudyConfig)
+    assert [line.replace(f"{path}:", "") for line in caught.value.lines] == [
+        "2: unknown key 'repeets'; did you mean 'repeats'?",
+        "4: preprocess[0]: unknown key 'backnd'; did you mean 'backend'?",
+        "8: train[0].world_size[1]: input should be greater than or equal to 1, not -2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -5,15 +5,18 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from weather_hpc.errors import UserError, nearest
+from weather_hpc.errors import UserError, closest, nearest
 from weather_hpc.reading import is_file, read_text
 from weather_hpc.study import yaml_text
 from weather_hpc.study.yaml_text import LARGEST_YAML, LONGEST_PATH, cut
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -56,41 +59,60 @@ def load(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise UserError(_explain(path, model, node, error)) from None
+        raise UserError(*_explained(path, model, node, error)) from None
 
 
 def _names(model: type[BaseModel]) -> str:
     return ", ".join(list(model.model_fields)[:4])
 
 
-def _explain(
+def _explained(
     path: Path, model: type[BaseModel], node: yaml.Node | None, error: ValidationError
-) -> str:
-    """One line: the first error and the number of further ones."""
-    errors = error.errors()
-    first = errors[0]
+) -> list[str]:
+    """A line for each error, from the top of the file."""
     # pydantic adds "[key]" where the key of a mapping is wrong, not its value
-    loc, kind = tuple(part for part in first["loc"] if part != "[key]"), first["type"]
-    where = f"{path}:{_line(node, loc)}" if node is not None else str(path)
-    key = spelled(loc)
+    errors = [
+        (tuple(part for part in one["loc"] if part != "[key]"), one) for one in error.errors()
+    ]
+    # a key that is misspelled is not missing too
+    meant = {
+        (*loc[:-1], closest(str(loc[-1]), _keys(model, loc[:-1])))
+        for loc, one in errors
+        if one["type"] == "extra_forbidden"
+    }
+    lines: dict[str, int] = {}
+    for loc, one in errors:
+        if one["type"] == "missing" and loc in meant:
+            continue
+        line = 0 if node is None else _line(node, loc)
+        where = f"{path}:{line}" if line else str(path)
+        key, message = _message(model, loc, one)
+        lines.setdefault(f"{where}: {key + ': ' if key else ''}{message}", line)
+    return sorted(lines, key=lambda text: lines[text])
+
+
+def _message(
+    model: type[BaseModel], loc: tuple[int | str, ...], error: "ErrorDetails"
+) -> tuple[str, str]:
+    """The key that ``error`` is about, spelled out, and what is wrong."""
+    kind, key = error["type"], spelled(loc)
     if kind == "extra_forbidden":
         unknown = cut(str(loc[-1]))
-        message = f"unknown key {unknown!r}{nearest(unknown, _keys(model, loc[:-1]))}"
-        key = spelled(loc[:-1])
-    elif kind in ("enum", "literal_error"):
-        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        found = cut(str(first["input"]))
-        shown = repr(found) if isinstance(first["input"], str) else found
-        message = f"{shown} is no choice{nearest(found, choices)}"
-    elif kind == "missing":
-        message = "is missing"
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
-        if isinstance(first["input"], str | int | float | bool):
-            message += f", not {cut(repr(first['input']))}"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where}: {key + ': ' if key else ''}{message}{more}"
+        return spelled(
+            loc[:-1]
+        ), f"unknown key {unknown!r}{nearest(unknown, _keys(model, loc[:-1]))}"
+    if kind in ("enum", "literal_error"):
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        found = cut(str(error["input"]))
+        shown = repr(found) if isinstance(error["input"], str) else found
+        return key, f"{shown} is no choice{nearest(found, choices)}"
+    if kind == "missing":
+        return key, "is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if isinstance(error["input"], str | int | float | bool):
+        message += f", not {cut(repr(error['input']))}"
+    return key, message
 
 
 def place(path: Path, loc: tuple[int | str, ...]) -> str:
