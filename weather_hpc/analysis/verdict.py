@@ -12,6 +12,7 @@ from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import median_interval
 from weather_hpc.analysis.steps import repeats_needed
+from weather_hpc.runs.ending import NEVER_STARTED, was_interrupted
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.text import counted
@@ -93,9 +94,11 @@ def verdict(comparison: Comparison, findings: Iterable[Finding]) -> Verdict | No
 
 
 def _failed(row: Row) -> bool:
-    """Whether it was to be measured and has no time, for another reason than that it was skipped
-    or is a copy."""
-    return row.is_rejected and row.status not in (Status.SKIPPED, Status.OK)
+    """Whether it was started to be measured and has no time, for another reason than that it was
+    skipped, interrupted, or is a copy."""
+    if not row.is_rejected or row.status in (Status.SKIPPED, Status.OK):
+        return False
+    return row.reason != NEVER_STARTED and not was_interrupted(row)
 
 
 def _cause(touched: int, total: int, text: str, red_from: float | None = None) -> Iterator[Cause]:

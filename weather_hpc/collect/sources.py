@@ -17,6 +17,7 @@ from weather_hpc.logs import audit_across_logs, find_logs, formats, parse_patter
 from weather_hpc.logs.log_format import LogFormat
 from weather_hpc.logs.names import Pattern
 from weather_hpc.runs.audit import audit_run
+from weather_hpc.runs.ending import NEVER_STARTED
 from weather_hpc.runs.node_hours import spent
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 from weather_hpc.runs.plan_file import load_plan
@@ -231,7 +232,7 @@ def _never_started(study: StudyPaths, known: set[str]) -> list[Run]:
         return [Run(study.plan.name, study.root, Status.FAILED, str(error))]
     return [
         Run(spec.run_id, study.run(spec.run_id).root, Status.INCOMPLETE,
-            "planned, never started", spec)
+            NEVER_STARTED, spec)
         for spec in plan.all
         if spec.run_id not in known
     ]  # fmt: skip

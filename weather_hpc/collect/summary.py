@@ -12,6 +12,7 @@ from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.analysis.verdict import Trust
 from weather_hpc.report.findings import rejects_table
+from weather_hpc.runs.ending import in_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import counted, significant
@@ -76,7 +77,7 @@ def reject_reasons(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def ends(rows: Iterable[Row]) -> dict[str, int]:
     """How many runs that are in no table ended in each way, in words."""
-    return dict(Counter(row.status for row in rows if row.is_rejected))
+    return dict(Counter(in_words(row) for row in rows if row.is_rejected))
 
 
 def summary_text(summary: dict[str, Any], width: int | None = None) -> str:

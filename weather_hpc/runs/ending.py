@@ -1,10 +1,18 @@
 """How a run ended, in words: exit code, signal, the error's line, and the log that has it."""
 
+import re
 import signal
 from collections.abc import Iterable
 from pathlib import Path
 
 from weather_hpc.runs.error_line import error_in
+from weather_hpc.runs.lock import used_by
+from weather_hpc.runs.paths import RunPaths
+from weather_hpc.runs.record import Status
+from weather_hpc.runs.row import Row
+
+NEVER_STARTED = "planned, never started"
+"""The reason of a run that has no folder yet."""
 
 SEE = " (see "
 """What precedes the path of a log at the end of a reason."""
@@ -57,3 +65,24 @@ def with_log(reason: str, log: Path) -> str:
 def without_log(reason: str) -> str:
     """``reason`` without the path that :func:`with_log` has added."""
     return (reason.rpartition(SEE)[0] if reason.endswith(")") else "") or reason
+
+
+def in_words(row: Row) -> str:
+    """How a run that was not measured ended, or that it has not: its status for people.
+
+    ``incomplete`` says too little of a run that has a folder: ``not started``, ``running`` or
+    ``interrupted``. Of a text log it says all that is known.
+    """
+    if row.status == Status.INCOMPLETE:
+        if row.reason == NEVER_STARTED:
+            return "not started"
+        run = RunPaths(Path(row.source))
+        if run.root.is_dir():
+            return "running" if used_by(run) else "interrupted"
+    return "interrupted" if was_interrupted(row) else row.status
+
+
+def was_interrupted(row: Row) -> bool:
+    """Whether it was stopped from outside, and nothing was wrong with it."""
+    by_signal = re.search(r"interrupted|ended by SIG(?:TERM|HUP|INT)", row.reason or "")
+    return row.status == Status.PREEMPTED or (row.status == Status.CANCELLED and bool(by_signal))

@@ -3,12 +3,13 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weather_hpc import cli
+from weather_hpc.runs.ending import in_words
 from weather_hpc.runs.inputs import exit_code
 from weather_hpc.runs.lock import Holder, read_holder
 from weather_hpc.runs.node_hours import nodes_of, spent
@@ -75,6 +76,8 @@ class StudyProgress:
     """What runs that have not ended cost, and what those that have did."""
     failures: Sequence[tuple[str, str]]
     """The failed runs, the last first, and why."""
+    interrupted: frozenset[str]
+    """Those of them that were stopped from outside."""
     sweep: Holder | None
     """The sweep that makes runs on this folder, where one is known to."""
     active: bool
@@ -102,8 +105,15 @@ class StudyProgress:
         counts, (first, *others) = self.counts, _ORDER
         parts = [f"{counts[first]} of {counted(len(self.states), 'run')} {first}"]
         others += [state for state in RunState if state not in _ORDER]
+        counts[RunState.FAILED] -= len(self.interrupted)
         parts += [f"{counts[s]} {_WORDS.get(s, s)}" for s in others if counts[s]]
+        if self.interrupted:
+            parts.append(f"{len(self.interrupted)} interrupted")
         return ", ".join(parts)
+
+    def word(self, run_id: str) -> str:
+        """The state of a run for people."""
+        return "interrupted" if run_id in self.interrupted else self.states[run_id]
 
     @property
     def left_line(self) -> str:
@@ -137,7 +147,9 @@ class StudyProgress:
         if len(self.running) > MOST_RUNNING:
             lines.append(f"running  {len(self.running) - MOST_RUNNING} more")
         lines += [f"waiting  {kind}" for kind in self.waits]
-        lines += [f"failed   {name}: {why}" for name, why in self.failures[:MOST_FAILURES]]
+        lines += [
+            f"{self.word(name):<8} {name}: {why}" for name, why in self.failures[:MOST_FAILURES]
+        ]
         if len(self.failures) > MOST_FAILURES:
             earlier = len(self.failures) - MOST_FAILURES
             lines.append(f"failed   {earlier} earlier one{'' if earlier == 1 else 's'}")
@@ -215,6 +227,7 @@ class Watcher:
             used=used,
             costs=costs,
             failures=self._failures(states, jobs),
+            interrupted=frozenset(self._interrupted(states)),
             sweep=sweep,
             active=bool(running or queued or sweep),
         )
@@ -290,6 +303,11 @@ class Watcher:
         failed = [run_id for run_id, state in states.items() if state is RunState.FAILED]
         failed.sort(key=lambda run_id: _changed(self._runs[run_id][1]), reverse=True)
         return [(run_id, self._why(run_id, jobs.get(run_id))) for run_id in failed]
+
+    def _interrupted(self, states: Mapping[str, RunState]) -> Iterator[str]:
+        for run_id, state in states.items():
+            if state is RunState.FAILED and in_words(self._run(run_id).row) == "interrupted":
+                yield run_id
 
     def _why(self, run_id: str, job: Job | None) -> str:
         row = self._run(run_id).row

@@ -45,7 +45,7 @@ def status(paths: StudyPaths, as_json: bool) -> int:
         )
         return cli.EXIT_OK
     for spec in plan.all:
-        print(f"{states[spec.run_id]:<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
+        print(f"{progress.word(spec.run_id):<8} {spec.run_id}{_job_note(jobs.get(spec.run_id))}")
         if states[spec.run_id] in (RunState.FAILED, RunState.SKIPPED):
             run = read_run(paths.run(spec.run_id).root)
             print(f"         {run.row.reason or run.status}")
@@ -102,7 +102,7 @@ def _cancel_jobs(paths: StudyPaths) -> str | None:
 
 
 def _interrupt(paths: StudyPaths) -> str | None:
-    """Interrupt the sweep that runs in this folder, as Ctrl-C would."""
+    """Interrupt the sweep that runs in this folder: it ends as on Ctrl-C."""
     sweep = holder(paths)
     if sweep is None:
         return None
@@ -110,7 +110,8 @@ def _interrupt(paths: StudyPaths) -> str | None:
     if sweep.host != socket.gethostname() or (sweep.boot_id and not sweep.lives):
         raise FailedError(f"the sweep runs as {sweep}; cancel it there")
     with contextlib.suppress(ProcessLookupError):  # it has just ended
-        os.kill(sweep.pid, signal.SIGINT)
+        # not SIGINT: shells start background processes so that they ignore it
+        os.kill(sweep.pid, signal.SIGTERM)
     return f"interrupted pid {sweep.pid}"
 
 
