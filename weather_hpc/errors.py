@@ -24,10 +24,16 @@ class FailedError(Exception):
     """
 
 
+_MEANT = {"gpu": "cuda", "gpus": "cuda"}
+"""Words that are spelled like another choice than they mean."""
+
+
 def closest(word: str, known: list[str]) -> str | None:
     """The one of ``known`` that is close to ``word`` or alone begins with it; None: none is."""
     import difflib
 
+    if _MEANT.get(word.casefold()) in known:
+        return _MEANT[word.casefold()]
     plain = {name.casefold().replace("_", "-"): name for name in map(str, reversed(known))}
     meant = word.casefold().replace("_", "-")
     if close := difflib.get_close_matches(meant, plain, n=1, cutoff=0.6):

@@ -64,6 +64,7 @@ def file_system(path: Path) -> str:
 
 def test_the_file_is_dropped_from_memory_where_it_is_on_disk(tmp_path: Path) -> None:
     chunks = make_chunks(small_store(tmp_path), None, 5)
+    os.sync()  # what is not on disk yet cannot be dropped
     chunks[0].file.read_bytes()
     assert cached_share(chunks[0].file) == 1
     in_memory = file_system(chunks[0].file) in ("tmpfs", "ramfs")

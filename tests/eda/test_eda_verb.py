@@ -218,7 +218,7 @@ def test_kernels_that_disagree_fail_the_run(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--backend", "dsak"], "--backend dsak: no such backend; known: sequential,"),
+        (["--backend", "dsak"], "--backend dsak: no such backend; did you mean 'dask'?"),
         (["--backend", "dask-naive"], "backend dask-naive is for preprocessing"),
         (["--augmentation", "strong"], "--augmentation: is for timing a store, without --data"),
         (["--run-dir", "run"], "--run-dir: is for timing a store, without --data"),

@@ -79,7 +79,7 @@ def test_without_a_spec_the_record_says_adhoc(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--backend", "dsak"], "no such backend; known: sequential, multiprocessing, dask"),
+        (["--backend", "dsak"], "no such backend; did you mean 'dask'?"),
         (["--site", "nowhere.yaml"], "nowhere.yaml"),
         (["--workers", "0"], "--workers 0: Input should be greater"),
         (["--size", "3"], "--size 3: Input should be greater"),

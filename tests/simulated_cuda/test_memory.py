@@ -95,7 +95,7 @@ def test_out_of_memory_has_its_name_where_the_end_of_a_capture_hides_it(
     simulated: Simulated, small_store: Path, tmp_path: Path
 ) -> None:
     """Where a first graph fits and a second does not, it is the recording that fails."""
-    options = words(small_store, "tiny", *GRAPH, "--batch-size", 32)
+    options = words(small_store, "tiny", *GRAPH, "--batch-size", 32, "--discard")
     in_recording = 0
     for tenths_mb in range(8, 30):
         told = simulated(*options, run_dir=tmp_path, memory_mb=tenths_mb / 10, code=None)

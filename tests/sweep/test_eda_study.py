@@ -51,7 +51,7 @@ def test_exploration_is_measured_compared_and_resumed(tmp_path: Path) -> None:
     assert "needs Slurm" in rows["dask-jobqueue", "2"]["note"]
     assert "asks for 1000 CPUs" in rows["multiprocessing", "1000"]["note"]
     assert len(results_of(paths)) == 1
-    assert "Parts of exploration (sequential, 1 worker): " in done.stderr
+    assert "Parts of exploration (sequential, 1 worker): " in paths.report.read_text()
     plots = {path.name for path in (paths.root / "plots").glob("*.svg")}
     assert plots >= {"eda_time.svg", "eda_parts.svg", "phases_eda.svg"}
     # the runs leave no store of their own

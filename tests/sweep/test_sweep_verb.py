@@ -478,4 +478,4 @@ def test_the_installed_command_is_the_same_verb() -> None:
     command = shutil.which("weather-hpc", path=str(Path(sys.executable).parent))
     assert command is not None
     done = subprocess.run([command, "sweep", "--help"], capture_output=True, text=True, check=True)
-    assert "python -m weather_hpc.sweep" in done.stdout
+    assert done.stdout.startswith("usage: weather-hpc sweep ")

@@ -37,9 +37,9 @@ def task(**settings: Any) -> TrainTask:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--strategy dpd", "--strategy dpd: no such strategy; known: single, dp, ddp, model"),
-        ("--device gpu", "--device gpu: no such device; known: auto, cpu, cuda"),
-        ("--batch-mode glob", "--batch-mode glob: no such batch-mode; known: per-device, global"),
+        ("--strategy dpd", "--strategy dpd: no such strategy; did you mean 'dp'?"),
+        ("--device gpu", "--device gpu: no such device; did you mean 'cuda'?"),
+        ("--batch-mode glob", "--batch-mode glob: no such batch-mode; did you mean 'global'?"),
         ("--model resnet81", "--model resnet81: no such network; did you mean 'resnet18'?"),
         ("--epochs 0", "--epochs 0: Input should be greater than or equal to 1"),
         ("--threads 0", "--threads 0: Input should be"),

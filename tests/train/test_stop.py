@@ -123,9 +123,14 @@ def test_ctrl_c_names_the_command_that_goes_on(
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    train(*options, run_dir=run_dir, code=130)
-    thread.join()
+    # an import of another test may have set a handler of its own
+    before_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        train(*options, run_dir=run_dir, code=130)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before_handler)
     command = f"python -m weather_hpc.train {shlex.join(argv)} --resume"
     end = f"train: interrupted; its checkpoint is kept; continue with: {command}"
     assert capsys.readouterr().err.splitlines()[-1] == end

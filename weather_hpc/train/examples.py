@@ -3,6 +3,7 @@
 A report shows them when the images themselves are elsewhere or gone.
 """
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ def choose_examples(store: Store, predictions: Sequence[Predictions]) -> list[Ex
         for right in (True, False)
         for place in found.surest(right=right)
     ]
+
+
+def can_write() -> bool:
+    """Whether Pillow is installed, without which training works too."""
+    return importlib.util.find_spec("PIL") is not None
 
 
 def write_examples(store: Store, examples: Sequence[Example], path: Path) -> None:

@@ -26,7 +26,7 @@ from weather_hpc.train.checkpoint import Checkpoint, StateDict, restoring
 from weather_hpc.train.cuda import reset_peaks
 from weather_hpc.train.epoch_lines import EpochLines
 from weather_hpc.train.evaluation import Predictions, Score, evaluation_report
-from weather_hpc.train.examples import choose_examples, write_examples
+from weather_hpc.train.examples import can_write, choose_examples, write_examples
 from weather_hpc.train.loader import EpochSampler, check_share, split_training_rows, stream_seed
 from weather_hpc.train.loop import Position, Trainer
 from weather_hpc.train.meter import (
@@ -357,9 +357,10 @@ class TrainingRun:
         temperature = self.calibration.temperature if self.calibration else None
         report = evaluation_report(labels, probabilities, store.classes, temperature)
         if last:
-            examples = choose_examples(store, predictions)
+            examples = choose_examples(store, predictions) if can_write() else []
             report["examples"] = [example.model_dump() for example in examples]
-            write_examples(store, examples, paths.examples)
+            if examples:
+                write_examples(store, examples, paths.examples)
         write_json(paths.evaluation, report)
 
     def _save(self, trainer: Trainer, epoch: int, partial: Position | None = None) -> None:
