@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,7 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+import weather_hpc
 from weather_hpc.__main__ import VERBS
+from weather_hpc.report.drawing import render
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.site import SiteProfile
@@ -36,16 +39,38 @@ def write_reference(source: Path) -> None:
     (folder / "cli.md").write_text(f"# Command line\n{commands()}")
 
 
+def write_gallery(source: Path) -> None:
+    """Write ``reference/generated/gallery.md``: every plot of the report of results/example."""
+    folder = source / "reference" / "generated"
+    report = weather_hpc.load(source.parent / "results" / "example").report
+    parts = [
+        "# Gallery\n\nEvery plot that the report draws of the small sweep in `results/example/`. The "
+        "page has each with its values as SVG and CSV, the folder `plots/` as SVG, PNG and PDF; in "
+        "Python `weather_hpc.load(...).plot(name)` draws it.\n"
+    ]
+    for plot in report.drawn:
+        assert plot.draw is not None
+        (folder / f"{plot.name}.png").write_bytes(render(plot.name, plot.draw, plot.size).png)
+        width = "100%" if plot.wide else "60%"
+        parts.append(
+            f"\n## {plot.title}\n\n`{plot.name}`\n\n"
+            f"```{{image}} {plot.name}.png\n:alt: {plot.title}\n:width: {width}\n```\n"
+        )
+    (folder / "gallery.md").write_text("".join(parts))
+
+
 def commands() -> str:
     """Each verb's own help text."""
-    parts = []
-    for verb in VERBS:
+
+    def section(verb: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", f"weather_hpc.{verb}", "--help"],
             capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "96"},
         )  # fmt: skip
-        parts.append(f"\n## {verb}\n\n```text\n{done.stdout.rstrip()}\n```\n")
-    return "".join(parts)
+        return f"\n## {verb}\n\n```text\n{done.stdout.rstrip()}\n```\n"
+
+    with ThreadPoolExecutor() as pool:
+        return "".join(pool.map(section, VERBS))
 
 
 def tables(model: type[BaseModel]) -> str:

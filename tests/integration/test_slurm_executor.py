@@ -89,6 +89,11 @@ class Sweep:
         value: dict[str, Any] = json.loads(path.read_text())
         return value
 
+    def ended(self, start: str) -> dict[str, Any]:
+        """What Slurm says of a job that ended, which it may say a moment after the run's record."""
+        self.until(lambda: bool(self.states()) and self.accounted(start)["ended_at"] is not None)
+        return self.accounted(start)
+
     def until(self, done: Callable[[], bool], patience_s: float = 150) -> None:
         deadline = time.monotonic() + patience_s
         while not done():
@@ -286,7 +291,7 @@ def test_failed_runs_and_runs_that_print_garbage(sweep: Sweep) -> None:
     told = sweep("--wait", "--only-failed", code=1)
     assert "left no finished record" in sweep.record("train-*-r0-*")["reason"]
     (log,) = sweep.paths.runs.glob("train-*-r1-*/stderr.log")
-    job = sweep.accounted("train-*-r1-*")
+    job = sweep.ended("train-*-r1-*")
     reason = (
         f"job {job['job_id']} ended as FAILED (killed by SIGKILL (exit code 137, perhaps out of "
         f"memory)) on {job['node_list']}: OSError: no luck (see {log})"
@@ -338,7 +343,7 @@ def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:
     urgent = ["sbatch", "-p", "urgent", "--nodelist=node2", "-c16", "-o", "/dev/null"]
     assert sweep.slurm.run([*urgent, "--wrap", "sleep 1"]).returncode == 0
     sweep.until(lambda: sweep.states()["train-0"] == "done")
-    assert sweep.accounted("train-*-r0-*")["restarts"] == 1
+    assert sweep.ended("train-*-r0-*")["restarts"] == 1
 
 
 def test_a_node_dies_under_a_run(sweep: Sweep) -> None:
@@ -386,9 +391,9 @@ def test_without_accounting(tmp_path: Path) -> None:
         sweep = a_sweep(slurm, tmp_path)
         sweep.behave(preprocess="fail")
         sweep("--wait", code=1)
-        job = sweep.accounted("train-*-r0-*")
+        job = sweep.ended("train-*-r0-*")
         assert (job["status"], job["source"], job["max_rss_mb"]) == ("ok", "scontrol", None)
-        assert sweep.accounted("preprocess-*-r0-*")["status"] == "failed"
+        assert sweep.ended("preprocess-*-r0-*")["status"] == "failed"
 
 
 def test_runs_wait_for_drained_nodes(sweep: Sweep) -> None:

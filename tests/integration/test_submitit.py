@@ -45,7 +45,7 @@ def test_a_study_runs_to_its_tables_and_is_not_run_again(sweep: Sweep) -> None:
     # the pickles are code that the jobs run
     folders = [sweep.paths.submitit(entry.token) for entry in ledger.load(sweep.paths)]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
-    train = sweep.accounted("train-*-r0-*")
+    train = sweep.ended("train-*-r0-*")
     assert (train["status"], train["source"], train["exit_code"]) == ("ok", "sacct", 0)
     # where reasons are looked for, of arrays of several runs and of one
     for job in submitted_jobs(sweep.paths).values():
@@ -63,7 +63,7 @@ def test_only_failed_runs_are_run_again(sweep: Sweep) -> None:
     sweep.behave(train="fail")
     sweep(*SUBMITIT, "--wait", code=1)
     assert sweep.states() == {"prepare-0": "done", "train-0": "failed"}
-    assert sweep.accounted("train-*")["exit_code"] == 1
+    assert sweep.ended("train-*")["exit_code"] == 1
     sweep.behave()
     sweep(*SUBMITIT, "--wait", "--only-failed")
     assert set(sweep.states().values()) == {"done"}
@@ -90,7 +90,7 @@ def test_a_preempted_run_stops_and_resumes(sweep: Sweep) -> None:
     urgent = ["sbatch", "-p", "urgent", "--nodelist=node2", "-c16", "-o", "/dev/null"]
     assert sweep.slurm.run([*urgent, "--wrap", "sleep 1"]).returncode == 0
     sweep.until(lambda: sweep.states()["train-0"] == "done")
-    assert sweep.accounted("train-*")["restarts"] == 1
+    assert sweep.ended("train-*")["restarts"] == 1
 
 
 def test_a_run_without_requeues_left_is_a_timeout(sweep: Sweep) -> None:
@@ -101,7 +101,7 @@ def test_a_run_without_requeues_left_is_a_timeout(sweep: Sweep) -> None:
     sweep.until(lambda: any(sweep.paths.runs.glob("train-*/starts")))
     sweep.slurm.run(["scancel", "--batch", "--signal=USR2", _job_of_training(sweep)])
     sweep.until(lambda: sweep.states()["train-0"] == "failed")
-    assert sweep.accounted("train-*")["exit_code"] == 75
+    assert sweep.ended("train-*")["exit_code"] == 75
     assert sweep.record("train-*")["status"] == "timeout"
     assert any(sweep.paths.runs.glob("train-*/checkpoint.pt"))
 

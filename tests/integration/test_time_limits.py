@@ -59,7 +59,7 @@ def test_a_run_that_nears_its_time_limit_stops_requeues_and_resumes(
     executor: str, waiting: Waiting
 ) -> None:
     sweep = ended(waiting, executor)
-    job = sweep.accounted("train-*-r0-*")
+    job = sweep.ended("train-*-r0-*")
     assert (job["status"], job["restarts"]) == ("ok", 1)
     assert sweep.record("train-*-r0-*")["provenance"]["restarts"] == 1
     assert sweep.starts() == 3
@@ -70,4 +70,4 @@ def test_a_run_that_ignores_its_time_limit_is_a_timeout(waiting: Waiting) -> Non
     record = sweep.record("preprocess-*")
     assert record["status"] == "timeout"
     assert "TIMEOUT" in record["reason"]
-    assert sweep.accounted("preprocess-*")["status"] == "timeout"
+    assert sweep.ended("preprocess-*")["status"] == "timeout"
