@@ -20,10 +20,11 @@ from weather_hpc.analysis.grids import grid_tables
 from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
+from weather_hpc.analysis.table import Table
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
-from weather_hpc.collect.reference import compare_with_reference
+from weather_hpc.collect.reference import ReferenceComparison, compare_with_reference
 from weather_hpc.collect.reference_csv import Reference, load_reference
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.sources import find_sources, read_sources
@@ -63,25 +64,31 @@ class CollectOptions:
     """Of a study that is running: its page loads itself again."""
 
 
-def collect_study(root: Path) -> dict[str, Any]:
-    """Collect the results folder ``root`` into itself; see :func:`collect`."""
-    return collect([root], root)
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is said of runs, before anything of it is written."""
+
+    collected: Collected
+    advice: Table
+    compared: ReferenceComparison | None
+    """The comparison with a reference; None: none was given."""
+
+    @property
+    def tables(self) -> list[Table]:
+        """Every table, those of the stages first."""
+        return [*self.collected.comparison.tables, *self.collected.extras]
 
 
-def collect(
-    paths: Sequence[Path], out: Path, options: CollectOptions = CollectOptions()
-) -> dict[str, Any]:
-    """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
+def analyse(
+    paths: Sequence[Path],
+    options: CollectOptions = CollectOptions(),
+    laps: verbosity.Laps | None = None,
+) -> Analysis:
+    """Read the runs under ``paths`` and compare them; writes nothing but Slurm's accounting.
 
-    Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
-    in_tables, rejected, ends of the others, findings by severity), images left out of the stores
-    (left_out), how far to trust the numbers (verdict), what to run (choices), the largest effects
-    (headlines) and these with all other sentences (key_findings), the outcome of the comparison
-    with the reference, and the paths written, all serializable as JSON. Raises UserError if a path
-    does not exist or holds no runs, or an option is wrong, and OSError if ``out`` cannot be
-    written, for example on a full disk; an earlier collection stays whole then.
+    Raises UserError if a path does not exist or holds no runs, or an option is wrong.
     """
-    laps = verbosity.Laps()
+    laps = laps or verbosity.Laps()
     tolerance = Tolerance.parse(options.tolerance)
     claims = load_claims(options.claims or published_claims())
     allocation = Allocation.parse(options.allocation) if options.allocation is not None else None
@@ -123,6 +130,42 @@ def collect(
         *tested.findings,
     ]
     laps.done("audit and analysis")
+    collected = Collected(
+        comparison,
+        findings,
+        extras,
+        key_sentences,
+        live=options.live,
+        reference=_others(reference),
+        deadline_s=options.deadline_s,
+        budget_node_hours=options.budget_node_hours,
+    )
+    return Analysis(collected, advice, compared)
+
+
+def collect_study(root: Path) -> dict[str, Any]:
+    """Collect the results folder ``root`` into itself; see :func:`collect`."""
+    return collect([root], root)
+
+
+def collect(
+    paths: Sequence[Path], out: Path, options: CollectOptions = CollectOptions()
+) -> dict[str, Any]:
+    """Read the runs under ``paths`` and write rows, rejects, audit, tables, plots and the report.
+
+    Everything goes into the folder ``out``, under the names of StudyPaths. Returns counts (runs,
+    in_tables, rejected, ends of the others, findings by severity), images left out of the stores
+    (left_out), how far to trust the numbers (verdict), what to run (choices), the largest effects
+    (headlines) and these with all other sentences (key_findings), the outcome of the comparison
+    with the reference, and the paths written, all serializable as JSON. Raises UserError if a path
+    does not exist or holds no runs, or an option is wrong, and OSError if ``out`` cannot be
+    written, for example on a full disk; an earlier collection stays whole then.
+    """
+    laps = verbosity.Laps()
+    analysis = analyse(paths, options, laps)
+    collected, compared = analysis.collected, analysis.compared
+    comparison, findings = collected.comparison, collected.findings
+    rows = comparison.rows
     to = StudyPaths(out.absolute())
     rejects = [row for row in rows if row.is_rejected]
     with replacing(to.root) as new_files:
@@ -132,20 +175,10 @@ def collect(
         write_csv(new.rejects, ["run_id", "status", "reason"], map(vars, rejects))
         columns = [field.name for field in dataclasses.fields(Finding)]
         write_csv(new.audit, columns, map(vars, findings))
-        for table in [*tables, *extras]:
+        for table in analysis.tables:
             write_table(new.tables, table)
-        collected = Collected(
-            comparison,
-            findings,
-            extras,
-            key_sentences,
-            live=options.live,
-            reference=_others(reference),
-            deadline_s=options.deadline_s,
-            budget_node_hours=options.budget_node_hours,
-        )
         report = write_report(new, collected)
-    remove_old_grids(to.tables, {table.name for table in extras})
+    remove_old_grids(to.tables, {table.name for table in collected.extras})
     remove_old_plots(to.plots, report)
 
     laps.done("tables, plots and report")
@@ -172,17 +205,19 @@ def collect(
         "rows": str(to.rows),
         "rejects": str(to.rejects),
         "audit": str(to.audit),
-        "tables": [str(to.tables / f"{table.name}.csv") for table in [*tables, *extras]],
+        "tables": [str(to.tables / f"{table.name}.csv") for table in analysis.tables],
         "plots": [
             str(to.plots / f"{plot.name}.svg") for plot in report.plots if plot.svg is not None
         ],
         "report": str(to.report),
-        "choices": choices(advice, tables, allocation=allocation is not None),
+        "choices": choices(
+            analysis.advice, comparison.tables, allocation=options.allocation is not None
+        ),
         "verdict": dataclasses.asdict(first.verdict) if first.verdict else None,
         "headlines": list(first.sentences),
         "key_findings": [
             *first.sentences,
-            *key_findings(comparison, findings, key_sentences),
+            *key_findings(comparison, findings, collected.sentences),
         ],
     }
 

@@ -27,7 +27,8 @@ LONGEST_LABEL = 44
 """Characters of a label in a figure; longer labels are cut."""
 RC: Any = {
     "figure.constrained_layout.use": True,
-    "savefig.transparent": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -94,6 +95,8 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> PlotFiles:
     """Draw a figure of ``size`` inches; ``name`` makes its ids unique among figures."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     # the salt makes equal figures equal files
@@ -101,14 +104,18 @@ def render(name: str, draw: "Draw", size: tuple[float, float]) -> PlotFiles:
         # a character that no font has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size)
-        FigureCanvasAgg(figure)
         draw(figure)
         svg, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        # not savefig, which draws everything twice in each format
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(svg, metadata={"Date": None})
         figure.set_layout_engine("none")  # already laid out
-        white: Any = {"transparent": False, "facecolor": "white"}
-        figure.savefig(png, format="png", dpi=160, **white)
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None}, **white)
+        figure.set_facecolor("white")
+        canvas = FigureCanvasPdf(figure)
+        canvas.print_pdf(pdf, metadata={"CreationDate": None})
+        figure.set_dpi(160)
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(png)
     return PlotFiles(svg.getvalue().decode(), png.getvalue(), pdf.getvalue())
 
 
