@@ -46,7 +46,7 @@ def parser() -> cli.Parser:
     add("--low-confidence", type=float, default=LOW_CONFIDENCE, metavar="P", help="mark images "
         "whose predicted class has a probability below P")  # fmt: skip
     add("--tta", action="store_true", help="average the probabilities of each image and its "
-        "mirror image: more accurate, twice the time")  # fmt: skip
+        "mirror image, in twice the time")  # fmt: skip
     add("--unlike", type=float, default=UNLIKE, metavar="SHARE", help="mark images farther "
         "from the training images than all but this share of those held apart from it")  # fmt: skip
     add("--device", default="auto", choices=DEVICES, help="device to compute on (default: auto: "
