@@ -7,7 +7,7 @@ WORKERS ?= 4
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: sweep test lint typecheck unit docs soak clean help
+.PHONY: sweep test lint typecheck unit docs pictures soak clean help
 
 sweep: $(INSTALLED)  ## run the default study here and now, up to the finished report
 	$(BIN)/python -m weather_hpc.sweep --executor local
@@ -26,6 +26,9 @@ unit: $(INSTALLED)
 
 docs: $(INSTALLED)  ## build the documentation, warnings as errors
 	$(BIN)/sphinx-build -W -n -q -b html docs docs/_build/html
+
+pictures: $(INSTALLED)  ## make the pictures in README and docs again, with Chromium
+	$(BIN)/python docs/pictures.py
 
 soak: $(INSTALLED)  ## 200 random kills in 30 minutes: nothing lost, nothing made twice
 	$(BIN)/python -m tests.soak

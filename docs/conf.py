@@ -6,11 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from generate import write_gallery, write_reference
 from docutils import nodes
+from generate import write_gallery, write_reference
 from sphinx.application import Sphinx
 
 from weather_hpc import __version__
@@ -39,7 +38,7 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
 programoutput_prompt_template = "$ {command}\n{output}"
-TUTORIAL = HERE / "_build" / "tutorial"
+TUTORIAL = Path(__file__).parent / "_build" / "tutorial"
 """Where the tutorial's commands run."""
 
 autodoc_member_order = "bysource"

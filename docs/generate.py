@@ -29,6 +29,23 @@ PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
     ),
 }
 
+GALLERY = """# Gallery
+
+Every plot that the report draws of the small sweep in `results/example/`. The page offers each as
+SVG, and its values as CSV; the folder `plots/` has it as SVG, PNG and PDF; in Python
+`weather_hpc.load("results/example").plot(name)` draws it.
+"""
+PLOT = """
+## {plot.title}
+
+`{plot.name}`
+
+```{{image}} {plot.name}.png
+:alt: {plot.title}
+:width: {width}
+```
+"""
+
 
 def write_reference(source: Path) -> None:
     """Write ``reference/generated/*.md`` below the documentation's folder."""
@@ -43,20 +60,12 @@ def write_gallery(source: Path) -> None:
     """Write ``reference/generated/gallery.md``: every plot of the report of results/example."""
     folder = source / "reference" / "generated"
     report = weather_hpc.load(source.parent / "results" / "example").report
-    parts = [
-        "# Gallery\n\nEvery plot that the report draws of the small sweep in `results/example/`. The "
-        "page has each with its values as SVG and CSV, the folder `plots/` as SVG, PNG and PDF; in "
-        "Python `weather_hpc.load(...).plot(name)` draws it.\n"
-    ]
-    for plot in report.drawn:
-        assert plot.draw is not None
-        (folder / f"{plot.name}.png").write_bytes(render(plot.name, plot.draw, plot.size).png)
-        width = "100%" if plot.wide else "60%"
-        parts.append(
-            f"\n## {plot.title}\n\n`{plot.name}`\n\n"
-            f"```{{image}} {plot.name}.png\n:alt: {plot.title}\n:width: {width}\n```\n"
-        )
-    (folder / "gallery.md").write_text("".join(parts))
+    text = GALLERY
+    for plot in report.plots:
+        if plot.draw is not None:
+            (folder / f"{plot.name}.png").write_bytes(render(plot.name, plot.draw, plot.size).png)
+            text += PLOT.format(plot=plot, width="100%" if plot.wide else "60%")
+    (folder / "gallery.md").write_text(text)
 
 
 def commands() -> str:

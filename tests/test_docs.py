@@ -1,10 +1,12 @@
 """Pages agree with the code that they describe."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text("utf-8")
@@ -39,3 +41,20 @@ def test_every_promise_is_shown_by_a_test_that_exists() -> None:
         assert shown, row
         for path, name in shown:
             assert f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"
+
+
+def test_pictures_show_the_report_as_it_is() -> None:
+    """Where this fails: ``make pictures``."""
+    shown = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["text_shown"]()
+    pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
+    assert len(pictures) == 3
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert image.info["shows"] == shown, picture
+
+
+def test_every_picture_is_used() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
+    for picture in (ROOT / "docs" / "pictures").glob("*.png"):
+        assert f"pictures/{picture.name}" in text
