@@ -10,9 +10,12 @@ def counted(number: int | None, noun: str) -> str:
     return f"{'?' if number is None else number} {noun}" + ("" if number == 1 else "s")
 
 
-def brief(value: float) -> str:
-    """``value`` in running text: three significant digits, no exponent where it can be avoided."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+def brief(value: float, digits: int = 3) -> str:
+    """``value`` in running text: ``digits`` significant digits, no trailing zeros.
+
+    No exponent where it can be avoided.
+    """
+    return f"{value:,.0f}" if 10**digits - 0.5 <= abs(value) < 1e9 else f"{value:.{digits}g}"
 
 
 def duration(seconds: float) -> str:

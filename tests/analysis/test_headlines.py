@@ -54,7 +54,7 @@ def test_effects_that_are_not_shown_are_not_claimed() -> None:
 
 def test_an_answer_that_was_asked_for_is_told() -> None:
     rows = ddp(1, around(10)) + ddp(2, around(6))
-    assert any(text.startswith("For a deadline of 7 s:") for text in told(rows, deadline_s=7.0))
+    assert any(text.startswith("Training, deadline of 7 s:") for text in told(rows, deadline_s=7.0))
 
 
 def test_nothing_is_told_that_an_error_contradicts() -> None:

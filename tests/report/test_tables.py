@@ -9,7 +9,7 @@ import pytest
 
 from weather_hpc.analysis.table import PREPROCESS_COLUMNS, ScalingTable
 from weather_hpc.report.write import write_table
-from weather_hpc.text import latex, markdown, significant
+from weather_hpc.text import brief, latex, markdown, significant
 
 HOSTILE = "a|b_c & 50% <b>$x$</b> #{~^\\}"
 
@@ -114,3 +114,13 @@ def test_escapes() -> None:
 )  # fmt: skip
 def test_three_significant_digits(value: float, text: str) -> None:
     assert significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.0, 3, "0"), (12.345, 3, "12.3"), (3.0, 3, "3"), (999.4, 3, "999"), (999.6, 3, "1,000"),
+     (1389.0, 3, "1,389"), (100.0, 2, "100"), (99.6, 2, "100"), (0.512, 2, "0.51"),
+     (12345.6, 4, "12,346"), (-1500.0, 3, "-1,500")],
+)  # fmt: skip
+def test_numbers_in_sentences_have_no_exponent(value: float, digits: int, text: str) -> None:
+    assert brief(value, digits) == text

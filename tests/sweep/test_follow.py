@@ -142,7 +142,7 @@ def test_the_last_failures_come_first_with_their_reasons(tmp_path: Path) -> None
     [
         (2, 0, 0, "all runs have ended"),
         (1, 1, 1, "all runs have ended"),
-        (1, 0, 1, "nothing makes the other 1 run: sweep again to resume"),
+        (1, 0, 1, "1 run left and none running: sweep again to resume"),
     ],
 )
 def test_following_ends_with_the_studys_exit_code(

@@ -22,7 +22,7 @@ from weather_hpc.runs.ending import without_log
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Scaling, Stage
 from weather_hpc.study.stages import MEASURED
-from weather_hpc.text import alike
+from weather_hpc.text import alike, brief
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Group:
             notes.append(f"{restarted} of {total} restarted")
         outliers = self.outliers
         if outliers:
-            times = ", ".join(f"{found.value:.3g} s" for _, found in outliers)
+            times = ", ".join(f"{brief(found.value)} s" for _, found in outliers)
             notes.append(f"{len(outliers)} of {total} outlying: {times}")
         return "; ".join(notes) or None
 

@@ -15,7 +15,7 @@ from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.analysis.ratios import Ratio, Ratios, said, times
 from weather_hpc.analysis.statistics import ratio_interval
 from weather_hpc.analysis.steps import Verdict
-from weather_hpc.analysis.subject import subject_of
+from weather_hpc.analysis.subject import Subject, subject_of
 from weather_hpc.analysis.table import Table
 from weather_hpc.runs.row import Code, Finding, Severity
 from weather_hpc.text import brief, counted
@@ -42,7 +42,6 @@ def headlines(
     found = [
         *effects(comparison),
         *_devices(by_name.get("devices")),
-        *_asked(by_name.get("advice")),
         *_claims(by_name.get("claims")),
         *_load_balance(comparison),
         *_superlinear(comparison),
@@ -51,6 +50,7 @@ def headlines(
     if subject is not None and subject.work is not None:
         work, label = subject.work, subject.label
         found += [*_startup(work, label), *_cost(work, label), *_accuracy(work, label)]
+        found += _asked(by_name.get("advice"), subject)
     wrong = _wrong_tables(findings)
     found = [one for one in found if not one.kind or one.kind[0] not in wrong]
     found.sort(key=lambda one: (not one.first, -one.size))
@@ -115,13 +115,15 @@ def _device(device: str, model: str | None) -> str:
     return f"{word} ({model})" if model else word
 
 
-def _asked(advice: Table | None) -> Iterator[Effect]:
-    """Answers to a deadline and a budget."""
-    for row in advice.rows if advice else []:
-        if str(row.get("question")).startswith(("deadline", "budget")):
+def _asked(advice: Table | None, subject: Subject) -> Iterator[Effect]:
+    """Answers to a deadline and a budget, of what the study is mainly about."""
+    rows = [row for row in advice.rows if row["stage"] == subject.of.table] if advice else []
+    for asked in ("deadline", "budget"):
+        row = next((row for row in rows if str(row["question"]).startswith(asked)), None)
+        if row is not None:
             answer = row["answer"] or f"no answer, {row['reason']}"
             time_s = f" ({brief(row['time_s'])} s)" if row["time_s"] else ""
-            yield Effect(f"For a {row['question']}: {answer}{time_s}.", ASKED)
+            yield Effect(f"{subject.of.title}, {row['question']}: {answer}{time_s}.", ASKED)
 
 
 def _claims(claims: Table | None) -> Iterator[Effect]:

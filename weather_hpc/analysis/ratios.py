@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import CLAIMS_95_FROM
+from weather_hpc.text import brief
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Ratios:
         middle = 1 / self.middle if slower else self.middle
         texts = [times(end, like=middle) for end in (low, high)]
         if texts[0] == texts[1] and len(self.parts) == 1:
-            texts = [f"{end:.3g}" for end in (low, high)]
+            texts = [brief(end) for end in (low, high)]
         fewest = min(one.runs for one in self.parts)
         few = "" if all(one.low is not None for one in self.parts) else runs_words(fewest)
         span = f"{name}{' to '.join(texts)}" if texts[0] != texts[1] else ""

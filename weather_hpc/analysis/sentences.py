@@ -111,7 +111,9 @@ def _outlying(comparison: Comparison) -> Iterator[str]:
     if not found:
         return
     worst = sorted(found, key=lambda pair: -pair[1].score)[:MOST_NAMED]
-    runs = ", ".join(f"{row.run_id} ({o.value:.3g} s, median {o.median:.3g} s)" for row, o in worst)
+    runs = ", ".join(
+        f"{row.run_id} ({brief(o.value)} s, median {brief(o.median)} s)" for row, o in worst
+    )
     first = "" if len(found) <= MOST_NAMED else "the farthest: "
     count = counted(len(found), "run")
     yield f"{count} far from the median of the repeats, not removed: {first}{runs}."

@@ -24,7 +24,7 @@ from weather_hpc.runs.checks import ALL_REDUCE, BINDING, CheckResult, read_check
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Code, Finding, Row, Severity
 from weather_hpc.study.tasks import Strategy
-from weather_hpc.text import clean, counted
+from weather_hpc.text import brief, clean, counted
 
 RESULTS = {True: "passed", False: "failed", None: "not done"}
 
@@ -218,11 +218,11 @@ def _exchange(
     seconds = epoch_bytes * 2 * (ranks - 1) / ranks / (network.gb_s * 1e9)
     yield Finding(
         network.source, Severity.INFO, Code.EXCHANGE_TIME,
-        f"{label}: efficiency {efficiency:.2f}. Gradients: {step_bytes / 1e6:.3g} MB per step, "
-        f"{epoch_bytes / 1e9:.3g} GB per epoch; at the {network.gb_s:.3g} GB/s measured with "
+        f"{label}: efficiency {efficiency:.2f}. Gradients: {brief(step_bytes / 1e6)} MB per step, "
+        f"{brief(epoch_bytes / 1e9)} GB per epoch; at the {network.gb_s:.3g} GB/s measured with "
         f"{network.ranks} ranks on {counted(network.nodes, 'node')} their exchange takes "
-        f"{seconds:.3g} s of {time_s / epochs:.3g} s per epoch, minus the part that overlaps with "
-        "computation",
+        f"{brief(seconds)} s of {brief(time_s / epochs)} s per epoch, minus the part that overlaps "
+        "with computation",
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from weather_hpc.collect.reference_row import MEASUREMENTS
 from weather_hpc.collect.reference_tolerance import Tolerance
 from weather_hpc.collect.reference_units import another_unit
 from weather_hpc.runs.row import Code, Finding, Severity
-from weather_hpc.text import alike, counted
+from weather_hpc.text import alike, brief, counted
 
 OK, REGRESSION, IMPROVEMENT = "ok", "regression", "improvement"
 MISSING, EXTRA, NOT_COMPARED = "missing here", "not in reference", "cannot be compared"
@@ -262,9 +262,10 @@ def _finding(table: ScalingTable, outcome: str, verdicts: Sequence[ComparedValue
     text = first.verdict
     if outcome in (REGRESSION, IMPROVEMENT):
         values = [
-            f"{one.figure} {one.ours:.4g} against {one.reference:.4g} (tolerance {one.tolerance:g})"
+            f"{one.figure} {brief(one.ours, 4)} against {brief(one.reference, 4)} "
+            f"(tolerance {one.tolerance:g})"
             for one in verdicts
-            if one.outcome == outcome
+            if one.outcome == outcome and one.ours is not None and one.reference is not None
         ]
         text = f"{outcome}: {', '.join(values)}"
     message = f"{first.configuration}: {text}; {first.source}"

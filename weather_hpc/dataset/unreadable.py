@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from weather_hpc.dataset.catalogue import Catalogue
 from weather_hpc.dataset.image_file import printable
 from weather_hpc.errors import FailedError
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 _PARTICULAR = re.compile(r'"[^"]*"|\d+')
 
@@ -68,7 +68,7 @@ class Unreadable:
         if self.reasons:
             share = 100 * len(self.reasons) / self.files
             files = f"{len(self.reasons)} of {counted(self.files, 'image file')}"
-            parts.append(f"{files} ({share:.2g} %) cannot be used: {_examples(self.reasons)}")
+            parts.append(f"{files} ({brief(share, 2)} %) cannot be used: {_examples(self.reasons)}")
         if self.folders:
             folders = counted(len(self.folders), "folder")
             parts.append(f"{folders} cannot be read: {_examples(self.folders)}")

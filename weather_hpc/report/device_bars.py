@@ -13,6 +13,7 @@ from weather_hpc.report.drawing import (
     Drawing,
     plain,
 )
+from weather_hpc.text import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,5 +82,5 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _as_text(rows: Sequence[dict[str, Any]]) -> str:
-    parts = [f"{_label(row)} ({row['kind']}): {row['ratio']:.3g}" for row in rows]
+    parts = [f"{_label(row)} ({row['kind']}): {brief(row['ratio'])}" for row in rows]
     return "Times as fast, by configuration and what it is compared with. " + "; ".join(parts) + "."

@@ -20,6 +20,7 @@ from weather_hpc.report.drawing import (
     plain,
 )
 from weather_hpc.report.log_axes import log_limits, set_log_x, set_log_y
+from weather_hpc.text import brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,13 +150,13 @@ class LinePlot:
         parts = []
         for curve in curves:
             points = [
-                f"{point.x:g}: {point.y:.3g}"
+                f"{point.x:g}: {brief(point.y)}"
                 + f" ({SHARED})" * point.shared
                 + f" ({point.nodes} nodes)" * (point.nodes > 1)
                 for point in curve.points
             ]
             if curve.start is not None and curve.start != Point(1, 1):
-                points.insert(0, f"{curve.start.x:g}: {curve.start.y:.3g} (baseline)")
+                points.insert(0, f"{curve.start.x:g}: {brief(curve.start.y)} (baseline)")
             parts.append(f"{curve.name}: {', '.join(points)}")
         return f"{self.y_label} by {self.x_label}. " + "; ".join(parts) + "."
 

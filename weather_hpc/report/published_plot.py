@@ -12,7 +12,7 @@ from weather_hpc.report.curve import batch_text
 from weather_hpc.report.drawing import DOUBLE_WIDTH, Drawing, plain
 from weather_hpc.report.log_axes import LOG, log_limits, log_ticks
 from weather_hpc.study.stages import BY_TABLE
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,6 +168,6 @@ def _draw_panel(axes: "Axes", panel: Sequence[BothSpeedups]) -> None:
 def _as_text(both: Sequence[BothSpeedups]) -> str:
     parts = []
     for one in both:
-        here = "not measured here" if one.ours is None else f"{one.ours:.3g} here"
-        parts.append(f"{one.label}: {here}, {one.published:.3g} published")
+        here = "not measured here" if one.ours is None else f"{brief(one.ours)} here"
+        parts.append(f"{one.label}: {here}, {brief(one.published)} published")
     return "Speedup by configuration. " + "; ".join(parts) + "."

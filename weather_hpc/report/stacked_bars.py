@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from weather_hpc.report.colours import PAPER
 from weather_hpc.report.drawing import plain
+from weather_hpc.text import brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def bars_as_text(bars: Iterable[tuple[str, Mapping[str, float | None]]]) -> str:
     parts = []
     for label, seconds in bars:
         known = [(name, value) for name, value in seconds.items() if value]
-        parts.append(f"{label}: " + ", ".join(f"{seconds_of(n)} {v:.3g}" for n, v in known))
+        parts.append(f"{label}: " + ", ".join(f"{seconds_of(n)} {brief(v)}" for n, v in known))
     return "; ".join(parts) + "."
 
 

@@ -104,13 +104,13 @@ def _cpus(waste: Waste, peaks: "_Peaks") -> str:
     each = " on the first node" if usage.nodes > 1 else ""
     text = (
         f"{usage.label} asked for {counted(round(share.asked), 'CPU')}{each} and used "
-        f"{share.used:.2g}"
+        f"{brief(share.used, 2)}"
     )
     peak = peaks.of(usage.group)
     enough = None if peak is None else max(1, math.ceil(peak))
     if peak is None or enough is None or enough >= share.asked:
         return f"{text}."
-    return f"{text}, at most {peak:.2g} in any second: {enough} would do."
+    return f"{text}, at most {brief(peak, 2)} in any second: {enough} would do."
 
 
 class _Peaks:

@@ -28,7 +28,7 @@ from weather_hpc.runs.run import Run
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.stages import MEASURED, reads_store
 from weather_hpc.sweep.bounds import NO_REQUEUES, Bound
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 SIZE = ("workers", "world_size", "images", "epochs")
 """Settings in which a run may differ from the one that its duration is scaled from."""
@@ -122,16 +122,16 @@ class Forecast:
         count = len(self.runs)
         if self.estimated is None:
             return f"no earlier run to estimate from; {self._limits}"
-        about = f"about {self.estimated:.3g} node-hours for"
+        about = f"about {brief(self.estimated)} node-hours for"
         if self.from_earlier == count:
             return (
                 f"{about} {counted(count, 'run')} by earlier runs "
-                f"(at most {self.at_most:.3g} by the time limits{self._requeued})"
+                f"(at most {brief(self.at_most)} by the time limits{self._requeued})"
             )
         return (
             f"{about} {self.from_earlier} of {count} runs by earlier runs; the other "
-            f"{count - self.from_earlier} at most {self.not_estimated:.3g} by their time limits; "
-            f"all at most {self.at_most:.3g}{self._requeued}"
+            f"{count - self.from_earlier} at most {brief(self.not_estimated)} by their time "
+            f"limits; all at most {brief(self.at_most)}{self._requeued}"
         )
 
     @property
@@ -140,7 +140,7 @@ class Forecast:
         limits = sorted({e.spec.resources.time_limit_min for e in self.runs})
         each = " to ".join(str(limit) for limit in dict.fromkeys((limits[0], limits[-1])))
         return (
-            f"at most {self.at_most:.3g} node-hours by the time limits ({each} min a run"
+            f"at most {brief(self.at_most)} node-hours by the time limits ({each} min a run"
             f"{self._requeued})"
         )
 
@@ -151,8 +151,10 @@ class Forecast:
 
     def __str__(self) -> str:
         if not self.runs:
-            return f"forecast: nothing to run; {self.committed:.3g} node-hours used or queued here"
-        return f"forecast: {self.expected}; {self.committed:.3g} used or queued here"
+            return (
+                f"forecast: nothing to run; {brief(self.committed)} node-hours used or queued here"
+            )
+        return f"forecast: {self.expected}; {brief(self.committed)} used or queued here"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form, in node-hours.
@@ -253,7 +255,7 @@ def check_budget(forecast: Forecast, limit: float | None) -> None:
     left = limit - committed - forecast.collecting
     raise UserError(
         f"--max-node-hours {limit:g}: {counted(len(forecast.runs), 'run')}: {forecast.expected}; "
-        f"at most {committed:.3g} are used or queued here; nothing was submitted; "
+        f"at most {brief(committed)} are used or queued here; nothing was submitted; "
         f"{_what_fits(forecast, left)}"
     )
 
@@ -267,12 +269,12 @@ def _what_fits(forecast: Forecast, left: float) -> str:
         default=None,
     )
     if best is not None:
-        size = f"{counted(best.runs, 'run')}, at most {best.at_most:.3g} node-hours"
+        size = f"{counted(best.runs, 'run')}, at most {brief(best.at_most)} node-hours"
         return f"--only '{best.pattern}' would fit ({size})"
     cheapest = min(forecast.runs, key=lambda estimate: estimate.at_most)
     fewer = " or fewer max_requeues of the site" if cheapest.bound.requeues else ""
     return (
-        f"no configuration fits: {cheapest.spec.run_id} alone may need {cheapest.at_most:.3g}; "
+        f"no configuration fits: {cheapest.spec.run_id} alone may need {brief(cheapest.at_most)}; "
         f"a smaller time_limit_min{fewer} lowers that"
     )
 

@@ -121,7 +121,7 @@ class StudyProgress:
         if not self.open:
             return "all runs have ended"
         if not self.active:
-            return f"nothing makes the other {counted(self.open, 'run')}: sweep again to resume"
+            return f"{counted(self.open, 'run')} left and none running: sweep again to resume"
         if self.left_s is None:
             return f"time left not known: {self.why_unknown}"
         return f"{_left(self.left_s)} for {counted(self.open, 'run')}"

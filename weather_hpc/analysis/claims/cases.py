@@ -11,7 +11,7 @@ from weather_hpc.analysis.claims.words import interval, number, seconds, setting
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.statistics import Interval, median_interval
 from weather_hpc.study.spec import Stage
-from weather_hpc.text import counted
+from weather_hpc.text import brief, counted
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _flat(matching: Matching) -> Iterator[Case]:
         )
         times = [time_of(one) for one in chain]
         spread = 100 * (max(times) / min(times) - 1)
-        text = f"{_in_a_row(rule, chain)}, at most {spread:.2g} % apart"
+        text = f"{_in_a_row(rule, chain)}, at most {brief(spread, 2)} % apart"
         yield Case(rule.stage, settings, text, quantities=quantities, bounds=(1 / limit, limit))
 
 
