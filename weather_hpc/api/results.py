@@ -163,7 +163,7 @@ class Results:
 
     @property
     def cards(self) -> Sequence[Card]:
-        """Fastest, best value, where scaling stops, and the accuracy kept."""
+        """Fastest, cheapest (fewest node-hours), where scaling stops, and the accuracy kept."""
         return self.report.first.cards
 
     @cached_property

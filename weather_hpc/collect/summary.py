@@ -24,11 +24,11 @@ PIPE_WIDTH, WIDEST = 100, 120
 """Columns where stdout is no terminal; the most that sentences take."""
 
 _USUAL = {
-    "fastest": "fastest", "fastest_without_loss": "no loss of accuracy", "cheapest": "best value",
+    "fastest": "fastest", "fastest_without_loss": "no loss of accuracy", "cheapest": "cheapest",
 }  # fmt: skip
 """The advice's default questions, under the names that the terminal shows."""
 
-_UNCERTAIN = {"fastest": "among the fastest", "cheapest": "among the best value"}
+_UNCERTAIN = {"fastest": "among the fastest", "cheapest": "among the cheapest"}
 
 
 def choices(

@@ -18,7 +18,7 @@ MOST_WORKS = 3
 _QUESTIONS = {
     "fastest": ("fastest", "among the fastest"),
     "fastest_without_loss": ("fastest without a loss of accuracy",) * 2,
-    "cheapest": ("fewest node-hours", "among the fewest node-hours"),
+    "cheapest": ("cheapest", "among the cheapest"),
 }
 """What is asked; and what it is called where others may be as good."""
 

@@ -1,4 +1,4 @@
-"""The runs that stand for a study: the fastest, the best value, the baseline, the most accurate."""
+"""The runs that stand for a study: the fastest, the cheapest, the baseline, the most accurate."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
