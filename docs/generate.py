@@ -14,7 +14,6 @@ from pydantic_core import PydanticUndefined
 
 import weather_hpc
 from weather_hpc.__main__ import VERBS
-from weather_hpc.report.drawing import render
 from weather_hpc.runs.record import RunRecord
 from weather_hpc.study.config import StudyConfig
 from weather_hpc.study.site import SiteProfile
@@ -59,12 +58,11 @@ def write_reference(source: Path) -> None:
 def write_gallery(source: Path) -> None:
     """Write ``reference/generated/gallery.md``: every plot of the report of results/example."""
     folder = source / "reference" / "generated"
-    report = weather_hpc.load(source.parent / "results" / "example").report
+    results = weather_hpc.load(source.parent / "results" / "example")
     text = GALLERY
-    for plot in report.plots:
-        if plot.draw is not None:
-            (folder / f"{plot.name}.png").write_bytes(render(plot.name, plot.draw, plot.size).png)
-            text += PLOT.format(plot=plot, width="100%" if plot.wide else "60%")
+    for plot in results.report.drawn:
+        results.plot(plot.name).savefig(folder / f"{plot.name}.png", dpi=110)
+        text += PLOT.format(plot=plot, width="100%" if plot.wide else "60%")
     (folder / "gallery.md").write_text(text)
 
 
