@@ -217,15 +217,31 @@ def test_of_many_works_the_first_are_told_in_sentences() -> None:
     rows = [row for n in range(1, 6) for row in ddp(2, [10.0], epochs=n)]
     *told, rest = advice_sentences(advice(rows))
     assert [line.split(":")[0] for line in told] == [
-        f"Training (epochs {n}), fastest" for n in (1, 2, 3)
+        f"Training (epochs {n}), among the fastest" for n in (1, 2, 3)
     ]
     assert rest == "What to run for 2 more works is in tables/advice.csv."
 
 
 def test_questions_with_one_answer_share_a_sentence() -> None:
     rows = priced([*ddp(2, [10.0, 10.5, 12.0]), *ddp(4, [9.5, 10.2, 11.0])])
-    answer = "Training, fastest and cheapest: ddp on cuda, 4 ranks, batch 32 (10.2 s, 10.2 node-"
+    answer = "ddp on cuda, 4 ranks, batch 32 (10.2 s, 10.2 node-hours)."
     apart = "tatistically indistinguishable from ddp on cuda, 2 ranks, batch 32."
-    assert advice_sentences(advice(rows)) == [f"{answer}hours). S{apart}"]
+    both = "Training, among the fastest and among the cheapest"
+    assert advice_sentences(advice(rows)) == [f"{both}: {answer} S{apart}"]
     dearer = [replace(row, node_hours=50.0) if row.workers == 2 else row for row in rows]
-    assert advice_sentences(advice(dearer)) == [f"{answer}hours). Fastest: s{apart}"]
+    one = "Training, among the fastest and cheapest"
+    assert advice_sentences(advice(dearer)) == [f"{one}: {answer} Among the fastest: s{apart}"]
+
+
+def test_no_superlative_where_the_verdict_is_red_or_nothing_can_be_compared() -> None:
+    rows = priced([*ddp(2, [10.0, 10.1, 10.2]), *ddp(4, [5.0, 5.1, 5.2])])
+    trusted, red = (
+        advice_table(compare(rows), distrust=text) for text in ("", "the verdict is red")
+    )
+    assert advice_sentences(trusted)[0].startswith("Training, fastest and cheapest: ")
+    for line in advice_sentences(red):
+        assert line.startswith("Training, among the fastest")
+        assert "he verdict is red" in line
+    (alone,) = advice_sentences(advice(priced(ddp(2, [10.0, 10.1, 10.2]))))
+    assert alone.startswith("Training, among the fastest and among the cheapest: ")
+    assert alone.endswith("Nothing to compare it with.")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weather_hpc.analysis.allocation import Allocation
-from weather_hpc.analysis.candidates import Candidate, Work, all_works
+from weather_hpc.analysis.candidates import Candidate, Work, all_works, joined
 from weather_hpc.analysis.choices import ACCURACY_TOLERANCE, Answer, choices
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.end_to_end import end_to_end
@@ -59,12 +59,13 @@ def advice_table(
     deadline_s: float | None = None,
     budget_node_hours: float | None = None,
     allocation: Allocation | None = None,
+    distrust: str = "",
 ) -> Table:
     """One row for each question on each work; where there is no answer, ``reason`` says why.
 
     ``deadline_s`` (seconds of measured time) and ``budget_node_hours`` (of one run) each add a
     question. ``allocation`` is what preprocessing and training have end to end; None: as large as
-    what was measured, and smaller.
+    what was measured, and smaller. ``distrust`` is a doubt in all of them; empty: there is none.
     """
     works = all_works(comparison)
     answers = [
@@ -81,7 +82,11 @@ def advice_table(
     answers += map(knee, comparison.series)
     answers += cpu_workers_per_gpu(works)
     answers += end_to_end(works, allocation)
-    rows = [vars(answer) | {"doubt": answer.doubt or None} for answer in answers]
+    rows = [
+        vars(answer)
+        | {"doubt": joined(answer.doubt or "", distrust if answer.answer else "") or None}
+        for answer in answers
+    ]
     return Table("advice", "Advice", _CAPTION, ADVICE_COLUMNS, rows)
 
 

@@ -5,14 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from weather_hpc.analysis.end_to_end import AND, QUESTION
+from weather_hpc.analysis.questions import USUAL, question_words
 from weather_hpc.analysis.table import Table
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief, counted
-
-_WORDS = {
-    "fastest": "fastest", "fastest_without_loss": "fastest without a loss of accuracy",
-    "cheapest": "cheapest",
-}  # fmt: skip
 
 MOST_WORKS = 3
 """So many works of a stage get sentences; the rest are in the table."""
@@ -68,7 +64,12 @@ def _end_to_end(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     first = rows[0]
     about = BY_TABLE[first["stage"]].title + (f" ({first['work']})" if first["work"] else "")
-    questions = [_WORDS.get(row["question"], f"for a {row['question']}") for row in rows]
+    questions = [
+        question_words(row["question"], row["doubt"])
+        if row["question"] in USUAL
+        else f"for a {row['question']}"
+        for row in rows
+    ]
     what = f"{about}, {_listed(questions)}"
     if first["question"] == "cpu_workers_per_gpu":
         return f"{about}, to decode for one device: {first['answer']}; {first['reason']}."

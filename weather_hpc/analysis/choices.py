@@ -64,9 +64,13 @@ def fastest(work: Work) -> Answer:
     """The least time; weak scaling: the most images per second."""
     best = fastest_of(work.candidates)
     reason = f"of {counted(len(work.candidates), 'configuration')}"
-    return Answer.choose(
-        best, question="fastest", reason=reason, doubt=doubt(best, work.candidates)
-    )
+    doubts = joined(doubt(best, work.candidates), _alone(work.candidates))
+    return Answer.choose(best, question="fastest", reason=reason, doubt=doubts)
+
+
+def _alone(among: Sequence[Candidate]) -> str:
+    """Whether there is nothing to compare with."""
+    return "nothing to compare it with" if len(among) == 1 else ""
 
 
 def same_accuracy(work: Work) -> Iterator[Answer]:
@@ -141,7 +145,7 @@ def cheapest(work: Work) -> Answer:
         return Answer(question=question, reason=NO_NODE_HOURS)
     best = min(priced, key=_cost)
     reason = f"of {counted(len(priced), 'configuration')} whose node-hours are known"
-    doubts = doubt(best, priced, "node_hours")
+    doubts = joined(doubt(best, priced, "node_hours"), _alone(priced))
     return Answer.choose(best, question=question, reason=reason, doubt=doubts)
 
 

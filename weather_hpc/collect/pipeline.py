@@ -21,6 +21,7 @@ from weather_hpc.analysis.law_table import laws_table
 from weather_hpc.analysis.sentences import sentences
 from weather_hpc.analysis.steps import comparisons_table
 from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.verdict import Trust, verdict
 from weather_hpc.collect.audit import audit, in_order
 from weather_hpc.collect.machines import checks_table, gpus_table, read_checked
 from weather_hpc.collect.predictions import read_predictions
@@ -101,28 +102,35 @@ def analyse(
     laps.done(f"reading {counted(len(rows), 'run')}")
     comparison = compare(rows)
     tables = comparison.tables
-    findings = in_order([*audit(readings, comparison, checked), *unused])
+    predictions, unreadable = read_predictions(rows, sources.found)
+    compared = compare_with_reference(tables, reference, tolerance) if reference else None
+    findings = in_order(
+        [
+            *audit(readings, comparison, checked),
+            *unused,
+            *unreadable,
+            *(compared.findings if compared else ()),
+        ]
+    )
+    trust = verdict(comparison, findings)
     advice = advice_table(
         comparison,
         deadline_s=options.deadline_s,
         budget_node_hours=options.budget_node_hours,
         allocation=allocation,
+        distrust="the verdict is red" if trust and trust.trust is Trust.RED else "",
     )
     laws, comparisons = laws_table(comparison), comparisons_table(comparison)
     tested, devices = claims_table(claims, comparison), devices_table(comparison)
     extras = [advice, laws, comparisons, devices, tested, *grid_tables(comparison)]
     extras.append(gpus_table(rows))
-    predictions, unreadable = read_predictions(rows, sources.found)
-    findings = in_order([*findings, *unreadable])
     if predictions:
         predicted = predictions_table(predictions)
         extras += [predicted, predicted.by_class]
     if checked:
         extras.append(checks_table(checked))
-    compared = compare_with_reference(tables, reference, tolerance) if reference else None
     if compared is not None:
         extras.append(compared.table)
-        findings = in_order([*findings, *compared.findings])
     key_sentences = [
         *advice_sentences(advice),
         *device_sentences(devices),

@@ -8,6 +8,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice_sentences import MOST_WORKS
 from weather_hpc.analysis.end_to_end import QUESTION
+from weather_hpc.analysis.questions import USUAL, question_words
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.analysis.verdict import Trust
@@ -23,13 +24,6 @@ MOST_REASONS = 5
 PIPE_WIDTH, WIDEST = 100, 120
 """Columns where stdout is no terminal; the most that sentences take."""
 
-_USUAL = {
-    "fastest": "fastest", "fastest_without_loss": "no loss of accuracy", "cheapest": "cheapest",
-}  # fmt: skip
-"""The advice's default questions, under the names that the terminal shows."""
-
-_UNCERTAIN = {"fastest": "among the fastest", "cheapest": "among the cheapest"}
-
 
 def choices(
     advice: Table, tables: Iterable[ScalingTable], *, allocation: bool = False
@@ -44,7 +38,7 @@ def choices(
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in advice.rows:
         question, answer = row["question"], row["answer"]
-        default = question in _USUAL
+        default = question in USUAL
         if not (answer if default else question.startswith(asked)):
             continue
         key = row["stage"], row["work"], answer if default else question
@@ -56,17 +50,15 @@ def choices(
             "answer": answer, "reason": row["reason"], "doubts": [],
             **{name: row[name] for name in names}, **{name: values.get(name) for name in more},
         })  # fmt: skip
-        choice["questions"].append(_question(question, certain=not row["doubt"]))
+        choice["questions"].append(_question(question, row["doubt"]))
         if row["doubt"] and row["doubt"] not in choice["doubts"]:
             choice["doubts"].append(row["doubt"])
     return list(found.values())
 
 
-def _question(name: str, *, certain: bool) -> str:
-    """What the terminal calls a question; no superlative where others may be as good."""
-    if not certain and name in _UNCERTAIN:
-        return _UNCERTAIN[name]
-    return {**_USUAL, QUESTION: "one after the other"}.get(name, name)
+def _question(name: str, doubt: str | None) -> str:
+    """What the terminal calls a question."""
+    return "one after the other" if name == QUESTION else question_words(name, doubt)
 
 
 def reject_reasons(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from weather_hpc.analysis.end_to_end import QUESTION
+from weather_hpc.analysis.questions import USUAL, question_words
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.layout import interval_text
 from weather_hpc.report.pareto import pareto
@@ -14,13 +15,6 @@ from weather_hpc.text import brief
 
 MOST_WORKS = 3
 """Works of a stage whose questions are answered here; the table has all."""
-
-_QUESTIONS = {
-    "fastest": ("fastest", "among the fastest"),
-    "fastest_without_loss": ("fastest without a loss of accuracy",) * 2,
-    "cheapest": ("cheapest", "among the cheapest"),
-}
-"""What is asked; and what it is called where others may be as good."""
 
 _LIMITS = ("deadline of ", "budget of ")
 """How the questions begin that options ask."""
@@ -67,9 +61,9 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 def _label(row: Mapping[str, Any]) -> str:
     """What the question of ``row`` is called; empty where it has no answer of its own here."""
     question = str(row.get("question"))
-    if question.startswith(_LIMITS):
-        return question
-    return _QUESTIONS.get(question, ("", ""))[row.get("doubt") is not None]
+    if question.startswith(_LIMITS) or question in USUAL:
+        return question_words(question, row.get("doubt"))
+    return ""
 
 
 def _answer(row: Mapping[str, Any]) -> str:
