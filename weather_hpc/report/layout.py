@@ -15,7 +15,7 @@ MOST_COLUMNS = 7
 _MEASURED = ("time_s", "speedup", "efficiency", "test_accuracy", "node_hours", "images_per_s")
 """Columns of scaling tables with measured values, the most important first."""
 
-_TRAILING = [*SETTINGS, "batch_mode", "audit_errors", "note"]
+_TRAILING = [*SETTINGS, "audit_errors", "note"]
 
 
 def precise(table: Table) -> list[dict[str, Any]]:

@@ -52,6 +52,8 @@ class LinePlot:
     curves: Sequence[Curve]
     empty_reason: str
     """Why there is no plot, where there are no curves."""
+    column: str
+    """What y is called among the plotted values."""
     ideal: Callable[[float], float] | None = None
     log_y: bool = True
     """Whether y, like x, is logarithmic: the ideal speedup is then a straight line."""
@@ -78,6 +80,7 @@ class LinePlot:
             lambda figure: self._draw(figure, panels, style),
             size,
             left_out=len(self.curves) - len(shown),
+            data=[row for curve in shown for row in curve.rows(self.column)],
         )
 
     def _panels(self) -> dict[str, list[Curve]]:

@@ -55,7 +55,7 @@ def pareto(collected: Collected) -> Drawing:
                 "stage": stage, "configuration": one.label, "time_s": one.time_s,
                 "node_hours": one.node_hours, "on_frontier": one.on_frontier,
             }
-            for stage, choices in panels.items()
+            for stage, choices in kept.items()
             for one in choices
         ],
     )  # fmt: skip

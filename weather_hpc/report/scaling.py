@@ -83,6 +83,7 @@ def line_plots(
             "speedup",
             curves("speedup"),
             baseline,
+            "speedup",
             ideal=lambda workers: workers,
             lost_below=1.0,
         ),
@@ -93,6 +94,7 @@ def line_plots(
             "efficiency (speedup per worker)",
             curves("efficiency"),
             baseline,
+            "efficiency",
             ideal=lambda workers: 1.0,
             log_y=False,
         ),
@@ -103,6 +105,7 @@ def line_plots(
             "time, s",
             curves("time_s"),
             "no run was measured",
+            "time_s",
         ),
     ]
     if table.name == "training":
@@ -113,6 +116,7 @@ def line_plots(
             "time, s",
             by_batch(table),
             "no configuration was measured with more than one batch size",
+            "time_s",
         )
         plots.append(batch)
     return plots

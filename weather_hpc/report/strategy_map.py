@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc.analysis.baselines import batch_size, method
 from weather_hpc.analysis.candidates import ties
 from weather_hpc.analysis.comparison import Configuration
-from weather_hpc.analysis.ratios import times
 from weather_hpc.analysis.statistics import FEWEST_REPEATS
 from weather_hpc.analysis.subject import Subject
 from weather_hpc.analysis.table import training_words
 from weather_hpc.report.cell_colours import UNKNOWN, cell_colour, text_colour
 from weather_hpc.report.colours import FAINT, INK, colour_of
+from weather_hpc.report.curve import identity
 from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, plain
 from weather_hpc.report.map_layout import BOTTOM, Layout, layout_of
 from weather_hpc.study.spec import Stage
@@ -67,7 +67,27 @@ def strategy_map(subject: Subject, *, trusted: bool) -> Drawing:
         lambda figure: _draw(figure, f"{title}, {_axes_name(subject)}", blocks, rows, outlined),
         SIZE,
         left_out,
+        data=[_values(subject, one, outlined) for block in blocks for one in block.cells.values()],
     )
+
+
+def _values(subject: Subject, one: Configuration, outlined: Mapping[int, str]) -> dict[str, Any]:
+    """What the cell of ``one`` shows."""
+    row = identity(subject.stage.table, one.cells)
+    if one.group.errors:
+        return row | {"audit_errors": one.cells["audit_errors"]}
+    row |= {_value_column(one): _value(one), "speedup": one.speedup}
+    outline = outlined.get(id(one.group))
+    return row | ({"outline": _OUTLINES[outline]} if outline else {})
+
+
+def _value_column(one: Configuration) -> str:
+    return "images_per_s" if one.group.is_weak else "time_s"
+
+
+def _value(one: Configuration) -> float | None:
+    """The seconds of ``one``; weak scaling: its images per second."""
+    return one.group.median(_value_column(one))
 
 
 def _blocks(subject: Subject) -> list[Block]:
@@ -188,9 +208,13 @@ def _texts(one: Configuration) -> list[str]:
     """Time (weak scaling: images per second) and speedup."""
     if one.group.errors:
         return ["error"]
-    value = one.group.median("images_per_s" if one.group.is_weak else "time_s")
-    speedup = one.speedup
-    return [significant(value or 0.0), *([] if speedup is None else [f"{times(speedup)}×"])]
+    speedup = [] if one.speedup is None else [_factor(one.speedup)]
+    return [significant(_value(one) or 0.0), *speedup]
+
+
+def _factor(speedup: float) -> str:
+    """Cells are read beside each other: all have as many digits."""
+    return f"{significant(speedup)}×"
 
 
 def _rectangle(axes: "Axes", x: float, y: float, width: float, height: float, **style: Any) -> None:
@@ -261,7 +285,7 @@ def _key(
         fill = cell_colour(value, speedups)
         _rectangle(axes, x, y - height / 2, 0.58, height, facecolor=fill, edgecolor="none")
         axes.text(
-            x + 0.29, y, f"{times(value)}×", fontsize=8, ha="center", va="center",
+            x + 0.29, y, _factor(value), fontsize=8, ha="center", va="center",
             color=text_colour(fill),
         )  # fmt: skip
         x += 0.62
