@@ -118,6 +118,8 @@ def test_parts_of_exploration_are_stacked_and_named() -> None:
     drawing.draw(figure)
     axes, shares = figure.axes
     assert axes.dataLim.x1 == 3.5
+    first = drawing.data[0]
+    assert (first["configuration"], first["augmentation_s"]) == ("sequential, 1 worker", 3.0)
     assert sorted(text.get_text() for text in shares.texts) == ["14", "14", "86", "86"]
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "sequential, 1 worker",

@@ -73,22 +73,25 @@ def gantt(timeline: Timeline) -> Drawing:
         _as_text(timeline, lines),
         lambda figure: _draw(figure, title, timeline, lines, axis, counts),
         size=(DOUBLE_WIDTH, 1.7 + _inches(lines, timeline.now) * max(4, len(lines))),
-        data=list(counts.rows(axis, timeline.first) if counts else _rows(timeline, lines)),
+        data=list(counts.rows(axis, timeline.first) if counts else _rows(timeline)),
     )
 
 
-def _rows(timeline: Timeline, lines: Sequence[Line]) -> Iterator[dict[str, Any]]:
+def _rows(timeline: Timeline) -> Iterator[dict[str, Any]]:
     """The ends of each run's parts, seconds since the first submission or start; and how it
     ended."""
-    for line in lines:
+    for line in timeline.configurations:
         for span in line.spans:
             times = {
                 "submitted_s": span.submitted, "started_s": span.start, "ready_s": span.ready,
                 "measured_until_s": span.measured, "ended_s": span.end,
             }  # fmt: skip
-            since = {name: t and t - timeline.first for name, t in times.items()}
-            row = {"stage": line.stage, "configuration": line.label, "run_id": span.row.run_id}
-            yield row | since | {"status": span.row.status, "restarts": span.row.restarts}
+            row = span.row
+            yield {
+                "stage": line.stage, "configuration": line.label, "run_id": row.run_id,
+                **{name: None if t is None else t - timeline.first for name, t in times.items()},
+                "status": row.status, "restarts": row.restarts,
+            }  # fmt: skip
 
 
 def _inches(lines: Sequence[Line], now: float) -> float:

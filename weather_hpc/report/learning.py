@@ -32,9 +32,10 @@ def learning_section(collected: Collected) -> ReportSection:
         evaluation, part = _mistakes(*best)
         mistakes = [part]
     if not found and not mistakes:
-        return ReportSection(NAME, TITLE)
+        return ReportSection(NAME, TITLE, optional=not candidates)
     times = time_to_accuracy(found)
-    curves = learning_plots(found)
+    several = any(candidate.group.settings.epochs != 1 for candidate in candidates)
+    curves = learning_plots(found) if several else []
     drawn = any(plot.draw is not None for plot in curves)
     return ReportSection(
         NAME,

@@ -140,6 +140,8 @@ def published_section(collected: Collected) -> ReportSection:
         sentences=ratio_sentence(both),
         plots=[speedups_drawing(both)],
         parts=[_claims(table) for table in claims],
+        # most studies have nothing in common with it
+        optional=True,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.report.collected import Collected
-from weather_hpc.report.curve import Curve, by_batch, by_workers
+from weather_hpc.report.curve import Curve, batch_of, by_batch, by_workers
 from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.line_plot import LinePlot
 from weather_hpc.report.others import OtherValue, hollow, other_curves, published_values
@@ -77,28 +77,6 @@ def line_plots(
 
     plots = [
         LinePlot(
-            f"{name}_speedup",
-            f"{title}: speedup",
-            workers,
-            "speedup",
-            curves("speedup"),
-            baseline,
-            "speedup",
-            ideal=lambda workers: workers,
-            lost_below=1.0,
-        ),
-        LinePlot(
-            f"{name}_efficiency",
-            f"{title}: efficiency",
-            workers,
-            "efficiency (speedup per worker)",
-            curves("efficiency"),
-            baseline,
-            "efficiency",
-            ideal=lambda workers: 1.0,
-            log_y=False,
-        ),
-        LinePlot(
             f"{name}_time",
             f"{title}: time",
             workers,
@@ -108,7 +86,33 @@ def line_plots(
             "time_s",
         ),
     ]
-    if table.name == "training":
+    # a plot that cannot be of these runs is not missing
+    if any(table.workers(row) != 1 for row in table.rows):
+        plots[:0] = [
+            LinePlot(
+                f"{name}_speedup",
+                f"{title}: speedup",
+                workers,
+                "speedup",
+                curves("speedup"),
+                baseline,
+                "speedup",
+                ideal=lambda workers: workers,
+                lost_below=1.0,
+            ),
+            LinePlot(
+                f"{name}_efficiency",
+                f"{title}: efficiency",
+                workers,
+                "efficiency (speedup per worker)",
+                curves("efficiency"),
+                baseline,
+                "efficiency",
+                ideal=lambda workers: 1.0,
+                log_y=False,
+            ),
+        ]
+    if len({batch_of(row) for row in table.rows} - {None}) > 1:
         batch = LinePlot(
             f"{name}_batch",
             f"{title}: time by batch size",

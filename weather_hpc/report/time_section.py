@@ -15,7 +15,9 @@ def time_section(collected: Collected) -> ReportSection:
     comparison = collected.comparison
     times, pop = phase_times(comparison), pop_table(comparison)
     plots: list[Drawing] = []
-    for stage in comparison.by_stage:
+    for stage, of in comparison.by_stage.items():
+        if not of.configurations:
+            continue
         title = f"Time of {MEASURED[stage].title.lower()} by phase"
         plots.append(phase_bars(stage, title, times))
     if Stage.EDA in comparison.by_stage:

@@ -7,16 +7,23 @@ from weather_hpc.report.telemetry_plot import telemetry_plot
 from weather_hpc.report.usage import usage_table, usages
 from weather_hpc.report.usage_bars import energy_bars, usage_bars
 from weather_hpc.report.waste import waste_sentences
+from weather_hpc.study.tasks import Device
 
 
 def utilisation_section(collected: Collected) -> ReportSection:
     """How much of what was asked for was used."""
     comparison = collected.comparison
     found = usages(comparison)
+    plots = [usage_bars(found)]
+    # a plot that cannot be of these runs is not missing
+    if comparison.training.configurations:
+        plots.insert(0, telemetry_plot(chosen_runs(comparison)))
+    if any(row.device not in (None, Device.CPU) for row in comparison.rows):
+        plots.append(energy_bars(found))
     return ReportSection(
         "utilisation",
         "Utilisation",
         sentences=waste_sentences(found, comparison),
         tables=[usage_table(found)] if found else [],
-        plots=[telemetry_plot(chosen_runs(comparison)), usage_bars(found), energy_bars(found)],
+        plots=plots,
     )
