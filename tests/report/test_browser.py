@@ -14,14 +14,15 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.report.browsing import (
     click,
     emulate,
+    keep_saved,
     log,
     open_whole,
     requested,
+    saved,
     set_width,
     violations,
 )
@@ -201,25 +202,12 @@ def test_a_row_opens_its_runs_their_command_and_what_they_last_printed(page: Chr
 
 
 def test_plots_and_tables_are_saved_from_the_page_alone(page: Chrome) -> None:
-    page.execute_script("""
-        window.saved = [];
-        HTMLAnchorElement.prototype.click = function () {
-          keep(this.href, this.download);
-        };
-        const blobs = new Map(), create = URL.createObjectURL;
-        URL.createObjectURL = (blob) => {
-          const url = create(blob);
-          blobs.set(url, blob);
-          return url;
-        };
-        const keep = async (url, name) => saved.push([name, await blobs.get(url).text()]);
-    """)
+    keep_saved(page)
     part = page.find_element(By.CSS_SELECTOR, "[data-table=numbers]")
     click(part.find_element(By.CLASS_NAME, "csv"))
     plot = page.find_element(By.CSS_SELECTOR, "figure[id^=plot-]")
     click(plot.find_element(By.CLASS_NAME, "svg"))
-    WebDriverWait(page, 10).until(lambda _: page.execute_script("return saved.length") == 2)
-    (name, text), (plot_name, svg) = page.execute_script("return saved")
+    (name, text), (plot_name, svg) = saved(page, 2)
     assert (name, text.splitlines()[:4]) == ("numbers.csv", ["value", "", "10", "9.25"])
     assert plot_name == f"{plot.get_attribute('id').removeprefix('plot-')}.svg"  # type: ignore[union-attr]
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
