@@ -138,7 +138,7 @@ def published_section(collected: Collected) -> ReportSection:
         not_comparable(tables) if table.rows else "",
         tables=[table] if table.rows else [],
         sentences=ratio_sentence(both),
-        plots=[speedups_drawing(both)],
+        plots=[speedups_drawing(both)] if both else [],
         parts=[_claims(table) for table in claims],
         # most studies have nothing in common with it
         optional=True,

@@ -21,7 +21,9 @@ function save(name, type, text) {
 
 function csv(lines) {
   const cell = (value) => {
-    const text = String(value ?? "");
+    let text = String(value ?? "");
+    // as in the files: text that a spreadsheet would evaluate begins with an apostrophe
+    if (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text))) text = `'${text}`;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return lines.map((line) => line.map(cell).join(",") + "\n").join("");
