@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weather_hpc.analysis.candidates import all_works
@@ -39,7 +40,7 @@ def advice_section(collected: Collected) -> ReportSection:
         "What to run",
         facts=list(answers(advice.rows)),
         # of single configurations there is nothing to choose
-        plots=[pareto(collected)] if any(len(work.candidates) > 1 for work in works) else [],
+        plots=[replace(pareto(collected), optional=all(len(w.candidates) < 2 for w in works))],
         tables=tables,
     )
 

@@ -1,6 +1,7 @@
 """The section on learning."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from weather_hpc.analysis.candidates import Candidate
 from weather_hpc.errors import UserError
@@ -34,8 +35,8 @@ def learning_section(collected: Collected) -> ReportSection:
     if not found and not mistakes:
         return ReportSection(NAME, TITLE, optional=not candidates)
     times = time_to_accuracy(found)
-    several = any(candidate.group.settings.epochs != 1 for candidate in candidates)
-    curves = learning_plots(found) if several else []
+    one_epoch = all(candidate.group.settings.epochs == 1 for candidate in candidates)
+    curves = [replace(plot, optional=one_epoch) for plot in learning_plots(found)]
     drawn = any(plot.draw is not None for plot in curves)
     return ReportSection(
         NAME,

@@ -54,6 +54,8 @@ class LinePlot:
     """Why there is no plot, where there are no curves."""
     column: str
     """What y is called among the plotted values."""
+    optional: bool = False
+    """Whether there can be no curves."""
     ideal: Callable[[float], float] | None = None
     log_y: bool = True
     """Whether y, like x, is logarithmic: the ideal speedup is then a straight line."""
@@ -63,7 +65,7 @@ class LinePlot:
     def drawing(self) -> Drawing:
         """The plot, ready to be drawn."""
         if not any(curve for curve in self.curves if not curve.origin):
-            return Drawing(self.name, self.title, self.empty_reason)
+            return Drawing(self.name, self.title, self.empty_reason, optional=self.optional)
         panels = self._panels()
         shown = [curve for curves in panels.values() for curve in curves]
         style = _Styles(shown, alone="" in panels)

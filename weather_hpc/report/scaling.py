@@ -68,6 +68,7 @@ def line_plots(
     title = f"{table.title}, weak scaling" if weak else table.title
     workers = f"{BY_TABLE[table.name].worker}s"
     baseline = "no configuration with more than one worker has a baseline"
+    alone = all(table.workers(row) == 1 for row in table.rows)
 
     def curves(column: str) -> list[Curve]:
         found = by_workers(table, column)
@@ -76,6 +77,30 @@ def line_plots(
         return [*found, *other_curves(others, table, column)] if found else []
 
     plots = [
+        LinePlot(
+            f"{name}_speedup",
+            f"{title}: speedup",
+            workers,
+            "speedup",
+            curves("speedup"),
+            baseline,
+            "speedup",
+            alone,
+            ideal=lambda workers: workers,
+            lost_below=1.0,
+        ),
+        LinePlot(
+            f"{name}_efficiency",
+            f"{title}: efficiency",
+            workers,
+            "efficiency (speedup per worker)",
+            curves("efficiency"),
+            baseline,
+            "efficiency",
+            alone,
+            ideal=lambda workers: 1.0,
+            log_y=False,
+        ),
         LinePlot(
             f"{name}_time",
             f"{title}: time",
@@ -86,33 +111,7 @@ def line_plots(
             "time_s",
         ),
     ]
-    # a plot that cannot be of these runs is not missing
-    if any(table.workers(row) != 1 for row in table.rows):
-        plots[:0] = [
-            LinePlot(
-                f"{name}_speedup",
-                f"{title}: speedup",
-                workers,
-                "speedup",
-                curves("speedup"),
-                baseline,
-                "speedup",
-                ideal=lambda workers: workers,
-                lost_below=1.0,
-            ),
-            LinePlot(
-                f"{name}_efficiency",
-                f"{title}: efficiency",
-                workers,
-                "efficiency (speedup per worker)",
-                curves("efficiency"),
-                baseline,
-                "efficiency",
-                ideal=lambda workers: 1.0,
-                log_y=False,
-            ),
-        ]
-    if len({batch_of(row) for row in table.rows} - {None}) > 1:
+    if table.name == "training":
         batch = LinePlot(
             f"{name}_batch",
             f"{title}: time by batch size",
@@ -121,6 +120,7 @@ def line_plots(
             by_batch(table),
             "no configuration was measured with more than one batch size",
             "time_s",
+            len({batch_of(row) for row in table.rows} - {None}) < 2,
         )
         plots.append(batch)
     return plots

@@ -1,5 +1,8 @@
 """The section on the use of CPUs, GPUs and memory."""
 
+from dataclasses import replace
+
+from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.report.chosen_runs import chosen_runs
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.section import ReportSection
@@ -14,16 +17,21 @@ def utilisation_section(collected: Collected) -> ReportSection:
     """How much of what was asked for was used."""
     comparison = collected.comparison
     found = usages(comparison)
-    plots = [usage_bars(found)]
-    # a plot that cannot be of these runs is not missing
-    if comparison.training.configurations:
-        plots.insert(0, telemetry_plot(chosen_runs(comparison)))
-    if any(row.device not in (None, Device.CPU) for row in comparison.rows):
-        plots.append(energy_bars(found))
     return ReportSection(
         "utilisation",
         "Utilisation",
         sentences=waste_sentences(found, comparison),
         tables=[usage_table(found)] if found else [],
-        plots=plots,
+        plots=[
+            replace(
+                telemetry_plot(chosen_runs(comparison)),
+                optional=not comparison.training.configurations,
+            ),
+            usage_bars(found),
+            replace(energy_bars(found), optional=not _on_gpus(comparison)),
+        ],
     )
+
+
+def _on_gpus(comparison: Comparison) -> bool:
+    return any(row.device not in (None, Device.CPU) for row in comparison.rows)
