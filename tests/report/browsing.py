@@ -35,6 +35,30 @@ def requested(browser: Chrome) -> set[str]:
     }
 
 
+def keep_saved(page: Chrome) -> None:
+    """Have the files that the page saves in its variable ``saved``, name and text."""
+    page.execute_script("""
+        window.saved = [];
+        HTMLAnchorElement.prototype.click = function () {
+          keep(this.href, this.download);
+        };
+        const blobs = new Map(), create = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+          const url = create(blob);
+          blobs.set(url, blob);
+          return url;
+        };
+        const keep = async (url, name) => saved.push([name, await blobs.get(url).text()]);
+    """)
+
+
+def saved(page: Chrome, count: int) -> list[list[str]]:
+    """Those files, once there are ``count`` of them."""
+    WebDriverWait(page, 10).until(lambda _: page.execute_script("return saved.length") == count)
+    files: list[list[str]] = page.execute_script("return saved")
+    return files
+
+
 def set_width(browser: Chrome, width: int) -> None:
     """Make the screen ``width`` pixels wide and 900 high."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}

@@ -1,12 +1,18 @@
 """What to run: an answer to each question, and the configurations that no other beats."""
 
+import itertools
+
+import matplotlib
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.report.many_rows import many_rows
 from weather_hpc.analysis.advice import advice_table
 from weather_hpc.analysis.comparison import compare
 from weather_hpc.report.advice_section import advice_section, answers
 from weather_hpc.report.collected import Collected
+from weather_hpc.report.drawing import RC
 from weather_hpc.report.pareto import pareto
 
 
@@ -52,3 +58,31 @@ def test_the_frontier_has_what_no_other_beats(collected: Collected) -> None:
         ]
         assert bool(beaten) is not row["on_frontier"]
     assert drawing.draw is not None
+
+
+@pytest.mark.parametrize("close", [1.0, 0.1, 0.0])
+def test_labels_cover_no_point_and_no_other_label(close: float) -> None:
+    """Points so close together that not every label has a place, too."""
+    rows = []
+    for row in many_rows(25, 1):
+        time_s = 100.0 * ((row.time_s or 100.0) / 100.0) ** close
+        hours = 2.0 * (row.workers or 1) ** (0.3 * close)
+        rows.append(row.__class__(**vars(row) | {"time_s": time_s, "node_hours": hours}))
+    drawing = pareto(Collected(compare(rows), deadline_s=100.0, budget_node_hours=2.5))
+    assert drawing.draw is not None
+    figure = Figure(figsize=drawing.size)
+    with matplotlib.rc_context(RC):
+        drawing.draw(figure)
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    places = [axes.transData.transform(np.asarray(mark.get_xydata())[0]) for mark in marks]
+    assert len(places) == len(drawing.data) > 5
+    assert not [box for box in boxes for place in places if box.contains(*place)]
+    pairs = itertools.combinations(boxes, 2)
+    assert not [pair for pair in pairs if pair[0].overlaps(pair[1])]
+    named = [
+        text.get_text() for text in axes.texts if text.get_text() not in ("deadline", "budget")
+    ]
+    assert named or close == 0.0

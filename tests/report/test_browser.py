@@ -14,14 +14,15 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.report.browsing import (
     click,
     emulate,
+    keep_saved,
     log,
     open_whole,
     requested,
+    saved,
     set_width,
     violations,
 )
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 COMMAND = "python -m weather_hpc.train --batch-size 16"
 LAST_WORDS = "RuntimeError: rank 3 is lost"
 EVIL = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>"
+FORMULA = "=HYPERLINK(1)"
 A4_WIDTH_PX = 1032  # 297 mm less the margins of 12 mm, at 96 dpi
 
 
@@ -56,7 +58,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     long = Table("long", "A long one", "", ["number"], [{"number": n} for n in range(300)])
     values = (None, 10, 9.25, 1e-7, -3, 0.5, None, 2500.0)
     mixed = Table("numbers", "Any numbers", "", ["value"], [{"value": v} for v in values])
-    write_report(to, Collected(compare(rows), many_findings(rows), [long, mixed], [EVIL]))
+    words = Table("words", "Text", "", ["word"], [{"word": FORMULA}, {"word": "-0.5"}])
+    extras = [long, mixed, words]
+    write_report(to, Collected(compare(rows), many_findings(rows), extras, [EVIL]))
     return to.report.as_uri()
 
 
@@ -201,26 +205,15 @@ def test_a_row_opens_its_runs_their_command_and_what_they_last_printed(page: Chr
 
 
 def test_plots_and_tables_are_saved_from_the_page_alone(page: Chrome) -> None:
-    page.execute_script("""
-        window.saved = [];
-        HTMLAnchorElement.prototype.click = function () {
-          keep(this.href, this.download);
-        };
-        const blobs = new Map(), create = URL.createObjectURL;
-        URL.createObjectURL = (blob) => {
-          const url = create(blob);
-          blobs.set(url, blob);
-          return url;
-        };
-        const keep = async (url, name) => saved.push([name, await blobs.get(url).text()]);
-    """)
-    part = page.find_element(By.CSS_SELECTOR, "[data-table=numbers]")
-    click(part.find_element(By.CLASS_NAME, "csv"))
+    keep_saved(page)
+    for table in ("numbers", "words"):
+        click(page.find_element(By.CSS_SELECTOR, f"[data-table={table}] .csv"))
     plot = page.find_element(By.CSS_SELECTOR, "figure[id^=plot-]")
     click(plot.find_element(By.CLASS_NAME, "svg"))
-    WebDriverWait(page, 10).until(lambda _: page.execute_script("return saved.length") == 2)
-    (name, text), (plot_name, svg) = page.execute_script("return saved")
+    (name, text), (_, words), (plot_name, svg) = saved(page, 3)
     assert (name, text.splitlines()[:4]) == ("numbers.csv", ["value", "", "10", "9.25"])
+    assert "-3" in text.splitlines()
+    assert words.splitlines() == ["word", f"'{FORMULA}", "-0.5"]
     assert plot_name == f"{plot.get_attribute('id').removeprefix('plot-')}.svg"  # type: ignore[union-attr]
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
 

@@ -100,6 +100,9 @@ def test_bars_start_at_one_and_the_best_of_each_is_kept() -> None:
     assert len(table.rows) == 2 * MOST_BARS
     assert drawing.left_out == MOST_BARS
     assert "best of each" in drawing.text
+    assert len(drawing.data) == MOST_BARS
+    for row in drawing.data:
+        assert any(row.items() <= full.items() for full in table.rows)
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)

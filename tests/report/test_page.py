@@ -1,5 +1,6 @@
 """The page: well-formed, self-contained, escaped, with the content of the tables."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -145,6 +146,24 @@ def test_a_plot_with_nothing_to_show_is_not_drawn_and_said(tmp_path: Path) -> No
     assert "preprocess_speedup" not in drawn
     text = Page((tmp_path / "report.html").read_text()).text
     assert re.search("Not shown, because .*Preprocessing: speedup", text)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_cannot_be_of_these_runs_is_not_told_as_missing(tmp_path: Path, trained: bool) -> None:
+    """Runs of one configuration on CPUs."""
+    for repeat in range(3):
+        spec = train_spec if trained else preprocess_spec
+        method = "single" if trained else "sequential"
+        task = {"epochs": 1} if trained else {}
+        leave(tmp_path, measured(spec(method, 1, repeat, task=task), 3.0))
+    collect_study(tmp_path)
+    left_out = json.loads((tmp_path / "report.json").read_text())["left_out"]
+    assert "Data" in left_out  # no run left a summary of its images
+    never = (
+        "joule", "peedup", "efficiency", "batch size", "epoch", "node-hours", "ublished",
+        "rejected", "preprocessing" if trained else "raining", "" if trained else "Learning",
+    )  # fmt: skip
+    assert [title for title in left_out for word in never if word and word in title] == []
 
 
 def test_what_a_record_says_is_text_and_never_markup(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from weather_hpc.study.spec import Stage
 def test_of_many_curves_some_are_drawn_and_the_rest_counted() -> None:
     curves = by_workers(compare(many_rows(400, 1)).training.table, "time_s")
     assert len(curves) > MOST_LINES
-    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing", "time_s").drawing()
     shown = drawing.text.count(";") + 1
     assert 4 < shown <= 4 * MOST_LINES  # four strategies, a panel each
     assert drawing.left_out == len(curves) - shown
@@ -43,7 +43,7 @@ def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
         Curve(name, (Point(1.0, time_s, 0.9 * time_s, 1.1 * time_s), Point(2.0, time_s / 2)))
         for name, time_s in (("a", 90.0), ("b", 91.0))
     ]
-    drawing = LinePlot("time", "Time", "workers", "s", lines, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", lines, "nothing", "time_s").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)
@@ -59,7 +59,9 @@ def test_bars_stand_side_by_side_and_axes_fit_what_they_show() -> None:
 
 def test_ticks_of_many_worker_counts_keep_apart() -> None:
     points = tuple(Point(float(x), 1.0 / x) for x in range(1, 65))
-    drawing = LinePlot("time", "Time", "workers", "s", [Curve("a", points)], "nothing").drawing()
+    drawing = LinePlot(
+        "time", "Time", "workers", "s", [Curve("a", points)], "nothing", "time_s"
+    ).drawing()
     assert drawing.draw is not None
     svg = render(drawing.name, drawing.draw, drawing.size).svg
     ticks = [
@@ -71,7 +73,7 @@ def test_ticks_of_many_worker_counts_keep_apart() -> None:
 
 def test_a_curve_without_a_name_is_drawn_without_a_legend() -> None:
     curves = [Curve("", (Point(1.0, 2.0),))]
-    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing", "time_s").drawing()
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
     drawing.draw(figure)  # a legend of nothing would warn
@@ -88,7 +90,7 @@ def test_points_whose_workers_shared_cpus_have_a_ring_and_say_so() -> None:
         for workers in (1, 2, 16)
     ]  # fmt: skip
     curves = by_workers(compare(rows).preprocess.table, "time_s")
-    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing").drawing()
+    drawing = LinePlot("time", "Time", "workers", "s", curves, "nothing", "time_s").drawing()
     assert "1: 8, 2: 4, 16: 0.5 (more threads than CPUs)." in drawing.text
     assert drawing.draw is not None
     figure = Figure(figsize=drawing.size)
@@ -116,6 +118,8 @@ def test_parts_of_exploration_are_stacked_and_named() -> None:
     drawing.draw(figure)
     axes, shares = figure.axes
     assert axes.dataLim.x1 == 3.5
+    first = drawing.data[0]
+    assert (first["configuration"], first["augmentation_s"]) == ("sequential, 1 worker", 3.0)
     assert sorted(text.get_text() for text in shares.texts) == ["14", "14", "86", "86"]
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "sequential, 1 worker",

@@ -1,13 +1,17 @@
 """The reports of a small real sweep and of the reproduced study's logs, in a real browser."""
 
 import base64
+import csv
+import io
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pypdfium2
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.report.browsing import emulate, log, open_whole, set_width, violations
+from tests.report.browsing import emulate, keep_saved, log, open_whole, saved, set_width, violations
 from weather_hpc.collect.pipeline import CollectOptions, collect
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -68,11 +72,58 @@ def test_axe_finds_no_violation(page: Chrome, width: int, scheme: str) -> None:
     assert violations(page, *(["color-contrast"] if scheme == "dark" else [])) == []
 
 
-def test_no_printed_page_is_half_empty(page: Chrome) -> None:
+def test_saved_tables_have_the_cells_of_their_files(page: Chrome, url: str) -> None:
+    keep_saved(page)
+    names = page.execute_script(
+        """for (const button of document.querySelectorAll(".tools .csv")) button.click();
+        return [...document.querySelectorAll(".table")].map((e) => e.dataset.table)"""
+    )
+    tables = Path(url2pathname(urlsplit(url).path)).parent / "tables"
+    intervals = 0
+    for name, text in saved(page, len(names)):
+        if not (tables / name).exists():
+            continue
+        rows = list(csv.DictReader(io.StringIO(text)))
+        with (tables / name).open(newline="") as file:
+            of_file = list(csv.DictReader(file))
+        assert len(rows) == len(of_file) > 0
+        for row, full in zip(rows, of_file, strict=True):
+            assert row.items() <= full.items(), name
+            intervals += sum(bool(v) for column, v in row.items() if column.endswith("_low"))
+    shown = page.execute_script("return document.querySelectorAll('td span').length")
+    assert bool(intervals) is bool(shown)  # logs of single runs have none
+
+
+def printed(page: Chrome) -> pypdfium2.PdfDocument:
+    """The page on paper."""
     options = {"preferCSSPageSize": True, "printBackground": True}
     pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", options)["data"])
+    return pypdfium2.PdfDocument(pdf)
+
+
+def test_folded_sentences_and_captions_are_printed(page: Chrome) -> None:
+    """But not plots as text, and on the screen they stay as they were."""
+    texts = page.execute_script(
+        """const texts = (name) => [...document.querySelectorAll(name)].map((e) => e.textContent);
+        document.querySelector("details.caption").open = true;
+        return ["details.rest li", "details.caption p", "figcaption details"].map(texts)"""
+    )
+    sentences, captions, plots = ([_words(text) for text in found] for found in texts)
+    paper = _words(" ".join(sheet.get_textpage().get_text_range() for sheet in printed(page)))
+    assert sentences
+    assert [text for text in sentences + captions if text[:60] not in paper] == []
+    assert [text for text in plots if text in paper] == []
+    assert page.execute_script("return document.querySelectorAll('details[open]').length") == 1
+
+
+def _words(text: str) -> str:
+    """Without spaces and hyphens, which break lines."""
+    return "".join(c for c in text if c.isalnum())
+
+
+def test_no_printed_page_is_half_empty(page: Chrome) -> None:
     free = []
-    for sheet in pypdfium2.PdfDocument(pdf):
+    for sheet in printed(page):
         dark = sheet.render(scale=0.4).to_numpy()[..., :3].min(axis=2) < 200
         written = dark.any(axis=1).nonzero()[0]
         free.append(1 - float(written[-1] + 1) / len(dark) if len(written) else 1.0)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, ScalingTable
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
+from weather_hpc.report.layout import constants
 from weather_hpc.report.write import write_table
 from weather_hpc.text import brief, latex, markdown, significant
 
@@ -20,6 +21,14 @@ def table_of(*rows: dict[str, Any]) -> ScalingTable:
         "preprocess", "Preprocessing", "What it means.", PREPROCESS_COLUMNS,
         [blank | row for row in rows], "workers", ["backend"],
     )  # fmt: skip
+
+
+def test_what_all_rows_share_is_named_once() -> None:
+    row = dict.fromkeys(TRAINING_COLUMNS) | {"batch_mode": "per-device", "model": "paper_cnn"}
+    table = ScalingTable(
+        "training", "Training", "", TRAINING_COLUMNS, [row], "world_size", ["strategy"]
+    )
+    assert sorted(constants(table).split("; ")) == ["batch_mode: per-device", "model: paper_cnn"]
 
 
 @pytest.fixture

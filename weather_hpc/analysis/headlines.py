@@ -184,7 +184,7 @@ def _cost(work: Work, label: Callable[[Group], str]) -> Iterator[Effect]:
         return
     interval = ""
     if low is not None and high is not None:
-        interval = f" ({times(low)} to {times(high)})"
+        interval = f" ({times(low, like=ratio)} to {times(high, like=ratio)})"
     text = f"{label(fastest.group)} costs {times(ratio)} times the node-hours of "
     yield Effect(f"{text}{label(least.group)}{interval}.", 0.7 * math.log(ratio))
 

@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from weather_hpc.analysis.candidates import all_works
 from weather_hpc.analysis.end_to_end import QUESTION
 from weather_hpc.analysis.questions import USUAL, question_words
 from weather_hpc.report.collected import Collected
@@ -25,12 +27,14 @@ def advice_section(collected: Collected) -> ReportSection:
     advice = collected.table("advice")
     if advice is None:
         return ReportSection("advice", "What to run")
+    works = all_works(collected.comparison)
     tables = [t for t in collected.extras if t.rows and t.name.startswith("advice")]
     return ReportSection(
         "advice",
         "What to run",
         facts=list(answers(advice.rows)),
-        plots=[pareto(collected)],
+        # of single configurations there is nothing to choose
+        plots=[replace(pareto(collected), optional=all(len(w.candidates) < 2 for w in works))],
         tables=tables,
     )
 

@@ -1,8 +1,9 @@
 """The curves of line plots, from scaling tables."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from weather_hpc.analysis.table import ScalingTable, training_words
@@ -23,6 +24,15 @@ class Point(NamedTuple):
     shared: bool = False
     """Whether its workers shared CPUs: it says what sharing costs, not how the work scales."""
     nodes: int = 1
+    cells: Mapping[str, Any] = MappingProxyType({})
+    """The columns that say of which configuration it is."""
+
+    def row(self, column: str) -> dict[str, Any]:
+        """It as a row of plotted values, y and its interval in ``column``."""
+        row = {**self.cells, column: self.y}
+        if self.low is not None or self.high is not None:
+            row |= {f"{column}_low": self.low, f"{column}_high": self.high}
+        return row | ({"shares_cpus": True} if self.shared else {})
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,22 @@ class Curve:
     def drawn(self) -> tuple[Point, ...]:
         """Its points and its baseline."""
         return self.points if self.start is None else (self.start, *self.points)
+
+    def rows(self, column: str) -> Iterator[dict[str, Any]]:
+        """What is drawn as rows of plotted values, y in ``column``; ``origin`` says where a point
+        is from. A baseline that is 1 by definition has none."""
+        for point in self.drawn:
+            if point != Point(1, 1):
+                origin = self.origin or ("baseline" if point is self.start else "here")
+                yield {"curve": self.name, **point.row(column), "origin": origin}
+
+
+def identity(table: ScalingTable, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that tell the configuration of ``row`` from the others of ``table``, as far as
+    they are known."""
+    sizes = (table.workers_column, "nodes", "batch_size_global", "batch_mode")
+    names = dict.fromkeys((*table.key, *sizes, *table.distinguishing))
+    return {name: row[name] for name in names if row.get(name) is not None}
 
 
 def labels(curves: Iterable[Curve]) -> list[str]:
@@ -99,14 +125,14 @@ def by_batch(table: ScalingTable) -> list[Curve]:
             groups[*key, *(row[name] for name in settings)].append(row)
     curves = []
     for rows in groups.values():
-        first, points = rows[0], sorted(_point(row, float(batch_of(row) or 0), "time_s")
-                                        for row in rows)  # fmt: skip
+        first = rows[0]
+        points = _ascending(_point(table, row, float(batch_of(row) or 0), "time_s") for row in rows)
         words = [counted(first["world_size"], "rank"), *_setting_words(first, settings)]
         if (first["nodes"] or 1) > 1:
             words.insert(1, f"{first['nodes']} nodes")
         curves.append(
             Curve(
-                ", ".join(words), tuple(points), panel_of(table, first), str(first["strategy"]),
+                ", ".join(words), points, panel_of(table, first), str(first["strategy"]),
                 size=first["world_size"],
             )
         )  # fmt: skip
@@ -178,10 +204,9 @@ def _curve(
     words = [batch_text(first), *words, *_setting_words(first, table.distinguishing)]
     if BY_TABLE[table.name].stage is Stage.ARRAY:
         words.insert(0, method)
-    points = sorted((_point(row, row[x], column) for row in rows), key=lambda point: point[:2])
     return Curve(
         ", ".join(filter(None, words)),
-        tuple(points),
+        _ascending(_point(table, row, row[x], column) for row in rows),
         panel_of(table, first),
         method,
         size=batch_of(first),
@@ -189,9 +214,14 @@ def _curve(
     )
 
 
-def _point(row: Mapping[str, Any], x: float, y: str) -> Point:
+def _ascending(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(sorted(points, key=lambda point: point[:2]))
+
+
+def _point(table: ScalingTable, row: Mapping[str, Any], x: float, y: str) -> Point:
     low, high = row.get(f"{y}_low"), row.get(f"{y}_high")
-    return Point(x, row[y], low, high, bool(row.get("sharing")), row.get("nodes") or 1)
+    shared, nodes = bool(row.get("sharing")), row.get("nodes") or 1
+    return Point(x, row[y], low, high, shared, nodes, identity(table, row))
 
 
 def _from_one(curve: Curve) -> Curve:
@@ -206,7 +236,7 @@ def _with_baselines(
 
     One that is no curve's is a point of its own among those on its device, if there are any.
     """
-    starts = [(_work(table, row), _point(row, table.workers(row), column)) for row in plain]
+    starts = [(_work(table, row), _point(table, row, table.workers(row), column)) for row in plain]
     started = [
         replace(curve, start=next((point for work, point in starts if work == curve.work), None))
         for curve in curves

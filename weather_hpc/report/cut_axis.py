@@ -58,6 +58,12 @@ class CutAxis:
         start, end = self.sessions[number]
         return self.starts[number] + min(time, end) - start
 
+    def time(self, place: float) -> float:
+        """The UNIX time at ``place``; of a place in a pause the end of the session before."""
+        number = max(0, bisect_right(self.starts, place) - 1)
+        start, end = self.sessions[number]
+        return min(start + place - self.starts[number], end)
+
     @cached_property
     def _begins(self) -> list[float]:
         return [start for start, _ in self.sessions]

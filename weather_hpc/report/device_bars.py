@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 NAME, TITLE = "devices", "Times as fast as the same work on another device"
 _COLOURS = {str(Kind.SAME): PALETTE[0], str(Kind.BEST): PALETTE[1]}
+_COLUMNS = (
+    "kind", "configuration", "device", "against", "against_device", "against_threads", "ratio",
+    "ratio_low", "ratio_high",
+)  # fmt: skip
+"""What is drawn, of the table."""
 _LABEL = 2 * LONGEST_LABEL
 """Characters of a bar's label, in a wide figure."""
 
@@ -38,6 +43,7 @@ def device_bars(devices: Table) -> Drawing:
         lambda figure: _draw(figure, shown),
         size=(DOUBLE_WIDTH, 1.6 + 0.45 * len(shown)),
         left_out=len(rows) - len(shown),
+        data=[{column: row[column] for column in _COLUMNS} for row in shown],
     )
 
 

@@ -73,6 +73,8 @@ class Drawing:
     """Number of lines or bars that did not fit."""
     svg: str | None = None
     """The SVG, once it is drawn."""
+    optional: bool = False
+    """Whether it is no loss where there is nothing to show: these runs cannot have it."""
     data: Sequence[Mapping[str, Any]] = ()
     """The values drawn, a row each; every row may have columns of its own."""
 

@@ -228,4 +228,5 @@ def audit_section(collected: Collected) -> ReportSection:
         "Audit and rejected runs",
         tables=[table for table in (audit, rejects) if table.rows],
         files={audit.name: "audit.csv", rejects.name: "rejects.csv"},
+        optional=True,
     )

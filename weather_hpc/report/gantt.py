@@ -8,30 +8,26 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc.report.colours import FAINT, INK, colour_of
 from weather_hpc.report.cut_axis import NARROWEST, CutAxis, date_text, duration_text
 from weather_hpc.report.drawing import DOUBLE_WIDTH, LONGEST_LABEL, Drawing, plain
+from weather_hpc.report.run_counts import RunCounts
+from weather_hpc.report.span_parts import REST, STARTING, WAITING, method_of, parts
 from weather_hpc.report.timeline import Line, Span, Timeline
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row
 from weather_hpc.text import counted
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
 
 MOST_LINES = 60
 """Lines of the plot: of runs where there are no more, else of configurations, else of methods."""
 _MOST_BARS = 800
 """With more runs, how many waited and ran is drawn."""
-_BINS = 300
 _HEIGHT = 0.76
 """Of a line's bars; lines are 1 apart."""
 _INCHES, _INCHES_OF_LANE, _TALLEST = 0.19, 0.04, 12.5
 """Between two lines; more for each run beside others in a line; of all lines at most."""
 _LABEL = 2 * LONGEST_LABEL
-_WAITING, _STARTING, _REST = "waiting in the queue", "start-up and warm-up", "rest of the job"
 _MEASURED = "measured time (colour: the method)"
 _ENDS = {
     Status.FAILED: ("X", "failed"),
@@ -69,13 +65,33 @@ def gantt(timeline: Timeline) -> Drawing:
         return Drawing(name, title, "when the runs were made is not known")
     lines = _lines(timeline)
     axis = CutAxis(timeline.sessions)
+    many = len(timeline.spans) > _MOST_BARS
+    counts = RunCounts.of(lines, axis, timeline.now) if many else None
     return Drawing(
         name,
         title,
         _as_text(timeline, lines),
-        lambda figure: _draw(figure, title, timeline, lines, axis),
+        lambda figure: _draw(figure, title, timeline, lines, axis, counts),
         size=(DOUBLE_WIDTH, 1.7 + _inches(lines, timeline.now) * max(4, len(lines))),
+        data=list(counts.rows(axis, timeline.first) if counts else _rows(timeline)),
     )
+
+
+def _rows(timeline: Timeline) -> Iterator[dict[str, Any]]:
+    """The ends of each run's parts, seconds since the first submission or start; and how it
+    ended."""
+    for line in timeline.configurations:
+        for span in line.spans:
+            times = {
+                "submitted_s": span.submitted, "started_s": span.start, "ready_s": span.ready,
+                "measured_until_s": span.measured, "ended_s": span.end,
+            }  # fmt: skip
+            row = span.row
+            yield {
+                "stage": line.stage, "configuration": line.label, "run_id": row.run_id,
+                **{name: None if t is None else t - timeline.first for name, t in times.items()},
+                "status": row.status, "restarts": row.restarts,
+            }  # fmt: skip
 
 
 def _inches(lines: Sequence[Line], now: float) -> float:
@@ -98,7 +114,7 @@ def _lines(timeline: Timeline) -> list[Line]:
         ]
     if len(found) <= MOST_LINES:
         return found
-    for named in (_method_and_size, _method):
+    for named in (_method_and_size, method_of):
         groups: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for line in found:
             for span in line.spans:
@@ -119,25 +135,26 @@ def _repeat(row: Row) -> str:
     return "again" if row.repeat is None else f"repeat {row.repeat}"
 
 
-def _method(row: Row) -> str:
-    return row.strategy or row.engine or row.backend or row.stage or "runs"
-
-
 def _method_and_size(row: Row) -> str:
     device = f" on {row.device}" if row.device else ""
-    return f"{_method(row)}{device}, {counted(row.workers, 'rank' if row.strategy else 'worker')}"
+    return f"{method_of(row)}{device}, {counted(row.workers, 'rank' if row.strategy else 'worker')}"
 
 
 def _draw(
-    figure: "Figure", title: str, timeline: Timeline, lines: Sequence[Line], axis: CutAxis
+    figure: "Figure",
+    title: str,
+    timeline: Timeline,
+    lines: Sequence[Line],
+    axis: CutAxis,
+    counts: RunCounts | None,
 ) -> None:
     axes = figure.subplots()
-    if len(timeline.spans) <= _MOST_BARS:
+    if counts is None:
         bars, marks = _bars(timeline, lines, axis)
         _draw_bars(axes, bars)
         _draw_marks(axes, marks)
     else:
-        _draw_counts(axes, timeline, lines, axis)
+        _draw_counts(axes, timeline, counts, axis)
     _draw_axes(axes, lines, axis)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(loc="outside lower left", ncols=8, columnspacing=1.2, handlelength=1.2)
@@ -157,7 +174,7 @@ def _bars(
         for lane, spans in enumerate(lanes):
             middle = number + _HEIGHT * ((lane + 0.5) / len(lanes) - 0.5)
             for span in spans:
-                for kind, left, right in _parts(span, timeline.now):
+                for kind, left, right in parts(span, timeline.now):
                     bars.append(_Bar(kind, axis.place(left), axis.place(right), middle, height))
                 end = axis.place(span.last(timeline.now))
                 if span.row.status in _ENDS:
@@ -169,29 +186,14 @@ def _bars(
     return bars, marks
 
 
-def _parts(span: Span, now: float) -> Iterator[tuple[str, float, float]]:
-    """Kind, start and end of each part of a run."""
-    until = span.waits_until(now)
-    if span.submitted is not None and until is not None and until > span.submitted:
-        yield _WAITING, span.submitted, until
-    if span.start is None:
-        return
-    last = max(span.start, span.last(now))
-    ready = last if span.ready is None else min(span.ready, last)
-    measured = ready if span.measured is None else min(span.measured, last)
-    yield _STARTING, span.start, ready
-    yield _method(span.row), ready, measured
-    yield _REST, measured, last
-
-
 def _draw_bars(axes: "Axes", bars: Sequence[_Bar]) -> None:
     from matplotlib.collections import PolyCollection
 
-    by_kind: dict[str, list[_Bar]] = {_WAITING: [], _STARTING: []}
+    by_kind: dict[str, list[_Bar]] = {WAITING: [], STARTING: []}
     for bar in bars:
         if bar.right > bar.left:
             by_kind.setdefault(bar.kind, []).append(bar)
-    by_kind[_REST] = by_kind.pop(_REST, [])
+    by_kind[REST] = by_kind.pop(REST, [])
     named = False
     for kind, found in by_kind.items():
         if not found:
@@ -205,7 +207,7 @@ def _draw_bars(axes: "Axes", bars: Sequence[_Bar]) -> None:
             ]
             for bar in found
         ]
-        own = kind in (_WAITING, _STARTING, _REST)
+        own = kind in (WAITING, STARTING, REST)
         words = kind if own else None if named else _MEASURED
         named = named or not own
         axes.add_collection(PolyCollection(corners, label=words, **_style(kind)))
@@ -213,11 +215,11 @@ def _draw_bars(axes: "Axes", bars: Sequence[_Bar]) -> None:
 
 def _style(kind: str) -> dict[str, Any]:
     """How bars of ``kind`` look: outlines keep the pale ones visible."""
-    if kind == _WAITING:
+    if kind == WAITING:
         return {"facecolor": (*_rgb(FAINT), 0.25), "edgecolor": FAINT, "linewidth": 0.3}
-    if kind == _STARTING:
+    if kind == STARTING:
         return {"facecolor": FAINT, "edgecolor": "none"}
-    if kind == _REST:
+    if kind == REST:
         return {"facecolor": "none", "edgecolor": FAINT, "linewidth": 0.5, "hatch": "//////"}
     return {"facecolor": colour_of(kind), "edgecolor": "none"}
 
@@ -240,32 +242,24 @@ def _draw_marks(axes: "Axes", marks: Sequence[Mark]) -> None:
         )  # fmt: skip
 
 
-def _draw_counts(axes: "Axes", timeline: Timeline, lines: Sequence[Line], axis: CutAxis) -> None:
+def _draw_counts(axes: "Axes", timeline: Timeline, counts: RunCounts, axis: CutAxis) -> None:
     """How many runs of each line waited and ran, as heights; the most of all lines fill one."""
-    import numpy as np
-
-    edges = np.linspace(0.0, axis.length, _BINS + 1)
-    counts = []
-    for line in lines:
-        parts = [part for span in line.spans for part in _parts(span, timeline.now)]
-        waiting = [(axis.place(a), axis.place(b)) for kind, a, b in parts if kind == _WAITING]
-        running = [(axis.place(a), axis.place(b)) for kind, a, b in parts if kind != _WAITING]
-        counts.append((_mean_number(waiting, edges), _mean_number(running, edges)))
-    most = max(float(values.max()) for pair in counts for values in pair) or 1.0
+    most = counts.most
     scale = f"number, a line is {most:.0f} high"
-    for number, (line, (queued, under_way)) in enumerate(zip(lines, counts, strict=True)):
+    for number, (line, queued, under_way) in enumerate(counts.lines):
         base = number + _HEIGHT / 2
-        colour = colour_of(_method(line.spans[0].row))
+        colour = colour_of(method_of(line.spans[0].row))
         for values, style, words in (
-            (queued, _style(_WAITING), f"{_WAITING} ({scale})"),
+            (queued, _style(WAITING), f"{WAITING} ({scale})"),
             (under_way, {"facecolor": colour}, f"running ({scale}; colour: the method)"),
         ):
             if values.any():
                 axes.stairs(
-                    base - _HEIGHT * values / most, edges, baseline=base, fill=True,
+                    base - _HEIGHT * values / most, counts.edges, baseline=base, fill=True,
                     label=words if number == 0 else None, **style,
                 )  # fmt: skip
-    _draw_marks(axes, _failures(timeline, lines, axis, float(edges[1])))
+    lines = [line for line, *_ in counts.lines]
+    _draw_marks(axes, _failures(timeline, lines, axis, float(counts.edges[1])))
 
 
 def _failures(timeline: Timeline, lines: Sequence[Line], axis: CutAxis, width: float) -> list[Mark]:
@@ -277,24 +271,6 @@ def _failures(timeline: Timeline, lines: Sequence[Line], axis: CutAxis, width: f
         if span.row.status in _ENDS
     }
     return [(*place, "|", "failed, cancelled or out of time") for place in sorted(places)]
-
-
-def _mean_number(spans: Sequence[tuple[float, float]], edges: "Array") -> "Array":
-    """The mean number of ``spans`` (start, end) that are under way between each two edges."""
-    import numpy as np
-
-    def begun(times: list[float]) -> "Array":
-        """Seconds since each of ``times`` that has passed, summed, at each edge."""
-        ordered = np.sort(np.asarray(times, dtype=np.float64))
-        before = np.searchsorted(ordered, edges)
-        sums = np.concatenate(([0.0], np.cumsum(ordered)))
-        return np.asarray(before * edges - sums[before])
-
-    if not spans:
-        return np.zeros(len(edges) - 1)
-    starts, ends = zip(*spans, strict=True)
-    seconds = begun(list(starts)) - begun(list(ends))
-    return np.asarray(np.diff(seconds) / np.diff(edges))
 
 
 def _draw_axes(axes: "Axes", lines: Sequence[Line], axis: CutAxis) -> None:

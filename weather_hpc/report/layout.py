@@ -15,7 +15,7 @@ MOST_COLUMNS = 7
 _MEASURED = ("time_s", "speedup", "efficiency", "test_accuracy", "node_hours", "images_per_s")
 """Columns of scaling tables with measured values, the most important first."""
 
-_TRAILING = [*SETTINGS, "batch_mode", "audit_errors", "note"]
+_TRAILING = [*SETTINGS, "audit_errors", "note"]
 
 
 def precise(table: Table) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def readable_columns(table: Table) -> list[str]:
     Left out are empty columns, settings that all rows share (:func:`constants`), and the ends of
     intervals, which :func:`cell_text` shows after their value.
     """
-    left_out = (set(_TRAILING) - set(table.varying(_trailing(table)))) | _ends(table)
+    left_out = (set(_TRAILING) - set(table.varying(_trailing(table)))) | interval_ends(table)
     return [
         column
         for column in table.columns
@@ -70,7 +70,7 @@ def interval_text(row: dict[str, Any], column: str) -> str:
     return f"(from {low})" if low else f"(up to {high})" if high else ""
 
 
-def _ends(table: Table) -> set[str]:
+def interval_ends(table: Table) -> set[str]:
     """The columns that hold the ends of another column's interval."""
     return {
         f"{column}_{end}"

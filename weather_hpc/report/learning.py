@@ -1,6 +1,7 @@
 """The section on learning."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from weather_hpc.analysis.candidates import Candidate
 from weather_hpc.errors import UserError
@@ -32,9 +33,10 @@ def learning_section(collected: Collected) -> ReportSection:
         evaluation, part = _mistakes(*best)
         mistakes = [part]
     if not found and not mistakes:
-        return ReportSection(NAME, TITLE)
+        return ReportSection(NAME, TITLE, optional=not candidates)
     times = time_to_accuracy(found)
-    curves = learning_plots(found)
+    one_epoch = all(candidate.group.settings.epochs == 1 for candidate in candidates)
+    curves = [replace(plot, optional=one_epoch) for plot in learning_plots(found)]
     drawn = any(plot.draw is not None for plot in curves)
     return ReportSection(
         NAME,

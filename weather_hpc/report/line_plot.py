@@ -53,6 +53,10 @@ class LinePlot:
     curves: Sequence[Curve]
     empty_reason: str
     """Why there is no plot, where there are no curves."""
+    column: str
+    """What y is called among the plotted values."""
+    optional: bool = False
+    """Whether there can be no curves."""
     ideal: Callable[[float], float] | None = None
     log_y: bool = True
     """Whether y, like x, is logarithmic: the ideal speedup is then a straight line."""
@@ -62,7 +66,7 @@ class LinePlot:
     def drawing(self) -> Drawing:
         """The plot, ready to be drawn."""
         if not any(curve for curve in self.curves if not curve.origin):
-            return Drawing(self.name, self.title, self.empty_reason)
+            return Drawing(self.name, self.title, self.empty_reason, optional=self.optional)
         panels = self._panels()
         shown = [curve for curves in panels.values() for curve in curves]
         style = _Styles(shown, alone="" in panels)
@@ -79,6 +83,7 @@ class LinePlot:
             lambda figure: self._draw(figure, panels, style),
             size,
             left_out=len(self.curves) - len(shown),
+            data=[row for curve in shown for row in curve.rows(self.column)],
         )
 
     def _panels(self) -> dict[str, list[Curve]]:

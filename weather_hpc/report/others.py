@@ -7,7 +7,7 @@ from typing import Any
 
 from weather_hpc.analysis.published import read_published
 from weather_hpc.analysis.table import ScalingTable
-from weather_hpc.report.curve import Curve, Point, batch_of, batch_text, panel_of
+from weather_hpc.report.curve import Curve, Point, batch_of, batch_text, identity, panel_of
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.study.tasks import Device
 
@@ -58,9 +58,10 @@ def other_curves(others: Iterable[OtherValue], table: ScalingTable, column: str)
         panel = _panel(table, str(method), settings)
         if panel is not None:
             key = panel, method, batch_text(settings), batch_of(settings), other.origin
-            points[key].append(Point(workers, *value))
+            points[key].append(Point(workers, *value, cells=identity(table, settings)))
     for (panel, method, label, size, origin), found in points.items():
-        yield Curve(label, tuple(sorted(found)), panel, str(method), size, origin)
+        ordered = tuple(sorted(found, key=lambda point: point[:2]))
+        yield Curve(label, ordered, panel, str(method), size, origin)
 
 
 def _value(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc.analysis.candidates import Candidate, Work, all_works
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.colours import FAINT, INK, PAPER, colour_of
-from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing, plain
+from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing
+from weather_hpc.report.label_places import place_labels
 from weather_hpc.report.log_axes import log_limits, log_ticks, set_log_y
 from weather_hpc.report.short_label import ShortLabels
 from weather_hpc.study.stages import BY_TABLE
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME, TITLE = "pareto", "Time against node-hours of a run"
 MOST_LABELS = 8
-"""Configurations of the frontier that are named."""
+"""Configurations of the frontier that are named, as far as there is room."""
 MOST_POINTS = 500
 """Configurations that are drawn, the frontier among them."""
 
@@ -55,7 +56,7 @@ def pareto(collected: Collected) -> Drawing:
                 "stage": stage, "configuration": one.label, "time_s": one.time_s,
                 "node_hours": one.node_hours, "on_frontier": one.on_frontier,
             }
-            for stage, choices in panels.items()
+            for stage, choices in kept.items()
             for one in choices
         ],
     )  # fmt: skip
@@ -140,6 +141,11 @@ def _draw(
         axes.set_xlabel("node-hours of a run, start-up included (log scale)")
         axes.set_title(BY_TABLE[stage].title)
     figure.suptitle(TITLE, x=0.01, ha="left")
+    for axes, choices in zip(all_axes, panels.values(), strict=True):
+        points = [(one.node_hours, one.time_s) for one in choices]
+        best = sorted((one for one in choices if one.on_frontier), key=lambda one: one.time_s)
+        labels = [(one.label, one.node_hours, one.time_s) for one in best[:MOST_LABELS]]
+        place_labels(figure, axes, labels, points)
 
 
 def _draw_panel(axes: "Axes", choices: Sequence[Choice]) -> None:
@@ -155,11 +161,6 @@ def _draw_panel(axes: "Axes", choices: Sequence[Choice]) -> None:
         axes.plot(
             [one.node_hours], [one.time_s], "o", color=colour_of(one.method),
             markersize=7 if one.on_frontier else 5, **style,
-        )  # fmt: skip
-    for one in best[:MOST_LABELS]:
-        axes.annotate(
-            plain(one.label, 32), (one.node_hours, one.time_s), xytext=(7, 6),
-            textcoords="offset points", fontsize=8, color=INK,
         )  # fmt: skip
 
 

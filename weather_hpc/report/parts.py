@@ -49,6 +49,9 @@ def part_bars(table: ScalingTable) -> Drawing:
         draw,
         size=(DOUBLE_WIDTH, 1.2 + BAR_HEIGHT * len(shown)),
         left_out=len(rows) - len(shown),
+        data=[
+            {"configuration": label} | seconds for label, seconds in zip(labels, bars, strict=True)
+        ],
     )
 
 

@@ -1,6 +1,6 @@
 """Where the time went: the phases of each configuration, as a table and as stacked bars."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,15 @@ def phase_bars(stage: str, title: str, times: Iterable[PhaseTimes]) -> Drawing:
         lambda figure: _draw(figure, title, shown),
         size=(DOUBLE_WIDTH, 1.2 + BAR_HEIGHT * len(shown)),
         left_out=len(times) - len(shown),
+        data=[
+            {"configuration": one.label, **_known(one.seconds | {OTHER: one.rest_s})}
+            for one in shown
+        ],
     )
+
+
+def _known(seconds: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in seconds.items() if value is not None}
 
 
 def _draw(figure: "Figure", title: str, times: Sequence[PhaseTimes]) -> None:

@@ -117,7 +117,15 @@ def speedups_drawing(both: Sequence[BothSpeedups]) -> Drawing:
         lambda figure: _draw(figure, panels),
         size=(DOUBLE_WIDTH, 1.2 + 0.24 * lines),
         left_out=len(both) - len(shown),
-    )
+        data=[
+            {
+                "stage": one.table, "configuration": one.label,
+                "published_speedup": one.published, "speedup": one.ours,
+                "speedup_low": one.low, "speedup_high": one.high,
+            }
+            for one in shown
+        ],
+    )  # fmt: skip
 
 
 def _draw(figure: "Figure", panels: Sequence[Sequence[BothSpeedups]]) -> None:

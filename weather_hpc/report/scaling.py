@@ -6,7 +6,7 @@ from dataclasses import replace
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.report.collected import Collected
-from weather_hpc.report.curve import Curve, by_batch, by_workers
+from weather_hpc.report.curve import Curve, batch_of, by_batch, by_workers
 from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.line_plot import LinePlot
 from weather_hpc.report.others import OtherValue, hollow, other_curves, published_values
@@ -68,6 +68,7 @@ def line_plots(
     title = f"{table.title}, weak scaling" if weak else table.title
     workers = f"{BY_TABLE[table.name].worker}s"
     baseline = "no configuration with more than one worker has a baseline"
+    alone = all(table.workers(row) == 1 for row in table.rows)
 
     def curves(column: str) -> list[Curve]:
         found = by_workers(table, column)
@@ -83,6 +84,8 @@ def line_plots(
             "speedup",
             curves("speedup"),
             baseline,
+            "speedup",
+            alone,
             ideal=lambda workers: workers,
             lost_below=1.0,
         ),
@@ -93,6 +96,8 @@ def line_plots(
             "efficiency (speedup per worker)",
             curves("efficiency"),
             baseline,
+            "efficiency",
+            alone,
             ideal=lambda workers: 1.0,
             log_y=False,
         ),
@@ -103,6 +108,7 @@ def line_plots(
             "time, s",
             curves("time_s"),
             "no run was measured",
+            "time_s",
         ),
     ]
     if table.name == "training":
@@ -113,6 +119,8 @@ def line_plots(
             "time, s",
             by_batch(table),
             "no configuration was measured with more than one batch size",
+            "time_s",
+            len({batch_of(row) for row in table.rows} - {None}) < 2,
         )
         plots.append(batch)
     return plots

@@ -51,7 +51,7 @@ def report_of(collected: Collected) -> Report:
         for section in filled
         for part in section.all_parts
         for plot in part.plots
-        if plot.draw is None
+        if plot.draw is None and not plot.optional
     ]
     studies = distinct(row.study for row in comparison.rows)
     own = [

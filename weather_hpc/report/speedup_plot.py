@@ -14,7 +14,7 @@ from weather_hpc.analysis.series import Series
 from weather_hpc.analysis.subject import Stop, Subject, series_label, series_way
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.colours import FAINT, INK, colour_of, ramp
-from weather_hpc.report.curve import Point
+from weather_hpc.report.curve import Point, identity
 from weather_hpc.report.drawing import MARKERS, SINGLE_WIDTH, Drawing, plain
 from weather_hpc.study.spec import Stage
 from weather_hpc.study.tasks import Device
@@ -56,7 +56,18 @@ def speedup_plot(subject: Subject, stop: Stop | None, laws: Table | None) -> Dra
         lambda figure: _draw(figure, title, unit, curves, stop, law),
         SIZE,
         left_out,
+        data=[
+            {"curve": curve.label, **point.row("speedup"), **_fit(curve, stop, law)}
+            for curve in curves
+            for point in curve.points
+        ],
     )
+
+
+def _fit(curve: _Curve, stop: Stop | None, law: Law | None) -> dict[str, str]:
+    """The law that is drawn with ``curve``; empty where none is."""
+    fitted = law is not None and stop is not None and curve.series is stop.series
+    return {"law": str(law)} if fitted else {}
 
 
 def _unit(subject: Subject) -> str:
@@ -115,8 +126,9 @@ def _points(subject: Subject, series: Series) -> tuple[Point, ...]:
         one = subject.configuration(group)
         if one is not None and one.speedup is not None and not group.errors:
             low, high = one.speedup_interval
+            workers, cells = group.settings.workers or 1, identity(subject.stage.table, one.cells)
             shared = bool(group.sharing)
-            points.append(Point(group.settings.workers or 1, one.speedup, low, high, shared))
+            points.append(Point(workers, one.speedup, low, high, shared, cells=cells))
     return tuple(points)
 
 

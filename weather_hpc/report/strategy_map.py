@@ -5,20 +5,18 @@ method down and workers across. Fills and the text on them are fixed, so that th
 light and on a dark page; outlines have the page's own text colour.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weather_hpc.analysis.baselines import batch_size, method
 from weather_hpc.analysis.candidates import ties
 from weather_hpc.analysis.comparison import Configuration
-from weather_hpc.analysis.ratios import times
 from weather_hpc.analysis.statistics import FEWEST_REPEATS
 from weather_hpc.analysis.subject import Subject
-from weather_hpc.analysis.table import training_words
 from weather_hpc.report.cell_colours import UNKNOWN, cell_colour, text_colour
 from weather_hpc.report.colours import FAINT, INK, colour_of
+from weather_hpc.report.curve import identity
 from weather_hpc.report.drawing import SINGLE_WIDTH, Drawing, plain
+from weather_hpc.report.map_blocks import Block, blocks_of, fitting, row_labels
 from weather_hpc.report.map_layout import BOTTOM, Layout, layout_of
 from weather_hpc.study.spec import Stage
 from weather_hpc.text import significant
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
 NAME = "strategy_map"
 SIZE = (SINGLE_WIDTH, 0.64 * SINGLE_WIDTH)
-MOST_BLOCKS, MOST_ROWS, MOST_COLUMNS = 6, 8, 10
-"""As many as can be read; of more rows and columns those with the most cells are shown."""
-
 _OUTLINES = {
     "best": "fastest", "untested": "fastest, not tested", "tied": "statistically tied with it",
 }  # fmt: skip
@@ -42,23 +37,12 @@ _CHARACTER = 0.62
 """Width of a character, as a share of its size."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """The configurations of one strategy on one device."""
-
-    title: str
-    name: str
-    """The strategy, which has a colour; of other stages empty."""
-    cells: Mapping[tuple[Any, int], Configuration]
-    """By row (batch size, or method) and workers."""
-
-
 def strategy_map(subject: Subject, *, trusted: bool) -> Drawing:
     """The map of ``subject``. The fastest and its ties are outlined if the numbers are
     ``trusted``."""
-    blocks, left_out = _fitting(_blocks(subject))
+    blocks, left_out = fitting(blocks_of(subject))
     title = f"{subject.of.title}: {_value_name(subject)} and speedup"
-    rows = _row_labels(blocks)
+    rows = row_labels(blocks)
     outlined = _outlined(subject) if trusted else {}
     return Drawing(
         NAME,
@@ -67,54 +51,27 @@ def strategy_map(subject: Subject, *, trusted: bool) -> Drawing:
         lambda figure: _draw(figure, f"{title}, {_axes_name(subject)}", blocks, rows, outlined),
         SIZE,
         left_out,
+        data=[_values(subject, one, outlined) for block in blocks for one in block.cells.values()],
     )
 
 
-def _blocks(subject: Subject) -> list[Block]:
-    """Of several configurations with the same row and column the fastest is kept."""
-    found: dict[tuple[str, str], dict[tuple[Any, int], Configuration]] = {}
-    for one in subject.configurations:
-        row = one.group.settings
-        training = row.stage == Stage.TRAIN
-        title = (training_words(row.strategy, row.device), str(row.strategy))
-        title = title if training else ("", "")
-        place = (batch_size(row) if training else str(method(row)), row.workers or 0)
-        cells = found.setdefault(title, {})
-        if place not in cells or (one.group.speedup(cells[place].group) or 0.0) > 1:
-            cells[place] = one
-    return [Block(*title, cells) for title, cells in found.items()]
+def _values(subject: Subject, one: Configuration, outlined: Mapping[int, str]) -> dict[str, Any]:
+    """What the cell of ``one`` shows."""
+    row = identity(subject.stage.table, one.cells)
+    if one.group.errors:
+        return row | {"audit_errors": one.cells["audit_errors"]}
+    row |= {_value_column(one): _value(one), "speedup": one.speedup}
+    outline = outlined.get(id(one.group))
+    return row | ({"outline": _OUTLINES[outline]} if outline else {})
 
 
-def _fitting(blocks: Sequence[Block]) -> tuple[list[Block], int]:
-    """The blocks, rows and columns that fit, and how many cells do not."""
-    kept = blocks[:MOST_BLOCKS]
-    rows = _fullest((row for block in kept for row, _ in block.cells), MOST_ROWS)
-    fitting = []
-    for block in kept:
-        columns = _fullest((column for _, column in block.cells), MOST_COLUMNS)
-        cells = {
-            place: one
-            for place, one in block.cells.items()
-            if place[0] in rows and place[1] in columns
-        }
-        fitting.append(replace(block, cells=cells))
-    count = sum(len(block.cells) for block in blocks) - sum(len(block.cells) for block in fitting)
-    return [block for block in fitting if block.cells], count
+def _value_column(one: Configuration) -> str:
+    return "images_per_s" if one.group.is_weak else "time_s"
 
 
-def _fullest(values: Iterable[Any], most: int) -> set[Any]:
-    counts: dict[Any, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return set(sorted(counts, key=lambda value: -counts[value])[:most])
-
-
-def _row_labels(blocks: Sequence[Block]) -> list[Any]:
-    """Batch sizes in order; methods in the order of the table."""
-    rows = list(dict.fromkeys(row for block in blocks for row, _ in block.cells))
-    if all(isinstance(row, str) for row in rows):
-        return rows
-    return sorted(rows, key=lambda row: (row is None, row or 0))
+def _value(one: Configuration) -> float | None:
+    """The seconds of ``one``; weak scaling: its images per second."""
+    return one.group.median(_value_column(one))
 
 
 def _outlined(subject: Subject) -> dict[int, str]:
@@ -188,9 +145,13 @@ def _texts(one: Configuration) -> list[str]:
     """Time (weak scaling: images per second) and speedup."""
     if one.group.errors:
         return ["error"]
-    value = one.group.median("images_per_s" if one.group.is_weak else "time_s")
-    speedup = one.speedup
-    return [significant(value or 0.0), *([] if speedup is None else [f"{times(speedup)}×"])]
+    speedup = [] if one.speedup is None else [_factor(one.speedup)]
+    return [significant(_value(one) or 0.0), *speedup]
+
+
+def _factor(speedup: float) -> str:
+    """Cells are read beside each other: all have as many digits."""
+    return f"{significant(speedup)}×"
 
 
 def _rectangle(axes: "Axes", x: float, y: float, width: float, height: float, **style: Any) -> None:
@@ -261,7 +222,7 @@ def _key(
         fill = cell_colour(value, speedups)
         _rectangle(axes, x, y - height / 2, 0.58, height, facecolor=fill, edgecolor="none")
         axes.text(
-            x + 0.29, y, f"{times(value)}×", fontsize=8, ha="center", va="center",
+            x + 0.29, y, _factor(value), fontsize=8, ha="center", va="center",
             color=text_colour(fill),
         )  # fmt: skip
         x += 0.62

@@ -1,5 +1,6 @@
 """What the sweep cost: node-hours used, lost on failures, and expected."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 _NEAR = 4.0
 """The bound is drawn where it is at most so many times what was used or forecast."""
+_PLOTTED = ("stage", "node_hours", "lost_node_hours")
+_MARKS = (
+    ("forecast_node_hours", "D", "forecast"),
+    ("at_most_node_hours", "|", "most that the time limits allow"),
+)
+"""Columns of the table that are marked beside the bars, marker and words."""
 _LONGEST_REASON = 160
 """Characters of a reason in a sentence."""
 
@@ -206,7 +213,18 @@ def cost_bars(costs: Sequence[StageCost]) -> Drawing:
         "Node-hours by stage. " + "; ".join(map(_as_text, known)) + ".",
         lambda figure: _draw(figure, title, known),
         size=(SINGLE_WIDTH, 1.9 + 0.4 * len(known)),
+        data=[
+            {column: cost.cells[column] for column in _PLOTTED}
+            | {column: _near(cost.cells[column], known) for column, _, _ in _MARKS}
+            for cost in known
+        ],
     )
+
+
+def _near(hours: float | None, costs: Sequence[StageCost]) -> float | None:
+    """``hours`` where they are not too many to be drawn beside what was used and forecast."""
+    most = max(0.0, *(value or 0.0 for cost in costs for value in (cost.used, cost.forecast)))
+    return hours if hours is not None and hours <= _NEAR * most else None
 
 
 def _as_text(cost: StageCost) -> str:
@@ -227,15 +245,11 @@ def _draw(figure: "Figure", title: str, costs: Sequence[StageCost]) -> None:
             places, lost, left=useful, height=0.6, color=PALETTE[4], hatch="///", edgecolor="white",
             label="failed runs and repeated tries",
         )  # fmt: skip
-    far = _NEAR * max(*used, *(cost.forecast or 0.0 for cost in costs), 0.0)
-    for column, marker, label in (
-        ("forecast", "D", "forecast"), ("at_most", "|", "most that the time limits allow"),
-    ):  # fmt: skip
-        points = [(getattr(cost, column), place) for place, cost in zip(places, costs, strict=True)]
-        near = [(hours, place) for hours, place in points if hours is not None and hours <= far]
-        if near:
+    for column, marker, label in _MARKS:
+        near = [_near(cost.cells[column], costs) for cost in costs]
+        if any(hours is not None for hours in near):
             axes.plot(
-                [hours for hours, _ in near], [place for _, place in near], marker, color=INK,
+                [math.nan if hours is None else hours for hours in near], places, marker, color=INK,
                 markersize=8, markerfacecolor="none", markeredgewidth=1.6, linestyle="none",
                 label=label,
             )  # fmt: skip

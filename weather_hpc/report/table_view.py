@@ -5,7 +5,13 @@ from typing import Any
 
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.heads import head
-from weather_hpc.report.layout import interval_text, main_columns, readable_columns, shared
+from weather_hpc.report.layout import (
+    interval_ends,
+    interval_text,
+    main_columns,
+    readable_columns,
+    shared,
+)
 from weather_hpc.text import rounded, shown
 
 MOST_ROWS = 1000
@@ -26,6 +32,8 @@ class Column:
     numeric: bool
     first: bool
     """Whether it is shown at first."""
+    interval: bool
+    """Whether the files have two more columns with the ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Cell:
     text: str
     interval: str
     """Shown after the text."""
+    ends: tuple[Any, Any]
+    """Of the interval, six digits; None where there is none."""
     sort: str | None
     """Sort key, where it is not the text."""
     kind: str
@@ -61,7 +71,11 @@ def table_view(table: Table) -> TableView:
     """``table`` for the template."""
     first = main_columns(table)
     names = [*first, *(column for column in readable_columns(table) if column not in first)]
-    columns = [Column(name, head(name), _is_numeric(table, name), name in first) for name in names]
+    ends = interval_ends(table)
+    columns = [
+        Column(name, head(name), _is_numeric(table, name), name in first, f"{name}_low" in ends)
+        for name in names
+    ]
     rows = table.rows[:MOST_ROWS]
     return TableView(
         columns,
@@ -79,12 +93,18 @@ def _is_numeric(table: Table, column: str) -> bool:
 def _cell(row: dict[str, Any], column: str) -> Cell:
     value = row[column]
     text, interval = shown(column, value), interval_text(row, column)
+    ends = rounded(row.get(f"{column}_low")), rounded(row.get(f"{column}_high"))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # as the files have it: a number with its digits, no NaN, a truth value
+    precise = rounded(value)
+    raw = "" if precise is None else str(precise) if number or isinstance(value, bool) else text
+    sort = None if raw == text and not interval else raw
     if column == "severity":
-        return Cell(text, interval, None, text)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        sort = str(rounded(value))
-        return Cell(text, interval, None if sort == text and not interval else sort, "number")
-    if " " not in text or len(text) <= _SHORT_LINES_ABOVE:
-        return Cell(text, interval, None, "")
-    wrapped = "long-lines" if len(text) > _LONG_LINES_ABOVE else "short-lines"
-    return Cell(text, interval, None, wrapped)
+        kind = text
+    elif number:
+        kind = "number"
+    elif " " not in text or len(text) <= _SHORT_LINES_ABOVE:
+        kind = ""
+    else:
+        kind = "long-lines" if len(text) > _LONG_LINES_ABOVE else "short-lines"
+    return Cell(text, interval, ends, sort, kind)

@@ -1,9 +1,9 @@
 """CPU, GPU, memory and power of the chosen runs over time, as small multiples."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weather_hpc.report.chosen_runs import ChosenRun
 from weather_hpc.report.colours import FAINT, INK, PALETTE, colour_of
@@ -43,18 +43,20 @@ class _Panel:
 
     label: str
     value: Value
+    column: str
+    """What it is called among the plotted values."""
     per: float = 1.0
     """What the value is divided by."""
 
 
-_CPU = _Panel("CPUs in use", lambda s: s.host_cpu_percent, 100.0)
-_OTHERS = _Panel("CPUs of others", lambda s: s.foreign_cpu_percent, 100.0)
+_CPU = _Panel("CPUs in use", lambda s: s.host_cpu_percent, "cpus_in_use", 100.0)
+_OTHERS = _Panel("CPUs of others", lambda s: s.foreign_cpu_percent, "cpus_of_others", 100.0)
 _PANELS = (
     _CPU,
-    _Panel("GPUs: time with\na kernel, %", lambda s: s.device_use_percent),
-    _Panel("memory of the\nhost, GB", lambda s: s.host_memory_mb, 1000.0),
-    _Panel("memory of the\nGPUs, GB", lambda s: s.device_memory_mb, 1000.0),
-    _Panel("power of the\nGPUs, W", lambda s: s.device_power_w),
+    _Panel("GPUs: time with\na kernel, %", lambda s: s.device_use_percent, "gpu_use_percent"),
+    _Panel("memory of the\nhost, GB", lambda s: s.host_memory_mb, "host_memory_gb", 1000.0),
+    _Panel("memory of the\nGPUs, GB", lambda s: s.device_memory_mb, "gpu_memory_gb", 1000.0),
+    _Panel("power of the\nGPUs, W", lambda s: s.device_power_w, "gpu_power_w"),
 )
 
 
@@ -98,6 +100,23 @@ class _Course:
         """What the run asked for of what ``panel`` shows; None where not known."""
         return self.run.row.cpus_per_node if panel is _CPU else None
 
+    @property
+    def paused(self) -> list[tuple[float, float]]:
+        """When it evaluated or wrote checkpoints, as far as that is long enough to be drawn."""
+        return [(a, b) for a, b in self.outside if b - a >= _NARROWEST * self.length]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The values drawn: a row for each time, and for each evaluation or checkpoint."""
+        by_time: dict[float, dict[str, Any]] = {}
+        for panel in (*_PANELS, _OTHERS):
+            for at, value in zip(*self.line(panel), strict=True):
+                by_time.setdefault(float(at), {})[panel.column] = float(value)
+        asked = self.asked(_CPU)
+        for at, values in sorted(by_time.items()):
+            yield {"run": self.run.title, "seconds": at, **values, "cpus_asked": asked}
+        for begin, end in self.paused:
+            yield {"run": self.run.title, "seconds": begin, "until_s": end, "phase": _OUTSIDE}
+
     def most(self, panel: _Panel) -> float:
         """The largest value that ``panel`` shows of it."""
         _, ys = self.line(panel)
@@ -122,6 +141,7 @@ def telemetry_plot(runs: Sequence[ChosenRun]) -> Drawing:
         " ".join(map(_as_text, courses)),
         lambda figure: _draw(figure, title, courses, panels),
         size=(DOUBLE_WIDTH, 1.6 + 1.5 * len(panels)),
+        data=[row for course in courses for row in course.rows()],
     )
 
 
@@ -191,9 +211,8 @@ def _draw_panel(axes: "Axes", course: _Course, panel: _Panel) -> None:
 
     colour = colour_of(course.run.row.strategy or "")
     xs, ys = course.line(panel)
-    for begin, end in course.outside:
-        if end - begin >= _NARROWEST * course.length:
-            axes.axvspan(begin, end, color=FAINT, alpha=0.25, linewidth=0, label=_OUTSIDE)
+    for begin, end in course.paused:
+        axes.axvspan(begin, end, color=FAINT, alpha=0.25, linewidth=0, label=_OUTSIDE)
     if panel is _CPU:
         _draw_foreign(axes, course)
     if len(xs):

@@ -1,5 +1,7 @@
 """The section that says where the time went."""
 
+from dataclasses import replace
+
 from weather_hpc.analysis.pop import imbalances, pop_table
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.drawing import Drawing
@@ -15,9 +17,10 @@ def time_section(collected: Collected) -> ReportSection:
     comparison = collected.comparison
     times, pop = phase_times(comparison), pop_table(comparison)
     plots: list[Drawing] = []
-    for stage in comparison.by_stage:
+    for stage, of in comparison.by_stage.items():
         title = f"Time of {MEASURED[stage].title.lower()} by phase"
-        plots.append(phase_bars(stage, title, times))
+        bars = phase_bars(stage, title, times)
+        plots.append(replace(bars, optional=not of.configurations))
     if Stage.EDA in comparison.by_stage:
         plots.append(part_bars(comparison.by_stage[Stage.EDA].table))
     tables = [table for table in (phase_table(times), pop) if table.rows]

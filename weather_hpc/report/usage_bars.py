@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weather_hpc.analysis.statistics import NO_INTERVAL, interval_name, median
 from weather_hpc.report.colours import FAINT, INK, colour_of
@@ -23,14 +23,22 @@ class _Kind:
 
     title: str
     share: Callable[[Usage], Share | None]
+    columns: tuple[str, str]
+    """In the table."""
     per: float = 1.0
     unit: str = ""
 
 
 _KINDS = (
-    _Kind("CPUs (of the first node)", lambda usage: usage.cpus),
-    _Kind("GPUs (of all nodes)", lambda usage: usage.gpus),
-    _Kind("memory (peak of a node)", lambda usage: usage.memory, 1000.0, " GB"),
+    _Kind("CPUs (of the first node)", lambda usage: usage.cpus, ("cpus_used", "cpus_asked")),
+    _Kind("GPUs (of all nodes)", lambda usage: usage.gpus, ("gpus_used", "gpus_asked")),
+    _Kind(
+        "memory (peak of a node)",
+        lambda usage: usage.memory,
+        ("memory_peak_mb", "memory_available_mb"),
+        1000.0,
+        " GB",
+    ),
 )
 
 
@@ -51,7 +59,14 @@ def usage_bars(found: Sequence[Usage]) -> Drawing:
         lambda figure: _draw(figure, title, shown, kinds),
         size=(DOUBLE_WIDTH, 1.7 + 0.3 * len(shown)),
         left_out=len(known) - len(shown),
+        data=_cells(shown, [column for kind in kinds for column in kind.columns]),
     )
+
+
+def _cells(shown: Sequence[Usage], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The values drawn, as the table has them."""
+    rows = [usage.cells for usage in shown]
+    return [{column: row[column] for column in ("configuration", *columns)} for row in rows]
 
 
 def _least(known: Sequence[Usage]) -> list[Usage]:
@@ -124,6 +139,7 @@ def energy_bars(found: Sequence[Usage]) -> Drawing:
         lambda figure: _draw_energy(figure, title, shown),
         size=(DOUBLE_WIDTH, 1.5 + 0.3 * len(shown)),
         left_out=len(known) - len(shown),
+        data=_cells(shown, ["images_per_j", "images_per_j_low", "images_per_j_high"]),
     )
 
 

@@ -21,8 +21,10 @@ function save(name, type, text) {
 
 function csv(lines) {
   const cell = (value) => {
-    const text = String(value ?? "");
-    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    let text = String(value ?? "");
+    // as in the files: text that a spreadsheet would evaluate begins with an apostrophe
+    if (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text))) text = `'${text}`;
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return lines.map((line) => line.map(cell).join(",") + "\n").join("");
 }
@@ -42,6 +44,19 @@ function sort(table, head) {
     return sign * (numeric ? Number(a) - Number(b) : collator.compare(a, b));
   });
   table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+// The rows that the filter leaves, as the files have them: numbers with all digits, and the ends of
+// intervals in columns of their own.
+function lines(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const wide = (head, value, low, high) => "interval" in head.dataset ? [value, low, high] : [value];
+  const names = heads.flatMap(({ dataset: { column } }, place) =>
+    wide(heads[place], column, `${column}_low`, `${column}_high`));
+  const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) =>
+    [...row.cells].flatMap(({ textContent, dataset: { sort, low, high } }, place) =>
+      wide(heads[place], sort ?? textContent, low, high)));
+  return [names, ...rows];
 }
 
 // Show the rows that contain every word, at first only some of many. Returns their number.
@@ -133,15 +148,20 @@ for (const part of document.querySelectorAll(".table")) {
   file.hidden = false;
   file.addEventListener("click", () => {
     close(table);
-    const names = [...table.tHead.rows[0].cells].map((head) => head.dataset.column);
-    const lines = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) =>
-      [...row.cells].map((cell) => cell.dataset.sort ?? cell.textContent));
-    save(`${part.dataset.table}.csv`, "text/csv", csv([names, ...lines]));
+    save(`${part.dataset.table}.csv`, "text/csv", csv(lines(table)));
   });
   box?.addEventListener("input", update);
   more.addEventListener("click", () => { whole = true; update(); });
   update();
 }
+
+// On paper nothing can be unfolded: sentences and the meaning of columns are printed open.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details.rest:not([open]), details.caption:not([open])")];
+  for (const one of closed) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
 
 for (const figure of document.querySelectorAll("figure[id^=plot-]")) {
   const name = figure.id.slice("plot-".length);
