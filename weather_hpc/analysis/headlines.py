@@ -117,7 +117,7 @@ def _device(device: str, model: str | None) -> str:
 
 def _asked(advice: Table | None, subject: Subject) -> Iterator[Effect]:
     """Answers to a deadline and a budget, of what the study is mainly about."""
-    rows = [row for row in advice.rows if row["stage"] == subject.of.table] if advice else []
+    rows = [row for row in advice.rows if row.get("stage") == subject.of.table] if advice else []
     for asked in ("deadline", "budget"):
         row = next((row for row in rows if str(row["question"]).startswith(asked)), None)
         if row is not None:
