@@ -8,6 +8,16 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+_RUN_AXE = """
+// left out by hand: axe would compare each element with each one that it is told to exclude
+const plots = [...document.querySelectorAll("svg")].map((svg) => [svg, [...svg.childNodes]]);
+for (const [svg] of plots) svg.replaceChildren();
+axe.run(document, arguments[0]).then((found) => {
+  for (const [svg, children] of plots) svg.replaceChildren(...children);
+  arguments[1](found);
+});
+"""
+
 _AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 
 
@@ -85,8 +95,7 @@ def violations(page: Chrome, *rules: str) -> list[tuple[str, ...]]:
     """
     page.execute_script(_AXE)
     page.set_script_timeout(120)
-    run = "axe.run({exclude: [['svg *']]}, arguments[0]).then(arguments[1])"
-    found = page.execute_async_script(run, {"runOnly": rules} if rules else {})
+    found = page.execute_async_script(_RUN_AXE, {"runOnly": rules} if rules else {})
     assert len(found["passes"]) >= (len(rules) or 20)
     return [
         (one["id"], one["help"], one["nodes"][0]["html"][:300], one["nodes"][0]["failureSummary"])
