@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= hpc/constraints-cpu.txt
 # more than cores: those that test Slurm mostly wait
-WORKERS ?= 4
+WORKERS ?= 5
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 

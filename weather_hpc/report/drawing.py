@@ -38,6 +38,8 @@ RC: Any = {
     "axes.titlesize": 10,
     "figure.titlesize": 11,
     "axes.titlelocation": "left",
+    # fixed: to look for a free place takes an eighth of all drawing
+    "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
