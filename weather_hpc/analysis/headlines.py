@@ -12,6 +12,7 @@ from weather_hpc.analysis.devices import Kind
 from weather_hpc.analysis.effects import Effect, effects
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.pop import imbalances, pop_table
+from weather_hpc.analysis.questions import LIMITS
 from weather_hpc.analysis.ratios import Ratio, Ratios, said, times
 from weather_hpc.analysis.statistics import ratio_interval
 from weather_hpc.analysis.steps import Verdict
@@ -118,7 +119,7 @@ def _device(device: str, model: str | None) -> str:
 def _asked(advice: Table | None, subject: Subject) -> Iterator[Effect]:
     """Answers to a deadline and a budget, of what the study is mainly about."""
     rows = [row for row in advice.rows if row.get("stage") == subject.of.table] if advice else []
-    for asked in ("deadline", "budget"):
+    for asked in LIMITS:
         row = next((row for row in rows if str(row["question"]).startswith(asked)), None)
         if row is not None:
             answer = row["answer"] or f"no answer, {row['reason']}"

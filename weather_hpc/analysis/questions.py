@@ -9,6 +9,9 @@ _WORDS = {
 USUAL = tuple(_WORDS)
 """The questions that are asked of every study."""
 
+LIMITS = ("deadline", "budget")
+"""How the questions begin that options ask."""
+
 
 def question_words(question: str, doubt: str | None) -> str:
     """``question`` in words; no superlative where ``doubt`` says that others may be as good."""

@@ -40,9 +40,7 @@ class Figures:
 
     def __call__(self, name: str, size: tuple[float, float] | None = None) -> ReportFigure:
         """The plot ``name``, one of :attr:`names`."""
-        drawing = self._drawings.get(name)
-        if drawing is None:
-            raise UserError(f"no plot {name!r}{nearest(name, self.names)}")
+        drawing = self._drawing(name)
         if drawing.draw is None:
             raise UserError(f"plot {name!r}: {drawing.text}")
         with rc_context(RC):
@@ -53,9 +51,7 @@ class Figures:
 
     def data(self, name: str) -> list[dict[str, Any]]:
         """The values that the plot ``name`` shows, a dict for each point, bar or cell."""
-        if name not in self._drawings:
-            raise UserError(f"no plot {name!r}{nearest(name, self.names)}")
-        return [dict(row) for row in self._drawings[name].data]
+        return [dict(row) for row in self._drawing(name).data]
 
     def strategy_map(self) -> ReportFigure:
         """Time and speedup of every configuration of the main work, batch size by ranks."""
@@ -120,6 +116,11 @@ class Figures:
     def node_hours(self) -> ReportFigure:
         """Node-hours used over time, against the forecast."""
         return self("node_hours")
+
+    def _drawing(self, name: str) -> Drawing:
+        if name not in self._drawings:
+            raise UserError(f"no plot {name!r}{nearest(name, self.names)}")
+        return self._drawings[name]
 
     def _scaling(self, what: str, table: str | None, *, weak: bool) -> ReportFigure:
         if not self._measured:

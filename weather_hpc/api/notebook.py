@@ -6,6 +6,7 @@ from importlib.resources import files
 from weather_hpc.analysis.table import Table
 from weather_hpc.report.drawing import inline_svg, render
 from weather_hpc.report.heads import head
+from weather_hpc.report.html_template import html_template
 from weather_hpc.report.layout import cell_text, is_text, main_columns
 from weather_hpc.report.section import Report
 
@@ -15,19 +16,15 @@ MOST_ROWS = 20
 
 def notebook_html(report: Report, tables: Sequence[Table]) -> str:
     """HTML without a script; its plots take the colour of the notebook's text."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     text = (files("weather_hpc.api") / "notebook.html.j2").read_text("utf-8")
     plots = [
         inline_svg(render(plot.name, plot.draw, plot.size).svg, plot.name, plot.title)
         for plot in report.first.plots
         if plot.draw is not None
     ]
-    return environment.from_string(text).render(
+    return html_template(text).render(
         report=report,
         plots=[Markup(plot) for plot in plots],  # noqa: S704 - matplotlib escapes every label
         tables=[table for table in tables if table.rows],

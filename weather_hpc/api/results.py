@@ -1,6 +1,5 @@
 """Results: what a study measured, as data frames, figures and sentences."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from weather_hpc.report.layout import card_text
 from weather_hpc.report.section import Card, Report
 from weather_hpc.report.sections import report_of
 from weather_hpc.runs.epochs import Epoch, read_epochs
-from weather_hpc.runs.row import ROW_COLUMNS, Finding, Row
+from weather_hpc.runs.row import FINDING_COLUMNS, REJECT_COLUMNS, ROW_COLUMNS, Row
 from weather_hpc.runs.telemetry import Sample
 from weather_hpc.runs.telemetry_file import read_telemetry
 from weather_hpc.study.spec import Stage
@@ -97,13 +96,12 @@ class Results:
     def rejects(self) -> DataFrame:
         """``run_id``, ``status`` and ``reason`` of every run that is in no table."""
         rejected = (vars(row) for row in self._rows if row.is_rejected)
-        return frame(rejected, ["run_id", "status", "reason"])
+        return frame(rejected, REJECT_COLUMNS)
 
     @property
     def audit(self) -> DataFrame:
         """What looks wrong: ``source``, ``severity``, ``code`` and ``message``, worst first."""
-        columns = [field.name for field in dataclasses.fields(Finding)]
-        return frame(map(vars, self.analysis.collected.findings), columns)
+        return frame(map(vars, self.analysis.collected.findings), FINDING_COLUMNS)
 
     @property
     def curves(self) -> DataFrame:

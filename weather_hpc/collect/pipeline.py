@@ -39,7 +39,7 @@ from weather_hpc.report.plots import remove_old_plots
 from weather_hpc.report.predictions import predictions_table
 from weather_hpc.report.write import remove_old_grids, write_report, write_table
 from weather_hpc.runs.paths import StudyPaths
-from weather_hpc.runs.row import ROW_COLUMNS, Finding, Severity
+from weather_hpc.runs.row import FINDING_COLUMNS, REJECT_COLUMNS, ROW_COLUMNS, Severity
 from weather_hpc.text import counted
 
 
@@ -180,9 +180,8 @@ def collect(
         new = StudyPaths(new_files)
         # vars: rows are flat, and asdict copies every value
         write_csv(new.rows, ROW_COLUMNS, map(vars, rows))
-        write_csv(new.rejects, ["run_id", "status", "reason"], map(vars, rejects))
-        columns = [field.name for field in dataclasses.fields(Finding)]
-        write_csv(new.audit, columns, map(vars, findings))
+        write_csv(new.rejects, REJECT_COLUMNS, map(vars, rejects))
+        write_csv(new.audit, FINDING_COLUMNS, map(vars, findings))
         for table in analysis.tables:
             write_table(new.tables, table)
         report = write_report(new, collected)

@@ -8,7 +8,7 @@ from typing import Any
 
 from weather_hpc.analysis.advice_sentences import MOST_WORKS
 from weather_hpc.analysis.end_to_end import QUESTION
-from weather_hpc.analysis.questions import USUAL, question_words
+from weather_hpc.analysis.questions import LIMITS, USUAL, question_words
 from weather_hpc.analysis.statistics import interval_name
 from weather_hpc.analysis.table import ScalingTable, Table
 from weather_hpc.analysis.verdict import Trust
@@ -34,7 +34,7 @@ def choices(
     both stages is there where an ``allocation`` was asked for.
     """
     measured = {(table.name, table.label(row)): row for table in tables for row in table.rows}
-    asked = ("deadline", "budget", *([QUESTION] * allocation))
+    asked = (*LIMITS, *([QUESTION] * allocation))
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in advice.rows:
         question, answer = row["question"], row["answer"]

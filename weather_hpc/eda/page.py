@@ -13,6 +13,7 @@ from weather_hpc.eda.thumbnails import ContactSheet, Thumbnail
 from weather_hpc.files import write_text
 from weather_hpc.preprocess.profiles import CONVERTED, METHODS
 from weather_hpc.report.drawing import Drawing, inline_svg
+from weather_hpc.report.html_template import html_template
 from weather_hpc.study.tasks import Color
 from weather_hpc.text import significant
 
@@ -44,15 +45,11 @@ def write_page(
 
     The page's content security policy allows no script and loads nothing.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     style = (files("weather_hpc.report") / "templates" / "report.css").read_text("utf-8")
     template = files("weather_hpc.eda") / "templates" / "eda.html.j2"
-    page = environment.from_string(template.read_text("utf-8")).render(
+    page = html_template(template.read_text("utf-8")).render(
         name=name,
         findings=findings(result),
         shown_rows=SHOWN_ROWS,

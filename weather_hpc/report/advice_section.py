@@ -2,12 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from weather_hpc.analysis.candidates import all_works
 from weather_hpc.analysis.end_to_end import QUESTION
-from weather_hpc.analysis.questions import USUAL, question_words
+from weather_hpc.analysis.questions import LIMITS, USUAL, question_words
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.layout import interval_text
 from weather_hpc.report.pareto import pareto
@@ -18,23 +16,18 @@ from weather_hpc.text import brief
 MOST_WORKS = 3
 """Works of a stage whose questions are answered here; the table has all."""
 
-_LIMITS = ("deadline of ", "budget of ")
-"""How the questions begin that options ask."""
-
 
 def advice_section(collected: Collected) -> ReportSection:
     """Which configurations to choose, for which purpose."""
     advice = collected.table("advice")
     if advice is None:
         return ReportSection("advice", "What to run")
-    works = all_works(collected.comparison)
     tables = [t for t in collected.extras if t.rows and t.name.startswith("advice")]
     return ReportSection(
         "advice",
         "What to run",
         facts=list(answers(advice.rows)),
-        # of single configurations there is nothing to choose
-        plots=[replace(pareto(collected), optional=all(len(w.candidates) < 2 for w in works))],
+        plots=[pareto(collected)],
         tables=tables,
     )
 
@@ -65,7 +58,7 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 def _label(row: Mapping[str, Any]) -> str:
     """What the question of ``row`` is called; empty where it has no answer of its own here."""
     question = str(row.get("question"))
-    if question.startswith(_LIMITS) or question in USUAL:
+    if question.startswith(LIMITS) or question in USUAL:
         return question_words(question, row.get("doubt"))
     return ""
 

@@ -87,6 +87,11 @@ def labels(curves: Iterable[Curve]) -> list[str]:
     return list(dict.fromkeys(curve.label for curve in curves))
 
 
+def hollow(curves: Iterable[Curve]) -> list[str]:
+    """Where the hollow values among ``curves`` are from."""
+    return list(dict.fromkeys(curve.origin for curve in curves if curve.origin))
+
+
 def by_workers(table: ScalingTable, column: str) -> list[Curve]:
     """``column`` against workers: one curve for configurations that differ in workers only.
 

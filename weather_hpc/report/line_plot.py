@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.report.colours import FAINT, INK, PAPER, colour_of, ramp
-from weather_hpc.report.curve import Curve, Point, labels
+from weather_hpc.report.curve import Curve, Point, hollow, labels
 from weather_hpc.report.drawing import (
     DOUBLE_WIDTH,
     LINES,
@@ -244,7 +244,7 @@ class _Styles:
         starts = [c.start for c in self.curves if c.start and c.start != Point(1, 1)]
         if starts:
             handles.append(ink(BASELINE, marker="x"))
-        origins = dict.fromkeys(curve.origin for curve in self.curves if curve.origin)
+        origins = hollow(self.curves)
         handles += [ink(plain(origin), marker="o", markerfacecolor=PAPER) for origin in origins]
         if any(point.low is not None or point.high is not None for point in points):
             handles.append(ink(INTERVAL, marker="|", markersize=10))

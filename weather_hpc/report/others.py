@@ -1,7 +1,7 @@
 """Values from elsewhere beside ours in plots: the reproduced study's, and those of a reference."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,3 @@ def _panel(table: ScalingTable, method: str, settings: Mapping[str, Any]) -> str
 
 def _agrees(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     return all(row.get(name) in (value, None) for name, value in settings.items())
-
-
-def hollow(curves: Sequence[Curve]) -> list[str]:
-    """Where the hollow values among ``curves`` are from."""
-    return list(dict.fromkeys(curve.origin for curve in curves if curve.origin))

@@ -9,6 +9,7 @@ from typing import Any
 
 from weather_hpc.report.drawing import Drawing, inline_svg
 from weather_hpc.report.heads import head
+from weather_hpc.report.html_template import html_template
 from weather_hpc.report.layout import left_out_sentence
 from weather_hpc.report.live import Live
 from weather_hpc.report.section import Report, ReportSection, RowDetails
@@ -24,16 +25,12 @@ def html_page(report: Report, live: Live | None = None) -> str:
 
     Its content security policy allows only its own script, and loads nothing.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     templates = files("weather_hpc.report") / "templates"
     names = ["report.js", *(["live.js"] if live else [])]
     scripts = [(templates / name).read_text("utf-8") for name in names]
-    template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
+    template = html_template((templates / "report.html.j2").read_text("utf-8"))
     # style, script and SVG are generated here, and matplotlib escapes every label
     return template.render(
         report=report,

@@ -9,7 +9,7 @@ from weather_hpc.report.collected import Collected
 from weather_hpc.report.colours import FAINT, INK, PAPER, colour_of
 from weather_hpc.report.drawing import DOUBLE_WIDTH, SINGLE_WIDTH, Drawing
 from weather_hpc.report.label_places import place_labels
-from weather_hpc.report.log_axes import log_limits, log_ticks, set_log_y
+from weather_hpc.report.log_axes import LOG, log_limits, log_ticks, set_log_y
 from weather_hpc.report.short_label import ShortLabels
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief
@@ -39,9 +39,14 @@ class Choice:
 
 def pareto(collected: Collected) -> Drawing:
     """A panel for each stage; of several works of a stage, the one with most configurations."""
-    panels = {stage: choices for stage in _stages(collected) if (choices := _of(stage, collected))}
+    works = all_works(collected.comparison)
+    stages = dict.fromkeys(work.stage for work in works)
+    panels = {stage: found for stage in stages if (found := _of(stage, works, collected))}
     if not panels:
-        return Drawing(NAME, TITLE, "no two configurations of one work have known node-hours")
+        reason = "no two configurations of one work have known node-hours"
+        # of single configurations there is nothing to choose
+        alone = all(len(work.candidates) < 2 for work in works)
+        return Drawing(NAME, TITLE, reason, optional=alone)
     lines = collected.deadline_s, collected.budget_node_hours
     kept = {stage: _fitting(choices) for stage, choices in panels.items()}
     return Drawing(
@@ -62,13 +67,8 @@ def pareto(collected: Collected) -> Drawing:
     )  # fmt: skip
 
 
-def _stages(collected: Collected) -> list[str]:
-    return list(dict.fromkeys(work.stage for work in all_works(collected.comparison)))
-
-
-def _of(stage: str, collected: Collected) -> list[Choice]:
-    works = [work for work in all_works(collected.comparison) if work.stage == stage]
-    found = [_known(work) for work in works if not work.weak]
+def _of(stage: str, works: Sequence[Work], collected: Collected) -> list[Choice]:
+    found = [_known(work) for work in works if work.stage == stage and not work.weak]
     most = max(found, key=len, default=[])
     if len(most) < 2:
         return []
@@ -138,18 +138,23 @@ def _draw(
         axes.set_xlim(low, high)
         axes.set_xticks(ticks, [brief(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("node-hours of a run, start-up included (log scale)")
+        axes.set_xlabel(f"node-hours of a run, start-up included {LOG}")
         axes.set_title(BY_TABLE[stage].title)
     figure.suptitle(TITLE, x=0.01, ha="left")
     for axes, choices in zip(all_axes, panels.values(), strict=True):
         points = [(one.node_hours, one.time_s) for one in choices]
-        best = sorted((one for one in choices if one.on_frontier), key=lambda one: one.time_s)
-        labels = [(one.label, one.node_hours, one.time_s) for one in best[:MOST_LABELS]]
+        best = _best(choices)[:MOST_LABELS]
+        labels = [(one.label, one.node_hours, one.time_s) for one in best]
         place_labels(figure, axes, labels, points)
 
 
+def _best(choices: Sequence[Choice]) -> list[Choice]:
+    """The frontier, the fastest first."""
+    return sorted((one for one in choices if one.on_frontier), key=lambda one: one.time_s)
+
+
 def _draw_panel(axes: "Axes", choices: Sequence[Choice]) -> None:
-    best = sorted((one for one in choices if one.on_frontier), key=lambda one: one.time_s)
+    best = _best(choices)
     axes.step(
         [one.node_hours for one in best], [one.time_s for one in best], where="pre",
         color=FAINT, linewidth=1.2, zorder=1,

@@ -6,10 +6,10 @@ from dataclasses import replace
 from weather_hpc.analysis.devices import measured_devices
 from weather_hpc.analysis.table import ScalingTable
 from weather_hpc.report.collected import Collected
-from weather_hpc.report.curve import Curve, batch_of, by_batch, by_workers
+from weather_hpc.report.curve import Curve, batch_of, by_batch, by_workers, hollow
 from weather_hpc.report.device_bars import device_bars
 from weather_hpc.report.line_plot import LinePlot
-from weather_hpc.report.others import OtherValue, hollow, other_curves, published_values
+from weather_hpc.report.others import OtherValue, other_curves, published_values
 from weather_hpc.report.scaling_sentences import scaling_sentences
 from weather_hpc.report.section import ReportSection
 from weather_hpc.study.spec import Scaling

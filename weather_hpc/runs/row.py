@@ -220,6 +220,9 @@ class Row:
 
 ROW_COLUMNS = [field.name for field in dataclasses.fields(Row)]
 
+REJECT_COLUMNS = ["run_id", "status", "reason"]
+"""Of the rows in rejects.csv."""
+
 CONFIGURATION_COLUMNS = [
     "stage", "batch_size_per_device", "batch_size_global",
     *(c for c in columns(*CONFIGURATION) if c in ROW_COLUMNS and c not in ASKED),
@@ -275,6 +278,9 @@ class Finding:
     def tells_of_images_left_out(self) -> bool:
         """Whether many of a folder's images are not used, although the run did not fail."""
         return (self.severity, self.code) == (Severity.WARNING, Code.UNREADABLE_IMAGES)
+
+
+FINDING_COLUMNS = [field.name for field in dataclasses.fields(Finding)]
 
 
 @dataclass(frozen=True)
