@@ -32,6 +32,8 @@ _RETURNED = re.compile(
 )
 """A line that a launcher labelled at its start alone, and that was rewritten."""
 
+_BACKSPACES = re.compile(rb"\x08+\r?")
+
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a]")
 
 
@@ -43,15 +45,18 @@ def blocks(path: Path) -> Iterator[tuple[bytes, bool]]:
     """The lines of ``path`` block by block, and whether the last of them has its line end.
 
     Lines of a block are separated by newlines, with none at its end. A carriage return ends a
-    line too, since progress bars rewrite theirs so; all of them get a launcher's label. Terminal
-    colours are dropped, NUL bytes end a line, UTF-16 is known by its byte order mark or its zeros,
-    compressed files are decompressed. A line that is longer than a block loses what is beyond
-    LONGEST_LINE. Raises UnreadableError, after the lines that could be read.
+    line too, and so do backspaces, since progress bars rewrite theirs so; all of them get a
+    launcher's label. Terminal colours are dropped, NUL bytes end a line, UTF-16 is known by its
+    byte order mark or its zeros, compressed files are decompressed. A line that is longer than a
+    block loses what is beyond LONGEST_LINE. Raises UnreadableError, after the lines that could be
+    read.
     """
     rest = b""
     try:
         with closing(open_unpacked(path)) as file:
             for block in _decoded(file):
+                if b"\b" in block:
+                    block = _BACKSPACES.sub(b"\r", block)
                 if b"\r" in block:
                     block = _RETURNED.sub(_labelled, block.replace(b"\r\n", b"\n"))
                     block = block.replace(b"\r", b"\n")

@@ -106,6 +106,13 @@ def test_a_version_is_read_whole(tmp_path: Path, kind: str, prefix: str) -> None
     assert not [finding for finding in reading.findings if finding.severity == "error"]
 
 
+def test_a_terminals_output_is_rewritten_by_backspaces(tmp_path: Path) -> None:
+    lines = [line.replace("\r", "") for line in LOGS["keras-3-verbose-1"]]
+    labelled = [f"0: {line}" for part in lines for line in part.split("\n")]
+    row = read_lines(tmp_path, labelled, ONE).row
+    assert (row.time_s, row.train_loss, row.test_accuracy) == (135, 0.8, 0.75)
+
+
 def test_the_sum_of_the_epochs_where_no_total_is_printed(tmp_path: Path) -> None:
     row = read_lines(tmp_path, LOGS["keras-3-verbose-2"], ONE).row
     assert (row.table, row.time_s) == ("training", 135)
