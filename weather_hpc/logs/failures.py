@@ -84,9 +84,13 @@ _within = re.compile(b"(?P<ended>" + _WITHIN + b")")
 def failure_in(line: bytes) -> bytes | None:
     """The part of ``line`` that reports how a run ended; None: it reports nothing of the kind."""
     found = _at_start.match(line)
+    return failure_behind(line) if found is None else line[found.start("ended") :]
+
+
+def failure_behind(line: bytes) -> bytes | None:
+    """The same, of what a scheduler printed behind something else, such as a progress bar."""
     # to find a word takes a fraction of the time that a search by the expression takes
-    if found is None and line.find(b"error: ") >= 0:
-        found = _within.search(line)
+    found = _within.search(line) if b"error: " in line else None
     return None if found is None else line[found.start("ended") :]
 
 

@@ -14,7 +14,7 @@ from weather_hpc.logs.epochs import (
     Stretch,
     WholeLine,
 )
-from weather_hpc.logs.failures import failure_in, judge_failure
+from weather_hpc.logs.failures import failure_behind, failure_in, judge_failure
 from weather_hpc.logs.fields import Value
 from weather_hpc.logs.heading import Heading, epoch_values
 from weather_hpc.logs.lines import LONGEST_LINE
@@ -136,6 +136,8 @@ class LineReader(Tally):
                     self._other_line(index, found)
             except ValueError:
                 self._tear(line)
+            if (failure := failure_behind(line)) is not None:
+                self._end(failure)
 
     def _unmatched(self, line: bytes, marker: bytes) -> None:
         """Take in a line that the format does not match."""

@@ -61,6 +61,13 @@ def test_yolo_cut_off(tmp_path: Path) -> None:
     check(reading, "missing_total", "incomplete_epochs", table=None, epochs_done=2, epochs=3)
 
 
+def test_yolo_that_stops_early(tmp_path: Path) -> None:
+    text = yolo(DETECT, "      1.2      2.6      1.3        198        640", 1)
+    text = text.replace("for 3 epochs", "for 50 epochs").replace("/3 ", "/50 ")
+    reading = read(tmp_path, text + "\n3 epochs completed in 0.055 hours.\n")
+    check(reading, "incomplete_epochs", table="training", epochs=50, epochs_done=3)
+
+
 def test_yolo_that_classifies(tmp_path: Path) -> None:
     text = yolo(
         "GPU_mem       loss  Instances       Size", "      1.{e}34         16        224", 1
@@ -159,6 +166,17 @@ def test_a_time_limit_after_a_bar_at_its_end(tmp_path: Path) -> None:
     killed = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO TIME LIMIT ***"
     reading = read(tmp_path, text[: text.rindex("`Trainer.fit`")] + f"\n{killed}\n")
     check(reading, "missing_total", status="timeout", epochs_done=3, test_accuracy=0.82)
+
+
+def test_a_time_limit_in_the_line_of_a_bar(tmp_path: Path) -> None:
+    text = lightning()
+    bar = text[: text.index("107/215", text.index("Epoch 2")) + 7] + " [00:30<00:30,  3.3it/s]"
+    killed = "slurmstepd: error: *** STEP 4711.0 ON n1 CANCELLED AT 2024-05-01T12:00:00 DUE TO TIME LIMIT ***\nsrun: Job step aborted: Waiting up to 32 seconds for job step to finish.\n"
+    reading = read(tmp_path, bar + killed)
+    check(
+        reading, "missing_total", status="timeout", epochs_done=2, slurm_job_id="4711",
+    )  # fmt: skip
+    assert "DUE TO TIME LIMIT" in str(reading.row.reason)
 
 
 def test_lightning_1_and_its_test(tmp_path: Path) -> None:
