@@ -26,6 +26,10 @@ LINES = [
         "INFO     train.py:45 ",
         "2023-05-01 12:00:00,123 INFO train.py(45): ", "WARNING:tensorflow:",
         "[INFO|trainer.py:1234] 2023-05-01 12:00:00,123 >> ", "[node01] ",
+        "5/1/2023 9:01:00 PM ", "[5/1/2023, 12:00:00] ",
+        "2023-05-01 12:00:00 [MainThread] INFO  train - ",
+        "2023-05-01T12:00:00.1Z stdout F ", "[2023-05-01, 12:00:00 UTC] {subprocess.py:93} INFO - ",
+        "10.0.0.1: ",
         # one process, whatever it is called
         "trainer-1  | ", "(RayTrainWorker pid=1234, ip=10.0.0.1) ", "node01: ",
     ],
@@ -41,7 +45,8 @@ def test_a_line_is_the_same_without_its_prefix(tmp_path: Path, prefix: str) -> N
     "prefix",
     [
         "[GPU{r}] ", "[rank{r}] ", "[rank {r}] ", "[Rank: {r}] ", "[cuda:{r}] ", "[{r}] ",
-        "(rank {r}) ", "<rank={r}> ", "[GPU {r}]: ", "[worker-{r}] ", "[RANK {r}] - ",
+        "(rank {r}) ", "<rank={r}> ", "[Rank {r}/2] ", "[GPU {r}]: ", "[worker-{r}] ",
+        "[RANK {r}] - ",
         "[default{r}]:", "[trainer{r}]:", "{r}: ", " {r}: ", "[1,{r}]<stdout>:",
         "[1,mpirank:{r},algo-{r}]<stdout>:", "[prterun-node01-4242@1,{r}]<stdout>: ",
         "2023-05-01 12:00:00,123 [rank{r}] ", "[rank{r}]:[2023-05-01 12:00:00] INFO: ",
@@ -62,6 +67,14 @@ def test_ranks_in_a_prefix_are_told_apart(tmp_path: Path, prefix: str) -> None:
     assert (reading.row.table, reading.row.world_size_actual) == ("training", 2)
     assert reading.row.train_loss == pytest.approx(0.605)
     assert (reading.row.epochs_done, finding_codes(reading)) == (3, set())
+
+
+@pytest.mark.parametrize("mark", ["[{}] ", "[rank0] [{}] ", "INFO - {} - ", "INFO {} - "])
+@pytest.mark.parametrize("word", ["Val", "valid", "TEST", "eval"])
+def test_a_mark_of_held_out_images_is_no_prefix(tmp_path: Path, mark: str, word: str) -> None:
+    lines = [*LINES[:3], *(mark.format(word) + f"Epoch {e}/3, Accuracy: 9{e}%" for e in (1, 2, 3))]
+    row = read_lines(tmp_path, [*lines, LINES[3]], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.train_accuracy) == ("training", 0.53)
 
 
 def test_a_counter_in_brackets_is_no_rank(tmp_path: Path) -> None:
