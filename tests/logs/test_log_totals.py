@@ -80,10 +80,13 @@ def test_another_time_is_no_total(tmp_path: Path, line: str) -> None:
     assert read_total(tmp_path, line) is None
 
 
-def test_what_may_be_the_total_is_repeated(tmp_path: Path) -> None:
-    lines = [*EPOCHS, "Total training time: 1,234.5 s", "bye"]
-    row = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row
-    assert "not read: 'Total training time: 1,234.5 s'" in (row.reason or "")
+@pytest.mark.parametrize(
+    "line",
+    ["Total training time: 1,234.5 s", "Time: 91.2", "Finished in 91.2s", "END OF TRAINING: 91 s"],
+)
+def test_what_may_be_the_total_is_repeated(tmp_path: Path, line: str) -> None:
+    row = read_lines(tmp_path, [*EPOCHS, line, "bye"], "ddp_1gpu_bs32.log").row
+    assert f"not read: '{line}'" in (row.reason or "")
 
 
 TIMED = [f"Epoch {e}/3, Loss: 0.{10 - e}, Time: {e}.5s" for e in (1, 2, 3)]
@@ -105,6 +108,7 @@ def test_the_sum_of_all_epochs_is_a_total_and_marked(tmp_path: Path) -> None:
         [TIMED[0], EPOCHS[1], TIMED[2]],  # one without a time
         [line.replace("/3", "") for line in TIMED],  # nobody says how many there were
         [*TIMED, "ValueError: disk full"],  # it failed
+        [*TIMED, "Total training time: 1,234.5 s"],  # there is another, which is not read
     ],
 )
 def test_the_sum_of_some_epochs_is_no_total(tmp_path: Path, lines: list[str]) -> None:
@@ -145,6 +149,24 @@ def test_a_total_after_a_checkpoint_is_of_the_last_part(tmp_path: Path, line: st
         row = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row
         assert row.table is None
         assert f"its total lacks what was before '{line}', after epoch 2" in (row.reason or "")
+
+
+def test_an_epoch_that_a_restart_printed_again_is_no_other_rank(tmp_path: Path) -> None:
+    lines = [*EPOCHS[:2], "Resuming from checkpoint at epoch 2", "Epoch 2/3, Loss: 0.1", EPOCHS[2]]
+    reading = read_lines(tmp_path, [*lines, "Total time: 30 s"], "ddp_1gpu_bs32.log")
+    assert reading.row.train_loss is not None
+    assert "restarted" in finding_codes(reading)
+    assert "rank_count_mismatch" not in finding_codes(reading)
+
+
+@pytest.mark.parametrize(
+    "line", ["  Continuing training from epoch 2", "  Continuing training from global step 500"]
+)
+def test_a_total_after_a_checkpoint_without_lines_of_epochs(tmp_path: Path, line: str) -> None:
+    total = "{'train_runtime': 70.34, 'train_loss': 0.2123, 'epoch': 3.0}"
+    row = read_lines(tmp_path, ["  Num Epochs = 3", line, total], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.epochs_done) == (None, 3)
+    assert "lack" in (row.reason or "")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ class Log:
         """Whether the total is the sum of all epochs' times: the log has no other, and is whole."""
         if self.tally.totals or self.tally.failure or not self.sums:
             return False
+        if self.tally.unread.run_total:
+            return False  # there is one, in a form that is not read
         claimed = self.epochs
         every = all(
             s.seen == claimed == s.last + 1 - s.first and s.first in (0, 1) for s in self.series
@@ -147,7 +149,11 @@ class Log:
     @property
     def in_turn(self) -> bool:
         """Whether each epoch has several lines, of steps or of ranks without a number."""
-        return self.tally.stopped is None and any(series.in_turn for series in self.series)
+        resumed = self.tally.resumed
+        again = set() if resumed is None else {resumed[0], resumed[1]}
+        return self.tally.stopped is None and any(
+            series.in_turn and not series.contradicted.keys() <= again for series in self.series
+        )
 
     @cached_property
     def resumed_after(self) -> tuple[int, str] | None:
@@ -158,9 +164,13 @@ class Log:
         stopped, resumed = self.tally.stopped, self.tally.resumed
         if stopped is not None and self.tally.last > stopped[0]:
             return stopped
-        if resumed is None or self.tally.last <= resumed[1]:
+        if resumed is None:
             return None
         epoch, before, line = resumed
+        if self.last is None:  # how far the run came is all that is known of its epochs
+            return (epoch, line) if (self._epochs_reached or 0) > epoch else None
+        if self.tally.last <= before:
+            return None
         if before < 0 and (self.first or 0) <= 1:
             return None  # all epochs are here all the same
         return (before if before >= 0 else epoch), line
@@ -259,7 +269,7 @@ class Log:
     def steps_before(self) -> int:
         """Steps that the total lacks, of a log that has no epochs; 0: none, as far as it tells."""
         if self.series or not self.steps:
-            return 0
+            return 0 if self.series else self.tally.steps_before
         every = list(self.tally.steps.values())
         first = min(series.first or 0 for series in every)
         late = first > 2 * max(series.apart for series in every) + 1 and all(s.rises for s in every)

@@ -119,7 +119,8 @@ class Tally:
     def hint(self) -> str:
         """What was found and not read, and what to do, for the end of a reason."""
         measured = self.read and not self.totals
-        line = shown(self.unread.total) if measured else self.unread.most_telling()
+        total = self.unread.run_total or self.unread.total
+        line = shown(total) if measured else self.unread.most_telling()
         lacks = f"; {self.form.file.lacks}" if self.form.file.lacks else ""
         own = "" if measured else " (describe the format with --format FILE)"
         if not line:

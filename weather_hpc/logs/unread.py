@@ -12,6 +12,23 @@ _TOTAL = re.compile(
 )
 """A number alone, or words of a run's time with one."""
 
+_OF_A_PART = (
+    rb"(?!.{0,120}\b(?:epoch|per|each|avg|average|mean|step|batch|iter|iteration|val|valid|validation"
+    rb"|test|eval|evaluation|infer\w*|predict\w*|load\w*|data|sav\w*|checkpoint|preprocess\w*"
+    rb"|communication|estimated|remaining|left|eta)\b)"
+)
+_RUN = re.compile(
+    rb"(?i)" + _OF_A_PART + rb"(?=.{0,60}\b(?:total|training|train|run|execution|overall|wall)\b)"
+    rb".{0,80}\b(?:time|took|duration|runtime)\b.{0,40}\d"
+)
+"""Words of a whole run's time."""
+
+_LAST = re.compile(
+    rb"(?i)" + _OF_A_PART + rb"(?=.{0,60}\b(?:time|cost|wall|finished|done|training)\b)"
+    rb"\D{1,60}\d[\d.:,]*[ ]?(?:s|secs?|seconds?|min|minutes?|h|hours?)?[\s.!]*\Z"
+)
+"""Words of a time, and a number at the end."""
+
 _COUNTED = re.compile(rb"(?i)(?:epoch|step|iter|iteration|batch|update|it|round)s?\b[^a-z]{0,12}\d")
 _VALUE = re.compile(
     rb"(?i)(?:loss|acc|accuracy|acc@?1|top-?1|dice|error|ips|throughput"
@@ -33,6 +50,9 @@ class UnreadLines:
     mentioned: bytes = b""
     """With the word epoch."""
     total: bytes = b""
+    """The last that may be a total."""
+    run_total: bytes = b""
+    """The last that is one by its words, whatever its number."""
 
     def matters(self, line: bytes) -> bool:
         """Whether ``line`` could be one for a reason; it is kept if it is the first."""
@@ -56,9 +76,16 @@ class UnreadLines:
 
     def is_total(self, line: bytes) -> bool:
         """Whether ``line`` may be a total; it is kept."""
-        likely = line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
-        if (likely or b"inished" in line) and _TOTAL.match(line):
+        if not (
+            line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
+            or b"inished" in line or b"IME" in line or b"cost" in line or b"wall" in line
+            or b"done" in line or b"raining" in line or b"RAINING" in line or b"uration" in line
+        ):  # fmt: skip
+            return False
+        if _TOTAL.match(line) or _LAST.match(line):
             self.total = line
+            if _RUN.match(line):
+                self.run_total = line
             return True
         return False
 
