@@ -117,6 +117,12 @@ def test_whose_value_it_is_must_be_clear(tmp_path: Path, line: str) -> None:
     assert f"not read: '{lines[0]}" in (row.reason or "")
 
 
+def test_an_accuracy_in_percent_by_its_name(tmp_path: Path) -> None:
+    lines = [f"Epoch {e}, loss: 0.5, Acc(%): 0.{e}2, Val Acc [%] = 0.{e}4" for e in (1, 2)]
+    row = read_lines(tmp_path, [*lines, TOTAL], "ddp_1gpu_bs32.log").row
+    assert (row.train_accuracy, row.test_accuracy) == (0.0022, 0.0024)
+
+
 @pytest.mark.parametrize(
     ("values", "share"),
     [

@@ -29,7 +29,7 @@ _TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
 _DATES = ("started", "stopped")
 _PROGRESS = ("progress", "progress_from_0")
 _FROM_0 = ("step_from_0",)
-_MARKS = ("epoch_end", "ignored")
+_MARKS = ("epoch_start", "epoch_end", "ignored")
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _REAL_TEXT = rf"(?:{_NUMBER}|[-+]?(?:nan|inf)\b)"
@@ -42,6 +42,9 @@ _DURATION = (
     rf"|(?:in[ ]{_UNIT}|\({_UNIT}\)|\[{_UNIT}\])[ ]?[\"']?[ ]?[:=|]?[ ]*{_NUMBER}(?![ ]?[a-z(])"
     rf"|{_NUMBER}(?:{_NAMED}(?:(?:,?[ ]and[ ]|,[ ]|[ ])?[\d.]+[ ]?{_UNIT}){{0,3}})?)"
 )
+_IN_PERCENT = r"[ ]?[(\[](?:%|percent)[)\]][\"']?[ ]?[:=|]?[ ]*"
+"""What stands between the word and the number in ``acc (%): 0.32``."""
+
 _UNIT_FIRST = re.compile(rf"(?:in )?[(\[]?({_UNIT})[)\]]?[\"' :=|]*({_NUMBER})")
 _AMOUNT = re.compile(rf"({_NUMBER}) ?[(\[]?([a-z]+)?[)\]]?(?:,? and )?[, ]*")
 
@@ -88,7 +91,9 @@ def field(group: str) -> Field | None:
     if group in _REAL:
         return Field(group, float, _REAL_TEXT)
     if group in _SHARE:
-        return Field(group, _share, rf"(?:\d+/\d+|{_REAL_TEXT}(?:[ ]?%)?)")
+        return Field(
+            group, _share, rf"(?:\d+/\d+|{_IN_PERCENT}{_REAL_TEXT}|{_REAL_TEXT}(?:[ ]?%)?)"
+        )
     if group in _WORD:
         return Field(group, lambda text: _text(text).lower())
     return Field(group, _text) if group in _TEXT + _MARKS else None
@@ -119,6 +124,8 @@ def _share(text: bytes) -> float:
     if b"/" in text:
         right, of = map(int, text.split(b"/"))
         return round(right / max(1, of), 12)
+    if text.lstrip()[:1] in (b"(", b"["):
+        text = re.split(rb"[)\]][\"' :=|]*", text)[-1] + b"%"
     if text.endswith(b"%"):
         # rounded, so that 54.3 % is 0.543 and not 0.5429999999999999
         return round(float(text.rstrip(b" %")) / 100, 12)

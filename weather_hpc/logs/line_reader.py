@@ -29,8 +29,8 @@ MOST_VALUES = 1000
 _EPOCH_FIELDS = ("rank", "epoch", *VALUES)
 
 _NO_FACTS = {
-    *_EPOCH_FIELDS, "current_epoch", "resumed_epoch", "progress", "step", "step_time", "epoch_end",
-    "failed", "ignored",
+    *_EPOCH_FIELDS, "current_epoch", "resumed_epoch", "progress", "step", "step_time",
+    "epoch_start", "epoch_end", "failed", "ignored",
 }  # fmt: skip
 
 _PASSED = {"test_loss", "test_accuracy", "images_per_s", "epoch_reached"}
@@ -52,6 +52,7 @@ class _EpochLine:
         self.accuracy = cast(Callable[[bytes], float], by_name.get("accuracy", float))
         self.time = cast(Callable[[bytes], float], by_name.get("time", float))
         self.progress = kind.group("progress", form.never)
+        self.start = kind.group("epoch_start", form.never)
         self.fraction = cast(Callable[[bytes], float], by_name.get("progress", float))
         self.others = tuple(f for f in kind.fields if f[0].name not in _EPOCH_FIELDS)
 
@@ -165,7 +166,8 @@ class LineReader(Tally):
         if line.others:
             named = ((kept, found[group]) for kept, group in line.others)
             self._facts({k.name: k.convert(text) for k, text in named if text is not None})
-        if progress is not None and line.fraction(progress) != 1:
+        begins = found[line.start] is not None
+        if begins or (progress is not None and line.fraction(progress) != 1):
             self._pass(rank, number)
             return
         values = (

@@ -168,3 +168,18 @@ def test_yolox(tmp_path: Path) -> None:
         read(tmp_path, text[: text.rindex("2021-")]), "missing_total", "incomplete_epochs",
         table=None, epochs_done=2,
     )  # fmt: skip
+
+
+def test_the_tutorial_of_ddp(tmp_path: Path) -> None:
+    lines = [
+        f"[GPU{rank}] Epoch {epoch} | Batchsize: 32 | Steps: 8"
+        for epoch in range(3)
+        for rank in range(4)
+    ]
+    text = "\n".join([*lines[:8], "Epoch 1 | Training snapshot saved at snapshot.pt", *lines[8:]])
+    check(
+        read(tmp_path, f"{text}\n{REAL}", "ddp_4gpu_bs32.log"), "missing_total",
+        table="training", epochs_done=3, world_size_actual=4, train_loss=None,
+    )  # fmt: skip
+    # the last epoch began
+    check(read(tmp_path, text + "\n", "ddp_4gpu_bs32.log"), "missing_total", epochs_done=2)
