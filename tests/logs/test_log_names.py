@@ -57,6 +57,15 @@ def test_repeats_share_a_configuration(tmp_path: Path) -> None:
     assert len(set(alone)) == 3
 
 
+def test_a_batch_size_that_the_log_contradicts_is_told(tmp_path: Path) -> None:
+    lines = ["Epoch 1/1, Loss: 0.5", "Total time: 9 s"]
+    reading = read_lines(tmp_path, ["Batch size per GPU: 8", *lines])
+    assert (reading.row.batch_size_per_device, reading.row.batch_size_global) == (32, 64)
+    assert "its name says 32 images per device, its lines 8" in str(reading.findings)
+    same = read_lines(tmp_path, ["Batch size per GPU: 32", *lines])
+    assert "its lines" not in str(same.findings)
+
+
 def test_batch_semantics_are_reported_once(tmp_path: Path) -> None:
     files = [tmp_path / f"ddp_2gpu_bs{n}.log" for n in (32, 64)]
     for file in files:

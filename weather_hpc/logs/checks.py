@@ -16,6 +16,7 @@ def audit_log(log: Log) -> Iterator[Problem]:
     yield from _repeats(log)
     yield from _stops(log)
     yield from _claims(log)
+    yield from _batch_sizes(log)
     if log.series:
         yield from _gaps(log)
         yield from _ends(log)
@@ -194,6 +195,21 @@ def _claims(log: Log) -> Iterator[Problem]:
     apart = max((series.apart for series in log.tally.steps.values()), default=0.0)
     if steps is not None and done is not None and done + max(1.0, apart) < steps:
         yield Severity.ERROR, Code.INCOMPLETE_EPOCHS, f"{steps} steps claimed, {done} done"
+
+
+def _batch_sizes(log: Log) -> Iterator[Problem]:
+    """A batch size in the log's name that its lines contradict."""
+    for column, field, what in (
+        ("batch_size_per_device", "batch_size", "per device"),
+        ("batch_size_global", "batch_size_global", "over all devices"),
+    ):
+        named, printed = log.columns.get(column), log.tally.fact(field)
+        if None not in (named, printed) and named != printed:
+            yield (
+                Severity.WARNING,
+                Code.BATCH_SEMANTICS,
+                f"its name says {named} images {what}, its lines {printed}: the name counts",
+            )
 
 
 def _head(log: Log) -> Iterator[Problem]:

@@ -61,6 +61,8 @@ def _is_preprocess(log: Log) -> bool:
 def _requested(log: Log) -> dict[str, Any]:
     each = log.claimed("batch_size_per_device", "batch_size")
     together = log.claimed("batch_size_global", "batch_size_global")
+    if "batch_size_per_device" in log.columns and log.tally.fact("batch_size") not in (None, each):
+        together = log.columns.get("batch_size_global")  # the lines are of other batches
     mode = None
     if each is not None:
         mode = BatchMode.PER_DEVICE
