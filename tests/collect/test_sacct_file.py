@@ -55,6 +55,12 @@ def test_a_heterogeneous_job_is_one_job_and_each_of_its_components(export: Path)
     assert (jobs["7+1"].nodes, jobs["8"]) == (1, jobs["7+1"])
 
 
+def test_a_heterogeneous_job_fails_with_one_of_its_components(export: Path) -> None:
+    export.write_text(FULL.replace("7+1|8|het2|root|COMPLETED", "7+1|8|het2|root|NODE_FAIL"))
+    jobs = read_sacct(export)
+    assert [jobs[job_id].state for job_id in ("7", "7+0")] == ["NODE_FAIL", "COMPLETED"]
+
+
 def test_attempts_add_up_and_a_job_that_never_ran_has_no_values(export: Path) -> None:
     jobs = read_sacct(export)
     again, off = jobs["9"], jobs["10"]

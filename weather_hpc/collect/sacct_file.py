@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from weather_hpc.errors import UserError
 from weather_hpc.logs import lines
+from weather_hpc.runs.record import Status
 from weather_hpc.runs.run import JobSummary
 from weather_hpc.slurm.dumps import Dump, dump_of
 from weather_hpc.slurm.jobs import Job, parse_sacct_lines
@@ -163,13 +164,21 @@ def _load_yaml(text: str) -> Any:
 
 
 def _combined(whole: str, components: list[Job]) -> Job:
-    """A heterogeneous job as one: its components start together; the first runs the script."""
+    """A heterogeneous job as one: its components start together; the first runs the script.
+
+    Where one of them failed, the job did.
+    """
+    ended = next((job for job in components if job.status is not Status.OK), components[0])
     nodes = [job.nodes for job in components]
     elapsed = [job.elapsed_s for job in components if job.elapsed_s is not None]
     peaks = [job.max_rss_mb for job in components if job.max_rss_mb is not None]
     return dataclasses.replace(
         components[0],
         job_id=whole,
+        state=ended.state,
+        reason=ended.reason,
+        exit_code=ended.exit_code,
+        signal=ended.signal,
         nodes=None if None in nodes else sum(filter(None, nodes)),
         node_list=",".join(job.node_list for job in components if job.node_list) or None,
         elapsed_s=max(elapsed, default=None),

@@ -19,6 +19,7 @@ class Dump(Enum):
     SQUEUE = "the output of squeue"
     SCONTROL = "the output of scontrol show job"
     SINFO = "the output of sinfo"
+    MESSAGE = "a message of sacct without a table"
 
 
 _SAMPLE = 20
@@ -53,12 +54,20 @@ _SHAPES = {
 """How other output begins, and how its lines do."""
 
 
+_MESSAGE = re.compile(
+    r"(?:\S+/)?sacct: (?:error|fatal|warning): |Slurm accounting storage is disabled"
+)
+
+
 def dump_of(head: str) -> Dump | None:
     """The kind of the text that begins with ``head``; None: none of these.
 
     A log is none of them even where its job has printed them: it has other lines, too.
     """
-    lines = [*dropwhile(is_preamble, head.split("\n"))]
+    every = head.split("\n")
+    lines = [*dropwhile(is_preamble, every)]
+    if any(map(_MESSAGE.match, every)) and all(is_preamble(x) or _MESSAGE.match(x) for x in lines):
+        return Dump.MESSAGE
     if not lines:
         return None
     if header_of(lines[0]) is not None:

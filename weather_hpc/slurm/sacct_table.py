@@ -45,14 +45,14 @@ _BETWEEN = (
 _NAME = re.compile(r"[A-Za-z][\w/ ]*")
 _RULER = re.compile(r"\s*-+(?:\s+-+)*\s*\Z")
 _PREAMBLE = re.compile(
-    r"\s*\Z|\s*(?:#|//|`{3}|~{3}|--?[A-Za-z])"
+    r"\s*\Z|\s*(?:#|//|`{3}|~{3}|--?[A-Za-z])|sep=.\s*\Z|\s*\+(?:[-=]+\+)+\s*\Z"
     r"|[^|{\"]{0,99}\b(?:sacct|seff|squeue|scontrol|sinfo)(?::|\s|\Z)"
     r"|(?:\([\w.-]+\) )?(?:\[[^\]|]+\]|[\w.-]+@[\w.-]+[\w.:~/ -]*)? ?[$%#>❯](?:\s|\Z)"
 )
 
 
 def is_preamble(line: str) -> bool:
-    """Whether ``line`` may surround a table: blank, a comment, a shell's prompt with a command."""
+    """Whether ``line`` may surround a table: blank, a ruler, a comment, a shell's command."""
     return _PREAMBLE.match(line) is not None
 
 
