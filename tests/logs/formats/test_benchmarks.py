@@ -111,6 +111,11 @@ DLLOGGER = {
         [*JSON, "real\t2m1.5s"],
         {"time_s": 121.5, "epochs_done": 2, "train_loss": 1.5, "test_accuracy": 0.2525, "images_per_s": 2851.0},
     ),
+    "BERT, its own steps": Case(
+        ["DLL 2020-05-12 10:00:06.383520 - Training Epoch: 0 Training Iteration: 10  step_loss : 10.2 ",
+         "DLL 2020-05-12 10:20:06.383520 -  e2e_train_time : 1234.5 s training_sequences_per_second : 3100.2 sequences/s"],
+        {"time_s": 1234.5, "steps": 10, "images_per_s": 3100.2},
+    ),
     "BERT": Case(
         ["DLL 2020-05-12 10:00:06.383520 - (0, 10) step_loss : 10.2 learning_rate : 0.0001",
          "DLL 2020-05-12 10:20:06.383520 - () e2e_train_time : 1234.5 training_sequences_per_second : 3100.2 final_loss : 1.52 "],

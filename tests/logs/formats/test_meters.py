@@ -34,6 +34,16 @@ def test_imagenet(tmp_path: Path, prefix: str) -> None:
     )  # fmt: skip
 
 
+def test_imagenet_that_only_evaluates(tmp_path: Path) -> None:
+    text = imagenet()
+    test = (
+        text[text.index("Test: [") : text.index(" *   Acc@1")] + " *   Acc@1 76.130 Acc@5 92.862\n"
+    )
+    reading = read(tmp_path, test + REAL, "ddp_1gpu_bs64.log")
+    check(reading, "missing_total", table=None, epochs_done=None, test_accuracy=0.7613)
+    assert "its last values: '* Acc@1 76.130" in str(reading.row.reason)
+
+
 def test_imagenet_of_processes_that_all_print(tmp_path: Path) -> None:
     # each has a mean of its own; of which rank a line is, it does not say
     lines = imagenet(copies=4).splitlines()

@@ -125,6 +125,14 @@ def test_references(tmp_path: Path, test: str) -> None:
     )  # fmt: skip
 
 
+def test_references_that_only_test(tmp_path: Path) -> None:
+    text = "Test:   [   0/1563]  eta: 0:28:11  loss: 0.6 (0.6)  acc1: 84.3 (84.3)  acc5: 96.9 (96.9)  time: 1.1  data: 1.0  max mem: 3019\n"
+    reading = read(
+        tmp_path, text + "Test:  Total time: 0:01:24\nTest:  Acc@1 69.758 Acc@5 89.078\n"
+    )
+    check(reading, "missing_total", table=None, epochs_done=None, test_accuracy=0.69758)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_log_txt(tmp_path: Path, order: int) -> None:
     text = ""
