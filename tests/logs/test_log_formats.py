@@ -43,6 +43,9 @@ def test_percent_without_a_sign(tmp_path: Path) -> None:
     lines = [epoch_line(0, e, accuracy=50 + e, time="4") for e in range(20)]
     reading = read_lines(tmp_path, [*lines, "80.1"], "ddp_1gpu_bs32.log")
     assert (reading.row.train_accuracy, finding_codes(reading)) == (0.69, set())
+    lines[-1] = epoch_line(0, 19, accuracy=93.21, time="4")
+    row = read_lines(tmp_path, [*lines, "80.1"], "ddp_1gpu_bs32.log").row
+    assert row.train_accuracy == 0.9321
 
 
 def test_times_that_count_from_the_start(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def test_epochs_repeated_after_a_failure_are_a_restart(tmp_path: Path) -> None:
     assert not any("two runs" in message for message in messages)
 
 
+def test_rank_0_prints_epochs_and_all_their_totals(tmp_path: Path) -> None:
+    lines = [f"[rank0] Epoch {e}/3, Loss: 0.{9 - e}" for e in (1, 2, 3)]
+    lines += [f"[rank{r}] Total training time: 91.{r} s" for r in range(4)]
+    reading = read_lines(tmp_path, lines, "ddp_4gpu_bs32.log")
+    assert (reading.row.table, reading.row.world_size_actual) == ("training", 4)
+    assert (reading.row.time_s, finding_codes(reading)) == (91.3, set())
+
+
 def test_a_total_of_each_gpu_is_one_run(tmp_path: Path) -> None:
     lines = [*(epoch(e, 0) for e in (1, 2, 3)), "Total time: 91.2 s", "Total time: 91.3 s"]
     reading = read_lines(tmp_path, lines)

@@ -77,7 +77,7 @@ def _ranks(log: Log) -> Iterator[Problem]:
         idle = len(sure) == 1 and max(claims.values()) not in sure
         severity = Severity.WARNING if idle else Severity.ERROR
         yield severity, Code.RANK_COUNT_MISMATCH, f"claims contradict each other: {claimed}"
-    if not seen or log.is_single_process or log.only_one_prints:
+    if not seen or log.is_single_process or log.only_one_prints or log.first_prints_epochs:
         return
     claim = log.workers if sure else max(claims.values(), default=len(seen))
     missing = [rank for rank in range(min(int(claim or 0), 10_000)) if rank not in seen]

@@ -96,7 +96,13 @@ class Log:
     @property
     def ranks_seen(self) -> int | None:
         """Ranks that print; None where that is one of several, or not known."""
-        return None if self.only_one_prints else len(self.ranks) or len(self.printing) or None
+        seen = self.printing if self.first_prints_epochs else set(self.ranks) or self.printing
+        return None if self.only_one_prints else len(seen) or None
+
+    @property
+    def first_prints_epochs(self) -> bool:
+        """Whether all ranks print, but rank 0 alone its epochs."""
+        return set(self.ranks) == {0} and len(self.printing) == self.workers
 
     @property
     def is_single_process(self) -> bool:
@@ -332,7 +338,9 @@ class Log:
         if index == 0:
             return math.fsum(known) / len(known)
         scale = 100 if self.in_percent else 1
-        share = math.fsum(known) / len(known) / scale
+        share = math.fsum(known) / len(known)
+        if self.in_percent:
+            share = round(share / scale, 12)  # 93.21 % is 0.9321, not 0.9320999999999999
         return share if min(known) >= 0 and max(known) <= scale else None
 
     def content(self) -> Hashable | None:

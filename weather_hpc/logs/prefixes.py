@@ -40,7 +40,7 @@ PREFIXES = (
     (rb"(?:trace|debug|info|notice|success|warn|warning|error|critical)\b:?"
      rb"(?:[ ]+" + _HELD_OUT + rb")[a-z_][\w.]{0,60}(?=[ ]-[ ]))?", b"INFO  train -"),
     # a container's stream; the file of a task of Airflow
-    (rb"std(?:out|err)[ ][FP](?=[ ])", b"stdout F"),
+    (rb"std(?:out|err)[ ][FP](?=[ ])", b"stdout F "),
     (rb"\{[\w.-]{1,60}\.py:\d{1,6}\}", b"{subprocess.py:93}"),
     # glog
     (rb"[iwef]\d{4}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+[ ][\w./-]{1,80}:\d+\]",
