@@ -51,7 +51,7 @@ def test_a_line_is_the_same_without_its_prefix(tmp_path: Path, prefix: str) -> N
         "[1,mpirank:{r},algo-{r}]<stdout>:", "[prterun-node01-4242@1,{r}]<stdout>: ",
         "2023-05-01 12:00:00,123 [rank{r}] ", "[rank{r}]:[2023-05-01 12:00:00] INFO: ",
         "(TrainWorker pid=12, ip=10.0.0.7) [rank={r}] ", "node01: [rank{r}] ",
-        "Rank {r}: ", "rank={r} ", "GPU {r} | ", "Process {r} - ",
+        "Rank {r}: ", "rank={r} ", "GPU {r} | ", "Process {r} - ", "local_rank={r} ",
         # processes without a rank are counted
         "trainer-{r}  | ", "(RayTrainWorker pid=12{r}4, ip=10.0.0.{r}) ", "node{r}7: ",
         "[pod/train-worker-{r}/pytorch] ",

@@ -151,6 +151,15 @@ def test_a_total_after_a_checkpoint_is_of_the_last_part(tmp_path: Path, line: st
         assert f"its total lacks what was before '{line}', after epoch 2" in (row.reason or "")
 
 
+def test_a_total_without_time_for_the_epochs_before_the_first(tmp_path: Path) -> None:
+    lines = [f"Epoch {e}/9, Loss: 0.{10 - e}, Time: 9.5s" for e in range(5, 10)]
+    part = read_lines(tmp_path, [*lines, "Total time: 48 s"], "ddp_1gpu_bs32.log").row
+    assert part.table is None
+    assert part.reason == "its total leaves no time for what was before epoch 5"
+    whole = read_lines(tmp_path, [*lines, "Total time: 90 s"], "ddp_1gpu_bs32.log").row
+    assert (whole.table, whole.epochs_done) == ("training", 9)
+
+
 def test_an_epoch_that_a_restart_printed_again_is_no_other_rank(tmp_path: Path) -> None:
     lines = [*EPOCHS[:2], "Resuming from checkpoint at epoch 2", "Epoch 2/3, Loss: 0.1", EPOCHS[2]]
     reading = read_lines(tmp_path, [*lines, "Total time: 30 s"], "ddp_1gpu_bs32.log")

@@ -4,7 +4,7 @@ from typing import Any
 
 from weather_hpc.files import short_hash
 from weather_hpc.logs.log import Log, whole
-from weather_hpc.logs.time_checks import is_too_short
+from weather_hpc.logs.time_checks import is_of_last_part, is_too_short
 from weather_hpc.runs.record import Status
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
@@ -110,6 +110,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if log.lacks_part:
         epoch, line = log.resumed_after or (0, "")
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
+    if is_of_last_part(log):
+        return Status.OK, f"its total leaves no time for what was before epoch {log.first}"
     if log.steps_before:
         return Status.OK, f"its total may lack the {log.steps_before} steps before its last part"
     twice = any(series.contradicted for series in log.series) and not log.in_turn

@@ -182,8 +182,7 @@ def _outside(log: Log) -> Iterator[Problem]:
             (f"the total {total:g} s is less than the epochs of one rank together, {spent:.2f} s"),
         )
         return
-    start = log.counted_from if log.counted_from is not None else log.first
-    cut = (log.first or 0) - (start or 0)
+    cut = _cut_off(log)
     if cut > 0 and log.typical_s:
         each = rest / cut
         pace = each / log.typical_s
@@ -218,3 +217,15 @@ def is_too_short(log: Log) -> bool:
     if log.total is None or log.uncounted_s is None:
         return False
     return is_less(log.total, log.total - log.uncounted_s)
+
+
+def _cut_off(log: Log) -> int:
+    """Epochs of the run before the first in its log."""
+    start = log.counted_from if log.counted_from is not None else log.first
+    return (log.first or 0) - (start or 0)
+
+
+def is_of_last_part(log: Log) -> bool:
+    """Whether the total leaves no time for the epochs before the first in the log."""
+    rest, cut = log.uncounted_s, _cut_off(log)
+    return bool(cut > 0 and rest is not None and log.typical_s and rest < cut * log.typical_s / 2)
