@@ -169,6 +169,8 @@ class LineReader(Tally):
         begins = found[line.start] is not None
         if begins or (progress is not None and line.fraction(progress) != 1):
             self._pass(rank, number)
+            if not self.ranks:
+                self.read = found.string
             return
         values = (
             None if loss is None else float(loss),

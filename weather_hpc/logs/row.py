@@ -99,6 +99,9 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     missing = tally.total_lines < min(log.totals_expected) and not log.is_summed
     if tally.failure is not None:
         cause = f": {tally.failure.line}"
+    starts, stops = (len(tally.facts.get(name, ())) for name in ("started", "stopped"))
+    if not tally.totals and not cause and min(starts, stops) > 1:
+        return Status.OK, f"several runs in one file: {starts} starts and {stops} ends, far apart"
     if not (tally.totals or log.is_summed) or (missing and cause):
         status = tally.failure.status if tally.failure else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"

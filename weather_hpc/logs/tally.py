@@ -207,7 +207,7 @@ class Tally:
         lasted = max(stopped) - min(started)
         if max(max(started) - min(started), max(stopped) - min(stopped)) > _TOGETHER * lasted:
             return None  # several runs, or one that was started again
-        return lasted
+        return round(lasted, 6)
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""

@@ -70,7 +70,7 @@ MLPERF = {
     ),
     "two runs": Case(
         [*MLLOG, STOP, *(line.replace("1621", "1622") for line in [*MLLOG, STOP])],
-        {"time_s": None}, reason="no total in the log", errors=NO_TOTAL,
+        {"time_s": None}, reason="several runs in one file: 2 starts and 2 ends", errors=NO_TOTAL,
     ),
 }  # fmt: skip
 

@@ -85,6 +85,7 @@ def test_imagenet_before_2019_and_apex(tmp_path: Path) -> None:
     )  # fmt: skip
     apex = old.replace("\tData 0.301 (0.811)", "\tSpeed 690.121 (283.186)")
     check(read(tmp_path, apex + REAL), "missing_total", epochs_done=2, images_per_s=283.186)
+    assert "its last values: 'Epoch: [0][5000/5005]" in str(read(tmp_path, old).row.reason)
 
 
 def test_numbers_of_epochs_from_1_and_no_accuracy(tmp_path: Path) -> None:
