@@ -97,6 +97,8 @@ def test_cells_that_may_be_two_things_are_refused(tmp_path: Path, cell: str, hin
 
 def test_a_clock_of_two_numbers_follows_the_head(tmp_path: Path) -> None:
     assert values(read(tmp_path, "GPUs,Time (mm:ss)\n1,26:30\n")) == {1: 1590}
+    assert values(read(tmp_path, "GPUs,Time (min:sec)\n1,26:30\n")) == {1: 1590}
+    assert values(read(tmp_path, "GPUs,Time (hr:min)\n1,1:05\n")) == {1: 3900}
     assert values(read(tmp_path, "GPUs,Time (h:mm)\n1,1:05\n")) == {1: 3900}
     assert values(read(tmp_path, "GPUs,Time (min)\n1,26:30\n")) == {1: 1590}
 

@@ -171,6 +171,7 @@ CUT = in_columns(
         ("PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST\ngpu*  up 1-00:00:00  2 idle n[1-2]\n",
          "is the output of sinfo"),
         (json.dumps(document(new=True))[:-40], "cannot be read as the output of sacct --json"),
+        (json.dumps(document(new=True)["jobs"][0]) + "\n" * 2, "no list of jobs"),
         (json.dumps({"jobs": [{"job_id": 1, "job_state": "RUNNING"}]}), "job_state is of squeue"),
     ],
 )  # fmt: skip

@@ -99,7 +99,9 @@ _BESIDE = re.compile(
 )
 """Words that say nothing of what is measured: ``Time ± std, lower is better``."""
 
-_CLOCK = re.compile(r"\bh+:m+(?::s+)?\b|\bm+:s+\b")
+_CLOCK = re.compile(
+    r"\bh(?:h|r|rs|ours?)?:m+(?:ins?)?(?::s+(?:ecs?)?)?\b|\bm+(?:ins?)?:s+(?:ecs?)?\b"
+)
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _time(head: str, words: Sequence[str]) -> Column | None:
         return None
     if others == ["t"] and not units:
         return None
-    of_two = "" if clock is None else re.sub(r"(\w)+", r"\1", clock[0])
+    of_two = "" if clock is None else re.sub(r"(\w)\w*", r"\1", clock[0])
     return Column(head, "time_s", SECONDS[units[0]] if units else None, of_two)
 
 

@@ -33,9 +33,11 @@ _TIME = re.compile(r"\d+:\d+(?::\d+)?|\d+-\d+:\d+:\d+|\d+-\d+-\d+T[\d:]+")
 
 _KEY = r"\W*(?:!!str\s*)?[\"']?(?:jobs|meta|metadata|errors|warnings)[\"']?\s*:"
 _DOCUMENTS = {
-    Dump.JSON: (rf"\s*(?:\{{{_KEY}|\[\s*\{{)", r"(?i)\"(?:job_id|allocation_nodes|slurm)\"\s*:"),
+    # with or without what is around the jobs
+    Dump.JSON: (rf"(?s)\s*(?:\{{{_KEY}|\[\s*\{{|\{{.*\"allocation_nodes\"\s*:)",
+                r"(?i)\"(?:job_id|allocation_nodes|slurm)\"\s*:"),
     Dump.YAML: (rf"\s*(?:%YAML|---|{_KEY})", r"\b(?:job_id|allocation_nodes)[\"']?\s*:"),
-}
+}  # fmt: skip
 """How a document begins, and a key that it has."""
 _JOBS = re.compile(r"\bjobs[\"']?\s*:\s*(?:!!seq\s*)?[\[\n-]|\ballocation_nodes\b")
 
