@@ -116,6 +116,13 @@ def test_the_sum_of_some_epochs_is_no_total(tmp_path: Path, lines: list[str]) ->
     assert (row.table, row.time_s) == (None, None)
 
 
+def test_times_that_may_count_from_the_start_are_not_added_up(tmp_path: Path) -> None:
+    lines = [f"Epoch {e}/3, Loss: 0.{10 - e}, Elapsed: {30 * e}.1s" for e in (1, 2, 3)]
+    row = read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row
+    assert (row.table, row.time_s) == (None, None)
+    assert "its epochs' times may each count from the start" in (row.reason or "")
+
+
 KILLED = "slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO PREEMPTION ***"
 
 

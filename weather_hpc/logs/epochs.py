@@ -187,6 +187,13 @@ class EpochSeries:
         rising = all(a < b for a, b in itertools.pairwise(times))
         return len(times) > 3 and rising and times[-1] > 2.5 * times[0]
 
+    @property
+    def may_be_cumulative(self) -> bool:
+        """Whether times could count from the run's start: a few that rise by about the first."""
+        times = self.times
+        rising = all(a < b for a, b in itertools.pairwise(times))
+        return 1 < len(times) <= 3 and rising and times[-1] > 0.85 * len(times) * times[0]
+
     @cached_property
     def typical(self) -> float | None:
         """The median time of an epoch, s."""

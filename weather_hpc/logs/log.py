@@ -145,6 +145,8 @@ class Log:
             return False
         if self.tally.unread.run_total:
             return False  # there is one, in a form that is not read
+        if any(series.may_be_cumulative for series in self.series):
+            return False
         claimed = self.epochs
         every = all(
             s.seen == claimed == s.last + 1 - s.first and s.first in (0, 1) for s in self.series

@@ -105,6 +105,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if not (tally.totals or log.is_summed) or (missing and cause):
         status = tally.failure.status if tally.failure else Status.INCOMPLETE
         count = "no" if not tally.totals else "not every rank's"
+        if not cause and any(series.may_be_cumulative for series in log.series):
+            cause = f"; its epochs' times may each count from the start{tally.hint}"
         return status, f"{count} total in the log{_reached(log)}{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
