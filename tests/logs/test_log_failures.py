@@ -209,7 +209,11 @@ REPORT = [
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [(REPORT, "timeout"), (["bash: line 1: 42 Killed    python a.py", "real\t8m31.2s"], "failed")],
+    [
+        (REPORT, "timeout"),
+        (["bash: line 1: 42 Killed    python a.py", "real\t8m31.2s"], "failed"),
+        (["Command exited with non-zero status 1", "63.1user 5.0system 8:31.20elapsed"], "failed"),
+    ],
 )
 def test_the_time_of_a_process_that_was_ended_is_no_total(
     tmp_path: Path, end: list[str], status: str

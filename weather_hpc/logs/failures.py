@@ -205,8 +205,8 @@ class FailureLine:
 
     @property
     def matters(self) -> bool:
-        """Whether it says more than that something went wrong."""
-        return self.telling < len(FAILURES) - 1
+        """Whether it says more than that something went wrong, or is of GNU time itself."""
+        return self.telling < len(FAILURES) - 1 or self.line.startswith("Command exited")
 
     def or_better(self, other: "FailureLine | None") -> "FailureLine":
         """``other`` where it says more."""
