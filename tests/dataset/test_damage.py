@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from weather_hpc.dataset.damage import DamagedError, sound
+from weather_hpc.dataset.image_file import ImageError
 from weather_hpc.dataset.jpeg_file import has_all_scans, segments
 from weather_hpc.preprocess.decoders import Decode, FastDecoder, decode_exact
 
@@ -154,6 +156,33 @@ def test_a_progressive_jpeg_cut_between_scans_lacks_pixels(verdicts: Verdicts) -
     for at in scans[1:]:
         assert not has_all_scans(whole[:at])
         assert "truncated" in str(verdicts(whole[:at]))
+
+
+def test_of_arithmetic_coding_nobody_can_tell_that_only_the_end_mark_is_missing() -> None:
+    whole = encoded(3, "JPEG")
+    assert has_all_scans(whole)
+    assert not has_all_scans(whole.replace(b"\xff\xc0", b"\xff\xc9"))
+
+
+def test_libjpeg_is_never_given_a_lossless_jpeg(
+    decoders: list[Decode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reduced, it writes more pixels than fit, which ends the process."""
+    (tmp_path / "x").write_bytes(encoded(8, "JPEG").replace(b"\xff\xc0", b"\xff\xc3"))
+    monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("given"))
+    for decode in decoders:
+        with pytest.raises(ImageError, match=r"^is a lossless JPEG, which is not read$"):
+            decode(tmp_path / "x", SIZE)
+
+
+def test_colours_of_a_quarter_of_the_height_pass(decoders: list[Decode], tmp_path: Path) -> None:
+    """Subsampling 4:4:1, made of 4:1:1: a unit has the same blocks, in another order."""
+    pixels = np.asarray(photograph(9).resize((64, 64)))
+    jpeg = bytearray(simplejpeg.encode_jpeg(pixels.copy(), colorsubsampling="411"))
+    jpeg[jpeg.index(b"\xff\xc0") + 11] = 0x14
+    (tmp_path / "x").write_bytes(jpeg)
+    fast, exact = (decode(tmp_path / "x", SIZE) for decode in decoders)
+    assert np.abs(fast.astype(int) - exact).max() <= 3
 
 
 def test_odd_metadata_are_no_damage(verdicts: Verdicts) -> None:

@@ -1,6 +1,7 @@
 """The markers of a JPEG (ITU-T T.81, B): which kind it is, and whether all scans are there."""
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ SOF = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 
 BASELINE = (0xC0, 0xC1)
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+ARITHMETIC = SOF[SOF.index(0xC9) :]
+JPEG_LS = 0xF7
+"""Its frame header (ITU-T T.87)."""
 _ALONE = (0x00, 0x01, *range(0xD0, 0xD8), MARK)
 """Second bytes after which no segment begins: data, restart markers, fill bytes."""
 COEFFICIENTS = 64
@@ -50,30 +54,52 @@ def segments(content: bytes) -> Iterator[Segment]:
         at += 2 + length
 
 
+class Frame(NamedTuple):
+    """What a frame header says; lengths in pixels, 0 where the header does not say it."""
+
+    code: int
+    bits: int
+    height: int
+    width: int
+    components: int
+
+
+def frame_of(content: bytes) -> Frame | None:
+    """The first frame of a JPEG; None where it has none."""
+    for code, _, data in segments(content):
+        if (code in SOF or code == JPEG_LS) and len(data) >= 6:
+            return Frame(code, *struct.unpack_from(">BHHB", data))
+    return None
+
+
 def jpeg_kind(content: bytes) -> str | None:
     """The kind of a JPEG that decoders do not read; None for all others."""
-    for code, _, data in segments(content):
-        if code not in SOF or len(data) < 6:
-            continue
-        if code in LOSSLESS:
-            return "a lossless JPEG"
-        if data[0] != 8:
-            return f"a JPEG of {data[0]} bits per sample"
-        if data[1:3] == b"\0\0":
-            return "a JPEG of height 0 (to be told by a later marker, DNL)"
+    frame = frame_of(content)
+    if frame is None:
         return None
+    if frame.code == JPEG_LS:
+        return "a JPEG-LS image"
+    if frame.code in LOSSLESS:
+        return "a lossless JPEG"
+    if frame.bits != 8:
+        return f"a JPEG of {frame.bits} bits per sample"
+    if frame.height == 0:
+        return "a JPEG of height 0 (to be told by a later marker, DNL)"
     return None
 
 
 def has_all_scans(content: bytes) -> bool:
     """Whether the scans of a JPEG hold every bit of every coefficient of every component.
 
-    A file that ends between two scans is else not told from a whole one.
+    A file that ends between two scans is else not told from a whole one. Of arithmetic coding
+    nobody can tell: zero bits that it lacks at the end are none that it needs.
     """
     progressive, wanted = False, 0
     exact: set[tuple[int, int]] = set()
     for code, _, data in segments(content):
         if code in SOF and len(data) >= 6:
+            if code in ARITHMETIC:
+                return False
             progressive, wanted = code in PROGRESSIVE, data[5]
         if code == SOS and data and len(data) >= 4 + 2 * data[0]:
             first, last, low = data[1 + 2 * data[0] :][:3]
