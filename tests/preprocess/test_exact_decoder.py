@@ -176,7 +176,7 @@ def test_sixteen_bits_of_grey_keep_their_scale(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_greys_whose_zero_is_white(tmp_path: Path, kind: type[np.generic]) -> None:
+def test_greys_whose_zero_is_white(tmp_path: Path, kind: type[np.uint8 | np.uint16]) -> None:
     most = np.iinfo(kind).max
     image = Image.fromarray(np.full((9, 9), most // 5, dtype=kind))
     image.save(tmp_path / "x.tif")
@@ -188,7 +188,9 @@ def test_greys_whose_zero_is_white(tmp_path: Path, kind: type[np.generic]) -> No
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_samples_with_a_sign_have_no_white(tmp_path: Path, kind: type[np.generic]) -> None:
+def test_samples_with_a_sign_have_no_white(
+    tmp_path: Path, kind: type[np.uint8 | np.uint16]
+) -> None:
     image = Image.fromarray(np.full((9, 9), 50, dtype=kind))
     image.save(tmp_path / "x.tif", tiffinfo={339: 2})  # SampleFormat
     with pytest.raises(ImageError, match="signed samples"):
