@@ -14,7 +14,7 @@ from PIL import Image
 from tests.dataset.nasty import png_block
 from weather_hpc.dataset.damage import DamagedError, sound
 from weather_hpc.dataset.image_file import ImageError
-from weather_hpc.dataset.jpeg_file import has_all_scans, segments
+from weather_hpc.dataset.jpeg_file import has_all_scans, lost_block, segments
 from weather_hpc.dataset.png_file import SIGNATURE
 from weather_hpc.preprocess.decoders import Decode, FastDecoder, decode_exact
 
@@ -103,6 +103,13 @@ def test_jpegs_with_a_lost_block_are_told(verdicts: Verdicts) -> None:
         assert str(verdicts(zeroed(encoded(seed, "JPEG"), seed))).startswith("damaged JPEG: ")
 
 
+def test_a_lost_block_is_no_detail_of_a_progressive_jpeg() -> None:
+    whole = encoded(1, "JPEG", progressive=True, quality=95)
+    assert lost_block(whole) is None
+    start = next(s.at for s in segments(whole) if s.code == 0xDA and s.data[-3] > 0) + 40
+    assert lost_block(whole[:start] + bytes(99) + whole[start + 99 :]) == (start, start + 99)
+
+
 def test_a_download_that_was_never_finished_is_told(verdicts: Verdicts) -> None:
     """Space was allocated for the whole file, and zero bytes stand for the rest."""
     for seed in range(FILES):
@@ -158,12 +165,8 @@ def test_a_progressive_jpeg_cut_between_scans_lacks_pixels(verdicts: Verdicts) -
     for at in scans[1:]:
         assert not has_all_scans(whole[:at])
         assert "truncated" in str(verdicts(whole[:at]))
-
-
-def test_of_arithmetic_coding_nobody_can_tell_that_only_the_end_mark_is_missing() -> None:
-    whole = encoded(3, "JPEG")
-    assert has_all_scans(whole)
-    assert not has_all_scans(whole.replace(b"\xff\xc0", b"\xff\xc9"))
+    arithmetic = whole.replace(b"\xff\xc2", b"\xff\xca")
+    assert not has_all_scans(arithmetic)  # nobody can tell
 
 
 def test_libjpeg_is_never_given_a_lossless_jpeg(

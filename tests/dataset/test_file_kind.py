@@ -1,6 +1,7 @@
 """A file that is no usable image is told by what it is."""
 
 import io
+import logging
 import struct
 from pathlib import Path
 
@@ -110,6 +111,17 @@ def test_a_lossless_jpeg_is_told_when_it_cannot_be_decoded(tmp_path: Path) -> No
     (tmp_path / "x.jpg").write_bytes(frame(0xC3) + scan)
     with pytest.raises(ImageError, match=r"^is a lossless JPEG, which is not read$"):
         decode_exact(tmp_path / "x.jpg", 16)
+
+
+def test_what_pillow_logs_stays_off_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    picture(1).save(tmp_path / "x.tif")
+    content = (tmp_path / "x.tif").read_bytes()
+    samples = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
+    refusal(content.replace(samples, samples[:-4] + struct.pack("<HH", 2048, 0)))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_camera_s_raw_file_is_not_its_preview(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Names in real folders have line breaks and stray bytes, and suffixes of other fo
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from weather_hpc.dataset.file_kind import FileKind, kind_of, raw_kind
 if TYPE_CHECKING:
     from PIL import ImageFile
 
+# Pillow logs some of what it then raises; without a handler that would go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 

@@ -25,8 +25,9 @@ COEFFICIENTS = 64
 """Of a block of 8 x 8 pixels."""
 END_OF_BLOCK = 0
 """The symbol after which all coefficients of a block are zero."""
-_LOST = bytes(64)
-"""The fewest zero bytes that are told to be a lost block."""
+_LOST, _LOST_BITS = 64, 256
+"""The fewest zero bytes that are told to be a lost block; more in a scan of further bits of known
+coefficients, of which up to 1000 stand together."""
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Any but restart markers, which are inside a scan."""
 
@@ -113,28 +114,40 @@ def has_all_scans(content: bytes) -> bool:
 def lost_block(content: bytes) -> tuple[int, int] | None:
     """Where a scan has zero bytes that no encoder writes, as of a block lost by a disk.
 
-    Unless a string of zero bits is the code for the end of a block, it is a fine texture that no
-    picture has. libjpeg does not notice it where the bits after it happen to fit.
+    In a baseline JPEG, unless a string of zero bits is the code for the end of a block, it is a
+    fine texture that no picture has. In a progressive one encoders unite ends of blocks to runs.
+    libjpeg does not notice it where the bits after it happen to fit.
     """
-    if _LOST not in content:
+    if bytes(_LOST) not in content:
         return None
-    sequential = False
+    process = 0
     codes: dict[int, int] = {}
     for code, at, data in segments(content):
         if code == DHT:
             codes |= _zero_codes(data)
         elif code in SOF:
-            sequential = code in BASELINE
-        elif code == SOS:
-            start = at + 4 + len(data)
-            if not sequential or not data or (found := content.find(_LOST, start)) < 0:
+            process = code
+        elif code == SOS and data:
+            start, parameters = at + 4 + len(data), data[1 + 2 * data[0] :]
+            if process in BASELINE:
+                tables = [selectors & 0x0F for selectors in data[2 : 2 + 2 * data[0] : 2]]
+                textured = any(codes.get(table, END_OF_BLOCK) != END_OF_BLOCK for table in tables)
+                return _zeros(content, start, _LOST) if textured else None
+            if process != PROGRESSIVE[0] or len(parameters) < 3:
                 return None
-            tables = [selectors & 0x0F for selectors in data[2 : 2 + 2 * data[0] : 2]]
-            textured = any(codes.get(table, END_OF_BLOCK) != END_OF_BLOCK for table in tables)
-            if not textured or _MARKER.search(content, start, found + 1):
-                return None
-            return found, len(content) - len(content[found:].lstrip(b"\0"))
+            lowest, _, bits = parameters[:3]
+            # the mean colours of a plain picture are zero bits
+            if lowest and (found := _zeros(content, start, _LOST_BITS if bits >> 4 else _LOST)):
+                return found
     return None
+
+
+def _zeros(content: bytes, start: int, fewest: int) -> tuple[int, int] | None:
+    """The first ``fewest`` zero bytes or more in the scan that begins at ``start``."""
+    found = content.find(bytes(fewest), start)
+    if found < 0 or _MARKER.search(content, start, found + 1):
+        return None
+    return found, len(content) - len(content[found:].lstrip(b"\0"))
 
 
 def ends_scan(content: bytes, at: int) -> bool:
