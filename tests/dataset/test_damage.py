@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
+from tests.dataset.nasty import png_block
 from weather_hpc.dataset.damage import DamagedError, sound
-from weather_hpc.dataset.jpeg_file import has_all_scans, segments
+from weather_hpc.dataset.image_file import ImageError
+from weather_hpc.dataset.jpeg_file import has_all_scans, lost_block, segments
+from weather_hpc.dataset.png_file import SIGNATURE
 from weather_hpc.preprocess.decoders import Decode, FastDecoder, decode_exact
 
 SIZE = 32
@@ -99,6 +103,13 @@ def test_jpegs_with_a_lost_block_are_told(verdicts: Verdicts) -> None:
         assert str(verdicts(zeroed(encoded(seed, "JPEG"), seed))).startswith("damaged JPEG: ")
 
 
+def test_a_lost_block_is_no_detail_of_a_progressive_jpeg() -> None:
+    whole = encoded(1, "JPEG", progressive=True, quality=95)
+    assert lost_block(whole) is None
+    start = next(s.at for s in segments(whole) if s.code == 0xDA and s.data[-3] > 0) + 40
+    assert lost_block(whole[:start] + bytes(99) + whole[start + 99 :]) == (start, start + 99)
+
+
 def test_a_download_that_was_never_finished_is_told(verdicts: Verdicts) -> None:
     """Space was allocated for the whole file, and zero bytes stand for the rest."""
     for seed in range(FILES):
@@ -154,6 +165,29 @@ def test_a_progressive_jpeg_cut_between_scans_lacks_pixels(verdicts: Verdicts) -
     for at in scans[1:]:
         assert not has_all_scans(whole[:at])
         assert "truncated" in str(verdicts(whole[:at]))
+    arithmetic = whole.replace(b"\xff\xc2", b"\xff\xca")
+    assert not has_all_scans(arithmetic)  # nobody can tell
+
+
+def test_libjpeg_is_never_given_a_lossless_jpeg(
+    decoders: list[Decode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reduced, it writes more pixels than fit, which ends the process."""
+    (tmp_path / "x").write_bytes(encoded(8, "JPEG").replace(b"\xff\xc0", b"\xff\xc3"))
+    monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("given"))
+    for decode in decoders:
+        with pytest.raises(ImageError, match=r"^is a lossless JPEG, which is not read$"):
+            decode(tmp_path / "x", SIZE)
+
+
+def test_colours_of_a_quarter_of_the_height_pass(decoders: list[Decode], tmp_path: Path) -> None:
+    """Subsampling 4:4:1, made of 4:1:1: a unit has the same blocks, in another order."""
+    pixels = np.asarray(photograph(9).resize((64, 64)))
+    jpeg = bytearray(simplejpeg.encode_jpeg(pixels.copy(), colorsubsampling="411"))
+    jpeg[jpeg.index(b"\xff\xc0") + 11] = 0x14
+    (tmp_path / "x").write_bytes(jpeg)
+    fast, exact = (decode(tmp_path / "x", SIZE) for decode in decoders)
+    assert np.abs(fast.astype(int) - exact).max() <= 3
 
 
 def test_odd_metadata_are_no_damage(verdicts: Verdicts) -> None:
@@ -190,6 +224,49 @@ def test_a_damaged_chunk_of_a_png_is_named(verdicts: Verdicts) -> None:
         f"damaged PNG: chunk tEXt at byte {len(pixels)} has a wrong checksum (CRC)"
     )
     assert "no chunk begins at byte" in str(verdicts(pixels + bytes(16)))
+
+
+def png(width: int, height: int, colours: int, rows: bytes, interlaced: int = 0) -> bytes:
+    """A PNG of 8 bits per sample with sound chunks, whatever its ``rows`` are."""
+    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, interlaced)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return SIGNATURE + b"".join(png_block(*chunk) for chunk in chunks)
+
+
+def test_a_png_whose_pixels_end_early_is_told(verdicts: Verdicts) -> None:
+    rows = b"".join(b"\0" + bytes([50 + row]) * 15 for row in range(8))
+    reason = "damaged PNG: its pixels end before the last row"
+    assert verdicts(png(5, 8, 2, rows)) is None
+    assert verdicts(png(5, 8, 2, rows + bytes(99))) is None
+    assert verdicts(png(5, 8, 2, bytes(8 * 16))) is None  # all black
+    assert verdicts(png(5, 8, 2, rows[:-16])) == reason
+    assert verdicts(png(5, 8, 2, rows[:32])) == reason
+    # width and height of each pass of an interlaced image
+    passes = [(1, 1), (1, 1), (2, 1), (1, 2), (3, 2), (2, 4), (5, 4)]
+    whole = b"".join((b"\0" + b"\x99" * width) * height for width, height in passes)
+    assert verdicts(png(5, 8, 0, whole, interlaced=1)) is None
+    assert verdicts(png(5, 8, 0, whole[:-6], interlaced=1)) == reason
+
+
+def test_a_header_that_png_does_not_have_is_told(decoders: list[Decode], tmp_path: Path) -> None:
+    for content, reason in {
+        png(0, 8, 2, b""): "its header says 0 x 8 pixels",
+        png(5, 8, 5, b""): "its header says colour type 5 with 8 bits, which do not exist",
+        png(5, 8, 3, bytes(48)): "no palette (chunk PLTE) comes before its pixels",
+        SIGNATURE + png_block(b"IHDR", b"short"): "its header has 5 bytes, not 13",
+        SIGNATURE + png_block(b"CgBI", bytes(4)): "its first chunk is CgBI, not IHDR, as Apple",
+    }.items():
+        (tmp_path / "x.png").write_bytes(content)
+        for decode in decoders:
+            with pytest.raises(ImageError) as refused:
+                decode(tmp_path / "x.png", SIZE)
+            assert str(refused.value).startswith(f"damaged PNG: {reason}")
+
+
+def test_a_long_history_in_a_png_is_no_damage(verdicts: Verdicts) -> None:
+    whole = encoded(5, "PNG")
+    text = b"history\0\0" + zlib.compress(b"layer " * 500_000)
+    assert verdicts(whole[:33] + png_block(b"zTXt", text) + whole[33:]) is None
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])

@@ -1,6 +1,7 @@
 """A file that is no usable image is told by what it is."""
 
 import io
+import logging
 import struct
 from pathlib import Path
 
@@ -54,12 +55,19 @@ NO_IMAGES = {
     b"SQLite format 3\0": "an SQLite database", bytes(600): "nothing but zero bytes",
     bytes(257) + b"ustar": "a tar archive", b"\x7fELF": "a Linux program",
     b"\x9c\x01\xfe\0\x8a" * 30: "of no known format", b"": "empty",
+    "[ViewState]\nMode=": 'text, "[ViewState]"', "{\\rtf1\\ansi": "an RTF document",
+    "\n\n%PDF-1.4\n": "a PDF document", "<br />\n<b>Warning</b>: ": "a web page (HTML)",
+    "md5: 0a\nouts:\n- path: a.jpg\n": "a DVC pointer", b"bplist00\xd4": "a property list",
+    b"\r\n" + frame(0xC0): "of no known format, with a JPEG from byte 2 on",
+    b"HTTP/1.1 200 OK\r\n\r\n" + frame(0xC0): "a web server's answer with its header",
+    bytes(4096) + b"\x9c\x01": "without its beginning: zero bytes stand for the first 4096",
+    b"\x08\x07\x12\x07pytorch": "of no known format",
 }  # fmt: skip
 
 IMAGES = {
     frame(0xC1, bits=12): "is a JPEG of 12 bits per sample, which is not read",
     frame(0xC0, height=0): "is a JPEG of height 0",
-    b"\xff\xd8\xff\xf7\0\x0b": "is a JPEG-LS image, which is not read",
+    frame(0xF7): "is a JPEG-LS image, which is not read",
     b"8BPS\0\1": "is a Photoshop document, which is not read",
     boxes(b"crx "): "is a camera's raw file (Canon CR3), which is not read",
     b"FUJIFILMCCD-RAW 0201": "is a camera's raw file (Fujifilm RAF), which is not read",
@@ -68,7 +76,10 @@ IMAGES = {
     b"v/1\1\2\0\0\0": "is an OpenEXR image, which is not read",
     bytes(128) + b"DICM": "is a DICOM image, which is not read",
     b"RIFF\xff\xff\0\0WEBPVP8 ": "damaged WEBP: truncated: 16 of 65543 bytes",
-    b"II*\0\xff\xff\xff\0": "damaged or unusual TIFF header: ",
+    b"II*\0\xff\xff\xff\0": "damaged TIFF: truncated: its directory is at byte 16777215 of 8",
+    b"\xff\xd8\xff\xe0\0\x10JFIF": "damaged JPEG: it ends before its frame header",
+    b"\x89PNG\n\x1a\n\0\0": "is what is left of a PNG that was read and written as text",
+    "\ufffd\ufffd\ufffd\ufffd\0\x10JFIF".encode(): "is what is left of a JPEG that was read and",
     b"GIF89a": "damaged or unusual GIF header: ",
     b"\x89PNG\r\n\x1a\nIDAT" + bytes(30): "damaged PNG: ",
 }  # fmt: skip
@@ -100,6 +111,17 @@ def test_a_lossless_jpeg_is_told_when_it_cannot_be_decoded(tmp_path: Path) -> No
     (tmp_path / "x.jpg").write_bytes(frame(0xC3) + scan)
     with pytest.raises(ImageError, match=r"^is a lossless JPEG, which is not read$"):
         decode_exact(tmp_path / "x.jpg", 16)
+
+
+def test_what_pillow_logs_stays_off_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    picture(1).save(tmp_path / "x.tif")
+    content = (tmp_path / "x.tif").read_bytes()
+    samples = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
+    refusal(content.replace(samples, samples[:-4] + struct.pack("<HH", 2048, 0)))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_camera_s_raw_file_is_not_its_preview(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from weather_hpc.runs.audit import audit_run
 from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.reader import images_left_out, read_run
 
+LINKED = "folder that links of several classes lead to"
 COPY = "same content as dew/1.jpg, under another class"
 
 
@@ -33,6 +34,10 @@ COPY = "same content as dew/1.jpg, under another class"
         (100, {"fog/1.jpg": COPY},
          (f"1 of 101 image files (1%) are left out: 1 × {COPY} (fog/1.jpg); no image is left "
          "of fog")),
+        (100, {"fog": f"{LINKED}: dew and fog", "dew/all.jpg": f"{LINKED}: dew and fog"},
+         (f"2 folders are left out: 2 × {LINKED}: dew and fog (dew/all.jpg); no image is left "
+         "of fog")),
+        (100, {"dew/all": "link to a folder already read: rain"}, None),
     ],
 )  # fmt: skip
 def test_the_warning(kept: int, reasons: dict[str, str], told: str | None) -> None:

@@ -56,3 +56,13 @@ def test_reasons_that_differ_in_numbers_alone_are_one_kind() -> None:
         "7 of 100 image files (7 %) cannot be used: 5 × damaged PNG: chunk at byte … (a/0.png), "
         '1 × is text, "one", not an image (b/1.jpg), 1 × empty file (b/2.jpg)'
     )
+
+
+def test_of_many_reasons_the_most_frequent_are_told() -> None:
+    unreadable = Unreadable(100, 0.01)
+    unreadable.add({f"a/{n}.jpg": f"bytes before marker 0x{n:02x}" for n in (0xD9, 0xDA)})
+    unreadable.add({f"b/{kind}.jpg": f"kind {kind}" for kind in "pqrs"})
+    assert str(unreadable).endswith(
+        ": 2 × bytes before marker … (a/217.jpg), 1 × kind p (b/p.jpg), 1 × kind q (b/q.jpg) "
+        "and 2 other reasons"
+    )

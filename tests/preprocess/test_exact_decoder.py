@@ -175,6 +175,28 @@ def test_sixteen_bits_of_grey_keep_their_scale(tmp_path: Path, suffix: str) -> N
         assert (decode_exact(tmp_path / f"x.{suffix}", SIZE) == expected).all()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_greys_whose_zero_is_white(tmp_path: Path, kind: type[np.uint8 | np.uint16]) -> None:
+    most = np.iinfo(kind).max
+    image = Image.fromarray(np.full((9, 9), most // 5, dtype=kind))
+    image.save(tmp_path / "x.tif")
+    content = (tmp_path / "x.tif").read_bytes()
+    black, white = (struct.pack("<HHIHH", 262, 3, 1, n, 0) for n in (1, 0))  # what zero is
+    (tmp_path / "x.tif").write_bytes(content.replace(black, white))
+    for decoder in Decoder:
+        assert (make_decoder(decoder)(tmp_path / "x.tif", SIZE) == 255 * 4 // 5).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_samples_with_a_sign_have_no_white(
+    tmp_path: Path, kind: type[np.uint8 | np.uint16]
+) -> None:
+    image = Image.fromarray(np.full((9, 9), 50, dtype=kind))
+    image.save(tmp_path / "x.tif", tiffinfo={339: 2})  # SampleFormat
+    with pytest.raises(ImageError, match="signed samples"):
+        decode_exact(tmp_path / "x.tif", SIZE)
+
+
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
     red, green, blue = decode_exact(tmp_path / "red.jpg", SIZE)[4, 4].tolist()

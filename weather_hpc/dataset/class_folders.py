@@ -15,6 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from weather_hpc.dataset.image_file import has_image_name, printable
 
+SEVERAL_CLASSES = "folder that links of several classes lead to"
+"""Why a folder is left out with all its images."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -118,7 +121,7 @@ class _Walker:
         for places in self._linked.values():
             if len(places) > 1:
                 classes = " and ".join(map(printable, sorted(places)))
-                reason = f"folder that links of several classes lead to: {classes}"
+                reason = f"{SEVERAL_CLASSES}: {classes}"
                 for folder in places.values():
                     del self._files[folder]
                     self._leave_out(folder, reason)

@@ -6,13 +6,15 @@ Folders of images from the Web or from phones hold all of these under names such
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from weather_hpc.dataset.jpeg_file import JPEG, jpeg_kind
+from weather_hpc.dataset.jpeg_file import JPEG, frame_of, jpeg_kind
 from weather_hpc.dataset.png_file import SIGNATURE, png_damage
 
 HEAD = 4096
 """Bytes from the beginning of a file that its kind is told from."""
+ZEROS = 512
+"""Bytes of a sector of a disk: so many that are zero are none of a header."""
 
 
 class Plugin(NamedTuple):
@@ -59,10 +61,10 @@ _IMAGES = {
     b"MMOR": "a camera's raw file (Olympus ORF)", b"IIU\0": "a camera's raw file (Panasonic RW2)",
     b"\0MRM": "a camera's raw file (Minolta MRW)", b"FOVb": "a camera's raw file (Sigma X3F)",
     b"II*\0\x10\0\0\0CR": "a camera's raw file (Canon CR2)",
-    b"II\xbc\1": "a JPEG XR image", b"\xff\xd8\xff\xf7": "a JPEG-LS image",
+    b"II\xbc\1": "a JPEG XR image",
     b"\x8aMNG": "an MNG animation", b"\x8bJNG": "a JNG image", b"qoif": "a QOI image",
     b"FLIF": "a FLIF image", b"BPG\xfb": "a BPG image", b"v/1\1": "an OpenEXR image",
-    b"#?RADIANCE": "a Radiance HDR image", b"DDS ": "a DirectDraw surface",
+    b"#?R": "a Radiance HDR image", b"DDS ": "a DirectDraw surface",
     b"\0\0\1\0": "a Windows icon", b"icns": "an Apple icon", b"SIMPLE  =": "a FITS image",
     b"\xd7\xcd\xc6\x9a": "a Windows metafile", b"AT&TFORM": "a DjVu document",
     b"\n\5\1": "a PCX image",
@@ -83,24 +85,35 @@ _OTHERS = {
     b"MZ": "a Windows program", b"\0\5\x16\7": "an AppleDouble file (metadata of macOS)",
     b"\0\0\0\1Bud1": "a Finder folder description (.DS_Store)",
     b"L\0\0\0\1\x14\2\0": "a Windows shortcut", b"\x80\2": "a Python pickle",
-    b"\x80\4\x95": "a Python pickle", b"\x80\5\x95": "a Python pickle", b"wOFF": "a font",
-    b"-----BEGIN PGP": "encrypted",
+    b"\x80\4\x95": "a Python pickle", b"\x80\5\x95": "a Python pickle", b"wOF": "a font",
+    b"-----BEGIN PGP": "encrypted", b"Salted__": "encrypted (OpenSSL)",
+    b"{\\rtf": "an RTF document", b"bplist00": "a property list of macOS",
+    b"PAR1": "a Parquet file",
 }  # fmt: skip
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 
 _TEXTS = {
+    rb"%PDF": "a PDF document",
     rb"version https://git-lfs": "a Git LFS pointer (git lfs pull fetches the file itself)",
     rb"(\.\./)*\.git/annex/|/annex/objects/": "a git-annex pointer (git annex get fetches the file "
     "itself)",
-    rb"outs:\s": "a DVC pointer (dvc pull fetches the file itself)",
+    rb"(md5: .*\s+)?outs:\s": "a DVC pointer (dvc pull fetches the file itself)",
     rb"data:image/|/9j/|iVBORw0KGgo|R0lGOD|UklGR": "an image in base64 text",
     rb"\[InternetShortcut\]": "a Windows shortcut",
     rb"HTTP/\d": "a web server's answer with its header",
     rb"(MIME-Version|From): ": "a saved e-mail or web archive",
+    rb"--.*\s+Content-Disposition:": "a form as a browser sends it",
     rb"<svg": "an SVG drawing",
     rb"<rss|<feed": "a news feed",
 }
 """Regular expressions for the beginning of a text."""
+_UNLIKE_TEXT = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f]")
+"""Control characters that no text has."""
+_CONVERTED = {
+    b"\x89PNG": "a PNG", b"\xc2\x89PNG": "a PNG", b"\xef\xbf\xbdPNG": "a PNG",
+    "\xff\xd8\xff".encode(): "a JPEG", "\ufffd\ufffd\ufffd".encode(): "a JPEG",
+}  # fmt: skip
+"""How images begin that were taken for text: with other line ends, or as UTF-8."""
 _LINE = rb"([^\r\n]+)"
 
 
@@ -110,9 +123,9 @@ def kind_of(content: bytes, size: int) -> FileKind:
         return FileKind("empty")
     if content.startswith(SIGNATURE):
         return _read("PNG", png_damage(content))
-    if content.startswith(JPEG) and not content.startswith(b"\xff\xd8\xff\xf7"):
+    if content.startswith(JPEG[:2]):
         unread = jpeg_kind(content)
-        return FileKind(unread, image=True) if unread else _read("JPEG")
+        return FileKind(unread, image=True) if unread else _read("JPEG", _jpeg_damage(content))
     for start, name in _IMAGES.items():
         if content.startswith(start):
             return FileKind(name, image=True)
@@ -127,7 +140,7 @@ def kind_of(content: bytes, size: int) -> FileKind:
         return _riff(content, size)
     for start, name in _READ.items():
         if content.startswith(start):
-            return _read(name)
+            return _read(name, _tiff_damage(content, size) if name == "TIFF" else None)
     if content.startswith(b"BM") and b"\0" in content[:HEAD]:
         return _read("BMP")
     if re.match(rb"P[1-6]\s+(#.*\s+)*\d", content):
@@ -141,8 +154,11 @@ def kind_of(content: bytes, size: int) -> FileKind:
         return FileKind("a tar archive")
     if content[0] == 0x47 and content[188:189] == content[376:377] == b"G":
         return FileKind("an MPEG transport stream")
-    if not content.strip(b"\0"):
-        return FileKind("nothing but zero bytes, as of a file that was never written")
+    if zeros := len(content) - len(content.lstrip(b"\0")):
+        if zeros == len(content):
+            return FileKind("nothing but zero bytes, as of a file that was never written")
+        if zeros >= ZEROS:
+            return FileKind(f"without its beginning: zero bytes stand for the first {zeros}")
     return _text(content[:HEAD])
 
 
@@ -178,6 +194,20 @@ def _media(content: bytes) -> FileKind:
     return FileKind("a QuickTime video" if major == b"qt  " else "an MP4 video")
 
 
+def _jpeg_damage(content: bytes) -> str | None:
+    frame = frame_of(content)
+    if frame is None:
+        return "it ends before its frame header, or has none"
+    return None if frame.width else "its frame header says a width of 0"
+
+
+def _tiff_damage(content: bytes, size: int) -> str | None:
+    order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
+    big = content[2:4] in (b"+\0", b"\0+")
+    start = int.from_bytes(content[8:16] if big else content[4:8], order)
+    return f"truncated: its directory is at byte {start} of {size}" if start >= size else None
+
+
 def _riff(content: bytes, size: int) -> FileKind:
     form, whole = content[8:12], 8 + int.from_bytes(content[4:8], "little")
     if form == b"WEBP":
@@ -190,31 +220,42 @@ def _text(head: bytes) -> FileKind:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head[2:].replace(b"\0", b"")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if b"\0" in text:
-        return FileKind("of no known format")
     markup = re.sub(rb"^(<\?xml.*?\?>|<!--.*?-->|\s)+", b"", text, flags=re.DOTALL)
-    if re.match(rb"<!doctype\s+html|<(html|head|body|script|title|meta|div|p|h\d|center)\b",
-                markup, re.IGNORECASE):  # fmt: skip
+    if re.match(rb"<!doctype\s+html|<(html|head|body|script|title|meta|div|p|h\d|center|br|b|"
+                rb"pre|span|table|font|style|a|ul|form)\b", markup, re.IGNORECASE):  # fmt: skip
         title = _quoted(rb"<title[^>]*>([^<]*)", text)
         return FileKind(f"a web page (HTML{title})")
     for start, name in _TEXTS.items():
         if re.match(start, markup, re.IGNORECASE):
             return FileKind(name)
+    if _UNLIKE_TEXT.search(text):
+        return _unknown(head)
     if re.match(rb"<!doctype\s+svg", markup, re.IGNORECASE) or b"<svg" in markup[:1024]:
         return FileKind("an SVG drawing")
     if re.match(rb"<Error\b", markup):
         return FileKind(f"an error message of an object store{_quoted(rb'<Code>([^<]*)', text)}")
     if markup.startswith(b"<"):
         return FileKind(f"an XML document{_quoted(rb'<([A-Za-z][^ />]*)', markup)}")
-    if text[:1] in (b"{", b"[") and re.search(rb'"|\d|\]', text):
+    if re.match(rb'\{\s*["}]|\[\s*(["{\[\]\d-]|true|false|null)', text):
         pattern = rb'"(?:message|error|detail|code)"\s*:\s*"([^"]*)"'
         return FileKind(f"a JSON document{_quoted(pattern, text)}")
     try:
         text[:-4].decode("utf-8") if len(head) == HEAD else text.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(text) // 2:
-            return FileKind("of no known format")
+            return _unknown(head)
     return FileKind(f"text{_quoted(_LINE, text)}")
+
+
+def _unknown(head: bytes) -> FileKind:
+    """Bytes of an unknown kind, perhaps with an image in them."""
+    for start, name in _CONVERTED.items():
+        if head.startswith(start):
+            return FileKind(f"what is left of {name} that was read and written as text", image=True)
+    for start, name in ((JPEG, "a JPEG"), (SIGNATURE, "a PNG")):
+        if (at := head.find(start)) > 0:
+            return FileKind(f"of no known format, with {name} from byte {at} on")
+    return FileKind("of no known format")
 
 
 def _quoted(pattern: bytes, text: bytes) -> str:

@@ -5,6 +5,7 @@ Names in real folders have line breaks and stray bytes, and suffixes of other fo
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from weather_hpc.dataset.file_kind import FileKind, kind_of, raw_kind
 if TYPE_CHECKING:
     from PIL import ImageFile
 
+# Pillow logs some of what it then raises; without a handler that would go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _UNPRINTABLE = re.compile(r"[\\\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 
@@ -22,6 +25,9 @@ _ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 
 PIXEL_LIMIT = 89_478_485
 """Images that claim more pixels are refused: a quarter GiB of RGB, Pillow's own limit."""
+TEXT_LIMIT = 1 << 24
+"""Bytes of a text or colour profile in a PNG. Pillow refuses the image from 1 MiB on, which
+programs write that keep an image's history in it."""
 # Formats that Pillow decodes by itself. EPS starts another program, and decoders of rare formats
 # have had the most security holes; photographs are in none of them.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -78,8 +84,9 @@ def open_image(file: IO[bytes]) -> "ImageFile.ImageFile":
     HEIC, AVIF and JPEG XL are read where a plugin of Pillow for them is installed. Raises
     :class:`ImageError` where it is not an image or claims more than :data:`PIXEL_LIMIT` pixels.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+    PngImagePlugin.MAX_TEXT_CHUNK = TEXT_LIMIT
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -113,7 +120,8 @@ def _open_unidentified(file: IO[bytes]) -> "ImageFile.ImageFile":
     try:
         return Image.OPEN[kind.format][0](file, "")
     except Exception as error:  # what Image.open does not tell
-        words = reason(error)
+        words = reason(error).partition(". ")[0]  # advice to programmers comes after it
+        words = words.replace("not identified by this driver", "its decoder does not take it")
         raise _refused(kind, "" if "not installed" in words else words) from None
 
 
@@ -149,4 +157,6 @@ def has_image_name(path: str) -> bool:
 
 def reason(error: BaseException) -> str:
     """The error's message on one line, or its type where it has none."""
-    return printable(" ".join(str(error).split()) or type(error).__name__)
+    words = " ".join(str(error).split()) or type(error).__name__
+    unknown = isinstance(error, KeyError) or isinstance(next(iter(error.args), None), KeyError)
+    return printable(f"unknown value {words}" if unknown else words)

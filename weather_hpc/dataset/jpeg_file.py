@@ -1,6 +1,7 @@
 """The markers of a JPEG (ITU-T T.81, B): which kind it is, and whether all scans are there."""
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,14 +16,18 @@ SOF = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 
 BASELINE = (0xC0, 0xC1)
 PROGRESSIVE = (0xC2, 0xCA)
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+ARITHMETIC = SOF[SOF.index(0xC9) :]
+JPEG_LS = 0xF7
+"""Its frame header (ITU-T T.87)."""
 _ALONE = (0x00, 0x01, *range(0xD0, 0xD8), MARK)
 """Second bytes after which no segment begins: data, restart markers, fill bytes."""
 COEFFICIENTS = 64
 """Of a block of 8 x 8 pixels."""
 END_OF_BLOCK = 0
 """The symbol after which all coefficients of a block are zero."""
-_LOST = bytes(64)
-"""The fewest zero bytes that are told to be a lost block."""
+_LOST, _LOST_BITS = 64, 256
+"""The fewest zero bytes that are told to be a lost block; more in a scan of further bits of known
+coefficients, of which up to 1000 stand together."""
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Any but restart markers, which are inside a scan."""
 
@@ -50,30 +55,52 @@ def segments(content: bytes) -> Iterator[Segment]:
         at += 2 + length
 
 
+class Frame(NamedTuple):
+    """What a frame header says; lengths in pixels, 0 where the header does not say it."""
+
+    code: int
+    bits: int
+    height: int
+    width: int
+    components: int
+
+
+def frame_of(content: bytes) -> Frame | None:
+    """The first frame of a JPEG; None where it has none."""
+    for code, _, data in segments(content):
+        if (code in SOF or code == JPEG_LS) and len(data) >= 6:
+            return Frame(code, *struct.unpack_from(">BHHB", data))
+    return None
+
+
 def jpeg_kind(content: bytes) -> str | None:
     """The kind of a JPEG that decoders do not read; None for all others."""
-    for code, _, data in segments(content):
-        if code not in SOF or len(data) < 6:
-            continue
-        if code in LOSSLESS:
-            return "a lossless JPEG"
-        if data[0] != 8:
-            return f"a JPEG of {data[0]} bits per sample"
-        if data[1:3] == b"\0\0":
-            return "a JPEG of height 0 (to be told by a later marker, DNL)"
+    frame = frame_of(content)
+    if frame is None:
         return None
+    if frame.code == JPEG_LS:
+        return "a JPEG-LS image"
+    if frame.code in LOSSLESS:
+        return "a lossless JPEG"
+    if frame.bits != 8:
+        return f"a JPEG of {frame.bits} bits per sample"
+    if frame.height == 0:
+        return "a JPEG of height 0 (to be told by a later marker, DNL)"
     return None
 
 
 def has_all_scans(content: bytes) -> bool:
     """Whether the scans of a JPEG hold every bit of every coefficient of every component.
 
-    A file that ends between two scans is else not told from a whole one.
+    A file that ends between two scans is else not told from a whole one. Of arithmetic coding
+    nobody can tell: zero bits that it lacks at the end are none that it needs.
     """
     progressive, wanted = False, 0
     exact: set[tuple[int, int]] = set()
     for code, _, data in segments(content):
         if code in SOF and len(data) >= 6:
+            if code in ARITHMETIC:
+                return False
             progressive, wanted = code in PROGRESSIVE, data[5]
         if code == SOS and data and len(data) >= 4 + 2 * data[0]:
             first, last, low = data[1 + 2 * data[0] :][:3]
@@ -87,28 +114,40 @@ def has_all_scans(content: bytes) -> bool:
 def lost_block(content: bytes) -> tuple[int, int] | None:
     """Where a scan has zero bytes that no encoder writes, as of a block lost by a disk.
 
-    Unless a string of zero bits is the code for the end of a block, it is a fine texture that no
-    picture has. libjpeg does not notice it where the bits after it happen to fit.
+    In a baseline JPEG, unless a string of zero bits is the code for the end of a block, it is a
+    fine texture that no picture has. In a progressive one encoders unite ends of blocks to runs.
+    libjpeg does not notice it where the bits after it happen to fit.
     """
-    if _LOST not in content:
+    if bytes(_LOST) not in content:
         return None
-    sequential = False
+    process = 0
     codes: dict[int, int] = {}
     for code, at, data in segments(content):
         if code == DHT:
             codes |= _zero_codes(data)
         elif code in SOF:
-            sequential = code in BASELINE
-        elif code == SOS:
-            start = at + 4 + len(data)
-            if not sequential or not data or (found := content.find(_LOST, start)) < 0:
+            process = code
+        elif code == SOS and data:
+            start, parameters = at + 4 + len(data), data[1 + 2 * data[0] :]
+            if process in BASELINE:
+                tables = [selectors & 0x0F for selectors in data[2 : 2 + 2 * data[0] : 2]]
+                textured = any(codes.get(table, END_OF_BLOCK) != END_OF_BLOCK for table in tables)
+                return _zeros(content, start, _LOST) if textured else None
+            if process != PROGRESSIVE[0] or len(parameters) < 3:
                 return None
-            tables = [selectors & 0x0F for selectors in data[2 : 2 + 2 * data[0] : 2]]
-            textured = any(codes.get(table, END_OF_BLOCK) != END_OF_BLOCK for table in tables)
-            if not textured or _MARKER.search(content, start, found + 1):
-                return None
-            return found, len(content) - len(content[found:].lstrip(b"\0"))
+            lowest, _, bits = parameters[:3]
+            # the mean colours of a plain picture are zero bits
+            if lowest and (found := _zeros(content, start, _LOST_BITS if bits >> 4 else _LOST)):
+                return found
     return None
+
+
+def _zeros(content: bytes, start: int, fewest: int) -> tuple[int, int] | None:
+    """The first ``fewest`` zero bytes or more in the scan that begins at ``start``."""
+    found = content.find(bytes(fewest), start)
+    if found < 0 or _MARKER.search(content, start, found + 1):
+        return None
+    return found, len(content) - len(content[found:].lstrip(b"\0"))
 
 
 def ends_scan(content: bytes, at: int) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from weather_hpc.dataset.damage import DamagedError, sound
 from weather_hpc.dataset.image_file import GoneError, ImageError, open_image, reason
 from weather_hpc.dataset.libtiff import libtiff_errors
+from weather_hpc.dataset.png_file import lacks_rows
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -58,6 +59,21 @@ def sound_image(path: Path, content: bytes | None = None) -> "Iterator[ImageFile
         image.decodermaxblock = max(len(content) + 2, image.decodermaxblock)
         with _decoding():
             yield image
+            if not _TOLERANT.get() and _black_below(image) and lacks_rows(content):
+                raise DamagedError("damaged PNG: its pixels end before the last row")
+
+
+def _black_below(image: "ImageFile.ImageFile") -> bool:
+    """Whether one of the last two rows of a PNG is nothing but zeros, as where it is missing.
+
+    Two, because the last row of an interlaced image need not be of the last pass. To count the
+    rows takes half as long as decoding them, so that is not done for every PNG.
+    """
+    if image.format != "PNG":
+        return False
+    width, height = image.size
+    rows = [(0, row, width, row + 1) for row in range(max(height - 2, 0), height)]
+    return not all(image.crop(row).getbbox(alpha_only=False) for row in rows)
 
 
 @contextmanager

@@ -14,7 +14,10 @@ from weather_hpc.dataset.image_file import printable
 from weather_hpc.errors import FailedError
 from weather_hpc.text import brief, counted
 
-_PARTICULAR = re.compile(r'"[^"]*"|\d+')
+MOST_REASONS = 3
+"""Kinds of reasons on a line."""
+
+_PARTICULAR = re.compile(r'"[^"]*"|\b0x[0-9a-f]+|\d+')
 
 
 @dataclass
@@ -68,18 +71,22 @@ class Unreadable:
         if self.reasons:
             share = 100 * len(self.reasons) / self.files
             files = f"{len(self.reasons)} of {counted(self.files, 'image file')}"
-            parts.append(f"{files} ({brief(share, 2)} %) cannot be used: {_examples(self.reasons)}")
+            parts.append(f"{files} ({brief(share, 2)} %) cannot be used: {examples(self.reasons)}")
         if self.folders:
             folders = counted(len(self.folders), "folder")
-            parts.append(f"{folders} cannot be read: {_examples(self.folders)}")
+            parts.append(f"{folders} cannot be read: {examples(self.folders)}")
         return "; ".join(parts) or "all image files can be used"
 
 
-def _examples(reasons: dict[str, str]) -> str:
-    """Each kind of reason, the most frequent first, with its number and a file."""
-    return ", ".join(
-        f"{len(files)} × {reason} ({printable(min(files))})" for reason, files in grouped(reasons)
-    )
+def examples(reasons: Mapping[str, str]) -> str:
+    """The most frequent kinds of reasons, each with its number and a file, and how many more.
+
+    ``reasons``: path -> why.
+    """
+    texts = [f"{len(paths)} × {why} ({printable(min(paths))})" for why, paths in grouped(reasons)]
+    text = ", ".join(texts[:MOST_REASONS])
+    more = len(texts) - MOST_REASONS
+    return f"{text} and {counted(more, 'other reason')}" if more > 0 else text
 
 
 def grouped(reasons: Mapping[str, str]) -> list[tuple[str, list[str]]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weather_hpc import cli
 from weather_hpc.errors import FailedError, UserError
 from weather_hpc.study.flags import add_flags, given, make_task
+from weather_hpc.text import counted
 
 if TYPE_CHECKING:
     from weather_hpc.eda.stage import EdaOptions
@@ -184,7 +185,9 @@ def _check(options: "EdaOptions") -> None:
 def _print_summary(out: Path, result: dict[str, Any]) -> None:
     from weather_hpc.eda.page import findings
 
-    print(f"{out / 'eda.html'}: {result['images']} images in {len(result['classes'])} classes")
+    classes = len(result["classes"])
+    found = f"{counted(result['images'], 'image')} in {classes} class{'es' * (classes != 1)}"
+    print(f"{out / 'eda.html'}: {found}")
     for sentence in findings(result):
         print(f"  {sentence}")
     for timing in result["kernels"]["laps"] if result["kernels"] else []:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weather_hpc.dataset.image_file import PIXEL_LIMIT, open_image
-from weather_hpc.dataset.jpeg_file import JPEG, lost_block
+from weather_hpc.dataset.jpeg_file import JPEG, frame_of, jpeg_kind, lost_block
 from weather_hpc.dataset.sound_image import errors_named, read_content, sound_image
 from weather_hpc.preprocess import profiles
 from weather_hpc.preprocess.jpeg import has_metadata, icc_profile
@@ -52,8 +52,8 @@ BUSY_BYTES, BUSY_SCALE = 1 / 6, 9 / 4
 """As :data:`LEAST_SCALE`, of files with more bytes per pixel: fine texture and noise, of which the
 reduction loses more. Without it a twentieth of the reduced photographs is below 47.9 dB
 (docs/how-to/preprocessing.md)."""
-SPACES = {"Gray": "GRAY", "RGB": "RGB", "YCbCr": "RGB"}
-"""The space of the profile that fits a JPEG, by its colours; not of CMYK."""
+SPACES = {1: "GRAY", 3: "RGB"}
+"""The space of the profile that fits a JPEG, by its number of components; not of CMYK."""
 SCRATCH_BYTES = 16 << 20
 """Images up to this size are decoded into one buffer; its pages stay mapped and cached."""
 Decode = Callable[[Path, int], "npt.NDArray[np.uint8]"]
@@ -185,12 +185,15 @@ class FastDecoder:
 
     def _reduced(self, content: bytes, size: int) -> Picture | None:
         """A JPEG's pixels, reduced; None where Pillow must decode the file."""
-        if not content.startswith(JPEG) or lost_block(content):
+        if not content.startswith(JPEG) or jpeg_kind(content) or lost_block(content):
+            return None
+        frame = frame_of(content)
+        if frame is None or frame.components not in SPACES:
+            return None
+        height, width = frame.height, frame.width
+        if not 0 < height * width <= PIXEL_LIMIT:
             return None
         try:
-            height, width, colours, _ = self._simplejpeg.decode_jpeg_header(content)
-            if colours not in SPACES or height * width > PIXEL_LIMIT:
-                return None
             # In pixels, not as a factor: given a factor, the library also reduces by other eighths
             # than powers of two, which is slower and loses 20 dB.
             factor = reduction(width, height, size, len(content))
@@ -206,7 +209,9 @@ class FastDecoder:
         except ValueError:  # damaged: Pillow decides whether it is still an image
             return None
         found = icc_profile(content) if self._color is Color.MANAGED else None
-        profile = None if found is None else converting(read_profile(found, SPACES[colours]))
+        profile = (
+            None if found is None else converting(read_profile(found, SPACES[frame.components]))
+        )
         return Picture(pixels, (height / factor, width / factor), profile)
 
     def _resized(self, picture: Picture, size: int) -> "npt.NDArray[np.uint8]":

@@ -35,6 +35,8 @@ NEARLY = 2
 """Pixels whose conversion changes no sample by more than this are left as they are."""
 WHITE = 200
 """White becomes no darker than this by any profile that is not damaged."""
+LEAST_STEP = 20
+"""The middle grey differs by more than this from black and from white, by a gamma of 0.5 to 7."""
 GRID = 9
 """Samples of each channel that this is tried on: 729 colours."""
 PROFILES = 32
@@ -127,7 +129,12 @@ def _read(content: bytes, space: str) -> Profile:
     converted = profile.to_srgb(colours)
     if converted[-1, -1].min() < WHITE:
         return Profile(description, own, "damaged: white does not become white")
-    if own != "CMYK" and np.abs(converted.astype(int) - colours).max() <= NEARLY:
+    if own == "CMYK":
+        return profile
+    flat = converted.reshape(-1, 3).mean(axis=1)  # black comes first, the middle grey half-way
+    if not flat[0] + LEAST_STEP < flat[len(flat) // 2] < flat[-1] - LEAST_STEP:
+        return Profile(description, own, "damaged: greys become black or white")
+    if np.abs(converted.astype(int) - colours).max() <= NEARLY:
         return Profile(description, own)
     return profile
 

@@ -15,6 +15,9 @@ FEW_GREYS = {"L;2": 3, "L;4": 15}
 HIGH_BYTES, LOW_BYTES = "RGB;16B", "RGB;16L"
 """Layouts of which Pillow takes the high byte of each 16-bit sample. The second expects the bytes
 in the other order, so it takes the low ones of a PNG."""
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+"""A tag of TIFF; Pillow inverts such greys itself, but not those of 16 bits."""
+SAMPLE_FORMAT, SIGNED = 339, 2
 
 
 def to_rgb(image: "ImageFile.ImageFile") -> "Image.Image":
@@ -27,9 +30,12 @@ def to_rgb(image: "ImageFile.ImageFile") -> "Image.Image":
 
     layout, file = image.tile[0].args if image.tile else None, image.fp
     image.load()
-    transparent = image.info.get("transparency")
+    transparent, tags = image.info.get("transparency"), getattr(image, "tag_v2", {})
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise ImageError("signed samples, whose black and white are not defined")
     if image.mode in DEEP_GREY_MODES:
-        return _deep_grey(image, transparent).convert("RGB")
+        inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+        return _deep_grey(image, transparent, inverted=inverted).convert("RGB")
     if image.mode == "F":
         raise ImageError("floating-point pixels, whose white is not defined")
     if layout == HIGH_BYTES and isinstance(transparent, tuple) and file is not None:
@@ -46,8 +52,8 @@ def to_rgb(image: "ImageFile.ImageFile") -> "Image.Image":
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _deep_grey(image: "Image.Image", transparent: object) -> "Image.Image":
-    """A grey image of 16 bits as one of 8."""
+def _deep_grey(image: "Image.Image", transparent: object, *, inverted: bool) -> "Image.Image":
+    """A grey image of 16 bits as one of 8. ``inverted``: its zeros are white."""
     import numpy as np
     from PIL import Image
 
@@ -57,7 +63,7 @@ def _deep_grey(image: "Image.Image", transparent: object) -> "Image.Image":
     greys = (values.astype(np.uint32) // 257).astype(np.uint8)
     if isinstance(transparent, int):
         greys[values == transparent] = 255
-    return Image.fromarray(greys)
+    return Image.fromarray(255 - greys if inverted else greys)
 
 
 def _deep_colours(
