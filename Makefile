@@ -7,6 +7,9 @@ WORKERS ?= 5
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# modules are compiled once, not again in each process that a test or a run starts
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: sweep test lint typecheck unit docs pictures soak clean help
 
 sweep: $(INSTALLED)  ## run the default study here and now, up to the finished report

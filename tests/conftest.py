@@ -25,6 +25,14 @@ hypothesis.settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+LONGEST_ID = 100
+"""Characters of a parameter in a test's name. Every worker of pytest-xdist sends all names."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The name of a parameter that would be long; pytest numbers those that are alike."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
