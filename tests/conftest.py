@@ -46,6 +46,18 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def undrawn_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting draws no plots, which takes most of its time: all of them are empty.
+
+    For tests that collect many times, of what is in tables, audit and summary.
+    """
+    from weather_hpc.report.drawing import PlotFiles
+
+    nothing = PlotFiles("<svg></svg>", b"", b"")
+    monkeypatch.setattr("weather_hpc.report.plots.render", lambda *_: nothing)
+
+
 def _shared(variable: str, name: str, *holds: str) -> Path:
     """The shared folder ``name``, which is not part of the project.
 

@@ -31,6 +31,8 @@ from weather_hpc.study.config import load_study
 from weather_hpc.study.plan import make_plan
 from weather_hpc.sweep.__main__ import main as sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 STUDY = """\
 name: demo
 repeats: 1

@@ -15,6 +15,8 @@ from weather_hpc.runs.paths import RunPaths
 from weather_hpc.runs.row import Reading, Row
 from weather_hpc.runs.run import JobSummary
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 EPOCHS = "Epoch 1/3, Loss: 0.90\nEpoch 2/3, Loss: 0.80\nEpoch 3/3, Loss: 0.70\n"
 TOTAL = "Training time: 91.2 seconds\n"
 OOM_LINE = "slurmstepd: error: Detected 1 oom-kill event(s) in step 7.0\n"

@@ -11,6 +11,8 @@ from weather_hpc.collect.pipeline import collect
 from weather_hpc.runs.checks import CheckResult
 from weather_hpc.runs.paths import StudyPaths
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 CHECK_CODES = {
     "check_failed", "check_unreadable", "wrong_binding", "slow_network", "exchange_time",
 }  # fmt: skip

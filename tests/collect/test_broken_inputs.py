@@ -11,6 +11,8 @@ from tests.records_maker import leave, measured, train_spec
 from weather_hpc.collect.__main__ import main as collect
 from weather_hpc.collect.table_file import LONGEST_LINE
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 ACCOUNTING = (
     b"jobs:\n- " + b"[" * 100_000, b"meta: &a [1]\njobs:\n- *a\n", b"jobs:\n- job_id: 2020-99-99\n",
     b"jobs: !!bool x\n", b'{"jobs": ' + b"[" * 100_000, b'{"jobs": [1, null, {"job_id": []}]}',

@@ -10,6 +10,8 @@ from weather_hpc.collect.pipeline import collect_study
 from weather_hpc.runs.gpus import GpuState, append_gpus
 from weather_hpc.runs.paths import RunPaths, StudyPaths
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 
 def on_gpus(root: Path, world_size: int) -> RunPaths:
     strategy = "ddp" if world_size > 1 else "single"

@@ -15,6 +15,8 @@ from weather_hpc import cli
 from weather_hpc.collect.__main__ import main
 from weather_hpc.slurm.cluster import parse_node
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 
 @dataclass(frozen=True)
 class Expected:

@@ -20,6 +20,8 @@ from weather_hpc.study.plan import Plan
 from weather_hpc.study.spec import RunSpec, Stage
 from weather_hpc.study.tasks import PredictTask
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 EVIL = "<script>alert(1)</script>|_x_"
 HEAD = (
     "file,predicted,probability,p_fog,p_rain,second,second_probability,third,third_probability,"

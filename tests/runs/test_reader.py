@@ -20,6 +20,8 @@ from weather_hpc.runs.reader import read_run
 from weather_hpc.runs.record import RunRecord, Status
 from weather_hpc.study.plan import Plan
 
+pytestmark = pytest.mark.usefixtures("undrawn_plots")
+
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:

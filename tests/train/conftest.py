@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ from weather_hpc.preprocess.__main__ import main as preprocess
 from weather_hpc.train.__main__ import main as train_main
 from weather_hpc.train.ranks import torchrun as torchrun_arguments
 
-STALLED_S = 120
+STALLED_S = 240
 """Far more than a run under torchrun takes, and less than a test may take."""
 
 RUN_TINY = Path(__file__).with_name("run_tiny.py")
@@ -75,23 +75,29 @@ def torchrun() -> Train:
     """The verb under torchrun, with two processes."""
 
     def run(*words: object, run_dir: Path, code: int = 0) -> dict[str, Any]:
-        with tempfile.TemporaryFile("w+") as file:
-            argv = torchrun_argv(*words, "--run-dir", run_dir)
-            child = Forked(argv, torchrun_environment(), stderr=file)
-            try:
-                returned = child.wait(STALLED_S)
-            except subprocess.TimeoutExpired:
-                server = psutil.Process(child.pid).parent()
-                for process in server.children() if server else ():
-                    process.send_signal(signal.SIGABRT)  # each tells where it stands
-                returned = child.wait()
-            file.seek(0)
-            error = file.read()
+        returned, error = run_forked(torchrun_argv(*words, "--run-dir", run_dir))
         assert returned == code, error
         assert "weather_hpc/" not in error, "a warning or a traceback of our own"
         return record_in(run_dir)
 
     return run
+
+
+def run_forked(
+    argv: Sequence[str], *, stdout: IO[str] | None = None, **variables: str
+) -> tuple[int, str]:
+    """Run ``argv`` with ``variables`` in its environment: its exit code and stderr."""
+    with tempfile.TemporaryFile("w+") as file:
+        child = Forked(argv, torchrun_environment() | variables, stdout=stdout, stderr=file)
+        try:
+            returned = child.wait(STALLED_S)
+        except subprocess.TimeoutExpired:
+            server = psutil.Process(child.pid).parent()
+            for process in server.children() if server else ():
+                process.send_signal(signal.SIGABRT)  # each tells where it stands
+            returned = child.wait()
+        file.seek(0)
+        return returned, file.read()
 
 
 def torchrun_argv(*words: object) -> list[str]:

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.conftest import STALLED_S, Train, family, record_in, torchrun_environment
+from tests.train.conftest import (
+    STALLED_S,
+    Train,
+    family,
+    record_in,
+    run_forked,
+    torchrun_environment,
+)
 from weather_hpc.runs.record import Status
 from weather_hpc.study.tasks import Device
 from weather_hpc.train.exchange import RANK_TIMEOUT
@@ -36,23 +43,33 @@ def failing_argv(store: Path, run_dir: Path) -> list[str]:
         ("1 error", "failed", "RuntimeError: CUDA error: an illegal memory access"),
         ("1 kill", "failed", "exited without an error message"),
         ("0 kill", "failed", "exited without an error message"),
-        ("0 launcher", "failed", "torchrun, which started it, was killed"),
     ],
 )
 def test_ranks_that_would_wait_for_ever_end_with_the_reason_of_the_first(
     fails: str, status: str, told: str, small_store: Path, tmp_path: Path
 ) -> None:
     """Were they not to end by themselves, torchrun would kill rank 0 before it had written it."""
-    done = subprocess.run(
-        failing_argv(small_store, tmp_path), env=torchrun_environment() | {"FAILS": fails},
-        timeout=STALLED_S, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == (-signal.SIGKILL if fails == "0 launcher" else 1), done.stderr
-    record = json.loads((tmp_path / "record.json").read_bytes())
+    returned, error = run_forked(failing_argv(small_store, tmp_path), FAILS=fails)
+    assert returned == 1, error
+    record = record_in(tmp_path)
     assert record["status"] == status
     assert record["reason"].startswith(f"rank {fails[0]} on ")
     assert told in record["reason"]
     assert record["time_s"] is None
+
+
+def test_ranks_whose_launcher_is_killed_end_with_that_reason(
+    small_store: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        failing_argv(small_store, tmp_path), env=torchrun_environment() | {"FAILS": "0 launcher"},
+        timeout=STALLED_S, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    record = record_in(tmp_path)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("rank 0 on ")
+    assert "torchrun, which started it, was killed" in record["reason"]
 
 
 def test_a_stopped_rank_0_is_named_in_the_record_which_rank_1_writes(
@@ -93,15 +110,12 @@ def test_ranks_that_read_different_checkpoints_end_with_both_in_the_record(
     torch.save(state | {"epoch": 1}, tmp_path / "older" / path.name)
     torch.save(state, path)
     before = path.read_bytes()
-    done = subprocess.run(
-        failing_argv(small_store, tmp_path), env=torchrun_environment() | {"FAILS": "1 older"},
-        timeout=STALLED_S, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
+    returned, error = run_forked(failing_argv(small_store, tmp_path), FAILS="1 older")
+    assert returned == 1
     record = record_in(tmp_path)
     assert record["status"] == "failed"
     assert re.search(r"epoch 2 on rank 0 \(.+\), epoch 1 on rank 1 \(", record["reason"])
-    assert done.stderr.count(f"train: {record['reason']}") == 1
+    assert error.count(f"train: {record['reason']}") == 1
     assert path.read_bytes() == before
 
 

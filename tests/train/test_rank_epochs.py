@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,12 +12,11 @@ import pytest
 
 from tests.train.conftest import (
     RUN_TINY,
-    STALLED_S,
     Train,
     events,
     record_in,
+    run_forked,
     torchrun_argv,
-    torchrun_environment,
 )
 from tests.train.run_slow_rank import EXTRA_S
 from tests.train.test_resume import kill_after_epoch
@@ -47,11 +45,8 @@ def logged(*argv: object, to: Path, code: int = 0) -> None:
     """Run ``argv`` as a sweep does, with stdout in the file ``to``."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("w") as out:
-        done = subprocess.run(
-            list(map(str, argv)), stdout=out, stderr=subprocess.PIPE, text=True, check=False,
-            env=torchrun_environment(), timeout=STALLED_S,
-        )  # fmt: skip
-    assert done.returncode == code, done.stderr
+        returned, error = run_forked(list(map(str, argv)), stdout=out)
+    assert returned == code, error
 
 
 def test_every_rank_and_epoch_of_ddp(small_store: Path, tmp_path: Path) -> None:

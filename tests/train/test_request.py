@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.conftest import Train, packed, torchrun_argv, torchrun_environment
+from tests.train.conftest import Train, packed, run_forked, torchrun_argv
 from weather_hpc import cli
 from weather_hpc.errors import UserError
 from weather_hpc.files import write_json
@@ -191,10 +191,12 @@ def test_json_is_the_last_line(small_store: Path) -> None:
     assert done.stderr == ""
 
 
-def test_only_rank_0_speaks(small_store: Path) -> None:
+def test_only_rank_0_speaks(small_store: Path, tmp_path: Path) -> None:
     words = ("--store", small_store, "--strategy", "ddp", "--device", "cuda", "--json")
-    done = subprocess.run(
-        torchrun_argv(*words, "--model", "tiny", "--epochs", 1),
-        env=torchrun_environment(), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert len(done.stdout.splitlines()) == 1
+    printed = tmp_path / "stdout"
+    with printed.open("w") as out:
+        code, error = run_forked(
+            torchrun_argv(*words, "--model", "tiny", "--epochs", 1), stdout=out
+        )
+    assert code == 0, error
+    assert len(printed.read_text().splitlines()) == 1
