@@ -16,9 +16,9 @@ pytestmark = pytest.mark.xdist_group("simulated_cuda")
 CHOSEN = {
     1: [
         "versions", "cuda = cpu: tiny", "graph = eager: tiny_norm, strong", "fewer steps",
-        "resumed = unbroken, graphs", "model x2 on one GPU", "dp x1", "named, graphs", "kernels",
+        "resumed = unbroken, graphs", "named, graphs", "kernels",
     ],
-    2: ["binding", "all-reduce", "ddp x2, synchronised", "dp x2"],
+    2: ["binding", "all-reduce", "ddp x2, synchronised"],
 }  # fmt: skip
 """By the number of GPUs. Others take long, repeat test_strategies.py or are not simulated."""
 

@@ -86,9 +86,7 @@ def test_one_rank(
     check_epochs(told)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "ranks"), [("ddp", 1), ("ddp", 2), ("ddp", 3), ("model", 2), ("model", 4)]
-)
+@pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 1), ("ddp", 3), ("model", 3)])
 def test_ranks_on_a_device_each(
     strategy: str,
     ranks: int,
@@ -120,19 +118,18 @@ def test_ranks_on_a_device_each(
 
 
 def test_synchronised_batch_norm(
-    simulated: Simulated,
     simulated_ranks: Callable[..., dict[str, Any]],
     train: Train,
     small_store: Path,
     tmp_path: Path,
 ) -> None:
-    """Two ranks learn as one process; in half precision no rank's host waits for its device."""
+    """Two ranks learn as one process, in half precision too, where no host waits for its device.
+
+    In single precision it is a check of test_check.py.
+    """
     options = words(small_store, "tiny_norm_dry", "--batch-mode", "global")
-    spread = (*ON_CUDA, "--strategy", "ddp", "--batch-norm", "sync")
+    half = (*ON_CUDA, "--strategy", "ddp", "--batch-norm", "sync", "--precision", "bf16")
     train(*options, "--device", "cpu", run_dir=tmp_path / "cpu")
-    simulated_ranks(2, *options, *spread, run_dir=tmp_path / "ranks")
-    assert losses(tmp_path / "ranks") == pytest.approx(losses(tmp_path / "cpu"), rel=1e-5)
-    half = (*spread, "--precision", "bf16")
     simulated_ranks(2, *options, *half, run_dir=tmp_path / "half")
     assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "cpu"), rel=2e-2)
 

@@ -120,7 +120,7 @@ class Sources:
     pattern: Pattern | None
     """Of the names of logs."""
     formats: list[LogFormat]
-    """Formats that a log may have."""
+    """Formats that a log may have; not loaded where there are no logs."""
 
 
 def find_sources(
@@ -133,7 +133,7 @@ def find_sources(
     if a path does not exist or holds no input, or the pattern or a format is wrong.
     """
     parsed = parse_pattern(pattern) if pattern else None
-    chosen = formats(tuple(names))
+    chosen = formats(tuple(names)) if names else []
     folders: list[Path] = []
     logs: dict[Path, None] = {}
     exports: list[Path] = []
@@ -159,6 +159,8 @@ def find_sources(
         only = [*exports, *beside][0]
         raise UserError(f"{only}: holds only accounting; add the path of its runs or logs")
     found_runs = find_runs(folders) if folders else None
+    if logs and not names:
+        chosen = formats()
     return Sources(found_runs, list(logs), exports, beside, parsed, chosen)
 
 
