@@ -42,6 +42,7 @@ train:
     warmup_steps: 1
   - strategy: [single, ddp]
     device: cuda
+    model: weather_net
     epochs: 1
 """
 
