@@ -111,3 +111,25 @@ def test_where_no_study_has_been_run_nothing_is_done_or_made(
         told = f"sweep: {folder}: no study has been run here; give its folder with --results\n"
         assert capsys.readouterr().err == told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "has"),
+    [
+        ("status", ["--follow", "--live"]),
+        ("cancel", []),
+        ("clean", ["--yes"]),
+        ("check", ["--dry-run", "--partition"]),
+        ("run", ["--wait", "--staged", "--dry-run", "--live", "--partition"]),
+    ],
+)
+def test_the_help_of_an_action_lists_its_own_options(
+    action: str, has: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([action, "--help"])
+    shown = capsys.readouterr().out
+    some = {"--follow", "--live", "--yes", "--wait", "--staged", "--dry-run", "--partition"}
+    assert {option for option in some if f" {option} " in f"{shown} "} == set(has)
+    assert "--results DIR" in shown
+    assert f"sweep {action} [options]" in shown

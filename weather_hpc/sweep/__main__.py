@@ -12,6 +12,7 @@ The same command again resumes: finished runs are not repeated.
 import argparse
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,9 +36,22 @@ ACTIONS = {
     "clean": "remove stores, checkpoints and unfinished files; keep records, tables and report",
 }
 
+_FOLDER = {"study", "results"}
+"""Options that name the results folder."""
 
-def parser() -> cli.Parser:
-    """The command line."""
+_OWN = {
+    "status": _FOLDER | {"follow", "live"},
+    "check": _FOLDER | {"site", "executor", "partition", "cpu_partition", "dry_run"},
+    "cancel": _FOLDER,
+    "clean": _FOLDER | {"yes"},
+}
+"""The options of an action that uses few."""
+
+_NOT_OF_RUN = {"follow", "yes"}
+
+
+def parser(action: str | None = None) -> cli.Parser:
+    """The command line, whose help lists the options of ``action``, or of all."""
     result = cli.Parser(
         "sweep",
         description=__doc__,
@@ -87,6 +101,16 @@ def parser() -> cli.Parser:
     )
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
+    if action is not None:
+        own = _OWN.get(action, {one.dest for one in result._actions} - _NOT_OF_RUN) - {"action"} | {
+            "help"
+        }
+        for one in result._actions:
+            if one.dest not in own:
+                one.help = argparse.SUPPRESS
+        about = ACTIONS[action]
+        result.usage = f"%(prog)s {action} [options]"
+        result.description, result.epilog = about[:1].upper() + about[1:] + ".", None
     result.add_output()
     return result
 
@@ -114,7 +138,8 @@ def _number(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit code 0: all done or skipped; 1: something failed; 2: wrong input."""
-    command_line = parser()
+    words = sys.argv[1:] if argv is None else argv
+    command_line = parser(next((word for word in words if word in ACTIONS), None))
     args = command_line.parse_args(argv)
     if args.efficiency_floor is not None and not args.staged:
         command_line.error("--efficiency-floor needs --staged")
