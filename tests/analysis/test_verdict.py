@@ -99,3 +99,9 @@ def test_a_reference_that_differs_says_nothing_of_these_runs() -> None:
     stores = replace(differs, source="tables/preprocess.csv", message="into different stores (a)")
     assert judged(STUDY, differs)[0] is Trust.GREEN
     assert judged(STUDY, stores)[0] is Trust.RED
+
+
+def test_where_nothing_was_measured_runs_that_were_skipped_did_not_fail() -> None:
+    assert judged(failed(2) + failed(3, "skipped"))[1] == (
+        "Nothing was measured: 2 of 5 runs failed."
+    )

@@ -68,7 +68,7 @@ def verdict(comparison: Comparison, findings: Iterable[Finding]) -> Verdict | No
     measured = [row for row in rows if row.table is not None]
     failed = [row for row in rows if _failed(row)]
     if not measured:
-        text = f"Nothing was measured: {_of(len(failed), len(failed), 'run')} failed."
+        text = f"Nothing was measured: {_of(len(failed), len(rows), 'run')} failed."
         return Verdict(Trust.RED, text) if failed else None
     groups = [g for stage in comparison.stages for g in stage.groups if g.measured]
     causes = [
