@@ -82,3 +82,12 @@ def test_other_stages_are_named_and_sentences_are_few_and_short() -> None:
 def test_one_run_shows_no_effect(rows: list[Row]) -> None:
     (only,) = told(rows)
     assert only.endswith("measured: no effect is shown.")
+
+
+def test_an_effect_in_one_of_several_works_names_the_work() -> None:
+    rows, others = (
+        ddp(1, around(10), image_size_px=side) + ddp(2, around(middle), image_size_px=side)
+        for side, middle in ((64, 8.0), (128, 5.0))
+    )
+    assert told(rows + others)[0].startswith("Image size 128: 2 GPUs are 2.0 times as fast as 1 ")
+    assert told(rows)[0].startswith("2 GPUs are ")

@@ -76,6 +76,12 @@ class Work:
     candidates: tuple[Candidate, ...]
 
     @property
+    def words(self) -> str:
+        """The label as a sentence has it; empty where there is none."""
+        text = (self.label or "").replace(" None", " not known")
+        return text.replace("_px ", " ").replace("_", " ").replace("model ", "network ")
+
+    @property
     def weak(self) -> bool:
         """Whether the work grows with the workers."""
         return self.candidates[0].group.is_weak

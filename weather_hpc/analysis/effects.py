@@ -89,7 +89,10 @@ def effects(comparison: Comparison) -> Iterator[Effect]:
             for c in work.candidates
             if c.group.speeds and c.workers and not c.group.sharing
         ]
-        prefix = "" if stage is main else f"{stage.table.title}: "
+        about = [] if stage is main else [stage.table.title]
+        about += [work.words] if work.words else []
+        prefix = ", ".join(about)
+        prefix = f"{prefix[:1].upper()}{prefix[1:]}: " if prefix else ""
         for effect in (*_workers(points), *_methods(points), *_batches(points)):
             yield Effect(
                 prefix + effect.text, effect.size, (work.stage, *effect.kind), effect.first
