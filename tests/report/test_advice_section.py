@@ -1,6 +1,7 @@
 """What to run: an answer to each question, and the configurations that no other beats."""
 
 import itertools
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -86,3 +87,13 @@ def test_labels_cover_no_point_and_no_other_label(close: float) -> None:
         text.get_text() for text in axes.texts if text.get_text() not in ("deadline", "budget")
     ]
     assert named or close == 0.0
+
+
+def test_what_has_no_answer_is_one_sentence() -> None:
+    comparison = compare([replace(row, node_hours=None) for row in many_rows(5, 1)])
+    section = advice_section(Collected(comparison, extras=[advice_table(comparison)]))
+    (sentence,) = section.sentences
+    assert sentence.startswith("Without an answer, for lack of data: ")
+    assert "cheapest of training (no run reports how long its job took)" in sentence
+    assert not any(text.startswith("No answer") for _, text in section.facts)
+    assert all(row["answer"] for table in section.tables for row in table.rows)

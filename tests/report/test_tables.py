@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
-from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable
+from weather_hpc.analysis.comparison import compare
+from weather_hpc.analysis.table import PREPROCESS_COLUMNS, TRAINING_COLUMNS, ScalingTable, Table
+from weather_hpc.report.collected import Collected
+from weather_hpc.report.heads import head
 from weather_hpc.report.layout import constants
+from weather_hpc.report.section import ReportSection
+from weather_hpc.report.tables_section import tables_section
 from weather_hpc.report.write import write_table
 from weather_hpc.text import brief, latex, markdown, significant
 
@@ -133,3 +138,24 @@ def test_three_significant_digits(value: float, text: str) -> None:
 )  # fmt: skip
 def test_numbers_in_sentences_have_no_exponent(value: float, digits: int, text: str) -> None:
     assert brief(value, digits) == text
+
+
+def test_laws_that_are_all_refused_are_one_sentence() -> None:
+    columns = ["series", "law", "refused"]
+    rows = [{"series": str(i), "law": "USL", "refused": "too few sizes"} for i in range(3)]
+    fitted = {"series": "a", "law": "Amdahl", "refused": None}
+
+    def part(*of: dict[str, Any]) -> ReportSection:
+        laws = Table("laws", "Scaling laws", "", columns, list(of))
+        (found,) = tables_section(Collected(compare([]), extras=[laws])).parts
+        return found
+
+    assert part(*rows).tables == []
+    assert part(*rows).sentences == [
+        "Scaling laws, none fitted: too few sizes; tables/laws.csv has each."
+    ]
+    assert [table.rows for table in part(*rows, fitted).tables] == [[*rows, fitted]]
+
+
+def test_heads_of_grids_are_words() -> None:
+    assert list(map(head, ("time_s_2", "speedup_16"))) == ["time, s, at 2", "speedup, at 16"]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weather_hpc.analysis.end_to_end import QUESTION
@@ -13,6 +14,13 @@ from weather_hpc.report.section import ReportSection
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief
 
+_OPEN = {
+    "knee": "up to how many workers each one pays",
+    "cpu_workers_per_gpu": "CPUs that decode for one device",
+    QUESTION: "preprocessing and training together",
+}
+"""What questions are called that are none of one choice."""
+
 MOST_WORKS = 3
 """Works of a stage whose questions are answered here; the table has all."""
 
@@ -22,13 +30,15 @@ def advice_section(collected: Collected) -> ReportSection:
     advice = collected.table("advice")
     if advice is None:
         return ReportSection("advice", "What to run")
-    tables = [t for t in collected.extras if t.rows and t.name.startswith("advice")]
+    tables = [t for t in collected.extras if t.name.startswith("advice")]
+    shown = [replace(t, rows=[row for row in t.rows if not _is_open(row)]) for t in tables]
     return ReportSection(
         "advice",
         "What to run",
         facts=list(answers(advice.rows)),
+        sentences=list(_unanswered(advice.rows)),
         plots=[pareto(collected)],
-        tables=tables,
+        tables=[table for table in shown if table.rows],
     )
 
 
@@ -40,7 +50,7 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
             works[row["stage"]][row.get("work")] = None
     first = {stage: list(names)[:MOST_WORKS] for stage, names in works.items()}
     for row in rows:
-        label = _label(row)
+        label = "" if _is_open(row) else _label(row)
         if label and row.get("work") in first[row["stage"]]:
             about = BY_TABLE[row["stage"]].title
             about += f" ({row['work']})" if row.get("work") else ""
@@ -53,6 +63,25 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         if row.get("question") == QUESTION and row.get("answer"):
             yield f"Preprocessing and training, {row['work']}", _answer(row)
             break
+
+
+def _is_open(row: Mapping[str, Any]) -> bool:
+    """Whether there are no data to answer a question that is asked of every study."""
+    question = str(row.get("question", ""))
+    return "answer" in row and row["answer"] is None and not question.startswith(LIMITS)
+
+
+def _unanswered(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which questions have no answer, and why, in one sentence."""
+    reasons: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        if _is_open(row):
+            stage = BY_TABLE[row["stage"]].title.lower() if row["stage"] in BY_TABLE else ""
+            question = _OPEN.get(row["question"]) or question_words(row["question"], None)
+            reasons[row["reason"]][f"{question} of {stage}" if stage else question] = None
+    if reasons:
+        texts = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+        yield f"Without an answer, for lack of data: {'; '.join(texts)}."
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -26,9 +26,15 @@ _UNITS = {
 
 
 def head(column: str) -> str:
-    """The head of ``column``: ``start-up, s`` of ``startup_s``."""
+    """The head of ``column``: ``start-up, s`` of ``startup_s``.
+
+    ``speedup_2`` is ``speedup, at 2``: of 2 workers.
+    """
     if column in _WORDS:
         return _WORDS[column]
+    name, _, size = column.rpartition("_")
+    if name and size.isdigit():
+        return f"{head(name)}, at {size}"
     for end in sorted(_UNITS, key=len, reverse=True):
         if column.endswith(end) and len(column) > len(end):
             return f"{_spaced(column.removesuffix(end))}, {_UNITS[end]}"
