@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 import weather_hpc
+from tests.records_maker import leave_all, measured, preprocess_spec
 from weather_hpc.analysis.verdict import Trust
 from weather_hpc.api import Results
+from weather_hpc.api.figures import Figures
 from weather_hpc.collect.pipeline import collect
 from weather_hpc.errors import UserError
 from weather_hpc.report import write
@@ -185,3 +187,22 @@ def test_importing_the_package_imports_no_pandas_and_its_absence_is_told() -> No
     assert done.stderr.splitlines()[-1] == (
         "ImportError: weather_hpc.load needs pandas: pip install pandas"
     )
+
+
+def test_a_study_of_weak_scaling_alone_is_plotted(tmp_path: Path) -> None:
+    specs = [preprocess_spec("multiprocessing", n, scaling="weak") for n in (1, 2)]
+    leave_all(tmp_path, [measured(spec, 10.0) for spec in specs])
+    plot = weather_hpc.load(tmp_path).plot
+    assert len(plot.speedup().axes) == 1
+    with pytest.raises(UserError):
+        plot.speedup(weak=False)
+
+
+def test_errors_of_what_is_no_folder_of_runs(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("run_id\n")
+    with pytest.raises(UserError, match="holds what was collected, not the runs"):
+        weather_hpc.load(tmp_path)
+    with pytest.raises(UserError, match="give several as load"):
+        weather_hpc.load([tmp_path, tmp_path])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="these runs have data for none"):
+        Figures([], [])("sweep")

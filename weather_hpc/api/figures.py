@@ -61,19 +61,20 @@ class Figures:
         """Speedup of the best curve of each strategy, with the fitted law and where it stops."""
         return self("best_speedup")
 
-    def speedup(self, table: str | None = None, *, weak: bool = False) -> ReportFigure:
+    def speedup(self, table: str | None = None, *, weak: bool | None = None) -> ReportFigure:
         """Speedup by ranks or workers, with intervals and the ideal line.
 
         ``table``: ``training``, ``preprocess``, ``eda`` or ``array``; without it training where it
-        was measured. ``weak``: of the weak-scaling runs.
+        was measured. ``weak``: of the weak-scaling runs; without it of those where there are
+        no others.
         """
         return self._scaling("speedup", table, weak=weak)
 
-    def efficiency(self, table: str | None = None, *, weak: bool = False) -> ReportFigure:
+    def efficiency(self, table: str | None = None, *, weak: bool | None = None) -> ReportFigure:
         """Speedup per rank or worker; arguments as for :meth:`speedup`."""
         return self._scaling("efficiency", table, weak=weak)
 
-    def time(self, table: str | None = None, *, weak: bool = False) -> ReportFigure:
+    def time(self, table: str | None = None, *, weak: bool | None = None) -> ReportFigure:
         """Seconds by ranks or workers; arguments as for :meth:`speedup`."""
         return self._scaling("time", table, weak=weak)
 
@@ -119,13 +120,17 @@ class Figures:
 
     def _drawing(self, name: str) -> Drawing:
         if name not in self._drawings:
-            raise UserError(f"no plot {name!r}{nearest(name, self.names)}")
+            like = nearest(name, self.names) if self.names else ": these runs have data for none"
+            raise UserError(f"no plot {name!r}{like}")
         return self._drawings[name]
 
-    def _scaling(self, what: str, table: str | None, *, weak: bool) -> ReportFigure:
+    def _scaling(self, what: str, table: str | None, *, weak: bool | None) -> ReportFigure:
         if not self._measured:
             raise UserError(f"no plot of {what}: no run was measured")
         name = self._measured[0] if table is None else table
         if name not in self._measured:
             raise UserError(f"nothing measured in table {name!r}{nearest(name, self._measured)}")
-        return self(f"{name}_weak_{what}" if weak else f"{name}_{what}")
+        names = f"{name}_{what}", f"{name}_weak_{what}"
+        if weak is None:
+            weak = names[0] not in self._drawings and names[1] in self._drawings
+        return self(names[weak])

@@ -45,6 +45,8 @@ def load(
     """
     if not paths:
         raise UserError("load: name a folder of results, such as results/quick")
+    if wrong := [path for path in paths if not isinstance(path, str | Path)]:
+        raise UserError(f"load: {wrong[0]!r} is no path; give several as load('a', 'b')")
     options = CollectOptions(
         pattern=pattern,
         formats=tuple(map(str, formats)),

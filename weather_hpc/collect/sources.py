@@ -151,6 +151,10 @@ def find_sources(
             beside += tables
             logs |= dict.fromkeys(file for file in found if file not in tables)
             if not has_runs and not found:
+                if (path / "rows.csv").is_file():
+                    raise UserError(
+                        f"{path}: holds what was collected, not the runs; name their folder"
+                    )
                 raise UserError(
                     f"{path}: holds neither runs nor logs; expected a results folder with "
                     "runs/*/record.json, or text logs (with other names: give --pattern)"
