@@ -9,7 +9,7 @@ import pytest
 
 from weather_hpc import __version__, cli
 from weather_hpc.__main__ import VERBS, main
-from weather_hpc.errors import FailedError, UserError, nearest
+from weather_hpc.errors import FailedError, UserError, closest, nearest
 
 
 def verb(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -96,3 +96,11 @@ def test_json_is_the_last_line_of_stdout(tmp_path: Path) -> None:
 )
 def test_nearest(word: str, said: str) -> None:
     assert nearest(word, ["dask", "sequential"]) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "like"),
+    [("--out", None), ("--quite", "--quiet"), ("--json_", "--json"), ("--q", "-q")],
+)
+def test_dashes_make_no_options_alike(word: str, like: str | None) -> None:
+    assert closest(word, ["--quiet", "-q", "--json", "--store"]) == like

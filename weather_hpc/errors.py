@@ -34,12 +34,17 @@ def closest(word: str, known: list[str]) -> str | None:
 
     if _MEANT.get(word.casefold()) in known:
         return _MEANT[word.casefold()]
-    plain = {name.casefold().replace("_", "-"): name for name in map(str, reversed(known))}
-    meant = word.casefold().replace("_", "-")
+    # without the dashes of options, which would make all short ones alike
+    plain = {_plain(name): name for name in map(str, reversed(known))}
+    meant = _plain(word)
     if close := difflib.get_close_matches(meant, plain, n=1, cutoff=0.6):
         return plain[close[0]]
-    begun = [name for name in plain if len(meant.strip("-")) > 1 and name.startswith(meant)]
+    begun = [name for name in plain if len(meant) > 1 and name.startswith(meant)]
     return plain[begun[0]] if len(begun) == 1 else None
+
+
+def _plain(word: str) -> str:
+    return word.casefold().replace("_", "-").lstrip("-")
 
 
 def nearest(word: str, known: list[str]) -> str:
