@@ -70,6 +70,8 @@ def test_the_chosen_runs(study: Collected) -> None:
         "baseline, among the most accurate: single on cuda, 1 rank, batch 32",
     ]
     assert [run.row.repeat for run in chosen] == [1, 1]  # those with the median time
+    distrusted = chosen_runs(study.comparison, trusted=False)
+    assert distrusted[0].roles == ("among the fastest", "among the cheapest")
 
 
 def test_plots_show_load_phases_and_energy(section: ReportSection) -> None:

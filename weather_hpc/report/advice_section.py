@@ -14,9 +14,11 @@ from weather_hpc.report.section import ReportSection
 from weather_hpc.study.stages import BY_TABLE
 from weather_hpc.text import brief
 
+_PER_GPU = "cpu_workers_per_gpu"
+
 _OPEN = {
     "knee": "up to how many workers each one pays",
-    "cpu_workers_per_gpu": "CPUs that decode for one device",
+    _PER_GPU: "CPUs that decode for one device",
     QUESTION: "preprocessing and training together",
 }
 """What questions are called that are none of one choice."""
@@ -32,11 +34,13 @@ def advice_section(collected: Collected) -> ReportSection:
         return ReportSection("advice", "What to run")
     tables = [t for t in collected.extras if t.name.startswith("advice")]
     shown = [replace(t, rows=[row for row in t.rows if not _is_open(row)]) for t in tables]
+    found = list(answers(advice.rows))
+    if not found:
+        return ReportSection("advice", "What to run")
     return ReportSection(
         "advice",
         "What to run",
-        facts=list(answers(advice.rows)),
-        sentences=list(_unanswered(advice.rows)),
+        facts=[*found, *_unanswered(advice.rows)],
         plots=[pareto(collected)],
         tables=[table for table in shown if table.rows],
     )
@@ -57,7 +61,7 @@ def answers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
             yield f"{about}: {label}", _answer(row)
     yield from _knees([row for row in rows if row.get("question") == "knee"])
     for row in rows:
-        if row.get("question") == "cpu_workers_per_gpu" and row.get("answer"):
+        if row.get("question") == _PER_GPU and row.get("answer"):
             yield "CPUs that decode for one device", f"{row['answer']}: {row['reason']}."
     for row in rows:
         if row.get("question") == QUESTION and row.get("answer"):
@@ -71,17 +75,18 @@ def _is_open(row: Mapping[str, Any]) -> bool:
     return "answer" in row and row["answer"] is None and not question.startswith(LIMITS)
 
 
-def _unanswered(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _unanswered(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Which questions have no answer, and why, in one sentence."""
     reasons: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         if _is_open(row):
-            stage = BY_TABLE[row["stage"]].title.lower() if row["stage"] in BY_TABLE else ""
             question = _OPEN.get(row["question"]) or question_words(row["question"], None)
-            reasons[row["reason"]][f"{question} of {stage}" if stage else question] = None
+            if row["question"] not in (QUESTION, _PER_GPU):
+                question += f" in {BY_TABLE[row['stage']].title.lower()}"
+            reasons[row["reason"]][question] = None
     if reasons:
         texts = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
-        yield f"Without an answer, for lack of data: {'; '.join(texts)}."
+        yield "No answer, for lack of data", f"{'; '.join(texts)}."
 
 
 def _label(row: Mapping[str, Any]) -> str:

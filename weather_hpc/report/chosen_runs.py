@@ -29,15 +29,18 @@ class ChosenRun:
         return f"{', '.join(self.roles)}: {self.label}"
 
 
-def chosen_runs(comparison: Comparison) -> list[ChosenRun]:
-    """At most four training runs that have telemetry: of the work with most configurations."""
+def chosen_runs(comparison: Comparison, *, trusted: bool = True) -> list[ChosenRun]:
+    """At most four training runs that have telemetry: of the work with most configurations.
+
+    None is called the fastest or the like where the numbers are not ``trusted``.
+    """
     works = [work for work in all_works(comparison) if work.stage == _TRAINING]
     if not works:
         return []
     work = max(works, key=lambda work: len(work.candidates))
     roles: dict[int, list[str]] = {}
     by_group: dict[int, Candidate] = {}
-    for role, candidate in _roles(work, comparison):
+    for role, candidate in _roles(work, comparison, trusted):
         roles.setdefault(id(candidate.group), []).append(role)
         by_group[id(candidate.group)] = candidate
     found = []
@@ -48,14 +51,14 @@ def chosen_runs(comparison: Comparison) -> list[ChosenRun]:
     return found
 
 
-def _roles(work: Work, comparison: Comparison) -> Iterator[tuple[str, Candidate]]:
+def _roles(work: Work, comparison: Comparison, trusted: bool) -> Iterator[tuple[str, Candidate]]:
     """Each role with its configuration; no superlative where others may be as good."""
     fastest = fastest_of(work.candidates)
-    yield _careful("fastest", doubt(fastest, work.candidates)), fastest
+    yield _careful("fastest", trusted, doubt(fastest, work.candidates)), fastest
     priced = [c for c in work.candidates if c.node_hours is not None]
     if priced and not work.weak:
         best = min(priced, key=lambda c: c.node_hours or 0.0)
-        yield _careful("cheapest", doubt(best, priced, "node_hours")), best
+        yield _careful("cheapest", trusted, doubt(best, priced, "node_hours")), best
     baseline = next(
         (
             one.baseline
@@ -70,11 +73,11 @@ def _roles(work: Work, comparison: Comparison) -> Iterator[tuple[str, Candidate]
     known = [c for c in work.candidates if c.accuracy is not None]
     if known:
         most = max(known, key=lambda c: c.accuracy or 0.0)
-        yield _careful("most accurate", doubt(most, known, "test_accuracy")), most
+        yield _careful("most accurate", trusted, doubt(most, known, "test_accuracy")), most
 
 
-def _careful(role: str, doubts: str) -> str:
-    return f"among the {role}" if doubts else role
+def _careful(role: str, trusted: bool, doubts: str) -> str:
+    return role if trusted and not doubts else f"among the {role}"
 
 
 def _run_of(group: Group) -> tuple[Row, RunPaths] | None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from weather_hpc.analysis.comparison import Comparison
+from weather_hpc.analysis.verdict import Trust, verdict
 from weather_hpc.report.chosen_runs import chosen_runs
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.section import ReportSection
@@ -16,7 +17,8 @@ from weather_hpc.study.tasks import Device
 def utilisation_section(collected: Collected) -> ReportSection:
     """How much of what was asked for was used."""
     comparison = collected.comparison
-    found = usages(comparison)
+    found, judged = usages(comparison), verdict(comparison, collected.findings)
+    trusted = judged is not None and judged.trust is not Trust.RED
     return ReportSection(
         "utilisation",
         "Utilisation",
@@ -24,7 +26,7 @@ def utilisation_section(collected: Collected) -> ReportSection:
         tables=[usage_table(found)] if found else [],
         plots=[
             replace(
-                telemetry_plot(chosen_runs(comparison)),
+                telemetry_plot(chosen_runs(comparison, trusted=trusted)),
                 optional=not comparison.training.configurations,
             ),
             usage_bars(found),
