@@ -91,3 +91,17 @@ def test_an_effect_in_one_of_several_works_names_the_work() -> None:
     )
     assert told(rows + others)[0].startswith("Image size 128: 2 GPUs are 2.0 times as fast as 1 ")
     assert told(rows)[0].startswith("2 GPUs are ")
+
+
+def test_the_extremes_of_several_batch_sizes_are_told_where_intervals_are_apart() -> None:
+    def study(slowest: float) -> list[str]:
+        times = {16: 10.0, 32: 10.0, 64: slowest}
+        rows = [
+            row
+            for batch, middle in times.items()
+            for row in ddp(1, [middle + 0.1 * i for i in range(8)], batch_size_per_device=batch)
+        ]
+        return [text for text in told(rows) if text.startswith("Batch ")]
+
+    assert study(10.5) == []
+    assert study(12.0)[0].startswith("Batch 16 is 1.19 times as fast as batch 64")

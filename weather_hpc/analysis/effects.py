@@ -17,6 +17,7 @@ from weather_hpc.analysis.candidates import Work, all_works
 from weather_hpc.analysis.comparison import Comparison, Configuration
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.ratios import Ratio, Ratios, runs_words, said, times
+from weather_hpc.analysis.statistics import median_interval, overlap
 from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
@@ -214,13 +215,18 @@ def _batches(points: Iterable[_Point]) -> Iterator[Effect]:
         best = max(members, key=lambda p: p.group.speedup(members[0].group) or 0.0)
         worst = min(members, key=lambda p: p.group.speedup(members[0].group) or 0.0)
         ratio = Ratio.of(best.group, worst.group)
-        if ratio is None or ratio.direction != 1:
+        if ratio is None or ratio.direction != 1 or _may_be_chance(best.group, worst.group):
             continue
         ratios, where = Ratios([ratio]), best.workers(best.row.workers or 1)
         one, than = (f"batch {batch_size(point.row)}" for point in (best, worst))
         text = said(one.capitalize(), ratios, than, weak=best.group.is_weak, plural=False)
         text = f"{text} with {where} ({best.words}; {ratios.range(slower=False)})."
         yield Effect(text, 0.8 * ratios.size, ("batch",))
+
+
+def _may_be_chance(best: Group, worst: Group) -> bool:
+    """Whether intervals overlap. That of the ratio is too narrow for the extremes of several."""
+    return overlap(median_interval(best.speeds), median_interval(worst.speeds))
 
 
 def _everywhere(ratios: Ratios) -> str:

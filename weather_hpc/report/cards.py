@@ -67,7 +67,8 @@ def _fastest(subject: Subject, candidates: Sequence[Candidate], trusted: bool) -
     label = _label("fastest", "Time", tied, trusted and len(candidates) > 1)
     middle = group.median("images_per_s" if group.is_weak else "time_s")
     value = f"{significant(middle or 0.0)} {unit}"
-    detail = _detail(subject.label(group), _over_baseline(subject, group), _ties(tied))
+    work = subject.work.words if subject.work else ""
+    detail = _detail(subject.label(group), work, _over_baseline(subject, group), _ties(tied))
     return Card(label, value, _interval(median_interval(group.speeds), len(group.speeds)), detail)
 
 
