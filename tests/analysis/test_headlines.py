@@ -1,5 +1,6 @@
 """The largest effects come first; what holds everywhere is one sentence."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -105,3 +106,18 @@ def test_the_extremes_of_several_batch_sizes_are_told_where_intervals_are_apart(
 
     assert study(10.5) == []
     assert study(12.0)[0].startswith("Batch 16 is 1.19 times as fast as batch 64")
+
+
+def test_the_largest_of_many_differences_by_chance_is_not_told() -> None:
+    noise = random.Random(6)
+    rows = [
+        row
+        for ranks in (1, 2, 4)
+        for batch in (16, 32, 64, 128, 256)
+        for row in ddp(
+            ranks,
+            [10 / ranks * noise.gauss(1, 0.05) for _ in range(12)],
+            batch_size_per_device=batch,
+        )
+    ]
+    assert not [text for text in told(rows) if text.startswith("Batch ")]

@@ -17,7 +17,13 @@ from weather_hpc.analysis.candidates import Work, all_works
 from weather_hpc.analysis.comparison import Comparison, Configuration
 from weather_hpc.analysis.groups import Group
 from weather_hpc.analysis.ratios import Ratio, Ratios, runs_words, said, times
-from weather_hpc.analysis.statistics import median_interval, overlap
+from weather_hpc.analysis.statistics import (
+    mann_whitney,
+    median_interval,
+    overlap,
+    smallest_p,
+)
+from weather_hpc.analysis.steps import LEVEL
 from weather_hpc.analysis.table import training_words
 from weather_hpc.runs.row import Row
 from weather_hpc.study.spec import Stage
@@ -211,11 +217,12 @@ def _batches(points: Iterable[_Point]) -> Iterator[Effect]:
     for point in points:
         if batch_size(point.row) is not None:
             alike[*point.way, point.row.workers, *point.others].append(point)
+    pairs = sum(math.comb(len(members), 2) for members in alike.values())
     for members in alike.values():
         best = max(members, key=lambda p: p.group.speedup(members[0].group) or 0.0)
         worst = min(members, key=lambda p: p.group.speedup(members[0].group) or 0.0)
         ratio = Ratio.of(best.group, worst.group)
-        if ratio is None or ratio.direction != 1 or _may_be_chance(best.group, worst.group):
+        if ratio is None or ratio.direction != 1 or _may_be_chance(best.group, worst.group, pairs):
             continue
         ratios, where = Ratios([ratio]), best.workers(best.row.workers or 1)
         one, than = (f"batch {batch_size(point.row)}" for point in (best, worst))
@@ -224,9 +231,16 @@ def _batches(points: Iterable[_Point]) -> Iterator[Effect]:
         yield Effect(text, 0.8 * ratios.size, ("batch",))
 
 
-def _may_be_chance(best: Group, worst: Group) -> bool:
-    """Whether intervals overlap. That of the ratio is too narrow for the extremes of several."""
-    return overlap(median_interval(best.speeds), median_interval(worst.speeds))
+def _may_be_chance(best: Group, worst: Group, pairs: int) -> bool:
+    """Whether they may differ because they were chosen as the extremes, of so many ``pairs``.
+
+    The interval of their ratio is too narrow for that. Either their own intervals overlap, or a
+    test that is corrected for the number of pairs, where repeats are enough for one, shows nothing.
+    """
+    if overlap(median_interval(best.speeds), median_interval(worst.speeds)):
+        return True
+    enough = smallest_p(len(best.speeds), len(worst.speeds)) * pairs <= LEVEL
+    return enough and mann_whitney(best.speeds, worst.speeds) * pairs > LEVEL
 
 
 def _everywhere(ratios: Ratios) -> str:
