@@ -90,6 +90,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print ``message``, of one line or several, and exit with 2."""
+        too_many = message.startswith("unrecognized arguments: ")
+        if too_many and "--results" in self._option_string_actions:
+            message += "; a results folder is named by --results"
         lines = [f"{speaker(self.verb)}: {line}" for line in message.splitlines()]
         print("\n".join(lines) + " (see --help)", file=sys.stderr)
         raise SystemExit(2)

@@ -133,3 +133,15 @@ def test_the_help_of_an_action_lists_its_own_options(
     assert {option for option in some if f" {option} " in f"{shown} "} == set(has)
     assert "--results DIR" in shown
     assert f"sweep {action} [options]" in shown
+
+
+def test_a_folder_without_its_option_is_told_where_it_belongs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "results/mine"])
+    assert ended.value.code == cli.EXIT_USAGE
+    assert capsys.readouterr().err == (
+        "sweep: unrecognized arguments: results/mine; a results folder is named by --results "
+        "(see --help)\n"
+    )
