@@ -197,3 +197,41 @@ def test_a_total_after_a_checkpoint_without_lines_of_epochs(tmp_path: Path, line
 def test_what_is_no_restart(tmp_path: Path, before: list[str], after: list[str]) -> None:
     lines = [*before, *EPOCHS, *after, "Total time: 30 s"]
     assert read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row.table == "training"
+
+
+def clocks(*times: str) -> list[str]:
+    return [f"Epoch {e}/{len(times)}, Loss: 0.5, Time: {t}" for e, t in enumerate(times, 1)]
+
+
+@pytest.mark.parametrize(
+    ("times", "total"),
+    [
+        (["12:00:10", "12:00:50", "12:01:30"], None),
+        (["23:40:20", "00:25:30", "01:10:45"], None),  # past midnight
+        (["02:30:01", "03:30:02", "04:30:03", "05:30:04"], None),
+        (["12:00:10"], None),
+        (["0:12:05", "0:12:10", "0:12:20"], 2195.0),  # no clock shows hours so
+        (["00:12:05", "00:12:10", "00:12:02"], 2177.0),
+        (["00:10:01", "00:20:02", "00:30:03", "00:40:04"], 2404.0),  # from the run's start
+    ],
+)
+def test_times_of_day_are_no_durations(
+    tmp_path: Path, times: list[str], total: float | None
+) -> None:
+    row = read_lines(tmp_path, clocks(*times), "ddp_1gpu_bs32.log").row
+    assert row.time_s == total
+    if total is None:
+        assert f"times may be times of day; its last values: '{clocks(*times)[-1]}'" in str(
+            row.reason
+        )
+
+
+def test_totals_beside_times_of_day(tmp_path: Path) -> None:
+    lines = clocks("12:00:10", "12:00:50", "12:01:30")
+    row = read_lines(tmp_path, [*lines, "Total time: 120 s"], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.time_s) == ("training", 120.0)
+    row = read_lines(tmp_path, [*lines, "Total time: 12:01:31"], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.reason) == (
+        None,
+        "its total may be a time of day, as its epochs' times are",
+    )

@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import pairwise, repeat
 from typing import cast
 
+from weather_hpc.logs.fields import Clock
+
 EpochValues = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
 
@@ -26,6 +28,8 @@ MOST_AGAIN = 100_000
 
 MOST_DIGITS = 9
 """Of an epoch's number."""
+
+HOUR, DAY = 3600.0, 86400.0
 
 
 @dataclass
@@ -56,6 +60,8 @@ class EpochSeries:
     """Accuracies above 1: the log has percent, or they are wrong."""
     below_zero: int = 0
     accuracies: int = 0
+    from_start: bool = False
+    """By the format, times count from the run's start."""
 
     def add(self, epoch: int, values: EpochValues) -> bool:
         """Take in one line; whether it is a new epoch's."""
@@ -168,7 +174,37 @@ class EpochSeries:
     @cached_property
     def times(self) -> list[float]:
         """Seconds of the epochs that are still here, in their order; once all lines are read."""
+        return [] if self.of_day else self._printed_times
+
+    @cached_property
+    def _printed_times(self) -> list[float]:
         return [t for e in sorted(self.epochs) if (t := self.epochs[e][2]) is not None]
+
+    @cached_property
+    def of_day(self) -> bool:
+        """Whether times may be times of day: clocks that rise from epoch to epoch, or a single one.
+
+        Durations would hardly rise throughout; what counts from the run's start does, by about
+        the first.
+        """
+        times = self._printed_times
+        if not times or not all(isinstance(time, Clock) for time in times):
+            return False
+        apart = self._apart
+        if not apart:
+            return times[0] >= HOUR
+        from_start = len(times) > 3 and times[0] < 1.5 * max(apart)
+        return min(apart) > 0 and max(apart) < DAY / 2 and not from_start
+
+    @property
+    def _apart(self) -> list[float]:
+        """Seconds between times of day, which may pass midnight."""
+        return [(b - a) % DAY for a, b in pairwise(self._printed_times)]
+
+    def may_end_at(self, total: float) -> bool:
+        """Whether ``total`` may be the time of day at the end, too."""
+        later = total - self._printed_times[-1] if self.of_day else -1.0
+        return 0 <= later <= 2 * max(self._apart, default=HOUR)
 
     @property
     def time_sum(self) -> float | None:
@@ -176,7 +212,7 @@ class EpochSeries:
         times = self.times
         if len(times) < len(self.epochs) or not times:
             return None
-        if not all(map(math.isfinite, times)):
+        if not all(map(math.isfinite, times)) or self.from_start:
             return None
         return self.folded_time + math.fsum(times)
 
@@ -185,12 +221,14 @@ class EpochSeries:
         """Whether times count from the run's start: each is larger, by far more than noise."""
         times = self.times
         rising = all(a < b for a, b in itertools.pairwise(times))
+        if self.from_start:
+            return bool(times) and rising
         return len(times) > 3 and rising and times[-1] > 2.5 * times[0]
 
     @property
     def may_be_cumulative(self) -> bool:
         """Whether times could count from the run's start: a few that rise by about the first."""
-        times = self.times
+        times = [] if self.from_start else self.times
         rising = all(a < b for a, b in itertools.pairwise(times))
         return 1 < len(times) <= 3 and rising and times[-1] > 0.85 * len(times) * times[0]
 

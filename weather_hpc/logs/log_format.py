@@ -124,6 +124,9 @@ class FormatFile(Section):
         description="whether a step may take several batches of each device, whose number is not "
         "printed",
     )
+    times_from_start: bool = Option(
+        False, description="whether each epoch's time counts from the run's start"
+    )
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
     only_first_rank: bool = Option(False, description="whether rank 0 alone prints, for all ranks")
     marker: str | None = Option(

@@ -107,9 +107,15 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         count = "no" if not tally.totals else "not every rank's"
         if not cause and any(series.may_be_cumulative for series in log.series):
             cause = f"; its epochs' times may each count from the start{tally.hint}"
+        if not cause and any(s.from_start and s.times and not s.cumulative for s in log.series):
+            cause = f"; its epochs' times, from the run's start, start again{tally.hint}"
+        if not cause and any(series.of_day for series in log.series):
+            cause = f"; its epochs' times may be times of day{tally.hint}"
         return status, f"{count} total in the log{_reached(log)}{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
+    if any(series.may_end_at(log.total) for series in log.series):
+        return Status.OK, "its total may be a time of day, as its epochs' times are"
     if is_too_short(log):
         return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     if log.lacks_part:

@@ -36,7 +36,8 @@ _VALUE = re.compile(
     rb"[^a-z\d]{0,12}[\d.]"
     rb"|\d[ ]?(?:img|image|sample|example|token)s?/s"
 )
-_WORD = re.compile(rb"(?i)epoch")
+_WORD = re.compile(rb"(?i)epoch|\d%\|")
+"""An epoch in words, or a progress bar."""
 
 
 @dataclass
@@ -48,7 +49,7 @@ class UnreadLines:
     counted: bytes = b""
     """With the number of an epoch or a step."""
     mentioned: bytes = b""
-    """With the word epoch."""
+    """With the word epoch, or a bar."""
     total: bytes = b""
     """The last that may be a total."""
     run_total: bytes = b""
