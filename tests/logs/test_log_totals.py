@@ -235,3 +235,40 @@ def test_totals_beside_times_of_day(tmp_path: Path) -> None:
         None,
         "its total may be a time of day, as its epochs' times are",
     )
+
+
+@pytest.mark.parametrize(
+    ("note", "total"),
+    [
+        ("Job Wall-clock time: 00:01:15", 75.0),
+        ("   Walltime requested: 01:00:00            Walltime Used: 00:01:15", 75.0),
+        ("ru_wallclock 75.5s", 75.5),
+        ("real\t1m31,200s", 91.2),  # where numbers have decimal commas
+        ("Resource_List.walltime=01:00:00", None),
+        ("Took 12.5 s", None),  # the images' loading, say
+    ],
+)
+def test_times_of_the_job(tmp_path: Path, note: str, total: float | None) -> None:
+    assert read_lines(tmp_path, [*EPOCHS, note], "ddp_1gpu_bs32.log").row.time_s == total
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["Subject: Job 41: <train> in cluster <c> Exited", "    Run time :             75 sec."],
+        ["Exit Status:        1", "Walltime Used: 00:01:15"],
+        ["exit_status  137        (Killed)", "ru_wallclock 75s"],
+    ],
+)
+def test_the_time_of_a_job_that_failed(tmp_path: Path, ends: list[str]) -> None:
+    row = read_lines(tmp_path, [*EPOCHS, *ends], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.status, row.time_s) == (None, "failed", None)
+    assert row.reason == f"no total in the log: {' '.join(ends[0].split())}"
+
+
+def test_two_runs_whose_epochs_print_the_same(tmp_path: Path) -> None:
+    once = [*EPOCHS, "Total time: 30 s"]
+    copied = read_lines(tmp_path, [*once, *once], "ddp_2gpu_bs32.log").row
+    assert copied.table == "training"
+    again = read_lines(tmp_path, [*once, *EPOCHS, "Total time: 28 s"], "ddp_2gpu_bs32.log").row
+    assert again.reason == "two runs in one file: which total is the run's is ambiguous"

@@ -161,7 +161,8 @@ def _date(text: bytes) -> float:
 
 def _duration(text: bytes) -> float:
     """Seconds; 91.2 s, 1m31.2s, (min): 1.52, 0:01:31.2, and seconds where there is no unit."""
-    plain = text.decode("ascii").lower()
+    # minutes before it: a decimal comma, and none between thousands
+    plain = re.sub(r"(?<=m)(\d+),", r"\1.", text.decode("ascii").lower())
     if first := _UNIT_FIRST.fullmatch(plain):
         plain = f"{first[2]} {first[1]}"
     elif b":" in text:

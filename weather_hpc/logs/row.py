@@ -126,6 +126,8 @@ def _judge(log: Log) -> tuple[Status, str | None]:
     if log.steps_before:
         return Status.OK, f"its total may lack the {log.steps_before} steps before its last part"
     twice = any(series.contradicted for series in log.series) and not log.in_turn
+    # the same lines again may be a copy of them, but one has the same total
+    twice |= any(series.behind for series in log.series) and not log.totals_agree
     most = max(*log.totals_expected, log.workers or 1)
     if several := _several(log):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"

@@ -9,8 +9,9 @@ _TOTAL = re.compile(
     rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
     rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
     rb"|(?=.{0,40}train|.{0,40}run).{0,80}(?:took|finished|completed?|done).{0,40}\d"
+    rb"|.{0,20}\bended\b.{0,30}\d:\d\d"
 )
-"""A number alone, or words of a run's time with one."""
+"""A number alone, words of a run's time with one, or of its end."""
 
 _OF_A_PART = (
     rb"(?!.{0,120}\b(?:epoch|per|each|avg|average|mean|step|batch|iter|iteration|val|valid|validation"
@@ -81,6 +82,7 @@ class UnreadLines:
             line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
             or b"inished" in line or b"IME" in line or b"cost" in line or b"wall" in line
             or b"done" in line or b"raining" in line or b"RAINING" in line or b"uration" in line
+            or b"nded" in line
         ):  # fmt: skip
             return False
         if _TOTAL.match(line) or _LAST.match(line):
