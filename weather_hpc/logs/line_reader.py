@@ -11,8 +11,6 @@ from weather_hpc.logs.epochs import (
     NOTHING,
     VALUES,
     EpochSeries,
-    Stretch,
-    WholeLine,
 )
 from weather_hpc.logs.failures import failure_behind, failure_in, judge_failure
 from weather_hpc.logs.fields import Value
@@ -22,6 +20,7 @@ from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.tally import Tally
 from weather_hpc.logs.unread import shown
+from weather_hpc.logs.whole_lines import Stretch, WholeLine
 from weather_hpc.text import clean
 
 MOST_VALUES = 1000

@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic import Field as Option
 
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
 from weather_hpc.logs.lines import UnmatchedShapes
 from weather_hpc.logs.prefixes import PREFIX, RANK_GROUPS
+from weather_hpc.logs.whole_lines import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.reading import is_file
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
