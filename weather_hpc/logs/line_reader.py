@@ -82,7 +82,7 @@ class LineReader(Tally):
             for rank, epoch, values in whole_lines:
                 self._add(by_text[rank], epoch, values)
             self.whole_lines += len(whole_lines)
-        if not ended and self.total_lines > before:
+        if not ended and self.total_lines > before and block[-1:] not in (b"}", b'"', b"'"):
             self.open_total = True
 
     def _stretches(self, block: bytes) -> list[Stretch]:
@@ -239,7 +239,7 @@ class LineReader(Tally):
     def _end(self, line: bytes) -> None:
         """Take in a line that reports a failure."""
         self.failure = judge_failure(line, self.failure, self.last)
-        if self.ranks and self.stopped is None:
+        if self.last >= 0 and self.stopped is None:
             self.stopped = self.last, shown(line)
         self.stopped_steps = max((series.last for series in self.steps.values()), default=0)
 

@@ -116,11 +116,11 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         return Status.OK, "its total is no time that a run can take"
     if any(series.may_end_at(log.total) for series in log.series):
         return Status.OK, "its total may be a time of day, as its epochs' times are"
-    if is_too_short(log):
-        return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     if log.lacks_part:
         epoch, line = log.resumed_after or (0, "")
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
+    if is_too_short(log):
+        return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     if is_of_last_part(log):
         return Status.OK, f"its total leaves no time for what was before epoch {log.first}"
     if log.steps_before:

@@ -216,7 +216,7 @@ class Tally:
         """Seconds until the last step, where that is the last that there was to be."""
         times = [float(time) for time in self.facts.get("so_far", {})]
         last = min((series.last for series in self.steps.values()), default=None)
-        if not times or max(times) > times[-1] or last != self.fact("steps"):
+        if not times or times != sorted(times) or last != self.fact("steps"):
             return None  # unfinished, or it began again
         return times[-1]
 

@@ -63,7 +63,7 @@ class UnreadLines:
             b"poch" in line or b"oss" in line or b"tep" in line or b"acc" in line or b"Acc" in line
             or b"ter" in line or b"/s" in line or b"er s" in line or b"atch" in line
             or b"EPOCH" in line or b"LOSS" in line or b"Dice" in line or b"pdate" in line
-            or b"ips" in line
+            or b"ips" in line or b"%|" in line
         ):  # fmt: skip
             return False
         if _VALUE.search(line):

@@ -101,3 +101,23 @@ def test_a_bar_that_counts_epochs(tmp_path: Path, head: str) -> None:
     assert (row.table, row.time_s, row.epochs, row.epochs_done) == ("training", 120.0, 2, 2)
     row = read(tmp_path, "\r".join(bars[:2]) + "\n", "{gpus}gpu.log")
     assert "1 of 2 epochs" in (row.reason or "")
+
+
+def test_the_total_of_fastai_1(tmp_path: Path) -> None:
+    rows = [f"{e}      0.9{e}    0.8{e}    0.7{e}  (01:2{e})" for e in (1, 2, 3)]
+    head = ["Total time: 04:13", "epoch  train_loss  valid_loss  accuracy"]
+    row = read(tmp_path, "\n".join([*head, *rows, ""]), "{gpus}gpu.log")
+    assert (row.table, row.time_s, row.train_loss) == ("training", 253.0, 0.93)
+
+
+def test_bars_of_training_and_validation(tmp_path: Path) -> None:
+    train = "\rEpoch {e}/2 [Train]: 100%|#| 9/9 [00:12<00:00]"
+    bar = train + "\rEpoch {e}/2 [Val]: 100%|#| 2/2 [00:03<00:00]"
+    text = "".join(bar.replace("{e}", str(e)) for e in (1, 2))
+    reading = read_text(tmp_path, text + "\nTotal time: 300 s\n", "ddp_1gpu_bs32.log")
+    assert (reading.row.table, reading.row.epochs_done) == ("training", 2)
+
+
+def test_a_bar_without_words_is_in_the_reason(tmp_path: Path) -> None:
+    row = read_text(tmp_path, " 50%|##   | 5/10 [10:00<10:00, 120.00s/it]\n").row
+    assert "not read: '50%|## | 5/10 [10:00<10:00" in (row.reason or "")
