@@ -243,9 +243,11 @@ def test_totals_beside_times_of_day(tmp_path: Path) -> None:
         ("Job Wall-clock time: 00:01:15", 75.0),
         ("   Walltime requested: 01:00:00            Walltime Used: 00:01:15", 75.0),
         ("ru_wallclock 75.5s", 75.5),
+        ("exit_status  0\nru_wallclock 75.5s", 75.5),
         ("real\t1m31,200s", 91.2),  # where numbers have decimal commas
         ("Resource_List.walltime=01:00:00", None),
         ("Took 12.5 s", None),  # the images' loading, say
+        ("Training time: 14:06:00 - 14:00:00", None),
     ],
 )
 def test_times_of_the_job(tmp_path: Path, note: str, total: float | None) -> None:

@@ -191,7 +191,7 @@ class EpochSeries:
         apart = self._apart
         if not apart:
             return times[0] >= HOUR
-        from_start = len(times) > 3 and times[0] < 1.5 * max(apart)
+        from_start = len(times) > 3 and times[0] < 1.2 * max(apart)
         return min(apart) > 0 and max(apart) < DAY / 2 and not from_start
 
     @property

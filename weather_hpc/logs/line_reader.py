@@ -203,7 +203,7 @@ class LineReader(Tally):
         kind = self.form.kinds[index or 0]
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
-        if "failed" in values:
+        if values.get("failed", "0") != "0":  # an exit status of 0 is none
             self._end(found.string)
         if (resumed := values.get("resumed_epoch")) is not None:
             if int(resumed) > 0:

@@ -9,7 +9,7 @@ _TOTAL = re.compile(
     rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
     rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
     rb"|(?=.{0,40}train|.{0,40}run).{0,80}(?:took|finished|completed?|done).{0,40}\d"
-    rb"|.{0,20}\bended\b.{0,30}\d:\d\d"
+    rb"|.{0,20}\bended\b.{0,30}\d:\d\d|took[ ]\d"
 )
 """A number alone, words of a run's time with one, or of its end."""
 
@@ -79,7 +79,7 @@ class UnreadLines:
     def is_total(self, line: bytes) -> bool:
         """Whether ``line`` may be a total; it is kept."""
         if not (
-            line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
+            line[:1].isdigit() or b"ime" in line or b"ook " in line or b"omplete" in line
             or b"inished" in line or b"IME" in line or b"cost" in line or b"wall" in line
             or b"done" in line or b"raining" in line or b"RAINING" in line or b"uration" in line
             or b"nded" in line
