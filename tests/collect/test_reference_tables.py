@@ -446,3 +446,44 @@ def test_other_configurations_are_no_repeats(tmp_path: Path, text: str, message:
     found = refused(tmp_path, text)
     assert found.startswith("ddp.csv:3: the same configuration as in line 2 (strategy ddp")
     assert message in found
+
+
+@pytest.mark.parametrize("head", ["Config", "GPUs<br>(V100)", "GPUs [A100 80GB]"])
+def test_numbers_of_gpus_beside_their_model(tmp_path: Path, head: str) -> None:
+    text = f"| {head} | Time (s) |\n|---|---|\n| 1x GPU | 100 |\n| 4 x GPUs | 27 |\n"
+    assert values(read(tmp_path, text, "ddp.md")) == {1: 100, 4: 27}
+
+
+@pytest.mark.parametrize("mark", ["", '"', "^^"])
+def test_merged_cells(tmp_path: Path, mark: str) -> None:
+    rows = [("resnet50", 1, 100), (mark, 2, 52), ("vgg16", 1, 200), (mark, 2, 110)]
+    lines = [
+        "| Model | GPUs | Time (s) |",
+        "|---|---|---|",
+        *(f"| {a} | {b} | {c} |" for a, b, c in rows),
+    ]
+    reference = read(tmp_path, "\n".join(lines), "ddp.md")
+    models = [row.key["model"] for row in reference.rows]
+    assert models == ["resnet50", "resnet50", "vgg16", "vgg16"]
+    assert reference.notes == ("empty cells of Model of ddp.md as those above",)
+
+
+def test_cells_of_latex_over_several_rows(tmp_path: Path) -> None:
+    text = (
+        r"\begin{tabular}{llr} Model & GPUs & Time (s)\\"
+        r"\multirow{2}{*}{\textbf{ResNet}} & 1 & \multicolumn{1}{c}{100}\\"
+        r" & 2 & \SI{52}{\second}\\ \cmidrule(lr){1-3}"
+        r"\multirow[c]{2}{3em}{VGG} & 1 & \multirow{2}{*}{\qty{3}{\minute}}\\"
+        r" & 4 & \\ \end{tabular}"
+    )
+    rows = read(tmp_path, text, "ddp.tex").rows
+    assert [(row.key["model"], row.key["world_size"], row.values["time_s"]) for row in rows] == [
+        ("ResNet", 1, 100), ("ResNet", 2, 52), ("VGG", 1, 180), ("VGG", 4, 180),
+    ]  # fmt: skip
+    wide = r"\begin{tabular}{lr} & \multicolumn{2}{c}{Time (s)}\\ 1 & 2\\ \end{tabular}"
+    assert "expected one cell for each column" in refused(tmp_path, wide, "ddp.tex")
+
+
+def test_a_column_for_each_repeat_is_refused(tmp_path: Path) -> None:
+    message = refused(tmp_path, "GPUs,Run 1 (s),Run 2 (s)\n1,100,101\n")
+    assert message.endswith("expected one row per repeat, not one column")

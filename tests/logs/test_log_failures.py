@@ -61,6 +61,15 @@ failed|binascii.Error: Incorrect padding
 failed|pyarrow.lib.ArrowInvalid: Column 1
 failed|2023-05-01 12:00:00,123 - train - ERROR - ValueError: bad
 failed|train.py: error: unrecognized arguments: --foo
+cancelled|srun: forcing job termination
+failed|srun: First task exited 60s ago
+failed|srun: launch/slurm: _step_signal: Terminating StepId=41.0
+failed|User defined signal 2
+out_of_memory|PBS: job killed: vmem 92954931200 exceeded limit 86973087744
+timeout|job 123 exceeded hard wallclock time - initiate terminate method
+failed|failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit
+out_of_memory|State: OUT_OF_MEMORY (exit code 0)
+timeout|4411            TIMEOUT   01:00:12               0:0
 """.strip().splitlines()  # noqa: E501
 
 ORDINARY = """
@@ -76,6 +85,7 @@ killed by nobody today
 Terminated early: patience 10
 out of memory is what we test
 CUDA out of memory errors: 0
+State: COMPLETED (exit code 0)
 salloc: Relinquishing job allocation 41
 srun: job 61004969 has been allocated resources
 srun: warning: can't run 1 processes on 2 nodes, setting nnodes to 1

@@ -197,3 +197,80 @@ def test_a_total_after_a_checkpoint_without_lines_of_epochs(tmp_path: Path, line
 def test_what_is_no_restart(tmp_path: Path, before: list[str], after: list[str]) -> None:
     lines = [*before, *EPOCHS, *after, "Total time: 30 s"]
     assert read_lines(tmp_path, lines, "ddp_1gpu_bs32.log").row.table == "training"
+
+
+def clocks(*times: str) -> list[str]:
+    return [f"Epoch {e}/{len(times)}, Loss: 0.5, Time: {t}" for e, t in enumerate(times, 1)]
+
+
+@pytest.mark.parametrize(
+    ("times", "total"),
+    [
+        (["12:00:10", "12:00:50", "12:01:30"], None),
+        (["23:40:20", "00:25:30", "01:10:45"], None),  # past midnight
+        (["02:30:01", "03:30:02", "04:30:03", "05:30:04"], None),
+        (["12:00:10"], None),
+        (["0:12:05", "0:12:10", "0:12:20"], 2195.0),  # no clock shows hours so
+        (["00:12:05", "00:12:10", "00:12:02"], 2177.0),
+        (["00:10:01", "00:20:02", "00:30:03", "00:40:04"], 2404.0),  # from the run's start
+    ],
+)
+def test_times_of_day_are_no_durations(
+    tmp_path: Path, times: list[str], total: float | None
+) -> None:
+    row = read_lines(tmp_path, clocks(*times), "ddp_1gpu_bs32.log").row
+    assert row.time_s == total
+    if total is None:
+        assert f"times may be times of day; its last values: '{clocks(*times)[-1]}'" in str(
+            row.reason
+        )
+
+
+def test_totals_beside_times_of_day(tmp_path: Path) -> None:
+    lines = clocks("12:00:10", "12:00:50", "12:01:30")
+    row = read_lines(tmp_path, [*lines, "Total time: 120 s"], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.time_s) == ("training", 120.0)
+    row = read_lines(tmp_path, [*lines, "Total time: 12:01:31"], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.reason) == (
+        None,
+        "its total may be a time of day, as its epochs' times are",
+    )
+
+
+@pytest.mark.parametrize(
+    ("note", "total"),
+    [
+        ("Job Wall-clock time: 00:01:15", 75.0),
+        ("   Walltime requested: 01:00:00            Walltime Used: 00:01:15", 75.0),
+        ("ru_wallclock 75.5s", 75.5),
+        ("exit_status  0\nru_wallclock 75.5s", 75.5),
+        ("real\t1m31,200s", 91.2),  # where numbers have decimal commas
+        ("Resource_List.walltime=01:00:00", None),
+        ("Took 12.5 s", None),  # the images' loading, say
+        ("Training time: 14:06:00 - 14:00:00", None),
+    ],
+)
+def test_times_of_the_job(tmp_path: Path, note: str, total: float | None) -> None:
+    assert read_lines(tmp_path, [*EPOCHS, note], "ddp_1gpu_bs32.log").row.time_s == total
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["Subject: Job 41: <train> in cluster <c> Exited", "    Run time :             75 sec."],
+        ["Exit Status:        1", "Walltime Used: 00:01:15"],
+        ["exit_status  137        (Killed)", "ru_wallclock 75s"],
+    ],
+)
+def test_the_time_of_a_job_that_failed(tmp_path: Path, ends: list[str]) -> None:
+    row = read_lines(tmp_path, [*EPOCHS, *ends], "ddp_1gpu_bs32.log").row
+    assert (row.table, row.status, row.time_s) == (None, "failed", None)
+    assert row.reason == f"no total in the log: {' '.join(ends[0].split())}"
+
+
+def test_two_runs_whose_epochs_print_the_same(tmp_path: Path) -> None:
+    once = [*EPOCHS, "Total time: 30 s"]
+    copied = read_lines(tmp_path, [*once, *once], "ddp_2gpu_bs32.log").row
+    assert copied.table == "training"
+    again = read_lines(tmp_path, [*once, *EPOCHS, "Total time: 28 s"], "ddp_2gpu_bs32.log").row
+    assert again.reason == "two runs in one file: which total is the run's is ambiguous"

@@ -15,6 +15,12 @@ _LINES = re.compile(
 )
 _MARK = re.compile(r"\\(?:textsuperscript|tnote|footnote(?:mark)?)(?:\[[^\]]*\])?(?:\{[^{}]*\})?")
 _COMMAND = re.compile(r"\\(?:text\w+|emph|math\w+|num|makecell|thead|underline|bm)\s*\{([^{}]*)\}")
+_QUANTITY = re.compile(r"\\(?:SI|qty)(?:\[[^\]]*\])?\{([^{}]*)\}\{\\?([a-zA-Z]+)\}")
+_OVER_ROWS = re.compile(
+    r"\s*\\multirow(?:\[[^\]]*\])?\{(\d+)\}(?:\[[^\]]*\])?\{[^{}]*\}(?:\[[^\]]*\])?\{(.*)\}\s*",
+    re.DOTALL,
+)
+_ONE_COLUMN = re.compile(r"\\multicolumn\{1\}\{[^{}]*\}(?=\{)")
 _SWITCH = re.compile(r"\\(?:bf(?:series)?|it(?:shape)?|small|footnotesize|centering|tt)\b")
 _SIGNS = {r"\pm": "±", r"\times": "×", r"\approx": "≈", r"\sim": "≈", r"\textendash": "–"}
 
@@ -22,25 +28,45 @@ _SIGNS = {r"\pm": "±", r"\times": "×", r"\approx": "≈", r"\sim": "≈", r"\t
 def tabulars(path: object, text: str) -> Iterator[list[tuple[int, list[str]]]]:
     r"""Line number and cells of each row, for each table in ``text``; the header is the first row.
 
-    Raises UserError, with ``path`` and the line, for ``\multicolumn`` and ``\multirow``.
+    A cell over several rows stands in each of them. Raises UserError, with ``path`` and the line,
+    for one over several columns.
     """
     for found in _ENVIRONMENT.finditer(text):
         body, start = found[2], found.start(2)
         begin = _after_groups(body)
         rows = []
+        below: dict[int, tuple[int, str]] = {}
         for end in [*_ROW_END.finditer(body, begin), None]:
             row = body[begin : end.start() if end else len(body)]
             last = begin + len(row.rstrip())
             line = text.count("\n", 0, start + last) + 1
-            row = _LINES.sub(" ", re.sub(r"(?<!\\)%.*", "", row))
-            if spanning := re.search(r"\\multi(?:column|row)\b", row):
+            row = _ONE_COLUMN.sub("", _LINES.sub(" ", re.sub(r"(?<!\\)%.*", "", row)))
+            parts = re.split(r"(?<!\\)&", row)
+            _spread(parts, below)
+            if spanning := re.search(r"\\multi(?:column|row)\b", "&".join(parts)):
                 raise UserError(f"{path}:{line}: {spanning[0]}: expected one cell for each column")
-            cells = [_plain(cell) for cell in re.split(r"(?<!\\)&", row)]
+            cells = [_plain(cell) for cell in parts]
             if any(cells):
                 rows.append((line, cells))
             begin = end.end() if end else len(body)
         if rows:
             yield rows
+
+
+def _spread(parts: list[str], below: dict[int, tuple[int, str]]) -> None:
+    """Replace each cell over several rows by its text, and the empty ones ``below`` it too.
+
+    ``below`` has by column in how many more rows the text stands.
+    """
+    if not any(part.strip() for part in parts):
+        return
+    for at, part in enumerate(parts):
+        if found := _OVER_ROWS.fullmatch(part):
+            below[at] = int(found[1]), found[2]
+        rest, text = below.pop(at, (0, ""))
+        if rest and (found or not part.strip()):
+            parts[at] = text
+            below[at] = rest - 1, text
 
 
 def _after_groups(body: str) -> int:
@@ -60,7 +86,7 @@ def _after_groups(body: str) -> int:
 
 def _plain(cell: str) -> str:
     """A cell as text."""
-    text = _MARK.sub("", cell)
+    text = _QUANTITY.sub(r"\1 \2", _MARK.sub("", cell))
     for command, sign in _SIGNS.items():
         text = re.sub(rf"{re.escape(command)}(?![a-z])(?:\{{\}})?", sign, text)
     for _ in range(3):  # commands within commands

@@ -259,6 +259,6 @@ def count(text: str) -> tuple[int, int | None]:
         if re.fullmatch(_MODEL, found[2], re.IGNORECASE):
             return total, None
         raise ValueError(text)
-    if found := re.fullmatch(rf"(\d+)\s*(?:{_OF_GPUS}|{_NAMED})", plain, re.IGNORECASE):
+    if found := re.fullmatch(rf"(\d+)\s*(?:[x×]?\s*{_OF_GPUS}|{_NAMED})", plain, re.IGNORECASE):
         return int(found[1]), None
     raise ValueError(text)

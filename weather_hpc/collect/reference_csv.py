@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from weather_hpc.collect.reference_cells import is_absent
-from weather_hpc.collect.reference_layout import is_own, is_usable, layout_of, named, with_units
+from weather_hpc.collect.reference_layout import (
+    is_own,
+    is_usable,
+    layout_of,
+    named,
+    with_repeated,
+    with_units,
+)
 from weather_hpc.collect.reference_repeats import MEDIAN, Line, merge_repeats
 from weather_hpc.collect.reference_row import MEASUREMENTS, Layout, ReferenceRow
 from weather_hpc.collect.table_file import TextTable, read_tables
@@ -55,7 +62,10 @@ class _Reader:
 
     def _read_table(self, table: TextTable) -> list[ReferenceRow]:
         own = is_own(table.header)
-        table = with_units(table)
+        if not own:
+            table, filled = with_repeated(with_units(table))
+            if filled:
+                self.notes.append(f"empty cells of {filled} of {table.path.name} as those above")
         layout = layout_of(table)
         used = {column.head for column in layout.columns.values()}
         other = [head for head in table.header if head and head not in used]

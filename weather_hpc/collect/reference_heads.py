@@ -53,6 +53,9 @@ _FILLERS = {"number", "num", "no", "nr", "n", "of", "the", "count", "used", "amo
 _GPU = re.compile(r"gpu|nvidia|tesla|[rg]tx|\b[avhpl]\d{1,3}s?\b|\bmi\d{2,3}", re.IGNORECASE)
 """A word for a GPU, or the name of a model."""
 
+_MODEL = re.compile(r"[(\[](?![^)\]]*\b(?:per|gpus?)\b)[^)\]]*[)\]]", re.IGNORECASE)
+"""Something in brackets: the model of the GPUs in ``GPUs (V100)`` where _GPU is in it."""
+
 _SETUPS = {"configuration", "config", "setup", "hardware", "system"}
 """Heads of columns that may have ``4 GPUs`` in each cell."""
 
@@ -151,6 +154,7 @@ def is_measured(head: str) -> bool:
 
 def _words(head: str) -> list[str]:
     """The words of a head in the singular: ``numGPUs``, ``Batch size/GPU`` and ``# GPUs``."""
+    head = _MODEL.sub(lambda found: " " if _GPU.search(found[0]) else found[0], head)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head.replace("GPUs", " gpus")).lower()
     text = _BESIDE.sub(" ", text)
     text = _CLOCK.sub(" ", text.replace("batchsize", "batch size").replace("×", " x "))

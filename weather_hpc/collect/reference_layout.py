@@ -17,6 +17,9 @@ _FOREIGN = ("scaling", "image_size_px", "images", "model", "epochs", "threads_pe
 
 _OUR_COLUMNS = {"baseline", "runs"}
 
+_DITTO = re.compile(r"[\"″”〃]|''|\^\^|ditto", re.IGNORECASE)
+"""The same as above."""
+
 
 def is_own(header: Sequence[str]) -> bool:
     """Whether it is the header of a table of ours."""
@@ -72,6 +75,29 @@ def with_units(table: TextTable) -> TextTable:
         for head, word in zip(table.header, words, strict=True)
     ]
     return replace(table, header=header, rows=table.rows[1:])
+
+
+def with_repeated(table: TextTable) -> tuple[TextTable, str]:
+    """``table`` with the text of the cell above where a cell says so, and the heads in which.
+
+    Ditto marks do, and empty cells at a row's start below one with text: cells that were merged.
+    """
+    texts = [
+        table.header.index(one.head)
+        for name, one in named(table)[0].items()
+        if name in ("model", "strategy", "backend", "device")
+    ]
+    filled, rows, above = [], [], [""] * len(table.header)
+    for line, cells in table.rows:
+        cells, starts = list(cells), True
+        for at, text in enumerate(cells):
+            starts = starts and not text
+            if at in texts and above[at] and (starts or _DITTO.fullmatch(text)):
+                cells[at] = above[at]
+                filled.append(table.header[at])
+        rows.append((line, cells))
+        above = [*cells, *above[len(cells) :]]
+    return replace(table, rows=rows), ", ".join(dict.fromkeys(filled))
 
 
 def _with_unit_column(table: TextTable) -> TextTable:
@@ -175,6 +201,11 @@ def _hint(table: TextTable) -> str:
     in_heads = sum(head.isdigit() or bool(sizes.search(head)) for head in table.header)
     if in_heads > 1:
         return "; expected one row per configuration, not one column"
+    if (
+        sum(bool(re.match(r"(?:run|trial|repeat|rep|seed) ?#?\d", h, re.I)) for h in table.header)
+        > 1
+    ):
+        return "; expected one row per repeat, not one column"
     for head in table.header:
         if re.search(r"throughput", head, re.IGNORECASE):
             return f"; {head} has no unit of images: name it images_per_s if it is that"

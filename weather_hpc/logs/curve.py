@@ -35,7 +35,7 @@ def log_epochs(path: Path) -> tuple[Epoch, ...]:
     scale = 100.0 if log.in_percent else 1.0
     in_all = set.intersection(*(set(series.epochs) for series in log.series))
     shift = 0 if min(in_all, default=1) else 1
-    cumulative = any(series.cumulative for series in log.series)
+    cumulative = any(series.cumulative or series.of_day for series in log.series)
     epochs = []
     for number in sorted(in_all):
         losses, accuracies, times = zip(*(s.epochs[number] for s in log.series), strict=True)

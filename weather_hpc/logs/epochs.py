@@ -2,13 +2,13 @@
 
 import itertools
 import math
-import re
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import cast
+
+from weather_hpc.logs.fields import Clock
 
 EpochValues = tuple[float | None, float | None, float | None]
 """Loss, accuracy as printed, and time in seconds, of one rank's epoch."""
@@ -26,6 +26,8 @@ MOST_AGAIN = 100_000
 
 MOST_DIGITS = 9
 """Of an epoch's number."""
+
+HOUR, DAY = 3600.0, 86400.0
 
 
 @dataclass
@@ -56,6 +58,8 @@ class EpochSeries:
     """Accuracies above 1: the log has percent, or they are wrong."""
     below_zero: int = 0
     accuracies: int = 0
+    from_start: bool = False
+    """By the format, times count from the run's start."""
 
     def add(self, epoch: int, values: EpochValues) -> bool:
         """Take in one line; whether it is a new epoch's."""
@@ -168,7 +172,37 @@ class EpochSeries:
     @cached_property
     def times(self) -> list[float]:
         """Seconds of the epochs that are still here, in their order; once all lines are read."""
+        return [] if self.of_day else self._printed_times
+
+    @cached_property
+    def _printed_times(self) -> list[float]:
         return [t for e in sorted(self.epochs) if (t := self.epochs[e][2]) is not None]
+
+    @cached_property
+    def of_day(self) -> bool:
+        """Whether times may be times of day: clocks that rise from epoch to epoch, or a single one.
+
+        Durations would hardly rise throughout; what counts from the run's start does, by about
+        the first.
+        """
+        times = self._printed_times
+        if not times or not all(isinstance(time, Clock) for time in times):
+            return False
+        apart = self._apart
+        if not apart:
+            return times[0] >= HOUR
+        from_start = len(times) > 3 and times[0] < 1.2 * max(apart)
+        return min(apart) > 0 and max(apart) < DAY / 2 and not from_start
+
+    @property
+    def _apart(self) -> list[float]:
+        """Seconds between times of day, which may pass midnight."""
+        return [(b - a) % DAY for a, b in pairwise(self._printed_times)]
+
+    def may_end_at(self, total: float) -> bool:
+        """Whether ``total`` may be the time of day at the end, too."""
+        later = total - self._printed_times[-1] if self.of_day else -1.0
+        return 0 <= later <= 2 * max(self._apart, default=HOUR)
 
     @property
     def time_sum(self) -> float | None:
@@ -176,7 +210,7 @@ class EpochSeries:
         times = self.times
         if len(times) < len(self.epochs) or not times:
             return None
-        if not all(map(math.isfinite, times)):
+        if not all(map(math.isfinite, times)) or self.from_start:
             return None
         return self.folded_time + math.fsum(times)
 
@@ -185,12 +219,14 @@ class EpochSeries:
         """Whether times count from the run's start: each is larger, by far more than noise."""
         times = self.times
         rising = all(a < b for a, b in itertools.pairwise(times))
+        if self.from_start:
+            return bool(times) and rising
         return len(times) > 3 and rising and times[-1] > 2.5 * times[0]
 
     @property
     def may_be_cumulative(self) -> bool:
         """Whether times could count from the run's start: a few that rise by about the first."""
-        times = self.times
+        times = [] if self.from_start else self.times
         rising = all(a < b for a, b in itertools.pairwise(times))
         return 1 < len(times) <= 3 and rising and times[-1] > 0.85 * len(times) * times[0]
 
@@ -217,61 +253,3 @@ def _complements(one: EpochValues, other: EpochValues) -> bool:
     return None in one + other and all(
         a is None or b is None for a, b in zip(one, other, strict=True)
     )
-
-
-WHOLE_LINE_GROUPS = dict.fromkeys(("rank", "epoch", "loss", "accuracy", "time_s")).keys()
-"""What a whole line may hold, as plain numbers."""
-
-
-Stretch = tuple[Sequence[bytes], Sequence[tuple[bytes | None, int, EpochValues]]]
-"""Other lines; then the whole lines that follow them: rank as printed, epoch, values."""
-
-
-@dataclass(frozen=True)
-class WholeLine:
-    """One expression that is matched against whole lines, their case kept and no prefix allowed.
-
-    Splitting by it puts each group into a column, which is converted to numbers without running
-    Python code for each line.
-    """
-
-    regex: re.Pattern[bytes]
-
-    @classmethod
-    def compiled(cls, source: str) -> "WholeLine":
-        """``source`` with groups of WHOLE_LINE_GROUPS, ``epoch`` among them."""
-        # a line's end before it, not (?m)^: a literal is searched for many times faster
-        return cls(re.compile(b"\n(?:" + source.encode() + b")(?![^\n])"))
-
-    def first(self, text: bytes) -> bytes | None:
-        """The first whole line of ``text``; None where there is none."""
-        found = self.regex.search(b"\n" + text)
-        return None if found is None else found[0][1:]
-
-    def stretches(self, text: bytes) -> Iterator[Stretch]:
-        """The lines of ``text`` in their order. Raises ValueError for what is no number."""
-        regex = self.regex
-        width = regex.groups + 1
-        parts = regex.split(b"\n" + text)
-        gaps = parts[::width]
-
-        def column(group: str) -> list[bytes]:
-            return parts[regex.groupindex[group] :: width]
-
-        def reals(group: str) -> Iterable[float | None]:
-            if group in regex.groupindex:
-                return map(float, column(group))
-            return repeat(None, len(epochs))
-
-        epochs = column("epoch")
-        if max(map(len, epochs), default=0) > MOST_DIGITS:
-            raise ValueError("more epochs than any run has")
-        named = "rank" in regex.groupindex
-        ranks = column("rank") if named else repeat(None, len(epochs))
-        values = zip(reals("loss"), reals("accuracy"), reals("time_s"), strict=True)
-        lines = list(zip(ranks, map(int, epochs), values, strict=True))
-        marks = [number for number, gap in enumerate(gaps) if gap]
-        if marks[:1] != [0]:
-            yield (), lines[: marks[0] if marks else None]
-        for mark, following in pairwise([*marks, len(gaps)]):
-            yield gaps[mark][1:].split(b"\n"), lines[mark:following]

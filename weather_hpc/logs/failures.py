@@ -35,7 +35,7 @@ _START = rb"""(?x:
       | [Ii]llegal[ ](?:hardware[ ])?instruction | Floating[ ]point[ ]exception )
     (?: [ ]\([\w ]{1,30}\) )? (?: [ ]{2,}\S.* | [.]? \s* ) \Z
   | [Ss]egmentation[ ]fault
-  | timeout:[ ]sending[ ]signal
+  | timeout:[ ]sending[ ]signal | User[ ]defined[ ]signal[ ]\d\s*\Z
     # the C library and the kernel
   | terminate[ ]called | \*\*\*[ ](?: Error[ ]in | stack[ ]smashing ) | double[ ]free | free\(\):
   | malloc\(\): | corrupted[ ](?: size | double ) | munmap_chunk
@@ -58,11 +58,18 @@ _START = rb"""(?x:
   | (?: [Rr]eason:[ ]* )? OOMKilled | FATAL:
     # Slurm, PBS, LSF, Grid Engine, submitit
   | slurmstepd (?: -[\w.-]{1,80} )? :[ ](?: Exceeded | [SJ](?:tep|ob)[ ][\d.]+[ ]exceeded )
-  | srun:[ ](?: Force[ ]Term | Job[ ]step[ ]aborted | sending[ ]Ctrl-C )
+  | srun:[ ](?: Force[ ]Term | Job[ ]step[ ]aborted | sending[ ]Ctrl-C | forcing[ ]job[ ]term
+      | interrupt[ ]\(one | First[ ]task[ ]exited
+      | (?: launch/.{1,40}:[ ] )? Terminating[ ](?: StepId | job ) )
   | (?: srun | salloc ):[ ][Jj]ob[ ].{0,60}[ ](?: revoked | time[ ]limit )
-  | =>>[ ]PBS:[ ]job[ ]killed | TERM_[A-Z_]{2,30}:[ ]job | traceback[ ]:[ ]Signal[ ]
+  | (?: =>>[ ] )? PBS:[ ]job[ ]killed | TERM_[A-Z_]{2,30}:[ ]job | traceback[ ]:[ ]Signal[ ]
   | Exited[ ](?: with[ ]exit[ ]code | by[ ]signal ) | Subject:[ ]Job[ ]\d.*[ ]Exited
-  | job[ ]\d+.{0,20}[ ]exceeds[ ]job[ ]
+  | job[ ]\d+.{0,20}[ ]exceed(?: s[ ]job | ed[ ]hard )[ ]
+  | (?: failed[ ]+\d+[ ]+:[ ]+ )? qmaster[ ]enforced
+    # what seff and sacct say of a job, printed at its end
+  | State:[ ](?: TIMEOUT | OUT_OF_MEMORY | NODE_FAIL | PREEMPTED | CANCELLED | FAILED )
+      \b .{0,40}\(exit
+  | \d+(?:_\d+)?[ ]+(?: \S+[ ]+ ){0,5}? (?: TIMEOUT | OUT_OF_ME | NODE_FAIL | PREEMPTED )
   | submitit[ ][A-Z]+[ ].{0,60}?(?: Caught[ ]signal.*: | Job[ ]has[ ]timed | triggered[ ]an[ ]exc )
   | Detected[ ]\d+[ ]oom | Some[ ]of[ ](?: the[ ]step | your )[ ].{0,40} [Kk]illed
 )"""
@@ -105,15 +112,17 @@ _VAGUE = (
     rb"|triggered an exc|command not|No such|Permission"
     rb"|^slurm(?:stepd|d)(?!.*(?:\*\*\*|execve|fail.*launch))|\*\*\* REASON|STEPD TERMINATED"
     rb"|srun: error: (?!.*(?:: task|launch|allocate|create))|Job step aborted"
+    rb"|Terminating (?:StepId|job)|First task exited|xit[ _][Ss]tatus"
 )
 _STOPPED = (
-    rb"\*\*\* STEP .*(?:CANCELLED|KILLED)|Force Term|sending Ctrl-C|got signal: (?:1|2|15)\b"
+    rb"\*\*\* STEP .*(?:CANCELLED|KILLED)|Force Term|sending Ctrl-C|forcing job"
+    rb"|interrupt \(|got signal: (?:1|2|15)\b"
     rb"|Received (?:Signals\.)?(?:SIGTERM|SIGINT|SIGHUP|1|2|15) death signal"
 )
 
 FAILURES: tuple[tuple[Status, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
     (Status.OUT_OF_MEMORY, re.compile(
-        rb"(?i:out of memory|out_of_memory|outofmemory|\boom[-_ ]?kill|memoryerror)|bad_alloc"
+        rb"(?i:out of memory|out_of_me|outofmemory|\boom[-_ ]?kill|memoryerror)|bad_alloc"
         rb"|xceeded (?:job |step |virtual ){0,2}memory limit|TERM_(?:MEMLIMIT|SWAP)"
         rb"|PBS: job killed: (?:p?v?mem|p?v?mem\S*) |\"h_(?:vmem|rss|data)\""
         rb"|an(?:not|'t) allocate memory|nable to allocate [\d.]+ [KMGT]iB|OOM when allocating"),
@@ -128,7 +137,8 @@ FAILURES: tuple[tuple[Status, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
       b"RuntimeError: CUDA error: out of memory",
       b"numpy.core._exceptions._ArrayMemoryError: Unable to allocate 6.00 GiB for an array")),
     (Status.TIMEOUT, re.compile(
-        rb"DUE TO (?:TIME LIMIT|DEADLINE)|exceeded its time limit"
+        rb"DUE TO (?:TIME LIMIT|DEADLINE)|exceeded its time limit|exceeded hard wallclock"
+        rb"|^State: TIMEOUT|^\d\S* .*\bTIMEOUT\b"
         rb"|job killed: (?:walltime|cput) |TERM_(?:RUNLIMIT|CPULIMIT|DEADLINE)"
         rb"|\"h_(?:rt|cpu)\"|this job is timed-out|Job has timed out|timeout: sending"),
      (b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO TIME LIMIT ***",
@@ -141,7 +151,8 @@ FAILURES: tuple[tuple[Status, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
       (b"submitit WARNING (2023-05-01 12:00:00,123) - Caught signal SIGUSR2 on n1: this job is "
       b"timed-out."))),
     (Status.PREEMPTED, re.compile(
-        rb"DUE TO PREEMPTION|this job is preempted|TERM_(?:PREEMPT|RC_RECLAIM)"),
+        rb"DUE TO PREEMPTION|this job is preempted|^State: PREEMPTED|^\d\S* .*\bPREEMPTED\b"
+        rb"|TERM_(?:PREEMPT|RC_RECLAIM)"),
      (b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 DUE TO PREEMPTION ***",
       b"TERM_PREEMPT: job killed after preemption.")),
     (Status.NODE_FAIL, re.compile(
@@ -152,7 +163,7 @@ FAILURES: tuple[tuple[Status, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
       b"srun: error: Node failure on n3",
       b"slurmstepd: error: *** JOB 41 ON n1 UNCORRECTABLE MEMORY ERROR AT 2023-05-01T12:00 ***")),
     (Status.CANCELLED, re.compile(
-        rb"\*\*\* JOB .*CANCELLED|allocation .*revoked|KeyboardInterrupt"
+        rb"\*\*\* JOB .*CANCELLED|allocation .*revoked|KeyboardInterrupt|^State: CANCELLED"
         rb"|TERM_(?:OWNER|ADMIN|FORCE_OWNER|FORCE_ADMIN|REQUEUE_OWNER|REQUEUE_ADMIN)"),
      (b"slurmstepd: error: *** JOB 41 ON n1 CANCELLED AT 2023-05-01T12:00 ***",
       (b"[2026-07-16T12:47:03.327] error: *** JOB 41 ON n1 CANCELLED AT 2026-07-16T12:47:03 DUE "
@@ -205,8 +216,9 @@ class FailureLine:
 
     @property
     def matters(self) -> bool:
-        """Whether it says more than that something went wrong, or is of GNU time itself."""
-        return self.telling < len(FAILURES) - 1 or self.line.startswith("Command exited")
+        """Whether it says more than that something went wrong, or is of what took the time."""
+        ended = ("command exited", "exit", "subject: ")  # GNU time, LSF, PBS and Grid Engine
+        return self.telling < len(FAILURES) - 1 or self.line.lower().startswith(ended)
 
     def or_better(self, other: "FailureLine | None") -> "FailureLine":
         """``other`` where it says more."""

@@ -25,7 +25,7 @@ _REAL = ("loss", "train_loss", "test_loss", "images_per_s", "epoch_reached")
 _SHARE = ("accuracy", "test_accuracy")
 _TEXT = ("model", "job_id", "failed")
 _WORD = ("strategy", "device", "backend")
-_TIMES = ("time", "total", "outer", "wall", "step_time", "started", "stopped")
+_TIMES = ("time", "total", "outer", "wall", "so_far", "step_time", "started", "stopped")
 _DATES = ("started", "stopped")
 _PROGRESS = ("progress", "progress_from_0")
 _FROM_0 = ("step_from_0",)
@@ -50,8 +50,14 @@ _AMOUNT = re.compile(rf"({_NUMBER}) ?[(\[]?([a-z]+)?[)\]]?(?:,? and )?[, ]*")
 
 _THOUSANDS = re.compile(rb"(?<=\d),(?=\d{3}(?!\d))")
 
+_TIME_OF_DAY = re.compile(rb"[01]\d:[0-5]\d:[0-5]\d(?:\.\d+)?|2[0-3]:[0-5]\d:[0-5]\d(?:\.\d+)?")
+
 MOST_DIGITS = 15
 LONGEST_TEXT = 100
+
+
+class Clock(float):
+    """Seconds of 12:00:10, which may be a time of day as well as a duration."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +161,12 @@ def _date(text: bytes) -> float:
 
 def _duration(text: bytes) -> float:
     """Seconds; 91.2 s, 1m31.2s, (min): 1.52, 0:01:31.2, and seconds where there is no unit."""
-    plain = text.decode("ascii").lower()
+    # minutes before it: a decimal comma, and none between thousands
+    plain = re.sub(r"(?<=m)(\d+),", r"\1.", text.decode("ascii").lower())
     if first := _UNIT_FIRST.fullmatch(plain):
         plain = f"{first[2]} {first[1]}"
     elif b":" in text:
-        return _clock(text)
+        return Clock(_clock(text)) if _TIME_OF_DAY.fullmatch(text) else _clock(text)
     seconds, smallest = 0.0, math.inf
     for number, unit in _AMOUNT.findall(plain):
         factor = UNITS.get(unit or "s") or UNITS.get(unit.rstrip("s")) or SPELLED[unit.rstrip("s")]

@@ -11,8 +11,6 @@ from weather_hpc.logs.epochs import (
     NOTHING,
     VALUES,
     EpochSeries,
-    Stretch,
-    WholeLine,
 )
 from weather_hpc.logs.failures import failure_behind, failure_in, judge_failure
 from weather_hpc.logs.fields import Value
@@ -22,6 +20,7 @@ from weather_hpc.logs.log_format import Kind, LogFormat
 from weather_hpc.logs.steps import StepSeries
 from weather_hpc.logs.tally import Tally
 from weather_hpc.logs.unread import shown
+from weather_hpc.logs.whole_lines import Stretch, WholeLine
 from weather_hpc.text import clean
 
 MOST_VALUES = 1000
@@ -83,7 +82,7 @@ class LineReader(Tally):
             for rank, epoch, values in whole_lines:
                 self._add(by_text[rank], epoch, values)
             self.whole_lines += len(whole_lines)
-        if not ended and self.total_lines > before:
+        if not ended and self.total_lines > before and block[-1:] not in (b"}", b'"', b"'"):
             self.open_total = True
 
     def _stretches(self, block: bytes) -> list[Stretch]:
@@ -204,7 +203,7 @@ class LineReader(Tally):
         kind = self.form.kinds[index or 0]
         values = {k.name: k.convert(found[g]) for k, g in kind.fields if found[g] is not None}
         rank = self._rank(found[kind.group("rank", self.form.never)], found)
-        if "failed" in values:
+        if values.get("failed", "0") != "0":  # an exit status of 0 is none
             self._end(found.string)
         if (resumed := values.get("resumed_epoch")) is not None:
             if int(resumed) > 0:
@@ -240,7 +239,7 @@ class LineReader(Tally):
     def _end(self, line: bytes) -> None:
         """Take in a line that reports a failure."""
         self.failure = judge_failure(line, self.failure, self.last)
-        if self.ranks and self.stopped is None:
+        if self.last >= 0 and self.stopped is None:
             self.stopped = self.last, shown(line)
         self.stopped_steps = max((series.last for series in self.steps.values()), default=0)
 

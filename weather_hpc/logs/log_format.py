@@ -10,10 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic import Field as Option
 
 from weather_hpc.errors import UserError, nearest
-from weather_hpc.logs.epochs import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.logs.fields import Field, field, known
 from weather_hpc.logs.lines import UnmatchedShapes
 from weather_hpc.logs.prefixes import PREFIX, RANK_GROUPS
+from weather_hpc.logs.whole_lines import WHOLE_LINE_GROUPS, WholeLine
 from weather_hpc.reading import is_file
 from weather_hpc.study.yaml_file import OneOrMany, Section, load
 
@@ -123,6 +123,9 @@ class FormatFile(Section):
         False,
         description="whether a step may take several batches of each device, whose number is not "
         "printed",
+    )
+    times_from_start: bool = Option(
+        False, description="whether each epoch's time counts from the run's start"
     )
     total_per_rank: bool = Option(False, description="whether every rank prints the total")
     only_first_rank: bool = Option(False, description="whether rank 0 alone prints, for all ranks")

@@ -107,19 +107,27 @@ def _judge(log: Log) -> tuple[Status, str | None]:
         count = "no" if not tally.totals else "not every rank's"
         if not cause and any(series.may_be_cumulative for series in log.series):
             cause = f"; its epochs' times may each count from the start{tally.hint}"
+        if not cause and any(s.from_start and s.times and not s.cumulative for s in log.series):
+            cause = f"; its epochs' times, from the run's start, start again{tally.hint}"
+        if not cause and any(series.of_day for series in log.series):
+            cause = f"; its epochs' times may be times of day{tally.hint}"
         return status, f"{count} total in the log{_reached(log)}{cause or tally.hint}"
     if log.total is None:
         return Status.OK, "its total is no time that a run can take"
-    if is_too_short(log):
-        return Status.OK, "its total is less than its epochs took (or they are in another unit)"
+    if any(series.may_end_at(log.total) for series in log.series):
+        return Status.OK, "its total may be a time of day, as its epochs' times are"
     if log.lacks_part:
         epoch, line = log.resumed_after or (0, "")
         return Status.OK, f"its total lacks what was before '{line}', after epoch {epoch}"
+    if is_too_short(log):
+        return Status.OK, "its total is less than its epochs took (or they are in another unit)"
     if is_of_last_part(log):
         return Status.OK, f"its total leaves no time for what was before epoch {log.first}"
     if log.steps_before:
         return Status.OK, f"its total may lack the {log.steps_before} steps before its last part"
     twice = any(series.contradicted for series in log.series) and not log.in_turn
+    # the same lines again may be a copy of them, but one has the same total
+    twice |= any(series.behind for series in log.series) and not log.totals_agree
     most = max(*log.totals_expected, log.workers or 1)
     if several := _several(log):
         return Status.OK, f"several runs in one file ({several}); expected one log per run"

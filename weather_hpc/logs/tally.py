@@ -163,8 +163,11 @@ class Tally:
         self._number_epochs()
         self._split(claimed)
         for series in self.ranks.values():
+            series.from_start = self.form.file.times_from_start
             series.judge()
-        if not self.totals and (lasted := self._lasted()) is not None:
+        for lasted in (self._lasted(), self._so_far()):
+            if self.totals or lasted is None:
+                continue
             self.totals, self.total_lines = [lasted], 1
         # a process that was ended has a time too
         ended = (
@@ -208,6 +211,14 @@ class Tally:
         if max(max(started) - min(started), max(stopped) - min(stopped)) > _TOGETHER * lasted:
             return None  # several runs, or one that was started again
         return round(lasted, 6)
+
+    def _so_far(self) -> float | None:
+        """Seconds until the last step, where that is the last that there was to be."""
+        times = [float(time) for time in self.facts.get("so_far", {})]
+        last = min((series.last for series in self.steps.values()), default=None)
+        if not times or times != sorted(times) or last != self.fact("steps"):
+            return None  # unfinished, or it began again
+        return times[-1]
 
     def fact(self, name: str) -> Value | None:
         """The one value of ``name``; None where there is none, or several."""

@@ -103,14 +103,11 @@ def audit_times(log: Log) -> Iterator[Problem]:
 def _totals(log: Log) -> Iterator[Problem]:
     tally = log.tally
     if log.is_summed:
-        yield (
-            Severity.INFO,
-            Code.MISSING_TOTAL,
-            (
-                f"no line gives the run's total: {log.total:g} s is the sum of its epochs' times, "
-                "without its start and what lies between epochs"
-            ),
-        )
+        origin = "the sum of its epochs' times, without its start and what lies between epochs"
+        if all(series.cumulative for series in log.series):
+            origin = "the time from its start to the end of its last epoch"
+        message = f"no line gives the run's total: {log.total:g} s is {origin}"
+        yield Severity.INFO, Code.MISSING_TOTAL, message
         return
     if not tally.total_lines:
         yield Severity.ERROR, Code.MISSING_TOTAL, "no line gives the run's total"
@@ -166,6 +163,9 @@ def _times(log: Log) -> Iterator[Problem]:
                 (f"{name}epoch {odd[0]}: a time of {series.epochs[odd[0]][2]:g} s is impossible"),
             )
             break
+    if any(series.of_day for series in log.series):
+        message = "the epochs' times may be times of day and are not used"
+        yield Severity.INFO, Code.MISSING_TOTAL, message
     yield from _outside(log)
 
 

@@ -9,8 +9,9 @@ _TOTAL = re.compile(
     rb"(?i)[ \t]*[-+\d][\d.,' e+-]{0,30}(?:s|secs?|seconds?|min|minutes?|h|hours?)?\s*\Z"
     rb"|(?=.{0,60}(?:total|elapsed|training|run|execution)).{0,80}time.{0,80}\d"
     rb"|(?=.{0,40}train|.{0,40}run).{0,80}(?:took|finished|completed?|done).{0,40}\d"
+    rb"|.{0,20}\bended\b.{0,30}\d:\d\d|took[ ]\d"
 )
-"""A number alone, or words of a run's time with one."""
+"""A number alone, words of a run's time with one, or of its end."""
 
 _OF_A_PART = (
     rb"(?!.{0,120}\b(?:epoch|per|each|avg|average|mean|step|batch|iter|iteration|val|valid|validation"
@@ -36,7 +37,8 @@ _VALUE = re.compile(
     rb"[^a-z\d]{0,12}[\d.]"
     rb"|\d[ ]?(?:img|image|sample|example|token)s?/s"
 )
-_WORD = re.compile(rb"(?i)epoch")
+_WORD = re.compile(rb"(?i)epoch|\d%\|")
+"""An epoch in words, or a progress bar."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class UnreadLines:
     counted: bytes = b""
     """With the number of an epoch or a step."""
     mentioned: bytes = b""
-    """With the word epoch."""
+    """With the word epoch, or a bar."""
     total: bytes = b""
     """The last that may be a total."""
     run_total: bytes = b""
@@ -61,7 +63,7 @@ class UnreadLines:
             b"poch" in line or b"oss" in line or b"tep" in line or b"acc" in line or b"Acc" in line
             or b"ter" in line or b"/s" in line or b"er s" in line or b"atch" in line
             or b"EPOCH" in line or b"LOSS" in line or b"Dice" in line or b"pdate" in line
-            or b"ips" in line
+            or b"ips" in line or b"%|" in line
         ):  # fmt: skip
             return False
         if _VALUE.search(line):
@@ -77,9 +79,10 @@ class UnreadLines:
     def is_total(self, line: bytes) -> bool:
         """Whether ``line`` may be a total; it is kept."""
         if not (
-            line[:1].isdigit() or b"ime" in line or b"took" in line or b"omplete" in line
+            line[:1].isdigit() or b"ime" in line or b"ook " in line or b"omplete" in line
             or b"inished" in line or b"IME" in line or b"cost" in line or b"wall" in line
             or b"done" in line or b"raining" in line or b"RAINING" in line or b"uration" in line
+            or b"nded" in line
         ):  # fmt: skip
             return False
         if _TOTAL.match(line) or _LAST.match(line):

@@ -245,3 +245,12 @@ def test_horovod_imagenet(tmp_path: Path) -> None:
 def test_horovod_mnist_of_tensorflow(tmp_path: Path) -> None:
     text = "".join(f"Step #{i}\tLoss: 0.{i}1\n" for i in range(0, 500, 10))
     check(read(tmp_path, text + REAL), "missing_total", table="training", steps=491, time_s=190.5)
+
+
+def test_yolo_resumed(tmp_path: Path) -> None:
+    row = "      1.2      2.6      1.3        198        640"
+    text = yolo(DETECT, row, 1, epochs=1) + "RuntimeError: NCCL communicator was aborted\n"
+    rest = yolo(DETECT, row, 1).partition("\n      Epoch")[2].partition("\n      Epoch")
+    reading = read(tmp_path, text + "".join(rest[1:]) + "\n2 epochs completed in 0.031 hours.\n")
+    assert reading.row.table is None
+    assert "its total lacks what was before 'RuntimeError" in (reading.row.reason or "")

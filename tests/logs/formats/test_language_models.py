@@ -54,6 +54,37 @@ QUOTED = [
     "{'train_runtime': '61.23', 'train_samples_per_second': '60.1', 'train_steps_per_second': '2', "
     "'train_loss': '0.5', 'epoch': '1'}",
 ]
+MODDED = [
+    "step:0/20 val_loss:10.8258 train_time:0ms step_avg:0.04ms",
+    *(f"step:{n}/20 train_time:{n * 150}ms step_avg:150.00ms" for n in range(1, 20)),
+    "step:20/20 train_time:3000ms step_avg:150.00ms",
+    "step:20/20 val_loss:3.2791 train_time:3500ms step_avg:175.00ms",
+]
+MODDED_NANOGPT = {
+    "whole": Case(MODDED, {"time_s": 3.5, "steps": 20, "test_loss": 3.2791}),
+    "cut": Case(
+        MODDED[:15], {"steps": 14, "time_s": None}, "no total in the log, 14 of 20 steps",
+        errors=NO_TOTAL | {"incomplete_epochs"},
+    ),
+}  # fmt: skip
+
+WORDS = [
+    line
+    for e in (1, 2)
+    for line in (
+        f"| epoch   {e} |   200/ 2983 batches | lr 20.00 | ms/batch 12.34 | loss  7.63 | ppl  2050.57",
+        "-" * 89,
+        f"| end of epoch   {e} | time: 37.2{e}s | valid loss  5.7{e} | valid ppl   323.76",
+    )
+]
+WORD_LANGUAGE_MODEL = {
+    "no number of epochs": Case(
+        [*WORDS, "| End of training | test loss  5.12 | test ppl   167.34"],
+        {"epochs_done": 2, "test_loss": 5.12, "train_loss": None}, "name {epochs} in --pattern",
+        errors=NO_TOTAL,
+    ),
+    "timed": Case([*WORDS, "real    1m31.2s"], {"epochs_done": 2, "time_s": 91.2}),
+}  # fmt: skip
 HUGGING_FACE = {
     "whole": Case([*TRAINER, *TRAINER_END], TRAINED, name="ddp_4gpu_bs16.log"),
     "cut": Case(
@@ -234,7 +265,8 @@ DEEPSPEED = {
 
 CASES = named({
     "Hugging Face": HUGGING_FACE, "fairseq": FAIRSEQ, "Megatron": MEGATRON,
-    "nanoGPT": NANOGPT, "DeepSpeed": DEEPSPEED,
+    "nanoGPT": NANOGPT, "DeepSpeed": DEEPSPEED, "modded-nanogpt": MODDED_NANOGPT,
+    "word_language_model": WORD_LANGUAGE_MODEL,
 })  # fmt: skip
 
 
