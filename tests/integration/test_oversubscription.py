@@ -36,7 +36,6 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < CPUS, reason="needs two CPUs")
-@pytest.mark.timeout(600)
 def test_sixteen_workers_and_four_ranks_run_on_two_cpus(small_nodes: Slurm, tmp_path: Path) -> None:
     sweep = Sweep(small_nodes, tmp_path)
     sweep.study(

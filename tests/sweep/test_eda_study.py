@@ -30,7 +30,6 @@ def results_of(paths: StudyPaths) -> set[str]:
     return {e["sha256"] for e in map(json.loads, lines) if e["event"] == "results"}
 
 
-@pytest.mark.timeout(600)
 def test_exploration_is_measured_compared_and_resumed(tmp_path: Path) -> None:
     data = plain_folder(tmp_path / "images")
     study = tmp_path / "explore.yaml"
@@ -62,7 +61,6 @@ def test_exploration_is_measured_compared_and_resumed(tmp_path: Path) -> None:
     assert "eda-sequential" not in again.stderr
 
 
-@pytest.mark.timeout(600)
 def test_weak_scaling_gives_each_worker_the_same_images(tmp_path: Path) -> None:
     study = tmp_path / "weak.yaml"
     study.write_text(

@@ -52,7 +52,6 @@ def study(tmp_path: Path) -> tuple[Path, StudyPaths]:
     return study, StudyPaths(tmp_path / "results")
 
 
-@pytest.mark.timeout(600)
 def test_from_training_to_predictions_in_the_report(
     study: tuple[Path, StudyPaths], tmp_path: Path
 ) -> None:
@@ -117,7 +116,6 @@ def test_from_training_to_predictions_in_the_report(
     assert "Predictions on new images" not in paths.report.read_text()
 
 
-@pytest.mark.timeout(300)
 def test_training_that_failed_does_not_keep_others_from_predicting(
     study: tuple[Path, StudyPaths], tmp_path: Path
 ) -> None:
