@@ -33,16 +33,17 @@ def advice_section(collected: Collected) -> ReportSection:
     if advice is None:
         return ReportSection("advice", "What to run")
     tables = [t for t in collected.extras if t.name.startswith("advice")]
-    shown = [replace(t, rows=[row for row in t.rows if not _is_open(row)]) for t in tables]
+    answered = [replace(t, rows=[row for row in t.rows if not _is_open(row)]) for t in tables]
+    shown = [table for table in answered if table.rows]
     found = list(answers(advice.rows))
-    if not found:
+    if not found and not shown:
         return ReportSection("advice", "What to run")
     return ReportSection(
         "advice",
         "What to run",
         facts=[*found, *_unanswered(advice.rows)],
         plots=[pareto(collected)],
-        tables=[table for table in shown if table.rows],
+        tables=shown,
     )
 
 
