@@ -86,10 +86,14 @@ def test_saved_tables_have_the_cells_of_their_files(page: Chrome, url: str) -> N
         rows = list(csv.DictReader(io.StringIO(text)))
         with (tables / name).open(newline="") as file:
             of_file = list(csv.DictReader(file))
-        assert len(rows) == len(of_file) > 0
-        for row, full in zip(rows, of_file, strict=True):
-            assert row.items() <= full.items(), name
-            intervals += sum(bool(v) for column, v in row.items() if column.endswith("_low"))
+        assert rows
+        intervals += sum(bool(v) for row in rows for c, v in row.items() if c.endswith("_low"))
+        for full in of_file:  # in their order; questions without an answer are a sentence
+            if rows and rows[0].items() <= full.items():
+                del rows[0]
+            else:
+                assert full["answer"] == "", name
+        assert not rows, name
     shown = page.execute_script("return document.querySelectorAll('td span').length")
     assert bool(intervals) is bool(shown)  # logs of single runs have none
 
