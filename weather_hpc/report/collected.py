@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from weather_hpc.analysis.comparison import Comparison
 from weather_hpc.analysis.table import Table
+from weather_hpc.analysis.verdict import Trust, Verdict, verdict
 from weather_hpc.report.live import Live
 from weather_hpc.report.others import OtherValue
 from weather_hpc.runs.paths import RunPaths
@@ -30,6 +32,16 @@ class Collected:
     """The deadline asked for, in measured seconds."""
     budget_node_hours: float | None = None
     """The budget asked for, of one run."""
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Whether to trust the numbers; None where there are none."""
+        return verdict(self.comparison, self.findings)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the verdict allows superlatives."""
+        return self.verdict is not None and self.verdict.trust is not Trust.RED
 
     def table(self, name: str) -> Table | None:
         """The one of ``extras`` with that name; None where there is none or it has no rows."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from weather_hpc.analysis.headlines import headlines
 from weather_hpc.analysis.subject import stop_of, subject_of
-from weather_hpc.analysis.verdict import Trust, verdict
 from weather_hpc.report.cards import cards
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.section import FirstScreen
@@ -20,19 +19,18 @@ _MOST_NAMES = 2
 def first_screen(collected: Collected) -> FirstScreen:
     """What stands above everything else."""
     comparison, findings = collected.comparison, collected.findings
-    line, trust = subject_line(comparison.rows), verdict(comparison, findings)
+    line, trust = subject_line(comparison.rows), collected.verdict
     subject = subject_of(comparison)
     if subject is None:
         return FirstScreen(line, trust, sentences=["No run was measured."])
     steps, series = collected.table("comparisons"), subject.main_series
     stop = stop_of(series, steps) if series and steps else None
-    trusted = trust is not None and trust.trust is not Trust.RED
     return FirstScreen(
         line,
         trust,
-        cards(subject, stop, trusted=trusted),
+        cards(subject, stop, trusted=collected.trusted),
         [
-            strategy_map(subject, trusted=trusted),
+            strategy_map(subject, trusted=collected.trusted),
             speedup_plot(subject, stop, collected.table("laws")),
         ],
         sentences=headlines(comparison, collected.extras, findings),

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from weather_hpc.analysis.comparison import Comparison
-from weather_hpc.analysis.verdict import Trust, verdict
 from weather_hpc.report.chosen_runs import chosen_runs
 from weather_hpc.report.collected import Collected
 from weather_hpc.report.section import ReportSection
@@ -17,8 +16,7 @@ from weather_hpc.study.tasks import Device
 def utilisation_section(collected: Collected) -> ReportSection:
     """How much of what was asked for was used."""
     comparison = collected.comparison
-    found, judged = usages(comparison), verdict(comparison, collected.findings)
-    trusted = judged is not None and judged.trust is not Trust.RED
+    found = usages(comparison)
     return ReportSection(
         "utilisation",
         "Utilisation",
@@ -26,7 +24,7 @@ def utilisation_section(collected: Collected) -> ReportSection:
         tables=[usage_table(found)] if found else [],
         plots=[
             replace(
-                telemetry_plot(chosen_runs(comparison, trusted=trusted)),
+                telemetry_plot(chosen_runs(comparison, trusted=collected.trusted)),
                 optional=not comparison.training.configurations,
             ),
             usage_bars(found),
