@@ -47,7 +47,7 @@ _OWN = {
 }
 """The options of an action that uses few."""
 
-_NOT_OF_RUN = {"follow", "yes"}
+_NOT_OF_RUN = {"action", "follow", "yes"}
 
 
 def parser(action: str | None = None) -> cli.Parser:
@@ -102,9 +102,8 @@ def parser(action: str | None = None) -> cli.Parser:
     add("--dry-run", action="store_true", help="print the plan and every script, run nothing")
     add("--yes", action="store_true", help="remove without asking")
     if action is not None:
-        own = _OWN.get(action, {one.dest for one in result._actions} - _NOT_OF_RUN) - {"action"} | {
-            "help"
-        }
+        every = {one.dest for one in result._actions}
+        own = {"help", *_OWN.get(action, every - _NOT_OF_RUN)}
         for one in result._actions:
             if one.dest not in own:
                 one.help = argparse.SUPPRESS
